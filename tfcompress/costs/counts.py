@@ -1,0 +1,220 @@
+"""MACs, parameters and bytes, of a model or of a plan for it without building anything.
+
+Every count is a sum of products `factor * width * width`: how many channels of which labels an operation or a weight
+has. A plan changes widths only, so its cost is two matrix products away.
+
+Units: one multiply-add is one MAC (FLOPs = 2 x MACs). Counted are convolutions and dense layers, whose products are
+all but a few percent of a network's arithmetic and what the papers count; normalisation, activations, pooling and sums
+are not. Parameters are weights without running statistics, as published figures have them; bytes are all weights, as a
+file holds them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from tfcompress.graph import ChannelGroups, LayerGraph
+from tfcompress.graph.labels import Ids
+from tfcompress.plan import Plan
+
+__all__ = ["Cost", "CostModel", "LayerCost", "cost"]
+
+_Int = npt.NDArray[np.int64]
+METRICS = ("macs", "params", "bytes")
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a model costs.
+
+    Attributes:
+        macs: multiply-adds of one forward pass of one sample.
+        params: weights that are learned (no running statistics).
+        bytes: size of all weights in memory.
+    """
+
+    macs: int
+    params: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class LayerCost:
+    """A layer's share: `macs` over all its calls; `params` and `bytes` once."""
+
+    layer: str
+    type_name: str
+    output_shape: tuple[int | None, ...]
+    macs: int
+    params: int
+    bytes: int
+
+
+class _Terms:
+    """Sums of `factor * width[first] * width[second]`, each belonging to a layer."""
+
+    def __init__(self) -> None:
+        self.factors: list[int] = []
+        self.widths: list[tuple[int, int]] = []
+        self.layers: list[str] = []
+
+    def add(self, layer: str, factor: int, widths: tuple[int, ...]) -> None:
+        if len(widths) > 2:
+            raise NotImplementedError(f"Expected at most two pruned widths in a product. Received: {len(widths)}")
+        self.factors.append(factor)
+        padded = (*widths, 0, 0)  # width 0 is the constant 1
+        self.widths.append((padded[0], padded[1]))
+        self.layers.append(layer)
+
+    @cached_property
+    def arrays(self) -> tuple[_Int, _Int]:
+        return np.array(self.factors, np.int64), np.array(self.widths, np.int64).reshape(-1, 2)
+
+    def products(self, widths: _Int) -> _Int:
+        """int64 `[..., terms]`."""
+        factors, index = self.arrays
+        products: _Int = factors * widths[..., index[:, 0]] * widths[..., index[:, 1]]
+        return products
+
+
+class CostModel:
+    """The cost of any plan for one model, as a function of how many channels each group keeps.
+
+    Attributes:
+        groups: the model's channel groups.
+        uncounted: layers with weights whose multiply-adds are not counted, because no handler knows them.
+    """
+
+    def __init__(self, groups: ChannelGroups) -> None:
+        self.groups = groups
+        self._owner = groups.group_of_labels()
+        self._width_of: dict[int, int] = {}
+        self._fixed: list[int] = [1]
+        self._multiplicity: list[_Int] = [np.zeros(len(groups), np.int64)]
+        self._keep_alive: list[Ids] = []
+        self._terms = {metric: _Terms() for metric in METRICS}
+        self._names = {name: i for i, name in enumerate(groups.groups)}
+        self.sizes = np.array([group.size for group in groups], np.int64)
+        seen: set[str] = set()
+        uncounted = []
+        for item in groups.analysis.values():
+            layer = item.node.layer_name
+            for mac in item.macs:
+                self._terms["macs"].add(layer, mac.factor, tuple(self._width(ids) for ids in mac.widths))
+            if layer not in seen:
+                seen.add(layer)
+                self._add_weights(item)
+                if not item.handler.known and getattr(item.node.operation, "weights", ()):
+                    uncounted.append(layer)
+        self.uncounted = tuple(uncounted)
+        self._fixed_widths = np.array(self._fixed, np.int64)
+        self._widths = np.stack(self._multiplicity).T
+
+    def _width(self, ids: Ids) -> int:
+        """Index of the width of these labels: a constant plus a multiple of what each group keeps."""
+        if id(ids) not in self._width_of:
+            self._keep_alive.append(ids)
+            owners = self._owner[ids]
+            counts = np.bincount(owners[owners >= 0], minlength=len(self.sizes))
+            self._width_of[id(ids)] = len(self._fixed)
+            self._fixed.append(int((owners < 0).sum()))
+            self._multiplicity.append(counts // np.maximum(self.sizes, 1))
+        return self._width_of[id(ids)]
+
+    def _add_weights(self, item: Any) -> None:
+        layer, operation = item.node.layer_name, item.node.operation
+        labelled = {id(weight.variable): weight for weight in item.weights}
+        for variable in getattr(operation, "weights", ()):
+            weight = labelled.get(id(variable))
+            axes = weight.axes if weight else {}
+            rest = math.prod(size for axis, size in enumerate(variable.shape) if axis not in axes)
+            widths = tuple(self._width(ids) for ids in axes.values())
+            is_parameter = weight.is_parameter if weight else (variable.trainable or not operation.trainable)
+            if is_parameter:
+                self._terms["params"].add(layer, rest, widths)
+            itemsize = np.dtype(keras.backend.standardize_dtype(variable.dtype).replace("bfloat16", "float16")).itemsize
+            self._terms["bytes"].add(layer, rest * itemsize, widths)
+
+    def kept(self, plan: Plan) -> _Int:
+        """int64 `[groups]`: how many channels each group keeps under a plan.
+
+        Raises:
+            KeyError: the plan names a group that the model does not have.
+            ValueError: an index beyond the group's size.
+        """
+        kept = self.sizes.copy()
+        for edit in plan:
+            group = self.groups[edit.group]
+            if edit.indices[-1] >= group.size:
+                raise ValueError(
+                    f"Expected indices below {group.size}, the size of group {edit.group!r}. Received: {edit.indices[-1]}"
+                )
+            kept[self._names[edit.group]] = len(edit.indices)
+        return kept
+
+    def count(self, metric: str, kept: npt.ArrayLike) -> _Int:
+        """A cost for kept channel counts `[..., groups]`: int64 `[...]`."""
+        widths = self._fixed_widths + np.asarray(kept, np.int64) @ self._widths
+        total: _Int = self._terms[metric].products(widths).sum(axis=-1)
+        return total
+
+    def of_kept(self, kept: npt.ArrayLike) -> Cost:
+        """The cost when group i keeps `kept[i]` channels."""
+        return Cost(*(int(self.count(metric, kept)) for metric in METRICS))
+
+    def of(self, plan: Plan) -> Cost:
+        """The cost of the model that `rewrite.apply` would build from the plan; builds nothing."""
+        return self.of_kept(self.kept(plan))
+
+    @cached_property
+    def total(self) -> Cost:
+        """The cost of the model as it is."""
+        return self.of_kept(self.sizes)
+
+    @cached_property
+    def smallest(self) -> Cost:
+        """The cost with one channel left in each group: nothing lower can be reached."""
+        return self.of_kept(np.minimum(self.sizes, 1))
+
+    def by_layer(self) -> tuple[LayerCost, ...]:
+        """Each layer's share, in the order of the graph."""
+        widths = self._fixed_widths + self.sizes @ self._widths
+        sums: dict[str, dict[str, int]] = {metric: {} for metric in METRICS}
+        for metric, terms in self._terms.items():
+            for layer, product in zip(terms.layers, terms.products(widths).tolist(), strict=True):
+                sums[metric][layer] = sums[metric].get(layer, 0) + product
+        first: Mapping[str, Any] = {a.node.layer_name: a.node for a in reversed(self.groups.analysis.values())}
+        return tuple(
+            LayerCost(
+                layer,
+                first[layer].type_name,
+                first[layer].output_shapes[0],
+                *(sums[metric].get(layer, 0) for metric in METRICS),
+            )
+            for layer in self.groups.graph.operations
+        )
+
+
+def cost(model: keras.Model) -> Cost:
+    """Counts a model's multiply-adds, parameters and bytes.
+
+    Args:
+        model: a built Functional or Sequential model with static shapes (the batch may be unknown).
+
+    Returns:
+        A `Cost`: `macs` of one sample (one multiply-add = 1, FLOPs = 2 x MACs; convolutions and dense layers),
+        `params` (without running statistics) and `bytes` (all weights).
+
+    Raises:
+        TypeError: not a model, or a subclassed one.
+        ValueError: an unknown dimension other than the batch.
+    """
+    return CostModel(ChannelGroups.of(LayerGraph.from_keras(model))).total

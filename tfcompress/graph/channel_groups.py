@@ -1,0 +1,282 @@
+"""Which channels must live and die together: `ChannelGroups.of(graph)`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tfcompress.graph.handlers import Call, Handler, MacTerm, WeightAxes, handler_of
+from tfcompress.graph.labels import Ids, LabelBook, Labels
+from tfcompress.graph.layer_graph import LayerGraph, Node, TensorRef
+
+__all__ = ["ChannelGroup", "ChannelGroups", "FixedChannels", "NodeAnalysis"]
+
+
+@dataclass(frozen=True, eq=False)
+class ChannelGroup:
+    """Channels of several layers that must live and die together: the unit of channel pruning.
+
+    Position i of the group stands for the same set of channels in every layer named here.
+
+    Attributes:
+        name: the layer that produces the channels first.
+        size: number of positions; at least one must stay.
+        producers: layers whose weights write the channels.
+        readers: layers whose weights read them.
+        carriers: layers that hold weights for them as they pass (normalisation, depthwise convolutions).
+        roots: int64 `[size]`, the label that represents each position.
+    """
+
+    name: str
+    size: int
+    producers: tuple[str, ...]
+    readers: tuple[str, ...]
+    carriers: tuple[str, ...]
+    roots: Ids
+
+    def __str__(self) -> str:
+        read = ", ".join(self.readers) or "nothing"
+        through = f", through {', '.join(self.carriers)}" if self.carriers else ""
+        return f"{self.name}: {self.size} channels, written by {', '.join(self.producers)}{through}, read by {read}"
+
+
+@dataclass(frozen=True)
+class FixedChannels:
+    """Channels that cannot be removed.
+
+    Attributes:
+        layer: the layer that produces them.
+        channels: how many of its channels.
+        node: where the reason lies.
+        reason: why.
+    """
+
+    layer: str
+    channels: int
+    node: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.layer}: {self.channels} channels stay: {self.reason} (at {self.node})"
+
+
+@dataclass(frozen=True, eq=False)
+class NodeAnalysis:
+    """What the handler said of one node."""
+
+    call: Call
+    handler: Handler
+    outputs: tuple[Labels, ...]
+    weights: tuple[WeightAxes, ...]
+    macs: tuple[MacTerm, ...]
+
+    @property
+    def node(self) -> Node:
+        """The node itself."""
+        return self.call.node
+
+
+@dataclass(frozen=True, eq=False)
+class ChannelGroups:
+    """The channel groups of a graph, and what cannot be pruned, with reasons.
+
+    Attributes:
+        graph: the graph.
+        groups: prunable groups by name, in the order of the graph.
+        fixed: channels that cannot be removed.
+        analysis: what the handlers said, by node.
+        roots: int64 `[labels]`: the representative of each label.
+    """
+
+    graph: LayerGraph
+    groups: Mapping[str, ChannelGroup]
+    fixed: tuple[FixedChannels, ...]
+    analysis: Mapping[str, NodeAnalysis]
+    roots: Ids
+
+    @classmethod
+    def of(cls, graph: LayerGraph) -> ChannelGroups:
+        """Follows every channel through the graph."""
+        book = LabelBook()
+        analysis = _follow(graph, book)
+        roots = book.roots()
+        fixed_roots = {int(roots[label]): why for label, why in sorted(book.fixed_reasons.items())[::-1]}
+        return cls(
+            graph=graph,
+            groups=_groups(analysis, roots, fixed_roots),
+            fixed=_fixed(analysis, roots, fixed_roots),
+            analysis=analysis,
+            roots=roots,
+        )
+
+    def __iter__(self) -> Iterator[ChannelGroup]:
+        return iter(self.groups.values())
+
+    def __len__(self) -> int:
+        return len(self.groups)
+
+    def __getitem__(self, name: str) -> ChannelGroup:
+        if name not in self.groups:
+            raise KeyError(f"Expected the name of a channel group. Received: {name!r}. Known: {sorted(self.groups)}")
+        return self.groups[name]
+
+    @property
+    def unknown(self) -> tuple[Node, ...]:
+        """Nodes without a handler, which are left whole."""
+        return tuple(a.node for a in self.analysis.values() if not a.handler.known)
+
+    def group_of_labels(self) -> npt.NDArray[np.int64]:
+        """int64 `[labels]`: index of the group that a label belongs to, -1 where it is fixed."""
+        owner = np.full(len(self.roots), -1, dtype=np.int64)
+        for index, group in enumerate(self):
+            owner[group.roots] = index
+        return owner[self.roots]
+
+    def weight_axes(self) -> dict[str, tuple[WeightAxes, ...]]:
+        """The labelled weights of every layer, by layer name; of a shared layer those of its first call."""
+        axes: dict[str, tuple[WeightAxes, ...]] = {}
+        for item in self.analysis.values():
+            axes.setdefault(item.node.layer_name, item.weights)
+        return axes
+
+    def __str__(self) -> str:
+        lines = [str(group) for group in self]
+        return "\n".join([*lines, *(str(f) for f in self.fixed)])
+
+
+def _follow(graph: LayerGraph, book: LabelBook) -> dict[str, NodeAnalysis]:
+    analysis: dict[str, NodeAnalysis] = {}
+    labels: dict[TensorRef, Labels] = {}
+    first_calls: dict[str, NodeAnalysis] = {}
+    for node in graph.nodes.values():
+        inputs = tuple(labels[ref] for ref in node.inputs)
+        earlier = first_calls.get(node.layer_name)
+        written = earlier.outputs[0].ids if earlier and earlier.outputs else None
+        call = Call(node, inputs, book, written)
+        if node.is_input:
+            handler, outputs = handler_of(None), (_input_labels(node, book),)
+            item = NodeAnalysis(call, _INPUT, outputs, (), ())
+        else:
+            handler = handler_of(node.operation)
+            outputs = handler.flow(call)
+            item = NodeAnalysis(call, handler, outputs, handler.weights(call, outputs), handler.macs(call, outputs))
+        if earlier is not None:
+            _tie_calls(book, earlier, item)
+        first_calls.setdefault(node.layer_name, item)
+        analysis[node.name] = item
+        labels.update(zip(node.outputs, outputs, strict=True))
+    for ref in graph.output_refs:
+        book.fix(labels[ref].ids, ref.node, "output of the model")
+    return analysis
+
+
+class _InputHandler(Handler):
+    """Entries of the model."""
+
+
+_INPUT = _InputHandler()
+
+
+def _input_labels(node: Node, book: LabelBook) -> Labels:
+    shape = node.output_shapes[0]
+    axis = len(shape) - 1
+    ids = book.new((shape[axis] if axis > 0 else 0) or 0)
+    book.fix(ids, node.name, "input of the model")
+    return Labels(ids, axis)
+
+
+def _tie_calls(book: LabelBook, first: NodeAnalysis, later: NodeAnalysis) -> None:
+    """A weight has one shape: what several calls of a layer say of an axis of it goes together."""
+    for one, other in zip(first.weights, later.weights, strict=True):
+        for axis, ids in one.axes.items():
+            book.tie(ids, other.axes[axis])
+
+
+def _groups(
+    analysis: Mapping[str, NodeAnalysis], roots: Ids, fixed: Mapping[int, Any]
+) -> dict[str, ChannelGroup]:
+    """Labels with one representative are one position; positions seen equally often in the same places are a group."""
+    signature = _signatures(analysis, roots)
+    representatives = np.unique(roots)
+    seen = signature[representatives] != 0
+    free = np.array([int(r) not in fixed for r in representatives], dtype=bool)
+    by_signature: dict[int, list[int]] = {}
+    for root in representatives[seen & free].tolist():
+        by_signature.setdefault(int(signature[root]), []).append(root)
+    members = list(by_signature.values())
+    index_of = np.full(len(roots), -1, dtype=np.int64)
+    for index, positions in enumerate(members):
+        index_of[positions] = index
+    layers: dict[str, list[dict[str, None]]] = {k: [{} for _ in members] for k in ("writes", "reads", "carries")}
+    shown: list[str | None] = [None] * len(members)
+    for item in analysis.values():
+        for labels in item.outputs:
+            for index in _indices(index_of, roots, labels.ids):
+                shown[index] = shown[index] or item.node.layer_name
+        for weight in item.weights:
+            for kind, found in layers.items():
+                for ids in getattr(weight, kind).values():
+                    for index in _indices(index_of, roots, ids):
+                        found[index][item.node.layer_name] = None
+    groups: dict[str, ChannelGroup] = {}
+    for index, positions in enumerate(members):
+        producers = tuple(layers["writes"][index])
+        base = name = producers[0] if producers else str(shown[index])
+        count = 1
+        while name in groups:
+            count += 1
+            name = f"{base}:{count}"
+        groups[name] = ChannelGroup(
+            name=name,
+            size=len(positions),
+            producers=producers,
+            readers=tuple(layers["reads"][index]),
+            carriers=tuple(layers["carries"][index]),
+            roots=np.array(positions, dtype=np.int64),
+        )
+    return groups
+
+
+def _indices(index_of: Ids, roots: Ids, ids: Ids) -> list[int]:
+    found = np.unique(index_of[roots[ids]])
+    return [int(i) for i in found if i >= 0]
+
+
+def _signatures(analysis: Mapping[str, NodeAnalysis], roots: Ids) -> npt.NDArray[np.uint64]:
+    """A hash for each representative of where it appears and how often; equal for interchangeable positions."""
+    signature = np.zeros(len(roots), dtype=np.uint64)
+    rng = np.random.default_rng(0)
+    seen: set[int] = set()
+    for item in analysis.values():
+        vectors = [labels.ids for labels in item.outputs]
+        vectors += [ids for weight in item.weights for ids in weight.axes.values()]
+        for ids in vectors:
+            if id(ids) not in seen and len(ids):
+                seen.add(id(ids))
+                np.add.at(signature, roots[ids], rng.integers(1, 2**63, dtype=np.uint64))
+    return signature
+
+
+def _fixed(
+    analysis: Mapping[str, NodeAnalysis], roots: Ids, fixed: Mapping[int, tuple[str, str]]
+) -> tuple[FixedChannels, ...]:
+    found: dict[tuple[str, str, str], int] = {}
+    done: set[str] = set()
+    for item in analysis.values():
+        layer = item.node.layer_name
+        if layer in done:
+            continue
+        done.add(layer)
+        written = [ids for weight in item.weights[:1] for ids in weight.writes.values()]
+        if not item.handler.known:
+            written = [labels.ids for labels in item.outputs]
+        for ids in written:
+            for root in roots[ids].tolist():
+                if root in fixed:
+                    key = (layer, *fixed[root])
+                    found[key] = found.get(key, 0) + 1
+    return tuple(FixedChannels(layer, count, node, reason) for (layer, node, reason), count in found.items())

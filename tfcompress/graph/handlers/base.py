@@ -1,0 +1,207 @@
+"""What the project knows of each layer class, in one place: one handler a class.
+
+A handler says how channel labels flow through a call, which axes of which weights carry them, how the call changes
+when channels are gone, and its MACs. Nothing else in tfcompress asks for a layer's class. A class without a handler is
+left whole, and the report says so. `@handles(...)` registers a handler of one's own.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfcompress.graph.labels import Ids, LabelBook, Labels
+from tfcompress.graph.layer_graph import Node
+
+__all__ = ["Call", "Handler", "MacTerm", "WeightAxes", "handler_of", "handles"]
+
+
+@dataclass(frozen=True, eq=False)
+class WeightAxes:
+    """Which axes of one weight are indexed by channels.
+
+    Attributes:
+        variable: the weight.
+        reads: `{axis: ids}`: slices here read a channel of the input.
+        writes: `{axis: ids}`: slices here produce a channel of the output.
+        carries: `{axis: ids}`: slices here belong to a channel that passes through (a BatchNormalization's scale).
+        is_parameter: False for running statistics, which published parameter counts leave out.
+    """
+
+    variable: Any
+    reads: Mapping[int, Ids] = field(default_factory=dict)
+    writes: Mapping[int, Ids] = field(default_factory=dict)
+    carries: Mapping[int, Ids] = field(default_factory=dict)
+    is_parameter: bool = True
+
+    @property
+    def axes(self) -> dict[int, Ids]:
+        """All labelled axes of the weight."""
+        return {**self.reads, **self.writes, **self.carries}
+
+
+@dataclass(frozen=True, eq=False)
+class MacTerm:
+    """A part of a call's multiply-adds for one sample: `factor * product of the widths of the labels`."""
+
+    factor: int
+    widths: tuple[Ids, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Call:
+    """One call of an operation with the labels of its tensors, as handlers see it."""
+
+    node: Node
+    inputs: tuple[Labels, ...]
+    book: LabelBook
+    written: Ids | None = None  # what an earlier call of the same layer produces
+
+    @property
+    def layer(self) -> Any:
+        """The operation that is called."""
+        return self.node.operation
+
+    def fix(self, ids: Ids, reason: str) -> None:
+        """Forbids to remove channels, and says why."""
+        self.book.fix(ids, self.node.name, reason)
+
+    def new_output(self, count: int) -> Ids:
+        """Labels for what the layer produces: fresh at its first call, the same ones at every later call."""
+        if self.written is not None and len(self.written) == count:
+            return self.written
+        return self.book.new(count)
+
+    def input_along(self, axis: int, index: int = 0) -> Ids:
+        """The input's labels along `axis`; where its channels lie on another axis they are fixed."""
+        labels = self.inputs[index]
+        rank = len(self.node.input_shapes[index])
+        axis %= rank
+        if labels.axis == axis:
+            return labels.ids
+        self.fix(labels.ids, f"{self.node.type_name} reads axis {axis}, the channels lie on axis {labels.axis}")
+        width = self.node.input_shapes[index][axis]
+        ids = self.book.new(width or 0)
+        self.fix(ids, f"{self.node.type_name} reads axis {axis}, which is not a channel axis")
+        return ids
+
+
+class Handler:
+    """Default behaviour of a handler: left whole."""
+
+    known = True
+    # False where a static shape or argument speaks of channels, so that sliced weights alone cannot run the layer.
+    runs_on_slices = True
+
+    def flow(self, call: Call) -> tuple[Labels, ...]:
+        """The labels of the call's outputs; ties and fixes labels on the way."""
+        raise NotImplementedError
+
+    def weights(self, call: Call, outputs: tuple[Labels, ...]) -> tuple[WeightAxes, ...]:
+        """The weights with labelled axes; weights that are not named are kept as they are."""
+        return ()
+
+    def macs(self, call: Call, outputs: tuple[Labels, ...]) -> tuple[MacTerm, ...]:
+        """Multiply-adds for one sample."""
+        return ()
+
+    def config(self, call: Call, outputs: tuple[Labels, ...], width: Callable[[Ids], int]) -> dict[str, Any]:
+        """Entries of the layer's config that change; `width(ids)` is how many of `ids` stay."""
+        return {}
+
+    def arguments(
+        self, call: Call, outputs: tuple[Labels, ...], width: Callable[[Ids], int]
+    ) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
+        """Arguments of the call in the new model, in terms of the old references."""
+        return call.node.args, call.node.kwargs
+
+    def describe(self, call: Call) -> dict[str, Any]:
+        """Kernel size and stride, for states and reports."""
+        layer = call.layer
+        kernel = getattr(layer, "kernel_size", None)
+        strides = getattr(layer, "strides", None)
+        return {
+            "type": call.node.type_name,
+            "kernel_size": kernel[0] if isinstance(kernel, (tuple, list)) else 1,
+            "stride": strides[0] if isinstance(strides, (tuple, list)) else 1,
+        }
+
+
+class Unknown(Handler):
+    """An operation nobody has described: what it reads and what it gives stays whole."""
+
+    known = False
+
+    def flow(self, call: Call) -> tuple[Labels, ...]:
+        """Fixes all inputs and outputs."""
+        reason = f"no handler for {call.node.type_name}"
+        for labels in call.inputs:
+            call.fix(labels.ids, reason)
+        return tuple(_fixed_labels(call, shape, reason) for shape in call.node.output_shapes)
+
+
+def _fixed_labels(call: Call, shape: tuple[int | None, ...], reason: str) -> Labels:
+    axis = len(shape) - 1
+    ids = call.book.new((shape[axis] if axis > 0 else 0) or 0)
+    call.fix(ids, reason)
+    return Labels(ids, axis)
+
+
+_UNKNOWN = Unknown()
+_BY_CLASS: dict[type, Handler] = {}
+_BY_OPERATION_NAME: dict[str, Handler] = {}
+
+
+def handles(*targets: type | str) -> Callable[[type[Handler]], type[Handler]]:
+    """Registers a handler for Keras layer classes, or for operations of `keras.ops` by their class name.
+
+    A subclass of a class with a handler does not inherit it: its `call` may do anything.
+    """
+
+    def register(cls: type[Handler]) -> type[Handler]:
+        handler = cls()
+        for target in targets:
+            if isinstance(target, str):
+                _BY_OPERATION_NAME[target] = handler
+            else:
+                _BY_CLASS[target] = handler
+        return cls
+
+    return register
+
+
+def handler_of(operation: Any) -> Handler:
+    """The handler of an operation; `Unknown` where there is none."""
+    found = _BY_CLASS.get(type(operation))
+    if found is None and not isinstance(operation, keras.layers.Layer):
+        found = _BY_OPERATION_NAME.get(type(operation).__name__)
+    return found or _UNKNOWN
+
+
+def sizes(shape: tuple[int | None, ...], node: Node) -> int:
+    """Product of the dimensions; MACs need every one of them.
+
+    Raises:
+        ValueError: a dimension is unknown.
+    """
+    if any(size is None for size in shape):
+        raise ValueError(
+            f"Expected static shapes, to count the MACs of {node.name!r}. Received: shape {(None, *shape)}. "
+            "Build the model with a fixed input shape (only the batch may be unknown)."
+        )
+    return math.prod(size for size in shape if size is not None)
+
+
+def channel_axis(layer: Any, rank: int) -> int:
+    """The axis of the channels of a layer with a data format."""
+    return 1 if getattr(layer, "data_format", None) == "channels_first" else rank - 1
+
+
+def tiled(ids: Ids, times: int) -> Ids:
+    """`ids` repeated as a whole: what flattening [times, channels] does to labels."""
+    return np.tile(ids, times)

@@ -1,0 +1,128 @@
+"""Layers that treat each channel on its own and have no weights: labels pass through."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+from tfcompress.graph.handlers.base import Call, Handler, channel_axis, handles
+from tfcompress.graph.labels import Ids, Labels
+
+__all__ = ["GlobalPooling", "PassThrough", "fix_if_mixing"]
+
+_layers = keras.layers
+
+_ELEMENTWISE = {
+    keras.activations.get(name)
+    for name in (
+        "celu elu exponential gelu hard_shrink hard_sigmoid hard_silu hard_tanh leaky_relu linear log_sigmoid mish relu "
+        "relu6 selu sigmoid silu soft_shrink softplus softsign sparse_plus sparse_sigmoid squareplus tanh tanh_shrink "
+        "threshold"
+    ).split()
+}
+
+
+def fix_if_mixing(call: Call, activation: Any, ids: Ids) -> None:
+    """Fixes the channels if the activation mixes them (softmax) or may do so (a function of the user's)."""
+    if activation is not None and activation not in _ELEMENTWISE:
+        name = getattr(activation, "__name__", type(activation).__name__)
+        call.fix(ids, f"activation {name!r} is not known to treat each channel on its own")
+
+
+@handles(
+    _layers.ReLU,
+    _layers.LeakyReLU,
+    _layers.ELU,
+    _layers.Dropout,
+    _layers.AlphaDropout,
+    _layers.GaussianDropout,
+    _layers.GaussianNoise,
+    _layers.SpatialDropout1D,
+    _layers.SpatialDropout2D,
+    _layers.SpatialDropout3D,
+    _layers.ActivityRegularization,
+    _layers.Identity,
+    _layers.MaxPooling1D,
+    _layers.MaxPooling2D,
+    _layers.MaxPooling3D,
+    _layers.AveragePooling1D,
+    _layers.AveragePooling2D,
+    _layers.AveragePooling3D,
+    _layers.ZeroPadding1D,
+    _layers.ZeroPadding2D,
+    _layers.ZeroPadding3D,
+    _layers.Cropping1D,
+    _layers.Cropping2D,
+    _layers.Cropping3D,
+    _layers.UpSampling1D,
+    _layers.UpSampling2D,
+    _layers.UpSampling3D,
+)
+class PassThrough(Handler):
+    """Each output channel is a function of the same input channel."""
+
+    def flow(self, call: Call) -> tuple[Labels, ...]:
+        """Labels pass through, where the channels lie on the axis that the layer takes for them."""
+        labels = call.inputs[0]
+        if hasattr(call.layer, "data_format"):
+            ids = call.input_along(channel_axis(call.layer, len(call.node.input_shapes[0])))
+            if ids is not labels.ids:
+                return (Labels(ids, channel_axis(call.layer, len(call.node.output_shapes[0]))),)
+        return (labels,)
+
+
+# Padding, cropping and pooling over one axis have the channels last, and no data format to ask for.
+
+
+@handles(_layers.Rescaling)
+class Rescaling(PassThrough):
+    """Scale and offset: one number for all channels, or one a channel."""
+
+    def flow(self, call: Call) -> tuple[Labels, ...]:
+        """Passes labels through; lists of scales fix the channels."""
+        if any(not isinstance(value, (int, float)) for value in (call.layer.scale, call.layer.offset)):
+            call.fix(call.inputs[0].ids, "Rescaling has a scale or an offset for each channel")
+        return (call.inputs[0],)
+
+
+@handles(_layers.Activation)
+class Activation(PassThrough):
+    """An activation function by name."""
+
+    def flow(self, call: Call) -> tuple[Labels, ...]:
+        """Passes labels through; an activation that mixes channels fixes them."""
+        fix_if_mixing(call, call.layer.activation, call.inputs[0].ids)
+        return (call.inputs[0],)
+
+
+@handles(_layers.Softmax)
+class Softmax(PassThrough):
+    """Softmax over one axis or several."""
+
+    def flow(self, call: Call) -> tuple[Labels, ...]:
+        """Fixes the channels if it runs over them."""
+        labels, axis = call.inputs[0], call.layer.axis
+        rank = len(call.node.input_shapes[0])
+        axes = axis if isinstance(axis, (tuple, list)) else (axis,)
+        if labels.axis in [a % rank for a in axes]:
+            call.fix(labels.ids, "Softmax runs over the channels")
+        return (labels,)
+
+
+@handles(
+    _layers.GlobalAveragePooling1D,
+    _layers.GlobalAveragePooling2D,
+    _layers.GlobalAveragePooling3D,
+    _layers.GlobalMaxPooling1D,
+    _layers.GlobalMaxPooling2D,
+    _layers.GlobalMaxPooling3D,
+)
+class GlobalPooling(Handler):
+    """One number a channel."""
+
+    def flow(self, call: Call) -> tuple[Labels, ...]:
+        """Labels move to the last axis, or stay where they are with `keepdims`."""
+        axis = channel_axis(call.layer, len(call.node.input_shapes[0]))
+        ids = call.input_along(axis)
+        return (Labels(ids, axis if call.layer.keepdims else 1),)

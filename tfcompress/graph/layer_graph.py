@@ -1,0 +1,269 @@
+"""`LayerGraph`: a Keras model as an immutable graph of nodes, one call of one Keras operation each.
+
+The only place that reads the inner structure of Keras models (`_inbound_nodes`, `_keras_history`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import keras
+
+__all__ = ["LayerGraph", "Node", "TensorRef", "map_refs"]
+
+
+@dataclass(frozen=True)
+class TensorRef:
+    """One output of one node.
+
+    Attributes:
+        node: name of the node.
+        index: which of its outputs.
+    """
+
+    node: str
+    index: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Node:
+    """One call of one Keras operation.
+
+    Attributes:
+        name: unique in the graph: the layer's name at its first call, `name@2` and so on after that.
+        layer_name: unique name of the operation, the same for every call of a shared layer.
+        operation: the `keras.Layer` or other `keras.Operation` that is called.
+        args, kwargs: the arguments of the call, with a `TensorRef` where a tensor stood.
+        inputs: all tensors among the arguments, in order.
+        input_shapes, output_shapes: static shapes, batch dimension first (`None` where unknown).
+    """
+
+    name: str
+    layer_name: str
+    operation: Any
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    inputs: tuple[TensorRef, ...]
+    input_shapes: tuple[tuple[int | None, ...], ...]
+    output_shapes: tuple[tuple[int | None, ...], ...]
+
+    @property
+    def is_input(self) -> bool:
+        """Whether the node is an entry of the model."""
+        return isinstance(self.operation, keras.layers.InputLayer)
+
+    @property
+    def outputs(self) -> tuple[TensorRef, ...]:
+        """References to all outputs of the node."""
+        return tuple(TensorRef(self.name, i) for i in range(len(self.output_shapes)))
+
+    @property
+    def type_name(self) -> str:
+        """Class name of the operation, as reports show it."""
+        return type(self.operation).__name__
+
+
+def map_refs(function: Any, structure: Any) -> Any:
+    """Replaces every `TensorRef` in a nested structure by `function(ref)`."""
+    return keras.tree.map_structure(lambda leaf: function(leaf) if isinstance(leaf, TensorRef) else leaf, structure)
+
+
+def _refs(structure: Any) -> tuple[TensorRef, ...]:
+    return tuple(leaf for leaf in keras.tree.flatten(structure) if isinstance(leaf, TensorRef))
+
+
+@dataclass(frozen=True, eq=False)
+class LayerGraph:
+    """A Functional or Sequential Keras model as nodes in an order in which they can be computed.
+
+    Nested Functional and Sequential models are flattened into the graph; a layer that is called several times is one
+    operation with several nodes.
+
+    Attributes:
+        name: name of the model.
+        nodes: the nodes by name, each after those that it reads.
+        inputs: the model's inputs in its own nested structure, with a `TensorRef` for each tensor.
+        outputs: the model's outputs, likewise.
+    """
+
+    name: str
+    nodes: Mapping[str, Node]
+    inputs: Any
+    outputs: Any
+    readers: Mapping[TensorRef, tuple[str, ...]] = field(repr=False)
+
+    @classmethod
+    def from_keras(cls, model: keras.Model) -> LayerGraph:
+        """Reads a built Functional or Sequential model.
+
+        Raises:
+            TypeError: not a Keras model, or a subclassed one, whose layers' calls cannot be read.
+            ValueError: a Sequential model that has not been built.
+        """
+        return _Reader().read(model)
+
+    @property
+    def input_refs(self) -> tuple[TensorRef, ...]:
+        """The model's input tensors, flat."""
+        return _refs(self.inputs)
+
+    @property
+    def output_refs(self) -> tuple[TensorRef, ...]:
+        """The model's output tensors, flat."""
+        return _refs(self.outputs)
+
+    def shape(self, ref: TensorRef) -> tuple[int | None, ...]:
+        """Static shape of a tensor, batch dimension first."""
+        return self.nodes[ref.node].output_shapes[ref.index]
+
+    @property
+    def operations(self) -> dict[str, Any]:
+        """Every operation once, by its `layer_name`, in the order of its first call."""
+        return {node.layer_name: node.operation for node in self.nodes.values()}
+
+
+def _is_functional(operation: Any) -> bool:
+    return isinstance(operation, keras.Sequential) or (
+        isinstance(operation, keras.Model) and hasattr(operation, "_nodes_by_depth")
+    )
+
+
+def _as_functional(model: Any) -> Any:
+    if isinstance(model, keras.Sequential):
+        if not model.built or not model.inputs:
+            raise ValueError(
+                f"Expected a built model. Received: the Sequential model {model.name!r}, which does not know its input "
+                "shape. Add a keras.Input(shape) as its first element, or call model.build(input_shape)."
+            )
+        return keras.Model(model.inputs[0], model.outputs[0], name=model.name)
+    return model
+
+
+class _Reader:
+    """Walks a model once, flattening nested ones; its state is what has been read so far."""
+
+    def __init__(self) -> None:
+        self.nodes: dict[str, Node] = {}
+        self.names: dict[int, str] = {}  # id of an operation -> its unique name
+        self.taken: set[str] = set()
+        self.calls: dict[str, int] = {}
+        self.keep_alive: list[Any] = []  # ids must not be reused while we read
+
+    def read(self, model: Any) -> LayerGraph:
+        if not isinstance(model, keras.Model):
+            raise TypeError(f"Expected a keras.Model. Received: {type(model).__name__}")
+        if not _is_functional(model):
+            raise TypeError(
+                f"Expected a Functional or Sequential model. Received: the subclassed model {type(model).__name__!r}, "
+                "whose calls cannot be read. Rebuild it as keras.Model(inputs, outputs)."
+            )
+        functional = _as_functional(model)
+        input_tensors = keras.tree.flatten(functional.input)
+        env: dict[int, TensorRef] = {}
+        for tensor in input_tensors:
+            operation = tensor._keras_history.operation
+            ref = self._add(operation, (), {}, (), [tensor], "")
+            env[id(tensor)] = ref[0]
+        self._walk(functional, env, prefix="", training=None)
+        readers: dict[TensorRef, list[str]] = {}
+        for node in self.nodes.values():
+            for ref in node.inputs:
+                readers.setdefault(ref, []).append(node.name)
+        return LayerGraph(
+            name=model.name,
+            nodes=self.nodes,
+            inputs=keras.tree.map_structure(lambda t: env[id(t)], functional.input),
+            outputs=keras.tree.map_structure(lambda t: env[id(t)], functional.output),
+            readers={ref: tuple(names) for ref, names in readers.items()},
+        )
+
+    def _unique_name(self, operation: Any, prefix: str) -> str:
+        name = operation.name
+        if name in self.taken and prefix:
+            name = f"{prefix}_{name}"
+        base, count = name, 1
+        while name in self.taken:
+            count += 1
+            name = f"{base}_{count}"
+        self.taken.add(name)
+        return str(name)
+
+    def _add(
+        self, operation: Any, args: Any, kwargs: Any, input_shapes: Any, outputs: list[Any], prefix: str
+    ) -> tuple[TensorRef, ...]:
+        if id(operation) not in self.names:
+            self.names[id(operation)] = self._unique_name(operation, prefix)
+            self.keep_alive.append(operation)
+        layer_name = self.names[id(operation)]
+        calls = self.calls[layer_name] = self.calls.get(layer_name, 0) + 1
+        name = layer_name if calls == 1 else f"{layer_name}@{calls}"
+        node = Node(
+            name=name,
+            layer_name=layer_name,
+            operation=operation,
+            args=args,
+            kwargs=kwargs,
+            inputs=_refs((args, kwargs)),
+            input_shapes=tuple(input_shapes),
+            output_shapes=tuple(tuple(t.shape) for t in outputs),
+        )
+        self.nodes[name] = node
+        return node.outputs
+
+    def _walk(self, functional: Any, env: dict[int, TensorRef], prefix: str, training: Any) -> None:
+        """Adds every call that `functional` makes, innermost reads first; `env` maps its tensors to references."""
+        for history in _ordered_calls(functional, env):
+            self._call(history, env, prefix, training)
+
+    def _call(self, call: Any, env: dict[int, TensorRef], prefix: str, training: Any) -> None:
+        operation = call.operation
+        arguments = call.arguments
+
+        def to_ref(leaf: Any) -> Any:
+            return env[id(leaf)] if isinstance(leaf, keras.KerasTensor) else leaf
+
+        args, kwargs = keras.tree.map_structure(to_ref, (tuple(arguments.args), dict(arguments.kwargs)))
+        outputs = list(call.output_tensors)
+        if _is_functional(operation):
+            inner = _as_functional(operation)
+            self.keep_alive.append(inner)
+            inner_env = dict(zip((id(t) for t in keras.tree.flatten(inner.input)), _refs((args, kwargs)), strict=True))
+            inner_training = kwargs.get("training", None)
+            self._walk(inner, inner_env, operation.name, training if inner_training is None else inner_training)
+            for outer, tensor in zip(outputs, keras.tree.flatten(inner.output), strict=True):
+                env[id(outer)] = inner_env[id(tensor)]
+            return
+        if training is not None and getattr(operation, "_call_has_training_arg", False) and not kwargs.get("training"):
+            kwargs = {**kwargs, "training": training}
+        input_shapes = [tuple(t.shape) for t in arguments.keras_tensors]
+        for outer, ref in zip(outputs, self._add(operation, args, kwargs, input_shapes, outputs, prefix), strict=True):
+            env[id(outer)] = ref
+
+
+def _ordered_calls(functional: Any, known: Mapping[int, Any]) -> list[Any]:
+    """The Keras nodes that lead from the tensors in `known` to the outputs of `functional`, each after its inputs."""
+    ordered: list[Any] = []
+    done: set[int] = set()
+    stack = [(_call_of(t), False) for t in reversed(keras.tree.flatten(functional.output)) if id(t) not in known]
+    while stack:
+        call, ready = stack.pop()
+        if id(call) in done:
+            continue
+        if ready:
+            done.add(id(call))
+            ordered.append(call)
+            continue
+        stack.append((call, True))
+        for tensor in reversed(call.arguments.keras_tensors):
+            if id(tensor) not in known:
+                parent = _call_of(tensor)
+                if id(parent) not in done:
+                    stack.append((parent, False))
+    return ordered
+
+
+def _call_of(tensor: Any) -> Any:
+    history = tensor._keras_history
+    return history.operation._inbound_nodes[history.node_index]

@@ -1,0 +1,87 @@
+"""What is to be done to a model, as plain data: a `Plan` is a list of edits, serialisable as JSON.
+
+Nothing here imports Keras. `tfcompress.rewrite.apply(source, plan)` carries a plan out; applied again to the same
+source it rebuilds the same student.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+__all__ = ["KeepChannels", "Plan"]
+
+_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class KeepChannels:
+    """Keeps some channels of one channel group and removes the others, everywhere at once.
+
+    Attributes:
+        group: name of a `ChannelGroup` of the source model.
+        indices: positions in the group that stay: unique, ascending, at least one.
+    """
+
+    group: str
+    indices: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        indices = tuple(int(i) for i in self.indices)
+        if not indices or list(indices) != sorted(set(indices)) or indices[0] < 0:
+            raise ValueError(
+                "Expected `indices` to be ascending, unique, not negative, and at least one. "
+                f"Received: group={self.group!r}, indices={self.indices!r}"
+            )
+        object.__setattr__(self, "indices", indices)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """An ordered list of edits of one source model.
+
+    Attributes:
+        edits: the edits; at most one for each channel group.
+    """
+
+    edits: tuple[KeepChannels, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "edits", tuple(self.edits))
+        names = [edit.group for edit in self.edits]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"Expected at most one edit for each channel group. Received several for {twice}")
+
+    def __iter__(self) -> Iterator[KeepChannels]:
+        return iter(self.edits)
+
+    def __len__(self) -> int:
+        return len(self.edits)
+
+    @classmethod
+    def keeping(cls, kept: Mapping[str, tuple[int, ...]]) -> Plan:
+        """The plan that keeps `kept[group]` of each group named, and all of the others."""
+        return cls(tuple(KeepChannels(group, tuple(indices)) for group, indices in kept.items()))
+
+    def to_json(self) -> str:
+        """The plan as JSON text."""
+        edits = [{"edit": "KeepChannels", "group": e.group, "indices": list(e.indices)} for e in self.edits]
+        return json.dumps({"format": _FORMAT, "edits": edits}, indent=1)
+
+    @classmethod
+    def from_json(cls, text: str) -> Plan:
+        """Reads what `to_json` wrote.
+
+        Raises:
+            ValueError: the text is no plan, or one of a later format.
+        """
+        data = json.loads(text)
+        if not isinstance(data, dict) or data.get("format") != _FORMAT:
+            received = data.get("format") if isinstance(data, dict) else type(data).__name__
+            raise ValueError(f"Expected a plan of format {_FORMAT}. Received: format={received!r}")
+        unknown = sorted({e["edit"] for e in data["edits"]} - {"KeepChannels"})
+        if unknown:
+            raise ValueError(f"Expected edits of the kind 'KeepChannels'. Received: {unknown}")
+        return cls(tuple(KeepChannels(e["group"], tuple(e["indices"])) for e in data["edits"]))

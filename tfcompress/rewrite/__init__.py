@@ -1,0 +1,5 @@
+"""From a model and a plan to a new model; and the proof that it is what the plan says."""
+
+from tfcompress.rewrite.apply import apply
+
+__all__ = ["apply"]

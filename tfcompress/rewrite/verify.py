@@ -1,0 +1,74 @@
+"""The student really is what the plan says: masking the channels and cutting them are compared."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfcompress.costs import CostModel, cost
+from tfcompress.graph import ChannelGroups, LayerGraph
+from tfcompress.plan import Plan
+from tfcompress.rewrite.apply import apply, kept_labels
+
+__all__ = ["mask", "verify"]
+
+
+def mask(source: keras.Model, plan: Plan) -> keras.Model:
+    """A copy of the source in which the weights that would read removed channels are zero.
+
+    It has the source's shapes and the student's outputs.
+
+    Raises:
+        KeyError: the plan names a group that the source does not have.
+    """
+    groups = ChannelGroups.of(LayerGraph.from_keras(source))
+    kept = kept_labels(groups, plan)
+    copy = apply(source, Plan(), groups)
+    operations = LayerGraph.from_keras(copy).operations
+    for name, axes in groups.weight_axes().items():
+        old_weights = list(getattr(groups.graph.operations[name], "weights", ()))
+        for weight in axes:
+            target = next(
+                new
+                for old, new in zip(old_weights, operations[name].weights, strict=True)
+                if old is weight.variable
+            )
+            for axis, ids in weight.reads.items():
+                shape = [1] * len(target.shape)
+                shape[axis] = -1
+                target.assign(target * kept[ids].reshape(shape).astype("float32"))
+    return copy
+
+
+def verify(source: keras.Model, plan: Plan, student: keras.Model, inputs: Any, tolerance: float = 1e-4) -> float:
+    """Checks a freshly cut student (before any training) against its source.
+
+    Args:
+        source: the model that the plan was applied to.
+        plan: the plan.
+        student: what `apply` built.
+        inputs: one batch of inputs.
+        tolerance: allowed difference, relative to the largest output of the masked source.
+
+    Returns:
+        The largest relative difference between the outputs of the masked source and of the student.
+
+    Raises:
+        RuntimeError: outputs differ by more than `tolerance`, or the student's counted cost is not the plan's.
+    """
+    predicted, counted = CostModel(ChannelGroups.of(LayerGraph.from_keras(source))).of(plan), cost(student)
+    if predicted != counted:
+        raise RuntimeError(f"Expected a student of the plan's cost. Received: predicted {predicted}, counted {counted}")
+    expected = keras.tree.flatten(mask(source, plan)(inputs, training=False))
+    received = keras.tree.flatten(student(inputs, training=False))
+    difference = 0.0
+    for one, other in zip(expected, received, strict=True):
+        a, b = keras.ops.convert_to_numpy(one), keras.ops.convert_to_numpy(other)
+        difference = max(difference, float(np.abs(a - b).max() / max(np.abs(a).max(), 1e-12)))
+    if not difference <= tolerance:
+        raise RuntimeError(
+            f"Expected the cut model to give the outputs of the masked one within {tolerance}. Received: {difference:.3g}"
+        )
+    return difference
