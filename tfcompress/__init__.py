@@ -1,0 +1,46 @@
+"""tfcompress makes trained Keras networks small and fast.
+
+    result = tfcompress.compress(model, method="rlal", flops_budget=0.5, data="cifar10")
+
+Names are loaded when they are first used, so that parts which need nothing but Keras (`tfcompress.zoo`) also run where
+TensorFlow is not installed.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tfcompress.budget import Budget
+    from tfcompress.costs import Cost, cost
+    from tfcompress.plan import KeepChannels, Plan
+    from tfcompress.report import inspect
+    from tfcompress.result import Result
+    from tfcompress.workflow import compress
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Budget": "budget",
+    "Cost": "costs",
+    "KeepChannels": "plan",
+    "Plan": "plan",
+    "Result": "result",
+    "compress": "workflow",
+    "cost": "costs",
+    "inspect": "report",
+}
+_PACKAGES = ("costs", "data", "export", "graph", "methods", "rewrite", "training", "zoo")
+
+__all__ = ["Budget", "Cost", "KeepChannels", "Plan", "Result", "__version__", "compress", "cost", "inspect"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"tfcompress.{_HOMES[name]}"), name)
+    if name in _PACKAGES:
+        return importlib.import_module(f"tfcompress.{name}")
+    raise AttributeError(f"module 'tfcompress' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, *_PACKAGES])

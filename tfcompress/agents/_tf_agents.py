@@ -1,0 +1,156 @@
+"""The one door to tf-agents: the only module that imports tf_agents, tensorflow_probability and tf_keras.
+
+tf-agents is written for Keras 2 and finds it as `tf.keras`, which is Keras 3 today. Switching the whole process to
+Keras 2 would change the user's own `tf.keras`; so tf-agents is imported while `sys.modules` holds stand-ins for the
+tensorflow modules, which pass every attribute on to the real ones but have tf_keras as their `keras`.
+"""
+
+import contextlib
+import functools
+import importlib
+import os
+import sys
+import threading
+import types
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+__all__ = ["load"]
+
+_lock = threading.Lock()
+
+# Loaded on first access by tensorflow_probability; that access must fall while the stand-ins are in place.
+_LAZY_PARTS_OF_TFP = ("bijectors", "distributions", "math", "random", "stats", "util")
+
+
+class _StandIn(types.ModuleType):
+    """A module that passes everything on to another one, except for a few attributes of its own."""
+
+    def __init__(self, real: types.ModuleType, **own: types.ModuleType):
+        super().__init__(real.__name__, real.__doc__)
+        for name in ("__file__", "__loader__", "__package__", "__path__", "__spec__"):
+            if hasattr(real, name):
+                own[name] = getattr(real, name)
+        self.__dict__.update(own, _real=real)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.__dict__["_real"], name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(self.__dict__["_real"], name, value)
+
+    def __dir__(self) -> list[str]:
+        return dir(self.__dict__["_real"])
+
+
+def _stand_ins() -> dict[str, types.ModuleType]:
+    """Stand-ins by the name under which `sys.modules` knows the real modules."""
+    import tensorflow as tf
+
+    keras_v1 = importlib.import_module("tf_keras.api._v1.keras")
+    keras_v2 = importlib.import_module("tf_keras.api._v2.keras")
+    v1 = _StandIn(tf.compat.v1, keras=keras_v1)
+    v2 = _StandIn(tf.compat.v2, keras=keras_v2)
+    compat = _StandIn(tf.compat, v1=v1, v2=v2)
+    return {
+        "tensorflow": _StandIn(tf, compat=compat, keras=keras_v2),
+        "tensorflow.compat": compat,
+        "tensorflow.compat.v1": v1,
+        "tensorflow.compat.v2": v2,
+        "tensorflow.keras": keras_v2,
+        "tensorflow.compat.v1.keras": keras_v1,
+        "tensorflow.compat.v2.keras": keras_v2,
+    }
+
+
+@contextlib.contextmanager
+def _unchanged_environment() -> Iterator[None]:
+    """Puts back `os.environ` and the warning filters, which some packages change when they are imported."""
+    before = dict(os.environ)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for name in set(os.environ) - set(before):
+            del os.environ[name]
+        for name, value in before.items():
+            if os.environ.get(name) != value:
+                os.environ[name] = value
+
+
+@contextlib.contextmanager
+def _keras_2_for_tensorflow() -> Iterator[None]:
+    """Modules imported inside see tf_keras as `tf.keras`; `sys.modules` is put back afterwards."""
+    stand_ins = _stand_ins()
+    before = {name: sys.modules.get(name) for name in stand_ins}
+    sys.modules.update(stand_ins)
+    try:
+        yield
+    finally:
+        for name, module in before.items():
+            if module is None:
+                sys.modules.pop(name, None)
+            else:
+                sys.modules[name] = module
+
+
+def _how_to_install() -> str:
+    if sys.version_info >= (3, 12):
+        return "pip install --no-deps tf-agents==0.18.0"
+    return 'pip install "tf-agents>=0.18,<0.19"'
+
+
+@functools.cache
+def _import_all() -> types.SimpleNamespace:
+    try:
+        with _unchanged_environment(), _keras_2_for_tensorflow():
+            tfp = importlib.import_module("tensorflow_probability")
+            for part in _LAZY_PARTS_OF_TFP:
+                dir(getattr(tfp, part))
+            tf_agents = importlib.import_module("tf_agents")
+            sac_agent = importlib.import_module("tf_agents.agents.sac.sac_agent")
+            critic_network = importlib.import_module("tf_agents.agents.ddpg.critic_network")
+            networks = importlib.import_module("tf_agents.networks")
+            normal = importlib.import_module("tf_agents.networks.normal_projection_network")
+            specs = importlib.import_module("tf_agents.specs")
+            trajectories = importlib.import_module("tf_agents.trajectories")
+            common = importlib.import_module("tf_agents.utils.common")
+            keras = importlib.import_module("tf_keras.api._v2.keras")
+    except ImportError as error:
+        raise ImportError(
+            f"Expected tf-agents 0.18, which the reinforcement-learning methods (RLAL, N2N) are built on. "
+            f"Received: {type(error).__name__}: {error}. "
+            f"Run `{_how_to_install()}`. DARC, LIT and the uniform pruner work without it."
+        ) from error
+    return types.SimpleNamespace(
+        tf_agents=tf_agents,
+        tfp=tfp,
+        keras=keras,
+        common=common,
+        specs=specs,
+        trajectories=trajectories,
+        SacAgent=sac_agent.SacAgent,
+        std_clip_transform=sac_agent.std_clip_transform,
+        ActorDistributionNetwork=networks.actor_distribution_network.ActorDistributionNetwork,
+        CriticNetwork=critic_network.CriticNetwork,
+        NormalProjectionNetwork=normal.NormalProjectionNetwork,
+    )
+
+
+def load() -> types.SimpleNamespace:
+    """Imports tf-agents on tf_keras, once; `tf.keras`, `sys.modules` and `os.environ` stay the user's.
+
+    While it runs (some seconds, the first time), other threads that import tensorflow would see the stand-ins.
+
+    Returns:
+        A namespace with the modules `tf_agents`, `tfp`, `keras` (tf_keras, Keras 2), `common`, `specs`,
+        `trajectories` and the classes and functions `SacAgent`, `std_clip_transform`, `ActorDistributionNetwork`,
+        `CriticNetwork`, `NormalProjectionNetwork`.
+
+    Raises:
+        ImportError: if tf-agents or something it needs is missing; the message has the line to run.
+    """
+    with _lock:
+        return _import_all()

@@ -1,0 +1,166 @@
+"""The environment of RLAL's agent: one episode goes once over the pruning units and ends at the budget.
+
+Section 3.2 and appendix A of RLAL. Plain numpy: an episode costs a few milliseconds beside the reward.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+
+from tfcompress.costs import CostModel
+from tfcompress.graph import PruningUnit
+
+__all__ = ["STATE_SIZE", "PruningEnvironment"]
+
+STATE_SIZE = 9
+
+
+class PruningEnvironment:
+    """Turns a sequence of pruning rates into channel counts that meet the budget, whatever the rates are.
+
+    Equations (12) and (13) of RLAL bound a rate by the FLOPs of single layers. Here the cost of the whole plan takes
+    their place, which is the same where layers are independent and also right where they are not (VGG). Channels are
+    whole numbers, so the removal is rounded up at the lower bound, and every later unit's smallest width is reserved:
+    the finished plan is never above the budget, and below it by less than the cost of one channel of the last unit.
+
+    Args:
+        costs: the model's cost model.
+        units: what each action prunes, in order.
+        limits: `{metric: limit}` with the metrics of `Cost`.
+
+    Raises:
+        ValueError: no units, or limits that pruning the units alone cannot reach.
+    """
+
+    def __init__(self, costs: CostModel, units: tuple[PruningUnit, ...], limits: Mapping[str, int]) -> None:
+        if not units:
+            raise ValueError("Expected a model with prunable channels. Received one in which every channel is fixed.")
+        self.costs, self.units, self.limits = costs, units, dict(limits)
+        index = {name: i for i, name in enumerate(costs.groups.groups)}
+        self._groups = [np.array([index[group.name] for group in unit.groups]) for unit in units]
+        self._smallest = costs.sizes.copy()
+        for groups in self._groups:
+            self._smallest[groups] = 1
+        self._check_reachable()
+        self._descriptions = self._describe()
+        self._kept = costs.sizes.copy()
+        self._position = 0
+        self._last_rate = 0.0
+
+    def _check_reachable(self) -> None:
+        for metric, limit in self.limits.items():
+            least, whole = int(self.costs.count(metric, self._smallest)), getattr(self.costs.total, metric)
+            if least > limit:
+                raise ValueError(
+                    f"Expected a budget that pruning inside blocks can reach: at least {np.ceil(least / whole * 1e4) / 1e4} "
+                    f"of the original's {metric}. Received: a limit of {limit / whole:.4f}."
+                )
+
+    def _describe(self) -> npt.NDArray[np.float32]:
+        """float32 `[units, 5]`: the parts of the state that do not change: input, output, stride, kernel, FLOPs."""
+        rows = []
+        first = {item.node.layer_name: item for item in reversed(self.costs.groups.analysis.values())}
+        for unit, groups in zip(self.units, self._groups, strict=True):
+            item = first[unit.groups[0].producers[0]]
+            what = item.handler.describe(item.call)
+            without = self.costs.sizes.copy()
+            without[groups] = 0
+            macs = self.costs.total.macs - int(self.costs.count("macs", without))
+            rows.append([len(item.call.inputs[0]), unit.size, what["stride"], what["kernel_size"], macs])
+        table = np.array(rows, dtype=np.float64)
+        widest = table[:, :2].max()
+        scale = np.array([widest, widest, table[:, 2].max(), table[:, 3].max(), self.costs.total.macs])
+        return (table / scale).astype(np.float32)
+
+    def __len__(self) -> int:
+        return len(self.units)
+
+    @property
+    def done(self) -> bool:
+        """Whether every unit has been pruned."""
+        return self._position == len(self.units)
+
+    @property
+    def kept(self) -> npt.NDArray[np.int64]:
+        """int64 `[groups]`: channels that each group keeps so far."""
+        return self._kept.copy()
+
+    def reset(self) -> npt.NDArray[np.float32]:
+        """Begins an episode with the whole model; returns the first state."""
+        self._kept = self.costs.sizes.copy()
+        self._position = 0
+        self._last_rate = 0.0
+        return self.state()
+
+    def state(self) -> npt.NDArray[np.float32]:
+        """float32 `[9]`, Equation (1) of RLAL: index, input and output channels, stride, kernel, FLOPs of this unit,
+        FLOPs of the units before (pruned) and after (whole), last rate; each scaled to about [0, 1]. Zeros at the end.
+        """
+        if self.done:
+            return np.zeros(STATE_SIZE, np.float32)
+        at = self._position
+        before, after = self._smallest * 0, self._smallest * 0
+        nothing = self._untouched() * 0
+        for groups in self._groups[:at]:
+            before[groups] = self._kept[groups]
+        for groups in self._groups[at + 1 :]:
+            after[groups] = self._kept[groups]
+        counted = self.costs.count("macs", np.stack([self._untouched(before), self._untouched(after), self._untouched(nothing)]))
+        total = self.costs.total.macs
+        spent, left = (counted[:2] - counted[2]) / total
+        return np.array(
+            [at / len(self.units), *self._descriptions[at], spent, left, self._last_rate], dtype=np.float32
+        )
+
+    def _untouched(self, kept: npt.NDArray[np.int64] | None = None) -> npt.NDArray[np.int64]:
+        """`kept` with the groups that no unit prunes at their full size."""
+        full = self.costs.sizes.copy()
+        for groups in self._groups:
+            full[groups] = 0 if kept is None else kept[groups]
+        return full
+
+    def widths(self, unit: int, width: npt.ArrayLike) -> npt.NDArray[np.int64]:
+        """int64 `[..., groups of the unit]`: what its groups keep when the widest of them keeps `width`."""
+        sizes = self.costs.sizes[self._groups[unit]]
+        share = np.asarray(width)[..., None] / self.units[unit].size
+        return np.maximum(1, np.ceil(sizes * share - 1e-9)).astype(np.int64)
+
+    def bounds(self) -> tuple[int, int]:
+        """The least and the greatest width of the current unit from which the budget can still be met exactly."""
+        at = self._position
+        groups = self._groups[at]
+        candidates = np.repeat(self._kept[None], self.units[at].size, axis=0)
+        candidates[:, groups] = self.widths(at, np.arange(1, self.units[at].size + 1))
+        whole = candidates.copy()
+        for later in self._groups[at + 1 :]:
+            candidates[:, later] = 1
+            whole[:, later] = self.costs.sizes[later]
+        fits = np.ones(len(candidates), dtype=bool)
+        reaches = np.zeros(len(candidates), dtype=bool)
+        for metric, limit in self.limits.items():
+            fits &= self.costs.count(metric, candidates) <= limit
+            reaches |= self.costs.count(metric, whole) >= limit
+        greatest = int(fits.nonzero()[0][-1]) + 1
+        least = int(reaches.argmax()) + 1 if reaches.any() else len(candidates)
+        return min(least, greatest), greatest
+
+    def step(self, rate: float) -> tuple[npt.NDArray[np.float32], float]:
+        """Prunes the current unit.
+
+        Args:
+            rate: share of its channels to remove, in [0, 1]; brought into the bounds.
+
+        Returns:
+            The next state, and the rate that was carried out.
+        """
+        size = self.units[self._position].size
+        least, greatest = self.bounds()
+        removed = int(np.floor(np.clip(rate, 0.0, 1.0) * size + 1e-6))
+        width = int(np.clip(size - removed, least, greatest))
+        self._kept[self._groups[self._position]] = self.widths(self._position, width)
+        self._last_rate = (size - width) / size
+        self._position += 1
+        return self.state(), self._last_rate

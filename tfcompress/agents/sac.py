@@ -1,0 +1,454 @@
+"""The agent of RLAL: soft actor-critic on states joined with a representation of the changing environment."""
+
+import dataclasses
+import functools
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfcompress.agents import _tf_agents
+from tfcompress.agents.environment_model import EnvironmentModel
+from tfcompress.agents.replay import ReplayBuffer
+
+__all__ = ["AgentSettings", "PruningAgent"]
+
+# The independent random streams of one seed.
+_ENVIRONMENT, _NETWORKS, _ACT, _SAMPLE, _LEARN = range(5)
+
+
+@dataclasses.dataclass(frozen=True)
+class AgentSettings:
+    """Settings of `PruningAgent`; defaults are the paper's, or marked as decided where it leaves them open.
+
+    Attributes:
+        actor_learning_rate: of Adam, for the policy.
+        critic_learning_rate: of Adam, for both critics.
+        environment_learning_rate: of Adam, for epoch embeddings, GRU and decoder.
+        hidden: widths of the hidden layers of actor, critics and decoder.
+        entropy_coefficient: the fixed alpha of Equations (8) and (9).
+        gamma: discount of later rewards. Decided.
+        tau: share of the critics that moves into their targets at each update. Decided.
+        batch_size: transitions in one update. Decided.
+        updates_per_epoch: updates that `learn_epoch` makes. Decided.
+        buffer_capacity: transitions kept. Decided.
+        use_environment_model: False is the ablation without epoch embeddings (Table 3): the agent sees S alone.
+
+    Raises:
+        ValueError: if a setting is out of its range.
+    """
+
+    actor_learning_rate: float = 1e-4
+    critic_learning_rate: float = 1e-3
+    environment_learning_rate: float = 1e-3
+    hidden: tuple[int, ...] = (300, 300)
+    entropy_coefficient: float = 0.1
+    gamma: float = 0.99
+    tau: float = 0.005
+    batch_size: int = 64
+    updates_per_epoch: int = 32
+    buffer_capacity: int = 100_000
+    use_environment_model: bool = True
+
+    def __post_init__(self) -> None:
+        for name in ("actor_learning_rate", "critic_learning_rate", "environment_learning_rate"):
+            self._expect(name, "above 0", 0 < getattr(self, name) < math.inf)
+        self._expect("entropy_coefficient", "above 0", 0 < self.entropy_coefficient < math.inf)
+        self._expect("gamma", "from 0 to 1", 0 <= self.gamma <= 1)
+        self._expect("tau", "above 0 and at most 1", 0 < self.tau <= 1)
+        for name in ("batch_size", "updates_per_epoch", "buffer_capacity"):
+            self._expect(name, "at least 1", getattr(self, name) >= 1)
+        self._expect("hidden", "widths of at least 1", all(width >= 1 for width in self.hidden))
+
+    def _expect(self, name: str, range_: str, holds: bool) -> None:
+        if not holds:
+            raise ValueError(f"Expected {name} {range_}. Received: {name}={getattr(self, name)}. Give another value.")
+
+
+class PruningAgent:
+    """Soft actor-critic (tf-agents' SacAgent) on (S, z), with the environment model that z comes from.
+
+    Actor and critics see the state S joined with z of the epoch in which S was met, Equations (6) to (9) of RLAL.
+    z reaches them without a gradient. The policy is a normal distribution squashed by tanh into [0, 1].
+
+    An epoch of RLAL is: `start_epoch`; `act` for each layer of each episode and `remember` at the episode's end;
+    `learn_epoch`. The same seed and the same calls give the same actions and the same learning: every random number
+    is a function of the seed and of counters that `state_dict` holds, and no global random state is read or changed.
+
+    Args:
+        state_size: the length of a state S.
+        epochs: the number of epochs T that the run may have.
+        settings: an `AgentSettings`.
+        seed: of initial weights, actions and batches.
+
+    Raises:
+        ImportError: if tf-agents is missing; the message has the line to run.
+    """
+
+    def __init__(self, state_size: int, epochs: int, settings: AgentSettings | None = None, seed: int = 0):
+        self.state_size = state_size
+        self.epochs = epochs
+        self.settings = settings or AgentSettings()
+        self._seed = seed
+        self._buffer = ReplayBuffer(self.settings.buffer_capacity, state_size)
+        self._environment: EnvironmentModel | None = None
+        if self.settings.use_environment_model:
+            self._environment = EnvironmentModel(
+                epochs,
+                state_size,
+                hidden=self.settings.hidden,
+                learning_rate=self.settings.environment_learning_rate,
+                seed=int(np.random.SeedSequence([seed, _ENVIRONMENT]).generate_state(1)[0]),
+            )
+        self._z_size = self._environment.width if self._environment else 0
+        self._z = np.zeros(self._z_size, "float32")
+        self._epoch = -1
+        self._actions_drawn = 0
+        self._updates_made = 0
+        self._build_sac()
+        self._compile()
+
+    # Acting.
+
+    def start_epoch(self, epoch: int) -> None:
+        """Computes z of this epoch, with which all of its episodes are played (step 1 of Algorithm 1).
+
+        Args:
+            epoch: the epoch's index, from 0.
+
+        Raises:
+            ValueError: if the agent was not made for that many epochs.
+        """
+        self._check_epoch(epoch)
+        if self._environment:
+            self._z = self._representation(np.int32(epoch)).numpy()
+        self._epoch = epoch
+
+    def act(self, state: np.ndarray) -> float:
+        """Draws an action from the policy, Equation (6).
+
+        Args:
+            state: float `[state_size]`.
+
+        Returns:
+            The action, from 0 to 1.
+        """
+        seed = self._random_bits(_ACT, self._actions_drawn)
+        self._actions_drawn += 1
+        return self._bounded(self._sampled_action(self._checked(state), self._z, seed))
+
+    def mean_action(self, state: np.ndarray) -> float:
+        """The action in the middle of the policy's distribution; draws nothing.
+
+        Args:
+            state: float `[state_size]`.
+
+        Returns:
+            The action, from 0 to 1.
+        """
+        return self._bounded(self._mean_action(self._checked(state), self._z))
+
+    # Learning.
+
+    def remember(self, states: np.ndarray, actions: np.ndarray, reward: float, epoch: int) -> None:
+        """Stores one episode; its reward is the reward of each of its steps, as in Section 3.2 of RLAL.
+
+        Args:
+            states: float `[steps, state_size]`, in the order of the episode.
+            actions: float `[steps]`, the actions that were carried out, after bounding.
+            reward: the accuracy of the pruned network.
+            epoch: the epoch in which it was measured, from 0.
+
+        Raises:
+            ValueError: if shapes do not fit, a number is not finite, or an action is not in [0, 1].
+        """
+        self._check_epoch(epoch)
+        actions = np.asarray(actions, "float32")
+        if not (np.isfinite(states).all() and np.isfinite(reward) and ((actions >= 0) & (actions <= 1)).all()):
+            raise ValueError(
+                f"Expected finite states, a finite reward and actions from 0 to 1. Received: reward={reward}, "
+                f"actions={actions}, states={states}. Bound the actions, and look for NaN in the network's weights."
+            )
+        self._buffer.add_episode(states, actions, reward, epoch)
+
+    def learn(self) -> dict[str, float]:
+        """One update on one batch (steps 5 to 7 of Algorithm 1): environment model, critics, actor, targets.
+
+        z of the batch is computed from the current GRU inside the update.
+
+        Returns:
+            `critic_loss`, `actor_loss` and, with an environment model, `reconstruction_loss`: each of the batch,
+            before the update.
+
+        Raises:
+            ValueError: if nothing was remembered yet.
+        """
+        rng = np.random.default_rng([self._seed, _SAMPLE, self._updates_made])
+        batch = self._buffer.sample(self.settings.batch_size, rng)
+        losses = self._update(*batch, self._random_bits(_LEARN, self._updates_made))
+        self._updates_made += 1
+        return {name: float(loss) for name, loss in losses.items()}
+
+    def learn_epoch(self) -> dict[str, float]:
+        """Calls `learn` as often as `settings.updates_per_epoch` says, and returns the means of its losses."""
+        losses = [self.learn() for _ in range(self.settings.updates_per_epoch)]
+        return {name: float(np.mean([one[name] for one in losses])) for name in losses[0]}
+
+    @property
+    def transitions(self) -> int:
+        """How many transitions the buffer holds."""
+        return len(self._buffer)
+
+    @property
+    def traces(self) -> dict[str, int]:
+        """How often each compiled function was traced: once each, however long the run."""
+        return {name: function.experimental_get_tracing_count() for name, function in self._compiled.items()}
+
+    # Saving.
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """Everything that acting and learning depend on, as copies, under names that stay the same.
+
+        Returns:
+            Networks, targets, slots and step counters of the optimizers, environment model, buffer, z of the current
+            epoch, and the counters of the random streams.
+        """
+        state = {name: variable.numpy().copy() for name, variable in self._variables().items()}
+        state |= {f"buffer/{name}": value for name, value in self._buffer.state_dict().items()}
+        state["z"] = self._z.copy()
+        counters = [self._seed, self._epoch, self._actions_drawn, self._updates_made]
+        state["counters"] = np.array(counters, "int64")
+        return state
+
+    def load_state_dict(self, state: dict[str, np.ndarray]) -> None:
+        """Continues where the agent that `state_dict` was called on stood, bit for bit.
+
+        Args:
+            state: what `state_dict` of an agent with the same sizes and settings returned. Its seed is taken over.
+
+        Raises:
+            ValueError: if the state is that of an agent with other sizes or settings. Nothing is changed then.
+        """
+        variables = self._variables()
+        buffer = {name.removeprefix("buffer/"): value for name, value in state.items() if name.startswith("buffer/")}
+        expected = {name: tuple(variable.shape) for name, variable in variables.items()} | {"z": self._z.shape}
+        received = {name: np.shape(value) for name, value in state.items() if not name.startswith("buffer/")}
+        received.pop("counters", None)
+        if expected != received:
+            differing = sorted(
+                name for name in expected.keys() | received if expected.get(name) != received.get(name)
+            )
+            name = differing[0]
+            raise ValueError(
+                f"Expected the state of an agent with the same sizes and settings. Received: {name} of shape "
+                f"{received.get(name)} instead of {expected.get(name)}, and {len(differing) - 1} more that differ. "
+                "Make the agent with the settings that the state was saved with."
+            )
+        self._buffer.load_state_dict(buffer)
+        for name, variable in variables.items():
+            variable.assign(state[name])
+        self._z = np.array(state["z"], "float32")
+        self._seed, self._epoch, self._actions_drawn, self._updates_made = (int(value) for value in state["counters"])
+
+    def _variables(self) -> dict[str, Any]:
+        """Every variable by a stable name, e.g. `actor/00`."""
+        parts = {
+            "actor": self._actor.variables,
+            "critic_1": self._critics[0].variables,
+            "critic_2": self._critics[1].variables,
+            "target_critic_1": self._targets[0].variables,
+            "target_critic_2": self._targets[1].variables,
+            "actor_optimizer": self._actor_optimizer.variables(),
+            "critic_optimizer": self._critic_optimizer.variables(),
+            "sac": [self._sac.train_step_counter],
+            "environment": self._environment.variables if self._environment else [],
+        }
+        return {f"{part}/{i:02d}": variable for part, variables in parts.items() for i, variable in enumerate(variables)}
+
+    # Building.
+
+    def _build_sac(self) -> None:
+        lib = _tf_agents.load()
+        settings = self.settings
+        observation = lib.specs.TensorSpec([self.state_size + self._z_size], tf.float32, "state_and_z")
+        action = lib.specs.BoundedTensorSpec([1], tf.float32, 0.0, 1.0, "pruning_rate")
+        self._actor = _actor(lib, observation, action, settings.hidden)
+        # Named, so that both critics and their targets are separate networks with weights of their own.
+        names = ("critic_1", "critic_2", "target_critic_1", "target_critic_2")
+        networks = [_critic(lib, (observation, action), settings.hidden, name) for name in names]
+        self._critics, self._targets = networks[:2], networks[2:]
+        self._actor_optimizer = lib.keras.optimizers.legacy.Adam(settings.actor_learning_rate)
+        self._critic_optimizer = lib.keras.optimizers.legacy.Adam(settings.critic_learning_rate)
+        alpha_optimizer = lib.keras.optimizers.legacy.SGD(0.0)
+        self._sac = _repeatable_sac_agent()(
+            lib.trajectories.time_step_spec(observation),
+            action,
+            critic_network=self._critics[0],
+            critic_network_2=self._critics[1],
+            target_critic_network=self._targets[0],
+            target_critic_network_2=self._targets[1],
+            actor_network=self._actor,
+            actor_optimizer=self._actor_optimizer,
+            critic_optimizer=self._critic_optimizer,
+            alpha_optimizer=alpha_optimizer,
+            initial_log_alpha=math.log(settings.entropy_coefficient),
+            alpha_loss_weight=0.0,
+            target_update_tau=settings.tau,
+            gamma=settings.gamma,
+            train_step_counter=tf.Variable(0, dtype=tf.int64, name="train_step"),
+        )
+        rng = np.random.default_rng([self._seed, _NETWORKS])
+        for network in (self._actor, *self._critics):
+            _draw_weights(network, rng)
+        self._sac.initialize()  # copies the critics into their targets
+        # Made now: a fresh agent has slots to load into, and the first update is not traced twice.
+        alpha_optimizer._create_all_weights([])
+        self._actor_optimizer._create_all_weights(self._actor.trainable_variables)
+        critic_variables = [variable for critic in self._critics for variable in critic.trainable_variables]
+        self._critic_optimizer._create_all_weights(critic_variables)
+
+    def _compile(self) -> None:
+        def spec(*shape: int, dtype: tf.DType = tf.float32) -> tf.TensorSpec:
+            return tf.TensorSpec(shape, dtype)
+
+        size, z, seed, batch = self.state_size, self._z_size, spec(2, dtype=tf.int32), self.settings.batch_size
+        transitions = (spec(batch, size), spec(batch), spec(batch), spec(batch, size), spec(batch))
+        signatures: dict[Callable[..., Any], tuple[tf.TensorSpec, ...]] = {
+            self._representation_graph: (spec(dtype=tf.int32),),
+            self._sampled_action_graph: (spec(size), spec(z), seed),
+            self._mean_action_graph: (spec(size), spec(z)),
+            self._update_graph: (*transitions, spec(batch, dtype=tf.int32), seed),
+        }
+        # Without autograph: there is nothing for it to convert, and it doubles the time of tracing.
+        compiled = [tf.function(graph, signature, autograph=False) for graph, signature in signatures.items()]
+        self._representation, self._sampled_action, self._mean_action, self._update = compiled
+        names = ("representation", "sampled_action", "mean_action", "update")
+        self._compiled = dict(zip(names, compiled, strict=True))
+
+    # What is compiled.
+
+    def _representation_graph(self, epoch: tf.Tensor) -> tf.Tensor:
+        return self._environment.representations(epoch + 1)[-1]
+
+    def _policy(self, state: tf.Tensor, z: tf.Tensor) -> Any:
+        observation = tf.concat([state, z], axis=0)[tf.newaxis]
+        return self._actor(observation, step_type=None, network_state=(), training=False)[0]
+
+    def _sampled_action_graph(self, state: tf.Tensor, z: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        return self._policy(state, z).sample(seed=seed)[0, 0]
+
+    def _mean_action_graph(self, state: tf.Tensor, z: tf.Tensor) -> tf.Tensor:
+        return self._policy(state, z).mode()[0, 0]
+
+    def _update_graph(
+        self,
+        states: tf.Tensor,
+        actions: tf.Tensor,
+        rewards: tf.Tensor,
+        next_states: tf.Tensor,
+        terminals: tf.Tensor,
+        epochs: tf.Tensor,
+        seed: tf.Tensor,
+    ) -> dict[str, tf.Tensor]:
+        losses, z = {}, tf.zeros([states.shape[0], 0])
+        if self._environment:
+            losses["reconstruction_loss"], z = self._environment.train_step(states, actions, rewards, epochs)
+        steps, next_steps = tf.concat([states, z], axis=1), tf.concat([next_states, z], axis=1)  # one z, Equation (8)
+        lib = _tf_agents.load().trajectories
+        unused = tf.zeros_like(epochs)
+        transition = lib.Transition(
+            time_step=lib.TimeStep(unused, tf.zeros_like(rewards), tf.ones_like(rewards), steps),
+            action_step=lib.PolicyStep(actions[:, tf.newaxis]),
+            next_time_step=lib.TimeStep(unused, rewards, 1.0 - terminals, next_steps),
+        )
+        extra = self._sac.train_with_seed(transition, seed).extra
+        # tf-agents halves the sum of both critics' losses; the mean of Equation (7)'s two is shown.
+        return losses | {"critic_loss": extra.critic_loss, "actor_loss": extra.actor_loss}
+
+    # Small things.
+
+    def _random_bits(self, stream: int, count: int) -> np.ndarray:
+        """Two random int32, a function of the seed, the stream and the count."""
+        return np.random.SeedSequence([self._seed, stream, count]).generate_state(2).view("int32")
+
+    def _check_epoch(self, epoch: int) -> None:
+        if not 0 <= epoch < self.epochs:
+            raise ValueError(
+                f"Expected an epoch from 0 to {self.epochs - 1}. Received: epoch={epoch}. "
+                "Make the agent with as many epochs as the run has."
+            )
+
+    def _checked(self, state: np.ndarray) -> np.ndarray:
+        if self._epoch < 0:
+            raise ValueError("Expected an epoch to act in. Received: none yet. Call start_epoch(epoch) first.")
+        state = np.asarray(state, "float32")
+        if state.shape != (self.state_size,):
+            raise ValueError(
+                f"Expected a state of shape ({self.state_size},). Received: shape={state.shape}. Give one state."
+            )
+        return state
+
+    @staticmethod
+    def _bounded(action: tf.Tensor) -> float:
+        return min(1.0, max(0.0, float(action)))
+
+
+def _actor(lib: Any, observation: Any, action: Any, hidden: tuple[int, ...]) -> Any:
+    def projection(spec: Any) -> Any:
+        return lib.NormalProjectionNetwork(
+            spec,
+            mean_transform=None,
+            std_transform=lib.std_clip_transform,
+            state_dependent_std=True,
+            scale_distribution=True,  # tanh, then into the bounds of the specification
+            seed=0,  # weights are drawn in _draw_weights; without a seed, global random state would be used up
+        )
+
+    return lib.ActorDistributionNetwork(
+        observation,
+        action,
+        fc_layer_params=hidden,
+        kernel_initializer="zeros",
+        continuous_projection_net=projection,
+        name="actor",
+    )
+
+
+def _critic(lib: Any, specs: Any, hidden: tuple[int, ...], name: str) -> Any:
+    return lib.CriticNetwork(
+        specs,
+        joint_fc_layer_params=hidden,
+        kernel_initializer="zeros",
+        last_kernel_initializer="zeros",
+        name=name,
+    )
+
+
+def _draw_weights(network: Any, rng: np.random.Generator) -> None:
+    """Glorot-uniform kernels, the last ones near zero: Q starts near 0, the policy near the middle with deviation 1."""
+    for variable in network.variables:
+        if len(variable.shape) == 2:
+            limit = 3e-3 if variable.shape[-1] == 1 else math.sqrt(6 / sum(variable.shape))
+            variable.assign(rng.uniform(-limit, limit, variable.shape).astype("float32"))
+
+
+@functools.cache
+def _repeatable_sac_agent() -> type:
+    """tf-agents' SacAgent, drawing its actions with seeds that it is given: a saved run continues bit for bit."""
+    lib = _tf_agents.load()
+
+    class RepeatableSacAgent(lib.SacAgent):
+        def train_with_seed(self, transition: Any, seed: tf.Tensor) -> Any:
+            # Actions are drawn three times an update: for the critics' targets, the actor, and the entropy.
+            self._action_seeds = iter(tf.unstack(tf.random.split(seed, 3)))
+            return self.train(transition)
+
+        def _actions_and_log_probs(self, time_steps: Any, training: bool = False) -> tuple[tf.Tensor, tf.Tensor]:
+            policy = self._train_policy if training else self._policy
+            distribution = policy.distribution(time_steps).action
+            actions = distribution.sample(seed=next(self._action_seeds))
+            return actions, lib.common.log_probability(distribution, actions, self.action_spec)
+
+    return RepeatableSacAgent

@@ -1,0 +1,24 @@
+"""Data: by name, as arrays, as a tf.data.Dataset or a Keras PyDataset; and its splits for training and measuring.
+
+`load` gives a dataset by name with the preprocessing of your choice, and can be passed as `data` to
+`tfcompress.compress`. `splits` is what `compress` makes of its data. Nothing here imports TensorFlow or
+tensorflow-datasets before it is needed.
+"""
+
+from tfcompress.data.augment import flip_and_crop
+from tfcompress.data.batches import ArrayBatches, FollowEpoch, set_epoch
+from tfcompress.data.named import NamedData, load, load_arrays
+from tfcompress.data.splits import Split, Splits, splits
+
+__all__ = [
+    "ArrayBatches",
+    "FollowEpoch",
+    "NamedData",
+    "Split",
+    "Splits",
+    "flip_and_crop",
+    "load",
+    "load_arrays",
+    "set_epoch",
+    "splits",
+]

@@ -1,0 +1,263 @@
+"""From what a user gives as data to the four splits that compression reads: training, validation, calibration, test."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+
+from tfcompress.data.batches import ArrayBatches
+from tfcompress.data.checks import Expected
+from tfcompress.data.image_streams import ImageStream
+from tfcompress.data.named import NamedData, load
+from tfcompress.data.sources import ArraySource
+from tfcompress.data.streams import PyDatasetSource, TensorFlowSource, is_tensorflow_dataset
+
+__all__ = ["Split", "Splits", "splits"]
+
+_CALIBRATION_SAMPLES = 1000
+_STREAM_SIZE = (224, 224)  # of streamed images, where the model does not say
+
+_FORMS = (
+    "the name of a dataset ('cifar10'), tfcompress.data.load(...), a tuple (inputs, labels) of arrays, a batched "
+    "tf.data.Dataset of (inputs, labels), or a keras.utils.PyDataset"
+)
+
+
+@dataclass(frozen=True)
+class Split:
+    """One split.
+
+    Attributes:
+        name: "training", "validation", "calibration" or "test".
+        source: where its samples come from.
+        text: what it is, in words.
+    """
+
+    name: str
+    source: Any
+    text: str
+
+    @property
+    def num_samples(self):
+        """Number of samples, or `None` where only a pass over the data would tell."""
+        return self.source.num_samples
+
+    def num_batches(self, batch_size=None):
+        """Number of batches of an epoch.
+
+        Args:
+            batch_size: as for `batches`.
+
+        Returns:
+            An int; of a part of a tf.data.Dataset an estimate; `None` for a dataset that cannot tell.
+        """
+        return self.source.num_batches(batch_size)
+
+    def batches(self, batch_size=None, training=False):
+        """The samples in batches, as `fit` and `evaluate` take them.
+
+        Args:
+            batch_size: samples in a batch; `None` for the `batch_size` of `splits`, or a dataset's own. A PyDataset
+                always keeps its own.
+            training: whether to shuffle and augment. A user's tf.data.Dataset is as it is either way.
+
+        Returns:
+            A `keras.utils.PyDataset` (`ArrayBatches` for arrays) or a tf.data.Dataset.
+        """
+        return self.source.batches(batch_size, training)
+
+    def take(self, count):
+        """The first samples as arrays, as the model reads them, without augmentation.
+
+        Args:
+            count: how many at most.
+
+        Returns:
+            `(x, y)` of numpy arrays, or structures of them.
+        """
+        if count < 1:
+            raise ValueError(f"Expected `count` to be at least 1. Received: count={count}")
+        return self.source.take(count)
+
+    def describe(self):
+        """What this split is, such as "5,000 images held out of the training data (seed 0)"."""
+        return self.text
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The data of a task.
+
+    Attributes:
+        train: what weights are learned from.
+        validation: what accuracies are measured on while searching and training; arrays come in random order, so
+            that the first samples are a fair sample.
+        calibration: up to 1,000 training samples without augmentation, for statistics of activations.
+        test: read once, for the report; `None` where none was given.
+    """
+
+    train: Split
+    validation: Split
+    calibration: Split
+    test: Split | None
+
+    def describe(self):
+        """Which split is what, a line each."""
+        lines = [f"{split.name}: {split.text}" for split in (self.train, self.validation, self.calibration)]
+        if self.test is None:
+            lines.append("test: no test split was given; accuracies are those on the validation split")
+        else:
+            lines.append(f"test: {self.test.text}")
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class _Request:
+    """What all parts of `splits` need to know."""
+
+    expected: Expected
+    batch_size: int
+    seed: int
+
+    def arrays(self, x, y, what, **settings):
+        settings = {"batch_size": self.batch_size, "seed": self.seed} | settings
+        return ArraySource.checked(x, y, self.expected, what, **settings)
+
+    def images(self, data, split, what):
+        """A stream of a split of `NamedData`."""
+        shapes = self.expected.shapes
+        static = data.builder.info.features["image"].shape[:2]
+        size = _STREAM_SIZE if None in static else tuple(static)
+        if shapes is not None and len(shapes) == 1:
+            (shape,) = shapes.values()
+            if len(shape) == 3 and None not in shape[:2]:
+                size = tuple(shape[:2])
+        ranges = ((split, 0, data.builder.info.splits[split].num_examples),)
+        stream = ImageStream(data.builder, ranges, size, data.preprocess, data.augment, self.batch_size, self.seed)
+        stream.check(self.expected, what)
+        return stream
+
+    def named(self, data):
+        """`(train, test or None)` of `NamedData`."""
+        what = f"{data.name!r}"
+        if data.arrays is None:
+            test = None if data.test_split is None else self.images(data, data.test_split, what)
+            return self.images(data, "train", what), test
+        settings = {"preprocess": data.preprocess, "augment": data.augment}
+        train = self.arrays(*data.arrays.train, what, **settings)
+        test = data.arrays.test
+        return train, None if test is None else self.arrays(*test, what, **settings)
+
+    def source(self, data, what):
+        """What a user gave, other than by name."""
+        if isinstance(data, tuple) and len(data) == 2:
+            return self.arrays(*data, what)
+        if is_tensorflow_dataset(data):
+            return TensorFlowSource.checked(data, self.expected, what, self.seed)
+        if isinstance(data, ArrayBatches):
+            settings = {"indices": data.indices, "preprocess": data.preprocess, "augment": data.augment}
+            return self.arrays(data.x, data.y, what, batch_size=data.batch_size, **settings)
+        if isinstance(data, keras.utils.PyDataset) or _gives_batches(data):
+            return PyDatasetSource.checked(data, self.expected, what, self.seed)
+        if hasattr(data, "__array__"):
+            raise TypeError(
+                f"Expected {what} to come with labels: a tuple (inputs, labels). Received: one {type(data).__name__}."
+            )
+        raise TypeError(f"Expected {what} to be {_FORMS}. Received: {type(data).__name__}.")
+
+
+def _gives_batches(data):
+    if isinstance(data, tuple | list | Mapping | str | bytes) or hasattr(data, "__array__"):
+        return False
+    return hasattr(data, "__len__") and hasattr(data, "__getitem__")
+
+
+def _given(request, data, argument):
+    if isinstance(data, str | NamedData):
+        raise ValueError(
+            f"Expected `{argument}` to be arrays or a dataset. Received: {argument}={getattr(data, 'name', data)!r}. "
+            "A name stands for a whole dataset with its test split: pass it as `data`."
+        )
+    return request.source(data, f"`{argument}`")
+
+
+def _train_and_test(request, data):
+    """`(source of the training data, source of the test split or None, name or None)`."""
+    if data is None:
+        raise ValueError(f"Expected `data` to train on. Received: no data (data=None). Pass {_FORMS}.")
+    if isinstance(data, str):
+        data = load(data)
+    if isinstance(data, NamedData):
+        return *request.named(data), data.name
+    return request.source(data, "`data`"), None, None
+
+
+def splits(
+    data,
+    *,
+    validation_data=None,
+    test_data=None,
+    input_shape=None,
+    classes=None,
+    batch_size=128,
+    seed=0,
+    validation_share=0.1,
+):
+    """Makes the splits of a task, and checks them before anything is trained.
+
+    Without `validation_data` a part of the training data is held out, chosen by the seed: of arrays samples, in each
+    class the same share; of a PyDataset whole batches; of a tf.data.Dataset samples by a hash of their inputs, which
+    finds the same ones in whatever order they come. A dataset that augments its images gives other contents each time,
+    so it needs `validation_data`; it is refused without, as far as two short readings show it.
+
+    Args:
+        data: the name of a dataset, what `tfcompress.data.load` returns, a tuple `(inputs, labels)` of arrays (inputs
+            may be a tuple or dict for several inputs; labels int `[samples]` or one-hot `[samples, classes]`, or
+            numbers of any shape), a batched tf.data.Dataset of such pairs, or a keras PyDataset (or any object with
+            `__len__` and `__getitem__`) that gives such batches. Arrays and datasets hold what the model reads.
+        validation_data: the same, but no name; `None` to hold out a part of `data`.
+        test_data: the same, but no name; `None` for the test split of a named dataset, else none.
+        input_shape: `keras.Model.input_shape`, with the batch dimension first; a list or a dict of name to shape for
+            several inputs; `None` not to check it.
+        classes: number of classes, 1 for a single probability; `None` where the labels are not classes.
+        batch_size: samples in a batch of arrays and of named datasets. Datasets keep their own.
+        seed: of what is held out, of order and of augmentation.
+        validation_share: part of the training data to hold out.
+
+    Returns:
+        `Splits`.
+
+    Raises:
+        ValueError: data that is missing, empty, of another shape than the model reads, with labels outside the classes,
+            or with NaN or infinity (all of an array, the first batches of a stream); an unknown name.
+        TypeError: data of another form, or labels that are not integers where classes are expected.
+    """
+    if not 0 < validation_share < 1:
+        raise ValueError(
+            "Expected `validation_share` to be a part of the training data, between 0 and 1. "
+            f"Received: validation_share={validation_share}"
+        )
+    request = _Request(Expected(input_shape, classes), batch_size, seed)
+    # What is refused should be refused before a large dataset is read.
+    validation = None if validation_data is None else _given(request, validation_data, "validation_data").shuffled()
+    given_test = None if test_data is None else _given(request, test_data, "test_data")
+    train, test, name = _train_and_test(request, data)
+    of_name = "" if name is None else f" of {name}"
+    if validation is None:
+        train, validation, text = train.hold_out(validation_share, request.expected)
+        train_text = f"{train.describe()}: the training data{of_name} without what is held out"
+    else:
+        text = f"{validation.describe()} given as validation_data"
+        train_text = f"{train.describe()}: the training data{of_name}"
+    calibration = train.first(_CALIBRATION_SAMPLES)
+    if given_test is not None:
+        test_split = Split("test", given_test, f"{given_test.describe()} given as test_data")
+    else:
+        test_split = None if test is None else Split("test", test, f"{test.describe()}: the test split{of_name}")
+    return Splits(
+        train=Split("training", train, train_text),
+        validation=Split("validation", validation, text),
+        calibration=Split("calibration", calibration, f"{calibration.describe()} of the training split"),
+        test=test_split,
+    )

@@ -1,0 +1,276 @@
+"""Data that comes batch by batch as a source of batches: a tf.data.Dataset, or a Keras PyDataset."""
+
+import math
+import sys
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfcompress.data.batches import ChosenBatches
+from tfcompress.data.checks import check_batch, labels_as_read, to_arrays
+from tfcompress.data.holdout import hold_out_indices, is_held_out
+from tfcompress.data.sources import BATCHES_LOOKED_AT, FirstSamples, first_samples
+
+__all__ = ["PyDatasetSource", "TensorFlowSource", "check_batches", "is_tensorflow_dataset"]
+
+_SAMPLES_COMPARED = 1024
+_REPETITIONS_EXPECTED = 10
+
+_NOT_REPEATABLE = (
+    "Expected a training dataset whose samples are the same in every epoch, as a part of it is to be held out for "
+    "validation. Received: {what} that gives other contents when it is read again, probably because it augments. "
+    "Pass `validation_data`, without augmentation."
+)
+
+
+def is_tensorflow_dataset(data):
+    """Whether `data` is a tf.data.Dataset, without importing TensorFlow to find out."""
+    tensorflow = sys.modules.get("tensorflow")
+    return tensorflow is not None and isinstance(data, tensorflow.data.Dataset)
+
+
+def _pair(batch, what):
+    if not isinstance(batch, tuple | list) or len(batch) != 2:
+        received = f"{len(batch)} parts" if isinstance(batch, tuple | list) else type(batch).__name__
+        raise TypeError(
+            f"Expected {what} to give batches `(inputs, labels)`. Received: {received}. "
+            "Map it to such pairs: `dataset.map(lambda ...: (inputs, labels))`."
+        )
+    return tuple(batch)
+
+
+def _arrays(batch, expected, what):
+    x, y = _pair(batch, what)
+    several = expected.shapes is not None and len(expected.shapes) > 1
+    return to_arrays(x, f"the inputs in {what}", several), to_arrays(y, f"the labels in {what}")
+
+
+def check_batches(batches, expected, what):
+    """Checks the first batches of a stream.
+
+    Args:
+        batches: an iterable of `(x, y)`.
+        expected: `Expected`.
+        what: the words for it in a message.
+
+    Returns:
+        The number of samples in the first batch.
+
+    Raises:
+        ValueError: it is empty, or a batch does not fit.
+        TypeError: batches that are not pairs of arrays.
+    """
+    sizes = []
+    for _, batch in zip(range(BATCHES_LOOKED_AT), batches, strict=False):
+        sizes.append(check_batch(*_arrays(batch, expected, what), expected, what))
+    if not sizes:
+        raise ValueError(f"Expected batches in {what}. Received: an empty dataset. Check its path, filters and split.")
+    return sizes[0]
+
+
+@dataclass(frozen=True)
+class _Stream:
+    """What sources share that are read batch by batch.
+
+    Attributes:
+        dataset: the user's.
+        batch_size: samples in its first batch.
+        seed: of what is held out.
+    """
+
+    dataset: Any
+    batch_size: int
+    seed: int = 0
+
+    num_samples = None
+
+    def take(self, count):
+        """`(x, y)` of the first `count` samples."""
+        return first_samples(self.batches(), count)
+
+    def shuffled(self):
+        """Itself: a stream has its own order."""
+        return self
+
+    def first(self, count):
+        """The first `count` samples."""
+        return FirstSamples(self, count, self.batch_size)
+
+
+@dataclass(frozen=True)
+class TensorFlowSource(_Stream):
+    """A batched tf.data.Dataset, or the part of one whose samples are (or are not) held out by their content.
+
+    Attributes:
+        known_batches: number of batches, an estimate where this is a part; `None` where the dataset cannot tell.
+        part: words for the part that this is.
+    """
+
+    known_batches: int | None = None
+    part: str = "a tf.data.Dataset"
+
+    @classmethod
+    def checked(cls, dataset, expected, what, seed):
+        """Makes a source of what a user gave. Raises ValueError or TypeError where it does not fit `expected`."""
+        import tensorflow as tf
+
+        cardinality = int(dataset.cardinality())
+        if cardinality == tf.data.INFINITE_CARDINALITY:
+            raise ValueError(
+                f"Expected {what} to end after an epoch. Received: an infinite tf.data.Dataset. "
+                "Remove `.repeat()`, or limit it with `.take(batches)`."
+            )
+        _, y = _pair(dataset.element_spec, what)
+        if (expected.classes or 0) > 1 and isinstance(y, tf.TensorSpec) and y.shape.rank == 2 and y.shape[1] == 1:
+            dataset = dataset.map(lambda x, y: (x, y[:, 0]), num_parallel_calls=tf.data.AUTOTUNE)
+        batch_size = check_batches(dataset.as_numpy_iterator(), expected, what)
+        return cls(dataset, batch_size, seed, cardinality if cardinality >= 0 else None)
+
+    def num_batches(self, batch_size=None):
+        """Number of batches in an epoch: of a part, or where they are batched anew, an estimate."""
+        if self.known_batches is None or batch_size in (None, self.batch_size):
+            return self.known_batches
+        return math.ceil(self.known_batches * self.batch_size / batch_size)
+
+    def batches(self, batch_size=None, training=False):
+        """The dataset itself, batched anew where another size is asked for."""
+        return self.dataset if batch_size in (None, self.batch_size) else self.dataset.rebatch(batch_size)
+
+    def hold_out(self, share, expected):
+        """`(rest, held out, how)`: a sample is held out or not by its content, however the dataset is shuffled."""
+        _check_repeatable(self)
+        kept = self._part(False, share, 1 - share, "a tf.data.Dataset without what is held out")
+        text = f"about {share:.0%} of the training data, held out by a hash of the inputs (seed {self.seed})"
+        held_out = self._part(True, share, share, text)
+        for source in (kept, held_out):
+            if next(iter(source.dataset.take(1)), None) is None:
+                raise ValueError(
+                    f"Expected enough samples to hold about {share:.0%} of them out. Received: a dataset in which the "
+                    "hash of the inputs chose none or all. Pass `validation_data`."
+                )
+        return kept, held_out, text
+
+    def _part(self, wanted, share, own_share, text):
+        import tensorflow as tf
+
+        def belongs(x, y):
+            return tf.equal(is_held_out(x, share, self.seed), wanted)
+
+        dataset = self.dataset.unbatch().filter(belongs).batch(self.batch_size).prefetch(tf.data.AUTOTUNE)
+        batches = None if self.known_batches is None else math.ceil(self.known_batches * own_share)
+        return replace(self, dataset=dataset, known_batches=batches, part=text)
+
+    def describe(self):
+        """Such as "a tf.data.Dataset"."""
+        return self.part
+
+
+def _digests(arrays):
+    """One hash for each sample of a batch."""
+    leaves = keras.tree.flatten(arrays)
+    return [hash(tuple(leaf[index].tobytes() for leaf in leaves)) for index in range(len(leaves[0]))]
+
+
+def _read_digests(dataset, batches):
+    """`(hashes of the inputs, hashes of the labels, whether this was all)` of the first batches."""
+    inputs, labels, count = [], [], 0
+    for x, y in dataset.take(batches + 1).as_numpy_iterator():
+        count += 1
+        if count <= batches:
+            inputs += _digests(x)
+            labels += _digests(y)
+    return inputs, labels, count <= batches
+
+
+def _check_repeatable(source):
+    """Raises ValueError where two readings of the first samples show that contents change from epoch to epoch.
+
+    A dataset that shuffles gives other samples in each reading, and is fine. So this speaks up only if it is sure: all
+    samples were read and the sets differ; or the labels came in the same order and the inputs differ; or none of the
+    inputs came again, though shuffling alone would have brought at least ten of them again.
+    """
+    batches = max(1, _SAMPLES_COMPARED // source.batch_size)
+    inputs, labels, whole = _read_digests(source.dataset, batches)
+    inputs_again, labels_again, _ = _read_digests(source.dataset, batches)
+    if whole:
+        changed = set(inputs) != set(inputs_again)
+    else:
+        changed = labels == labels_again and len(set(labels)) > 1 and inputs != inputs_again
+        samples = (source.known_batches or math.inf) * source.batch_size
+        if len(inputs) ** 2 / samples >= _REPETITIONS_EXPECTED:
+            changed = changed or not set(inputs) & set(inputs_again)
+    if changed:
+        raise ValueError(_NOT_REPEATABLE.format(what="a tf.data.Dataset"))
+
+
+def _with_plain_labels(batch, classes):
+    x, y = batch
+    return x, labels_as_read(y if isinstance(y, dict | tuple | list) else np.asarray(y), classes)
+
+
+@dataclass(frozen=True)
+class PyDatasetSource(_Stream):
+    """A Keras PyDataset, or anything with `__len__` and `__getitem__` that gives batches, or some of its batches.
+
+    It keeps the size of its batches.
+
+    Attributes:
+        classes: number of classes, or `None`.
+        indices: which batches, int `[chosen]`.
+        whole: whether these are all batches.
+    """
+
+    classes: int | None = None
+    indices: np.ndarray | None = None
+    whole: bool = True
+
+    @classmethod
+    def checked(cls, dataset, expected, what, seed):
+        """Makes a source of what a user gave. Raises ValueError or TypeError where it does not fit `expected`."""
+        number = dataset.num_batches if isinstance(dataset, keras.utils.PyDataset) else len(dataset)
+        if number is None:
+            raise ValueError(
+                f"Expected {what} to end after an epoch. Received: a PyDataset without a length. Give it `__len__`."
+            )
+        batch_size = check_batches((dataset[index] for index in range(number)), expected, what)
+        return cls(dataset, batch_size, seed, expected.classes, np.arange(number))
+
+    def num_batches(self, batch_size=None):
+        """Number of batches in an epoch."""
+        return len(self.indices)
+
+    def batches(self, batch_size=None, training=False):
+        """`ChosenBatches`, in another order each epoch for training."""
+        return ChosenBatches(
+            self.dataset,
+            self.indices,
+            shuffle=training,
+            seed=self.seed,
+            convert=partial(_with_plain_labels, classes=self.classes),
+            forward_epoch_end=training and self.whole,
+        )
+
+    def hold_out(self, share, expected):
+        """`(rest, held out, how)`: a seeded choice of batches."""
+        number = len(self.indices)
+        if number < 2:
+            raise ValueError(
+                f"Expected at least 2 batches, one of them to be held out for validation. Received: {number}. "
+                "Pass `validation_data`, or make the batches smaller."
+            )
+        first, again = (_digests(_arrays(self.dataset[0], expected, "`data`")) for _ in range(2))
+        if first != again:
+            raise ValueError(_NOT_REPEATABLE.format(what="a dataset of batches"))
+        kept, held_out = (
+            replace(self, indices=np.sort(self.indices[places]), whole=False)
+            for places in hold_out_indices(number, None, share, self.seed)
+        )
+        text = f"{len(held_out.indices):,} of {number:,} batches held out of the training data (seed {self.seed})"
+        return kept, held_out, text
+
+    def describe(self):
+        """Such as "45 batches"."""
+        return f"{len(self.indices):,} batches"

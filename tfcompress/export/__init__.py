@@ -1,0 +1,13 @@
+"""From a Keras model to files that run elsewhere: .keras, SavedModel and TensorFlow Lite.
+
+`export` writes them, reads each one back, runs it on real inputs and reports how near it comes to the Keras model.
+`convert` gives the content of one TFLite file, `run_tflite` runs one through LiteRT.
+"""
+
+from tfcompress.export.errors import ExportError, MissingOperatorError
+from tfcompress.export.parity import run_tflite
+from tfcompress.export.report import ExportedFile, ExportReport
+from tfcompress.export.tflite import convert
+from tfcompress.export.writer import export
+
+__all__ = ["ExportError", "ExportReport", "ExportedFile", "MissingOperatorError", "convert", "export", "run_tflite"]

@@ -1,0 +1,72 @@
+"""The representative data of int8, and what would make TensorFlow's calibrator end the process instead of raising."""
+
+from collections.abc import Callable, Iterator
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfcompress.export.errors import ExportError
+from tfcompress.export.inputs import batches
+from tfcompress.export.responsible import calls_of, responsible_part
+
+_SAMPLES_AT_A_TIME = 4  # all activations of the network are held for so many
+
+
+def representative(
+    arrays: list[np.ndarray], names: list[str], size: int
+) -> Callable[[], Iterator[dict[str, np.ndarray]]]:
+    """Returns the function that gives the converter calibration batches by input name, each of `size` samples."""
+
+    def generate() -> Iterator[dict[str, np.ndarray]]:
+        for batch in batches(arrays, size):
+            yield dict(zip(names, batch, strict=True))
+
+    return generate
+
+
+def refuse_what_crashes(network: keras.Model, arrays: list[np.ndarray]) -> None:
+    """Refuses loops, and activations that are not finite on the calibration inputs.
+
+    Raises:
+        ExportError: names the layer.
+    """
+    _refuse_loops(network)
+    _refuse_infinity(network, arrays)
+
+
+def _refuse_loops(network: keras.Model) -> None:
+    """The calibrator reads freed memory on many while loops: tensorflow issue 75140."""
+    part, _ = responsible_part(network, _has_loop)
+    if part is not None:
+        raise ExportError(
+            f"Expected a model without loops for quantize='int8'. Received: layer {part.path!r} ({part.kind}), which"
+            " loops. Build a recurrent layer with unroll=True, or use 'dynamic', which stores its weights in int8 too."
+        )
+
+
+def _has_loop(network: keras.Model) -> bool | None:
+    specs = [tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in network.inputs]
+    flat = keras.Model(network.inputs, network.outputs)
+    graph = tf.function(lambda *tensors: flat(list(tensors), training=False)).get_concrete_function(*specs).graph
+    definition = graph.as_graph_def()
+    nodes = [*definition.node, *(node for function in definition.library.function for node in function.node_def)]
+    return any(node.op in ("While", "StatelessWhile") for node in nodes) or None
+
+
+def _refuse_infinity(network: keras.Model, arrays: list[np.ndarray]) -> None:
+    """The calibrator crashes on the range of an activation that is infinite: tensorflow issue 120295."""
+    outputs = [(call.operation, tensor) for call in calls_of(network) for tensor in call.output_tensors]
+    outputs = [(operation, tensor) for operation, tensor in outputs if "float" in str(tensor.dtype)]
+    if not outputs:
+        return
+    activations = keras.Model(network.inputs, [tensor for _, tensor in outputs])
+    for batch in batches(arrays, network.inputs[0].shape[0] or min(_SAMPLES_AT_A_TIME, len(arrays[0]))):
+        values = keras.tree.flatten(activations([tf.constant(part) for part in batch], training=False))
+        for (operation, _), value in zip(outputs, values, strict=True):
+            if not tf.reduce_all(tf.math.is_finite(value)):
+                raise ExportError(
+                    "Expected finite activations on the calibration inputs for quantize='int8'. Received: NaN or"
+                    f" infinity from layer {operation.name!r} ({type(operation).__name__}). Check how the inputs are"
+                    " scaled."
+                )

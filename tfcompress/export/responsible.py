@@ -1,0 +1,79 @@
+"""Which layer of a network makes its conversion fail: found by bisection, so that it needs no guess.
+
+The converter's own message gives operators and traces, but names no layer for an operation of `keras.ops`.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import keras
+
+Failure = TypeVar("Failure")
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """A layer or `keras.ops` operation: its name, `"outer/inner"` in nested models, and its class."""
+
+    path: str
+    kind: str
+
+
+def responsible_part(
+    network: keras.Model, failure: Callable[[keras.Model], Failure | None]
+) -> tuple[Part | None, Failure | None]:
+    """Returns the first call, in topological order, whose addition makes `failure` say something, and what it says.
+
+    Args:
+        network: a Functional model.
+        failure: says what is wrong with a model, None where nothing is.
+
+    Returns:
+        The layer and what is wrong with it; (None, None) where nothing is wrong with the network.
+    """
+    calls = calls_of(network)
+    works, fails, error = 0, len(calls), failure(_beginning(calls))
+    if error is None:
+        return None, None
+    while fails - works > 1:  # the first `works` calls convert, the first `fails` do not
+        middle = (works + fails) // 2
+        caught = failure(_beginning(calls[:middle]))
+        works, fails, error = (middle, fails, error) if caught is None else (works, middle, caught)
+    operation = calls[fails - 1].operation
+    if isinstance(operation, keras.Model) and hasattr(operation, "operations"):
+        inner, cause = responsible_part(operation, failure)
+        if inner is not None:
+            return Part(f"{operation.name}/{inner.path}", inner.kind), cause
+    return Part(operation.name, type(operation).__name__), error
+
+
+def calls_of(network: keras.Model) -> list[Any]:
+    """Returns the calls (Keras nodes) behind the outputs, each after those that it reads; inputs are left out."""
+    ordered: dict[int, Any] = {}
+    stack = [(_call_of(tensor), False) for tensor in reversed(network.outputs)]
+    while stack:
+        call, is_ready = stack.pop()
+        if call.is_input or id(call) in ordered:
+            continue
+        if is_ready:
+            ordered[id(call)] = call
+        else:
+            stack.append((call, True))
+            stack.extend((_call_of(tensor), False) for tensor in reversed(call.input_tensors))
+    return list(ordered.values())
+
+
+def _call_of(tensor: Any) -> Any:
+    operation, index, _ = tensor._keras_history
+    return operation._inbound_nodes[index]
+
+
+def _beginning(calls: list[Any]) -> keras.Model:
+    """Returns the model of the given calls: what they give and do not read themselves is its outputs."""
+    made = {id(tensor): tensor for call in calls for tensor in call.output_tensors}
+    read = {id(tensor): tensor for call in calls for tensor in call.input_tensors}
+    return keras.Model(
+        [tensor for key, tensor in read.items() if key not in made],
+        [tensor for key, tensor in made.items() if key not in read],
+    )

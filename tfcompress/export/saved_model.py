@@ -1,0 +1,48 @@
+"""Writing the two formats that Keras writes itself: .keras and SavedModel."""
+
+import pathlib
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tfcompress.export.quiet import quiet
+
+SIGNATURE = "serve"
+
+
+def write_keras(network: keras.Model, path: pathlib.Path) -> None:
+    """Writes a .keras file; `keras.models.load_model` reads it."""
+    with quiet():
+        network.save(path)
+
+
+def write_saved_model(network: keras.Model, path: pathlib.Path) -> None:
+    """Writes a SavedModel folder with one endpoint and signature, `serve`; `tf.saved_model.load` reads it."""
+    signature = keras.tree.map_structure(
+        lambda tensor: tf.TensorSpec(tensor.shape, tensor.dtype, name=tensor.name), network.input
+    )
+    with quiet():
+        archive = archive_of(network, lambda inputs: network(inputs, training=False), [signature])
+        archive.write_out(str(path), verbose=False)
+
+
+def archive_of(network: keras.Model, serve: Callable[..., Any], signature: list[Any]) -> keras.export.ExportArchive:
+    """Returns an archive whose endpoint `serve` calls a function of the network.
+
+    `network.export` and `archive.track(network)` store every variable twice (keras issue 23553). The endpoint brings
+    its variables itself; what is left to track are lookup tables, which Keras finds below any trackable object.
+    """
+    holder = tf.Module()
+    holder.network = network
+    archive = keras.export.ExportArchive()
+    archive.track(holder)
+    archive.add_endpoint(SIGNATURE, serve, signature)
+    return archive
+
+
+def size_in_bytes(path: pathlib.Path) -> int:
+    """Returns the size of a file, or of all files in a folder."""
+    files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
+    return sum(file.stat().st_size for file in files)

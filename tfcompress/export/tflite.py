@@ -1,0 +1,192 @@
+"""Conversion to TensorFlow Lite in float32, float16, dynamic range and int8, with builtin operators only."""
+
+import re
+import tempfile
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfcompress.export import inputs as inputs_lib
+from tfcompress.export.calibration import refuse_what_crashes, representative
+from tfcompress.export.errors import ExportError, MissingOperatorError
+from tfcompress.export.network import in_float32, network_of
+from tfcompress.export.quiet import quiet
+from tfcompress.export.responsible import responsible_part
+from tfcompress.export.saved_model import SIGNATURE, archive_of
+
+QUANTIZATIONS = ("float32", "float16", "dynamic", "int8")
+
+
+def convert(model: keras.Model, quantize: str = "float32", calibration: Any = None) -> bytes:
+    """Returns the model as a TensorFlow Lite file's content.
+
+    The batch size of the file is that of the model's inputs, 1 where it is unknown: with an unknown one the converter
+    computes shapes in the graph (three more operators for every Reshape), which accelerators of phones refuse.
+
+    Args:
+        model: a Functional or Sequential model; it is not changed.
+        quantize: `"float32"`; `"float16"`, weights stored in float16; `"dynamic"`, weights in int8, activations
+            quantized as they come; `"int8"`, weights and activations in int8. An int8 file takes and gives float32
+            (its first operator quantizes, its last dequantizes), so that it stands in for the float32 file unchanged.
+        calibration: inputs from which `"int8"` takes the ranges of the activations; all are used, some hundred do.
+
+    Raises:
+        ExportError: if the model cannot be converted.
+        MissingOperatorError: if TensorFlow Lite lacks an operator; names the layer.
+        ValueError: if `quantize` is unknown, or `"int8"` comes without calibration inputs.
+    """
+    if quantize not in QUANTIZATIONS:
+        raise ValueError(
+            f"Expected quantize to be one of {QUANTIZATIONS}. Received: quantize={quantize!r}. Use a name."
+        )
+    require_calibration((quantize,), calibration)
+    network = network_of(model)
+    arrays = None if calibration is None else inputs_lib.as_arrays(calibration, network, "calibration")
+    return convert_network(network, (quantize,), arrays)[quantize]
+
+
+def require_calibration(quantizations: Sequence[str], calibration: Any) -> None:
+    """Refuses int8 without calibration inputs."""
+    if "int8" in quantizations and calibration is None:
+        raise ValueError(
+            "Expected calibration inputs for quantize='int8'. Received: calibration=None."
+            " Give some hundred real inputs, without labels."
+        )
+
+
+def convert_network(
+    network: keras.Model, quantizations: Sequence[str], calibration: list[np.ndarray] | None
+) -> dict[str, bytes]:
+    """Converts a Functional model once for each name in `quantizations`; see `convert`."""
+    network = in_float32(network)
+    if "int8" in quantizations:
+        assert calibration is not None
+        refuse_what_crashes(network, calibration)
+    try:
+        return _convert(network, quantizations, calibration)
+    except Exception as error:  # the converter raises its own type, RuntimeError and ValueError
+        raise _explained(error, network) from error
+
+
+def signature_names(network: keras.Model) -> tuple[list[str], list[str]]:
+    """Returns the names of inputs and outputs in the file's signature, in the order of `.inputs` and `.outputs`.
+
+    Inputs bear their Keras names; outputs their key in the dictionary that the model returns, else their layer's name.
+    """
+    outputs = network.output
+    names = [key for key, _ in sorted(outputs.items())] if isinstance(outputs, dict) else network.output_names
+    if len(names) != len(network.outputs):
+        names = network.output_names
+    return _unique_names(inputs_lib.input_keys(network)), _unique_names(names)
+
+
+def batch_size(network: keras.Model) -> int:
+    """Returns the batch size of the converted file."""
+    return network.inputs[0].shape[0] or 1
+
+
+def float_operators(content: bytes) -> tuple[str, ...]:
+    """Returns the builtin names of the operators in a file that read or give float32, quantizing ones left out.
+
+    The converter leaves operators without an int8 kernel in float32, whatever it is asked for.
+    """
+    from ai_edge_litert import schema_py_generated as schema
+
+    names = {value: name for name, value in vars(schema.BuiltinOperator).items() if isinstance(value, int)}
+    model = schema.Model.GetRootAs(content)
+    found: dict[str, None] = {}
+    for graph in (model.Subgraphs(index) for index in range(model.SubgraphsLength())):
+        for operator in (graph.Operators(index) for index in range(graph.OperatorsLength())):
+            name = names[model.OperatorCodes(operator.OpcodeIndex()).BuiltinCode()]
+            tensors = [operator.Inputs(index) for index in range(operator.InputsLength())]
+            tensors += [operator.Outputs(index) for index in range(operator.OutputsLength())]
+            is_float = any(graph.Tensors(index).Type() == schema.TensorType.FLOAT32 for index in tensors if index >= 0)
+            if is_float and name not in ("QUANTIZE", "DEQUANTIZE"):
+                found[name] = None
+    return tuple(found)
+
+
+def _convert(
+    network: keras.Model, quantizations: Sequence[str], calibration: list[np.ndarray] | None
+) -> dict[str, bytes]:
+    with tempfile.TemporaryDirectory() as folder, quiet():
+        _archive(network).write_out(folder, verbose=False)
+        return {name: _converter(folder, name, network, calibration).convert() for name in quantizations}
+
+
+def _archive(network: keras.Model) -> keras.export.ExportArchive:
+    """Returns the SavedModel to convert, of fixed batch size and with named outputs."""
+    input_names, output_names = signature_names(network)
+    flat = keras.Model(network.inputs, network.outputs)
+    signature = [
+        tf.TensorSpec((batch_size(network), *tensor.shape[1:]), tensor.dtype, name=name)
+        for tensor, name in zip(network.inputs, input_names, strict=True)
+    ]
+
+    def serve(*tensors: tf.Tensor) -> dict[str, tf.Tensor]:
+        outputs = keras.tree.flatten(flat(list(tensors), training=False))
+        return dict(zip(output_names, outputs, strict=True))
+
+    return archive_of(network, serve, signature)
+
+
+def _converter(
+    folder: str, quantize: str, network: keras.Model, calibration: list[np.ndarray] | None
+) -> tf.lite.TFLiteConverter:
+    converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=[SIGNATURE])
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+    if quantize != "float32":
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    if quantize == "float16":
+        converter.target_spec.supported_types = [tf.float16]
+    if quantize == "int8":
+        assert calibration is not None
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+        converter.representative_dataset = representative(calibration, signature_names(network)[0], batch_size(network))
+    return converter
+
+
+def _explained(error: Exception, network: keras.Model) -> ExportError:
+    """Finds the layer that the converter has no operator for, by converting ever smaller parts of the network."""
+
+    def failure(part: keras.Model) -> Exception | None:
+        try:
+            _convert(part, ("float32",), None)
+        except Exception as caught:
+            return caught
+        return None
+
+    operators = _missing_operators(error)
+    if not operators:
+        return ExportError(f"TensorFlow Lite could not convert the model: {_first_line(error)}")
+    part, cause = responsible_part(network, failure)
+    operators = (cause and _missing_operators(cause)) or operators
+    where = f"layer {part.path!r} ({part.kind})" if part else "the model (no one layer alone)"
+    message = (
+        f"Expected operators that TensorFlow Lite has built in. Received: {where}, which needs {', '.join(operators)}."
+        " Build the model with another layer in its place, or leave 'tflite' out of the formats."
+    )
+    return MissingOperatorError(message, part.path if part else None, operators)
+
+
+def _missing_operators(error: Exception) -> tuple[str, ...]:
+    named = [data.operator.name for data in getattr(error, "errors", ()) if data.operator.name]
+    named += re.findall(r"'(tf\.\w+)' op is neither a custom op nor a flex op", str(error))
+    return tuple(sorted({name.removeprefix("tf.") for name in named}))
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def _unique_names(names: Sequence[str]) -> list[str]:
+    """Returns the names as a signature can bear them: letters, digits and underscores, none of them twice."""
+    unique: list[str] = []
+    for name in names:
+        name = re.sub(r"\W", "_", name)
+        same = sum(other == name or other.startswith(f"{name}__") for other in unique)
+        unique.append(f"{name}__{same}" if same else name)
+    return unique

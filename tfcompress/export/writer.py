@@ -1,0 +1,188 @@
+"""`export`: writes a model in the formats asked for, runs every file, and reports how near it comes to the model."""
+
+import dataclasses
+import os
+import pathlib
+import tempfile
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfcompress.export import inputs as inputs_lib
+from tfcompress.export import parity, saved_model, tflite
+from tfcompress.export.network import is_float32, network_of
+from tfcompress.export.report import ExportedFile, ExportReport
+
+FORMATS = ("keras", "saved_model", "tflite")
+_SUFFIXES = (".keras", ".tflite", ".h5", ".pb")
+_OUTPUTS_OF = {
+    "keras": parity.keras_file_outputs,
+    "saved_model": parity.saved_model_outputs,
+    "tflite": parity.tflite_outputs,
+}
+
+
+def export(
+    model: keras.Model,
+    path: str | os.PathLike[str],
+    formats: str | Sequence[str] = FORMATS,
+    quantize: str | Sequence[str | None] | None = (None,),
+    calibration: Any = None,
+    samples: Any = None,
+) -> ExportReport:
+    """Writes a model into a folder, reads every file back, runs it and compares it with the model.
+
+    The files are `model.keras`, `saved_model/`, `model_float32.tflite`, `model_float16.tflite`, `model_dynamic.tflite`
+    and `model_int8.tflite`. They hold the network alone, without optimizer and loss. All are written and run beside
+    their place first and then renamed: after an error no file in the folder has changed.
+
+    Args:
+        model: a Functional or built Sequential Keras model on the TensorFlow backend; it is not changed.
+        path: the folder; it is made where it is missing, and files of the same names in it are replaced.
+        formats: one or several of `"keras"`, `"saved_model"`, `"tflite"`.
+        quantize: one or several of None or `"float32"`, `"float16"`, `"dynamic"`, `"int8"`; concerns TFLite only.
+            See `tfcompress.export.convert`. An int8 file takes and gives float32.
+        calibration: inputs from which int8 takes the ranges of the activations: an array [samples, ...]; for several
+            inputs a tuple of arrays or a dictionary by input name; or an iterable of such batches, without labels.
+            All of them are used; some hundred do.
+        samples: real inputs on which the files are compared with the model, given in the same ways. By default the
+            calibration inputs; without these, seeded random numbers, and the report says so.
+
+    Returns:
+        The report, one entry a file.
+
+    Raises:
+        ExportError: if the model is not Functional or Sequential, cannot be converted, or a file cannot be read back.
+        MissingOperatorError: if a layer needs an operator that TensorFlow Lite lacks; names the layer.
+        ValueError: if a name is unknown, int8 has no calibration inputs, or inputs do not fit the model.
+    """
+    formats = _names("formats", formats, FORMATS)
+    quantizations = _names("quantize", quantize, tflite.QUANTIZATIONS)
+    if "tflite" not in formats:
+        quantizations = ()
+    folder = _folder(path)
+    network = network_of(model)
+    tflite.require_calibration(quantizations, calibration)
+    calibration = None if calibration is None else inputs_lib.as_arrays(calibration, network, "calibration")
+    arrays, notes = _samples(samples, calibration, network)
+    expected = parity.keras_outputs(model, network, arrays)
+
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".export-") as stage:
+        written = _write(network, pathlib.Path(stage), formats, quantizations, calibration)
+        files = [_entry(file, network, arrays, expected) for file in written]
+        notes += _float_notes(written)
+        for file in written:
+            _replace(file.path, folder / file.path.name)
+    files = [dataclasses.replace(file, path=str(folder / pathlib.Path(file.path).name)) for file in files]
+    notes += _suspicions(files)
+    return ExportReport(tuple(files), parity.largest_magnitude(expected), tuple(notes))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Written:
+    path: pathlib.Path
+    format: str
+    quantize: str | None
+
+
+def _names(argument: str, given: Any, known: tuple[str, ...]) -> tuple[str, ...]:
+    """Returns the names asked for in the order of `known`, None being float32."""
+    given = [given] if given is None or isinstance(given, str) else list(given)
+    if argument == "quantize":
+        given = ["float32" if name is None else name for name in given]
+    if not given or any(name not in known for name in given):
+        raise ValueError(
+            f"Expected {argument} to be one or several of {known}. Received: {argument}={given}. Use these names."
+        )
+    return tuple(name for name in known if name in given)
+
+
+def _folder(path: str | os.PathLike[str]) -> pathlib.Path:
+    folder = pathlib.Path(path).expanduser()
+    if folder.suffix in _SUFFIXES or (folder.exists() and not folder.is_dir()):
+        raise ValueError(
+            f"Expected path to be a folder, in which files like model.keras are written. Received: path={str(path)!r}."
+            " Give a folder's name."
+        )
+    return folder
+
+
+def _samples(
+    samples: Any, calibration: list[np.ndarray] | None, network: keras.Model
+) -> tuple[list[np.ndarray], list[str]]:
+    if samples is not None:
+        return inputs_lib.as_arrays(samples, network, "samples"), []
+    if calibration is not None:
+        return calibration, ["Compared on the calibration inputs."]
+    return inputs_lib.random_arrays(network), ["Compared on seeded random inputs, as no real ones were given."]
+
+
+def _write(
+    network: keras.Model,
+    stage: pathlib.Path,
+    formats: tuple[str, ...],
+    quantizations: tuple[str, ...],
+    calibration: list[np.ndarray] | None,
+) -> list[_Written]:
+    written = []
+    if "keras" in formats:
+        written.append(_Written(stage / "model.keras", "keras", None))
+        saved_model.write_keras(network, written[-1].path)
+    if "saved_model" in formats:
+        written.append(_Written(stage / "saved_model", "saved_model", None))
+        saved_model.write_saved_model(network, written[-1].path)
+    if quantizations:
+        for name, content in tflite.convert_network(network, quantizations, calibration).items():
+            written.append(_Written(stage / f"model_{name}.tflite", "tflite", name))
+            written[-1].path.write_bytes(content)
+    return written
+
+
+def _entry(file: _Written, network: keras.Model, arrays: list[np.ndarray], expected: list[np.ndarray]) -> ExportedFile:
+    actual = _OUTPUTS_OF[file.format](file.path, network, arrays)
+    difference = parity.largest_difference(expected, actual)
+    tolerance = parity.FLOAT32_TOLERANCE if is_float32(network) else parity.HALF_TOLERANCE
+    is_exact = file.quantize in (None, "float32")
+    too_far = difference > tolerance * max(parity.largest_magnitude(expected), np.finfo(np.float32).tiny)
+    return ExportedFile(
+        path=str(file.path),
+        format=file.format,
+        quantize=file.quantize,
+        bytes=saved_model.size_in_bytes(file.path),
+        max_difference=difference,
+        top1_agreement=parity.top1_agreement(expected, actual),
+        samples=len(arrays[0]),
+        suspect=bool((is_exact and too_far) or not np.isfinite(difference)),
+    )
+
+
+def _float_notes(written: list[_Written]) -> list[str]:
+    notes = []
+    for file in written:
+        operators = tflite.float_operators(file.path.read_bytes()) if file.quantize == "int8" else ()
+        if operators:
+            notes.append(f"{file.path.name} still computes these operators in float32: {', '.join(operators)}.")
+    return notes
+
+
+def _suspicions(files: list[ExportedFile]) -> list[str]:
+    notes = []
+    for file in files:
+        if file.suspect:
+            notes.append(
+                f"(!) {pathlib.Path(file.path).name} does not compute what the Keras model computes: its outputs differ"
+                f" by up to {file.max_difference:.3g}. Do not use it before the reason is known."
+            )
+            warnings.warn(notes[-1], stacklevel=3)
+    return notes
+
+
+def _replace(source: pathlib.Path, target: pathlib.Path) -> None:
+    """Renames a file or folder; an old folder of that name is first moved into the stage, which is deleted."""
+    if target.is_dir():
+        target.rename(source.parent / f"old-{target.name}")
+    source.replace(target)

@@ -1,0 +1,23 @@
+"""The l1 norm of a channel's filters."""
+
+import numpy as np
+
+__all__ = ["l1_norm"]
+
+
+def l1_norm(group, evidence):
+    """Sum of the absolute weights that write a channel, over all layers that write it.
+
+    Li et al. (2017), "Pruning filters for efficient convnets" (arXiv:1608.08710), section 3.1: the norm that RLAL ranks by.
+
+    Args:
+        group: a `ChannelGroup`.
+        evidence: `Evidence` on the model.
+
+    Returns:
+        float32 `[size]`.
+    """
+    scores = np.zeros(group.size, "float32")
+    for values in evidence.written(group):
+        scores += np.abs(values).sum(axis=1)
+    return scores

@@ -1,0 +1,19 @@
+"""The methods, one paper a file or folder, and the baselines that the papers compare with."""
+
+from tfcompress.methods.base import Candidate, Method, Search
+from tfcompress.methods.random import Random
+from tfcompress.methods.registry import method_by_name, register_method, registered_methods
+from tfcompress.methods.rlal import RLAL
+from tfcompress.methods.uniform import Uniform
+
+__all__ = [
+    "RLAL",
+    "Candidate",
+    "Method",
+    "Random",
+    "Search",
+    "Uniform",
+    "method_by_name",
+    "register_method",
+    "registered_methods",
+]

@@ -1,0 +1,92 @@
+"""What a method is: `search` decides, `recover` trains what is left. Everything else is the workflow's."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, ClassVar
+
+import keras
+
+from tfcompress.costs import Cost
+from tfcompress.plan import Plan
+from tfcompress.task import Task
+from tfcompress.training import PhasePlan
+
+__all__ = ["Candidate", "Method", "Search"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Candidate:
+    """An answer worth keeping.
+
+    Attributes:
+        plan: what it keeps.
+        cost: what the finished model would cost.
+        score: the reward it earned, on the validation split, or `None` where nothing was measured.
+        origin: where it came from.
+    """
+
+    plan: Plan
+    cost: Cost
+    score: float | None = None
+    origin: str = ""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Search:
+    """What a method decided.
+
+    Attributes:
+        source: the model that the plan is applied to.
+        plan: the decision.
+        candidates: every other answer worth keeping.
+        history: for each name in the logs of the search its values, epoch by epoch.
+        notes: what the report should say of it.
+    """
+
+    source: keras.Model
+    plan: Plan
+    candidates: tuple[Candidate, ...] = ()
+    history: dict[str, list[Any]] = dataclasses.field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+class Method:
+    """Base of all methods. A method is a frozen dataclass whose fields are its settings.
+
+    To add one: derive a frozen dataclass, decorate it with `register_method("name")`, fill in `search` and `recover`.
+    """
+
+    name: ClassVar[str] = ""
+
+    def check(self, task: Task) -> None:
+        """Refuses what this method cannot do for the task, before anything is trained."""
+
+    def phases(self, task: Task) -> tuple[PhasePlan, ...]:
+        """The training phases that are to come, for the estimate of time."""
+        raise NotImplementedError
+
+    def search(self, task: Task) -> Search:
+        """Decides what to remove; may train `task.model` on the way."""
+        raise NotImplementedError
+
+    def recover(self, student: keras.Model, task: Task) -> dict[str, list[Any]]:
+        """Trains the student in place; returns the history by name."""
+        raise NotImplementedError
+
+    def settings(self) -> dict[str, Any]:
+        """The settings as plain data, for the run folder and for reports."""
+        return {
+            field.name: _plain(getattr(self, field.name))
+            for field in dataclasses.fields(self)  # type: ignore[arg-type]
+        }
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if callable(value):
+        return f"{getattr(value, '__module__', '')}.{getattr(value, '__qualname__', type(value).__name__)}"
+    if isinstance(value, (tuple, list)):
+        return [_plain(entry) for entry in value]
+    return value

@@ -1,0 +1,100 @@
+"""Episodes of channel pruning: rates in, a plan within the budget and its reward out. Shared by RLAL and Random."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from tfcompress.agents.environment import PruningEnvironment
+from tfcompress.graph import pruning_units
+from tfcompress.importance import Criterion, Evidence, ranking
+from tfcompress.plan import Plan
+from tfcompress.rewrite.subnetwork import Subnetwork
+from tfcompress.task import Task
+
+__all__ = ["Episode", "Episodes", "check_budget"]
+
+
+@dataclass(frozen=True, eq=False)
+class Episode:
+    """One pass over all pruning units.
+
+    Attributes:
+        states: float32 `[units, 9]`.
+        actions: float32 `[units]`, the rates that were carried out.
+        kept: int64 `[groups]`, the channels that each group keeps.
+        reward: the metric of the pruned network.
+    """
+
+    states: np.ndarray
+    actions: np.ndarray
+    kept: np.ndarray
+    reward: float
+
+
+def check_budget(task: Task) -> PruningEnvironment:
+    """The environment of a task.
+
+    Raises:
+        ValueError: nothing can be pruned, or a budget that pruning inside blocks cannot reach.
+    """
+    return PruningEnvironment(task.costs, pruning_units(task.groups), task.limits)
+
+
+class Episodes:
+    """Plays episodes on the current weights of a task's model.
+
+    Rewards come from the validation split and from the model as its own sub-network: no model is built.
+
+    Args:
+        task: the task.
+        criterion: ranks the channels of a group.
+        reward_images: how many validation samples a reward is measured on; `None` for all.
+    """
+
+    def __init__(self, task: Task, criterion: Criterion, reward_images: int | None) -> None:
+        self.environment = check_budget(task)
+        self._task = task
+        self._criterion = criterion
+        self._prunable = tuple(group.name for unit in self.environment.units for group in unit.groups)
+        self._subnetwork = Subnetwork(task.model, task.groups, self._prunable)
+        self._x, self._y = task.splits.validation.take(reward_images)
+        self._score = task.per_sample_score()
+        self._order: dict[str, np.ndarray] = {}
+
+    @property
+    def traces(self) -> int:
+        """How often the sub-network was traced."""
+        return self._subnetwork.traces
+
+    def rank(self) -> None:
+        """Ranks all channels by the weights as they are now; to be called whenever they have changed."""
+        evidence = Evidence(self._task.groups)
+        self._order = {
+            name: ranking(self._task.groups[name], evidence, self._criterion) for name in self._prunable
+        }
+
+    def plan(self, kept: np.ndarray) -> Plan:
+        """The plan that keeps the most important channels: `kept[i]` of group i."""
+        chosen = {}
+        for group, width in zip(self._task.groups, np.asarray(kept).tolist(), strict=True):
+            if group.name in self._order and width < group.size:
+                chosen[group.name] = tuple(sorted(self._order[group.name][:width].tolist()))
+        return Plan.keeping(chosen)
+
+    def reward(self, kept: np.ndarray) -> float:
+        """The metric of the sub-network with these widths, on the validation samples."""
+        return self._subnetwork.mean(self.plan(kept), self._x, self._y, self._score)
+
+    def play(self, act: Callable[[np.ndarray], float]) -> Episode:
+        """One episode of a policy from states to rates in [0, 1]."""
+        states, actions = [], []
+        state = self.environment.reset()
+        while not self.environment.done:
+            states.append(state)
+            state, action = self.environment.step(act(state))
+            actions.append(action)
+        kept = self.environment.kept
+        return Episode(np.stack(states), np.array(actions, np.float32), kept, self.reward(kept))

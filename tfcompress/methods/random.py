@@ -1,0 +1,70 @@
+"""`Random`: random ratios within the budget's bounds, the best of many tries. What an agent has to beat."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import keras
+
+from tfcompress.importance import Criterion, by_name
+from tfcompress.methods.base import Candidate, Search
+from tfcompress.methods.episodes import Episode, Episodes, check_budget
+from tfcompress.methods.registry import register_method
+from tfcompress.methods.sgd import SGDMethod
+from tfcompress.task import Task
+from tfcompress.training import PhasePlan
+
+__all__ = ["Random"]
+
+
+@register_method("random")
+@dataclasses.dataclass(frozen=True)
+class Random(SGDMethod):
+    """Draws pruning rates at random within RLAL's bounds, keeps the plan of the highest reward, and fine-tunes.
+
+    Attributes:
+        tries: episodes; the default is as many as RLAL plays (10 an epoch for 80 epochs).
+        reward_images: validation samples that a reward is measured on; `None` for all.
+        criterion: `"l1_norm"`, `"l2_norm"` or a function `(group, evidence) -> one number a channel`.
+    """
+
+    tries: int = 800
+    reward_images: int | None = 5000
+    criterion: str | Criterion = "l1_norm"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._expect("tries", "1 or more", self.tries >= 1)
+        by_name(self.criterion)
+
+    def check(self, task: Task) -> None:
+        """Refuses a budget out of reach."""
+        check_budget(task)
+
+    def phases(self, task: Task) -> tuple[PhasePlan, ...]:
+        """Fine-tuning only."""
+        return (PhasePlan("fine-tuning", self.epochs),)
+
+    def search(self, task: Task) -> Search:
+        """Plays `tries` episodes on the model as it is."""
+        episodes = Episodes(task, by_name(self.criterion), self.reward_images)
+        episodes.rank()
+        rng = task.rng(1)
+        best: Episode | None = None
+        rewards = []
+        for attempt in range(self.tries):
+            episode = episodes.play(lambda state: float(rng.random()))
+            rewards.append(episode.reward)
+            if best is None or episode.reward > best.reward:
+                best = episode
+            task.progress.doing(f"random search: try {attempt + 1} of {self.tries}, best reward {best.reward:.4f}")
+        assert best is not None
+        plan = episodes.plan(best.kept)
+        task.progress.note(f"random search: best reward {best.reward:.4f} of {self.tries} tries")
+        candidate = Candidate(plan, task.costs.of(plan), best.reward, f"best of {self.tries} random tries")
+        return Search(task.model, plan, (candidate,), {"reward": rewards})
+
+    def recover(self, student: keras.Model, task: Task) -> dict[str, list[Any]]:
+        """Fine-tunes the student."""
+        return self.train(student, task, "fine-tuning", self.epochs)

@@ -1,0 +1,58 @@
+"""Methods by name: built-in ones and those of other packages come through the same door."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.metadata import entry_points
+from typing import TypeVar
+
+from tfcompress.methods.base import Method
+
+__all__ = ["method_by_name", "register_method", "registered_methods"]
+
+_METHODS: dict[str, type[Method]] = {}
+_Class = TypeVar("_Class", bound=type[Method])
+
+
+def register_method(name: str) -> Callable[[_Class], _Class]:
+    """Class decorator that makes a method known by `name`.
+
+    Raises:
+        ValueError: another class has that name.
+    """
+
+    def register(cls: _Class) -> _Class:
+        known = _METHODS.get(name)
+        if known is not None and known.__qualname__ != cls.__qualname__:
+            raise ValueError(f"Expected a new method name. Received: {name!r}, which is {known.__qualname__}")
+        cls.name = name
+        _METHODS[name] = cls
+        return cls
+
+    return register
+
+
+def registered_methods() -> dict[str, type[Method]]:
+    """All methods by name, those of installed packages (entry point group `tfcompress.methods`) included."""
+    for entry in entry_points(group="tfcompress.methods"):
+        if entry.name not in _METHODS:
+            register_method(entry.name)(entry.load())
+    return dict(sorted(_METHODS.items()))
+
+
+def method_by_name(method: str | Method) -> Method:
+    """A method from its name (with its defaults), or the instance itself.
+
+    Raises:
+        ValueError: an unknown name; the message lists the known ones.
+        TypeError: neither a name nor a method.
+    """
+    if isinstance(method, Method):
+        return method
+    if not isinstance(method, str):
+        hint = " Write its parentheses: method=RLAL()." if isinstance(method, type) and issubclass(method, Method) else ""
+        raise TypeError(f"Expected `method` to be a name or a Method. Received: method={method!r}.{hint}")
+    known = registered_methods()
+    if method not in known:
+        raise ValueError(f"Expected `method` to be one of {sorted(known)}. Received: method={method!r}")
+    return known[method]()

@@ -1,0 +1,74 @@
+"""RLAL's soft regularization, Equation (10)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from tfcompress.graph import ChannelGroups
+from tfcompress.plan import Plan
+from tfcompress.rewrite.apply import kept_labels
+
+__all__ = ["Alignment"]
+
+
+class Alignment:
+    """`strength * sum over kernels of ||(1 - v) * W||_2`: a group lasso over the channels that the plan removes.
+
+    Equations (10) and (11) of RLAL. W ranges over every kernel that writes the removed channels or reads them. The
+    readers matter: behind a convolution with BatchNormalization shrinking the filters alone changes nothing, as the
+    normalisation scales them up again; only kernels that read less of a channel make it dispensable.
+
+    Its masks are variables, so a new plan costs no new trace. Where nothing is removed, or what is removed is zero
+    already, the term and its gradient are zero.
+
+    Args:
+        strength: beta of Equation (11).
+        groups: the model's channel groups.
+        prunable: names of the groups that plans speak of.
+    """
+
+    name = "alignment"
+
+    def __init__(self, strength: float, groups: ChannelGroups, prunable: tuple[str, ...]) -> None:
+        self.strength = strength
+        self._groups = groups
+        chosen = np.zeros(len(groups.roots), dtype=bool)
+        for name in prunable:
+            chosen[groups[name].roots] = True
+        chosen = chosen[groups.roots]
+        self._terms: list[tuple[Any, keras.Variable, dict[int, np.ndarray]]] = []
+        for layer in groups.weight_axes().values():
+            for weight in layer:
+                axes = {a: ids for a, ids in {**weight.reads, **weight.writes}.items() if chosen[ids].any()}
+                if axes and len(weight.variable.shape) > 1:
+                    shape = [n if axis in axes else 1 for axis, n in enumerate(weight.variable.shape)]
+                    removed = keras.Variable(np.zeros(shape, "float32"), trainable=False, name="removed")
+                    self._terms.append((weight.variable, removed, axes))
+
+    def build(self, model: keras.Model) -> None:
+        """Nothing to look up: the kernels are known from the graph."""
+
+    def set_plan(self, plan: Plan) -> None:
+        """Aligns the weights with another plan from now on."""
+        kept = kept_labels(self._groups, plan)
+        for _, removed, axes in self._terms:
+            value = np.zeros(removed.shape, bool)
+            for axis, ids in axes.items():
+                shape = [1] * value.ndim
+                shape[axis] = -1
+                value |= ~kept[ids].reshape(shape)
+            removed.assign(value.astype("float32"))
+
+    def __call__(self) -> Any:
+        """The term of the loss, a float32 scalar."""
+        total = ops.zeros((), "float32")
+        for variable, removed, _ in self._terms:
+            square = ops.sum(ops.square(ops.cast(variable, "float32") * removed))
+            # The root's gradient is infinite at zero; the second `where` keeps it away from there.
+            positive = square > 0
+            total = total + ops.where(positive, ops.sqrt(ops.where(positive, square, 1.0)), 0.0)
+        return self.strength * total

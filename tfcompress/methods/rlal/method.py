@@ -1,0 +1,133 @@
+"""The method RLAL: its settings, and how its parts are put together."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import keras
+
+from tfcompress.agents.environment import STATE_SIZE
+from tfcompress.agents.sac import AgentSettings, PruningAgent
+from tfcompress.importance import Criterion, by_name
+from tfcompress.methods.base import Search
+from tfcompress.methods.episodes import Episodes, check_budget
+from tfcompress.methods.registry import register_method
+from tfcompress.methods.rlal.alignment import Alignment
+from tfcompress.methods.rlal.joint import AgentEpochs, Timetable
+from tfcompress.methods.sgd import SGDMethod
+from tfcompress.task import Task
+from tfcompress.training import PhasePlan, scaled
+
+__all__ = ["RLAL"]
+
+
+@register_method("rlal")
+@dataclasses.dataclass(frozen=True)
+class RLAL(SGDMethod):
+    """A soft actor-critic agent prunes the channels inside each block while the weights train.
+
+    Ganjdanesh, Gao and Huang (2024), "Jointly Training and Pruning CNNs via Learnable Agent Guidance and Alignment".
+    Defaults are the paper's for CIFAR-10 (appendix B): 200 epochs of joint training and 200 of fine-tuning. A shorter
+    run scales every milestone. The ablations of the paper are one setting each: `agent=AgentSettings(
+    use_environment_model=False)` (Table 3, "w/o EE"), `alignment=0` ("w/o SR"), `episodes_per_epoch` (Figure 2).
+
+    A model that comes trained is a warm start: the learning rate begins at 0.01 and the weights-only epochs are left
+    out, which the paper, whose models start fresh, does not speak of.
+
+    Attributes:
+        epochs: joint training, at least 4.
+        finetune_epochs: fine-tuning of the pruned model, with the same settings; `None` for as many as `epochs`.
+        agent_epochs: `(start, learn, end)` for a run of `reference_epochs`: episodes from `start`, learning from `learn`,
+            the agent stops at `end`, and only weights are trained and aligned from there on.
+        episodes_per_epoch: P of Algorithm 1.
+        alignment: beta of Equation (11); 0 leaves the soft regularization out.
+        reward_images: validation samples that a reward is measured on; `None` for all.
+        rescore_best: measure the incumbent plan again at each epoch before a new one is compared with it; False is the
+            paper's letter, which compares rewards earned with different weights. Decided.
+        criterion: ranks channels: `"l1_norm"`, `"l2_norm"` or a function `(group, evidence) -> one number a channel`.
+        agent: settings of SAC and of the environment model.
+    """
+
+    finetune_epochs: int | None = None
+    agent_epochs: tuple[int, int, int] = (10, 20, 90)
+    episodes_per_epoch: int = 10
+    alignment: float = 1e-4
+    reward_images: int | None = 5000
+    rescore_best: bool = True
+    criterion: str | Criterion = "l1_norm"
+    agent: AgentSettings = dataclasses.field(default_factory=AgentSettings)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "agent_epochs", tuple(self.agent_epochs))
+        self._expect("epochs", "4 or more, one for each phase of the joint training", self.epochs >= 4)
+        self._expect("finetune_epochs", "None, or 0 or more", self.finetune_epochs is None or self.finetune_epochs >= 0)
+        start, learn, end = self.agent_epochs
+        rising = 0 <= start <= learn < end <= self.reference_epochs
+        self._expect("agent_epochs", "three rising epochs within `reference_epochs`", rising)
+        self._expect("episodes_per_epoch", "1 or more", self.episodes_per_epoch >= 1)
+        self._expect("alignment", "0 or more", self.alignment >= 0)
+        by_name(self.criterion)
+
+    def check(self, task: Task) -> None:
+        """Refuses a budget out of reach; says where tf-agents is missing."""
+        check_budget(task)
+        from tfcompress.agents import _tf_agents
+
+        _tf_agents.load()
+
+    def timetable(self, task: Task) -> Timetable:
+        """The agent's epochs, scaled to the length of this run; a warm start needs no weights-only epochs."""
+        start, learn, end = scaled(self.agent_epochs, of=self.reference_epochs, to=self.epochs)
+        learn = max(learn, start + 1)
+        end = max(end, learn + 1)
+        shift = start if task.is_trained else 0
+        return Timetable(start - shift, learn - shift, end - shift)
+
+    @property
+    def epochs_of_finetuning(self) -> int:
+        """Length of the fine-tuning."""
+        return self.epochs if self.finetune_epochs is None else self.finetune_epochs
+
+    def phases(self, task: Task) -> tuple[PhasePlan, ...]:
+        """Joint training and fine-tuning."""
+        share = task.limits.get("macs", task.costs.total.macs) / task.costs.total.macs
+        return (
+            PhasePlan("joint training", self.epochs),
+            PhasePlan("fine-tuning", self.epochs_of_finetuning, max(share, 0.1)),
+        )
+
+    def search(self, task: Task) -> Search:
+        """Trains weights and agent jointly (Algorithm 1)."""
+        episodes = Episodes(task, by_name(self.criterion), self.reward_images)
+        prunable = tuple(group.name for unit in episodes.environment.units for group in unit.groups)
+        alignment = Alignment(self.alignment, task.groups, prunable)
+        agent = PruningAgent(STATE_SIZE, self.epochs, self.agent, seed=task.seed)
+        timetable = self.timetable(task)
+        joint = AgentEpochs(task, episodes, agent, alignment, timetable, self.episodes_per_epoch, self.rescore_best)
+        notes = self._notes(task, timetable)
+        for note in notes:
+            task.progress.note(note)
+        history = self.train(
+            task.model,
+            task,
+            "joint training",
+            self.epochs,
+            penalties=[alignment] if self.alignment else [],
+            callbacks=[joint],
+            stateful={"agent": agent, "joint": joint},
+        )
+        return Search(task.model, joint.plan, joint.candidates(), history, notes)
+
+    def _notes(self, task: Task, timetable: Timetable) -> tuple[str, ...]:
+        rate = self.first_learning_rate(task)
+        if not task.is_trained:
+            return (f"RLAL: joint training from the start (learning rate {rate}, weights only before epoch "
+                    f"{timetable.start + 1})",)
+        return (f"RLAL: the model is trained (validation metric {task.accuracy:.4f}): warm start with learning rate "
+                f"{rate}, no weights-only epochs",)
+
+    def recover(self, student: keras.Model, task: Task) -> dict[str, list[Any]]:
+        """Fine-tunes the pruned model with the settings of the joint training."""
+        return self.train(student, task, "fine-tuning", self.epochs_of_finetuning)

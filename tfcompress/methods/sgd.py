@@ -1,0 +1,97 @@
+"""The training that the channel pruners share: SGD with the schedule of RLAL's appendix B."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import keras
+
+from tfcompress.methods.base import Method
+from tfcompress.task import Task
+from tfcompress.training import Cosine, Schedule, StepDecay, WeightDecay, fit, scaled
+
+__all__ = ["SGDMethod"]
+
+
+@dataclasses.dataclass(frozen=True)
+class SGDMethod(Method):
+    """Settings of a method that trains with SGD; defaults are RLAL's for CIFAR-10 (appendix B).
+
+    Attributes:
+        epochs: length of a training phase.
+        batch_size: images in a batch; a dataset that comes in batches keeps its own.
+        learning_rate: the first one. `None`: 0.1 as in the paper, or 0.01 where the model comes trained (clearly above
+            chance on the validation split), as 0.1 would throw away what its owner trained. Decided.
+        schedule: `"step"` (x0.1 at each milestone) or `"cosine"`.
+        milestones: epochs of `"step"`, for a phase of `reference_epochs`; a shorter phase scales them.
+        reference_epochs: the length of phase that milestones speak of.
+        momentum: of SGD.
+        weight_decay: strength * w is added to the gradient of every weight.
+
+    Raises:
+        ValueError: a setting out of its range.
+    """
+
+    epochs: int = 200
+    batch_size: int = 128
+    learning_rate: float | None = None
+    schedule: Literal["step", "cosine"] = "step"
+    milestones: tuple[int, ...] = (100, 150)
+    reference_epochs: int = 200
+    momentum: float = 0.9
+    weight_decay: float = 1e-4
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "milestones", tuple(self.milestones))
+        self._expect("epochs", "a whole number, 0 or more", isinstance(self.epochs, int) and self.epochs >= 0)
+        self._expect("batch_size", "1 or more", self.batch_size >= 1)
+        self._expect("learning_rate", "None or above 0", self.learning_rate is None or self.learning_rate > 0)
+        self._expect("schedule", "'step' or 'cosine'", self.schedule in ("step", "cosine"))
+        self._expect("reference_epochs", "1 or more", self.reference_epochs >= 1)
+        self._expect("momentum", "at least 0 and below 1", 0 <= self.momentum < 1)
+        self._expect("weight_decay", "0 or more", self.weight_decay >= 0)
+
+    def _expect(self, name: str, what: str, holds: bool) -> None:
+        if not holds:
+            raise ValueError(f"Expected `{name}` to be {what}. Received: {name}={getattr(self, name)!r}")
+
+    def first_learning_rate(self, task: Task) -> float:
+        """The learning rate that the schedule starts from."""
+        if self.learning_rate is not None:
+            return self.learning_rate
+        return 0.01 if task.is_trained else 0.1
+
+    def schedule_for(self, task: Task, epochs: int) -> Schedule:
+        """The learning rate by epoch of a phase of `epochs`."""
+        first = self.first_learning_rate(task)
+        if self.schedule == "cosine":
+            return Cosine(first)
+        return StepDecay(first, scaled(self.milestones, of=self.reference_epochs, to=max(epochs, 1)))
+
+    def train(
+        self,
+        model: keras.Model,
+        task: Task,
+        phase: str,
+        epochs: int,
+        *,
+        penalties: Sequence[Any] = (),
+        callbacks: Sequence[keras.callbacks.Callback] = (),
+        stateful: Mapping[str, Any] | None = None,
+    ) -> dict[str, list[Any]]:
+        """Trains `model` in place for one phase of the run; returns its history."""
+        decay = [WeightDecay(self.weight_decay)] if self.weight_decay else []
+        return fit(
+            model,
+            task.splits.train.batches(self.batch_size, training=True),
+            task.objective,
+            optimizer=keras.optimizers.SGD(self.first_learning_rate(task), momentum=self.momentum),
+            epochs=epochs,
+            validation=task.splits.validation.batches(250),
+            schedule=self.schedule_for(task, epochs),
+            penalties=[*decay, *penalties],
+            callbacks=callbacks,
+            phase=task.phase(phase, stateful),
+        )

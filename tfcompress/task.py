@@ -1,0 +1,109 @@
+"""`Task`: what is compressed, on what data, and under which limits; what every method is given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfcompress.costs import Cost, CostModel
+from tfcompress.data import Splits
+from tfcompress.graph import ChannelGroups, LayerGraph
+from tfcompress.plan import Plan
+from tfcompress.rewrite import apply
+from tfcompress.training import NoRunFolder, Objective, Phase, Progress, RunFolder, evaluate
+
+__all__ = ["Task"]
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """One compression task.
+
+    Attributes:
+        model: the working copy; methods may train it, the user's own model is never touched.
+        splits: training, validation, calibration and, perhaps, test data.
+        objective: loss and metric.
+        limits: `{metric of Cost: upper limit}` for the finished model.
+        accuracy: the metric of the untouched model on the validation split, or `None` if there is no metric.
+        chance: the metric that guessing would give, or `None` where that is not known.
+        seed: what all randomness comes from.
+        run: the run folder, or its stand-in.
+        progress: the display.
+    """
+
+    model: keras.Model
+    splits: Splits
+    objective: Objective
+    limits: Mapping[str, int]
+    accuracy: float | None = None
+    chance: float | None = None
+    seed: int = 0
+    run: RunFolder | NoRunFolder = NoRunFolder()  # noqa: RUF009
+    progress: Progress = Progress(verbose=0)  # noqa: RUF009
+
+    @cached_property
+    def groups(self) -> ChannelGroups:
+        """Channel groups of the working copy."""
+        return ChannelGroups.of(LayerGraph.from_keras(self.model))
+
+    @cached_property
+    def costs(self) -> CostModel:
+        """Costs of any plan for the working copy."""
+        return CostModel(self.groups)
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether the model is clearly above chance: twice chance, or half way from chance to perfect."""
+        if self.accuracy is None or self.chance is None:
+            return False
+        return self.accuracy > min(2 * self.chance, (1 + self.chance) / 2)
+
+    def phase(self, name: str, stateful: Mapping[str, Any] | None = None) -> Phase:
+        """A training phase of this task's run."""
+        return Phase(name, self.run, self.progress, stateful or {})
+
+    def copy_of_model(self) -> keras.Model:
+        """A copy of the working copy with the weights that it has now."""
+        return apply(self.model, Plan(), self.groups)
+
+    def evaluate(self, model: keras.Model, split: str = "validation", batch_size: int = 250) -> dict[str, float]:
+        """Loss and metric of a model on one of the splits."""
+        return evaluate(model, getattr(self.splits, split).batches(batch_size), self.objective)
+
+    def fits(self, cost: Cost) -> bool:
+        """Whether a cost is within the limits."""
+        return all(getattr(cost, metric) <= limit for metric, limit in self.limits.items())
+
+    def per_sample_score(self) -> Callable[[Any, Any], Any]:
+        """The metric as a function `(y, outputs) -> [batch]` numbers of which a higher one is better.
+
+        Classifiers give 1 for a right answer and 0 for a wrong one; others the negative mean squared error.
+        """
+        return _correct if self.objective.higher_is_better else _negative_squared_error
+
+    def rng(self, *stream: int) -> np.random.Generator:
+        """An independent random stream of this task's seed."""
+        return np.random.default_rng([self.seed, *stream])
+
+
+def _correct(y: Any, outputs: Any) -> Any:
+    ops = keras.ops
+    if outputs.shape[-1] == 1:
+        return ops.equal(ops.cast(ops.reshape(outputs, (-1,)) > 0, "int32"), ops.cast(ops.reshape(y, (-1,)), "int32"))
+    if len(y.shape) == len(outputs.shape) and y.shape[-1] == outputs.shape[-1]:
+        y = ops.argmax(y, axis=-1)
+    if len(y.shape) == len(outputs.shape):
+        y = ops.squeeze(y, axis=-1)
+    right = ops.cast(ops.equal(ops.cast(ops.argmax(outputs, axis=-1), "int64"), ops.cast(y, "int64")), "float32")
+    return ops.mean(ops.reshape(right, (ops.shape(right)[0], -1)), axis=-1)
+
+
+def _negative_squared_error(y: Any, outputs: Any) -> Any:
+    ops = keras.ops
+    errors = ops.square(ops.cast(outputs, "float32") - ops.reshape(ops.cast(y, "float32"), ops.shape(outputs)))
+    return -ops.mean(ops.reshape(errors, (ops.shape(errors)[0], -1)), axis=-1)

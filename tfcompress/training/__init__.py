@@ -1,0 +1,46 @@
+"""The one way to train: losses, the fit loop, schedules, checkpoints and resume, progress."""
+
+from tfcompress.training.callbacks import TrainingDiverged
+from tfcompress.training.checkpoints import Checkpoint, Checkpoints
+from tfcompress.training.fit import History, Phase, fit
+from tfcompress.training.objectives import Evaluator, Objective, evaluate, infer
+from tfcompress.training.penalized import PenalizedModel
+from tfcompress.training.penalties import Penalty, WeightDecay
+from tfcompress.training.progress import PhasePlan, Progress
+from tfcompress.training.run_folder import NoRunFolder, RunFolder, RunFolderError, open_run
+from tfcompress.training.schedules import Constant, Cosine, Schedule, StepDecay, scaled
+from tfcompress.training.state import Stateful, load_model_state, load_optimizer_state, model_state, optimizer_state
+from tfcompress.training.tensorboard import Scalars
+
+__all__ = [
+    "Checkpoint",
+    "Checkpoints",
+    "Constant",
+    "Cosine",
+    "Evaluator",
+    "History",
+    "NoRunFolder",
+    "Objective",
+    "PenalizedModel",
+    "Penalty",
+    "Phase",
+    "PhasePlan",
+    "Progress",
+    "RunFolder",
+    "RunFolderError",
+    "Scalars",
+    "Schedule",
+    "Stateful",
+    "StepDecay",
+    "TrainingDiverged",
+    "WeightDecay",
+    "evaluate",
+    "fit",
+    "infer",
+    "load_model_state",
+    "load_optimizer_state",
+    "model_state",
+    "open_run",
+    "optimizer_state",
+    "scaled",
+]

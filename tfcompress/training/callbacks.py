@@ -1,0 +1,176 @@
+"""The Keras callbacks that `fit` is made of, in the order in which it runs them.
+
+None of them has a hook at the end of a training step: with such a hook Keras waits for the loss after every step.
+What has to be looked at within an epoch is looked at before a step, a few times a second at most.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfcompress.training.checkpoints import Checkpoints
+from tfcompress.training.progress import Progress
+from tfcompress.training.schedules import Schedule
+from tfcompress.training.state import Tensors, join, model_state
+
+__all__ = ["EpochStart", "Guard", "Recorder", "Reporter", "TrainingDiverged"]
+
+_LOOK_EVERY_S = 1.0
+
+Row = dict[str, float]
+
+
+class TrainingDiverged(RuntimeError):
+    """The loss became NaN or infinite; the model has the weights of the last good epoch again.
+
+    Attributes:
+        phase: name of the phase.
+        epoch: the epoch, counted from 1.
+        step: the step of the epoch, counted from 1, or None where the loss was finite but the last update was not.
+    """
+
+    def __init__(self, message: str, phase: str, epoch: int, step: int | None):
+        super().__init__(message)
+        self.phase = phase
+        self.epoch = epoch
+        self.step = step
+
+
+class EpochStart(keras.callbacks.Callback):
+    """Tells data and optimizer which epoch begins, and adds to the logs what only the training knows."""
+
+    def __init__(self, train: Any, schedule: Schedule | None, epochs: int):
+        super().__init__()
+        self._train, self._schedule, self._epochs = train, schedule, epochs
+
+    def on_epoch_begin(self, epoch: int, logs: Row | None = None) -> None:
+        """Sets epoch and learning rate."""
+        self.model.start_epoch()
+        if hasattr(self._train, "epoch"):
+            self._train.epoch = epoch
+        if self._schedule is not None:
+            self.model.optimizer.learning_rate = self._schedule(epoch, self._epochs)
+
+    def on_epoch_end(self, epoch: int, logs: Row | None = None) -> None:
+        """Adds penalties and learning rate to the logs."""
+        if logs is not None:
+            logs |= self.model.penalty_values()
+            logs["learning_rate"] = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
+
+
+class Guard(keras.callbacks.Callback):
+    """Stops a training whose loss is not a finite number, or whose weights are not at the end of an epoch.
+
+    Args:
+        phase: name of the phase, for the message.
+        kept: gives the words that say where the last good state is.
+        clock: gives seconds.
+    """
+
+    def __init__(self, phase: str, kept: Callable[[], str], clock: Callable[[], float] = time.monotonic):
+        super().__init__()
+        self._phase, self._kept, self._clock = phase, kept, clock
+        self._epoch = 0
+        self._looked = clock()
+
+    def on_epoch_begin(self, epoch: int, logs: Row | None = None) -> None:
+        """Notes the epoch, for the message."""
+        self._epoch = epoch
+
+    def on_train_batch_begin(self, batch: int, logs: Row | None = None) -> None:
+        """Looks at the losses so far, once a second."""
+        if self._clock() - self._looked >= _LOOK_EVERY_S:
+            self._look()
+
+    def on_epoch_end(self, epoch: int, logs: Row | None = None) -> None:
+        """Looks at all losses of the epoch, and at the weights that its last step left."""
+        self._look()
+        weights = (keras.ops.convert_to_numpy(variable) for variable in self.model.trainable_variables)
+        if not all(np.all(np.isfinite(weight)) for weight in weights):
+            self._stop("the weights became NaN or infinite in the last step", None)
+
+    def _look(self) -> None:
+        self._looked = self._clock()
+        step = self.model.bad_step()
+        if step is not None:
+            self._stop(f"the loss became NaN or infinite in step {step}", step)
+
+    def _stop(self, what: str, step: int | None) -> None:
+        rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
+        raise TrainingDiverged(
+            f"{self._phase}: {what} of epoch {self._epoch + 1}. {self._kept()} Try a lower learning rate (it was "
+            f"{rate:g}), an optimizer with clipnorm, and look for NaN or a wrong scale in the inputs.",
+            self._phase,
+            self._epoch + 1,
+            step,
+        )
+
+
+class Reporter(keras.callbacks.Callback):
+    """Feeds the progress display.
+
+    Args:
+        progress: the display.
+        phase: name of the phase.
+        done: epochs finished by an interrupted run.
+        hidden: names in the logs that are not shown.
+    """
+
+    def __init__(self, progress: Progress, phase: str, done: int, hidden: tuple[str, ...]):
+        super().__init__()
+        self._progress, self._phase, self._done = progress, phase, done
+        self._hidden = {"learning_rate", "val_loss", *hidden}
+
+    def on_train_begin(self, logs: Row | None = None) -> None:
+        """Speaks before the first step, which compiles and is slow."""
+        self._progress.begin(self._phase, self.params["epochs"], self.params.get("steps"), self._done)
+
+    def on_train_batch_begin(self, batch: int, logs: Row | None = None) -> None:
+        """Shows the values so far, where it is time for it."""
+        if batch and self._progress.due(batch):
+            values = self.model.get_metrics_result()
+            self._progress.step(batch, {name: float(value) for name, value in values.items()})
+
+    def on_test_begin(self, logs: Row | None = None) -> None:
+        """Says that validation begins."""
+        self._progress.doing("validation")
+
+    def on_epoch_end(self, epoch: int, logs: Row | None = None) -> None:
+        """Shows the values of the epoch."""
+        shown = {name: value for name, value in (logs or {}).items() if name not in self._hidden}
+        self._progress.epoch_done(epoch + 1, shown)
+
+
+class Recorder(keras.callbacks.Callback):
+    """Keeps the history and the last good weights, and writes a checkpoint as the last thing in each epoch.
+
+    Args:
+        model: the model that is trained.
+        state: gives everything that a checkpoint holds besides the model.
+        checkpoints: where they go, or None.
+        rows: the logs of the epochs before.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        state: Callable[[], Mapping[str, Tensors]],
+        checkpoints: Checkpoints | None,
+        rows: list[Row],
+    ):
+        super().__init__()
+        self._inner, self._state, self._checkpoints = model, state, checkpoints
+        self.rows = rows
+        self.good = model_state(model)
+
+    def on_epoch_end(self, epoch: int, logs: Row | None = None) -> None:
+        """Records the epoch."""
+        self.rows.append(dict(logs or {}))
+        self.good = model_state(self._inner)
+        if self._checkpoints is not None:
+            tensors = join({"model": self.good, **self._state()})
+            info = {"rows": self.rows, "stopped": bool(self.model.stop_training)}
+            self._checkpoints.save(epoch + 1, tensors, info)

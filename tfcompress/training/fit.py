@@ -1,0 +1,199 @@
+"""The one way to train: Keras' own `fit`, with penalties, resume, progress and a guard against NaN."""
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import keras
+
+from tfcompress.training.callbacks import EpochStart, Guard, Recorder, Reporter, Row, TrainingDiverged
+from tfcompress.training.checkpoints import Checkpoint, Checkpoints
+from tfcompress.training.objectives import Objective
+from tfcompress.training.penalized import PenalizedModel
+from tfcompress.training.penalties import Penalty
+from tfcompress.training.progress import Progress
+from tfcompress.training.run_folder import NoRunFolder, RunFolder
+from tfcompress.training.schedules import Schedule
+from tfcompress.training.state import (
+    Stateful,
+    Tensors,
+    join,
+    load_model_state,
+    load_optimizer_state,
+    model_state,
+    optimizer_state,
+    select,
+)
+from tfcompress.training.tensorboard import EpochScalars
+
+__all__ = ["History", "Phase", "fit"]
+
+History = dict[str, list[float | None]]
+"""For each name in the logs its value in each epoch; None where an epoch had no such value."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Phase:
+    """Where one phase of a run is recorded and shown.
+
+    Attributes:
+        name: unique within the run; names its checkpoints, its TensorBoard logs and its line on the screen.
+        run: the run folder, for checkpoints and TensorBoard logs.
+        progress: the display; silent by default.
+        stateful: what else belongs to a checkpoint (agent, buffer, penalties that change), by name.
+    """
+
+    name: str = "training"
+    run: RunFolder | NoRunFolder = dataclasses.field(default_factory=NoRunFolder)
+    progress: Progress = dataclasses.field(default_factory=lambda: Progress(verbose=0))
+    stateful: Mapping[str, Stateful] = dataclasses.field(default_factory=dict)
+
+
+def fit(
+    model: keras.Model,
+    train: Any,
+    objective: Objective,
+    *,
+    optimizer: keras.optimizers.Optimizer,
+    epochs: int,
+    validation: Any = None,
+    schedule: Schedule | None = None,
+    penalties: Sequence[Penalty] = (),
+    callbacks: Iterable[keras.callbacks.Callback] = (),
+    phase: Phase | None = None,
+) -> History:
+    """Trains `model` in place.
+
+    A phase with a run folder writes a checkpoint after each epoch, as the last thing. Called again with the same
+    arguments after an interruption, `fit` goes on with the epoch after the newest intact checkpoint: model, optimizer,
+    everything in `phase.stateful`, and the history are as they were then. A phase that was finished returns at once.
+    Where TensorFlow's operations are deterministic (`tf.config.experimental.enable_op_determinism()`) and the data are
+    a function of the epoch, as `tfcompress.data.ArrayBatches` are, the result is that of the uninterrupted training,
+    bit for bit.
+
+    Args:
+        model: a built model. Its own compile state is neither used nor changed.
+        train: batches, taken in their order: a Keras PyDataset or a tf.data.Dataset. If it has an attribute `epoch`,
+            that is set to the number of the epoch, counted from 0, before each epoch.
+        objective: loss and metric.
+        optimizer: a new optimizer.
+        epochs: number of epochs, those of an interrupted run included; 0 does nothing.
+        validation: None, or batches on which loss and metric are measured after each epoch.
+        schedule: sets the learning rate at the start of each epoch; by default the optimizer's own is left.
+        penalties: terms of the training loss, such as `WeightDecay`.
+        callbacks: Keras callbacks. Their `self.model` is a `PenalizedModel`, whose `inner` is `model`; what they put
+            into the `logs` of `on_epoch_end` goes into history, TensorBoard and progress. They hold no state over an
+            interruption, unless they are in `phase.stateful` as well.
+        phase: where it is recorded and shown; by default nowhere.
+
+    Returns:
+        The history of all epochs.
+
+    Raises:
+        ValueError: for arguments that cannot be, before anything is trained.
+        TrainingDiverged: where the loss becomes NaN or infinite. The model then has the weights of the last good epoch.
+    """
+    _check(model, epochs)
+    phase = phase or Phase()
+    checkpoints = phase.run.checkpoints(phase.name)
+    last = _latest(checkpoints, phase.progress)
+    if last is not None and last.finished:
+        _restore(last, model, None, phase.stateful)
+        phase.progress.skip(phase.name)
+        return _history(last.info["rows"])
+    if epochs == 0:
+        return {}
+
+    trained = PenalizedModel(model, penalties)
+    trained.compile(optimizer, objective.loss, metrics=objective.new_metrics())
+    if not trained.optimizer.built:
+        trained.optimizer.build(trained.trainable_variables)
+    done = 0
+    if last is not None:
+        _restore(last, model, trained.optimizer, phase.stateful)
+        done = epochs if last.info["stopped"] else last.epoch
+
+    def state() -> dict[str, Tensors]:
+        return {"optimizer": optimizer_state(trained.optimizer), **_stateful_state(phase.stateful)}
+
+    recorder = Recorder(model, state, checkpoints, [] if last is None else last.info["rows"])
+    all_callbacks = [
+        EpochStart(train, schedule, epochs),
+        Guard(phase.name, lambda: _kept(len(recorder.rows), checkpoints)),
+        *callbacks,
+        *_tensorboard(phase),
+        Reporter(phase.progress, phase.name, done, tuple(penalty.name for penalty in penalties)),
+        recorder,
+    ]
+    try:
+        trained.fit(
+            train,
+            epochs=epochs,
+            initial_epoch=done,
+            validation_data=validation,
+            callbacks=all_callbacks,
+            shuffle=False,  # Keras would shuffle batches by Python's global random state
+            verbose=0,
+        )
+    except TrainingDiverged:
+        load_model_state(model, recorder.good)
+        raise
+    finally:
+        phase.progress.end()
+    if checkpoints is not None:
+        # Once more, as callbacks may set the best weights, and optimizers averaged ones, at the end of training.
+        tensors = join({"model": model_state(model), **_stateful_state(phase.stateful)})
+        checkpoints.finish(len(recorder.rows), tensors, {"rows": recorder.rows})
+    return _history(recorder.rows)
+
+
+def _check(model: keras.Model, epochs: int) -> None:
+    if not isinstance(model, keras.Model) or not model.built:
+        raise ValueError(
+            "Expected a built keras.Model. "
+            f"Received: model={model!r}. Call it on a batch first, or build it with an Input."
+        )
+    if not isinstance(epochs, int) or epochs < 0:
+        raise ValueError(f"Expected `epochs` to be a whole number, 0 or more. Received: epochs={epochs!r}")
+
+
+def _latest(checkpoints: Checkpoints | None, progress: Progress) -> Checkpoint | None:
+    if checkpoints is None:
+        return None
+    last = checkpoints.latest()
+    for message in checkpoints.skipped:
+        progress.note(message)
+    return last
+
+
+def _restore(
+    last: Checkpoint,
+    model: keras.Model,
+    optimizer: keras.optimizers.Optimizer | None,
+    stateful: Mapping[str, Stateful],
+) -> None:
+    load_model_state(model, select(last.tensors, "model"))
+    if optimizer is not None:
+        load_optimizer_state(optimizer, select(last.tensors, "optimizer"))
+    for name, owner in stateful.items():
+        owner.load_state_dict(select(last.tensors, f"stateful/{name}"))
+
+
+def _stateful_state(stateful: Mapping[str, Stateful]) -> dict[str, Tensors]:
+    return {f"stateful/{name}": owner.state_dict() for name, owner in stateful.items()}
+
+
+def _tensorboard(phase: Phase) -> list[keras.callbacks.Callback]:
+    log_dir = phase.run.tensorboard(phase.name)
+    return [] if log_dir is None else [EpochScalars(log_dir)]
+
+
+def _kept(epochs: int, checkpoints: Checkpoints | None) -> str:
+    which = f"The weights after epoch {epochs}" if epochs else "The weights that the training began with"
+    where = f", and its checkpoint is in {checkpoints.folder}" if checkpoints is not None and epochs else ""
+    return f"{which} are in the model again{where}."
+
+
+def _history(rows: list[Row]) -> History:
+    names = dict.fromkeys(name for row in rows for name in row)
+    return {name: [row.get(name) for row in rows] for name in names}

@@ -1,0 +1,87 @@
+"""The thin model around a model that Keras' own `fit` trains."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+from tfcompress.training.penalties import Penalty
+
+__all__ = ["PenalizedModel"]
+
+
+class PenalizedModel(keras.Model):
+    """Calls `inner`, and adds penalties and the regularisation losses of `inner` to the training loss, each once.
+
+    `inner` is trained in place and its own compile state stays as it is. The loss of validation and `evaluate` is
+    that of the objective alone, so that it means the same before and after a model was changed (Keras would add the
+    regularisation losses). Compiled with `loss=None`, it uses `inner.compute_loss`, for models whose loss needs more
+    than labels and outputs (distillation).
+
+    Args:
+        inner: a built model.
+        penalties: terms of the training loss.
+    """
+
+    def __init__(self, inner: keras.Model, penalties: Sequence[Penalty] = ()):
+        super().__init__(name=f"{inner.name}_in_training", dtype=inner.dtype_policy)
+        self.inner = inner
+        self.penalties = tuple(penalties)
+        for penalty in self.penalties:
+            penalty.build(inner)
+        self._steps, self._good_steps = self._counter("steps"), self._counter("good_steps")
+        self.built = True
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        """The outputs of the inner model."""
+        # Without the argument in this signature Keras' train step would not say that it trains.
+        return self.inner(inputs, training=training)
+
+    def compute_loss(
+        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
+    ) -> Any:
+        """The objective's loss, in training with everything that is added to it."""
+        if self._compile_loss is None:
+            loss = self.inner.compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=training)
+        elif training:
+            loss = super().compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight)
+        else:
+            loss = self._compile_loss(y, y_pred, sample_weight)
+        if not training:
+            return loss
+        for penalty in self.penalties:
+            loss = loss + self._aggregate_additional_loss(penalty())
+        self._count(loss)
+        return loss
+
+    def _counter(self, name: str) -> Any:
+        # Floats, as integer variables stay off a GPU; exact up to 16 million steps an epoch.
+        return self.add_weight(
+            shape=(),
+            dtype="float32",
+            initializer="zeros",
+            trainable=False,
+            aggregation="only_first_replica",
+            name=name,
+        )
+
+    def _count(self, loss: Any) -> None:
+        """Counts the steps of the epoch, and those before the first loss that is not a finite number."""
+        good = ops.logical_and(ops.isfinite(loss), ops.equal(self._good_steps, self._steps))
+        self._good_steps.assign_add(ops.cast(good, "float32"))
+        self._steps.assign_add(1.0)
+
+    def start_epoch(self) -> None:
+        """Starts counting the steps of an epoch."""
+        self._steps.assign(0.0)
+        self._good_steps.assign(0.0)
+
+    def bad_step(self) -> int | None:
+        """Number, counted from 1, of the first step of the epoch whose loss was NaN or infinite; None without one."""
+        steps, good = (int(ops.convert_to_numpy(variable)) for variable in (self._steps, self._good_steps))
+        return None if steps == good else good + 1
+
+    def penalty_values(self) -> dict[str, float]:
+        """The present value of each penalty, by name."""
+        return {penalty.name: float(ops.convert_to_numpy(penalty())) for penalty in self.penalties}

@@ -1,0 +1,60 @@
+"""Terms that are added to the training loss and depend on the weights alone."""
+
+from typing import Any, Protocol
+
+import keras
+from keras import ops
+
+__all__ = ["Penalty", "WeightDecay"]
+
+
+class Penalty(Protocol):
+    """A term of the training loss that depends on weights, not on the batch.
+
+    It is called once in each training step, within the compiled step function: what changes between epochs (a mask, a
+    strength) belongs in non-trainable `keras.Variable`s, which can be assigned without tracing the step anew. Such
+    variables are not among the model's; a penalty that has them is given to `Phase(stateful=...)` to be resumed.
+    """
+
+    name: str
+
+    def build(self, model: keras.Model) -> None:
+        """Looks up the variables of `model`; called before training, once for each call of `fit`."""
+        ...
+
+    def __call__(self) -> Any:
+        """The term, a float32 scalar tensor."""
+        ...
+
+
+class WeightDecay:
+    """The weight decay of the papers: `strength / 2 * ||w||^2` in the loss, that is `strength * w` in the gradient.
+
+    It covers every trainable variable, biases and BatchNormalization's scales and offsets included, as the papers'
+    training code does (the `weight_decay` of PyTorch's SGD). The gradient goes through the optimizer's momentum and
+    is scaled by the learning rate. `keras.optimizers.SGD(weight_decay=...)` is something else: it is decoupled, it
+    takes `learning_rate * weight_decay * w` off the weights beside the momentum (Loshchilov and Hutter, 2019), which
+    for momentum 0.9 decays ten times less.
+
+    Args:
+        strength: factor of the weights in the gradient, 0 or more; 1e-4 in the papers.
+        name: the name under which the term's value appears in the history.
+    """
+
+    def __init__(self, strength: float = 1e-4, name: str = "weight_decay"):
+        if not strength >= 0:
+            raise ValueError(f"Expected `strength` to be 0 or more. Received: strength={strength!r}")
+        self.strength = strength
+        self.name = name
+        self._variables: list[Any] = []
+
+    def build(self, model: keras.Model) -> None:
+        """Collects the trainable variables of `model`."""
+        self._variables = list(model.trainable_variables)
+
+    def __call__(self) -> Any:
+        """`strength / 2` times the sum of the squares of all weights, a float32 scalar."""
+        total = ops.zeros((), "float32")
+        for variable in self._variables:
+            total = total + ops.sum(ops.square(ops.cast(variable, "float32")))
+        return 0.5 * self.strength * total

@@ -1,0 +1,208 @@
+"""What a long run shows: phase, epoch, values, time left, and after its first steps how long all of it will take."""
+
+import math
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple, TextIO
+
+__all__ = ["PhasePlan", "Progress", "duration"]
+
+_REFRESH_S = 0.5
+_STEPS_TO_ESTIMATE = 5
+
+
+class PhasePlan(NamedTuple):
+    """A phase that a run will have.
+
+    Attributes:
+        name: as it is shown.
+        epochs: their number.
+        cost: how long one epoch takes, relative to the other phases.
+    """
+
+    name: str
+    epochs: int
+    cost: float = 1.0
+
+
+class Progress:
+    """Says in plain text how far a run is.
+
+    `plan` declares the phases up front, so that the first few steps of the first phase give an estimate of the whole
+    run. Keras callbacks of the caller add values to what is shown by putting them into the `logs` of `on_epoch_end`.
+
+    Args:
+        verbose: 0: nothing; 1: a line that is updated in a terminal, one line an epoch elsewhere; 2: one line an epoch.
+        stream: where to; standard output by default.
+        clock: gives seconds; `time.monotonic` by default.
+    """
+
+    def __init__(
+        self, verbose: int = 1, stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        if verbose not in (0, 1, 2):
+            raise ValueError(f"Expected `verbose` to be 0, 1 or 2. Received: verbose={verbose!r}")
+        self.verbose = int(verbose)
+        self._stream = stream or sys.stdout
+        self._clock = clock
+        self._updates = verbose == 1 and self._stream.isatty()
+        self._line = ""
+        self._refreshed = -math.inf
+        self._phases: list[PhasePlan] = []
+        self._estimated = False
+        self._phase = PhasePlan("", 0)
+        self._done = 0
+        self._steps: int | None = None
+        self._epoch_start = 0.0
+        self._timed_from: tuple[int, float] | None = None  # a step behind the first one, and when it ended
+        self._epoch_seconds: list[float] = []
+
+    def plan(self, phases: Iterable[PhasePlan | tuple[str, int] | tuple[str, int, float]]) -> None:
+        """Declares the phases of the run, in their order.
+
+        Raises:
+            ValueError: for a cost that is not above 0.
+        """
+        self._phases = [PhasePlan(*phase) for phase in phases]
+        for phase in self._phases:
+            if not phase.cost > 0:
+                raise ValueError(f"Expected the cost of an epoch to be above 0. Received: {phase}")
+
+    def begin(self, name: str, epochs: int, steps: int | None = None, done: int = 0) -> None:
+        """A phase begins, or goes on after `done` epochs.
+
+        Args:
+            name: of the phase.
+            epochs: of the whole phase.
+            steps: training steps in one epoch, where known.
+            done: epochs that an interrupted run has finished.
+        """
+        planned = [phase for phase in self._phases if phase.name == name]
+        self._phase = planned[0]._replace(epochs=epochs) if planned else PhasePlan(name, epochs)
+        self._phases = [self._phase if phase.name == name else phase for phase in self._phases]
+        self._done, self._steps, self._epoch_seconds = done, steps, []
+        self._epoch_start, self._timed_from = self._clock(), None
+        if done >= epochs:
+            self.note(f"{name}: its epochs were finished before")
+            return
+        where = f"going on with epoch {done + 1}" if done else "epoch 1"
+        self.note(f"{name}: {where} of {epochs}, preparing (the first step compiles, it takes longer)")
+
+    def skip(self, name: str) -> None:
+        """A phase was finished by the run that this one continues."""
+        self.note(f"{name}: finished before, taken from the run folder")
+
+    def due(self, step: int) -> bool:
+        """Whether `step` should be called now, with values, which may have to be fetched from a device."""
+        if self.verbose == 0:
+            return False
+        if not self._estimated and (self._timed_from is None or step - self._timed_from[0] >= _STEPS_TO_ESTIMATE):
+            return True
+        return self._updates and self._clock() - self._refreshed >= _REFRESH_S
+
+    def step(self, step: int, values: Mapping[str, float]) -> None:
+        """`step` steps of the epoch are done."""
+        now = self._clock()
+        first, since = self._timed_from = self._timed_from or (step, now)
+        if not self._estimated and step - first >= _STEPS_TO_ESTIMATE and self._steps:
+            self._estimate(self._steps * (now - since) / (step - first))
+        if self._updates:
+            self._refreshed = now
+            of = f"/{self._steps}" if self._steps else ""
+            self._update(f"{self._head(self._done + 1)}  step {step}{of}  {_values(values)}{self._left()}")
+
+    def epoch_done(self, done: int, values: Mapping[str, float]) -> None:
+        """`done` epochs of the phase are finished."""
+        now = self._clock()
+        self._epoch_seconds.append(now - self._epoch_start)
+        self._epoch_start, self._done = now, done
+        if not self._estimated:
+            self._estimate(self._epoch_seconds[-1])
+        line = f"{self._head(done)}  {_values(values)}  {duration(self._epoch_seconds[-1])} an epoch{self._left()}"
+        if self._updates:
+            self._update(line)
+        else:
+            self._print(line)
+
+    def doing(self, text: str) -> None:
+        """Says what is going on where it takes some seconds; only a terminal shows it."""
+        if self._updates:
+            self._update(f"{self._head(self._done + 1)}  {text}")
+
+    def note(self, text: str) -> None:
+        """Prints a line that stays."""
+        if self._line:
+            self._stream.write("\r\x1b[K")
+            self._line = ""
+        self._print(text)
+
+    def end(self) -> None:
+        """The phase is over: its last line stays."""
+        if self._line:
+            self._stream.write("\n")
+            self._stream.flush()
+            self._line = ""
+
+    def _head(self, epoch: int) -> str:
+        return f"{self._phase.name}  epoch {epoch}/{self._phase.epochs}"
+
+    def _later(self) -> list[PhasePlan]:
+        names = [phase.name for phase in self._phases]
+        return self._phases[names.index(self._phase.name) + 1 :] if self._phase.name in names else []
+
+    def _left(self) -> str:
+        if not self._epoch_seconds:
+            return ""
+        # The first epoch of a process compiles; once there are others it does not count.
+        recent = self._epoch_seconds[1:][-5:] or self._epoch_seconds
+        epoch_seconds = sum(recent) / len(recent)
+        phase = (self._phase.epochs - self._done) * epoch_seconds
+        later = sum(phase.epochs * phase.cost for phase in self._later()) * epoch_seconds / self._phase.cost
+        whole = f", of the whole run {duration(phase + later)}" if later else ""
+        return f"  left {duration(phase)}{whole}"
+
+    def _estimate(self, epoch_seconds: float) -> None:
+        self._estimated = True
+        parts, total = [], 0.0
+        for phase in [self._phase, *self._later()]:
+            epochs = phase.epochs - (self._done if phase is self._phase else 0)
+            seconds = epochs * epoch_seconds * phase.cost / self._phase.cost
+            total += seconds
+            parts.append(f"{phase.name} {epochs} epochs ({duration(seconds)})")
+        self.note(f"about {duration(total)} to go: {', '.join(parts)}")
+
+    def _print(self, text: str) -> None:
+        if self.verbose:
+            self._stream.write(text + "\n")
+            self._stream.flush()
+
+    def _update(self, text: str) -> None:
+        # A line that wraps could not be overwritten.
+        self._line = text[: shutil.get_terminal_size().columns - 1]
+        self._stream.write(f"\r{self._line}\x1b[K")
+        self._stream.flush()
+
+
+def duration(seconds: float) -> str:
+    """`2 h 10 min`, `3 min 20 s`, `12 s`, `0.4 s`: two units at most."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    total = round(seconds)
+    days, hours, minutes = total // 86400, total // 3600 % 24, total // 60 % 60
+    for large, small, units in ((days, hours, "d h"), (hours, minutes, "h min"), (minutes, total % 60, "min s")):
+        if large:
+            first, second = units.split()
+            return f"{large} {first} {small} {second}"
+    return f"{total} s"
+
+
+def _values(values: Mapping[str, float]) -> str:
+    return "  ".join(f"{name} {_number(value)}" for name, value in values.items())
+
+
+def _number(value: float) -> str:
+    if value == 0 or 1e-3 <= abs(value) < 1e4:
+        return f"{value:.4f}"
+    return f"{value:.3g}"

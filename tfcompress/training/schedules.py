@@ -1,0 +1,90 @@
+"""Learning rates as pure functions of the epoch, so that a resumed run needs no schedule state."""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import Protocol
+
+__all__ = ["Constant", "Cosine", "Schedule", "StepDecay", "scaled"]
+
+
+class Schedule(Protocol):
+    """A learning rate for each epoch."""
+
+    def __call__(self, epoch: int, epochs: int) -> float:
+        """Learning rate of epoch number `epoch`, counted from 0, of a training of `epochs` epochs."""
+        ...
+
+
+def _check_initial(initial: float) -> None:
+    if not (initial > 0 and math.isfinite(initial)):
+        raise ValueError(f"Expected `initial` to be a learning rate above 0. Received: initial={initial!r}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Constant:
+    """The same learning rate in all epochs."""
+
+    initial: float
+
+    def __post_init__(self):
+        _check_initial(self.initial)
+
+    def __call__(self, epoch: int, epochs: int) -> float:
+        """The learning rate of epoch `epoch`."""
+        del epoch, epochs
+        return self.initial
+
+
+@dataclasses.dataclass(frozen=True)
+class StepDecay:
+    """Starts at `initial` and is multiplied by `factor` at each milestone.
+
+    Args:
+        initial: learning rate of the first epoch.
+        milestones: epochs, counted from 0, that are the first with a lower learning rate. See `scaled`.
+        factor: what the learning rate is multiplied with at a milestone.
+    """
+
+    initial: float
+    milestones: tuple[int, ...]
+    factor: float = 0.1
+
+    def __post_init__(self):
+        _check_initial(self.initial)
+        object.__setattr__(self, "milestones", tuple(self.milestones))
+        if not self.factor > 0:
+            raise ValueError(f"Expected `factor` to be above 0. Received: factor={self.factor!r}")
+
+    def __call__(self, epoch: int, epochs: int) -> float:
+        """The learning rate of epoch `epoch`."""
+        del epochs
+        return self.initial * self.factor ** sum(epoch >= milestone for milestone in self.milestones)
+
+
+@dataclasses.dataclass(frozen=True)
+class Cosine:
+    """Half a cosine from `initial` in the first epoch towards 0 after the last (Loshchilov and Hutter, 2017)."""
+
+    initial: float
+
+    def __post_init__(self):
+        _check_initial(self.initial)
+
+    def __call__(self, epoch: int, epochs: int) -> float:
+        """The learning rate of epoch `epoch` of `epochs`."""
+        return self.initial * 0.5 * (1 + math.cos(math.pi * epoch / epochs))
+
+
+def scaled(milestones: Sequence[int], of: int, to: int) -> tuple[int, ...]:
+    """Moves the milestones of a training of `of` epochs to the same share of one of `to` epochs.
+
+    Rounded up, so that a short training never starts behind a milestone: `scaled((100, 150), of=200, to=5)` is
+    `(3, 4)`. The other numbers of epochs of a method (warm-up, start and end of its agent) scale alike.
+
+    Raises:
+        ValueError: for numbers of epochs that are not positive.
+    """
+    if of < 1 or to < 1:
+        raise ValueError(f"Expected `of` and `to` to be 1 or more epochs. Received: of={of!r}, to={to!r}")
+    return tuple(-(-milestone * to // of) for milestone in milestones)

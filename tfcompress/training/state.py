@@ -1,0 +1,88 @@
+"""State as named numpy arrays: what a checkpoint stores and restores."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import keras
+import numpy as np
+
+__all__ = ["Stateful", "load_model_state", "load_optimizer_state", "model_state", "optimizer_state"]
+
+Tensors = dict[str, np.ndarray]
+
+
+class Stateful(Protocol):
+    """Anything besides model and optimizer that a resumed run must find as it was: an agent, its buffer, a counter."""
+
+    def state_dict(self) -> Tensors:
+        """The whole state, as arrays of numbers or bools (text as the uint8 of its bytes)."""
+        ...
+
+    def load_state_dict(self, tensors: Tensors) -> None:
+        """Takes over what `state_dict` gave."""
+        ...
+
+
+def model_state(model: keras.Model) -> Tensors:
+    """Copies all variables of a model: weights, BatchNormalization statistics, and the states of its seed generators.
+
+    Variables are named by their position, as Keras numbers layer names anew in every process.
+    """
+    return _values(model.variables)
+
+
+def load_model_state(model: keras.Model, tensors: Mapping[str, np.ndarray]) -> None:
+    """Puts what `model_state` gave into a model of the same architecture.
+
+    Raises:
+        ValueError: where number, shape or dtype of the variables differ; nothing is changed then.
+    """
+    _assign(f"model {model.name!r}", model.variables, tensors)
+
+
+def optimizer_state(optimizer: keras.optimizers.Optimizer) -> Tensors:
+    """Copies all variables of a built optimizer: iterations, learning rate, and what it keeps for each weight."""
+    return _values(optimizer.variables)
+
+
+def load_optimizer_state(optimizer: keras.optimizers.Optimizer, tensors: Mapping[str, np.ndarray]) -> None:
+    """Puts what `optimizer_state` gave into an optimizer of the same kind, built for the same weights.
+
+    Raises:
+        ValueError: where number, shape or dtype of the variables differ; nothing is changed then.
+    """
+    _assign(f"optimizer {optimizer.name!r}", optimizer.variables, tensors)
+
+
+def join(parts: Mapping[str, Tensors]) -> Tensors:
+    """One flat dict with keys `part/name`."""
+    return {f"{part}/{name}": tensor for part, tensors in parts.items() for name, tensor in tensors.items()}
+
+
+def select(tensors: Mapping[str, np.ndarray], part: str) -> Tensors:
+    """The tensors that `join` put under `part`, with their own names again."""
+    start = f"{part}/"
+    return {name.removeprefix(start): tensor for name, tensor in tensors.items() if name.startswith(start)}
+
+
+def _values(variables: Sequence[Any]) -> Tensors:
+    # np.array copies: on the CPU a variable's numpy value may share the variable's memory.
+    return {str(index): np.array(keras.ops.convert_to_numpy(variable)) for index, variable in enumerate(variables)}
+
+
+def _assign(owner: str, variables: Sequence[Any], tensors: Mapping[str, np.ndarray]) -> None:
+    if len(variables) != len(tensors):
+        raise ValueError(
+            f"Expected the state of the {owner}, which has {len(variables)} variables. "
+            f"Received: {len(tensors)} tensors. The state belongs to another architecture."
+        )
+    for index, variable in enumerate(variables):
+        tensor = tensors[str(index)]
+        expected = (tuple(variable.shape), keras.backend.standardize_dtype(variable.dtype))
+        if (tensor.shape, str(tensor.dtype)) != expected:
+            raise ValueError(
+                f"Expected variable {index} ({variable.path}) of the {owner} with (shape, dtype) {expected}. "
+                f"Received: {(tensor.shape, str(tensor.dtype))}. The state belongs to another architecture."
+            )
+    for index, variable in enumerate(variables):
+        variable.assign(tensors[str(index)])

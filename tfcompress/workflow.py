@@ -1,0 +1,236 @@
+"""`compress`: decide, edit, recover."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pathlib
+from typing import Any
+
+import keras
+import numpy as np
+from absl import logging
+
+from tfcompress import data as data_lib
+from tfcompress.budget import Budget
+from tfcompress.costs import CostModel, cost
+from tfcompress.graph import ChannelGroups, LayerGraph
+from tfcompress.methods import Method, Search, method_by_name
+from tfcompress.plan import Plan
+from tfcompress.result import Measured, Result, candidate_from_dict, candidate_to_dict
+from tfcompress.rewrite import apply
+from tfcompress.rewrite.verify import verify
+from tfcompress.task import Task
+from tfcompress.training import Objective, Progress, RunFolder, infer, open_run
+
+__all__ = ["compress"]
+
+_CALIBRATION_SAMPLES = 256
+
+
+def compress(
+    model: keras.Model | str | os.PathLike[str],
+    method: str | Method = "rlal",
+    data: Any = None,
+    *,
+    validation_data: Any = None,
+    test_data: Any = None,
+    flops_budget: float | int | None = None,
+    params_budget: float | int | None = None,
+    run_dir: str | os.PathLike[str] | None = None,
+    seed: int = 0,
+    verbose: int = 1,
+) -> Result:
+    """Makes a trained network cheaper, within a budget, with one of the published methods.
+
+    Args:
+        model: a built Functional or Sequential `keras.Model`, or the path of a .keras or .h5 file. It is never changed.
+        method: a name (`"rlal"`, `"uniform"`, `"random"`) for the paper's defaults, or an instance with settings, such
+            as `tfcompress.methods.RLAL(epochs=90)`.
+        data: the name of a dataset (`"cifar10"`, `"digits"`), `tfcompress.data.load(...)`, a tuple `(x, y)` of arrays, a
+            batched `tf.data.Dataset` or a keras `PyDataset`.
+        validation_data: what choices are made by; without it a seeded part of the training data is held out.
+        test_data: read once, for the report; named datasets bring theirs.
+        flops_budget: upper limit for the finished model's FLOPs: a share of the original (0 < share <= 1) as a float,
+            or an absolute number as an int.
+        params_budget: the same for parameters. One budget or both.
+        run_dir: a folder for checkpoints, logs and the result. The same call on the same folder goes on where a killed
+            run stopped, after its last finished epoch.
+        seed: what all randomness comes from.
+        verbose: 0 silent, 1 with a progress display, 2 one line an epoch.
+
+    Returns:
+        A `Result`. The finished model is never above the budget.
+
+    Raises:
+        TypeError, ValueError: before any training, for anything that cannot work; the message says what was expected,
+            what came, and what to do.
+        tfcompress.training.TrainingDiverged: the loss became NaN; the last good state is kept in the run folder.
+    """
+    chosen = method_by_name(method)
+    budget = Budget(flops_budget, params_budget)
+    original = _load(model)
+    splits = _splits(original, data, validation_data, test_data, seed)
+    with open_run(run_dir, _fingerprint(original, chosen, budget, splits, seed)) as run:
+        task = _task(original, splits, budget, seed, run, Progress(verbose))
+        chosen.check(task)
+        task.progress.plan(chosen.phases(task))
+        search = _decide(chosen, task)
+        student = apply(search.source, search.plan)
+        verify(search.source, search.plan, student, _inputs(task, 8), tolerance=1e-3)
+        history = chosen.recover(student, task)
+        result = _report(original, student, search, history, chosen, task)
+        if isinstance(run, RunFolder):
+            result.save(run.path / "result")
+        return result
+
+
+def _load(model: Any) -> keras.Model:
+    if isinstance(model, (str, os.PathLike)):
+        path = pathlib.Path(model)
+        if not path.exists():
+            raise FileNotFoundError(f"Expected `model` to be a model or an existing file. Received: {str(model)!r}")
+        model = keras.saving.load_model(path)
+    LayerGraph.from_keras(model)  # says what is wrong with a model that cannot be read
+    return model
+
+
+def _splits(model: keras.Model, data: Any, validation_data: Any, test_data: Any, seed: int) -> data_lib.Splits:
+    return data_lib.splits(
+        data,
+        validation_data=validation_data,
+        test_data=test_data,
+        input_shape=model.input_shape,
+        classes=_classes(model),
+        seed=seed,
+    )
+
+
+def _classes(model: keras.Model) -> int | None:
+    """Number of classes where the compiled loss or the outputs say that labels are classes."""
+    loss = str(getattr(model, "loss", None) or "").lower().replace("_", "")
+    loss = f"{loss} {type(getattr(model, 'loss', None)).__name__.lower()}"
+    if "error" in loss or len(model.outputs) != 1 or len(model.output_shape) != 2:
+        return None
+    if "crossentropy" in loss:
+        return int(model.output_shape[-1])
+    return int(model.output_shape[-1]) if model.output_shape[-1] > 1 else None
+
+
+def _fingerprint(model: keras.Model, method: Method, budget: Budget, splits: data_lib.Splits, seed: int) -> dict[str, Any]:
+    digest = hashlib.sha256(model.to_json().encode())
+    for weight in model.weights:
+        digest.update(np.ascontiguousarray(keras.ops.convert_to_numpy(weight)).tobytes())
+    return {
+        "model": digest.hexdigest(),
+        "method": {"name": method.name, **method.settings()},
+        "flops_budget": budget.flops,
+        "params_budget": budget.params,
+        "data": splits.describe().splitlines(),
+        "seed": seed,
+    }
+
+
+def _task(
+    original: keras.Model, splits: data_lib.Splits, budget: Budget, seed: int, run: Any, progress: Progress
+) -> Task:
+    """Measures the model as it is, and says so first."""
+    costs = CostModel(ChannelGroups.of(LayerGraph.from_keras(original)))
+    limits = budget.limits(costs.total, costs.smallest)
+    labels = splits.validation.take(1000)[1]
+    objective = infer(original, labels)
+    task = Task(apply(original, Plan()), splits, objective, limits, seed=seed, run=run, progress=progress)
+    if not run.has("before"):
+        run.write_json("before", task.evaluate(original).get(objective.metric_name))
+    accuracy, chance = run.read_json("before"), _chance(objective, labels)
+    task = Task(task.model, splits, objective, limits, accuracy, chance, seed, run, progress)
+    for note in _first_notes(task, costs):
+        progress.note(note)
+    return task
+
+
+def _chance(objective: Objective, labels: Any) -> float | None:
+    """The share of the most frequent class, which always guessing it would reach."""
+    labels = np.asarray(labels)
+    if "accuracy" not in (objective.metric_name or ""):
+        return None
+    if labels.ndim > 1 and labels.shape[-1] > 1:
+        labels = labels.argmax(-1)
+    counts = np.unique(labels, return_counts=True)[1]
+    return float(counts.max() / counts.sum())
+
+
+def _first_notes(task: Task, costs: CostModel) -> list[str]:
+    total, objective = costs.total, task.objective
+    notes = [task.splits.describe(), objective.description]
+    shown = "no metric" if task.accuracy is None else f"{objective.metric_name} {task.accuracy:.4f} on the validation split"
+    notes.append(f"{task.model.name}: {shown}, {total.macs:,} MACs, {total.params:,} parameters")
+    if costs.uncounted:
+        notes.append(f"MACs of these layers are not known and not counted: {', '.join(costs.uncounted)}")
+    if task.accuracy is not None and task.chance is not None and task.accuracy < 1.2 * task.chance:
+        warning = (
+            f"The model is at chance level on the validation split ({objective.metric_name} {task.accuracy:.4f}, guessing "
+            f"gives {task.chance:.4f}). If it is trained, its inputs may be scaled otherwise than this data: names give "
+            "float32 images in [0, 1]; tfcompress.data.load(name, preprocess=...) changes that."
+        )
+        logging.warning("%s", warning)
+        notes.append(f"Warning: {warning}")
+    return notes
+
+
+def _decide(method: Method, task: Task) -> Search:
+    """The method's search, or what it found before the run was interrupted."""
+    run = task.run
+    if run.has("search") and run.has_model("source"):
+        stored = run.read_json("search")
+        task.progress.note("the search was finished before, taken from the run folder")
+        candidates = tuple(candidate_from_dict(entry) for entry in stored["candidates"])
+        plan = Plan.from_json(stored["plan"])
+        return Search(run.load_model("source"), plan, candidates, stored["history"], tuple(stored["notes"]))
+    search = method.search(task)
+    run.save_model("source", search.source)
+    run.write_json(
+        "search",
+        {
+            "plan": search.plan.to_json(),
+            "candidates": [candidate_to_dict(candidate) for candidate in search.candidates],
+            "history": search.history,
+            "notes": list(search.notes),
+        },
+    )
+    return search
+
+
+def _inputs(task: Task, count: int) -> Any:
+    return task.splits.calibration.take(count)[0]
+
+
+def _report(
+    original: keras.Model, student: keras.Model, search: Search, history: dict[str, Any], method: Method, task: Task
+) -> Result:
+    finished = cost(student)
+    if not task.fits(finished):
+        raise RuntimeError(f"Expected a model within {dict(task.limits)}. Received: {finished}. This is a bug: report it.")
+    name = task.objective.metric_name
+
+    def accuracy(model: keras.Model, split: str) -> float | None:
+        if name is None or getattr(task.splits, split) is None:
+            return None
+        return task.evaluate(model, split)[name]
+
+    after = Measured.of(finished, accuracy(student, "validation"), accuracy(student, "test"))
+    student.compile(optimizer="sgd", loss=task.objective.loss, metrics=task.objective.new_metrics())
+    return Result(
+        model=student,
+        plan=search.plan,
+        candidates=search.candidates,
+        before=Measured.of(cost(original), task.accuracy, accuracy(original, "test")),
+        after=after,
+        history={"search": search.history, "recover": history},
+        metric=name or "",
+        method=method.name,
+        settings=method.settings(),
+        seed=task.seed,
+        notes=(*_first_notes(task, task.costs), *search.notes),
+        calibration=_inputs(task, _CALIBRATION_SAMPLES),
+    )

@@ -1,0 +1,89 @@
+"""VGG networks of Simonyan and Zisserman (2015), "Very Deep Convolutional Networks" (arXiv:1409.1556), table 1.
+
+Images of 64 pixels and more get the network of the paper: convolutions with biases and no BatchNormalization, and the
+head of two layers of 4096 with dropout. Smaller images get what papers on CIFAR mean by VGG: BatchNormalization after
+every convolution, global average pooling, and one Dense classifier.
+"""
+
+import keras
+from keras import layers
+
+from tfcompress.zoo.common import batch_norm as add_batch_norm
+from tfcompress.zoo.common import conv, is_large
+
+__all__ = ["vgg13", "vgg16", "vgg19"]
+
+_WIDTHS = (64, 128, 256, 512, 512)
+
+
+def _conv_relu(x, filters, with_batch_norm, name):
+    if with_batch_norm:
+        x = conv(x, filters, 3, 1, f"{name}_conv")
+        x = add_batch_norm(x, f"{name}_bn")
+    else:
+        x = layers.Conv2D(filters, 3, padding="same", kernel_initializer="he_normal", name=f"{name}_conv")(x)
+    return layers.ReLU(name=f"{name}_relu")(x)
+
+
+def _large_head(x):
+    x = layers.Flatten(name="flatten")(x)
+    for number in (1, 2):
+        x = layers.Dense(4096, activation="relu", name=f"head_dense{number}")(x)
+        x = layers.Dropout(0.5, name=f"head_dropout{number}")(x)
+    return x
+
+
+def _vgg(depth, repeats, input_shape, classes, batch_norm, classifier_activation):
+    large = is_large(input_shape)
+    if any(size is not None and size < 32 for size in input_shape[:2]) or (large and None in input_shape[:2]):
+        raise ValueError(
+            "Expected `input_shape` with height and width of at least 32 pixels (the network halves them five times). "
+            f"Received: input_shape={input_shape}"
+        )
+    if batch_norm is None:
+        batch_norm = not large
+    inputs = x = keras.Input(input_shape, name="image")
+    for section, (width, repeat) in enumerate(zip(_WIDTHS, repeats, strict=True), start=1):
+        for number in range(1, repeat + 1):
+            x = _conv_relu(x, width, batch_norm, f"section{section}_layer{number}")
+        x = layers.MaxPooling2D(2, name=f"section{section}_pool")(x)
+    x = _large_head(x) if large else layers.GlobalAveragePooling2D(name="pool")(x)
+    x = layers.Dense(classes, activation=classifier_activation, name="classifier")(x)
+    return keras.Model(inputs, x, name=f"vgg{depth}")
+
+
+def vgg13(input_shape=(224, 224, 3), classes=1000, batch_norm=None, classifier_activation=None):
+    """VGG-13: 133.05 M parameters and 11.3 G MACs at 224x224x3 (1000 classes).
+
+    9.41 M and 228 M at 32x32x3 (10 classes).
+
+    Args:
+        input_shape: `(height, width, channels)` of one image. Below 64 pixels the head is one Dense layer.
+        classes: number of outputs.
+        batch_norm: whether BatchNormalization follows every convolution, which then has no bias. `None`: with images
+            below 64 pixels only.
+        classifier_activation: `None` for logits or `"softmax"` for probabilities.
+
+    Returns:
+        A `keras.Model` from `float32 [batch, height, width, channels]` to `float32 [batch, classes]`.
+
+    Raises:
+        ValueError: images below 32 pixels.
+    """
+    return _vgg(13, (2, 2, 2, 2, 2), input_shape, classes, batch_norm, classifier_activation)
+
+
+def vgg16(input_shape=(224, 224, 3), classes=1000, batch_norm=None, classifier_activation=None):
+    """VGG-16: 138.36 M parameters and 15.5 G MACs at 224x224x3 (1000 classes).
+
+    14.7 M and 313 M at 32x32x3 (10 classes). Arguments as for `vgg13`.
+    """
+    return _vgg(16, (2, 2, 3, 3, 3), input_shape, classes, batch_norm, classifier_activation)
+
+
+def vgg19(input_shape=(224, 224, 3), classes=1000, batch_norm=None, classifier_activation=None):
+    """VGG-19: 143.67 M parameters and 19.6 G MACs at 224x224x3 (1000 classes).
+
+    20.0 M and 398 M at 32x32x3 (10 classes). Arguments as for `vgg13`.
+    """
+    return _vgg(19, (2, 2, 4, 4, 4), input_shape, classes, batch_norm, classifier_activation)
