@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import numbers
 from dataclasses import dataclass
+from fractions import Fraction
 
 from tfcompress.costs import Cost
 
@@ -55,7 +56,8 @@ class Budget:
                 continue
             whole, least = getattr(total, metric), getattr(smallest, metric)
             is_share = not isinstance(value, numbers.Integral) or value == 1
-            limit = math.floor(value * whole) if is_share else int(value) // unit
+            # As it is written: in floats, 0.29 * 100 is below 29.
+            limit = math.floor(Fraction(str(float(value))) * whole) if is_share else int(value) // unit
             if limit < least:
                 raise ValueError(
                     f"Expected a {name}_budget that can be reached: at least {_ceil(least / whole)} of the original "

@@ -81,7 +81,10 @@ class Plan:
         if not isinstance(data, dict) or data.get("format") != _FORMAT:
             received = data.get("format") if isinstance(data, dict) else type(data).__name__
             raise ValueError(f"Expected a plan of format {_FORMAT}. Received: format={received!r}")
-        unknown = sorted({e["edit"] for e in data["edits"]} - {"KeepChannels"})
-        if unknown:
-            raise ValueError(f"Expected edits of the kind 'KeepChannels'. Received: {unknown}")
-        return cls(tuple(KeepChannels(e["group"], tuple(e["indices"])) for e in data["edits"]))
+        try:
+            unknown = sorted({str(e["edit"]) for e in data["edits"]} - {"KeepChannels"})
+            if unknown:
+                raise ValueError(f"Expected edits of the kind 'KeepChannels'. Received: {unknown}")
+            return cls(tuple(KeepChannels(e["group"], tuple(e["indices"])) for e in data["edits"]))
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"Expected edits with their group and indices. Received: {data.get('edits')!r}") from error

@@ -53,10 +53,10 @@ def to_arrays(value, what, several=False):
             f"Expected {what} to be an array of numbers. Received: {type(value).__name__} of parts that do not share a "
             "shape. Resize or pad them to one shape."
         ) from error
-    if array.dtype.kind not in "biuf" or array.ndim == 0:
+    if array.dtype.kind not in "biuf":
         raise TypeError(
-            f"Expected {what} to be an array of numbers `[samples, ...]`. Received: {type(value).__name__} as an array "
-            f"of shape {array.shape} and dtype {array.dtype}."
+            f"Expected {what} to be an array of numbers `[samples, ...]`. Received: {type(value).__name__}, "
+            f"as an array of dtype {array.dtype}."
         )
     return array
 
@@ -188,11 +188,12 @@ def check_batch(x, y, expected, what):
         ValueError: a shape, length, number or class that does not fit.
         TypeError: labels that are not integers where a class is expected.
     """
-    if expected.shapes is None and any(part.ndim == 0 for part in keras.tree.flatten(y)):
-        raise ValueError(
-            f"Expected batches in {what}, `[batch, ...]`. Received: single samples. Batch them: `dataset.batch(128)`."
-        )
     _check_shapes(x, expected, what)
+    if any(part.ndim == 0 for part in keras.tree.flatten((x, y))):
+        raise ValueError(
+            f"Expected arrays `[batch, ...]` in {what}. Received: single samples or numbers. "
+            "Batch them: `dataset.batch(128)`."
+        )
     samples, labels = _length(x, f"the inputs in {what}"), _length(y, f"the labels in {what}")
     if samples != labels:
         raise ValueError(

@@ -3,7 +3,7 @@
 import difflib
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -184,7 +184,7 @@ def _choose(option, choices, argument):
     return choices[option]
 
 
-def load(name, preprocess="unit_interval", augment="auto", data_dir=None):
+def load(name, preprocess="unit_interval", augment="auto", images=None, data_dir=None):
     """A dataset by name, to be passed to `tfcompress.compress` as `data`.
 
     A dataset of images of one size and below 2 GB is loaded into memory; any other (`"imagenet2012"`, `"imagenette"`)
@@ -199,6 +199,7 @@ def load(name, preprocess="unit_interval", augment="auto", data_dir=None):
             `(images, numpy.random.Generator) -> images` of numpy batches. `"auto"` is what the papers do: mirror and
             crop after padding with 4 pixels; for a dataset that is streamed, mirror and crop at random sizes; nothing
             where mirroring changes the class (digits and letters).
+        images: use only the first so many training images (of a dataset in memory); `None` for all.
         data_dir: where tensorflow-datasets keeps its files; `None` for its default.
 
     Returns:
@@ -211,6 +212,8 @@ def load(name, preprocess="unit_interval", augment="auto", data_dir=None):
         raise TypeError(f"Expected `name` to be the name of a dataset, such as 'cifar10'. Received: name={name!r}")
     preprocess = _choose(preprocess, {"unit_interval": to_unit_interval, None: to_float}, "preprocess")
     augment = _choose(augment, {"auto": "auto", None: None}, "augment")
+    if images is not None and images < 1:
+        raise ValueError(f"Expected `images` to be None, or 1 or more. Received: images={images!r}")
     if augment == "auto" and _base_name(name) in _MIRRORING_CHANGES_THE_CLASS:
         augment = None
     if name == "digits":
@@ -218,9 +221,16 @@ def load(name, preprocess="unit_interval", augment="auto", data_dir=None):
     else:
         builder = _builder(name, data_dir)
         if not _fits_in_memory(builder):
+            if images is not None:
+                raise ValueError(
+                    f"Expected `images` for a dataset that is held in memory. Received: images={images} for {name!r}, "
+                    "which is streamed. Make a smaller tf.data.Dataset of it instead."
+                )
             classes = builder.info.features["label"].num_classes
             return NamedData(name, classes, preprocess, augment, builder=builder, test_split=_test_split(builder))
         arrays = _read_arrays(builder, name)
     if augment == "auto":
         augment = flip_and_crop
+    if images is not None:
+        arrays = replace(arrays, train=tuple(array[:images] for array in arrays.train))
     return NamedData(name, arrays.classes, preprocess, augment, arrays=arrays)

@@ -51,7 +51,7 @@ class ExportReport:
 
     def summary(self) -> str:
         """Returns a text table, one line a file, with the notes below."""
-        rows = [("file", "format", "bytes", "largest difference", "top-1 agreement", "samples")]
+        rows: list[tuple[str, ...]] = [("file", "format", "bytes", "largest difference", "top-1 agreement", "samples")]
         rows += [_row(file) for file in self.files]
         widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
         lines = ["  ".join(map(_pad, row, widths, range(len(row)))) for row in rows]

@@ -147,7 +147,7 @@ def _entry(file: _Written, network: keras.Model, arrays: list[np.ndarray], expec
     difference = parity.largest_difference(expected, actual)
     tolerance = parity.FLOAT32_TOLERANCE if is_float32(network) else parity.HALF_TOLERANCE
     is_exact = file.quantize in (None, "float32")
-    too_far = difference > tolerance * max(parity.largest_magnitude(expected), np.finfo(np.float32).tiny)
+    too_far = difference > tolerance * max(parity.largest_magnitude(expected), float(np.finfo(np.float32).tiny))
     return ExportedFile(
         path=str(file.path),
         format=file.format,

@@ -271,7 +271,7 @@ def _fixed(
         if layer in done:
             continue
         done.add(layer)
-        written = [ids for weight in item.weights[:1] for ids in weight.writes.values()]
+        written = next(([*weight.writes.values()] for weight in item.weights if weight.writes), [])
         if not item.handler.known:
             written = [labels.ids for labels in item.outputs]
         for ids in written:

@@ -190,13 +190,16 @@ class _Reader:
         self.taken.add(name)
         return str(name)
 
-    def _add(
-        self, operation: Any, args: Any, kwargs: Any, input_shapes: Any, outputs: list[Any], prefix: str
-    ) -> tuple[TensorRef, ...]:
+    def _name(self, operation: Any, prefix: str) -> str:
         if id(operation) not in self.names:
             self.names[id(operation)] = self._unique_name(operation, prefix)
             self.keep_alive.append(operation)
-        layer_name = self.names[id(operation)]
+        return self.names[id(operation)]
+
+    def _add(
+        self, operation: Any, args: Any, kwargs: Any, input_shapes: Any, outputs: list[Any], prefix: str
+    ) -> tuple[TensorRef, ...]:
+        layer_name = self._name(operation, prefix)
         calls = self.calls[layer_name] = self.calls.get(layer_name, 0) + 1
         name = layer_name if calls == 1 else f"{layer_name}@{calls}"
         node = Node(
@@ -214,8 +217,12 @@ class _Reader:
 
     def _walk(self, functional: Any, env: dict[int, TensorRef], prefix: str, training: Any) -> None:
         """Adds every call that `functional` makes, innermost reads first; `env` maps its tensors to references."""
-        for history in _ordered_calls(functional, env):
-            self._call(history, env, prefix, training)
+        calls = _ordered_calls(functional, env)
+        for call in calls:  # before what lies inside nested models, so that a model's own layers keep their names
+            if not _is_functional(call.operation):
+                self._name(call.operation, prefix)
+        for call in calls:
+            self._call(call, env, prefix, training)
 
     def _call(self, call: Any, env: dict[int, TensorRef], prefix: str, training: Any) -> None:
         operation = call.operation

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
+import keras
 import numpy as np
 
 from tfcompress.agents.environment import PruningEnvironment
@@ -52,15 +55,20 @@ class Episodes:
         task: the task.
         criterion: ranks the channels of a group.
         reward_images: how many validation samples a reward is measured on; `None` for all.
+        recalibrate_batches: before each reward the BatchNormalization statistics of the sub-network are taken anew from
+            so many batches of 128 training samples; 0 for the statistics that the whole model has.
     """
 
-    def __init__(self, task: Task, criterion: Criterion, reward_images: int | None) -> None:
+    def __init__(
+        self, task: Task, criterion: Criterion, reward_images: int | None, recalibrate_batches: int = 0
+    ) -> None:
         self.environment = check_budget(task)
         self._task = task
         self._criterion = criterion
         self._prunable = tuple(group.name for unit in self.environment.units for group in unit.groups)
         self._subnetwork = Subnetwork(task.model, task.groups, self._prunable)
-        self._x, self._y = task.splits.validation.take(reward_images)
+        self._x, self._y = map(_on_device, task.splits.validation.take(reward_images or sys.maxsize))
+        self._batches = _batches(task, recalibrate_batches)
         self._score = task.per_sample_score()
         self._order: dict[str, np.ndarray] = {}
 
@@ -86,7 +94,9 @@ class Episodes:
 
     def reward(self, kept: np.ndarray) -> float:
         """The metric of the sub-network with these widths, on the validation samples."""
-        return self._subnetwork.mean(self.plan(kept), self._x, self._y, self._score)
+        plan = self.plan(kept)
+        statistics = self._subnetwork.recalibrate(plan, self._batches) if self._batches else None
+        return self._subnetwork.mean(plan, self._x, self._y, self._score, statistics=statistics)
 
     def play(self, act: Callable[[np.ndarray], float]) -> Episode:
         """One episode of a policy from states to rates in [0, 1]."""
@@ -98,3 +108,17 @@ class Episodes:
             actions.append(action)
         kept = self.environment.kept
         return Episode(np.stack(states), np.array(actions, np.float32), kept, self.reward(kept))
+
+
+def _on_device(structure: Any) -> Any:
+    return keras.tree.map_structure(keras.ops.convert_to_tensor, structure)
+
+
+def _batches(task: Task, count: int) -> list[Any]:
+    """`count` batches of 128 calibration inputs; less where the split is smaller."""
+    if not count:
+        return []
+    x = task.splits.calibration.take(128 * count)[0]
+    samples = len(keras.tree.flatten(x)[0])
+    starts = range(0, samples, 128)
+    return [keras.tree.map_structure(lambda array, at=at: array[at : at + 128], x) for at in starts]

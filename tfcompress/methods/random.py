@@ -26,16 +26,21 @@ class Random(SGDMethod):
     Attributes:
         tries: episodes; the default is as many as RLAL plays (10 an epoch for 80 epochs).
         reward_images: validation samples that a reward is measured on; `None` for all.
+        recalibrate_batches: BatchNormalization statistics are taken anew from so many batches of 128 training images
+            before each reward; 0 as in the paper.
         criterion: `"l1_norm"`, `"l2_norm"` or a function `(group, evidence) -> one number a channel`.
     """
 
     tries: int = 800
     reward_images: int | None = 5000
+    recalibrate_batches: int = 0
     criterion: str | Criterion = "l1_norm"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self._expect("tries", "1 or more", self.tries >= 1)
+        self._expect("reward_images", "None, or 1 or more", self.reward_images is None or self.reward_images >= 1)
+        self._expect("recalibrate_batches", "0 or more", self.recalibrate_batches >= 0)
         by_name(self.criterion)
 
     def check(self, task: Task) -> None:
@@ -48,7 +53,7 @@ class Random(SGDMethod):
 
     def search(self, task: Task) -> Search:
         """Plays `tries` episodes on the model as it is."""
-        episodes = Episodes(task, by_name(self.criterion), self.reward_images)
+        episodes = Episodes(task, by_name(self.criterion), self.reward_images, self.recalibrate_batches)
         episodes.rank()
         rng = task.rng(1)
         best: Episode | None = None

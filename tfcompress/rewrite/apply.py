@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from tfcompress.graph import ChannelGroups, LayerGraph, TensorRef
 from tfcompress.graph.channel_groups import NodeAnalysis
-from tfcompress.graph.handlers import WeightAxes
+from tfcompress.graph.handlers import WeightAxes, handler_of
 from tfcompress.graph.labels import Ids
 from tfcompress.graph.layer_graph import map_refs
 from tfcompress.plan import Plan
@@ -82,6 +82,7 @@ def apply(source: keras.Model, plan: Plan, groups: ChannelGroups | None = None) 
     for name, axes in groups.weight_axes().items():
         if name in operations:
             _copy_weights(groups.graph.operations[name], operations[name], axes, kept)
+            handler_of(operations[name]).finish(operations[name])
     graph = groups.graph
     return keras.Model(
         map_refs(tensors.__getitem__, graph.inputs), map_refs(tensors.__getitem__, graph.outputs), name=graph.name
@@ -98,7 +99,7 @@ def _new_operation(item: NodeAnalysis, width: Callable[[Ids], int]) -> Any:
     config = operation.get_config()
     config.update(item.handler.config(item.call, item.outputs, width))
     config["name"] = item.node.layer_name
-    return type(operation).from_config(config)
+    return item.handler.create(item.call, config)
 
 
 def _copy_weights(old: Any, new: Any, axes: tuple[WeightAxes, ...], kept: _Mask) -> None:

@@ -11,8 +11,8 @@ The trick rests on `keras.StatelessScope` taking tensors of other shapes than it
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -25,6 +25,14 @@ from tfcompress.plan import Plan
 from tfcompress.rewrite.apply import kept_labels
 
 __all__ = ["Subnetwork"]
+
+
+class _Edit(NamedTuple):
+    """How a variable is cut: along each axis by one of the arguments."""
+
+    variable: Any
+    axes: tuple[tuple[int, int], ...]
+    momentum: float | None
 
 
 class Subnetwork:
@@ -54,9 +62,15 @@ class Subnetwork:
         self._sources: list[Ids] = []
         self._index_of: dict[tuple[int, bool], int] = {}
         self._is_mask: list[bool] = []
-        self._edits: list[tuple[Any, list[tuple[int, int]]]] = []
+        self._edits: list[_Edit] = []
+        self._statistics: list[_Edit] = []
         self._collect_edits()
-        self._run = tf.function(self._forward, input_signature=self._signature())
+        x, arguments, statistics = self._signature()
+        self._run = tf.function(self._forward, input_signature=[x, arguments, statistics])
+        self._observe = tf.function(self._batch_statistics, input_signature=[x, arguments])
+        self._current_statistics = tf.function(
+            lambda arguments: [self._edited(edit, arguments) for edit in self._statistics], input_signature=[arguments]
+        )
 
     def _groups_that_slice(self, count: int) -> npt.NDArray[np.bool_]:
         slices = np.ones(count, dtype=bool)
@@ -79,17 +93,22 @@ class Subnetwork:
                         edits.append((axis, self._argument(ids, mask=False)))
                     if not self._sliced[found].all() and axis in weight.reads:
                         edits.append((axis, self._argument(ids, mask=True)))
-                if edits:
-                    # Masks first: they have the length of the whole axis.
-                    edits.sort(key=lambda edit: not self._is_mask[edit[1]])
-                    self._edits.append((weight.variable, edits))
+                # Masks first: they have the length of the whole axis.
+                edits.sort(key=lambda edit: not self._is_mask[edit[1]])
+                edit = _Edit(weight.variable, tuple(edits), weight.momentum)
+                if weight.momentum is not None:
+                    self._statistics.append(edit)
+                elif edits:
+                    self._edits.append(edit)
 
     def _signature(self) -> list[Any]:
         """Unknown batch and unknown lengths: one trace serves all, and layers see that a width is not known."""
         inputs = keras.tree.map_structure(
             lambda tensor: tf.TensorSpec((None, *tensor.shape[1:]), tensor.dtype), self.model.input
         )
-        return [inputs, [tf.TensorSpec([None], tf.float32 if mask else tf.int32) for mask in self._is_mask]]
+        arguments = [tf.TensorSpec([None], tf.float32 if mask else tf.int32) for mask in self._is_mask]
+        statistics = [tf.TensorSpec([None] * len(edit.variable.shape), edit.variable.dtype) for edit in self._statistics]
+        return [inputs, arguments, statistics]
 
     def _argument(self, ids: Ids, mask: bool) -> int:
         key = (id(ids), mask)
@@ -112,22 +131,55 @@ class Subnetwork:
                 arguments.append(tf.constant(np.flatnonzero(stays | ~sliced), tf.int32))
         return arguments
 
-    def _forward(self, x: Any, arguments: list[tf.Tensor]) -> Any:
-        self.traces += 1
+    def _edited(self, edit: _Edit, arguments: list[tf.Tensor]) -> tf.Tensor:
+        value = tf.convert_to_tensor(edit.variable.value)
+        for axis, argument in edit.axes:
+            if self._is_mask[argument]:
+                shape = [1] * len(edit.variable.shape)
+                shape[axis] = -1
+                value *= tf.cast(tf.reshape(arguments[argument], shape), value.dtype)
+            else:
+                value = tf.gather(value, arguments[argument], axis=axis)
+        return value
+
+    def _scope(self, arguments: list[tf.Tensor], statistics: list[tf.Tensor]) -> keras.StatelessScope:
         scope = keras.StatelessScope()
-        for variable, edits in self._edits:
-            value = tf.convert_to_tensor(variable.value)
-            for axis, argument in edits:
-                if self._is_mask[argument]:
-                    shape = [1] * len(variable.shape)
-                    shape[axis] = -1
-                    value *= tf.cast(tf.reshape(arguments[argument], shape), value.dtype)
-                else:
-                    value = tf.gather(value, arguments[argument], axis=axis)
-            # Not through the constructor, which wants the variable's own shape.
-            scope.state_mapping[id(variable)] = value
-        with scope:
+        # Not through the constructor, which wants the variables' own shapes.
+        for edit in self._edits:
+            scope.state_mapping[id(edit.variable)] = self._edited(edit, arguments)
+        for edit, value in zip(self._statistics, statistics, strict=True):
+            scope.state_mapping[id(edit.variable)] = value
+        return scope
+
+    def _forward(self, x: Any, arguments: list[tf.Tensor], statistics: list[tf.Tensor]) -> Any:
+        self.traces += 1
+        with self._scope(arguments, statistics):
             return self.model(x, training=False)
+
+    def _batch_statistics(self, x: Any, arguments: list[tf.Tensor]) -> list[tf.Tensor]:
+        """Mean and variance of one batch in each normalisation: what training adds to a running statistic of zero."""
+        zeros = [tf.zeros_like(self._edited(edit, arguments)) for edit in self._statistics]
+        scope = self._scope(arguments, zeros)
+        with scope:
+            self.model(x, training=True)
+        return [
+            scope.get_current_value(edit.variable) / (1.0 - float(edit.momentum or 0.0)) for edit in self._statistics
+        ]
+
+    def recalibrate(self, plan: Plan, batches: Sequence[Any]) -> list[tf.Tensor]:
+        """Running statistics as the sub-network itself would have them: the means over some batches of inputs.
+
+        Args:
+            plan: which channels stay.
+            batches: batches of inputs.
+
+        Returns:
+            What `mean` takes as `statistics`. The model's own statistics stay as they are.
+        """
+        self._check(plan)
+        arguments = self._arguments(plan)
+        observed = [self._observe(batch, arguments) for batch in batches]
+        return [tf.add_n(values) / len(observed) for values in zip(*observed, strict=True)]
 
     def predict(self, plan: Plan, x: Any) -> Any:
         """Outputs of the sub-network that the plan describes for one batch `x`, as tensors.
@@ -136,14 +188,23 @@ class Subnetwork:
             KeyError: the plan names a group that this evaluator was not made for.
         """
         self._check(plan)
-        return self._run(x, self._arguments(plan))
+        arguments = self._arguments(plan)
+        return self._run(x, arguments, self._current_statistics(arguments))
 
     def _check(self, plan: Plan) -> None:
         strange = sorted({edit.group for edit in plan} - set(self.prunable))
         if strange:
             raise KeyError(f"Expected groups among those this sub-network was made for. Received: {strange}")
 
-    def mean(self, plan: Plan, x: Any, y: Any, score: Callable[[Any, Any], Any], batch_size: int = 250) -> float:
+    def mean(
+        self,
+        plan: Plan,
+        x: Any,
+        y: Any,
+        score: Callable[[Any, Any], Any],
+        batch_size: int = 250,
+        statistics: list[tf.Tensor] | None = None,
+    ) -> float:
         """The mean of `score(y, outputs)` (`[batch]` numbers) over samples.
 
         Args:
@@ -152,16 +213,19 @@ class Subnetwork:
             y: labels, likewise.
             score: one number a sample, such as `keras.metrics.sparse_categorical_accuracy`.
             batch_size: samples that run at once.
+            statistics: what `recalibrate` returned; `None` for the model's own running statistics.
 
         Returns:
             A mean over the samples.
         """
         self._check(plan)
         arguments = self._arguments(plan)
+        if statistics is None:
+            statistics = self._current_statistics(arguments)
         samples = len(keras.tree.flatten(x)[0])
         total = 0.0
         for start in range(0, samples, batch_size):
             part = keras.tree.map_structure(lambda a: a[start : start + batch_size], (x, y))  # noqa: B023
-            scores = score(part[1], self._run(part[0], arguments))
+            scores = score(part[1], self._run(part[0], arguments, statistics))
             total += float(keras.ops.sum(keras.ops.cast(scores, "float32")))
         return total / samples

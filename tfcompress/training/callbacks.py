@@ -132,7 +132,7 @@ class Reporter(keras.callbacks.Callback):
         """Shows the values so far, where it is time for it."""
         if batch and self._progress.due(batch):
             values = self.model.get_metrics_result()
-            self._progress.step(batch, {name: float(value) for name, value in values.items()})
+            self._progress.step(batch, _loss_first({name: float(value) for name, value in values.items()}))
 
     def on_test_begin(self, logs: Row | None = None) -> None:
         """Says that validation begins."""
@@ -141,7 +141,11 @@ class Reporter(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: Row | None = None) -> None:
         """Shows the values of the epoch."""
         shown = {name: value for name, value in (logs or {}).items() if name not in self._hidden}
-        self._progress.epoch_done(epoch + 1, shown)
+        self._progress.epoch_done(epoch + 1, _loss_first(shown))
+
+
+def _loss_first(values: Row) -> Row:
+    return dict(sorted(values.items(), key=lambda item: item[0] != "loss"))
 
 
 class Recorder(keras.callbacks.Callback):
@@ -168,7 +172,7 @@ class Recorder(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Row | None = None) -> None:
         """Records the epoch."""
-        self.rows.append(dict(logs or {}))
+        self.rows.append({name: float(value) for name, value in (logs or {}).items()})
         self.good = model_state(self._inner)
         if self._checkpoints is not None:
             tensors = join({"model": self.good, **self._state()})

@@ -98,7 +98,9 @@ class Progress:
         """Whether `step` should be called now, with values, which may have to be fetched from a device."""
         if self.verbose == 0:
             return False
-        if not self._estimated and (self._timed_from is None or step - self._timed_from[0] >= _STEPS_TO_ESTIMATE):
+        if self._timed_from is None:
+            return True
+        if not self._estimated and step - self._timed_from[0] >= _STEPS_TO_ESTIMATE:
             return True
         return self._updates and self._clock() - self._refreshed >= _REFRESH_S
 
@@ -116,11 +118,16 @@ class Progress:
     def epoch_done(self, done: int, values: Mapping[str, float]) -> None:
         """`done` epochs of the phase are finished."""
         now = self._clock()
-        self._epoch_seconds.append(now - self._epoch_start)
+        seconds = now - self._epoch_start
+        if not self._epoch_seconds and self._timed_from and self._steps and self._steps > self._timed_from[0]:
+            # Of the first epoch, which compiles, only what came after its first step tells how long the others take.
+            first, since = self._timed_from
+            seconds = (now - since) * self._steps / (self._steps - first)
+        self._epoch_seconds.append(seconds)
         self._epoch_start, self._done = now, done
         if not self._estimated:
-            self._estimate(self._epoch_seconds[-1])
-        line = f"{self._head(done)}  {_values(values)}  {duration(self._epoch_seconds[-1])} an epoch{self._left()}"
+            self._estimate(seconds)
+        line = f"{self._head(done)}  {_values(values)}  {duration(seconds)} an epoch{self._left()}"
         if self._updates:
             self._update(line)
         else:
@@ -155,7 +162,7 @@ class Progress:
     def _left(self) -> str:
         if not self._epoch_seconds:
             return ""
-        # The first epoch of a process compiles; once there are others it does not count.
+        # The first epoch is the odd one; once there are others it does not count.
         recent = self._epoch_seconds[1:][-5:] or self._epoch_seconds
         epoch_seconds = sum(recent) / len(recent)
         phase = (self._phase.epochs - self._done) * epoch_seconds

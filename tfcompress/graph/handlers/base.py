@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from types import FunctionType
 from typing import Any
 
 import keras
@@ -31,6 +32,7 @@ class WeightAxes:
         writes: `{axis: ids}`: slices here produce a channel of the output.
         carries: `{axis: ids}`: slices here belong to a channel that passes through (a BatchNormalization's scale).
         is_parameter: False for running statistics, which published parameter counts leave out.
+        momentum: of a running statistic that training updates: new = momentum * old + (1 - momentum) * batch.
     """
 
     variable: Any
@@ -38,6 +40,7 @@ class WeightAxes:
     writes: Mapping[int, Ids] = field(default_factory=dict)
     carries: Mapping[int, Ids] = field(default_factory=dict)
     is_parameter: bool = True
+    momentum: float | None = None
 
     @property
     def axes(self) -> dict[int, Ids]:
@@ -120,6 +123,15 @@ class Handler:
         """Arguments of the call in the new model, in terms of the old references."""
         return call.node.args, call.node.kwargs
 
+    def create(self, call: Call, config: dict[str, Any]) -> Any:
+        """The operation anew, from its changed config."""
+        if isinstance(getattr(call.layer, "activation", None), FunctionType):
+            config["activation"] = call.layer.activation  # Keras cannot find a function of the user's by its name
+        return type(call.layer).from_config(config)
+
+    def finish(self, layer: Any) -> None:
+        """Called with a new layer when its weights are in place."""
+
     def describe(self, call: Call) -> dict[str, Any]:
         """Kernel size and stride, for states and reports."""
         layer = call.layer
@@ -136,6 +148,10 @@ class Unknown(Handler):
     """An operation nobody has described: what it reads and what it gives stays whole."""
 
     known = False
+
+    def create(self, call: Call, config: dict[str, Any]) -> Any:
+        """As the layer's class makes it from its own config."""
+        return type(call.layer).from_config(config)
 
     def flow(self, call: Call) -> tuple[Labels, ...]:
         """Fixes all inputs and outputs."""

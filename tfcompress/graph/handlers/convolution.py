@@ -65,7 +65,7 @@ class Convolution(_Convolutional):
         factor = math.prod(layer.kernel_size) * self._positions(call)
         if layer.groups == 1:
             return (MacTerm(factor, (call.input_along(self._axis(call)), outputs[0].ids)),)
-        return (MacTerm(factor * (len(call.inputs[0]) // layer.groups), (outputs[0].ids,)),)
+        return (MacTerm(factor * layer.kernel.shape[-2], (outputs[0].ids,)),)
 
     def config(self, call: Call, outputs: tuple[Labels, ...], width: Callable[[Ids], int]) -> dict[str, Any]:
         """Fewer filters, and groups."""

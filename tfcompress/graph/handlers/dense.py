@@ -63,7 +63,7 @@ class BatchNorm(Handler):
         statistics = (layer.moving_mean, layer.moving_variance)
         return (
             *(WeightAxes(v, carries=axes) for v in parameters),
-            *(WeightAxes(v, carries=axes, is_parameter=False) for v in statistics),
+            *(WeightAxes(v, carries=axes, is_parameter=False, momentum=layer.momentum) for v in statistics),
         )
 
 
@@ -104,3 +104,7 @@ class InputNormalization(Handler):
     def weights(self, call: Call, outputs: tuple[Labels, ...]) -> tuple[WeightAxes, ...]:
         """Statistics, which are no parameters."""
         return tuple(WeightAxes(v, is_parameter=False) for v in call.layer.weights)
+
+    def finish(self, layer: Any) -> None:
+        """The layer computes with a copy of its statistics."""
+        layer.finalize_state()

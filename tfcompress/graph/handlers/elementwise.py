@@ -23,9 +23,12 @@ _ELEMENTWISE = {
 }
 
 
+_ELEMENTWISE_LAYERS = (_layers.ReLU, _layers.LeakyReLU, _layers.ELU)
+
+
 def fix_if_mixing(call: Call, activation: Any, ids: Ids) -> None:
     """Fixes the channels if the activation mixes them (softmax) or may do so (a function of the user's)."""
-    if activation is not None and activation not in _ELEMENTWISE:
+    if activation is not None and activation not in _ELEMENTWISE and type(activation) not in _ELEMENTWISE_LAYERS:
         name = getattr(activation, "__name__", type(activation).__name__)
         call.fix(ids, f"activation {name!r} is not known to treat each channel on its own")
 

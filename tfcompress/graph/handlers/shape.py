@@ -21,24 +21,30 @@ def _positions(call: Call, axis: int) -> int | None:
     return None if None in shape else int(np.prod([size or 1 for size in shape], dtype=np.int64))
 
 
+def _one_fixed_channel(call: Call) -> Labels:
+    """What becomes of samples that are single numbers, without an axis."""
+    ids = call.book.new(1)
+    call.fix(ids, "a number that is no channel of any layer")
+    return Labels(ids, 1)
+
+
 @handles(_layers.Flatten)
 class Flatten(Handler):
     """`[batch, positions, channels]` to `[batch, positions * channels]`."""
 
     def flow(self, call: Call) -> tuple[Labels, ...]:
         """Every position repeats the labels of the channels."""
-        labels, rank = call.inputs[0], len(call.node.input_shapes[0])
-        positions = _positions(call, labels.axis)
-        if positions is None:
+        labels, shape = call.inputs[0], call.node.input_shapes[0][1:]
+        if not shape:
+            return (_one_fixed_channel(call),)
+        if _positions(call, labels.axis) is None:
             call.fix(labels.ids, "Flatten of an unknown number of positions")
             return (Labels(labels.ids, 1),)
-        last = labels.axis == rank - 1
-        if not last and not (labels.axis == 1 and rank > 2):
-            call.fix(labels.ids, "Flatten of channels that lie between other axes")
-        # With data_format="channels_first" Keras moves the channels to the end before it flattens.
-        if last or call.layer.data_format == "channels_first":
-            return (Labels(tiled(labels.ids, positions), 1),)
-        return (Labels(np.repeat(labels.ids, positions), 1),)
+        others = [size or 1 for axis, size in enumerate(shape, start=1) if axis != labels.axis]
+        ids = np.moveaxis(np.broadcast_to(labels.ids, (*others, len(labels))), -1, labels.axis - 1)
+        if call.layer.data_format == "channels_first":
+            ids = np.moveaxis(ids, 0, -1)  # as Keras does before it flattens
+        return (Labels(ids.ravel(), 1),)
 
 
 @handles(_layers.Reshape)
@@ -47,6 +53,12 @@ class Reshape(Handler):
 
     runs_on_slices = False
 
+    def _same_width(self, call: Call, labels: Labels) -> tuple[Labels, ...]:
+        # A layer that is called several times has one target shape: what its calls reshape goes together.
+        if call.written is not None and call.layer.target_shape[-1] != -1:
+            call.book.tie(call.written, labels.ids)
+        return (labels,)
+
     def _keeps_last(self, call: Call) -> bool:
         source, target = call.node.input_shapes[0], call.node.output_shapes[0]
         return call.inputs[0].axis == len(source) - 1 and source[-1] == target[-1]
@@ -54,16 +66,18 @@ class Reshape(Handler):
     def flow(self, call: Call) -> tuple[Labels, ...]:
         """Labels stay on the last axis, or are tiled; any other reshape fixes them."""
         labels, shape = call.inputs[0], call.node.output_shapes[0]
+        if len(call.node.input_shapes[0]) == 1 and len(shape) == 2:
+            return (_one_fixed_channel(call),)
         if self._keeps_last(call):
-            return (Labels(labels.ids, len(shape) - 1),)
+            return self._same_width(call, Labels(labels.ids, len(shape) - 1))
         positions = _positions(call, labels.axis)
         if len(shape) == 2 and positions is not None and labels.axis == len(call.node.input_shapes[0]) - 1:
-            return (Labels(tiled(labels.ids, positions), 1),)
+            return self._same_width(call, Labels(tiled(labels.ids, positions), 1))
         reason = "Reshape moves the channels"
         call.fix(labels.ids, reason)
         ids = call.book.new(shape[-1] or 0)
         call.fix(ids, reason)
-        return (Labels(ids, len(shape) - 1),)
+        return self._same_width(call, Labels(ids, len(shape) - 1))
 
     def config(self, call: Call, outputs: tuple[Labels, ...], width: Callable[[Ids], int]) -> dict[str, Any]:
         """A smaller last axis."""
@@ -116,6 +130,8 @@ class Slice(Handler):
         if keys is None or len(outputs[0]) == len(labels):
             return call.node.args, call.node.kwargs
         taken = self._range(call, keys)
+        if taken.step != 1:
+            return call.node.args, call.node.kwargs
         start = width(labels.ids[: taken.start])
         keys[labels.axis] = slice(start, start + width(labels.ids[taken.start : taken.stop]))
         return (call.node.args[0], tuple(keys)), {}
@@ -144,7 +160,12 @@ class ChannelPadding(Handler):
             added = call.book.new(before), call.book.new(after)
         if not before and not after:
             return (labels,)
-        return (Labels(np.concatenate([added[0], labels.ids, added[1]]), labels.axis),)
+        ids = np.concatenate([added[0], labels.ids, added[1]])
+        if call.written is not None and len(call.written) == len(ids):
+            # One operation has one width of padding, however often it is called.
+            call.book.tie(call.written[:before], added[0])
+            call.book.tie(call.written[len(ids) - after :], added[1])
+        return (Labels(ids, labels.axis),)
 
     def config(self, call: Call, outputs: tuple[Labels, ...], width: Callable[[Ids], int]) -> dict[str, Any]:
         """As many zeros as are left on each side."""

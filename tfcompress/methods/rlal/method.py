@@ -43,6 +43,8 @@ class RLAL(SGDMethod):
         episodes_per_epoch: P of Algorithm 1.
         alignment: beta of Equation (11); 0 leaves the soft regularization out.
         reward_images: validation samples that a reward is measured on; `None` for all.
+        recalibrate_batches: BatchNormalization statistics are taken anew from so many batches of 128 training images
+            before each reward; 0 as in the paper.
         rescore_best: measure the incumbent plan again at each epoch before a new one is compared with it; False is the
             paper's letter, which compares rewards earned with different weights. Decided.
         criterion: ranks channels: `"l1_norm"`, `"l2_norm"` or a function `(group, evidence) -> one number a channel`.
@@ -54,6 +56,7 @@ class RLAL(SGDMethod):
     episodes_per_epoch: int = 10
     alignment: float = 1e-4
     reward_images: int | None = 5000
+    recalibrate_batches: int = 0
     rescore_best: bool = True
     criterion: str | Criterion = "l1_norm"
     agent: AgentSettings = dataclasses.field(default_factory=AgentSettings)
@@ -68,6 +71,8 @@ class RLAL(SGDMethod):
         self._expect("agent_epochs", "three rising epochs within `reference_epochs`", rising)
         self._expect("episodes_per_epoch", "1 or more", self.episodes_per_epoch >= 1)
         self._expect("alignment", "0 or more", self.alignment >= 0)
+        self._expect("reward_images", "None, or 1 or more", self.reward_images is None or self.reward_images >= 1)
+        self._expect("recalibrate_batches", "0 or more", self.recalibrate_batches >= 0)
         by_name(self.criterion)
 
     def check(self, task: Task) -> None:
@@ -100,7 +105,7 @@ class RLAL(SGDMethod):
 
     def search(self, task: Task) -> Search:
         """Trains weights and agent jointly (Algorithm 1)."""
-        episodes = Episodes(task, by_name(self.criterion), self.reward_images)
+        episodes = Episodes(task, by_name(self.criterion), self.reward_images, self.recalibrate_batches)
         prunable = tuple(group.name for unit in episodes.environment.units for group in unit.groups)
         alignment = Alignment(self.alignment, task.groups, prunable)
         agent = PruningAgent(STATE_SIZE, self.epochs, self.agent, seed=task.seed)

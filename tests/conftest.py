@@ -1,0 +1,20 @@
+"""What all tests share: TensorFlow is quiet, and Keras runs on it whatever this machine's settings say."""
+
+import os
+import pathlib
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent / "helpers"))  # modules that several tests share
+
+os.environ["KERAS_BACKEND"] = "tensorflow"
+os.environ["MPLBACKEND"] = "Agg"
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+# Here and once, so that the seconds it takes are charged to no test.
+import keras  # noqa: F401
+import tensorflow as tf  # noqa: F401
+
+
+def pytest_collection_modifyitems(items):
+    """Leaves out `test_session`: a deprecated method of tf.test.TestCase that only looks like a test."""
+    items[:] = [item for item in items if item.name != "test_session"]

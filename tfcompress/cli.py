@@ -1,0 +1,378 @@
+"""The `tfcompress` command: `inspect`, `compress`, `export` and `methods`.
+
+Each subcommand is the function of the same name, with its arguments as flags. TensorFlow takes seconds to load, so it is
+loaded by the subcommands only: help and usage errors come at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import dataclasses
+import inspect
+import json
+import pathlib
+import re
+import sys
+import types
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+
+from absl import app, flags, logging
+from absl.flags import argparse_flags
+
+if TYPE_CHECKING:
+    from tfcompress.methods import Method
+
+__all__ = ["main"]
+
+_MODEL_SUFFIXES = (".keras", ".h5")
+# The names of tfcompress.export, which needs TensorFlow.
+_FORMATS = ("keras", "saved_model", "tflite")
+_QUANTIZATIONS = ("float32", "float16", "dynamic", "int8")
+
+_EPILOG = """\
+Answers go to standard output; logs, warnings and errors to standard error. Exit codes: 0 done, 1 refused or failed,
+2 wrong usage. -v 1 (absl's verbosity) shows more of the logs, and tracebacks as --debug does; --helpfull lists absl's
+other flags."""
+
+
+def main(argv: Sequence[str] | None = None) -> NoReturn:
+    """Runs the command and ends the process.
+
+    Args:
+        argv: arguments without the program's name; those of the process by default.
+
+    Raises:
+        SystemExit: always, with code 0 (done), 1 (refused or failed) or 2 (wrong usage).
+    """
+    app.run(_run, argv=["tfcompress", *(sys.argv[1:] if argv is None else argv)], flags_parser=_parse)
+    raise AssertionError("absl.app.run returned")
+
+
+def _parse(argv: Sequence[str]) -> argparse.Namespace:
+    parser = _parser()
+    try:
+        args = parser.parse_args(argv[1:])
+    except flags.Error as error:  # a bad value of one of absl's flags, which argparse does not know
+        parser.error(str(error))
+    if args.check is not None:
+        args.check(args)
+    return args
+
+
+def _run(args: argparse.Namespace) -> int:
+    """Runs the subcommand; returns the exit code."""
+    debug = args.debug or logging.level_debug()
+    try:
+        args.run(args)
+    except Exception as error:
+        if debug or not _is_expected(error):
+            raise
+        print(f"tfcompress: error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _is_expected(error: Exception) -> bool:
+    """Whether the message says all that a user needs: bad input, files, what is not installed, a run that diverged."""
+    known = isinstance(error, (ValueError, TypeError, OSError, ImportError))
+    return known or type(error).__module__.startswith("tfcompress.")
+
+
+def _parser() -> argparse.ArgumentParser:
+    # "resolve": a library that was imported before may have defined an absl flag of the same name.
+    options: dict[str, Any] = {"allow_abbrev": False, "conflict_handler": "resolve"}
+    parser = argparse_flags.ArgumentParser(
+        prog="tfcompress",
+        description="Makes trained Keras networks smaller and faster.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        **options,
+    )
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    def add(name: str, run: Callable[[argparse.Namespace], None], text: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.", **options)
+        command.set_defaults(run=run, parser=command, check=None)
+        return command
+
+    model = {"metavar": "MODEL", "type": _model_path, "help": "a .keras or .h5 file"}
+    add("inspect", _inspect, "what a model costs, layer by layer, and what of it can be pruned").add_argument(
+        "model", **model
+    )
+    compress = add("compress", _compress, "makes a model cheaper, within a budget")
+    compress.add_argument("model", **model)
+    _add_compress_flags(compress)
+    _add_export_flags(add("export", _export, "writes a compressed model for other runtimes, and checks each file"))
+    add("methods", _methods, "the methods, with their settings and defaults")
+    for each, default in (parser, False), *((command, argparse.SUPPRESS) for command in commands.choices.values()):
+        each.add_argument("--debug", action="store_true", default=default, help="show the traceback of an error")
+    return parser
+
+
+def _add_compress_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--method", default="rlal", help="a name that `tfcompress methods` lists (default: rlal)")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        dest="settings",
+        metavar="NAME=VALUE",
+        type=_name_and_value,
+        help="a setting of the method, such as epochs=90 or agent.gamma=0.9; may be repeated",
+    )
+    for unit, name in (("FLOPs", "--flops-budget"), ("parameters", "--params-budget")):
+        text = f"upper limit for {unit}: a share of the original such as 0.5, or an absolute whole number above 1"
+        parser.add_argument(name, metavar="LIMIT", type=_number, help=text)
+    parser.add_argument(
+        "--data", required=True, metavar="NAME", help="a dataset: digits, or a name of tensorflow-datasets"
+    )
+    parser.add_argument(
+        "--run-dir",
+        required=True,
+        metavar="DIR",
+        help="where checkpoints, logs and the result go; the same command on the same folder goes on after an interruption",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="what all randomness comes from (default: 0)")
+    parser.set_defaults(check=_check_compress)
+
+
+def _add_export_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "run_dir", metavar="RUN", help="the run folder of a finished run, or the folder of a saved result"
+    )
+    parser.add_argument("--format", action="append", choices=_FORMATS, help="may be repeated (default: all of them)")
+    parser.add_argument(
+        "--quantize", action="append", choices=_QUANTIZATIONS, help="for tflite; may be repeated (default: float32)"
+    )
+    parser.add_argument("--out", metavar="DIR", help="the folder to write to (default: RUN/export)")
+    parser.set_defaults(check=_check_export)
+
+
+def _check_compress(args: argparse.Namespace) -> None:
+    if args.flops_budget is None and args.params_budget is None:
+        args.parser.error(
+            "Expected a budget: give --flops-budget, --params-budget or both, for example --flops-budget 0.5"
+        )
+
+
+def _check_export(args: argparse.Namespace) -> None:
+    if args.quantize and args.format and "tflite" not in args.format:
+        args.parser.error("Expected --quantize together with --format tflite, the only format that it concerns")
+
+
+def _model_path(text: str) -> pathlib.Path:
+    path = pathlib.Path(text)
+    if path.suffix not in _MODEL_SUFFIXES:
+        raise argparse.ArgumentTypeError(f"Expected the path of a .keras or .h5 file. Received: {text!r}")
+    return path
+
+
+def _number(text: str) -> int | float:
+    """An int where the text is one, so that 1000000 is an absolute number and 0.5 a share."""
+    for number in (int, float):
+        try:
+            return number(text)
+        except ValueError:
+            pass
+    raise argparse.ArgumentTypeError(f"Expected a number. Received: {text!r}")
+
+
+def _name_and_value(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        raise argparse.ArgumentTypeError(f"Expected NAME=VALUE, such as epochs=90. Received: {text!r}")
+    return name, value
+
+
+def _existing(path: pathlib.Path) -> str:
+    if not path.exists():
+        raise FileNotFoundError(f"Expected an existing .keras or .h5 file. Received: {str(path)!r}")
+    return str(path)
+
+
+def _inspect(args: argparse.Namespace) -> None:
+    path = _existing(args.model)
+    import keras
+
+    import tfcompress
+
+    tfcompress.inspect(keras.saving.load_model(path))
+
+
+def _compress(args: argparse.Namespace) -> None:
+    path = _existing(args.model)
+    import tfcompress
+    from tfcompress.methods import method_by_name
+
+    result = tfcompress.compress(
+        path,
+        _configured(method_by_name(args.method), dict(args.settings)),
+        args.data,
+        flops_budget=args.flops_budget,
+        params_budget=args.params_budget,
+        run_dir=args.run_dir,
+        seed=args.seed,
+    )
+    result.summary()
+    print(f"The result is in {args.run_dir}. `tfcompress export {args.run_dir}` writes it for other runtimes.")
+
+
+def _export(args: argparse.Namespace) -> None:
+    import tfcompress
+
+    result = tfcompress.Result.load(args.run_dir)
+    folder = pathlib.Path(args.out) if args.out else pathlib.Path(args.run_dir) / "export"
+    report = result.export(folder, args.format or _FORMATS, args.quantize or (None,))
+    print(report.summary())
+    print(f"Written to {folder}")
+
+
+def _methods(args: argparse.Namespace) -> None:
+    del args
+    from tfcompress.methods import registered_methods
+
+    for name, cls in registered_methods().items():
+        settings = _settings(cls())
+        rows = [(setting.name, _as_text(setting.default), setting.description) for setting in settings]
+        name_width, default_width = (max((len(row[i]) for row in rows), default=0) for i in (0, 1))
+        first_line = (inspect.getdoc(cls) or "").partition("\n")[0]
+        print(f"{name}: {first_line}")
+        for setting, default, description in rows:
+            print(f"  {setting.ljust(name_width)} = {default.ljust(default_width)}  {description}".rstrip())
+        print()
+    print("`tfcompress compress ... --method NAME --set SETTING=VALUE` changes a setting.")
+
+
+class _Setting(NamedTuple):
+    """A setting as the command line names it: `agent.gamma` is the field `gamma` of the field `agent`."""
+
+    name: str
+    hint: Any
+    default: Any
+    description: str
+
+
+def _settings(owner: Any) -> list[_Setting]:
+    """All fields of a dataclass instance, those of nested dataclasses included."""
+    hints, descriptions = typing.get_type_hints(type(owner)), _descriptions(type(owner))
+    found = []
+    for field in dataclasses.fields(owner):
+        value = getattr(owner, field.name)
+        if dataclasses.is_dataclass(value):
+            found += [inner._replace(name=f"{field.name}.{inner.name}") for inner in _settings(value)]
+        else:
+            found.append(_Setting(field.name, hints[field.name], value, descriptions.get(field.name, "")))
+    return found
+
+
+def _descriptions(cls: type) -> dict[str, str]:
+    """The first sentence that the docstrings of a class and its bases say of each field, in `Attributes:`."""
+    found: dict[str, str] = {}
+    for base in reversed(cls.__mro__):
+        _, _, section = inspect.cleandoc(base.__doc__ or "").partition("\nAttributes:\n")
+        section = re.split(r"^\S", section, maxsplit=1, flags=re.M)[0]  # the next section is not indented
+        for name, text in re.findall(r"^    (\w+): (.*(?:\n {5,}.*)*)", section, re.M):
+            text = " ".join(text.split())
+            found[name] = re.split(r"(?<=\.)\s", text, maxsplit=1)[0]
+    return found
+
+
+def _configured(method: Method, given: Mapping[str, str]) -> Method:
+    """A method with some settings changed.
+
+    Raises:
+        ValueError: an unknown name (the message lists the known ones), or a value of another type.
+    """
+    settings = {setting.name: setting for setting in _settings(method)}
+    unknown = [name for name in given if name not in settings]
+    if unknown:
+        raise ValueError(
+            f"Expected settings of the method {method.name!r}, which are {', '.join(settings)}. "
+            f"Received: --set {unknown[0]}={given[unknown[0]]}"
+        )
+    return _replaced(method, {name: _value(settings[name], text) for name, text in given.items()})
+
+
+def _replaced(owner: Any, values: Mapping[str, Any]) -> Any:
+    """`dataclasses.replace`, all at once, for names such as `agent.gamma` too."""
+    changes: dict[str, Any] = {}
+    inner: dict[str, dict[str, Any]] = {}
+    for name, value in values.items():
+        field, _, rest = name.partition(".")
+        if rest:
+            inner.setdefault(field, {})[rest] = value
+        else:
+            changes[field] = value
+    changes |= {field: _replaced(getattr(owner, field), more) for field, more in inner.items()}
+    return dataclasses.replace(owner, **changes)
+
+
+def _value(setting: _Setting, text: str) -> Any:
+    for value in (*_read(text), text):
+        fitted = _fitted(value, setting.hint)
+        if fitted is not _MISFIT:
+            return fitted
+    raise ValueError(
+        f"Expected `{setting.name}` to be of type {_type_name(setting.hint)}, such as "
+        f"{setting.name}={_as_text(setting.default)}. Received: --set {setting.name}={text}"
+    )
+
+
+def _read(text: str) -> list[Any]:
+    """What the text says in JSON (`true`, `[1, 2]`) or Python (`True`, `1, 2`), in a list that may be empty."""
+    for read in (json.loads, ast.literal_eval):
+        try:
+            return [read(text)]
+        except (ValueError, SyntaxError):
+            pass
+    return []
+
+
+_MISFIT = object()
+
+
+def _fitted(value: Any, hint: Any) -> Any:
+    """The value as the type hint wants it, or `_MISFIT`. Functions cannot be given on a command line."""
+    origin, options = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        fits = (_fitted(value, option) for option in options)
+        return next((fit for fit in fits if fit is not _MISFIT), _MISFIT)
+    if origin is typing.Literal:
+        return value if value in options else _MISFIT
+    if origin is tuple and isinstance(value, (list, tuple)):
+        if options[-1] is Ellipsis:
+            options = options[:1] * len(value)
+        entries = [_fitted(entry, option) for entry, option in zip(value, options, strict=False)]
+        return tuple(entries) if len(value) == len(options) and _MISFIT not in entries else _MISFIT
+    if hint is float and type(value) is int:
+        return float(value)
+    return value if hint is Any or (isinstance(hint, type) and type(value) is hint) else _MISFIT
+
+
+def _type_name(hint: Any) -> str:
+    options = typing.get_args(hint)
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        return " or ".join(_type_name(option) for option in options if not _is_function(option))
+    if typing.get_origin(hint) is typing.Literal:
+        return " or ".join(map(repr, options))
+    if hint is type(None):
+        return "None"
+    return hint.__name__ if isinstance(hint, type) and not options else str(hint)
+
+
+def _is_function(hint: Any) -> bool:
+    return typing.get_origin(hint) is Callable
+
+
+def _as_text(value: Any) -> str:
+    """A value as `--set` reads it."""
+    if isinstance(value, tuple):
+        return ",".join(map(str, value)) + ("," if len(value) == 1 else "")
+    return value.__qualname__ if inspect.isroutine(value) else str(value)
+
+
+if __name__ == "__main__":
+    main()
