@@ -89,7 +89,9 @@ def main():
             rows.append(row)
     for name in args.methods:
         test = [100 * row["test"] for row in rows if row["method"] == name]
-        print(f"{name:8s} test accuracy {np.mean(test):.2f} +- {np.std(test):.2f} ({', '.join(f'{t:.2f}' for t in test)})")
+        print(
+            f"{name:8s} test accuracy {np.mean(test):.2f} +- {np.std(test):.2f} ({', '.join(f'{t:.2f}' for t in test)})"
+        )
 
 
 if __name__ == "__main__":

@@ -82,7 +82,9 @@ def main():
     (x, y), test, classes = load(args.data, args.images)
     # Digits are read by where their strokes are: they are neither mirrored nor cropped.
     augment = None if args.data in ("digits", "mnist") else flip_and_crop
-    train = ArrayBatches(x, y, args.batch_size, shuffle=True, seed=args.seed, preprocess=to_unit_interval, augment=augment)
+    train = ArrayBatches(
+        x, y, args.batch_size, shuffle=True, seed=args.seed, preprocess=to_unit_interval, augment=augment
+    )
     model = getattr(tfcompress.zoo, args.model)(input_shape=x.shape[1:], classes=classes)
     set_l2(model, args.l2)
     model.compile(

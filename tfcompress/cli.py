@@ -1,7 +1,7 @@
 """The `tfcompress` command: `inspect`, `compress`, `export` and `methods`.
 
-Each subcommand is the function of the same name, with its arguments as flags. TensorFlow takes seconds to load, so it is
-loaded by the subcommands only: help and usage errors come at once.
+Each subcommand is the function of the same name, with its arguments as flags. TensorFlow takes seconds to load, so only
+the subcommands load it: help and usage errors come at once.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ _EPILOG = """\
 Answers go to standard output; logs, warnings and errors to standard error. Exit codes: 0 done, 1 refused or failed,
 2 wrong usage. -v 1 (absl's verbosity) shows more of the logs, and tracebacks as --debug does; --helpfull lists absl's
 other flags."""
+_DEBUG = "show the traceback of an error"
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
@@ -57,6 +58,9 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         args = parser.parse_args(argv[1:])
     except flags.Error as error:  # a bad value of one of absl's flags, which argparse does not know
         parser.error(str(error))
+    if flags.FLAGS["verbosity"].using_default_value:
+        # absl's default for commands is INFO, at which tensorflow-datasets says where its files lie.
+        flags.FLAGS.verbosity = logging.WARNING
     if args.check is not None:
         args.check(args)
     return args
@@ -96,23 +100,24 @@ def _parser() -> argparse.ArgumentParser:
     def add(name: str, run: Callable[[argparse.Namespace], None], text: str) -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.", **options)
         command.set_defaults(run=run, parser=command, check=None)
+        command.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help=_DEBUG)
         return command
 
-    model = {"metavar": "MODEL", "type": _model_path, "help": "a .keras or .h5 file"}
-    add("inspect", _inspect, "what a model costs, layer by layer, and what of it can be pruned").add_argument(
-        "model", **model
-    )
-    compress = add("compress", _compress, "makes a model cheaper, within a budget")
-    compress.add_argument("model", **model)
-    _add_compress_flags(compress)
+    # The default is this one's: a subcommand's would overwrite what stood before it.
+    parser.add_argument("--debug", action="store_true", help=_DEBUG)
+    _add_model(add("inspect", _inspect, "what a model costs, layer by layer, and what of it can be pruned"))
+    _add_compress_flags(add("compress", _compress, "makes a model cheaper, within a budget"))
     _add_export_flags(add("export", _export, "writes a compressed model for other runtimes, and checks each file"))
     add("methods", _methods, "the methods, with their settings and defaults")
-    for each, default in (parser, False), *((command, argparse.SUPPRESS) for command in commands.choices.values()):
-        each.add_argument("--debug", action="store_true", default=default, help="show the traceback of an error")
     return parser
 
 
+def _add_model(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", metavar="MODEL", type=_model_path, help="a .keras or .h5 file")
+
+
 def _add_compress_flags(parser: argparse.ArgumentParser) -> None:
+    _add_model(parser)
     parser.add_argument("--method", default="rlal", help="a name that `tfcompress methods` lists (default: rlal)")
     parser.add_argument(
         "--set",
@@ -133,7 +138,7 @@ def _add_compress_flags(parser: argparse.ArgumentParser) -> None:
         "--run-dir",
         required=True,
         metavar="DIR",
-        help="where checkpoints, logs and the result go; the same command on the same folder goes on after an interruption",
+        help="where checkpoints, logs and the result go; after an interruption the same command goes on from there",
     )
     parser.add_argument("--seed", type=int, default=0, help="what all randomness comes from (default: 0)")
     parser.set_defaults(check=_check_compress)
@@ -326,7 +331,7 @@ def _read(text: str) -> list[Any]:
     for read in (json.loads, ast.literal_eval):
         try:
             return [read(text)]
-        except (ValueError, SyntaxError):
+        except (ValueError, TypeError, SyntaxError):
             pass
     return []
 

@@ -92,12 +92,15 @@ class Result:
             _row("bytes of weights", self.before.bytes, self.after.bytes),
         ]
         for split in ("test", "validation"):
-            pair = [self._metric(measured, split) for measured in (self.before, self.after)]
-            if None not in pair:
-                rows.append((f"{self.metric} ({split})", *(f"{value:.4f}" for value in pair), f"{pair[1] - pair[0]:+.4f}"))
+            before, after = self._metric(self.before, split), self._metric(self.after, split)
+            if before is not None and after is not None:
+                rows.append((f"{self.metric} ({split})", f"{before:.4f}", f"{after:.4f}", f"{after - before:+.4f}"))
         widths = [max(len(row[i]) for row in rows) for i in range(4)]
         lines = [
-            "  ".join(cell.ljust(width) if i == 0 else cell.rjust(width) for i, (cell, width) in enumerate(zip(row, widths, strict=True)))
+            "  ".join(
+                cell.ljust(width) if i == 0 else cell.rjust(width)
+                for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+            )
             for row in rows
         ]
         return "\n".join([f"{self.method}, seed {self.seed}", *lines, *self.notes])
@@ -179,8 +182,8 @@ class Result:
             path = path / "result"
         if not (path / _RESULT).exists():
             raise FileNotFoundError(
-                f"Expected the folder of a saved result, or the run folder of a finished run. Received: {str(folder)!r}, "
-                f"which has no {_RESULT}."
+                "Expected the folder of a saved result, or the run folder of a finished run. "
+                f"Received: {str(folder)!r}, which has no {_RESULT}."
             )
         data = json.loads((path / _RESULT).read_text())
         if data.pop("format") != 1:

@@ -21,11 +21,14 @@ from tfcompress.result import Measured, Result, candidate_from_dict, candidate_t
 from tfcompress.rewrite import apply
 from tfcompress.rewrite.verify import verify
 from tfcompress.task import Task
-from tfcompress.training import Objective, Progress, RunFolder, infer, open_run
+from tfcompress.training import Objective, Progress, RunFolder, infer, open_run, seed_layers
 
 __all__ = ["compress"]
 
 _CALIBRATION_SAMPLES = 256
+# Random streams of the seed, for what layers draw in training; a student has its own, as its source may come from a
+# file.
+_WORKING_COPY, _STUDENT = 101, 102
 
 
 def compress(
@@ -47,8 +50,8 @@ def compress(
         model: a built Functional or Sequential `keras.Model`, or the path of a .keras or .h5 file. It is never changed.
         method: a name (`"rlal"`, `"uniform"`, `"random"`) for the paper's defaults, or an instance with settings, such
             as `tfcompress.methods.RLAL(epochs=90)`.
-        data: the name of a dataset (`"cifar10"`, `"digits"`), `tfcompress.data.load(...)`, a tuple `(x, y)` of arrays, a
-            batched `tf.data.Dataset` or a keras `PyDataset`.
+        data: the name of a dataset (`"cifar10"`, `"digits"`), `tfcompress.data.load(...)`, a tuple `(x, y)` of
+            arrays, a batched `tf.data.Dataset` or a keras `PyDataset`.
         validation_data: what choices are made by; without it a seeded part of the training data is held out.
         test_data: read once, for the report; named datasets bring theirs.
         flops_budget: upper limit for the finished model's FLOPs: a share of the original (0 < share <= 1) as a float,
@@ -77,6 +80,7 @@ def compress(
         task.progress.plan(chosen.phases(task))
         search = _decide(chosen, task)
         student = apply(search.source, search.plan)
+        seed_layers(student, seed, _STUDENT)
         verify(search.source, search.plan, student, _inputs(task, 8), tolerance=1e-3)
         history = chosen.recover(student, task)
         result = _report(original, student, search, history, chosen, task)
@@ -117,7 +121,9 @@ def _classes(model: keras.Model) -> int | None:
     return int(model.output_shape[-1]) if model.output_shape[-1] > 1 else None
 
 
-def _fingerprint(model: keras.Model, method: Method, budget: Budget, splits: data_lib.Splits, seed: int) -> dict[str, Any]:
+def _fingerprint(
+    model: keras.Model, method: Method, budget: Budget, splits: data_lib.Splits, seed: int
+) -> dict[str, Any]:
     digest = hashlib.sha256(model.to_json().encode())
     for weight in model.weights:
         digest.update(np.ascontiguousarray(keras.ops.convert_to_numpy(weight)).tobytes())
@@ -139,9 +145,11 @@ def _task(
     limits = budget.limits(costs.total, costs.smallest)
     labels = splits.validation.take(1000)[1]
     objective = infer(original, labels)
-    task = Task(apply(original, Plan()), splits, objective, limits, seed=seed, run=run, progress=progress)
+    working = apply(original, Plan())
+    seed_layers(working, seed, _WORKING_COPY)
+    task = Task(working, splits, objective, limits, seed=seed, run=run, progress=progress)
     if not run.has("before"):
-        run.write_json("before", task.evaluate(original).get(objective.metric_name))
+        run.write_json("before", task.evaluate(original).get(objective.metric_name or ""))
     accuracy, chance = run.read_json("before"), _chance(objective, labels)
     task = Task(task.model, splits, objective, limits, accuracy, chance, seed, run, progress)
     for note in _first_notes(task, costs):
@@ -163,15 +171,17 @@ def _chance(objective: Objective, labels: Any) -> float | None:
 def _first_notes(task: Task, costs: CostModel) -> list[str]:
     total, objective = costs.total, task.objective
     notes = [task.splits.describe(), objective.description]
-    shown = "no metric" if task.accuracy is None else f"{objective.metric_name} {task.accuracy:.4f} on the validation split"
+    shown = (
+        "no metric" if task.accuracy is None else f"{objective.metric_name} {task.accuracy:.4f} on the validation split"
+    )
     notes.append(f"{task.model.name}: {shown}, {total.macs:,} MACs, {total.params:,} parameters")
     if costs.uncounted:
         notes.append(f"MACs of these layers are not known and not counted: {', '.join(costs.uncounted)}")
     if task.accuracy is not None and task.chance is not None and task.accuracy < 1.2 * task.chance:
         warning = (
-            f"The model is at chance level on the validation split ({objective.metric_name} {task.accuracy:.4f}, guessing "
-            f"gives {task.chance:.4f}). If it is trained, its inputs may be scaled otherwise than this data: names give "
-            "float32 images in [0, 1]; tfcompress.data.load(name, preprocess=...) changes that."
+            f"The model is at chance level on the validation split ({objective.metric_name} {task.accuracy:.4f}, "
+            f"guessing gives {task.chance:.4f}). If it is trained, its inputs may be scaled otherwise than this data: "
+            "names give float32 images in [0, 1]; tfcompress.data.load(name, preprocess=...) changes that."
         )
         logging.warning("%s", warning)
         notes.append(f"Warning: {warning}")
@@ -210,7 +220,9 @@ def _report(
 ) -> Result:
     finished = cost(student)
     if not task.fits(finished):
-        raise RuntimeError(f"Expected a model within {dict(task.limits)}. Received: {finished}. This is a bug: report it.")
+        raise RuntimeError(
+            f"Expected a model within {dict(task.limits)}. Received: {finished}. This is a bug: report it."
+        )
     name = task.objective.metric_name
 
     def accuracy(model: keras.Model, split: str) -> float | None:

@@ -55,16 +55,16 @@ class PruningEnvironment:
             least, whole = int(self.costs.count(metric, self._smallest)), getattr(self.costs.total, metric)
             if least > limit:
                 raise ValueError(
-                    f"Expected a budget that pruning inside blocks can reach: at least {np.ceil(least / whole * 1e4) / 1e4} "
-                    f"of the original's {metric}. Received: a limit of {limit / whole:.4f}."
+                    "Expected a budget that pruning inside blocks can reach: at least "
+                    f"{np.ceil(least / whole * 1e4) / 1e4} of the original's {metric}. "
+                    f"Received: a limit of {limit / whole:.4f}."
                 )
 
     def _describe(self) -> npt.NDArray[np.float32]:
         """float32 `[units, 5]`: the parts of the state that do not change: input, output, stride, kernel, FLOPs."""
         rows = []
-        first = {item.node.layer_name: item for item in reversed(self.costs.groups.analysis.values())}
         for unit, groups in zip(self.units, self._groups, strict=True):
-            item = first[unit.groups[0].producers[0]]
+            item = self.costs.groups.layers[unit.groups[0].producers[0]]
             what = item.handler.describe(item.call)
             without = self.costs.sizes.copy()
             without[groups] = 0
@@ -102,25 +102,17 @@ class PruningEnvironment:
         if self.done:
             return np.zeros(STATE_SIZE, np.float32)
         at = self._position
-        before, after = self._smallest * 0, self._smallest * 0
-        nothing = self._untouched() * 0
-        for groups in self._groups[:at]:
-            before[groups] = self._kept[groups]
-        for groups in self._groups[at + 1 :]:
-            after[groups] = self._kept[groups]
-        counted = self.costs.count("macs", np.stack([self._untouched(before), self._untouched(after), self._untouched(nothing)]))
+        # The cost of a part is the total without the other units; what no unit prunes is in all three and cancels.
+        none = self.costs.sizes.copy()
+        none[np.concatenate(self._groups)] = 0
+        before, after = none.copy(), none.copy()
+        for unit, groups in enumerate(self._groups):
+            part = before if unit < at else after if unit > at else none
+            part[groups] = self._kept[groups] if unit != at else 0
+        nothing, spent, left = self.costs.count("macs", np.stack([none, before, after])).tolist()
         total = self.costs.total.macs
-        spent, left = (counted[:2] - counted[2]) / total
-        return np.array(
-            [at / len(self.units), *self._descriptions[at], spent, left, self._last_rate], dtype=np.float32
-        )
-
-    def _untouched(self, kept: npt.NDArray[np.int64] | None = None) -> npt.NDArray[np.int64]:
-        """`kept` with the groups that no unit prunes at their full size."""
-        full = self.costs.sizes.copy()
-        for groups in self._groups:
-            full[groups] = 0 if kept is None else kept[groups]
-        return full
+        parts = (spent - nothing) / total, (left - nothing) / total
+        return np.array([at / len(self.units), *self._descriptions[at], *parts, self._last_rate], dtype=np.float32)
 
     def widths(self, unit: int, width: npt.ArrayLike) -> npt.NDArray[np.int64]:
         """int64 `[..., groups of the unit]`: what its groups keep when the widest of them keeps `width`."""

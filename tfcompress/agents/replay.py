@@ -119,18 +119,19 @@ class ReplayBuffer:
         Raises:
             ValueError: if it came from a buffer of another size. Nothing is changed then.
         """
-        size, cursor = len(state["epochs"]), int(state["cursor"])
+        columns = self._columns._asdict()
+        shapes = {name: np.shape(value) for name, value in state.items()}
+        size = len(state.get("epochs", ()))
+        cursor = int(state.get("cursor", -1))
         # Until the buffer is full, the next write goes right after the last row.
-        sound = size <= self.capacity and (cursor < self.capacity if size == self.capacity else cursor == size)
-        for name, column in self._columns._asdict().items():
-            sound = sound and state[name].shape == (size, *column.shape[1:])
-        if not sound:
-            shapes = {name: np.shape(value) for name, value in state.items()}
+        in_place = 0 <= cursor < self.capacity if size == self.capacity else cursor == size < self.capacity
+        expected = {name: (size, *column.shape[1:]) for name, column in columns.items()} | {"cursor": ()}
+        if shapes != expected or not in_place:
             raise ValueError(
-                f"Expected the state of a buffer with capacity={self.capacity} and states of length "
-                f"{self._columns.states.shape[1]}. Received: shapes={shapes}, cursor={cursor}. "
+                f"Expected the state of a buffer with capacity={self.capacity}, its arrays of shapes {expected}. "
+                f"Received: shapes={shapes}, cursor={cursor}. "
                 "Make the buffer with the settings that the state was saved with."
             )
-        for name, column in self._columns._asdict().items():
+        for name, column in columns.items():
             column[:size] = state[name]
         self._size, self._cursor = size, cursor

@@ -237,9 +237,7 @@ class PruningAgent:
         received = {name: np.shape(value) for name, value in state.items() if not name.startswith("buffer/")}
         received.pop("counters", None)
         if expected != received:
-            differing = sorted(
-                name for name in expected.keys() | received if expected.get(name) != received.get(name)
-            )
+            differing = sorted(name for name in expected.keys() | received if expected.get(name) != received.get(name))
             name = differing[0]
             raise ValueError(
                 f"Expected the state of an agent with the same sizes and settings. Received: {name} of shape "
@@ -265,7 +263,9 @@ class PruningAgent:
             "sac": [self._sac.train_step_counter],
             "environment": self._environment.variables if self._environment else [],
         }
-        return {f"{part}/{i:02d}": variable for part, variables in parts.items() for i, variable in enumerate(variables)}
+        return {
+            f"{part}/{i:02d}": variable for part, variables in parts.items() for i, variable in enumerate(variables)
+        }
 
     # Building.
 

@@ -12,7 +12,6 @@ file holds them.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -103,18 +102,17 @@ class CostModel:
         self._terms = {metric: _Terms() for metric in METRICS}
         self._names = {name: i for i, name in enumerate(groups.groups)}
         self.sizes = np.array([group.size for group in groups], np.int64)
-        seen: set[str] = set()
-        uncounted = []
         for item in groups.analysis.values():
-            layer = item.node.layer_name
             for mac in item.macs:
-                self._terms["macs"].add(layer, mac.factor, tuple(self._width(ids) for ids in mac.widths))
-            if layer not in seen:
-                seen.add(layer)
-                self._add_weights(item)
-                if not item.handler.known and getattr(item.node.operation, "weights", ()):
-                    uncounted.append(layer)
-        self.uncounted = tuple(uncounted)
+                widths = tuple(self._width(ids) for ids in mac.widths)
+                self._terms["macs"].add(item.node.layer_name, mac.factor, widths)
+        for item in groups.layers.values():
+            self._add_weights(item)
+        self.uncounted = tuple(
+            layer
+            for layer, item in groups.layers.items()
+            if not item.handler.known and getattr(item.node.operation, "weights", None)
+        )
         self._fixed_widths = np.array(self._fixed, np.int64)
         self._widths = np.stack(self._multiplicity).T
 
@@ -155,7 +153,8 @@ class CostModel:
             group = self.groups[edit.group]
             if edit.indices[-1] >= group.size:
                 raise ValueError(
-                    f"Expected indices below {group.size}, the size of group {edit.group!r}. Received: {edit.indices[-1]}"
+                    f"Expected indices below {group.size}, the size of group {edit.group!r}. "
+                    f"Received: {edit.indices[-1]}"
                 )
             kept[self._names[edit.group]] = len(edit.indices)
         return kept
@@ -191,15 +190,14 @@ class CostModel:
         for metric, terms in self._terms.items():
             for layer, product in zip(terms.layers, terms.products(widths).tolist(), strict=True):
                 sums[metric][layer] = sums[metric].get(layer, 0) + product
-        first: Mapping[str, Any] = {a.node.layer_name: a.node for a in reversed(self.groups.analysis.values())}
         return tuple(
             LayerCost(
                 layer,
-                first[layer].type_name,
-                first[layer].output_shapes[0],
+                item.node.type_name,
+                item.node.output_shapes[0],
                 *(sums[metric].get(layer, 0) for metric in METRICS),
             )
-            for layer in self.groups.graph.operations
+            for layer, item in self.groups.layers.items()
         )
 
 

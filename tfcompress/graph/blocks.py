@@ -1,7 +1,8 @@
 """Blocks: single-entry, single-exit parts of the graph, and the pruning units that RLAL calls layers.
 
 RLAL, appendix A.1: for a residual block the unit is the channels inside it (the output of its first convolution, the
-input of its second); for an inverted residual the expansion channels. The block's own input and output keep their width.
+input of its second); for an inverted residual the expansion channels. The block's own input and output keep their
+width.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ def find_blocks(groups: ChannelGroups) -> tuple[Block, ...]:
     go through (its immediate dominator).
     """
     graph = groups.graph
-    dominator, depth = _immediate_dominators(graph)
+    dominator = _immediate_dominators(graph)
     blocks = []
     for item in groups.analysis.values():
         node = item.node
@@ -69,7 +70,7 @@ def find_blocks(groups: ChannelGroups) -> tuple[Block, ...]:
     return tuple(blocks)
 
 
-def _immediate_dominators(graph: LayerGraph) -> tuple[dict[str, str | None], dict[str, int]]:
+def _immediate_dominators(graph: LayerGraph) -> dict[str, str | None]:
     """For each node the last one on every path from the inputs to it (Cooper, Harvey and Kennedy 2001)."""
     dominator: dict[str, str | None] = {}
     depth: dict[str, int] = {}
@@ -80,7 +81,7 @@ def _immediate_dominators(graph: LayerGraph) -> tuple[dict[str, str | None], dic
             common = parent if i == 0 else _meet(common, parent, dominator, depth)
         dominator[node.name] = common
         depth[node.name] = depth[common] + 1 if common else 0
-    return dominator, depth
+    return dominator
 
 
 def _meet(a: str | None, b: str | None, dominator: Mapping[str, str | None], depth: Mapping[str, int]) -> str | None:
@@ -140,7 +141,7 @@ def _is_expansion(group: ChannelGroup, groups: ChannelGroups) -> bool:
     operations = groups.graph.operations
     if not any(isinstance(handler_of(operations[name]), DepthwiseConvolution) for name in group.carriers):
         return False
-    first = next(item for item in groups.analysis.values() if item.node.layer_name == group.producers[0])
+    first = groups.layers[group.producers[0]]
     return first.call.inputs[0].ids.size < group.size and not any(
         groups.graph.nodes[ref.node].is_input for ref in first.node.inputs
     )

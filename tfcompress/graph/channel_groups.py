@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -136,12 +137,17 @@ class ChannelGroups:
             owner[group.roots] = index
         return owner[self.roots]
 
+    @cached_property
+    def layers(self) -> Mapping[str, NodeAnalysis]:
+        """What the handlers said of the first call of each layer, by layer name, in the order of the graph."""
+        first: dict[str, NodeAnalysis] = {}
+        for item in self.analysis.values():
+            first.setdefault(item.node.layer_name, item)
+        return first
+
     def weight_axes(self) -> dict[str, tuple[WeightAxes, ...]]:
         """The labelled weights of every layer, by layer name; of a shared layer those of its first call."""
-        axes: dict[str, tuple[WeightAxes, ...]] = {}
-        for item in self.analysis.values():
-            axes.setdefault(item.node.layer_name, item.weights)
-        return axes
+        return {name: item.weights for name, item in self.layers.items()}
 
     def __str__(self) -> str:
         lines = [str(group) for group in self]
@@ -157,8 +163,9 @@ def _follow(graph: LayerGraph, book: LabelBook) -> dict[str, NodeAnalysis]:
         earlier = first_calls.get(node.layer_name)
         written = earlier.outputs[0].ids if earlier and earlier.outputs else None
         call = Call(node, inputs, book, written)
+        outputs: tuple[Labels, ...]
         if node.is_input:
-            handler, outputs = handler_of(None), (_input_labels(node, book),)
+            outputs = (_input_labels(node, book),)
             item = NodeAnalysis(call, _INPUT, outputs, (), ())
         else:
             handler = handler_of(node.operation)
@@ -196,9 +203,7 @@ def _tie_calls(book: LabelBook, first: NodeAnalysis, later: NodeAnalysis) -> Non
             book.tie(ids, other.axes[axis])
 
 
-def _groups(
-    analysis: Mapping[str, NodeAnalysis], roots: Ids, fixed: Mapping[int, Any]
-) -> dict[str, ChannelGroup]:
+def _groups(analysis: Mapping[str, NodeAnalysis], roots: Ids, fixed: Mapping[int, Any]) -> dict[str, ChannelGroup]:
     """Labels with one representative are one position; positions seen equally often in the same places are a group."""
     signature = _signatures(analysis, roots)
     representatives = np.unique(roots)

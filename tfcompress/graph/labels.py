@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Ids", "Labels", "LabelBook"]
+__all__ = ["Ids", "LabelBook", "Labels"]
 
 Ids = npt.NDArray[np.int64]
 

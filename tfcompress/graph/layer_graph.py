@@ -164,8 +164,7 @@ class _Reader:
         env: dict[int, TensorRef] = {}
         for tensor in input_tensors:
             operation = tensor._keras_history.operation
-            ref = self._add(operation, (), {}, (), [tensor], "")
-            env[id(tensor)] = ref[0]
+            env[id(tensor)] = self._add(operation, (), {}, (), [tensor], "")[0]
         self._walk(functional, env, prefix="", training=None)
         readers: dict[TensorRef, list[str]] = {}
         for node in self.nodes.values():

@@ -1,4 +1,4 @@
-"""Which channels of a group matter most: one criterion a file, each `score(group, evidence) -> one number a channel`."""
+"""Which channels of a group matter most: one criterion a file, `(group, evidence) -> one number a channel`."""
 
 from tfcompress.importance.evidence import Criterion, Evidence, ranking
 from tfcompress.importance.l1_norm import l1_norm
@@ -17,7 +17,7 @@ def by_name(criterion):
     """
     if callable(criterion):
         return criterion
-    if criterion not in _CRITERIA:
+    if not isinstance(criterion, str) or criterion not in _CRITERIA:
         raise ValueError(
             f"Expected `criterion` to be a function or one of {sorted(_CRITERIA)}. Received: criterion={criterion!r}"
         )

@@ -58,13 +58,13 @@ def ranking(group: ChannelGroup, evidence: Evidence, criterion: Criterion) -> np
     """int64 `[size]`: positions of the group, the most important first; equal scores in their own order.
 
     Raises:
-        ValueError: the criterion gave another shape than one number a channel, or NaN.
+        ValueError: the criterion gave another shape than one number a channel, no numbers, or NaN.
     """
     scores = np.asarray(criterion(group, evidence))
-    if scores.shape != (group.size,):
+    if scores.shape != (group.size,) or scores.dtype.kind not in "biuf":
         raise ValueError(
             f"Expected the criterion to give one number for each of the {group.size} channels of {group.name!r}. "
-            f"Received: an array of shape {scores.shape}"
+            f"Received: an array of shape {scores.shape} and dtype {scores.dtype}"
         )
     if np.isnan(scores).any():
         raise ValueError(f"Expected the criterion's scores of {group.name!r} to be numbers. Received: NaN")

@@ -71,6 +71,7 @@ class Episodes:
         self._batches = _batches(task, recalibrate_batches)
         self._score = task.per_sample_score()
         self._order: dict[str, np.ndarray] = {}
+        self.rank()  # a criterion that does not work says so before anything is trained
 
     @property
     def traces(self) -> int:
@@ -78,11 +79,9 @@ class Episodes:
         return self._subnetwork.traces
 
     def rank(self) -> None:
-        """Ranks all channels by the weights as they are now; to be called whenever they have changed."""
+        """Ranks all channels by the weights as they are now; to be called again when they have changed."""
         evidence = Evidence(self._task.groups)
-        self._order = {
-            name: ranking(self._task.groups[name], evidence, self._criterion) for name in self._prunable
-        }
+        self._order = {name: ranking(self._task.groups[name], evidence, self._criterion) for name in self._prunable}
 
     def plan(self, kept: np.ndarray) -> Plan:
         """The plan that keeps the most important channels: `kept[i]` of group i."""

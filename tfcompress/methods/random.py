@@ -38,9 +38,9 @@ class Random(SGDMethod):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._expect("tries", "1 or more", self.tries >= 1)
-        self._expect("reward_images", "None, or 1 or more", self.reward_images is None or self.reward_images >= 1)
-        self._expect("recalibrate_batches", "0 or more", self.recalibrate_batches >= 0)
+        self._expect_whole("tries", 1)
+        self._expect_whole("reward_images", 1, or_none=True)
+        self._expect_whole("recalibrate_batches", 0)
         by_name(self.criterion)
 
     def check(self, task: Task) -> None:

@@ -50,7 +50,9 @@ def method_by_name(method: str | Method) -> Method:
     if isinstance(method, Method):
         return method
     if not isinstance(method, str):
-        hint = " Write its parentheses: method=RLAL()." if isinstance(method, type) and issubclass(method, Method) else ""
+        hint = (
+            " Write its parentheses: method=RLAL()." if isinstance(method, type) and issubclass(method, Method) else ""
+        )
         raise TypeError(f"Expected `method` to be a name or a Method. Received: method={method!r}.{hint}")
     known = registered_methods()
     if method not in known:

@@ -45,17 +45,23 @@ class SGDMethod(Method):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "milestones", tuple(self.milestones))
-        self._expect("epochs", "a whole number, 0 or more", isinstance(self.epochs, int) and self.epochs >= 0)
-        self._expect("batch_size", "1 or more", self.batch_size >= 1)
+        self._expect_whole("epochs", 0)
+        self._expect_whole("batch_size", 1)
         self._expect("learning_rate", "None or above 0", self.learning_rate is None or self.learning_rate > 0)
         self._expect("schedule", "'step' or 'cosine'", self.schedule in ("step", "cosine"))
-        self._expect("reference_epochs", "1 or more", self.reference_epochs >= 1)
+        self._expect_whole("reference_epochs", 1)
         self._expect("momentum", "at least 0 and below 1", 0 <= self.momentum < 1)
         self._expect("weight_decay", "0 or more", self.weight_decay >= 0)
 
     def _expect(self, name: str, what: str, holds: bool) -> None:
         if not holds:
             raise ValueError(f"Expected `{name}` to be {what}. Received: {name}={getattr(self, name)!r}")
+
+    def _expect_whole(self, name: str, least: int, or_none: bool = False) -> None:
+        value = getattr(self, name)
+        holds = isinstance(value, int) and not isinstance(value, bool) and value >= least
+        words = f"a whole number, {least} or more"
+        self._expect(name, f"None, or {words}" if or_none else words, holds or (or_none and value is None))
 
     def first_learning_rate(self, task: Task) -> float:
         """The learning rate that the schedule starts from."""

@@ -58,7 +58,10 @@ def _layers(costs: CostModel) -> list[str]:
     ]
     widths = [max(len(row[i]) for row in rows) for i in range(5)]
     return [
-        "  ".join(cell.ljust(width) if i < 3 else cell.rjust(width) for i, (cell, width) in enumerate(zip(row, widths, strict=True))).rstrip()
+        "  ".join(
+            cell.ljust(width) if i < 3 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
         for row in rows
     ]
 

@@ -24,14 +24,20 @@ def plot_history(history: Mapping[str, Mapping[str, Sequence[Any]]], path: str |
     figure = Figure(figsize=(8, 6), layout="constrained")
     FigureCanvasAgg(figure)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
-    curves = ("reward", "mean reward of the episodes"), ("reward_best", "best reward"), (f"val_{metric}", f"validation {metric}")
+    curves = (
+        ("reward", "mean reward of the episodes"),
+        ("reward_best", "best reward"),
+        (f"val_{metric}", f"validation {metric}"),
+    )
     start = 1
     for phase in ("search", "recover"):
         logs = history.get(phase, {})
         epochs = max((len(values) for values in logs.values()), default=0)
         for color, (name, label) in zip(("C0", "C1", "C2"), curves, strict=True):
             points = _points(logs.get(name, ()), start)
-            upper.plot(*points, color=color, marker=".", label=label if phase == "search" or name.startswith("val") else None)
+            upper.plot(
+                *points, color=color, marker=".", label=label if phase == "search" or name.startswith("val") else None
+            )
         lower.plot(*_points(logs.get("flops", ()), start), color="C3", marker=".")
         if phase == "search" and epochs:
             upper.axvline(start + epochs - 0.5, color="gray", linestyle=":", label="cut")

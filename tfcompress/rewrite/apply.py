@@ -1,4 +1,4 @@
-"""`apply(source, plan)`: builds the model that a plan describes. The one place that builds models and slices weights."""
+"""`apply(source, plan)`: builds what a plan describes. The one place that builds models and slices weights."""
 
 from __future__ import annotations
 

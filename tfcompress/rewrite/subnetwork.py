@@ -107,7 +107,9 @@ class Subnetwork:
             lambda tensor: tf.TensorSpec((None, *tensor.shape[1:]), tensor.dtype), self.model.input
         )
         arguments = [tf.TensorSpec([None], tf.float32 if mask else tf.int32) for mask in self._is_mask]
-        statistics = [tf.TensorSpec([None] * len(edit.variable.shape), edit.variable.dtype) for edit in self._statistics]
+        statistics = [
+            tf.TensorSpec([None] * len(edit.variable.shape), edit.variable.dtype) for edit in self._statistics
+        ]
         return [inputs, arguments, statistics]
 
     def _argument(self, ids: Ids, mask: bool) -> int:

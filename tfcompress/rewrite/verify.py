@@ -31,9 +31,7 @@ def mask(source: keras.Model, plan: Plan) -> keras.Model:
         old_weights = list(getattr(groups.graph.operations[name], "weights", ()))
         for weight in axes:
             target = next(
-                new
-                for old, new in zip(old_weights, operations[name].weights, strict=True)
-                if old is weight.variable
+                new for old, new in zip(old_weights, operations[name].weights, strict=True) if old is weight.variable
             )
             for axis, ids in weight.reads.items():
                 shape = [1] * len(target.shape)
@@ -69,6 +67,7 @@ def verify(source: keras.Model, plan: Plan, student: keras.Model, inputs: Any, t
         difference = max(difference, float(np.abs(a - b).max() / max(np.abs(a).max(), 1e-12)))
     if not difference <= tolerance:
         raise RuntimeError(
-            f"Expected the cut model to give the outputs of the masked one within {tolerance}. Received: {difference:.3g}"
+            f"Expected the cut model to give the outputs of the masked one within {tolerance}. "
+            f"Received: {difference:.3g}"
         )
     return difference

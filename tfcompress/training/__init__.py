@@ -9,7 +9,14 @@ from tfcompress.training.penalties import Penalty, WeightDecay
 from tfcompress.training.progress import PhasePlan, Progress
 from tfcompress.training.run_folder import NoRunFolder, RunFolder, RunFolderError, open_run
 from tfcompress.training.schedules import Constant, Cosine, Schedule, StepDecay, scaled
-from tfcompress.training.state import Stateful, load_model_state, load_optimizer_state, model_state, optimizer_state
+from tfcompress.training.state import (
+    Stateful,
+    load_model_state,
+    load_optimizer_state,
+    model_state,
+    optimizer_state,
+    seed_layers,
+)
 from tfcompress.training.tensorboard import Scalars
 
 __all__ = [
@@ -43,4 +50,5 @@ __all__ = [
     "open_run",
     "optimizer_state",
     "scaled",
+    "seed_layers",
 ]

@@ -6,7 +6,14 @@ from typing import Any, Protocol
 import keras
 import numpy as np
 
-__all__ = ["Stateful", "load_model_state", "load_optimizer_state", "model_state", "optimizer_state"]
+__all__ = [
+    "Stateful",
+    "load_model_state",
+    "load_optimizer_state",
+    "model_state",
+    "optimizer_state",
+    "seed_layers",
+]
 
 Tensors = dict[str, np.ndarray]
 
@@ -52,6 +59,18 @@ def load_optimizer_state(optimizer: keras.optimizers.Optimizer, tensors: Mapping
         ValueError: where number, shape or dtype of the variables differ; nothing is changed then.
     """
     _assign(f"optimizer {optimizer.name!r}", optimizer.variables, tensors)
+
+
+def seed_layers(model: keras.Model, *seed: int) -> None:
+    """Makes what a model's layers draw (dropout, noise, augmentation) a function of `seed`.
+
+    Keras takes the seed of a layer that is given none from Python's global random state, anew for each copy of the
+    layer, and a .keras file does not hold how far a layer has drawn.
+    """
+    rng = np.random.default_rng(seed)
+    for variable in model.variables:
+        if variable.name == "seed_generator_state":
+            variable.assign([int(rng.integers(1, 2**31)), 0])
 
 
 def join(parts: Mapping[str, Tensors]) -> Tensors:

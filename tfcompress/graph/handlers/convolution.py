@@ -89,9 +89,7 @@ class TransposedConvolution(_Convolutional):
         layer = call.layer
         rank = len(layer.kernel.shape)
         out = outputs[0].ids
-        kernel = WeightAxes(
-            layer.kernel, reads={rank - 1: call.input_along(self._axis(call))}, writes={rank - 2: out}
-        )
+        kernel = WeightAxes(layer.kernel, reads={rank - 1: call.input_along(self._axis(call))}, writes={rank - 2: out})
         return (kernel, WeightAxes(layer.bias, writes={0: out})) if layer.use_bias else (kernel,)
 
     def macs(self, call: Call, outputs: tuple[Labels, ...]) -> tuple[MacTerm, ...]:
@@ -137,7 +135,7 @@ class SeparableConvolution(_Convolutional):
         return self._output(call, call.new_output(call.layer.filters))
 
     def weights(self, call: Call, outputs: tuple[Labels, ...]) -> tuple[WeightAxes, ...]:
-        """Depthwise kernel `[..., inputs, multiplier]`, pointwise kernel `[..., inputs * multiplier, filters]`, bias."""
+        """Depthwise kernel `[..., inputs, multiplier]`, pointwise `[..., inputs * multiplier, filters]`, bias."""
         layer = call.layer
         ids = call.input_along(self._axis(call))
         rank = len(layer.depthwise_kernel.shape)

@@ -38,7 +38,8 @@ class RLAL(SGDMethod):
     Attributes:
         epochs: joint training, at least 4.
         finetune_epochs: fine-tuning of the pruned model, with the same settings; `None` for as many as `epochs`.
-        agent_epochs: `(start, learn, end)` for a run of `reference_epochs`: episodes from `start`, learning from `learn`,
+        agent_epochs: `(start, learn, end)` for a run of `reference_epochs`: episodes from `start`, learning from
+            `learn`,
             the agent stops at `end`, and only weights are trained and aligned from there on.
         episodes_per_epoch: P of Algorithm 1.
         alignment: beta of Equation (11); 0 leaves the soft regularization out.
@@ -65,14 +66,16 @@ class RLAL(SGDMethod):
         super().__post_init__()
         object.__setattr__(self, "agent_epochs", tuple(self.agent_epochs))
         self._expect("epochs", "4 or more, one for each phase of the joint training", self.epochs >= 4)
-        self._expect("finetune_epochs", "None, or 0 or more", self.finetune_epochs is None or self.finetune_epochs >= 0)
-        start, learn, end = self.agent_epochs
-        rising = 0 <= start <= learn < end <= self.reference_epochs
-        self._expect("agent_epochs", "three rising epochs within `reference_epochs`", rising)
-        self._expect("episodes_per_epoch", "1 or more", self.episodes_per_epoch >= 1)
+        self._expect_whole("finetune_epochs", 0, or_none=True)
+        bounds = (0, *self.agent_epochs, self.reference_epochs)
+        rising = len(bounds) == 5 and bounds[0] <= bounds[1] < bounds[2] < bounds[3] <= bounds[4]
+        self._expect(
+            "agent_epochs", f"three rising epochs from 0 to {self.reference_epochs} (reference_epochs)", rising
+        )
+        self._expect_whole("episodes_per_epoch", 1)
         self._expect("alignment", "0 or more", self.alignment >= 0)
-        self._expect("reward_images", "None, or 1 or more", self.reward_images is None or self.reward_images >= 1)
-        self._expect("recalibrate_batches", "0 or more", self.recalibrate_batches >= 0)
+        self._expect_whole("reward_images", 1, or_none=True)
+        self._expect_whole("recalibrate_batches", 0)
         by_name(self.criterion)
 
     def check(self, task: Task) -> None:
@@ -85,7 +88,9 @@ class RLAL(SGDMethod):
     def timetable(self, task: Task) -> Timetable:
         """The agent's epochs, scaled to the length of this run; a warm start needs no weights-only epochs."""
         start, learn, end = scaled(self.agent_epochs, of=self.reference_epochs, to=self.epochs)
-        learn = max(learn, start + 1)
+        # A short run has at least one epoch to fill the buffer and one to learn, and ends no earlier.
+        start = min(start, self.epochs - 2)
+        learn = min(max(learn, start + 1), self.epochs - 1)
         end = max(end, learn + 1)
         shift = start if task.is_trained else 0
         return Timetable(start - shift, learn - shift, end - shift)
@@ -128,10 +133,14 @@ class RLAL(SGDMethod):
     def _notes(self, task: Task, timetable: Timetable) -> tuple[str, ...]:
         rate = self.first_learning_rate(task)
         if not task.is_trained:
-            return (f"RLAL: joint training from the start (learning rate {rate}, weights only before epoch "
-                    f"{timetable.start + 1})",)
-        return (f"RLAL: the model is trained (validation metric {task.accuracy:.4f}): warm start with learning rate "
-                f"{rate}, no weights-only epochs",)
+            return (
+                f"RLAL: joint training from the start (learning rate {rate}, weights only before epoch "
+                f"{timetable.start + 1})",
+            )
+        return (
+            f"RLAL: the model is trained (validation metric {task.accuracy:.4f}): warm start with learning rate "
+            f"{rate}, no weights-only epochs",
+        )
 
     def recover(self, student: keras.Model, task: Task) -> dict[str, list[Any]]:
         """Fine-tunes the pruned model with the settings of the joint training."""

@@ -1,0 +1,61 @@
+"""What the RLAL recipes share: their flags, and the line that compresses and prints."""
+
+import argparse
+import pathlib
+
+import tfcompress
+
+
+def parser(doc, **defaults):
+    """The flags of a recipe; `defaults` are the paper's settings."""
+    made = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("--data", default=defaults["data"], help="name of a dataset")
+    made.add_argument("--images", type=int, default=None, help="use only the first so many training images")
+    made.add_argument("--flops-budget", type=float, default=defaults["flops_budget"], help="share of the FLOPs to keep")
+    made.add_argument("--epochs", type=int, default=defaults["epochs"], help="of joint training")
+    made.add_argument("--finetune-epochs", type=int, default=None, help="by default as many as --epochs")
+    made.add_argument("--episodes-per-epoch", type=int, default=10)
+    made.add_argument("--reward-images", type=int, default=defaults["reward_images"])
+    made.add_argument("--run-dir", default=None, help="a killed run goes on from here")
+    made.add_argument("--seed", type=int, default=0)
+    made.add_argument("--smoke", action="store_true", help="a few digits and the shortest schedule: does it run?")
+    return made
+
+
+def parse(made):
+    """The flags; `--smoke` shrinks everything."""
+    args = made.parse_args()
+    if args.smoke:
+        args.data, args.images, args.reward_images = "digits", 100, 10
+        args.epochs, args.finetune_epochs, args.episodes_per_epoch = 4, 0, 1
+    return args
+
+
+def settings(args):
+    """The settings of RLAL that are flags of every recipe."""
+    return {
+        "epochs": args.epochs,
+        "finetune_epochs": args.finetune_epochs,
+        "episodes_per_epoch": args.episodes_per_epoch,
+        "reward_images": args.reward_images,
+    }
+
+
+def load(args):
+    """The dataset of the flags."""
+    return tfcompress.data.load(args.data, images=args.images)
+
+
+def image_shape(data, streamed=(224, 224, 3)):
+    """`(height, width, channels)` of the images; a streamed dataset is cropped to `streamed`."""
+    return streamed if data.arrays is None else data.arrays.train[0].shape[1:]
+
+
+def compress(model, method, data, args, name=""):
+    """Compresses as the flags say, prints the result, and returns it."""
+    run_dir = pathlib.Path(args.run_dir) / name if args.run_dir else None
+    result = tfcompress.compress(
+        model, method, data, flops_budget=args.flops_budget, run_dir=run_dir, seed=args.seed, verbose=2
+    )
+    result.summary()
+    return result
