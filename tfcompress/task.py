@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -13,9 +14,7 @@ import numpy as np
 from tfcompress.costs import Cost, CostModel
 from tfcompress.data import Splits
 from tfcompress.graph import ChannelGroups, LayerGraph
-from tfcompress.plan import Plan
-from tfcompress.rewrite import apply
-from tfcompress.training import NoRunFolder, Objective, Phase, Progress, RunFolder, evaluate
+from tfcompress.training import NoRunFolder, Objective, Phase, Progress, RunFolder
 
 __all__ = ["Task"]
 
@@ -43,8 +42,8 @@ class Task:
     accuracy: float | None = None
     chance: float | None = None
     seed: int = 0
-    run: RunFolder | NoRunFolder = NoRunFolder()  # noqa: RUF009
-    progress: Progress = Progress(verbose=0)  # noqa: RUF009
+    run: RunFolder | NoRunFolder = field(default_factory=NoRunFolder)
+    progress: Progress = field(default_factory=lambda: Progress(verbose=0))
 
     @cached_property
     def groups(self) -> ChannelGroups:
@@ -58,22 +57,17 @@ class Task:
 
     @property
     def is_trained(self) -> bool:
-        """Whether the model is clearly above chance: twice chance, or half way from chance to perfect."""
+        """Whether the model is clearly above chance: more than twice chance (or half way from chance to perfect), and
+        by more than three standard deviations of guessing on as many samples."""
         if self.accuracy is None or self.chance is None:
             return False
-        return self.accuracy > min(2 * self.chance, (1 + self.chance) / 2)
+        samples = self.splits.validation.num_samples or math.inf
+        luck = 3 * math.sqrt(self.chance * (1 - self.chance) / samples)
+        return self.accuracy > max(min(2 * self.chance, (1 + self.chance) / 2), self.chance + luck)
 
     def phase(self, name: str, stateful: Mapping[str, Any] | None = None) -> Phase:
         """A training phase of this task's run."""
         return Phase(name, self.run, self.progress, stateful or {})
-
-    def copy_of_model(self) -> keras.Model:
-        """A copy of the working copy with the weights that it has now."""
-        return apply(self.model, Plan(), self.groups)
-
-    def evaluate(self, model: keras.Model, split: str = "validation", batch_size: int = 250) -> dict[str, float]:
-        """Loss and metric of a model on one of the splits."""
-        return evaluate(model, getattr(self.splits, split).batches(batch_size), self.objective)
 
     def fits(self, cost: Cost) -> bool:
         """Whether a cost is within the limits."""

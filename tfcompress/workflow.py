@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
 import pathlib
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -21,7 +23,7 @@ from tfcompress.result import Measured, Result, candidate_from_dict, candidate_t
 from tfcompress.rewrite import apply
 from tfcompress.rewrite.verify import verify
 from tfcompress.task import Task
-from tfcompress.training import Objective, Progress, RunFolder, infer, open_run, seed_layers
+from tfcompress.training import Evaluator, Objective, Progress, RunFolder, infer, open_run, seed_layers
 
 __all__ = ["compress"]
 
@@ -75,7 +77,7 @@ def compress(
     original = _load(model)
     splits = _splits(original, data, validation_data, test_data, seed)
     with open_run(run_dir, _fingerprint(original, chosen, budget, splits, seed)) as run:
-        task = _task(original, splits, budget, seed, run, Progress(verbose))
+        task, notes = _task(original, splits, budget, seed, run, Progress(verbose))
         chosen.check(task)
         task.progress.plan(chosen.phases(task))
         search = _decide(chosen, task)
@@ -83,7 +85,7 @@ def compress(
         seed_layers(student, seed, _STUDENT)
         verify(search.source, search.plan, student, _inputs(task, 8), tolerance=1e-3)
         history = chosen.recover(student, task)
-        result = _report(original, student, search, history, chosen, task)
+        result = _report(original, student, search, history, chosen, task, notes)
         if isinstance(run, RunFolder):
             result.save(run.path / "result")
         return result
@@ -139,8 +141,8 @@ def _fingerprint(
 
 def _task(
     original: keras.Model, splits: data_lib.Splits, budget: Budget, seed: int, run: Any, progress: Progress
-) -> Task:
-    """Measures the model as it is, and says so first."""
+) -> tuple[Task, list[str]]:
+    """The task, and what is to be known of it; measures the model as it is, and says so first."""
     costs = CostModel(ChannelGroups.of(LayerGraph.from_keras(original)))
     limits = budget.limits(costs.total, costs.smallest)
     labels = splits.validation.take(1000)[1]
@@ -149,12 +151,12 @@ def _task(
     seed_layers(working, seed, _WORKING_COPY)
     task = Task(working, splits, objective, limits, seed=seed, run=run, progress=progress)
     if not run.has("before"):
-        run.write_json("before", task.evaluate(original).get(objective.metric_name or ""))
-    accuracy, chance = run.read_json("before"), _chance(objective, labels)
-    task = Task(task.model, splits, objective, limits, accuracy, chance, seed, run, progress)
-    for note in _first_notes(task, costs):
+        run.write_json("before", _accuracy(original, task, ("validation",)).get("validation"))
+    task = dataclasses.replace(task, accuracy=run.read_json("before"), chance=_chance(objective, labels))
+    notes = _first_notes(task, costs)
+    for note in notes:
         progress.note(note)
-    return task
+    return task, notes
 
 
 def _chance(objective: Objective, labels: Any) -> float | None:
@@ -216,33 +218,41 @@ def _inputs(task: Task, count: int) -> Any:
 
 
 def _report(
-    original: keras.Model, student: keras.Model, search: Search, history: dict[str, Any], method: Method, task: Task
+    original: keras.Model,
+    student: keras.Model,
+    search: Search,
+    history: dict[str, Any],
+    method: Method,
+    task: Task,
+    notes: Sequence[str],
 ) -> Result:
     finished = cost(student)
     if not task.fits(finished):
         raise RuntimeError(
             f"Expected a model within {dict(task.limits)}. Received: {finished}. This is a bug: report it."
         )
-    name = task.objective.metric_name
-
-    def accuracy(model: keras.Model, split: str) -> float | None:
-        if name is None or getattr(task.splits, split) is None:
-            return None
-        return task.evaluate(model, split)[name]
-
-    after = Measured.of(finished, accuracy(student, "validation"), accuracy(student, "test"))
+    on_test, after = _accuracy(original, task, ("test",)), _accuracy(student, task, ("validation", "test"))
     student.compile(optimizer="sgd", loss=task.objective.loss, metrics=task.objective.new_metrics())
     return Result(
         model=student,
         plan=search.plan,
         candidates=search.candidates,
-        before=Measured.of(cost(original), task.accuracy, accuracy(original, "test")),
-        after=after,
+        before=Measured.of(cost(original), task.accuracy, on_test.get("test")),
+        after=Measured.of(finished, after.get("validation"), after.get("test")),
         history={"search": search.history, "recover": history},
-        metric=name or "",
+        metric=task.objective.metric_name or "",
         method=method.name,
         settings=method.settings(),
         seed=task.seed,
-        notes=(*_first_notes(task, task.costs), *search.notes),
+        notes=(*notes, *search.notes),
         calibration=_inputs(task, _CALIBRATION_SAMPLES),
     )
+
+
+def _accuracy(model: keras.Model, task: Task, names: tuple[str, ...]) -> dict[str, float]:
+    """The metric on each of the splits that there are."""
+    metric, evaluator = task.objective.metric_name, Evaluator(model, task.objective)
+    splits = {name: getattr(task.splits, name) for name in names}
+    if metric is None:
+        return {}
+    return {name: evaluator(split.batches(250))[metric] for name, split in splits.items() if split is not None}

@@ -8,6 +8,7 @@ tensorflow modules, which pass every attribute on to the real ones but have tf_k
 import contextlib
 import functools
 import importlib
+import io
 import os
 import sys
 import threading
@@ -105,7 +106,8 @@ def _how_to_install() -> str:
 @functools.cache
 def _import_all() -> types.SimpleNamespace:
     try:
-        with _unchanged_environment(), _keras_2_for_tensorflow():
+        # gym, which tf-agents imports, prints on standard error that it is no longer maintained.
+        with _unchanged_environment(), _keras_2_for_tensorflow(), contextlib.redirect_stderr(io.StringIO()):
             tfp = importlib.import_module("tensorflow_probability")
             for part in _LAZY_PARTS_OF_TFP:
                 dir(getattr(tfp, part))
@@ -122,7 +124,7 @@ def _import_all() -> types.SimpleNamespace:
         raise ImportError(
             f"Expected tf-agents 0.18, which the reinforcement-learning methods (RLAL, N2N) are built on. "
             f"Received: {type(error).__name__}: {error}. "
-            f"Run `{_how_to_install()}`. DARC, LIT and the uniform pruner work without it."
+            f"Run `{_how_to_install()}`. The other methods work without it."
         ) from error
     return types.SimpleNamespace(
         tf_agents=tf_agents,

@@ -1,7 +1,6 @@
 """The agent of RLAL: soft actor-critic on states joined with a representation of the changing environment."""
 
 import dataclasses
-import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -9,7 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfcompress.agents import _tf_agents
+from tfcompress.agents import _networks, _tf_agents
 from tfcompress.agents.environment_model import EnvironmentModel
 from tfcompress.agents.replay import ReplayBuffer
 
@@ -218,8 +217,7 @@ class PruningAgent:
         state = {name: variable.numpy().copy() for name, variable in self._variables().items()}
         state |= {f"buffer/{name}": value for name, value in self._buffer.state_dict().items()}
         state["z"] = self._z.copy()
-        counters = [self._seed, self._epoch, self._actions_drawn, self._updates_made]
-        state["counters"] = np.array(counters, "int64")
+        state["counters"] = np.array(self._counters(), "int64")
         return state
 
     def load_state_dict(self, state: dict[str, np.ndarray]) -> None:
@@ -233,22 +231,24 @@ class PruningAgent:
         """
         variables = self._variables()
         buffer = {name.removeprefix("buffer/"): value for name, value in state.items() if name.startswith("buffer/")}
-        expected = {name: tuple(variable.shape) for name, variable in variables.items()} | {"z": self._z.shape}
+        expected = {name: tuple(variable.shape) for name, variable in variables.items()}
+        expected |= {"z": (self._z_size,), "counters": (len(self._counters()),)}
         received = {name: np.shape(value) for name, value in state.items() if not name.startswith("buffer/")}
-        received.pop("counters", None)
         if expected != received:
-            differing = sorted(name for name in expected.keys() | received if expected.get(name) != received.get(name))
-            name = differing[0]
+            names = sorted(name for name in {*expected, *received} if expected.get(name) != received.get(name))
             raise ValueError(
-                f"Expected the state of an agent with the same sizes and settings. Received: {name} of shape "
-                f"{received.get(name)} instead of {expected.get(name)}, and {len(differing) - 1} more that differ. "
-                "Make the agent with the settings that the state was saved with."
+                f"Expected the state of an agent with the same sizes and settings: {names[0]} of shape "
+                f"{expected.get(names[0])}. Received: shape={received.get(names[0])}, and {len(names) - 1} more arrays "
+                "that differ. Make the agent with the settings that the state was saved with."
             )
         self._buffer.load_state_dict(buffer)
         for name, variable in variables.items():
             variable.assign(state[name])
         self._z = np.array(state["z"], "float32")
         self._seed, self._epoch, self._actions_drawn, self._updates_made = (int(value) for value in state["counters"])
+
+    def _counters(self) -> list[int]:
+        return [self._seed, self._epoch, self._actions_drawn, self._updates_made]
 
     def _variables(self) -> dict[str, Any]:
         """Every variable by a stable name, e.g. `actor/00`."""
@@ -274,15 +274,14 @@ class PruningAgent:
         settings = self.settings
         observation = lib.specs.TensorSpec([self.state_size + self._z_size], tf.float32, "state_and_z")
         action = lib.specs.BoundedTensorSpec([1], tf.float32, 0.0, 1.0, "pruning_rate")
-        self._actor = _actor(lib, observation, action, settings.hidden)
-        # Named, so that both critics and their targets are separate networks with weights of their own.
+        self._actor = _networks.actor(observation, action, settings.hidden)
         names = ("critic_1", "critic_2", "target_critic_1", "target_critic_2")
-        networks = [_critic(lib, (observation, action), settings.hidden, name) for name in names]
+        networks = [_networks.critic(observation, action, settings.hidden, name) for name in names]
         self._critics, self._targets = networks[:2], networks[2:]
         self._actor_optimizer = lib.keras.optimizers.legacy.Adam(settings.actor_learning_rate)
         self._critic_optimizer = lib.keras.optimizers.legacy.Adam(settings.critic_learning_rate)
         alpha_optimizer = lib.keras.optimizers.legacy.SGD(0.0)
-        self._sac = _repeatable_sac_agent()(
+        self._sac = _networks.repeatable_sac_agent()(
             lib.trajectories.time_step_spec(observation),
             action,
             critic_network=self._critics[0],
@@ -301,7 +300,7 @@ class PruningAgent:
         )
         rng = np.random.default_rng([self._seed, _NETWORKS])
         for network in (self._actor, *self._critics):
-            _draw_weights(network, rng)
+            _networks.draw_weights(network, rng)
         self._sac.initialize()  # copies the critics into their targets
         # Made now: a fresh agent has slots to load into, and the first update is not traced twice.
         alpha_optimizer._create_all_weights([])
@@ -364,7 +363,7 @@ class PruningAgent:
             next_time_step=lib.TimeStep(unused, rewards, 1.0 - terminals, next_steps),
         )
         extra = self._sac.train_with_seed(transition, seed).extra
-        # tf-agents halves the sum of both critics' losses; the mean of Equation (7)'s two is shown.
+        # critic_loss is the mean of Equation (7)'s two: tf-agents weighs their sum by 0.5.
         return losses | {"critic_loss": extra.critic_loss, "actor_loss": extra.actor_loss}
 
     # Small things.
@@ -393,62 +392,3 @@ class PruningAgent:
     @staticmethod
     def _bounded(action: tf.Tensor) -> float:
         return min(1.0, max(0.0, float(action)))
-
-
-def _actor(lib: Any, observation: Any, action: Any, hidden: tuple[int, ...]) -> Any:
-    def projection(spec: Any) -> Any:
-        return lib.NormalProjectionNetwork(
-            spec,
-            mean_transform=None,
-            std_transform=lib.std_clip_transform,
-            state_dependent_std=True,
-            scale_distribution=True,  # tanh, then into the bounds of the specification
-            seed=0,  # weights are drawn in _draw_weights; without a seed, global random state would be used up
-        )
-
-    return lib.ActorDistributionNetwork(
-        observation,
-        action,
-        fc_layer_params=hidden,
-        kernel_initializer="zeros",
-        continuous_projection_net=projection,
-        name="actor",
-    )
-
-
-def _critic(lib: Any, specs: Any, hidden: tuple[int, ...], name: str) -> Any:
-    return lib.CriticNetwork(
-        specs,
-        joint_fc_layer_params=hidden,
-        kernel_initializer="zeros",
-        last_kernel_initializer="zeros",
-        name=name,
-    )
-
-
-def _draw_weights(network: Any, rng: np.random.Generator) -> None:
-    """Glorot-uniform kernels, the last ones near zero: Q starts near 0, the policy near the middle with deviation 1."""
-    for variable in network.variables:
-        if len(variable.shape) == 2:
-            limit = 3e-3 if variable.shape[-1] == 1 else math.sqrt(6 / sum(variable.shape))
-            variable.assign(rng.uniform(-limit, limit, variable.shape).astype("float32"))
-
-
-@functools.cache
-def _repeatable_sac_agent() -> type:
-    """tf-agents' SacAgent, drawing its actions with seeds that it is given: a saved run continues bit for bit."""
-    lib = _tf_agents.load()
-
-    class RepeatableSacAgent(lib.SacAgent):
-        def train_with_seed(self, transition: Any, seed: tf.Tensor) -> Any:
-            # Actions are drawn three times an update: for the critics' targets, the actor, and the entropy.
-            self._action_seeds = iter(tf.unstack(tf.random.split(seed, 3)))
-            return self.train(transition)
-
-        def _actions_and_log_probs(self, time_steps: Any, training: bool = False) -> tuple[tf.Tensor, tf.Tensor]:
-            policy = self._train_policy if training else self._policy
-            distribution = policy.distribution(time_steps).action
-            actions = distribution.sample(seed=next(self._action_seeds))
-            return actions, lib.common.log_probability(distribution, actions, self.action_spec)
-
-    return RepeatableSacAgent

@@ -23,8 +23,12 @@ def register_method(name: str) -> Callable[[_Class], _Class]:
 
     def register(cls: _Class) -> _Class:
         known = _METHODS.get(name)
-        if known is not None and known.__qualname__ != cls.__qualname__:
-            raise ValueError(f"Expected a new method name. Received: {name!r}, which is {known.__qualname__}")
+        # The same class again: its module was loaded anew.
+        if known is not None and (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
+            raise ValueError(
+                f"Expected a new method name. Received: {name!r}, which is {known.__module__}.{known.__qualname__}. "
+                "Register the class under another name."
+            )
         cls.name = name
         _METHODS[name] = cls
         return cls
@@ -50,9 +54,8 @@ def method_by_name(method: str | Method) -> Method:
     if isinstance(method, Method):
         return method
     if not isinstance(method, str):
-        hint = (
-            " Write its parentheses: method=RLAL()." if isinstance(method, type) and issubclass(method, Method) else ""
-        )
+        is_class = isinstance(method, type) and issubclass(method, Method)
+        hint = f" Write its parentheses: method={method.__name__}()." if is_class else ""
         raise TypeError(f"Expected `method` to be a name or a Method. Received: method={method!r}.{hint}")
     known = registered_methods()
     if method not in known:

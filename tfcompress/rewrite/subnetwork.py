@@ -11,7 +11,8 @@ The trick rests on `keras.StatelessScope` taking tensors of other shapes than it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import keras
@@ -21,6 +22,7 @@ import tensorflow as tf
 
 from tfcompress.graph import ChannelGroups
 from tfcompress.graph.labels import Ids
+from tfcompress.graph.layer_graph import map_refs
 from tfcompress.plan import Plan
 from tfcompress.rewrite.apply import kept_labels
 
@@ -66,16 +68,26 @@ class Subnetwork:
         self._statistics: list[_Edit] = []
         self._collect_edits()
         x, arguments, statistics = self._signature()
+        self._layers = [
+            (item.node.operation, attribute)
+            for item in groups.layers.values()
+            for attribute in item.handler.width_attributes
+        ]
         self._run = tf.function(self._forward, input_signature=[x, arguments, statistics])
         self._observe = tf.function(self._batch_statistics, input_signature=[x, arguments])
         self._current_statistics = tf.function(
             lambda arguments: [self._edited(edit, arguments) for edit in self._statistics], input_signature=[arguments]
         )
 
+    @property
+    def sliced(self) -> tuple[str, ...]:
+        """Names of the groups whose weights are gathered, and not masked."""
+        return tuple(name for name, slices in zip(self.prunable, self._sliced.tolist(), strict=True) if slices)
+
     def _groups_that_slice(self, count: int) -> npt.NDArray[np.bool_]:
         slices = np.ones(count, dtype=bool)
         for item in self.groups.analysis.values():
-            if not item.handler.runs_on_slices:
+            if not item.handler.runs_on_slices(item.call):
                 for labels in (*item.call.inputs, *item.outputs):
                     found = self._group_of[labels.ids]
                     slices[found[found >= 0]] = False
@@ -103,13 +115,17 @@ class Subnetwork:
 
     def _signature(self) -> list[Any]:
         """Unknown batch and unknown lengths: one trace serves all, and layers see that a width is not known."""
-        inputs = keras.tree.map_structure(
-            lambda tensor: tf.TensorSpec((None, *tensor.shape[1:]), tensor.dtype), self.model.input
+        graph = self.groups.graph
+        inputs = map_refs(
+            lambda ref: tf.TensorSpec((None, *graph.shape(ref)[1:]), graph.nodes[ref.node].operation.dtype),
+            graph.inputs,
         )
         arguments = [tf.TensorSpec([None], tf.float32 if mask else tf.int32) for mask in self._is_mask]
-        statistics = [
-            tf.TensorSpec([None] * len(edit.variable.shape), edit.variable.dtype) for edit in self._statistics
-        ]
+        statistics = []
+        for edit in self._statistics:
+            gathered = {axis for axis, argument in edit.axes if not self._is_mask[argument]}
+            shape = [None if axis in gathered else size for axis, size in enumerate(edit.variable.shape)]
+            statistics.append(tf.TensorSpec(shape, edit.variable.dtype))
         return [inputs, arguments, statistics]
 
     def _argument(self, ids: Ids, mask: bool) -> int:
@@ -144,14 +160,24 @@ class Subnetwork:
                 value = tf.gather(value, arguments[argument], axis=axis)
         return value
 
-    def _scope(self, arguments: list[tf.Tensor], statistics: list[tf.Tensor]) -> keras.StatelessScope:
+    @contextlib.contextmanager
+    def _scope(self, arguments: list[tf.Tensor], statistics: list[tf.Tensor]) -> Iterator[keras.StatelessScope]:
+        """While a function is traced inside, layers see sliced weights and do not know their widths."""
         scope = keras.StatelessScope()
         # Not through the constructor, which wants the variables' own shapes.
         for edit in self._edits:
             scope.state_mapping[id(edit.variable)] = self._edited(edit, arguments)
         for edit, value in zip(self._statistics, statistics, strict=True):
             scope.state_mapping[id(edit.variable)] = value
-        return scope
+        widths = [getattr(layer, attribute) for layer, attribute in self._layers]
+        try:
+            for layer, attribute in self._layers:
+                setattr(layer, attribute, -1)
+            with scope:
+                yield scope
+        finally:
+            for (layer, attribute), width in zip(self._layers, widths, strict=True):
+                setattr(layer, attribute, width)
 
     def _forward(self, x: Any, arguments: list[tf.Tensor], statistics: list[tf.Tensor]) -> Any:
         self.traces += 1
@@ -161,8 +187,7 @@ class Subnetwork:
     def _batch_statistics(self, x: Any, arguments: list[tf.Tensor]) -> list[tf.Tensor]:
         """Mean and variance of one batch in each normalisation: what training adds to a running statistic of zero."""
         zeros = [tf.zeros_like(self._edited(edit, arguments)) for edit in self._statistics]
-        scope = self._scope(arguments, zeros)
-        with scope:
+        with self._scope(arguments, zeros) as scope:
             self.model(x, training=True)
         return [
             scope.get_current_value(edit.variable) / (1.0 - float(edit.momentum or 0.0)) for edit in self._statistics

@@ -20,11 +20,13 @@ class PhasePlan(NamedTuple):
         name: as it is shown.
         epochs: their number.
         cost: how long one epoch takes, relative to the other phases.
+        extra: what the phase does besides training (an agent's episodes), in epochs of its training.
     """
 
     name: str
     epochs: int
     cost: float = 1.0
+    extra: float = 0.0
 
 
 class Progress:
@@ -175,7 +177,8 @@ class Progress:
         parts, total = [], 0.0
         for phase in [self._phase, *self._later()]:
             epochs = phase.epochs - (self._done if phase is self._phase else 0)
-            seconds = epochs * epoch_seconds * phase.cost / self._phase.cost
+            work = epochs * (1 + phase.extra / phase.epochs) if phase.epochs else 0.0
+            seconds = work * epoch_seconds * phase.cost / self._phase.cost
             total += seconds
             parts.append(f"{phase.name} {epochs} epochs ({duration(seconds)})")
         self.note(f"about {duration(total)} to go: {', '.join(parts)}")

@@ -11,9 +11,10 @@ __all__ = ["EpochScalars", "Scalars"]
 
 
 class EpochScalars(keras.callbacks.TensorBoard):
-    """Keras' TensorBoard callback for one scalar an epoch, on disk at the end of each epoch.
+    """Keras' TensorBoard callback for the values of each epoch.
 
-    Every value in `logs` is written, also what callbacks before this one have put there.
+    Every value in `logs` is written, also what callbacks before this one have put there. It is on disk at the end of
+    the epoch, as TensorFlow flushes a writer each time it ceases to be the default one.
 
     Args:
         log_dir: folder of the logs; files of an interrupted run are continued.
@@ -24,12 +25,6 @@ class EpochScalars(keras.callbacks.TensorBoard):
 
     # Keras' own hook has nothing to do here, but its presence would make every step wait for the loss.
     on_train_batch_end = keras.callbacks.Callback.on_train_batch_end
-
-    def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
-        """Writes the values of the epoch."""
-        super().on_epoch_end(epoch, logs)
-        for writer in self._writers.values():
-            writer.flush()
 
 
 class Scalars:
@@ -49,7 +44,6 @@ class Scalars:
         with self._writer.as_default(step=step):
             for name, value in values.items():
                 tf.summary.scalar(name, value)
-        self._writer.flush()
 
     def close(self) -> None:
         """Closes the file."""

@@ -98,8 +98,12 @@ class Handler:
     """Default behaviour of a handler: left whole."""
 
     known = True
-    # False where a static shape or argument speaks of channels, so that sliced weights alone cannot run the layer.
-    runs_on_slices = True
+    # Attributes of the layer by which its call reshapes weights; -1 stands for them where weights are sliced.
+    width_attributes: tuple[str, ...] = ()
+
+    def runs_on_slices(self, call: Call) -> bool:
+        """Whether sliced weights alone run the layer; not where a static shape or argument speaks of channels."""
+        return True
 
     def flow(self, call: Call) -> tuple[Labels, ...]:
         """The labels of the call's outputs; ties and fixes labels on the way."""

@@ -38,6 +38,8 @@ class _Convolutional(Handler):
 class Convolution(_Convolutional):
     """Plain and grouped convolutions; of a grouped one only whole groups can go."""
 
+    width_attributes = ("filters",)
+
     def flow(self, call: Call) -> tuple[Labels, ...]:
         """New labels; in a grouped convolution each group's inputs and outputs are tied together."""
         layer = call.layer
@@ -79,6 +81,10 @@ class Convolution(_Convolutional):
 class TransposedConvolution(_Convolutional):
     """Transposed convolutions: kernel `[..., filters, inputs]`."""
 
+    def runs_on_slices(self, call: Call) -> bool:
+        """No: Keras works the output's shape out from static widths."""
+        return False
+
     def flow(self, call: Call) -> tuple[Labels, ...]:
         """New labels."""
         call.input_along(self._axis(call))
@@ -108,6 +114,10 @@ class TransposedConvolution(_Convolutional):
 class DepthwiseConvolution(_Convolutional):
     """One filter (or several) a channel: the output channels are the input's."""
 
+    def runs_on_slices(self, call: Call) -> bool:
+        """Not with a bias, which Keras reshapes by the input's static width."""
+        return not call.layer.use_bias
+
     def flow(self, call: Call) -> tuple[Labels, ...]:
         """Each input label, `depth_multiplier` times."""
         ids = call.input_along(self._axis(call))
@@ -128,6 +138,8 @@ class DepthwiseConvolution(_Convolutional):
 @handles(_layers.SeparableConv1D, _layers.SeparableConv2D)
 class SeparableConvolution(_Convolutional):
     """A depthwise convolution and a 1x1 one in a single layer."""
+
+    width_attributes = ("filters",)
 
     def flow(self, call: Call) -> tuple[Labels, ...]:
         """New labels."""

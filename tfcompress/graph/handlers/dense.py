@@ -51,6 +51,10 @@ class BatchNorm(Handler):
         axis = call.layer.axis
         return call.input_along(axis[0] if isinstance(axis, (tuple, list)) else axis)
 
+    def runs_on_slices(self, call: Call) -> bool:
+        """With the channels last; else Keras reshapes its weights by the input's static width."""
+        return call.inputs[0].axis == len(call.node.input_shapes[0]) - 1
+
     def flow(self, call: Call) -> tuple[Labels, ...]:
         """Labels pass through."""
         self._ids(call)

@@ -51,7 +51,9 @@ class Flatten(Handler):
 class Reshape(Handler):
     """Reshapes that keep the channels last, or flatten all axes."""
 
-    runs_on_slices = False
+    def runs_on_slices(self, call: Call) -> bool:
+        """No: its arguments speak of channels."""
+        return False
 
     def _same_width(self, call: Call, labels: Labels) -> tuple[Labels, ...]:
         # A layer that is called several times has one target shape: what its calls reshape goes together.
@@ -91,11 +93,13 @@ class Reshape(Handler):
 class Slice(Handler):
     """`x[:, ::2, ::2, :]` and the like: slices of positions; of channels, one unbroken range."""
 
-    runs_on_slices = False
+    def runs_on_slices(self, call: Call) -> bool:
+        """No: its arguments speak of channels."""
+        return False
 
     def _keys(self, call: Call) -> list[Any] | None:
         key = call.node.args[1] if len(call.node.args) > 1 else call.node.kwargs.get("key")
-        keys = list(key) if isinstance(key, tuple) else [key]
+        keys = list(key) if isinstance(key, (tuple, list)) else [key]  # a list once a model is read from its file
         rank = len(call.node.input_shapes[0])
         if Ellipsis in keys:
             at = keys.index(Ellipsis)
@@ -141,7 +145,9 @@ class Slice(Handler):
 class ChannelPadding(Handler):
     """`keras.ops.pad`: channels of zeros before and after are channels like any other."""
 
-    runs_on_slices = False
+    def runs_on_slices(self, call: Call) -> bool:
+        """No: its arguments speak of channels."""
+        return False
 
     def _pads(self, call: Call) -> tuple[int, int]:
         before, after = call.layer.pad_width[call.inputs[0].axis]

@@ -103,10 +103,19 @@ class RLAL(SGDMethod):
     def phases(self, task: Task) -> tuple[PhasePlan, ...]:
         """Joint training and fine-tuning."""
         share = task.limits.get("macs", task.costs.total.macs) / task.costs.total.macs
+        timetable = self.timetable(task)
+        images = (timetable.end - timetable.start) * self.episodes_per_epoch * self._reward_images(task)
+        # A training step costs about three forward passes, and a reward is measured on the pruned network.
+        episodes = images * share / 3 / (task.splits.train.num_samples or images)
         return (
-            PhasePlan("joint training", self.epochs),
+            PhasePlan("joint training", self.epochs, extra=episodes),
             PhasePlan("fine-tuning", self.epochs_of_finetuning, max(share, 0.1)),
         )
+
+    def _reward_images(self, task: Task) -> int:
+        """Images that run for one reward, those for BatchNormalization statistics included."""
+        known = task.splits.validation.num_samples or self.reward_images or 0
+        return min(self.reward_images or known, known) + 128 * self.recalibrate_batches
 
     def search(self, task: Task) -> Search:
         """Trains weights and agent jointly (Algorithm 1)."""

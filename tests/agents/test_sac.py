@@ -1,0 +1,316 @@
+import io
+import random
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfcompress.agents import AgentSettings, PruningAgent
+
+# Small, so that most of a test's time is not spent on multiplications.
+SMALL = {"hidden": (16, 16), "batch_size": 8, "buffer_capacity": 100}
+
+
+def make_agent(seed=0, epochs=6, **settings):
+    return PruningAgent(state_size=9, epochs=epochs, settings=AgentSettings(**(SMALL | settings)), seed=seed)
+
+
+def fill(agent, epochs=(0, 2), steps=4, episodes=3, seed=0):
+    """Remembers random episodes of the given epochs."""
+    rng = np.random.default_rng(seed)
+    for epoch in epochs:
+        for _ in range(episodes):
+            agent.remember(rng.random([steps, 9]), rng.random(steps), rng.random(), epoch)
+
+
+def part(state, name):
+    """The arrays of one part of an agent's state, in order."""
+    return [value for key, value in sorted(state.items()) if key.startswith(name + "/")]
+
+
+def mlp(x, weights):
+    """A network of ReLU layers by hand; the last one is linear."""
+    for kernel, bias in zip(weights[:-2:2], weights[1:-2:2], strict=True):
+        x = np.maximum(x @ kernel + bias, 0)
+    return (x @ weights[-2] + weights[-1])[:, 0]
+
+
+class ActingTest(tf.test.TestCase):
+    def test_actions_fill_the_interval(self):
+        agent = make_agent()
+        agent.start_epoch(0)
+        actions = np.array([agent.act(np.full(9, 0.5)) for _ in range(200)])
+        self.assertBetween(actions.min(), 0.0, 0.15)
+        self.assertBetween(actions.max(), 0.85, 1.0)
+        # A standard normal x, squashed to (1 + tanh x) / 2, has a standard deviation of 0.314.
+        self.assertAllClose(actions.std(), 0.314, atol=0.03)
+        self.assertAllClose(agent.mean_action(np.full(9, 0.5)), 0.5, atol=0.02)
+
+    def test_the_mean_action_is_the_squashed_mean_of_s_and_z(self):
+        agent = make_agent()
+        agent.start_epoch(3)
+        state = agent.state_dict()
+        # Make the last layers large, or every policy would answer 0.5.
+        for name in ("actor/04", "actor/06"):
+            state[name] = np.random.default_rng(0).uniform(-1, 1, state[name].shape)
+        agent.load_state_dict(state)
+        s = np.random.default_rng(1).random(9)
+        mean = mlp(np.concatenate([s, state["z"]])[None], part(state, "actor")[:6])[0]
+        self.assertAllClose(agent.mean_action(s), 0.5 + 0.5 * np.tanh(mean), atol=1e-6)
+        self.assertGreater(abs(agent.mean_action(s) - 0.5), 1e-3)
+
+    def test_z_is_that_of_the_epoch_and_changes_at_its_start_only(self):
+        agent = make_agent()
+        fill(agent)
+        agent.start_epoch(1)
+        z = agent.state_dict()["z"]
+        agent.learn()
+        self.assertAllEqual(agent.state_dict()["z"], z)
+        agent.start_epoch(1)
+        self.assertGreater(np.abs(agent.state_dict()["z"] - z).max(), 0)
+
+    def test_without_environment_model_the_agent_sees_s_alone(self):
+        agent = make_agent(use_environment_model=False)
+        fill(agent)
+        agent.start_epoch(0)
+        self.assertBetween(agent.act(np.zeros(9)), 0, 1)
+        self.assertEqual(set(agent.learn()), {"critic_loss", "actor_loss"})
+        state = agent.state_dict()
+        self.assertEqual(state["actor/00"].shape, (9, 16))
+        self.assertEqual(part(state, "environment"), [])
+
+    def test_one_seed_one_behaviour(self):
+        def behaviour(seed):
+            agent = make_agent(seed)
+            agent.start_epoch(0)
+            actions = [agent.act(np.zeros(9)) for _ in range(3)]
+            fill(agent)
+            return [*actions, *agent.learn().values()]
+
+        self.assertEqual(behaviour(1), behaviour(1))
+        self.assertNotEqual(behaviour(1)[0], behaviour(2)[0])
+
+
+class LearnTest(tf.test.TestCase):
+    def test_one_update_moves_every_variable(self):
+        agent = make_agent()
+        fill(agent, epochs=(0, 2))
+        before = agent.state_dict()
+        losses = agent.learn()
+        after = agent.state_dict()
+        self.assertEqual(set(losses), {"critic_loss", "actor_loss", "reconstruction_loss"})
+        self.assertTrue(all(np.isfinite(loss) for loss in losses.values()))
+        networks = ("actor", "critic_1", "critic_2", "target_critic_1", "target_critic_2", "environment")
+        optimizers = ("actor_optimizer", "critic_optimizer")  # their slots hold the gradients
+        for name in networks + optimizers:
+            for index, (old, new) in enumerate(zip(part(before, name), part(after, name), strict=True)):
+                if name == "environment" and index == 11:  # Adam's learning rate
+                    self.assertAllClose(new, 1e-3)
+                    continue
+                self.assertTrue(np.isfinite(new).all(), f"{name} {index}")
+                self.assertGreater(np.abs(new - old).max(), 0, f"{name} {index}")
+        embeddings = np.abs(after["environment/00"] - before["environment/00"]).max(axis=1) > 0
+        self.assertAllEqual(embeddings, [True, True, True, False, False, False])  # the batch holds epochs 0 and 2
+
+    def test_targets_follow_slowly(self):
+        agent = make_agent(tau=0.25)
+        fill(agent)
+        before = agent.state_dict()
+        agent.learn()
+        after = agent.state_dict()
+        for index in (1, 2):
+            targets, critics = part(before, f"target_critic_{index}"), part(after, f"critic_{index}")
+            for target, critic, new in zip(targets, critics, part(after, f"target_critic_{index}"), strict=True):
+                self.assertAllClose(new, 0.75 * target + 0.25 * critic, atol=1e-7)
+
+    def test_the_critics_regress_to_the_reward_at_the_last_step(self):
+        # With episodes of one step d = 1, and the target of Equation (8) is the reward alone.
+        agent = make_agent(batch_size=64)
+        state = np.random.default_rng(0).random([1, 9]).astype("float32")
+        agent.remember(state, np.array([0.3]), reward=0.7, epoch=2)
+        agent.start_epoch(2)
+        before = agent.state_dict()
+        x = np.concatenate([state, before["z"][None], [[0.3]]], axis=1)
+        expected = np.mean([(mlp(x, part(before, name)) - 0.7) ** 2 for name in ("critic_1", "critic_2")])
+        self.assertAllClose(agent.learn()["critic_loss"], expected, rtol=1e-5)
+
+    def test_before_the_last_step_the_target_adds_what_is_still_to_come(self):
+        # gamma = 0 leaves the reward alone, at every step; gamma = 1 adds min Q + entropy at all but the last.
+        losses = {}
+        for gamma in (0.0, 1.0):
+            agent = make_agent(gamma=gamma, entropy_coefficient=10.0)
+            agent.remember(np.zeros([2, 9]), np.array([0.3, 0.6]), reward=0.7, epoch=0)
+            losses[gamma] = agent.learn()["critic_loss"]
+        self.assertAllClose(losses[0.0], 0.49, atol=0.02)  # Q is near 0 at the start
+        self.assertGreater(abs(losses[1.0] - losses[0.0]), 0.2)
+
+    def test_the_entropy_coefficient_stays(self):
+        agent = make_agent(entropy_coefficient=0.1)
+        fill(agent)
+        for _ in range(3):
+            agent.learn()
+        self.assertAllClose(np.exp(agent._sac._log_alpha.numpy()), 0.1)
+
+    def test_an_epoch_of_learning_is_updates_per_epoch_updates(self):
+        one, other = make_agent(updates_per_epoch=3), make_agent()
+        for agent in (one, other):
+            fill(agent)
+        losses = [other.learn() for _ in range(3)]
+        mean = one.learn_epoch()
+        self.assertAllClose(mean["critic_loss"], np.mean([loss["critic_loss"] for loss in losses]))
+        self.assertAllEqual(one.state_dict()["actor/00"], other.state_dict()["actor/00"])
+
+    def test_nothing_is_traced_twice(self):
+        agent = make_agent()
+        for epoch in range(6):
+            agent.start_epoch(epoch)
+            for episode in range(2):
+                agent.act(np.zeros(9))
+                agent.mean_action(np.zeros(9))
+            fill(agent, epochs=(epoch,), steps=2 + epoch, episodes=1)
+            agent.learn()
+        self.assertEqual(agent.traces, {"representation": 1, "sampled_action": 1, "mean_action": 1, "update": 1})
+
+
+class StateTest(tf.test.TestCase):
+    def assert_same_future(self, one, other):
+        """Acts, remembers and learns with both, and compares everything bit for bit."""
+        futures = []
+        for agent in (one, other):
+            actions = [agent.act(np.full(9, 0.1 * i)) for i in range(3)]
+            losses = [agent.learn() for _ in range(3)]
+            agent.start_epoch(3)
+            actions += [agent.act(np.zeros(9)), agent.mean_action(np.zeros(9))]
+            fill(agent, epochs=(3,), seed=9)
+            losses.append(agent.learn())
+            futures.append((actions, losses, agent.state_dict()))
+        (actions, losses, state), (other_actions, other_losses, other_state) = futures
+        self.assertEqual(actions, other_actions)
+        self.assertEqual(losses, other_losses)
+        self.assertEqual(set(state), set(other_state))
+        for name in state:
+            self.assertAllEqual(state[name], other_state[name], msg=name)
+
+    def test_continues_bit_for_bit_through_a_file(self):
+        for settings in ({}, {"use_environment_model": False}, {"buffer_capacity": 17}):  # 17: wraps around
+            with self.subTest(settings=settings):
+                one = make_agent(seed=1, **settings)
+                fill(one)
+                one.start_epoch(2)
+                one.act(np.zeros(9))
+                one.learn()
+                file = io.BytesIO()
+                np.savez(file, **one.state_dict())
+                file.seek(0)
+                other = make_agent(seed=2, **settings)
+                other.load_state_dict(dict(np.load(file, allow_pickle=False)))
+                self.assert_same_future(one, other)
+
+    def test_a_state_is_a_copy(self):
+        agent = make_agent()
+        fill(agent)
+        state = agent.state_dict()
+        before = {name: value.copy() for name, value in state.items()}
+        agent.learn()
+        fill(agent, seed=1)
+        for name in state:
+            self.assertAllEqual(state[name], before[name])
+
+    def test_every_variable_of_sac_is_in_the_state(self):
+        agent = make_agent()
+        saved = {id(variable) for variable in agent._variables().values()}
+        left_out = [variable for variable in agent._sac.variables if id(variable) not in saved]
+        # The entropy coefficient and a counter of tf-agents' that a period of 1 never counts.
+        self.assertEqual(sorted(variable.name.split("/")[-1] for variable in left_out), ["counter:0", "initial_log_alpha:0"])
+
+    def test_refuses_the_state_of_another_agent(self):
+        agent = make_agent()
+        before = agent.state_dict()
+        others = [make_agent(epochs=7), make_agent(hidden=(8, 8)), make_agent(use_environment_model=False)]
+        others.append(make_agent(buffer_capacity=10))
+        fill(others[-1])
+        for other in others:
+            with self.assertRaisesRegex(ValueError, "settings that the state was saved with"):
+                agent.load_state_dict(other.state_dict())
+        incomplete = make_agent(seed=3).state_dict()
+        del incomplete["counters"]
+        with self.assertRaisesRegex(ValueError, "counters"):
+            agent.load_state_dict(incomplete)
+        for name, value in agent.state_dict().items():
+            self.assertAllEqual(value, before[name])
+
+
+class SurroundingsTest(tf.test.TestCase):
+    def test_no_global_random_state_is_read_or_changed(self):
+        def draws(with_agent):
+            keras.utils.set_random_seed(7)
+            if with_agent:
+                agent = make_agent()
+                fill(agent)
+                agent.start_epoch(0)
+                agent.act(np.zeros(9))
+                agent.learn()
+            return [
+                random.random(),
+                np.random.random(),
+                float(tf.random.uniform([])),
+                float(keras.random.uniform([])),
+                float(tf.random.get_global_generator().uniform([])),
+            ]
+
+        self.assertEqual(draws(with_agent=True), draws(with_agent=False))
+
+    def test_tf_keras_is_still_keras_3_after_training(self):
+        agent = make_agent()
+        fill(agent)
+        agent.learn()
+        self.assertIs(tf.keras.Model, keras.Model)
+
+    def test_a_mixed_precision_policy_is_the_networks_alone(self):
+        policy = keras.config.dtype_policy()
+        keras.config.set_dtype_policy("mixed_float16")
+        try:
+            agent = make_agent()
+            fill(agent)
+            self.assertTrue(np.isfinite(agent.learn()["reconstruction_loss"]))
+        finally:
+            keras.config.set_dtype_policy(policy)
+
+
+class BadInputTest(tf.test.TestCase):
+    def test_settings(self):
+        for name, value in {
+            "actor_learning_rate": 0.0,
+            "environment_learning_rate": float("nan"),
+            "entropy_coefficient": 0.0,
+            "gamma": 1.1,
+            "tau": 0.0,
+            "batch_size": 0,
+            "updates_per_epoch": 0,
+            "hidden": (300, 0),
+        }.items():
+            with self.subTest(name=name), self.assertRaisesRegex(ValueError, f"Received: {name}="):
+                AgentSettings(**{name: value})
+
+    def test_calls(self):
+        agent = make_agent()
+        with self.assertRaisesRegex(ValueError, "start_epoch"):
+            agent.act(np.zeros(9))
+        with self.assertRaisesRegex(ValueError, "empty"):
+            agent.learn()
+        with self.assertRaisesRegex(ValueError, "epoch=6"):
+            agent.start_epoch(6)
+        agent.start_epoch(0)
+        with self.assertRaisesRegex(ValueError, r"shape=\(8,\)"):
+            agent.act(np.zeros(8))
+        nan = float("nan")
+        for states, actions, reward, epoch in (
+            (np.zeros([2, 9]), [0.5, 0.5], nan, 0),
+            (np.full([2, 9], nan), [0.5, 0.5], 0.5, 0),
+            (np.zeros([2, 9]), [0.5, 1.01], 0.5, 0),
+            (np.zeros([2, 9]), [0.5, nan], 0.5, 0),
+            (np.zeros([2, 9]), [0.5, 0.5], 0.5, -1),
+        ):
+            with self.assertRaisesRegex(ValueError, "Received"):
+                agent.remember(states, actions, reward, epoch)
+        self.assertEqual(agent.transitions, 0)

@@ -1,0 +1,119 @@
+import numpy as np
+import tensorflow as tf
+
+from tfcompress.data.checks import Expected, check_batch, check_finite, integer_labels, labels_as_read, to_arrays
+
+IMAGES = np.zeros((3, 4, 4, 1))
+LABELS = np.array([0, 1, 2])
+EXPECTED = Expected((None, 4, 4, 1), 3)
+
+
+class CheckBatchTest(tf.test.TestCase):
+    def refused(self, words, x, y, expected=EXPECTED, error=ValueError):
+        with self.assertRaisesRegex(error, words):
+            check_batch(x, y, expected, "`data`")
+
+    def test_returns_the_number_of_samples(self):
+        self.assertEqual(check_batch(IMAGES, LABELS, EXPECTED, "`data`"), 3)
+        self.assertEqual(check_batch(IMAGES, np.eye(3), EXPECTED, "`data`"), 3)
+
+    def test_none_in_a_shape_fits_anything(self):
+        expected = Expected((None, None, None, 1), 3)
+        check_batch(IMAGES, LABELS, expected, "`data`")
+        self.refused(
+            r"\[batch, any, any, 1\].*Received: shape \[3, 4, 4, 3\]", np.zeros((3, 4, 4, 3)), LABELS, expected
+        )
+
+    def test_shapes(self):
+        self.refused(
+            r"`data` of shape \[batch, 4, 4, 1\].*shape \[3, 5, 4, 1\].*Resize", np.zeros((3, 5, 4, 1)), LABELS
+        )
+        self.refused(r"shape \[4, 4, 1\].*single samples.*\.batch\(128\)", IMAGES[0], LABELS[0])
+        self.refused(r"shape \[3, 4, 4\].*x\[\.\.\., None\]", IMAGES[..., 0], LABELS)
+
+    def test_single_samples_without_a_known_shape(self):
+        self.refused(r"Received: single samples.*batch\(128\)", np.zeros(4), np.array(1), Expected())
+        self.refused(r"Received: single samples.*batch\(128\)", np.array(1), np.zeros(4), Expected())
+
+    def test_lengths(self):
+        self.refused("as many labels as inputs.*3 inputs and 2 labels", IMAGES, LABELS[:2])
+        self.refused("one length in the inputs.*lengths \\[2, 3\\]", {"a": LABELS, "b": LABELS[:2]}, LABELS, Expected())
+        self.refused("an empty dataset", IMAGES[:0], LABELS[:0])
+
+    def test_labels_outside_the_classes(self):
+        self.refused(
+            "between 0 and 2: the model has 3 classes. Received: labels from 0 to 3", IMAGES, np.array([0, 3, 1])
+        )
+        self.refused("labels from -1 to 1", IMAGES, np.array([0, -1, 1]))
+        self.refused(r"one-hot \[batch, 3\].*shape \(3, 4\)", IMAGES, np.eye(4)[:3])
+        self.refused("between 0 and 1.*labels from 0 to 2", IMAGES, LABELS, Expected((None, 4, 4, 1), 1))
+
+    def test_labels_of_a_single_probability_may_be_floats(self):
+        check_batch(IMAGES, np.array([[0.0], [1.0], [1.0]]), Expected((None, 4, 4, 1), 1), "`data`")
+
+    def test_float_labels_where_classes_are_expected(self):
+        self.refused(r"integers from 0 to 2.*float64, shape \[3\].*astype", IMAGES, LABELS * 1.0, error=TypeError)
+        check_batch(IMAGES, LABELS * 1.5, Expected((None, 4, 4, 1)), "`data`")  # regression
+
+    def test_numbers_that_are_not_finite(self):
+        for bad in (np.nan, np.inf):
+            images = IMAGES.copy()
+            images[1, 2, 2, 0] = bad
+            self.refused("finite numbers in `data`.*sample 1", images, LABELS)
+        self.refused("sample 2", IMAGES, np.array([1.0, 2.0, np.nan]), Expected())
+
+    def test_a_late_sample_is_found(self):
+        array = np.zeros((3000, 2), "float16")
+        array[2500, 1] = np.nan
+        with self.assertRaisesRegex(ValueError, "sample 2500"):
+            check_finite(array, "`data`")
+        check_finite(array.astype("float32")[:2500], "`data`")
+
+    def test_several_inputs(self):
+        by_name = Expected({"image": (None, 4, 4, 1), "number": (None, 2)})
+        by_place = Expected([(None, 4, 4, 1), (None, 2)])
+        numbers = np.zeros((3, 2))
+        check_batch({"number": numbers, "image": IMAGES}, LABELS, by_name, "`data`")
+        check_batch((IMAGES, numbers), LABELS, by_place, "`data`")
+        check_batch((IMAGES, numbers), LABELS, by_name, "`data`")
+        self.refused(
+            r"input 'number'.*\[batch, 2\].*\[3, 5\]", {"image": IMAGES, "number": np.zeros((3, 5))}, LABELS, by_name
+        )
+        self.refused(r"input 1 .*\[batch, 2\].*\[3, 4, 4, 1\]", (IMAGES, IMAGES), LABELS, by_place)
+        self.refused(
+            r"names \['image', 'number'\]. Received: \['image', 'x'\]", {"image": IMAGES, "x": numbers}, LABELS, by_name
+        )
+        self.refused(r"Expected 2 array\(s\).*Received: 1", IMAGES, LABELS, by_place)
+
+
+class LabelsTest(tf.test.TestCase):
+    def test_integer_labels(self):
+        self.assertAllEqual(integer_labels(LABELS, 3), LABELS)
+        self.assertAllEqual(integer_labels(LABELS[:, None], 3), LABELS)
+        self.assertAllEqual(integer_labels(np.eye(3)[[2, 0]], 3), [2, 0])
+        self.assertIsNone(integer_labels(np.array([0.5, 1.5]), None))
+        self.assertIsNone(integer_labels((LABELS, LABELS), None))
+
+    def test_a_column_of_classes_becomes_a_vector(self):
+        self.assertEqual(labels_as_read(LABELS[:, None], 3).shape, (3,))
+        self.assertEqual(labels_as_read(LABELS[:, None], 1).shape, (3, 1))
+        self.assertEqual(labels_as_read(LABELS[:, None], None).shape, (3, 1))
+
+
+class ToArraysTest(tf.test.TestCase):
+    def test_keeps_structure_and_arrays(self):
+        self.assertIs(to_arrays(IMAGES, "x"), IMAGES)
+        self.assertEqual(to_arrays([[1, 2], [3, 4]], "x").shape, (2, 2))
+        self.assertIsInstance(to_arrays([IMAGES, LABELS], "x", several=True), tuple)
+        self.assertAllEqual(to_arrays({"a": tf.constant([1, 2])}, "x")["a"], np.array([1, 2]))
+
+    def test_refuses_what_is_no_array_of_numbers(self):
+        with self.assertRaisesRegex(TypeError, "the inputs to be an array of numbers.*do not share a shape"):
+            to_arrays([np.zeros(2), np.zeros(3)], "the inputs")
+        for value in (None, "cat", np.array(["a", "b"])):
+            with self.assertRaisesRegex(TypeError, "Expected the labels to be an array of numbers"):
+                to_arrays(value, "the labels")
+
+
+if __name__ == "__main__":
+    tf.test.main()

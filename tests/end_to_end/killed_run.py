@@ -1,0 +1,195 @@
+"""Compresses a tiny network in a run folder, and kills itself (kill -9) where it is told to; `test_resume.py` starts it.
+
+    python killed_run.py
+
+imports everything once and then forks a process for each job, so that a restart costs no imports. A job is a line of
+JSON on standard input: the arguments of `run`. The answer is a line with the exit code, -9 for a killed process.
+"""
+
+import collections
+import functools
+import hashlib
+import json
+import os
+import pathlib
+import shutil
+import signal
+import sys
+
+import keras
+import numpy as np
+import sklearn.datasets
+import tensorflow as tf
+from keras import layers
+
+import tfcompress
+from tfcompress import workflow
+from tfcompress.agents import _tf_agents
+from tfcompress.agents.sac import AgentSettings, PruningAgent
+from tfcompress.methods import RLAL, Random, Uniform, sgd
+from tfcompress.training import Checkpoints, RunFolder, _files, callbacks
+
+LONGEST_S = 300
+
+_SHORT = {"batch_size": 32, "learning_rate": 0.1, "reference_epochs": 6, "milestones": (3, 5)}
+METHODS = {
+    # Epochs 1: weights only, 2: the buffer is filled, 3 and 4: the agent learns, 5 and 6: alignment.
+    "rlal": RLAL(
+        epochs=6,
+        finetune_epochs=3,
+        agent_epochs=(1, 2, 4),
+        episodes_per_epoch=2,
+        alignment=1e-2,
+        reward_images=100,
+        recalibrate_batches=1,
+        agent=AgentSettings(hidden=(8,), batch_size=8, updates_per_epoch=2),
+        **_SHORT,
+    ),
+    "uniform": Uniform(epochs=3, **_SHORT),
+    "random": Random(epochs=3, tries=3, reward_images=100, recalibrate_batches=1, **_SHORT),
+}
+
+
+class Places:
+    """Names each place that a run passes, notes it in a file, and acts where something is to be done at that place.
+
+    A place is called `part: kind number`, as in `fine-tuning, epoch 2: step 3`. A continued run passes the places behind
+    its last checkpoint under the same names.
+    """
+
+    def __init__(self, notes, actions):
+        self._notes = os.open(notes, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        self._actions = actions
+        self.phase = ""
+        self.enter("start")
+
+    def enter(self, part):
+        self._part = part
+        self._passed = collections.Counter()
+
+    def reach(self, kind):
+        self._passed[kind] += 1
+        place = f"{self._part}: {kind} {self._passed[kind]}"
+        os.write(self._notes, f"{place}\n".encode())  # unbuffered: the system keeps it when the process is killed
+        if place in self._actions:
+            self._actions[place]()
+
+    def watch(self, owner, name, kind, part=None):
+        """Makes each call of `owner.name` a place; `part(*arguments)` names a part of the run that begins with it."""
+        function = getattr(owner, name)
+
+        @functools.wraps(function)
+        def reached(*args, **kwargs):
+            if part is not None:
+                self.enter(part(*args, **kwargs))
+            self.reach(kind)
+            return function(*args, **kwargs)
+
+        setattr(owner, name, reached)
+
+
+def watch_everything(places):
+    def begin(*args, phase, **kwargs):
+        places.phase = phase.name
+        return f"{phase.name}, start"
+
+    places.watch(sgd, "fit", "fit", begin)
+    places.watch(
+        callbacks.EpochStart, "on_epoch_begin", "begin", lambda _, epoch, *a: f"{places.phase}, epoch {epoch + 1}"
+    )
+    places.watch(PruningAgent, "act", "act")
+    places.watch(PruningAgent, "learn", "learn")
+    places.watch(callbacks.Guard, "on_train_batch_begin", "step")
+    places.watch(callbacks.Reporter, "on_test_begin", "validation")
+    places.watch(callbacks.Recorder, "on_epoch_end", "end")
+    places.watch(_files, "sync", "sync")
+    places.watch(Checkpoints, "_remove", "remove")
+    places.watch(Checkpoints, "finish", "finish", lambda checkpoints, *a: f"{checkpoints.folder.name}, finish")
+    places.watch(RunFolder, "write_json", "write", lambda _, name, *a: f"write {name}")
+    places.watch(RunFolder, "save_model", "save", lambda _, name, *a: f"save {name}")
+    places.watch(workflow, "verify", "verify", lambda *a, **k: "verify")
+    places.watch(workflow, "_report", "report", lambda *a: "report")
+    places.watch(tfcompress.Result, "save", "save", lambda *a: "result")
+
+
+def network():
+    """Two residual blocks with 6 and 9 channels inside; the weights are the same in every process."""
+
+    def convolution(x, filters, size, strides, name):
+        x = layers.Conv2D(filters, size, strides, padding="same", use_bias=False, name=name)(x)
+        return layers.BatchNormalization(momentum=0.7, name=f"{name}_norm")(x)
+
+    def block(x, inner, outer, strides, name):
+        y = layers.ReLU(name=f"{name}_relu1")(convolution(x, inner, 3, strides, f"{name}_conv1"))
+        y = convolution(layers.Dropout(0.1, name=f"{name}_dropout")(y), outer, 3, 1, f"{name}_conv2")
+        x = x if strides == 1 else convolution(x, outer, 1, strides, f"{name}_shortcut")
+        return layers.ReLU(name=f"{name}_relu2")(layers.Add(name=f"{name}_add")([x, y]))
+
+    inputs = keras.Input((8, 8, 1), name="images")
+    x = convolution(inputs, 4, 3, 1, "stem")
+    x = block(block(x, 6, 4, 1, "block1"), 9, 8, 2, "block2")
+    x = layers.Dropout(0.2, name="dropout")(layers.GlobalAveragePooling2D(name="pool")(x))
+    model = keras.Model(inputs, layers.Dense(10, name="classes")(x), name="tiny")
+    rng = np.random.default_rng(3)
+    for weight in model.weights:
+        if len(weight.shape) > 1:
+            weight.assign(rng.normal(size=weight.shape) * 0.3)
+    return model
+
+
+def digits():
+    x, y = sklearn.datasets.load_digits(return_X_y=True)
+    x = (x / 16).astype("float32").reshape(-1, 8, 8, 1)
+    return (x[:100], y[:100]), (x[100:200], y[100:200])
+
+
+def kill():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def run(method, folder, kill_at, copy_at):
+    """Compresses in `folder/run`. The places that it passes go to `folder/places`, what it prints to `folder/printed`, and
+    what came out to `folder/outcome.json`; at the place `copy_at` the run folder is copied to `folder/copy`.
+    """
+    folder = pathlib.Path(folder)
+    folder.mkdir(exist_ok=True)
+    signal.alarm(LONGEST_S)  # a run that hangs ends
+    output = os.open(folder / "printed", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    # Refused where TensorFlow was at work before the fork; and operations may run in several threads on any machine.
+    tf.config.threading.set_intra_op_parallelism_threads(2)
+    tf.config.experimental.enable_op_determinism()
+    # Other numbers in each process: nothing may depend on the global random state, which no checkpoint holds.
+    keras.utils.set_random_seed(os.getpid())
+    train, validation = digits()
+    actions = {copy_at: lambda: shutil.copytree(folder / "run", folder / "copy"), kill_at: kill}
+    watch_everything(Places(folder / "places", actions))
+    result = tfcompress.compress(
+        network(), METHODS[method], train, validation_data=validation, flops_budget=0.6, run_dir=folder / "run", seed=7
+    )
+    digest = hashlib.sha256(b"".join(np.ascontiguousarray(weight).tobytes() for weight in result.model.get_weights()))
+    content = {"plan": result.plan.to_json(), "weights": digest.hexdigest(), "history": result.history}
+    (folder / "outcome.json").write_text(json.dumps(content))
+
+
+def main():
+    _tf_agents.load()
+    print("ready", flush=True)
+    for line in sys.stdin:
+        process = os.fork()
+        if not process:
+            code = 1
+            try:
+                run(**json.loads(line))
+                code = 0
+            except BaseException:
+                sys.excepthook(*sys.exc_info())
+            finally:
+                sys.stdout.flush()
+                os._exit(code)
+        print(os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,176 @@
+"""Independent routes to what the core computes: masks in the original, multiply-adds by a walk, snapshots of a model."""
+
+import contextlib
+import functools
+import json
+import math
+import zlib
+
+import keras
+import numpy as np
+import topologies
+
+from tfcompress.plan import Plan
+from tfcompress.rewrite import apply
+from tfcompress.rewrite.apply import kept_labels
+
+
+def some_channels(groups, rng):
+    """A plan that keeps 40% to 80% of each group, another share of each, and never all of a group of two or more."""
+    kept = {}
+    for group in groups:
+        count = min(max(1, round(rng.uniform(0.4, 0.8) * group.size)), max(1, group.size - 1))
+        kept[group.name] = tuple(sorted(rng.choice(group.size, count, replace=False).tolist()))
+    return Plan.keeping(kept)
+
+
+def one_channel(groups, rng):
+    """A plan that keeps one random channel of each group."""
+    return Plan.keeping({group.name: (int(rng.integers(group.size)),) for group in groups})
+
+
+PLANS = {"some": some_channels, "one": one_channel}
+
+
+def plan_of(name, kind):
+    """The plan of this kind for a topology, the same in every process."""
+    return PLANS[kind](topologies.build(name).groups, np.random.default_rng(zlib.crc32(f"{name} {kind}".encode())))
+
+
+@functools.cache
+def student_of(name, kind):
+    """The topology cut by its plan of this kind; built once in a process."""
+    built = topologies.build(name)
+    return apply(built.model, plan_of(name, kind), built.groups)
+
+
+def call(model, inputs):
+    """The outputs as a flat list of float arrays."""
+    return [keras.ops.convert_to_numpy(keras.ops.cast(t, "float32")) for t in keras.tree.flatten(model(inputs))]
+
+
+@contextlib.contextmanager
+def consumers_masked(groups, plan):
+    """In the original, every weight that reads a channel which the plan removes is zero; afterwards all is as before."""
+    kept = kept_labels(groups, plan)
+    before = []
+    try:
+        for axes in groups.weight_axes().values():
+            for weight in axes:
+                value = keras.ops.convert_to_numpy(weight.variable)
+                before.append((weight.variable, value))
+                for axis, ids in weight.reads.items():
+                    shape = [1] * value.ndim
+                    shape[axis] = len(ids)
+                    value = value * kept[ids].reshape(shape).astype(value.dtype)
+                weight.variable.assign(value)
+        yield
+    finally:
+        for variable, value in before:
+            variable.assign(value)
+
+
+def masked_outputs(model, groups, plan, inputs):
+    """Outputs of the original whose consumers do not see the removed channels."""
+    with consumers_masked(groups, plan):
+        return call(model, inputs)
+
+
+@functools.cache
+def expected_of(name, kind):
+    """Masked outputs of a topology under its plan of this kind."""
+    model, groups, inputs = topologies.build(name)
+    return masked_outputs(model, groups, plan_of(name, kind), inputs)
+
+
+def relative_error(actual, expected):
+    """Largest difference relative to the largest number expected, over all outputs."""
+    assert len(actual) == len(expected)
+    errors = []
+    for a, e in zip(actual, expected, strict=True):
+        assert a.shape == e.shape, (a.shape, e.shape)
+        errors.append(float(np.max(np.abs(a - e)) / max(np.max(np.abs(e)), 1e-6)))
+    return max(errors)
+
+
+def calls_of(model):
+    """Every call of a layer or an operation that leads to the model's outputs, in nested models too.
+
+    Yields `(operation, input shape, output shape)`; found by following Keras' own history from the outputs.
+    """
+    if isinstance(model, keras.Sequential):
+        model = keras.Model(model.inputs, model.outputs)
+    pending, seen = list(model.outputs), set()
+    stop = {id(tensor) for tensor in model.inputs}
+    while pending:
+        tensor = pending.pop()
+        history = tensor._keras_history
+        node = history.operation._inbound_nodes[history.node_index]
+        if id(node) in seen or id(tensor) in stop:
+            continue
+        seen.add(id(node))
+        pending.extend(node.input_tensors)
+        if hasattr(history.operation, "operations") or isinstance(history.operation, keras.Sequential):
+            yield from calls_of(history.operation)
+        elif node.input_tensors:
+            yield history.operation, tuple(node.input_tensors[0].shape), tuple(node.output_tensors[0].shape)
+
+
+def walked_macs(model):
+    """Multiply-adds of convolutions and dense layers, from the shapes of kernels and tensors alone."""
+    return sum(_macs_of_call(*item) for item in calls_of(model))
+
+
+def _macs_of_call(layer, input_shape, output_shape):
+    kind = type(layer).__name__
+
+    def positions(shape):
+        channels_first = getattr(layer, "data_format", "") == "channels_first"
+        return math.prod(shape[2:] if channels_first else shape[1:-1])
+
+    if kind.startswith("Separable"):
+        pointwise = math.prod(layer.pointwise_kernel.shape)
+        return positions(output_shape) * (math.prod(layer.depthwise_kernel.shape) + pointwise)
+    if kind.endswith("Transpose") and kind.startswith("Conv"):
+        return positions(input_shape) * math.prod(layer.kernel.shape)
+    if kind.startswith(("Conv", "DepthwiseConv")) or kind == "Dense":
+        return positions(output_shape) * math.prod(layer.kernel.shape)
+    return 0
+
+
+def walked_params(model):
+    """Entries of all weights but running statistics."""
+    statistics = ("moving_mean", "moving_variance", "mean", "variance", "count")
+    return sum(math.prod(w.shape) for w in model.weights if w.name not in statistics)
+
+
+def walked_bytes(model):
+    """Bytes of all weights, by the size of one entry as arrays have it."""
+    return sum(keras.ops.convert_to_numpy(w).nbytes for w in model.weights)
+
+
+def operations_of(model):
+    """All operations of a model and of the models in it, each once."""
+    found = {}
+    for operation in getattr(model, "operations", model.layers):
+        found[id(operation)] = operation
+        if isinstance(operation, keras.Model):
+            found.update((id(inner), inner) for inner in operations_of(operation))
+    return list(found.values())
+
+
+def snapshot(model, inputs):
+    """All of a model that a careless reader could change, ready for comparison."""
+    weights = [keras.ops.convert_to_numpy(variable) for variable in model.variables]
+    outputs = call(model, inputs)
+    for variable, value in zip(model.variables, weights, strict=True):
+        variable.assign(value)  # a BatchNormalization that is called in training mode changes its statistics
+    return {
+        "weights": [value.tobytes() for value in weights],
+        "config": json.dumps(model.get_config(), default=str, sort_keys=True),
+        "calls": [
+            (op.name, len(op._inbound_nodes), len(op._outbound_nodes)) for op in [model, *operations_of(model)]
+        ],
+        "trainable": [(v.path, v.trainable) for v in model.variables],
+        "outputs": [array.tobytes() for array in outputs],
+    }

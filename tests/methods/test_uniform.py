@@ -1,0 +1,110 @@
+"""Uniform pruning: one ratio for all groups, the largest that fits, found by trying all of them."""
+
+import dataclasses
+
+import keras
+import numpy as np
+import small_tasks
+import tensorflow as tf
+from keras import layers
+
+from tfcompress import Budget, cost
+from tfcompress.methods import Uniform
+from tfcompress.rewrite import apply
+
+RATIOS = np.arange(1, 61) / 60  # widths of 5, 6 and 10 channels change at multiples of 1/30
+
+
+def widths_at(sizes, ratio):
+    return np.maximum(1, np.floor(sizes * ratio + 1e-9)).astype(int)
+
+
+class UniformTest(tf.test.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.model = small_tasks.residual_network(width=6, inner=(5, 10))
+        cls.task = small_tasks.task_for(cls.model, flops=1.0)
+
+    def search(self, method=None, **budget):
+        costs = self.task.costs
+        task = dataclasses.replace(self.task, limits=Budget(**budget).limits(costs.total, costs.smallest))
+        task.__dict__.update(groups=self.task.groups, costs=costs)  # which are worked out once
+        return task, (method or Uniform(epochs=0)).search(task)
+
+    def largest_fit(self, task):
+        """Widths at the largest ratio within the limits: the last of all that fit."""
+        fitting = [r for r in RATIOS if task.fits(task.costs.of_kept(widths_at(task.costs.sizes, r)))]
+        return widths_at(task.costs.sizes, fitting[-1]) if fitting else np.ones_like(task.costs.sizes)
+
+    def test_the_largest_ratio_that_fits(self):
+        budgets = [{"flops": share} for share in (0.1, 0.25, 0.37, 0.5, 0.66, 0.8, 0.95, 1.0)]
+        budgets += [{"params": 0.4}, {"params": 700}, {"flops": 0.5, "params": 0.4}, {"flops": 0.4, "params": 0.9}]
+        for budget in budgets:
+            task, found = self.search(**budget)
+            kept = task.costs.kept(found.plan)
+            self.assertAllEqual(kept, self.largest_fit(task), str(budget))
+        finished = cost(apply(found.source, found.plan))  # of the last one
+        self.assertTrue(task.fits(finished))
+        self.assertEqual(found.candidates[0].cost, finished)
+
+    def test_each_of_two_budgets_can_be_the_tighter_one(self):
+        _, flops = self.search(flops=0.3)
+        _, both = self.search(flops=0.3, params=1.0)
+        self.assertEqual(both.plan, flops.plan)
+        _, params = self.search(params=0.3)
+        _, both = self.search(flops=1.0, params=0.3)
+        self.assertEqual(both.plan, params.plan)
+
+    def test_the_same_ratio_in_every_group_the_stream_between_blocks_too(self):
+        task, found = self.search(flops=0.3)
+        kept = dict(zip(task.groups.groups, task.costs.kept(found.plan).tolist(), strict=True))
+        self.assertCountEqual(kept, ["stem", "block1_conv1", "block2_conv1"])
+        sizes = {"stem": 6, "block1_conv1": 5, "block2_conv1": 10}
+        low = max(kept[name] / sizes[name] for name in sizes)
+        high = min((kept[name] + 1) / sizes[name] for name in sizes)
+        self.assertLess(low, high)  # some ratio in [low, high) gives all three
+
+    def test_the_budget_that_can_just_be_reached_leaves_one_channel_of_each_group(self):
+        task, found = self.search(flops=2 * self.task.costs.smallest.macs)
+        self.assertAllEqual(task.costs.kept(found.plan), [1, 1, 1])
+        self.assertEqual(task.costs.of(found.plan).macs, task.costs.smallest.macs)
+
+    def test_a_budget_of_one_removes_nothing(self):
+        _, found = self.search(flops=1.0)
+        self.assertEmpty(found.plan)
+
+    def test_what_stays_has_the_largest_norm_over_all_layers_that_write_it(self):
+        task, found = self.search(flops=0.3)
+        kernels = {name: self.model.get_layer(name).kernel.numpy() for name in ("stem", "block1_conv2", "block2_conv2")}
+        norm = sum(np.abs(kernel).sum(axis=(0, 1, 2)) for kernel in kernels.values())
+        edit = next(edit for edit in found.plan if edit.group == "stem")
+        count = len(edit.indices)
+        self.assertBetween(count, 1, 5)
+        self.assertEqual(edit.indices, tuple(sorted(np.argsort(-norm)[:count].tolist())))
+
+    def test_a_criterion_of_the_users(self):
+        _, found = self.search(Uniform(epochs=0, criterion=lambda group, evidence: -np.arange(group.size)), flops=0.4)
+        for edit in found.plan:
+            self.assertEqual(edit.indices, tuple(range(len(edit.indices))))
+
+    def test_zero_epochs_train_nothing(self):
+        """The student has the source's weights where channels stay, and keeps them."""
+        task, found = self.search(flops=0.4)
+        student = apply(found.source, found.plan)
+        before = [weight.numpy() for weight in student.weights]
+        self.assertEqual(Uniform(epochs=0).recover(student, task), {})
+        for old, new in zip(before, student.weights, strict=True):
+            self.assertAllEqual(old, new)
+        kept = {edit.group: list(edit.indices) for edit in found.plan}
+        source = self.model.get_layer("block1_conv1").kernel.numpy()
+        cut = source[:, :, kept["stem"]][..., kept["block1_conv1"]]
+        self.assertAllEqual(student.get_layer("block1_conv1").kernel, cut)
+        source = self.model.get_layer("stem_bn").moving_variance.numpy()
+        self.assertAllEqual(student.get_layer("stem_bn").moving_variance, source[kept["stem"]])
+
+    def test_nothing_to_prune(self):
+        inputs = keras.Input((8, 8, 1))
+        model = keras.Model(inputs, layers.Dense(small_tasks.CLASSES)(layers.Flatten()(inputs)))
+        task = small_tasks.task_for(model, flops=1.0)
+        self.assertEmpty(Uniform(epochs=0).search(task).plan)

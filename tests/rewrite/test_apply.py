@@ -1,0 +1,252 @@
+"""The student does what the source does without the removed channels; the source stays as it was.
+
+Every topology of tests/helpers/topologies is cut twice: to a random part of each group, and to one channel of each.
+"""
+
+import json
+import pathlib
+import zipfile
+
+import keras
+import numpy as np
+import oracles
+import tensorflow as tf
+import topologies
+from keras import layers
+
+from tfcompress.graph import ChannelGroups, LayerGraph
+from tfcompress.plan import Plan
+from tfcompress.rewrite import apply
+
+
+def every_cut():
+    """`(name, kind of plan, topology, plan)` for each topology and each plan."""
+    for name in topologies.TOPOLOGIES:
+        for kind in oracles.PLANS:
+            yield name, kind, topologies.build(name), oracles.plan_of(name, kind)
+
+
+class MaskedAgainstCutTest(tf.test.TestCase):
+    """The first oracle: zeros for every consumer's weights that read what is removed, in the original."""
+
+    def test_there_are_enough_topologies(self):
+        self.assertGreaterEqual(len(topologies.TOPOLOGIES), 100)
+
+    def test_the_cut_model_gives_the_outputs_of_the_masked_original(self):
+        for name, kind, built, _ in every_cut():
+            with self.subTest(name=name, kind=kind):
+                actual = oracles.call(oracles.student_of(name, kind), built.inputs)
+                error = oracles.relative_error(actual, oracles.expected_of(name, kind))
+                self.assertLessEqual(error, built.topology.tolerance)
+
+    def test_the_masks_matter(self):
+        """The oracle could not tell right from wrong if masks changed nothing, or if outputs ignored the inputs."""
+        for name in topologies.TOPOLOGIES:
+            model, groups, inputs = topologies.build(name)
+            if not len(groups):
+                continue
+            with self.subTest(name=name):
+                whole = oracles.call(model, inputs)
+                masked = oracles.expected_of(name, "some")
+                self.assertGreater(oracles.relative_error(masked, whole), 1e-3)
+                self.assertGreater(max(float(np.std(array, axis=0).max()) for array in masked), 1e-4)
+
+    def test_each_layer_that_writes_a_group_has_as_many_channels_as_the_plan_keeps(self):
+        for name, kind, built, plan in every_cut():
+            operations = LayerGraph.from_keras(oracles.student_of(name, kind)).operations
+            kept = {edit.group: len(edit.indices) for edit in plan}
+            for layer, axes in built.groups.weight_axes().items():
+                writers = [group for group in built.groups if layer in group.producers]
+                fixed = sum(f.channels for f in built.groups.fixed if f.layer == layer)
+                if not writers:
+                    continue
+                with self.subTest(name=name, kind=kind, layer=layer):
+                    (axis,) = next(weight.writes for weight in axes if weight.writes)
+                    before = next(weight.variable for weight in axes if weight.writes)
+                    index = [v is before for v in built.groups.graph.operations[layer].variables].index(True)
+                    width = operations[layer].variables[index].shape[axis]
+                    if len(writers) == 1 and not fixed:
+                        self.assertEqual(width, kept[writers[0].name] * before.shape[axis] // writers[0].size)
+                    self.assertGreaterEqual(width, len(writers) + fixed)
+                    self.assertLessEqual(width, before.shape[axis])
+
+    def test_a_plan_without_edits_copies_the_model(self):
+        for name in ("nested_backbone", "shared_conv", "text", "normalization_adapted", "recurrent", "sequential"):
+            with self.subTest(name=name):
+                model, _, inputs = topologies.build(name)
+                copy = apply(model, Plan())
+                self.assertIsNot(copy, model)
+                self.assertAllEqual(oracles.call(copy, inputs)[0], oracles.call(model, inputs)[0])
+
+    def test_cutting_twice_is_cutting_once(self):
+        """Keeping (1, 3, 4) of what (0, 2, 3, 5, 6) left is keeping (2, 5, 6)."""
+        x = keras.Input((6, 5, 3))
+        y = layers.Conv2D(7, 3, name="first", activation="tanh")(x)
+        y = layers.Add()([y, layers.Conv2D(7, 3, padding="same", name="second")(y)])
+        model = keras.Model(x, layers.Dense(3)(layers.Flatten()(y)))
+        twice = apply(apply(model, Plan.keeping({"first": (0, 2, 3, 5, 6)})), Plan.keeping({"first": (1, 3, 4)}))
+        once = apply(model, Plan.keeping({"first": (2, 5, 6)}))
+        for one, other in zip(once.get_weights(), twice.get_weights(), strict=True):
+            self.assertAllEqual(one, other)
+
+    def test_groups_may_be_given(self):
+        model, groups, inputs = topologies.build("residual")
+        plan = oracles.plan_of("residual", "some")
+        given, read = apply(model, plan, groups), apply(model, plan)
+        self.assertAllEqual(oracles.call(given, inputs)[0], oracles.call(read, inputs)[0])
+
+    def test_plans_for_another_model_are_refused(self):
+        model = topologies.build("conv_chain").model
+        with self.assertRaisesRegex(KeyError, r"'third'.*first.*second"):
+            apply(model, Plan.keeping({"third": (0,)}))
+        with self.assertRaisesRegex(ValueError, r"below 5, the size of group 'first'.*5"):
+            apply(model, Plan.keeping({"first": (0, 5)}))
+
+
+class SourceTest(tf.test.TestCase):
+    def test_the_source_is_not_changed(self):
+        for name in topologies.TOPOLOGIES:
+            model, _, inputs = topologies.build(name)
+            with self.subTest(name=name):
+                before = oracles.snapshot(model, inputs)
+                apply(model, oracles.plan_of(name, "some"))  # reads the model's graph too
+                after = oracles.snapshot(model, inputs)
+                for what in before:
+                    self.assertEqual(after[what], before[what], what)
+
+    def test_source_and_student_share_nothing(self):
+        for name, kind, built, _ in every_cut():
+            with self.subTest(name=name, kind=kind):
+                student = oracles.student_of(name, kind)
+                old = {id(op) for op in [built.model, *oracles.operations_of(built.model)]}
+                new = {id(op) for op in [student, *oracles.operations_of(student)]}
+                self.assertEqual(old & new, set())
+                self.assertEqual({id(v) for v in built.model.variables} & {id(v) for v in student.variables}, set())
+
+
+class StudentTest(tf.test.TestCase):
+    def test_names_types_and_calls_are_kept(self):
+        for name, kind, built, _ in every_cut():
+            with self.subTest(name=name, kind=kind):
+                old, new = built.groups.graph, LayerGraph.from_keras(oracles.student_of(name, kind))
+                self.assertEqual(old.name, new.name)
+                # Layers once each, so what was shared is shared; and every call with its name, in the same order.
+                self.assertEqual(
+                    [(n, type(op)) for n, op in old.operations.items()],
+                    [(n, type(op)) for n, op in new.operations.items()],
+                )
+                self.assertEqual(
+                    [(n.name, n.layer_name, n.inputs) for n in old.nodes.values()],
+                    [(n.name, n.layer_name, n.inputs) for n in new.nodes.values()],
+                )
+
+    def test_structure_of_inputs_and_outputs_is_kept(self):
+        for name, kind, built, _ in every_cut():
+            if isinstance(built.model, keras.Sequential):
+                continue
+            with self.subTest(name=name, kind=kind):
+                student = oracles.student_of(name, kind)
+                for ours, theirs in ((student.input, built.model.input), (student.output, built.model.output)):
+                    keras.tree.assert_same_structure(ours, theirs)
+                    self.assertEqual(
+                        [(t.shape, t.dtype) for t in keras.tree.flatten(ours)],
+                        [(t.shape, t.dtype) for t in keras.tree.flatten(theirs)],
+                    )
+
+    def test_calls_take_and_give_what_those_of_the_source_do(self):
+        model, _, inputs = topologies.build("dict_inputs_and_outputs")
+        student = oracles.student_of("dict_inputs_and_outputs", "some")
+        self.assertEqual([t.name for t in student.inputs], [t.name for t in model.inputs])
+        outputs = student({"facts": inputs["facts"], "photo": inputs["photo"]})
+        self.assertEqual((outputs["scores"].shape, outputs["more"]["vector"].shape), ((3, 3), (3, 5)))
+        model, _, inputs = topologies.build("lists_of_one")
+        student = oracles.student_of("lists_of_one", "some")
+        self.assertEqual((type(student.input), type(student.output)), (list, list))
+        self.assertEqual(type(student(inputs)), type(model(inputs)))
+
+    def test_students_load_where_only_keras_is_installed(self):
+        folder = pathlib.Path(self.get_temp_dir())
+        for name, entry in topologies.TOPOLOGIES.items():
+            if not entry.stock:
+                continue
+            with self.subTest(name=name):
+                student, inputs = oracles.student_of(name, "some"), topologies.build(name).inputs
+                path = folder / f"{name}.keras"
+                student.save(path)
+                with zipfile.ZipFile(path) as archive:
+                    config = archive.read("config.json").decode()
+                self.assertNotIn("tfcompress", config)
+                self.assertNotIn("topologies", config)
+                loaded = keras.models.load_model(path)
+                error = oracles.relative_error(oracles.call(loaded, inputs), oracles.call(student, inputs))
+                self.assertLessEqual(error, 1e-6)
+                # What a file holds is a little different, and must be read the same: lists for tuples, for one.
+                groups = [str(ChannelGroups.of(LayerGraph.from_keras(model))) for model in (student, loaded)]
+                self.assertEqual(*groups)
+
+    def test_a_loaded_student_can_be_cut_again(self):
+        path = pathlib.Path(self.get_temp_dir()) / "student.keras"
+        for name in ("residual_padded_shortcut", "squeeze_excite_reshape_first", "slice_of_channels", "shared_conv"):
+            with self.subTest(name=name):
+                student, inputs = oracles.student_of(name, "some"), topologies.build(name).inputs
+                student.save(path)
+                loaded = keras.models.load_model(path)
+                groups = ChannelGroups.of(LayerGraph.from_keras(loaded))
+                sizes = {edit.group: len(edit.indices) for edit in oracles.plan_of(name, "some")}
+                self.assertEqual({group.name: group.size for group in groups}, sizes)
+                plan = oracles.one_channel(groups, np.random.default_rng(0))
+                expected = oracles.masked_outputs(loaded, groups, plan, inputs)
+                self.assertLessEqual(oracles.relative_error(oracles.call(apply(loaded, plan), inputs), expected), 1e-5)
+
+    def test_frozen_layers_stay_frozen(self):
+        student = oracles.student_of("frozen", "some")
+        trainable = {layer.name: layer.trainable for layer in student.layers if layer.variables}
+        expected = {"frozen_conv": False, "frozen_inner": False, "frozen_norm": False, "free_conv": True}
+        self.assertEqual({name: trainable[name] for name in expected}, expected)
+        self.assertEqual({v.path.split("/")[0] for v in student.trainable_variables} & set(expected), {"free_conv"})
+
+    def test_dtype_policies_are_kept(self):
+        for name in ("mixed_precision", "half_precision_weights"):
+            with self.subTest(name=name):
+                old = topologies.build(name).groups.graph.operations
+                new = LayerGraph.from_keras(oracles.student_of(name, "some")).operations
+                for layer, operation in old.items():
+                    self.assertEqual(new[layer].dtype_policy.name, operation.dtype_policy.name)
+                    self.assertEqual([v.dtype for v in new[layer].variables], [v.dtype for v in operation.variables])
+
+    def test_settings_of_layers_are_kept(self):
+        """All but the widths: initialisers, regularisers, strides, momentum, ..."""
+        x = keras.Input((6, 5, 3))
+        y = layers.Conv2D(
+            5,
+            (3, 2),
+            strides=(2, 1),
+            activation="gelu",
+            kernel_initializer="he_normal",
+            kernel_regularizer=keras.regularizers.L2(0.25),
+            name="conv",
+        )(x)
+        y = layers.BatchNormalization(momentum=0.75, epsilon=0.125, name="norm")(y)
+        y = layers.Dropout(0.375, seed=7, name="drop")(y)
+        model = keras.Model(x, layers.Dense(2, name="logits")(layers.Flatten()(y)))
+        student = apply(model, Plan.keeping({"conv": (1, 2)}))
+        for layer in model.layers:
+            old, new = layer.get_config(), student.get_layer(layer.name).get_config()
+            changed = {key for key in old if json.dumps(old[key], default=str) != json.dumps(new[key], default=str)}
+            self.assertEqual(changed, {"filters"} if layer.name == "conv" else set())
+
+    def test_a_student_trains(self):
+        student = oracles.student_of("residual_padded_shortcut", "one")
+        copy = keras.models.clone_model(student)
+        copy.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+        before = [keras.ops.convert_to_numpy(v) for v in copy.trainable_variables]
+        inputs = topologies.build("residual_padded_shortcut").inputs
+        copy.fit(inputs, np.array([0, 1, 2]), epochs=1, verbose=0)
+        for old, new in zip(before, copy.trainable_variables, strict=True):
+            self.assertTrue(np.all(np.isfinite(new)))
+            self.assertEqual(old.shape, tuple(new.shape))
+        self.assertTrue(any(np.any(old != new) for old, new in zip(before, copy.trainable_variables, strict=True)))
+
+
+if __name__ == "__main__":
+    tf.test.main()

@@ -1,0 +1,85 @@
+"""Plans are plain data: what they refuse, and that JSON gives back what it was given."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import tensorflow as tf
+
+from tfcompress.plan import KeepChannels, Plan
+
+
+class KeepChannelsTest(tf.test.TestCase):
+    def test_indices_become_a_tuple_of_ints(self):
+        edit = KeepChannels("conv", np.array([0, 2, 5]))
+        self.assertEqual(edit.indices, (0, 2, 5))
+        self.assertEqual({type(i) for i in edit.indices}, {int})
+        self.assertEqual(edit, KeepChannels("conv", [0, 2, 5]))
+
+    def test_indices_are_ascending_unique_not_negative_and_at_least_one(self):
+        for indices in ((), (1, 0), (1, 1), (-1, 0), (0, 3, 3)):
+            with self.assertRaisesRegex(ValueError, r"ascending, unique, not negative.*group='conv'"):
+                KeepChannels("conv", indices)
+
+    def test_edits_do_not_change(self):
+        with self.assertRaises(AttributeError):
+            KeepChannels("conv", (0,)).group = "other"
+
+
+class PlanTest(tf.test.TestCase):
+    def test_keeping(self):
+        plan = Plan.keeping({"b": (1,), "a": (0, 2)})
+        self.assertEqual(plan.edits, (KeepChannels("b", (1,)), KeepChannels("a", (0, 2))))
+        self.assertEqual(list(plan), list(plan.edits))
+        self.assertLen(plan, 2)
+        self.assertLen(Plan(), 0)
+        self.assertEqual(Plan([KeepChannels("b", (1,)), KeepChannels("a", (0, 2))]), plan)
+
+    def test_one_edit_for_a_group(self):
+        edits = [KeepChannels("a", (0,)), KeepChannels("b", (0,)), KeepChannels("a", (1,))]
+        with self.assertRaisesRegex(ValueError, r"at most one edit.*\['a'\]"):
+            Plan(edits)
+
+    def test_json_round_trip(self):
+        for plan in (Plan(), Plan.keeping({"stem": (0, 1, 7), "section1/conv:2": np.arange(3, 300, 7)})):
+            text = plan.to_json()
+            self.assertEqual(Plan.from_json(text), plan)
+            self.assertEqual(Plan.from_json(json.dumps(json.loads(text))).to_json(), text)
+
+    def test_json_names_its_format_and_its_edits(self):
+        data = json.loads(Plan.keeping({"stem": (0, 2)}).to_json())
+        self.assertEqual(data, {"format": 1, "edits": [{"edit": "KeepChannels", "group": "stem", "indices": [0, 2]}]})
+
+    def test_text_that_is_no_plan_is_refused(self):
+        for text in (
+            "no json",
+            "[]",
+            "3",
+            "{}",
+            '{"format": 2, "edits": []}',
+            '{"format": 1}',
+            '{"format": 1, "edits": 3}',
+            '{"format": 1, "edits": ["KeepChannels"]}',
+            '{"format": 1, "edits": [{"group": "a", "indices": [0]}]}',
+            '{"format": 1, "edits": [{"edit": "KeepChannels", "indices": [0]}]}',
+            '{"format": 1, "edits": [{"edit": "KeepChannels", "group": "a", "indices": [1, 0]}]}',
+            '{"format": 1, "edits": [{"edit": "KeepChannels", "group": "a", "indices": []}]}',
+        ):
+            with self.subTest(text=text), self.assertRaises(ValueError):
+                Plan.from_json(text)
+
+    def test_a_later_format_and_unknown_edits_are_named(self):
+        with self.assertRaisesRegex(ValueError, "format 1. Received: format=2"):
+            Plan.from_json('{"format": 2, "edits": []}')
+        with self.assertRaisesRegex(ValueError, "PaintBlue"):
+            Plan.from_json('{"format": 1, "edits": [{"edit": "PaintBlue", "group": "a", "indices": [0]}]}')
+
+    def test_the_module_loads_no_keras(self):
+        code = "import sys, tfcompress.plan; print(sorted({'keras', 'tensorflow', 'numpy'} & set(sys.modules)))"
+        result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        self.assertEqual(result.stdout.strip(), "[]")
+
+
+if __name__ == "__main__":
+    tf.test.main()

@@ -1,0 +1,201 @@
+"""Which loss and metric are inferred, and that `evaluate` measures what numpy measures."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import layers
+
+from tfcompress import training
+from tfcompress.training.objectives import last_activation
+
+INDICES = np.array([0, 2, 1, 2])
+ONE_HOT = np.eye(3, dtype="float32")[INDICES]
+
+
+def dense(units, *more, activation=None):
+    return keras.Sequential([keras.Input((4,)), layers.Dense(units, activation=activation), *more])
+
+
+class InferTest(tf.test.TestCase):
+    def check(self, model, y, loss, from_logits, metric, words=()):
+        objective = training.infer(model, y)
+        self.assertIsInstance(objective.loss, loss)
+        self.assertEqual(objective.from_logits, from_logits)
+        self.assertIsInstance(objective.metric(), metric)
+        self.assertEqual(objective.name, objective.loss.name)
+        if hasattr(objective.loss, "from_logits"):
+            self.assertEqual(objective.loss.from_logits, from_logits)
+        self.assertEqual(objective.higher_is_better, metric is not keras.metrics.MeanSquaredError)
+        if objective.higher_is_better:
+            self.assertEqual(objective.metric_name, "accuracy")
+        for word in (objective.name, objective.metric_name, "inferred", *words):
+            self.assertIn(word, objective.description)
+        return objective
+
+    def test_class_indices(self):
+        loss, metric = keras.losses.SparseCategoricalCrossentropy, keras.metrics.SparseCategoricalAccuracy
+        self.check(dense(3, activation="softmax"), INDICES, loss, False, metric, ["softmax", "3 outputs"])
+        self.check(dense(3), INDICES.astype("uint8")[:, None], loss, True, metric, ["logits"])
+        self.check(dense(3, layers.Softmax()), INDICES.astype("float32"), loss, False, metric)
+        self.check(dense(3, layers.Activation("softmax")), INDICES, loss, False, metric)
+        self.check(dense(3, activation="log_softmax"), INDICES, loss, True, metric)
+
+    def test_one_hot_labels_and_probabilities(self):
+        loss, metric = keras.losses.CategoricalCrossentropy, keras.metrics.CategoricalAccuracy
+        self.check(dense(3, activation="softmax"), ONE_HOT, loss, False, metric, ["one-hot"])
+        self.check(dense(3), ONE_HOT.astype(bool), loss, True, metric, ["one-hot", "logits"])
+        self.check(dense(3, activation="softmax"), 0.8 * ONE_HOT + 0.2 / 3, loss, False, metric, ["probabilities"])
+
+    def test_binary(self):
+        loss, metric = keras.losses.BinaryCrossentropy, keras.metrics.BinaryAccuracy
+        y = np.array([0, 1, 1, 0])
+        sigmoid = self.check(dense(1, activation="sigmoid"), y, loss, False, metric)
+        logits = self.check(dense(1), y[:, None].astype("float32"), loss, True, metric)
+        # A logit of 0.3 is a probability of 0.57: a 1.
+        for objective, right in ((sigmoid, 0.0), (logits, 1.0)):
+            measured = objective.metric()
+            measured.update_state([[1.0]], [[0.3]])
+            self.assertAllEqual(measured.result(), right)
+        self.check(dense(3, activation="sigmoid"), np.array([[1, 1, 0], [0, 0, 0]]), loss, False, metric, ["at once"])
+        self.check(dense(3, activation="sigmoid"), ONE_HOT, loss, False, metric)
+
+    def test_regression(self):
+        loss, metric = keras.losses.MeanSquaredError, keras.metrics.MeanSquaredError
+        self.check(dense(1), np.array([0.5, 2.0]), loss, False, metric, ["numbers"])
+        self.check(dense(1), np.array([3, 7]), loss, False, metric)
+        self.check(dense(3), np.array([[0.5, 2.0, -1.0]]), loss, False, metric)
+        self.check(dense(1, activation="relu"), np.array([0, 1]), loss, False, metric)
+
+    def test_an_index_for_every_pixel(self):
+        model = keras.Sequential([keras.Input((2, 2, 1)), layers.Conv2D(3, 1)])
+        y = np.array([[[0, 1], [2, 0]]])
+        loss, metric = keras.losses.SparseCategoricalCrossentropy, keras.metrics.SparseCategoricalAccuracy
+        self.check(model, y, loss, True, metric)
+        self.check(model, y[..., None], loss, True, metric)
+
+    def test_labels_that_do_not_fit_are_refused(self):
+        for y in (np.array([0, 3]), np.array([-1, 0]), np.array([0.5, 1.0]), np.zeros((4, 5))):
+            with self.assertRaisesRegex(ValueError, "Expected labels that fit the output .*Received: labels of shape"):
+                training.infer(dense(3), y)
+
+    def test_several_or_unknown_outputs_are_refused(self):
+        with self.assertRaisesRegex(ValueError, "Received: model .* with 0 known outputs"):
+            training.infer(keras.Sequential([layers.Dense(3)]), INDICES)
+        inputs = keras.Input((4,))
+        model = keras.Model(inputs, [layers.Dense(1)(inputs), layers.Dense(2)(inputs)])
+        with self.assertRaisesRegex(ValueError, "one output. Received: .* with 2 known"):
+            training.infer(model, INDICES)
+
+    def test_last_activation_through_nesting_and_what_changes_no_value(self):
+        inputs = keras.Input((4,))
+        nested = dense(3, layers.Dropout(0.5), layers.Reshape((3, 1)), activation="softmax")
+        self.assertEqual(last_activation(keras.Model(inputs, layers.Flatten()(nested(inputs)))), "softmax")
+        self.assertEqual(last_activation(keras.Model(inputs, keras.ops.softmax(inputs))), "softmax")
+        self.assertEqual(last_activation(keras.Model(inputs, keras.ops.sigmoid(inputs))), "sigmoid")
+        cast = layers.Activation("linear", dtype="float32")  # as mixed precision ends
+        self.assertEqual(last_activation(dense(3, cast, activation="softmax")), "softmax")
+        self.assertEqual(last_activation(dense(3, layers.Dense(2), activation="softmax")), "linear")
+        self.assertEqual(last_activation(keras.Model(inputs, layers.Add()([inputs, inputs]))), "linear")
+
+
+class CompiledTest(tf.test.TestCase):
+    def test_loss_and_first_accuracy_are_taken(self):
+        model = dense(3)
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        top_2 = keras.metrics.SparseTopKCategoricalAccuracy(2, name="top_2_accuracy")
+        model.compile("adam", loss, metrics=["mse", lambda y, p: p, top_2, "accuracy"])
+        objective = training.infer(model, INDICES)
+        self.assertIs(objective.loss, loss)
+        self.assertTrue(objective.from_logits)
+        self.assertEqual(objective.metric_name, "top_2_accuracy")
+        self.assertEqual(objective.metric().k, 2)
+        self.assertIsNot(objective.metric(), top_2)
+        self.assertIn("compiled", objective.description)
+        self.assertTrue(objective.higher_is_better)
+
+    def test_accuracy_by_name_belongs_to_the_loss(self):
+        model = dense(1)
+        model.compile(loss=keras.losses.BinaryCrossentropy(from_logits=True), metrics=["acc"])
+        objective = training.infer(model, np.array([0, 1]))
+        self.assertEqual((objective.name, objective.metric().threshold), ("binary_crossentropy", 0.0))
+        model = dense(3, activation="softmax")
+        model.compile(loss="categorical_crossentropy", metrics=["accuracy"])
+        objective = training.infer(model, ONE_HOT)
+        self.assertIsInstance(objective.metric(), keras.metrics.CategoricalAccuracy)
+        self.assertFalse(objective.from_logits)
+
+    def test_metric_by_full_name_and_metrics_by_output(self):
+        model = dense(3, activation="softmax")
+        model.compile(loss=["sparse_categorical_crossentropy"], metrics=[["sparse_categorical_accuracy"]])
+        objective = training.infer(model, INDICES)
+        self.assertEqual(objective.loss, "sparse_categorical_crossentropy")
+        measured = objective.metric()
+        measured.update_state(INDICES, ONE_HOT)
+        self.assertAllEqual(measured.result(), 1.0)
+
+    def test_no_metric_or_another_loss(self):
+        model = dense(3, activation="softmax")
+        model.compile(loss="sparse_categorical_crossentropy")
+        self.assertIsInstance(training.infer(model, INDICES).metric(), keras.metrics.SparseCategoricalAccuracy)
+        model.compile(loss="mse")  # of a classifier, as in old examples
+        self.assertIsInstance(training.infer(model, ONE_HOT).metric(), keras.metrics.CategoricalAccuracy)
+        model = dense(2)
+        model.compile(loss="mae")
+        objective = training.infer(model, np.array([[0.5, 2.5]]))
+        self.assertEqual((objective.name, objective.higher_is_better), ("mean_absolute_error", False))
+
+    def test_a_loaded_model_has_what_it_was_compiled_with(self):
+        model = dense(3)
+        model.compile("sgd", keras.losses.CategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
+        path = self.get_temp_dir() + "/m.keras"
+        model.save(path)
+        objective = training.infer(keras.saving.load_model(path), ONE_HOT)
+        self.assertTrue(objective.from_logits)
+        self.assertIsInstance(objective.metric(), keras.metrics.CategoricalAccuracy)
+
+
+class EvaluateTest(tf.test.TestCase):
+    def test_equals_numpy_and_leaves_the_model_alone(self):
+        rng = np.random.default_rng(0)
+        x, y = rng.normal(size=(11, 4)).astype("float32"), rng.integers(0, 3, 11)
+        model = keras.Sequential(
+            [
+                keras.Input((4,)),
+                layers.Dense(3, kernel_regularizer=keras.regularizers.L2(1.0)),
+                layers.BatchNormalization(),
+                layers.Dropout(0.5),
+            ]
+        )
+        model.compile("adam", "mse", metrics=["mae"])
+        optimizer, config, before = model.optimizer, model.get_compile_config(), training.model_state(model)
+        kernel, bias = (keras.ops.convert_to_numpy(w) for w in model.layers[0].weights)
+        logits = (x @ kernel + bias) / np.sqrt(1 + 1e-3)
+        shifted = logits - logits.max(axis=1, keepdims=True)
+        log_p = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+
+        objective = training.infer(keras.Model(model.inputs, model.outputs), y)
+        results = training.evaluate(model, tf.data.Dataset.from_tensor_slices((x, y)).batch(4), objective)
+        self.assertEqual(set(results), {"loss", "accuracy"})
+        self.assertAllClose(results["loss"], -log_p[np.arange(11), y].mean(), rtol=1e-5)
+        self.assertAllClose(results["accuracy"], (logits.argmax(axis=1) == y).mean())
+        self.assertIs(model.optimizer, optimizer)
+        self.assertEqual(model.get_compile_config(), config)
+        for name, tensor in training.model_state(model).items():
+            self.assertAllEqual(tensor, before[name])
+
+    def test_an_evaluator_sees_new_weights_without_a_new_trace(self):
+        traces = []
+
+        class Traced(layers.Layer):
+            def call(self, x):
+                traces.append(1)
+                return x
+
+        model = dense(1, Traced())
+        data = tf.data.Dataset.from_tensors((np.ones((1, 4), "float32"), np.zeros((1, 1), "float32")))
+        evaluator = training.Evaluator(model, training.Objective("mse", keras.metrics.MeanAbsoluteError))
+        traces.clear()
+        for weight in (1.0, 2.0):
+            model.set_weights([np.full((4, 1), weight, "float32"), np.zeros(1, "float32")])
+            self.assertEqual(evaluator(data), {"loss": (4 * weight) ** 2, "mean_absolute_error": 4 * weight})
+        self.assertLen(traces, 1)

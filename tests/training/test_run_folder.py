@@ -1,0 +1,128 @@
+"""The run folder: fingerprint, lock, files."""
+
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+from unittest import mock
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfcompress import training
+
+FINGERPRINT = {"model": "3f2a", "method": {"name": "rlal", "epochs": 200, "milestones": (100, 150)}, "budget": 0.5}
+
+
+class RunFolderTest(tf.test.TestCase):
+    def setUp(self):
+        super().setUp()
+        self.path = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory())) / "runs" / "x"
+
+    def opened(self, fingerprint=FINGERPRINT):
+        run = training.open_run(self.path, fingerprint)
+        self.addCleanup(run.close)
+        return run
+
+    def test_makes_the_folder_and_enters_it_again(self):
+        with self.opened() as run:
+            run.write_json("plan", {"edits": [1, 2]})
+        with self.opened() as run:
+            self.assertTrue(run.has("plan"))
+            self.assertEqual(run.read_json("plan"), {"edits": [1, 2]})
+            self.assertFalse(run.has("search"))
+
+    def test_other_settings_are_refused_and_each_is_named(self):
+        self.opened().close()
+        other = {"model": "77aa", "method": {"name": "rlal", "epochs": 90, "seed": 1}, "budget": 0.5}
+        with self.assertRaises(training.RunFolderError) as caught:
+            self.opened(other)
+        message = str(caught.exception)
+        self.assertIn("model: '3f2a' in the folder, '77aa' now", message)
+        self.assertIn("method.epochs: 200 in the folder, 90 now", message)
+        self.assertIn("method.milestones: [100, 150] in the folder, absent now", message)
+        self.assertIn("method.seed: absent in the folder, 1 now", message)
+        self.assertNotIn("budget", message)
+        self.assertIn("delete this folder", message)
+        self.opened().close()  # still the folder of the first, and not left locked
+
+    def test_a_path_below_a_file_is_refused(self):
+        self.path.parent.mkdir(parents=True)
+        self.path.write_text("a regular file")
+        with self.assertRaisesRegex(training.RunFolderError, "can be written. Received: run_dir=.*Give another"):
+            training.open_run(self.path / "run", FINGERPRINT)
+
+    def test_a_folder_without_room_is_refused(self):
+        with (
+            mock.patch("pathlib.Path.write_text", side_effect=OSError(28, "No space left on device")),
+            self.assertRaisesRegex(training.RunFolderError, "No space left on device"),
+        ):
+            self.opened()
+        self.opened().close()
+
+    def test_a_damaged_run_file_is_refused(self):
+        self.opened().close()
+        (self.path / "run.json").write_text('{"model": ')
+        with self.assertRaisesRegex(training.RunFolderError, "damaged file"):
+            self.opened()
+
+    def test_a_second_run_at_once_is_refused_and_a_killed_one_leaves_no_lock(self):
+        code = (
+            "import fcntl, os, sys, time\n"
+            "lock = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT)\n"
+            "fcntl.flock(lock, fcntl.LOCK_EX)\n"
+            "os.ftruncate(lock, 0)\n"
+            "os.write(lock, str(os.getpid()).encode())\n"
+            "print('locked', flush=True)\n"
+            "time.sleep(600)\n"
+        )
+        self.opened().close()
+        other = subprocess.Popen([sys.executable, "-c", code, str(self.path / ".lock")], stdout=subprocess.PIPE)
+        try:
+            self.assertEqual(other.stdout.readline(), b"locked\n")
+            with self.assertRaisesRegex(training.RunFolderError, f"in use by process {other.pid}. Wait"):
+                self.opened()
+        finally:
+            other.kill()
+            other.wait()
+            other.stdout.close()
+        (self.path / ".lock").write_text("1234567890\n")  # a longer number than that of this process
+        self.opened().close()
+        self.assertEqual((self.path / ".lock").read_text(), f"{os.getpid()}\n")
+
+    def test_a_kill_while_writing_json_leaves_the_old_file(self):
+        run = self.opened()
+        run.write_json("result", 1)
+        killed = mock.patch("tfcompress.training._files.sync", side_effect=KeyboardInterrupt)
+        with killed, self.assertRaises(KeyboardInterrupt):
+            run.write_json("result", 2)
+        self.assertEqual(run.read_json("result"), 1)
+
+    def test_models_come_back(self):
+        run = self.opened()
+        model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+        self.assertFalse(run.has_model("best student"))
+        run.save_model("best student", model)
+        self.assertTrue(run.has_model("best student"))
+        x = np.ones((1, 3), "float32")
+        self.assertAllEqual(run.load_model("best student")(x), model(x))
+        self.assertEqual(sorted(p.name for p in self.path.glob("*.keras")), ["best-student.keras"])
+
+    def test_each_phase_has_its_own_folders(self):
+        run = self.opened()
+        self.assertEqual(run.checkpoints("joint training").folder, self.path / "checkpoints" / "joint-training")
+        self.assertEqual(run.tensorboard("fine-tuning"), self.path / "tensorboard" / "fine-tuning")
+
+    def test_without_a_folder(self):
+        with training.open_run(None, FINGERPRINT) as run:
+            run.write_json("plan", {"a": (1,)})
+            self.assertTrue(run.has("plan"))
+            self.assertEqual(run.read_json("plan"), {"a": [1]})
+            self.assertIsNone(run.checkpoints("joint"))
+            self.assertIsNone(run.tensorboard("joint"))
+            run.save_model("m", keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]))
+            self.assertFalse(run.has_model("m"))
+            with self.assertRaisesRegex(KeyError, "run_dir"):
+                run.load_model("m")

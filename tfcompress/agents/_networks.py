@@ -1,0 +1,94 @@
+"""The networks of soft actor-critic and tf-agents' SacAgent, made so that a saved run continues bit for bit."""
+
+import functools
+import math
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfcompress.agents import _tf_agents
+
+__all__ = ["actor", "critic", "draw_weights", "repeatable_sac_agent"]
+
+
+def actor(observation: Any, action: Any, hidden: tuple[int, ...]) -> Any:
+    """An ActorDistributionNetwork: a normal distribution, its deviation dependent on the input, squashed by tanh.
+
+    Args:
+        observation: the specification of the input, float32 `[width]`.
+        action: the bounded specification of the action, float32 `[1]`.
+        hidden: the widths of the hidden layers.
+    """
+    lib = _tf_agents.load()
+
+    def projection(spec: Any) -> Any:
+        return lib.NormalProjectionNetwork(
+            spec,
+            mean_transform=None,
+            std_transform=lib.std_clip_transform,
+            state_dependent_std=True,
+            scale_distribution=True,  # tanh, then into the bounds of the specification
+            seed=0,  # draw_weights draws the weights; without a seed, global random state would be used up
+        )
+
+    return lib.ActorDistributionNetwork(
+        observation,
+        action,
+        fc_layer_params=hidden,
+        kernel_initializer="zeros",
+        continuous_projection_net=projection,
+        name="actor",
+    )
+
+
+def critic(observation: Any, action: Any, hidden: tuple[int, ...], name: str) -> Any:
+    """A CriticNetwork over input and action joined.
+
+    Args:
+        observation: the specification of the input, float32 `[width]`.
+        action: the specification of the action, float32 `[1]`.
+        hidden: the widths of the hidden layers.
+        name: critics of one agent need different names to be separate networks.
+    """
+    lib = _tf_agents.load()
+    return lib.CriticNetwork(
+        (observation, action),
+        joint_fc_layer_params=hidden,
+        kernel_initializer="zeros",
+        last_kernel_initializer="zeros",
+        name=name,
+    )
+
+
+def draw_weights(network: Any, rng: np.random.Generator) -> None:
+    """Glorot-uniform kernels, the last ones near zero: Q starts near 0, the policy near the middle with deviation 1.
+
+    Args:
+        network: an actor or a critic, built.
+        rng: the random generator to draw with.
+    """
+    for variable in network.variables:
+        if len(variable.shape) == 2:
+            limit = 3e-3 if variable.shape[-1] == 1 else math.sqrt(6 / sum(variable.shape))
+            variable.assign(rng.uniform(-limit, limit, variable.shape).astype("float32"))
+
+
+@functools.cache
+def repeatable_sac_agent() -> type:
+    """tf-agents' SacAgent, drawing its actions with seeds that it is given: a saved run continues bit for bit."""
+    lib = _tf_agents.load()
+
+    class RepeatableSacAgent(lib.SacAgent):
+        def train_with_seed(self, transition: Any, seed: tf.Tensor) -> Any:
+            # Actions are drawn three times an update: for the critics' targets, the actor, and the entropy.
+            self._action_seeds = iter(tf.unstack(tf.random.split(seed, 3)))
+            return self.train(transition)
+
+        def _actions_and_log_probs(self, time_steps: Any, training: bool = False) -> tuple[tf.Tensor, tf.Tensor]:
+            policy = self._train_policy if training else self._policy
+            distribution = policy.distribution(time_steps).action
+            actions = distribution.sample(seed=next(self._action_seeds))
+            return actions, lib.common.log_probability(distribution, actions, self.action_spec)
+
+    return RepeatableSacAgent
