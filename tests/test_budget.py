@@ -49,7 +49,9 @@ class LimitsTest(tf.test.TestCase):
 
     def test_below_what_can_be_reached_the_message_gives_the_smallest_share(self):
         for value in (0.1229, 245, 2):  # 2: as whoever means per cent might write
-            with self.assertRaisesRegex(ValueError, r"(?s)flops_budget.*at least 0\.1230 .*123 of 1,000.*Received: flops"):
+            with self.assertRaisesRegex(
+                ValueError, r"(?s)flops_budget.*at least 0\.1230 .*123 of 1,000.*Received: flops"
+            ):
                 self.limits(flops=value)
         # 57 / 400 = 0.1425
         with self.assertRaisesRegex(ValueError, r"params_budget.*at least 0\.1425 .*Received: params_budget=0\.1"):
@@ -75,12 +77,16 @@ class RefusedTest(tf.test.TestCase):
     def test_zero_negative_and_nan(self):
         for value in (0, 0.0, -0.5, -3, float("nan"), np.float32("nan"), -math.inf):
             for name in ("flops", "params"):
-                with self.assertRaisesRegex(ValueError, f"Expected `{name}_budget` to be above 0. Received: {name}_budget="):
+                with self.assertRaisesRegex(
+                    ValueError, f"Expected `{name}_budget` to be above 0. Received: {name}_budget="
+                ):
                     Budget(**{name: value})
 
     def test_above_one_where_a_share_is_meant(self):
         for value in (1.5, 50.0, math.inf, np.float32(1.01)):
-            with self.assertRaisesRegex(ValueError, "a share of the original, .*or an absolute number as an int.*Received"):
+            with self.assertRaisesRegex(
+                ValueError, "a share of the original, .*or an absolute number as an int.*Received"
+            ):
                 Budget(params=value)
 
     def test_what_is_no_number(self):

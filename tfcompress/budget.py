@@ -35,6 +35,8 @@ class Budget:
             value = getattr(self, name)
             if value is not None:
                 _check(f"{name}_budget", value)
+                plain = int(value) if isinstance(value, numbers.Integral) else float(value)  # of numpy's numbers
+                object.__setattr__(self, name, plain)
 
     def limits(self, total: Cost, smallest: Cost) -> dict[str, int]:
         """The limits in the units of `Cost`.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -78,17 +79,21 @@ class Task:
 
         Classifiers give 1 for a right answer and 0 for a wrong one; others the negative mean squared error.
         """
-        return _correct if self.objective.higher_is_better else _negative_squared_error
+        if not self.objective.higher_is_better:
+            return _negative_squared_error
+        return functools.partial(_correct, threshold=0.0 if self.objective.from_logits else 0.5)
 
     def rng(self, *stream: int) -> np.random.Generator:
         """An independent random stream of this task's seed."""
         return np.random.default_rng([self.seed, *stream])
 
 
-def _correct(y: Any, outputs: Any) -> Any:
+def _correct(y: Any, outputs: Any, threshold: float) -> Any:
+    """1 where the largest output is the label's (a single output: where it is on its side of the threshold)."""
     ops = keras.ops
     if outputs.shape[-1] == 1:
-        return ops.equal(ops.cast(ops.reshape(outputs, (-1,)) > 0, "int32"), ops.cast(ops.reshape(y, (-1,)), "int32"))
+        says_one = ops.cast(ops.reshape(outputs, (-1,)) > threshold, "int32")
+        return ops.equal(says_one, ops.cast(ops.reshape(y, (-1,)), "int32"))
     if len(y.shape) == len(outputs.shape) and y.shape[-1] == outputs.shape[-1]:
         y = ops.argmax(y, axis=-1)
     if len(y.shape) == len(outputs.shape):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import numbers
 import os
 import pathlib
 from collections.abc import Sequence
+from types import FunctionType
 from typing import Any
 
 import keras
@@ -16,6 +18,7 @@ from absl import logging
 from tfcompress import data as data_lib
 from tfcompress.budget import Budget
 from tfcompress.costs import CostModel, cost
+from tfcompress.data.sources import ArraySource
 from tfcompress.graph import ChannelGroups, LayerGraph
 from tfcompress.methods import Method, Search, method_by_name
 from tfcompress.plan import Plan
@@ -28,6 +31,7 @@ from tfcompress.training import Evaluator, Objective, Progress, RunFolder, infer
 __all__ = ["compress"]
 
 _CALIBRATION_SAMPLES = 256
+_COMPARED_SAMPLES = 64
 # Random streams of the seed, for what layers draw in training; a student has its own, as its source may come from a
 # file.
 _WORKING_COPY, _STUDENT = 101, 102
@@ -74,6 +78,7 @@ def compress(
     """
     chosen = method_by_name(method)
     budget = Budget(flops_budget, params_budget)
+    seed = _checked_seed(seed)
     original = _load(model)
     splits = _splits(original, data, validation_data, test_data, seed)
     with open_run(run_dir, _fingerprint(original, chosen, budget, splits, seed)) as run:
@@ -89,6 +94,12 @@ def compress(
         if isinstance(run, RunFolder):
             result.save(run.path / "result")
         return result
+
+
+def _checked_seed(seed: Any) -> int:
+    if isinstance(seed, bool) or not isinstance(seed, numbers.Integral) or seed < 0:
+        raise ValueError(f"Expected `seed` to be a whole number, 0 or more. Received: seed={seed!r}")
+    return int(seed)
 
 
 def _load(model: Any) -> keras.Model:
@@ -113,14 +124,24 @@ def _splits(model: keras.Model, data: Any, validation_data: Any, test_data: Any,
 
 
 def _classes(model: keras.Model) -> int | None:
-    """Number of classes where the compiled loss or the outputs say that labels are classes."""
-    loss = str(getattr(model, "loss", None) or "").lower().replace("_", "")
-    loss = f"{loss} {type(getattr(model, 'loss', None)).__name__.lower()}"
-    if "error" in loss or len(model.outputs) != 1 or len(model.output_shape) != 2:
+    """Number of classes, `None` where the compiled loss or the outputs say that labels are no classes."""
+    if len(model.outputs) != 1 or len(model.output_shape) != 2:
         return None
-    if "crossentropy" in loss:
-        return int(model.output_shape[-1])
-    return int(model.output_shape[-1]) if model.output_shape[-1] > 1 else None
+    loss, outputs = keras.tree.flatten(getattr(model, "loss", None))[0], int(model.output_shape[-1])
+    if isinstance(loss, str) and loss.lower() not in ("crossentropy", "ce"):
+        loss = keras.losses.get(loss)
+    name = loss if isinstance(loss, str) else getattr(loss, "__name__", type(loss).__name__)
+    if "crossentropy" in name.lower().replace("_", "") or name.lower() == "ce":
+        return outputs
+    regression = loss is not None and _is_of_keras(loss)
+    return None if regression or outputs == 1 else outputs
+
+
+def _is_of_keras(thing: Any) -> bool:
+    """Whether a loss or metric is one of Keras' own, which loads wherever Keras is installed."""
+    wrapped = getattr(thing, "fn", getattr(thing, "_fn", None))
+    kinds = [part if isinstance(part, FunctionType) else type(part) for part in (thing, wrapped) if part is not None]
+    return isinstance(thing, str) or all(kind.__module__.partition(".")[0] == "keras" for kind in kinds)
 
 
 def _fingerprint(
@@ -135,8 +156,22 @@ def _fingerprint(
         "flops_budget": budget.flops,
         "params_budget": budget.params,
         "data": splits.describe().splitlines(),
+        "samples": [_samples(split) for split in (splits.train, splits.validation)],
         "seed": seed,
     }
+
+
+def _samples(split: data_lib.Split) -> str | None:
+    """A hash of the first samples as the model reads them, which finds out other data or another preprocessing.
+
+    Of data in memory only: what a stream gives first may change from one reading to the next.
+    """
+    if not isinstance(split.source, ArraySource):
+        return None
+    digest = hashlib.sha256()
+    for array in keras.tree.flatten(split.take(_COMPARED_SAMPLES)):
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
 
 
 def _task(
@@ -232,7 +267,13 @@ def _report(
             f"Expected a model within {dict(task.limits)}. Received: {finished}. This is a bug: report it."
         )
     on_test, after = _accuracy(original, task, ("test",)), _accuracy(student, task, ("validation", "test"))
-    student.compile(optimizer="sgd", loss=task.objective.loss, metrics=task.objective.new_metrics())
+    all_notes = [*notes, *search.notes]
+    metrics = task.objective.new_metrics()
+    if all(map(_is_of_keras, [task.objective.loss, *(metrics or [])])):
+        student.compile(optimizer="sgd", loss=task.objective.loss, metrics=metrics)
+    else:
+        note = "The model is not compiled: a file with a loss or metric that is not Keras' own loads nowhere else."
+        all_notes.append(note)
     return Result(
         model=student,
         plan=search.plan,
@@ -244,7 +285,7 @@ def _report(
         method=method.name,
         settings=method.settings(),
         seed=task.seed,
-        notes=(*notes, *search.notes),
+        notes=tuple(all_notes),
         calibration=_inputs(task, _CALIBRATION_SAMPLES),
     )
 

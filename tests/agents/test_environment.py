@@ -95,7 +95,9 @@ class ThreeBlocksTest(tf.test.TestCase):
     def test_the_numbers_of_the_docstring(self):
         self.assertEqual(self.costs.total.macs, TOTAL)
         self.assertEqual(TOTAL, 37708)
-        self.assertEqual([unit.name for unit in pruning_units(self.costs.groups)], [f"block{i}_conv1" for i in (1, 2, 3)])
+        self.assertEqual(
+            [unit.name for unit in pruning_units(self.costs.groups)], [f"block{i}_conv1" for i in (1, 2, 3)]
+        )
         for name, a_channel in zip(("block1_conv1", "block2_conv1", "block3_conv1"), UNIT, strict=True):
             one_less = self.costs.sizes - [group == name for group in self.costs.groups.groups]
             self.assertEqual(self.costs.of_kept(one_less).macs, TOTAL - a_channel)
@@ -211,7 +213,9 @@ class ThreeBlocksTest(tf.test.TestCase):
     def test_a_budget_that_blocks_alone_cannot_reach_is_refused(self):
         least = FIXED + sum(UNIT)  # 9,628 of 37,708 are 0.25533
         self.assertLess(self.costs.smallest.macs, least)
-        with self.assertRaisesRegex(ValueError, r"inside blocks.*at least 0\.2554 .*macs.*Received: a limit of 0\.2553"):
+        with self.assertRaisesRegex(
+            ValueError, r"inside blocks.*at least 0\.2554 .*macs.*Received: a limit of 0\.2553"
+        ):
             environment(self.costs, macs=least - 1)
         kept, _ = play(environment(self.costs, macs=least), lambda _: 0.0)
         self.assertEqual(self.costs.of_kept(kept).macs, least)
@@ -249,7 +253,9 @@ class AnyPolicyTest(tf.test.TestCase):
         last = [index[group.name] for group in units[-1].groups]
         least, total = reached(costs, units), costs.total
         for share in shares:
-            every = {m: int(getattr(least, m) + share * (getattr(total, m) - getattr(least, m))) for m in ("macs", "params")}
+            every = {
+                m: int(getattr(least, m) + share * (getattr(total, m) - getattr(least, m))) for m in ("macs", "params")
+            }
             for budget in budgets:
                 limits = every if budget == "both" else {budget: every[budget]}
                 env = PruningEnvironment(costs, units, limits)

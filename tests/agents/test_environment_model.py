@@ -109,10 +109,10 @@ class EnvironmentModelTest(tf.test.TestCase):
 
     def test_z_explains_rewards_that_drift(self):
         # Without z the best guess is the mean over epochs; its error is the variance that the epoch causes.
-        epochs, steps = 8, 400
+        epochs, steps = 8, 300
         with_z = held_out_loss(EnvironmentModel(epochs, state_size=9), epochs, steps)
         without_z = held_out_loss(WithoutZ(epochs, state_size=9), epochs, steps)
-        self.assertLess(with_z, 0.5 * without_z)
+        self.assertLess(with_z, 0.25 * without_z)
 
     def test_the_same_seed_gives_the_same_weights_and_no_global_state_is_used(self):
         def weights(seed):

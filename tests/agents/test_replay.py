@@ -14,26 +14,15 @@ class ReplayBufferTest(tf.test.TestCase):
     def rows(self, buffer):
         """The transitions, oldest first, as lists (state[0], action, reward, next_state[0], terminal, epoch)."""
         state = buffer.state_dict()
-        names = ("actions", "rewards", "terminals", "epochs")
-        columns = {name: state[name] for name in names}
-        rows = zip(
-            state["states"][:, 0],
-            columns["actions"],
-            columns["rewards"],
-            state["next_states"][:, 0],
-            columns["terminals"],
-            columns["epochs"],
-            strict=True,
-        )
+        columns = [state["states"][:, 0], state["actions"], state["rewards"], state["next_states"][:, 0]]
+        rows = zip(*columns, state["terminals"], state["epochs"], strict=True)
         return [tuple(round(float(value), 4) for value in row) for row in rows]
 
     def test_one_episode(self):
         buffer = ReplayBuffer(capacity=10, state_size=2)
         buffer.add_episode(*episode(1, 3), reward=0.7, epoch=4)
         self.assertLen(buffer, 3)
-        self.assertEqual(
-            self.rows(buffer), [(1, 0.01, 0.7, 2, 0, 4), (2, 0.02, 0.7, 3, 0, 4), (3, 0.03, 0.7, 0, 1, 4)]
-        )
+        self.assertEqual(self.rows(buffer), [(1, 0.01, 0.7, 2, 0, 4), (2, 0.02, 0.7, 3, 0, 4), (3, 0.03, 0.7, 0, 1, 4)])
 
     def test_the_oldest_are_overwritten_across_the_end(self):
         buffer = ReplayBuffer(capacity=5, state_size=2)

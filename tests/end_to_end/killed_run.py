@@ -1,4 +1,4 @@
-"""Compresses a tiny network in a run folder, and kills itself (kill -9) where it is told to; `test_resume.py` starts it.
+"""Compresses a tiny network in a run folder, and kills itself (kill -9) where `test_resume.py` says.
 
     python killed_run.py
 
@@ -53,8 +53,8 @@ METHODS = {
 class Places:
     """Names each place that a run passes, notes it in a file, and acts where something is to be done at that place.
 
-    A place is called `part: kind number`, as in `fine-tuning, epoch 2: step 3`. A continued run passes the places behind
-    its last checkpoint under the same names.
+    A place is called `part: kind number`, as in `fine-tuning, epoch 2: step 3`. A continued run passes the places
+    behind its last checkpoint under the same names.
     """
 
     def __init__(self, notes, actions):
@@ -148,8 +148,10 @@ def kill():
 
 
 def run(method, folder, kill_at, copy_at):
-    """Compresses in `folder/run`. The places that it passes go to `folder/places`, what it prints to `folder/printed`, and
-    what came out to `folder/outcome.json`; at the place `copy_at` the run folder is copied to `folder/copy`.
+    """Compresses in `folder/run`.
+
+    The places that it passes go to `folder/places`, what it prints to `folder/printed`, and what came out to
+    `folder/outcome.json`; at the place `copy_at` the run folder is copied to `folder/copy`.
     """
     folder = pathlib.Path(folder)
     folder.mkdir(exist_ok=True)

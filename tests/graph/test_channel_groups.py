@@ -100,7 +100,10 @@ class MembershipTest(tf.test.TestCase):
         groups = groups_of(x, conv(2, "after")(y))
         self.assertEqual(
             described(groups),
-            {"before": (5, ("before",), ("separable",), ("separable",)), "separable": (4, ("separable",), ("after",), ())},
+            {
+                "before": (5, ("before",), ("separable",), ("separable",)),
+                "separable": (4, ("separable",), ("after",), ()),
+            },
         )
 
     def test_concatenation_keeps_branches_apart(self):

@@ -12,8 +12,7 @@ from tfcompress.graph import LayerGraph, TensorRef
 def described(graph):
     """`(name, layer name, class, names of the nodes read)` of every node."""
     return [
-        (node.name, node.layer_name, node.type_name, [ref.node for ref in node.inputs])
-        for node in graph.nodes.values()
+        (node.name, node.layer_name, node.type_name, [ref.node for ref in node.inputs]) for node in graph.nodes.values()
     ]
 
 

@@ -1,4 +1,4 @@
-"""Independent routes to what the core computes: masks in the original, multiply-adds by a walk, snapshots of a model."""
+"""Independent routes to what the core computes: masks in the original, multiply-adds by a walk, snapshots."""
 
 import contextlib
 import functools
@@ -51,7 +51,7 @@ def call(model, inputs):
 
 @contextlib.contextmanager
 def consumers_masked(groups, plan):
-    """In the original, every weight that reads a channel which the plan removes is zero; afterwards all is as before."""
+    """In the original, every weight that reads a removed channel is zero; afterwards all is as it was."""
     kept = kept_labels(groups, plan)
     before = []
     try:
@@ -168,9 +168,7 @@ def snapshot(model, inputs):
     return {
         "weights": [value.tobytes() for value in weights],
         "config": json.dumps(model.get_config(), default=str, sort_keys=True),
-        "calls": [
-            (op.name, len(op._inbound_nodes), len(op._outbound_nodes)) for op in [model, *operations_of(model)]
-        ],
+        "calls": [(op.name, len(op._inbound_nodes), len(op._outbound_nodes)) for op in [model, *operations_of(model)]],
         "trainable": [(v.path, v.trainable) for v in model.variables],
         "outputs": [array.tobytes() for array in outputs],
     }

@@ -1,7 +1,8 @@
 """Three runs of RLAL in a process of their own, where operations are deterministic: `python rlal_runs.py FOLDER`.
 
-Their run folders are FOLDER/first, FOLDER/again (the same seed) and FOLDER/other (another seed). FOLDER/seen.json says
-what the process looked like before and after.
+Their run folders are FOLDER/first, FOLDER/again (the same seed) and FOLDER/other (another seed). The first compresses
+FOLDER/model.keras, the others the same model in memory. FOLDER/seen.json says what the process looked like before and
+after.
 """
 
 import json
@@ -25,6 +26,19 @@ METHOD = tfcompress.methods.RLAL(
 )
 
 
+def compress(model, run_dir, seed, **settings):
+    return tfcompress.compress(
+        model,
+        METHOD,
+        small_tasks.pictures(128, seed=2),
+        validation_data=small_tasks.pictures(64, seed=3),
+        flops_budget=0.55,
+        run_dir=run_dir,
+        seed=seed,
+        **settings,
+    )
+
+
 def weights(model):
     return [keras.ops.convert_to_numpy(weight).tolist() for weight in model.weights]
 
@@ -34,25 +48,18 @@ def main(folder):
     environment, tf_keras = dict(os.environ), tf.keras
     model = small_tasks.trained_network()
     before, optimizer = weights(model), model.optimizer
-    for name, seed in (("first", 0), ("again", 0), ("other", 1)):
-        tfcompress.compress(
-            model,
-            METHOD,
-            small_tasks.pictures(128, seed=2),
-            validation_data=small_tasks.pictures(64, seed=3),
-            flops_budget=0.55,
-            run_dir=pathlib.Path(folder) / name,
-            seed=seed,
-            verbose=2,
-        )
+    model.save(folder / "model.keras")
+    compress(folder / "model.keras", folder / "first", seed=0, verbose=2)
+    compress(model, folder / "again", seed=0, verbose=0)
+    compress(model, folder / "other", seed=1, verbose=0)
     seen = {
         "environment_is_unchanged": dict(os.environ) == environment,
         "tf_keras_is_keras_3": tf.keras is tf_keras and tf.keras.Model is keras.Model,
         "keras_version": tf.keras.__version__,
         "model_is_unchanged": weights(model) == before and model.optimizer is optimizer and model.loss is not None,
     }
-    (pathlib.Path(folder) / "seen.json").write_text(json.dumps(seen))
+    (folder / "seen.json").write_text(json.dumps(seen))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(pathlib.Path(sys.argv[1]))

@@ -152,7 +152,9 @@ class RankingTest(tf.test.TestCase):
 
     def test_another_shape_is_refused(self):
         for scores in (np.ones(5), np.ones((6, 1)), 1.0):
-            with self.assertRaisesRegex(ValueError, r"one number for each of the 6 channels of 'dense'. Received: .*shape \(.* dtype"):
+            with self.assertRaisesRegex(
+                ValueError, r"one number for each of the 6 channels of 'dense'. Received: .*shape \(.* dtype"
+            ):
                 ranking(self.group, self.evidence, lambda group, evidence, scores=scores: scores)
 
     def test_nan_is_refused(self):

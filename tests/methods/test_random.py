@@ -17,7 +17,7 @@ class RandomTest(tf.test.TestCase):
     def setUpClass(cls):
         super().setUpClass()
         cls.model = small_tasks.residual_network()
-        x, y = cls.arrays = small_tasks.pictures(400)
+        x, _y = cls.arrays = small_tasks.pictures(400)
         # Answers of the random network differ, and so do rewards.
         cls.model.get_layer("head").bias.assign_sub(np.mean(cls.model(x, training=False), axis=0))
         cls.task, cls.found, cls.played = cls.search(seed=0)
@@ -58,7 +58,7 @@ class RandomTest(tf.test.TestCase):
         self.assertEqual(candidate.cost, self.task.costs.of(self.found.plan))
 
     def test_a_seed_gives_the_same_tries_and_another_one_others(self):
-        _, again, played = self.search(seed=0, tries=4)
+        _, _again, played = self.search(seed=0, tries=4)
         rates = [episode.actions.tolist() for episode in self.played[:4]]
         self.assertEqual([episode.actions.tolist() for episode in played], rates)
         _, _, others = self.search(seed=1, tries=4)

@@ -7,8 +7,16 @@ from unittest import mock
 
 import tensorflow as tf
 
-from tfcompress.methods import RLAL, Method, Random, Uniform, method_by_name, register_method, registered_methods
-from tfcompress.methods import registry
+from tfcompress.methods import (
+    RLAL,
+    Method,
+    Random,
+    Uniform,
+    method_by_name,
+    register_method,
+    registered_methods,
+    registry,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +41,9 @@ class RegistryTest(tf.test.TestCase):
         return module
 
     def test_the_built_in_ones(self):
-        self.assertContainsSubset({"rlal": RLAL, "random": Random, "uniform": Uniform}.items(), registered_methods().items())
+        self.assertContainsSubset(
+            {"rlal": RLAL, "random": Random, "uniform": Uniform}.items(), registered_methods().items()
+        )
         self.assertEqual(method_by_name("rlal"), RLAL())
         self.assertEqual(RLAL.name, "rlal")
 
@@ -48,7 +58,10 @@ class RegistryTest(tf.test.TestCase):
         self.assertEqual(Ours(width=5).settings(), {"width": 5})
 
     def test_a_name_that_is_taken_is_refused(self):
-        with self.assertRaisesRegex(ValueError, "Expected a new method name. Received: 'rlal', which is .*RLAL. Register the class under another"):
+        with self.assertRaisesRegex(
+            ValueError,
+            "Expected a new method name. Received: 'rlal', which is .*RLAL. Register the class under another",
+        ):
             register_method("rlal")(Ours)
         self.assertIs(registered_methods()["rlal"], RLAL)
 
@@ -67,7 +80,9 @@ class RegistryTest(tf.test.TestCase):
 
     def test_an_unknown_name_lists_the_known_ones(self):
         register_method("ours")(Ours)
-        with self.assertRaisesRegex(ValueError, r"one of \['ours', 'random', 'rlal', 'uniform'\]\. Received: method='rlol'"):
+        with self.assertRaisesRegex(
+            ValueError, r"one of \['ours', 'random', 'rlal', 'uniform'\]\. Received: method='rlol'"
+        ):
             method_by_name("rlol")
 
     def test_a_class_is_not_an_instance(self):

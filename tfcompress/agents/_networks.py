@@ -1,7 +1,9 @@
 """The networks of soft actor-critic and tf-agents' SacAgent, made so that a saved run continues bit for bit."""
 
+import contextlib
 import functools
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -9,7 +11,7 @@ import tensorflow as tf
 
 from tfcompress.agents import _tf_agents
 
-__all__ = ["actor", "critic", "draw_weights", "repeatable_sac_agent"]
+__all__ = ["actor", "critic", "draw_weights", "repeatable_sac_agent", "zeros_as_samples"]
 
 
 def actor(observation: Any, action: Any, hidden: tuple[int, ...]) -> Any:
@@ -61,6 +63,22 @@ def critic(observation: Any, action: Any, hidden: tuple[int, ...], name: str) ->
     )
 
 
+@contextlib.contextmanager
+def zeros_as_samples() -> Iterator[None]:
+    """Inside, tf-agents builds networks on zeros.
+
+    It draws inputs to build on from TensorFlow's global random state otherwise: that would change the user's random
+    numbers, and with `enable_op_determinism` and no global seed it is an error.
+    """
+    tensor_spec = _tf_agents.load().specs.tensor_spec
+    before = tensor_spec.sample_spec_nest
+    tensor_spec.sample_spec_nest = tensor_spec.zero_spec_nest
+    try:
+        yield
+    finally:
+        tensor_spec.sample_spec_nest = before
+
+
 def draw_weights(network: Any, rng: np.random.Generator) -> None:
     """Glorot-uniform kernels, the last ones near zero: Q starts near 0, the policy near the middle with deviation 1.
 
@@ -79,7 +97,7 @@ def repeatable_sac_agent() -> type:
     """tf-agents' SacAgent, drawing its actions with seeds that it is given: a saved run continues bit for bit."""
     lib = _tf_agents.load()
 
-    class RepeatableSacAgent(lib.SacAgent):
+    class RepeatableSacAgent(lib.SacAgent):  # type: ignore[name-defined, misc]
         def train_with_seed(self, transition: Any, seed: tf.Tensor) -> Any:
             # Actions are drawn three times an update: for the critics' targets, the actor, and the entropy.
             self._action_seeds = iter(tf.unstack(tf.random.split(seed, 3)))

@@ -57,7 +57,8 @@ class PruningEnvironment:
                 raise ValueError(
                     "Expected a budget that pruning inside blocks can reach: at least "
                     f"{np.ceil(least / whole * 1e4) / 1e4} of the original's {metric}. "
-                    f"Received: a limit of {limit / whole:.4f}."
+                    f"Received: a limit of {limit / whole:.4f}. Ask for less, or choose a method that "
+                    "prunes the channels between blocks as well (method='uniform')."
                 )
 
     def _describe(self) -> npt.NDArray[np.float32]:

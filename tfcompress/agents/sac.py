@@ -106,7 +106,8 @@ class PruningAgent:
         self._epoch = -1
         self._actions_drawn = 0
         self._updates_made = 0
-        self._build_sac()
+        with _networks.zeros_as_samples():
+            self._build_sac()
         self._compile()
 
     # Acting.
@@ -329,6 +330,7 @@ class PruningAgent:
     # What is compiled.
 
     def _representation_graph(self, epoch: tf.Tensor) -> tf.Tensor:
+        assert self._environment is not None
         return self._environment.representations(epoch + 1)[-1]
 
     def _policy(self, state: tf.Tensor, z: tf.Tensor) -> Any:

@@ -6,6 +6,7 @@ import dataclasses
 from typing import Any, ClassVar
 
 import keras
+import numpy as np
 
 from tfcompress.costs import Cost
 from tfcompress.plan import Plan
@@ -89,4 +90,4 @@ def _plain(value: Any) -> Any:
         return f"{getattr(value, '__module__', '')}.{getattr(value, '__qualname__', type(value).__name__)}"
     if isinstance(value, (tuple, list)):
         return [_plain(entry) for entry in value]
-    return value
+    return value.item() if isinstance(value, np.generic) else value

@@ -11,6 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from tfcompress.data import set_epoch
 from tfcompress.training.checkpoints import Checkpoints
 from tfcompress.training.progress import Progress
 from tfcompress.training.schedules import Schedule
@@ -49,8 +50,7 @@ class EpochStart(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch: int, logs: Row | None = None) -> None:
         """Sets epoch and learning rate."""
         self.model.start_epoch()
-        if hasattr(self._train, "epoch"):
-            self._train.epoch = epoch
+        set_epoch(self._train, epoch)
         if self._schedule is not None:
             self.model.optimizer.learning_rate = self._schedule(epoch, self._epochs)
 

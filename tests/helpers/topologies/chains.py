@@ -5,12 +5,14 @@ Images are 6 x 5 x 3, so 30 positions; a 3x3 convolution has 9 products for each
 
 import keras
 from keras import layers
+
 from topologies.registry import topology
 
-ELEMENTWISE = (
+_NAMES = (
     "celu elu exponential gelu hard_shrink hard_sigmoid hard_silu hard_tanh leaky_relu linear log_sigmoid mish relu "
     "relu6 selu sigmoid silu soft_shrink softplus softsign sparse_plus sparse_sigmoid squareplus tanh tanh_shrink"
-).split()
+)
+ELEMENTWISE = _NAMES.split()
 
 
 def image(shape=(6, 5, 3)):
@@ -30,7 +32,9 @@ def head(x, units=3):
 def conv_chain():
     x = image()
     y = layers.Conv2D(5, 3, padding="same", activation="softplus", name="first")(x)
-    y = layers.Conv2D(7, 3, strides=2, activation="tanh", name="second")(y)  # (6 - 3) // 2 + 1 = 2, (5 - 3) // 2 + 1 = 2
+    y = layers.Conv2D(7, 3, strides=2, activation="tanh", name="second")(
+        y
+    )  # (6 - 3) // 2 + 1 = 2, (5 - 3) // 2 + 1 = 2
     return keras.Model(x, layers.Dense(4, name="logits")(layers.GlobalAveragePooling2D()(y)))
 
 

@@ -2,6 +2,7 @@
 
 import keras
 from keras import layers, ops
+
 from topologies.chains import conv, head, image
 from topologies.registry import topology
 

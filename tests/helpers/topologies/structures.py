@@ -2,6 +2,7 @@
 
 import keras
 from keras import layers
+
 from topologies.chains import conv, head, image
 from topologies.merges import norm_relu, pad_channels, residual_block
 from topologies.registry import topology

@@ -86,7 +86,9 @@ class AlignmentTest(tf.test.TestCase):
         term = self.alignment(ONE_AND_THREE_GO)
         self.assertAllClose(term(), math.sqrt(8), rtol=1e-6)
         gradients = self.gradients(term)
-        self.assertAllClose(gradients["inner/kernel"][0, 0], [[0, 2 / math.sqrt(8), 0, 0], [0, -2 / math.sqrt(8), 0, 0]])
+        self.assertAllClose(
+            gradients["inner/kernel"][0, 0], [[0, 2 / math.sqrt(8), 0, 0], [0, -2 / math.sqrt(8), 0, 0]]
+        )
         self.assertAllEqual(gradients["outer/kernel"], np.zeros((1, 1, 4, 2)))
 
     def test_removed_weights_so_small_that_their_squares_vanish(self):

@@ -47,7 +47,12 @@ class ScriptedEpisodes:
 
     def plan(self, kept):
         """The channels from `first` on, which stands for a ranking that can change."""
-        return Plan.keeping({name: tuple(sorted((np.arange(n) + self.first) % size)) for (name, size), n in zip((("one", 4), ("two", 3)), np.asarray(kept).tolist(), strict=True)})
+        return Plan.keeping(
+            {
+                name: tuple(sorted((np.arange(n) + self.first) % size))
+                for (name, size), n in zip((("one", 4), ("two", 3)), np.asarray(kept).tolist(), strict=True)
+            }
+        )
 
 
 class RecordingAgent:
@@ -84,14 +89,13 @@ class AgentEpochsTest(tf.test.TestCase):
         super().setUpClass()
         cls.costs = costs_of_two_layers()
 
-    def joint(self, script, again=None, timetable=Timetable(1, 2, 3), episodes_per_epoch=2, rescore_best=True):
+    def joint(self, script, again=None, timetable=None, episodes_per_epoch=2, rescore_best=True):
+        timetable = timetable or Timetable(1, 2, 3)
         self.episodes = ScriptedEpisodes(script, again)
         self.agent, self.alignment = RecordingAgent(self.episodes), RecordingAlignment()
         task = Task(model=None, splits=None, objective=None, limits={"macs": 30})
         task.__dict__["costs"] = self.costs  # cached
-        return AgentEpochs(
-            task, self.episodes, self.agent, self.alignment, timetable, episodes_per_epoch, rescore_best
-        )
+        return AgentEpochs(task, self.episodes, self.agent, self.alignment, timetable, episodes_per_epoch, rescore_best)
 
     def run_epochs(self, joint, epochs):
         """The logs of each epoch."""

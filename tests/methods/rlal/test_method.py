@@ -91,7 +91,14 @@ class TimetableTest(tf.test.TestCase):
 
     def test_in_every_run_the_agent_fills_its_buffer_and_learns_before_the_end(self):
         for epochs in (4, 5, 7, 13, 200, 301):
-            for agent_epochs in ((10, 20, 90), (0, 1, 2), (0, 100, 200), (150, 180, 190), (197, 198, 200), (198, 199, 200)):
+            for agent_epochs in (
+                (10, 20, 90),
+                (0, 1, 2),
+                (0, 100, 200),
+                (150, 180, 190),
+                (197, 198, 200),
+                (198, 199, 200),
+            ):
                 method = RLAL(epochs=epochs, agent_epochs=agent_epochs)
                 for task in (FRESH, TRAINED):
                     times = method.timetable(task)
