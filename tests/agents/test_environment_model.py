@@ -131,6 +131,8 @@ class EnvironmentModelTest(tf.test.TestCase):
         policy = keras.config.dtype_policy()
         keras.config.set_dtype_policy("mixed_float16")
         try:
-            self.assertEqual(EnvironmentModel(3, state_size=9).representations().dtype, tf.float32)
+            model = EnvironmentModel(3, state_size=9)
+            loss, z = model.train_step(*drifting_rewards(np.random.default_rng(0), 8, 3))
+            self.assertEqual((loss.dtype, z.dtype), (tf.float32, tf.float32))
         finally:
             keras.config.set_dtype_policy(policy)

@@ -148,17 +148,20 @@ class LearnTest(tf.test.TestCase):
         expected = np.mean([(mlp(x, part(before, name)) - 0.7) ** 2 for name in ("critic_1", "critic_2")])
         self.assertAllClose(agent.learn()["critic_loss"], expected, rtol=1e-5)
 
-    def test_before_the_last_step_the_target_adds_the_smaller_q(self):
-        # Critics that answer 0 and targets that answer 5 and 3: Equation (8) gives 0.7 + 0.5 * 3 = 2.2 at the first
-        # step, of which a batch has k, and 0.7 at the last.
+    def test_before_the_last_step_the_target_adds_the_smaller_q_of_the_next_state_and_z(self):
+        # Critics that answer 0 at first, and targets made by hand that answer 100 z[0] + 5 and twice as much. The
+        # batch has the first step k times, where Equation (8) gives 0.7 + 0.5 * (100 z[0] + 5), and the last 64 - k.
         agent = reset_agent(gamma=0.5, entropy_coefficient=1e-6, batch_size=64)
-        agent.remember(np.zeros([2, 9]), np.array([0.3, 0.6]), reward=0.7, epoch=0)
-        state = agent.state_dict()
-        for name, answer in {"critic_1": 0.0, "critic_2": 0.0, "target_critic_1": 5.0, "target_critic_2": 3.0}.items():
-            state[f"{name}/04"] = np.zeros_like(state[f"{name}/04"])
-            state[f"{name}/05"] = np.full_like(state[f"{name}/05"], answer)
+        agent.remember(np.zeros([2, 9]), np.array([0.3, 0.6]), reward=0.7, epoch=2)
+        agent.start_epoch(2)
+        state = {name: np.zeros_like(v) if "critic_" in name else v for name, v in agent.state_dict().items()}
+        for name, scale in {"target_critic_1": 1, "target_critic_2": 2}.items():
+            state[f"{name}/00"][9, 0], state[f"{name}/01"][0] = 100, 5
+            state[f"{name}/02"][0, 0], state[f"{name}/04"][0, 0] = 1, scale
         agent.load_state_dict(state)
-        k = 64 * (agent.learn()["critic_loss"] - 0.7**2) / (2.2**2 - 0.7**2)
+        first = 0.7 + 0.5 * (100 * state["z"][0] + 5)
+        self.assertGreater(abs(100 * state["z"][0]), 0.1)  # or z would not show
+        k = 64 * (agent.learn()["critic_loss"] - 0.7**2) / (first**2 - 0.7**2)
         self.assertAllClose(k, round(k), atol=1e-2)
         self.assertBetween(round(k), 16, 48)
 
@@ -246,19 +249,20 @@ class StateTest(tf.test.TestCase):
 
     def test_refuses_the_state_of_another_agent(self):
         agent = reset_agent()
-        before = agent.state_dict()
-        others = [make_agent(epochs=7), make_agent(hidden=(8, 8)), make_agent(use_environment_model=False)]
-        others.append(make_agent(buffer_capacity=10))
-        fill(others[-1])
-        for other in others:
-            with self.assertRaisesRegex(ValueError, "settings that the state was saved with"):
-                agent.load_state_dict(other.state_dict())
-        incomplete = make_agent(seed=3).state_dict()
-        del incomplete["counters"]
-        with self.assertRaisesRegex(ValueError, "counters"):
-            agent.load_state_dict(incomplete)
+        fill(agent)
+        start = agent.state_dict()
+        broken = {
+            "actor/00": reset_agent(use_environment_model=False).state_dict(),
+            "environment/00": start | {"environment/00": np.zeros([7, 128])},
+            "counters": {name: value for name, value in start.items() if name != "counters"},
+            "more": start | {"more": np.zeros(1)},
+            "cursor=1": start | {"buffer/cursor": np.array(1)},
+        }
+        for name, state in broken.items():
+            with self.subTest(name=name), self.assertRaisesRegex(ValueError, f"{name}.*Make the"):
+                agent.load_state_dict(state)
         for name, value in agent.state_dict().items():
-            self.assertAllEqual(value, before[name])
+            self.assertAllEqual(value, start[name])
 
 
 class SurroundingsTest(tf.test.TestCase):
@@ -283,16 +287,6 @@ class SurroundingsTest(tf.test.TestCase):
         fill(agent)
         agent.learn()
         self.assertIs(tf.keras.Model, keras.Model)
-
-    def test_a_mixed_precision_policy_is_the_networks_alone(self):
-        policy = keras.config.dtype_policy()
-        keras.config.set_dtype_policy("mixed_float16")
-        try:
-            agent = make_agent()
-            fill(agent)
-            self.assertTrue(np.isfinite(agent.learn()["reconstruction_loss"]))
-        finally:
-            keras.config.set_dtype_policy(policy)
 
 
 class BadInputTest(tf.test.TestCase):

@@ -73,8 +73,8 @@ def fit(
 
     Args:
         model: a built model. Its own compile state is neither used nor changed.
-        train: batches, taken in their order: a Keras PyDataset or a tf.data.Dataset. If it has an attribute `epoch`,
-            that is set to the number of the epoch, counted from 0, before each epoch.
+        train: batches, taken in their order: a Keras PyDataset or a tf.data.Dataset. Those that
+            `tfcompress.data` makes are told the number of the epoch, counted from 0, before each epoch.
         objective: loss and metric.
         optimizer: a new optimizer.
         epochs: number of epochs, those of an interrupted run included; 0 does nothing.
