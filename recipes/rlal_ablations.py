@@ -11,7 +11,6 @@ two CPU cores, so the figures of a full run are not given here. `--only table3` 
 
 import common
 
-import tfcompress
 from tfcompress.agents import AgentSettings
 from tfcompress.methods import RLAL
 
@@ -62,10 +61,7 @@ def main():
     parser.add_argument("--only", choices=("table3", "figure2"))
     args = common.parse(parser)
     data = common.load(args)
-    networks = {"resnet56": tfcompress.zoo.resnet20 if args.smoke else tfcompress.zoo.resnet56}
-    if not args.smoke:
-        networks["mobilenet_v2"] = tfcompress.zoo.mobilenet_v2
-    models = {name: network(common.image_shape(data), data.classes) for name, network in networks.items()}
+    models = {name: common.network(name, data, args) for name in ("resnet56", "mobilenet_v2")}
     epochs = args.epochs
     if args.only != "figure2":
         args.epochs = epochs or 200

@@ -6,6 +6,24 @@ A ResNet-20 (savedmodels/teachers/resnet20_cifar10.keras) is pruned to half its 
 cores: 8,000 of the training images (800 of them held out for rewards), 8 epochs of joint training and 6 of fine-tuning
 for RLAL, 14 of fine-tuning for the others; 120 episodes for RLAL and 120 tries for Random, each reward on 500 images
 with BatchNormalization statistics taken anew from one batch. The test split is read once for each run.
+
+    method    FLOPs   test accuracy, seeds 0, 1, 2        best reward
+    (before)  100%    88.27
+    uniform   49.3%   84.84 +- 0.20 (84.81, 84.61, 85.10)  -
+    random    50.0%   85.01 +- 0.16 (85.08, 85.17, 84.79)  0.766, 0.776, 0.742
+    rlal      49.9%   84.33 +- 0.23 (84.06, 84.31, 84.62)  0.762, 0.768, 0.756
+
+(tensorflow 2.21.0, keras 3.15.1, tf-agents 0.18.0, two CPU cores, about 8 minutes a run on a busy machine.)
+
+RLAL does not win here. What was found:
+- The agent has hardly begun to learn in so short a run. The mean reward of its episodes went from 0.51 to 0.50, from
+  0.43 to 0.56 and from 0.45 to 0.54 over six epochs with seeds 0, 1 and 2; that of random plans is 0.48, 0.52 and 0.48.
+  It makes 160 updates at a learning rate of 1e-4. Its best of 120 episodes is as good as the best of 120 random ones.
+- Six of its 14 epochs train the pruned network, against 14 for the others, and the eight epochs of joint training add
+  nothing to a network that was trained already: its validation accuracy stays where it was. Uniform with six epochs
+  (`--methods uniform --baseline-epochs 6`) reaches 84.51 +- 0.17 (84.63, 84.63, 84.26): most of the difference.
+- The reward's images are training images of the teacher, which saw all 50,000; it knows the held-out tenth as well as
+  the rest (validation accuracy before: 0.90). All three methods share that.
 """
 
 import argparse
@@ -13,22 +31,25 @@ import json
 import pathlib
 import time
 
+import common
 import keras
 import numpy as np
 
 import tfcompress
+from tfcompress.agents import AgentSettings
 from tfcompress.methods import RLAL, Random, Uniform
 
 
 def methods(args):
     """The three methods, each seeing as many training images."""
     reward = {"reward_images": args.reward_images, "recalibrate_batches": args.recalibrate_batches}
-    both = args.epochs + args.finetune_epochs
+    both = args.baseline_epochs or args.epochs + args.finetune_epochs
     rlal = RLAL(
         epochs=args.epochs,
         finetune_epochs=args.finetune_epochs,
         agent_epochs=(0, 25, 150),
         episodes_per_epoch=args.episodes_per_epoch,
+        agent=AgentSettings(updates_per_epoch=32),  # with which the table was made
         **reward,
     )
     # RLAL's agent acts in three quarters of the epochs of joint training.
@@ -44,6 +65,7 @@ def main():
     parser.add_argument("--flops-budget", type=float, default=0.5)
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--finetune-epochs", type=int, default=6)
+    parser.add_argument("--baseline-epochs", type=int, default=None, help="of uniform and random; by default the sum")
     parser.add_argument("--episodes-per-epoch", type=int, default=20)
     parser.add_argument("--reward-images", type=int, default=500)
     parser.add_argument("--recalibrate-batches", type=int, default=1)
@@ -57,7 +79,7 @@ def main():
         args.epochs, args.finetune_epochs, args.episodes_per_epoch = 4, 1, 1
     data = tfcompress.data.load(args.data, images=args.images)
     if args.smoke:
-        model = tfcompress.zoo.resnet20(data.arrays.train[0].shape[1:], data.classes)
+        model = common.network("resnet20", data, args)
     else:
         model = keras.saving.load_model(args.model)
     rows = []

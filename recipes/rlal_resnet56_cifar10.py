@@ -9,15 +9,13 @@ milestone is scaled with it.
 
 import common
 
-import tfcompress
 from tfcompress.methods import RLAL
 
 
 def main():
     args = common.parse(common.parser(__doc__, data="cifar10", flops_budget=0.5, epochs=200, reward_images=5000))
     data = common.load(args)
-    depth = tfcompress.zoo.resnet20 if args.smoke else tfcompress.zoo.resnet56
-    common.compress(depth(common.image_shape(data), data.classes), RLAL(**common.settings(args)), data, args)
+    common.compress(common.network("resnet56", data, args), RLAL(**common.settings(args)), data, args)
 
 
 if __name__ == "__main__":

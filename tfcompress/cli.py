@@ -60,7 +60,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         parser.error(str(error))
     if flags.FLAGS["verbosity"].using_default_value:
         # absl's default for commands is INFO, at which tensorflow-datasets says where its files lie.
-        flags.FLAGS.verbosity = logging.WARNING
+        flags.FLAGS.verbosity = logging.WARNING  # type: ignore[assignment]
     if args.check is not None:
         args.check(args)
     return args

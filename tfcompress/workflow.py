@@ -233,7 +233,8 @@ def _decide(method: Method, task: Task) -> Search:
         task.progress.note("the search was finished before, taken from the run folder")
         candidates = tuple(candidate_from_dict(entry) for entry in stored["candidates"])
         plan = Plan.from_json(stored["plan"])
-        return Search(run.load_model("source"), plan, candidates, stored["history"], tuple(stored["notes"]))
+        run.load_weights("source", task.model)
+        return Search(task.model, plan, candidates, stored["history"], tuple(stored["notes"]))
     search = method.search(task)
     run.save_model("source", search.source)
     run.write_json(

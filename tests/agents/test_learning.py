@@ -1,6 +1,6 @@
 """Does the agent learn? A toy pruning problem with worthless layers, against random search with equal episodes.
 
-As a script it prints the table that the docstring of `tfcompress.agents.PruningAgent` quotes:
+As a script it prints the table that the docstring of `tfcompress.agents.AgentSettings` quotes:
 
     python tests/agents/test_learning.py
 """

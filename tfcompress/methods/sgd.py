@@ -66,7 +66,7 @@ class SGDMethod(Method):
     def first_learning_rate(self, task: Task) -> float:
         """The learning rate that the schedule starts from."""
         if self.learning_rate is not None:
-            return self.learning_rate
+            return float(self.learning_rate)
         return 0.01 if task.is_trained else 0.1
 
     def schedule_for(self, task: Task, epochs: int) -> Schedule:

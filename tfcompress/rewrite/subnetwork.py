@@ -164,20 +164,23 @@ class Subnetwork:
     def _scope(self, arguments: list[tf.Tensor], statistics: list[tf.Tensor]) -> Iterator[keras.StatelessScope]:
         """While a function is traced inside, layers see sliced weights and do not know their widths."""
         scope = keras.StatelessScope()
+        edited = [(edit.variable, self._edited(edit, arguments)) for edit in self._edits]
+        edited += [(edit.variable, value) for edit, value in zip(self._statistics, statistics, strict=True)]
+        # Keras' convolutions compare the input's width with the variable's, and where the two differ they run through
+        # XLA, which would compile each of them anew for every new width: the variables must not know it either.
+        hidden: list[tuple[Any, str, Any]] = [(variable, "_shape", tuple(value.shape)) for variable, value in edited]
+        hidden += [(layer, attribute, -1) for layer, attribute in self._layers]
+        shown = [(owner, attribute, getattr(owner, attribute)) for owner, attribute, _ in hidden]
         # Not through the constructor, which wants the variables' own shapes.
-        for edit in self._edits:
-            scope.state_mapping[id(edit.variable)] = self._edited(edit, arguments)
-        for edit, value in zip(self._statistics, statistics, strict=True):
-            scope.state_mapping[id(edit.variable)] = value
-        widths = [getattr(layer, attribute) for layer, attribute in self._layers]
+        scope.state_mapping.update((id(variable), value) for variable, value in edited)
         try:
-            for layer, attribute in self._layers:
-                setattr(layer, attribute, -1)
+            for owner, attribute, value in hidden:
+                setattr(owner, attribute, value)
             with scope:
                 yield scope
         finally:
-            for (layer, attribute), width in zip(self._layers, widths, strict=True):
-                setattr(layer, attribute, width)
+            for owner, attribute, value in shown:
+                setattr(owner, attribute, value)
 
     def _forward(self, x: Any, arguments: list[tf.Tensor], statistics: list[tf.Tensor]) -> Any:
         self.traces += 1

@@ -95,9 +95,13 @@ class RunFolder:
         part.replace(self._model(name))
         _files.sync(self.path)
 
-    def load_model(self, name: str) -> keras.Model:
-        """The model that `save_model` wrote."""
-        return keras.saving.load_model(self._model(name))
+    def load_weights(self, name: str, model: keras.Model) -> None:
+        """Puts the weights that `save_model` wrote into a model of the same architecture.
+
+        No model is made from the file: of a layer of the user's own, Keras might not find the class, and it refuses to
+        make a Lambda.
+        """
+        model.load_weights(self._model(name))
 
     def checkpoints(self, phase: str) -> Checkpoints | None:
         """The checkpoints of one phase of the run."""
@@ -197,13 +201,13 @@ class NoRunFolder:
     def save_model(self, name: str, model: keras.Model) -> None:
         """Keeps nothing: who called has the model."""
 
-    def load_model(self, name: str) -> keras.Model:
-        """There is none.
+    def load_weights(self, name: str, model: keras.Model) -> None:
+        """There are none.
 
         Raises:
             KeyError: always.
         """
-        raise KeyError(f"Expected a run with a run_dir. Received: load_model({name!r}) in a run without one.")
+        raise KeyError(f"Expected a run with a run_dir. Received: load_weights({name!r}) in a run without one.")
 
     def checkpoints(self, phase: str) -> Checkpoints | None:
         """None: such a run is not resumed."""
