@@ -8,6 +8,7 @@ tensorflow-datasets before it is needed.
 from tfcompress.data.augment import flip_and_crop
 from tfcompress.data.batches import ArrayBatches, FollowEpoch, set_epoch
 from tfcompress.data.named import NamedData, load, load_arrays
+from tfcompress.data.pipeline import without_autotuning
 from tfcompress.data.splits import Split, Splits, splits
 
 __all__ = [
@@ -21,4 +22,5 @@ __all__ = [
     "load_arrays",
     "set_epoch",
     "splits",
+    "without_autotuning",
 ]

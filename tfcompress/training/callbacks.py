@@ -41,11 +41,18 @@ class TrainingDiverged(RuntimeError):
 
 
 class EpochStart(keras.callbacks.Callback):
-    """Tells data and optimizer which epoch begins, and adds to the logs what only the training knows."""
+    """Tells data and optimizer which epoch begins, and adds to the logs what only the training knows.
 
-    def __init__(self, train: Any, schedule: Schedule | None, epochs: int):
+    Args:
+        train: the data.
+        schedule: the learning rate of each epoch.
+        epochs: length of the training.
+        tell_end: whether the data are a Keras dataset that Keras itself does not tell of an epoch's end.
+    """
+
+    def __init__(self, train: Any, schedule: Schedule | None, epochs: int, tell_end: bool = False):
         super().__init__()
-        self._train, self._schedule, self._epochs = train, schedule, epochs
+        self._train, self._schedule, self._epochs, self._tell_end = train, schedule, epochs, tell_end
 
     def on_epoch_begin(self, epoch: int, logs: Row | None = None) -> None:
         """Sets epoch and learning rate."""
@@ -55,7 +62,9 @@ class EpochStart(keras.callbacks.Callback):
             self.model.optimizer.learning_rate = self._schedule(epoch, self._epochs)
 
     def on_epoch_end(self, epoch: int, logs: Row | None = None) -> None:
-        """Adds penalties and learning rate to the logs."""
+        """Tells the data of the epoch's end, and adds penalties and learning rate to the logs."""
+        if self._tell_end:
+            self._train.on_epoch_end()
         if logs is not None:
             logs |= self.model.penalty_values()
             logs["learning_rate"] = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))

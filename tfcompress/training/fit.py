@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 
+from tfcompress.data import without_autotuning
 from tfcompress.training.callbacks import EpochStart, Guard, Recorder, Reporter, Row, TrainingDiverged
 from tfcompress.training.checkpoints import Checkpoint, Checkpoints
 from tfcompress.training.objectives import Objective
@@ -117,8 +118,9 @@ def fit(
         return {"optimizer": optimizer_state(trained.optimizer), **_stateful_state(phase.stateful)}
 
     recorder = Recorder(model, state, checkpoints, [] if last is None else last.info["rows"])
+    batches = without_autotuning(train)
     all_callbacks = [
-        EpochStart(train, schedule, epochs),
+        EpochStart(train, schedule, epochs, tell_end=batches is not train),
         Guard(phase.name, lambda: _kept(len(recorder.rows), checkpoints)),
         *callbacks,
         *_tensorboard(phase),
@@ -127,10 +129,10 @@ def fit(
     ]
     try:
         trained.fit(
-            train,
+            batches,
             epochs=epochs,
             initial_epoch=done,
-            validation_data=validation,
+            validation_data=without_autotuning(validation),
             callbacks=all_callbacks,
             shuffle=False,  # Keras would shuffle batches by Python's global random state
             verbose=0,

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
+from tfcompress.data import without_autotuning
 from tfcompress.training.penalized import PenalizedModel
 
 __all__ = ["Evaluator", "Objective", "evaluate", "infer", "last_activation"]
@@ -104,7 +105,7 @@ class Evaluator:
 
     def __call__(self, batches: Any) -> dict[str, float]:
         """The objective's loss, without regularisation, and its metric over all of `batches`, by name."""
-        results = self._measured.evaluate(batches, verbose=0, return_dict=True)
+        results = self._measured.evaluate(without_autotuning(batches), verbose=0, return_dict=True)
         return {name: float(value) for name, value in results.items()}
 
 
