@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from tfcompress.graph import ChannelGroups, LayerGraph, TensorRef
 from tfcompress.graph.channel_groups import NodeAnalysis
-from tfcompress.graph.handlers import WeightAxes, handler_of
+from tfcompress.graph.handlers import WeightAxes
 from tfcompress.graph.labels import Ids
 from tfcompress.graph.layer_graph import map_refs
 from tfcompress.plan import Plan
@@ -74,15 +74,16 @@ def apply(source: keras.Model, plan: Plan, groups: ChannelGroups | None = None) 
             tensors[node.outputs[0]] = _new_input(node)
             continue
         args, kwargs = item.handler.arguments(item.call, item.outputs, width)
-        if node.layer_name not in operations:
-            operations[node.layer_name] = _new_operation(item, width)
         args, kwargs = map_refs(tensors.__getitem__, (args, dict(kwargs)))
-        outputs = keras.tree.flatten(operations[node.layer_name](*args, **kwargs))
-        tensors.update(zip(node.outputs, outputs, strict=True))
-    for name, axes in groups.weight_axes().items():
-        if name in operations:
-            _copy_weights(groups.graph.operations[name], operations[name], axes, kept)
-            handler_of(operations[name]).finish(operations[name])
+        if node.layer_name not in operations:
+            operation = _new_operation(item, width)
+            operations[node.layer_name] = operation
+            with _Weights(node.operation, operation, groups.weight_axes()[node.layer_name], kept):
+                called = operation(*args, **kwargs)
+            item.handler.finish(operation)
+        else:
+            called = operations[node.layer_name](*args, **kwargs)
+        tensors.update(zip(node.outputs, keras.tree.flatten(called), strict=True))
     graph = groups.graph
     return keras.Model(
         map_refs(tensors.__getitem__, graph.inputs), map_refs(tensors.__getitem__, graph.outputs), name=graph.name
@@ -102,13 +103,47 @@ def _new_operation(item: NodeAnalysis, width: Callable[[Ids], int]) -> Any:
     return item.handler.create(item.call, config)
 
 
-def _copy_weights(old: Any, new: Any, axes: tuple[WeightAxes, ...], kept: _Mask) -> None:
-    labelled = {id(weight.variable): weight.axes for weight in axes}
-    old_variables, new_variables = getattr(old, "variables", ()), getattr(new, "variables", ())
-    for source, target in zip(old_variables, new_variables, strict=True):
-        value = keras.ops.convert_to_numpy(source)
-        for axis, ids in labelled.get(id(source), {}).items():
-            stays = kept[ids]
+class _Weights:
+    """While a new layer is called first, and so built: gives its variables what stays of the old layer's.
+
+    Where a layer has an initializer for a variable, the initializer gives the value: random numbers that are replaced
+    at once would be most of the time that building takes.
+    """
+
+    def __init__(self, old: Any, new: Any, axes: tuple[WeightAxes, ...], kept: _Mask) -> None:
+        self._old, self._new, self._kept = old, new, kept
+        self._labelled = {id(weight.variable): weight.axes for weight in axes}
+        self._initializers: dict[str, Any] = {}
+        self._given: set[int] = set()
+
+    def __enter__(self) -> None:
+        for variable in getattr(self._old, "variables", ()):
+            name = f"{variable.name}_initializer"
+            if getattr(self._old, variable.name, None) is variable and hasattr(self._new, name):
+                self._initializers[name] = getattr(self._new, name)
+                setattr(self._new, name, self._giver(variable))
+
+    def _giver(self, variable: Any) -> Callable[..., Any]:
+        def give(shape: Any, dtype: Any = None) -> Any:
+            self._given.add(id(variable))
+            return keras.ops.convert_to_tensor(self._value(variable), dtype)
+
+        return give
+
+    def _value(self, variable: Any) -> Any:
+        value = keras.ops.convert_to_numpy(variable)
+        for axis, ids in self._labelled.get(id(variable), {}).items():
+            stays = self._kept[ids]
             if not stays.all():
                 value = np.compress(stays, value, axis=axis)
-        target.assign(value)
+        return value
+
+    def __exit__(self, *error: Any) -> None:
+        for name, initializer in self._initializers.items():
+            setattr(self._new, name, initializer)
+        if error[0] is not None:
+            return
+        old, new = getattr(self._old, "variables", ()), getattr(self._new, "variables", ())
+        for source, target in zip(old, new, strict=True):
+            if id(source) not in self._given:
+                target.assign(self._value(source))
