@@ -15,7 +15,8 @@ import numpy as np
 from tfcompress.costs import Cost, CostModel
 from tfcompress.data import Splits
 from tfcompress.graph import ChannelGroups, LayerGraph
-from tfcompress.training import NoRunFolder, Objective, Phase, Progress, RunFolder
+from tfcompress.importance import Evidence
+from tfcompress.training import NoRunFolder, Objective, Phase, Progress, RunFolder, loss_function
 
 __all__ = ["Task"]
 
@@ -55,6 +56,11 @@ class Task:
     def costs(self) -> CostModel:
         """Costs of any plan for the working copy."""
         return CostModel(self.groups)
+
+    def evidence(self) -> Evidence:
+        """What criteria may look at: the weights of the working copy, and its calibration data with the task's loss."""
+        loss = loss_function(self.model, self.objective)
+        return Evidence(self.groups, self.splits.calibration, loss, self.seed)
 
     @property
     def is_trained(self) -> bool:

@@ -1,20 +1,64 @@
 """Which channels of a group matter most: one criterion a file, `(group, evidence) -> one number a channel`."""
 
-from tfcompress.importance.evidence import Criterion, Evidence, ranking
+from tfcompress.importance.activation_mean import ActivationMean
+from tfcompress.importance.bn_scale import bn_scale
+from tfcompress.importance.evidence import Criterion, Evidence, GroupWeight, MissingData, ranking
+from tfcompress.importance.fisher import Fisher
+from tfcompress.importance.geometric_median import geometric_median
+from tfcompress.importance.group_l1_norm import group_l1_norm
+from tfcompress.importance.group_l2_norm import group_l2_norm
 from tfcompress.importance.l1_norm import l1_norm
 from tfcompress.importance.l2_norm import l2_norm
+from tfcompress.importance.passes import Activations, Products
+from tfcompress.importance.random import RandomScores
+from tfcompress.importance.taylor import Taylor
 
-__all__ = ["Criterion", "Evidence", "by_name", "l1_norm", "l2_norm", "ranking"]
+__all__ = [
+    "ActivationMean",
+    "Activations",
+    "Criterion",
+    "Evidence",
+    "Fisher",
+    "GroupWeight",
+    "MissingData",
+    "Products",
+    "RandomScores",
+    "Taylor",
+    "bn_scale",
+    "by_name",
+    "geometric_median",
+    "group_l1_norm",
+    "group_l2_norm",
+    "l1_norm",
+    "l2_norm",
+    "ranking",
+]
 
-_CRITERIA = {"l1_norm": l1_norm, "l2_norm": l2_norm}
+_CRITERIA = {
+    "activation_mean": ActivationMean(),
+    "bn_scale": bn_scale,
+    "fisher": Fisher(),
+    "geometric_median": geometric_median,
+    "group_l1_norm": group_l1_norm,
+    "group_l2_norm": group_l2_norm,
+    "l1_norm": l1_norm,
+    "l2_norm": l2_norm,
+    "random": RandomScores(),
+    "taylor": Taylor(),
+}
 
 
 def by_name(criterion):
-    """A criterion by its name, or the function itself.
+    """A criterion by its name (with its defaults), or the function or instance itself.
 
     Raises:
-        ValueError: an unknown name; the message lists the known ones.
+        ValueError: an unknown name; the message lists the known ones. A class in the place of an instance.
     """
+    if isinstance(criterion, type):
+        raise ValueError(
+            f"Expected `criterion` to be a function, an instance or a name. Received: the class {criterion.__name__}. "
+            f"Write its parentheses: criterion={criterion.__name__}()."
+        )
     if callable(criterion):
         return criterion
     if not isinstance(criterion, str) or criterion not in _CRITERIA:

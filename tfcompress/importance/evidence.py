@@ -1,46 +1,224 @@
-"""What a criterion may look at."""
+"""What a criterion may look at: weights, and activations and gradients on calibration data."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Protocol
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
 
 import keras
 import numpy as np
 import numpy.typing as npt
 
 from tfcompress.graph import ChannelGroup, ChannelGroups
+from tfcompress.graph.handlers import WeightAxes
+from tfcompress.importance.passes import Activations, Passes, Place, Products
 
-__all__ = ["Criterion", "Evidence", "ranking"]
+__all__ = ["Criterion", "Evidence", "GroupWeight", "MissingData", "ranking"]
 
 Scores = npt.NDArray[np.float32]
+Role = Literal["writes", "reads", "carries"]
+
+_OFFSETS = ("bias", "beta")
+
+
+class MissingData(ValueError):
+    """A criterion asked for what needs calibration data or a loss, and there is none."""
+
+
+@dataclass(frozen=True, eq=False)
+class GroupWeight:
+    """A weight of a group, seen channel by channel.
+
+    Attributes:
+        layer: the layer that holds it.
+        name: its name in the layer, such as "kernel", "bias" or "gamma".
+        role: whether it writes the group's channels, reads them, or carries them as they pass.
+        values: float32 `[size, values]`, the weights of each position.
+    """
+
+    layer: str
+    name: str
+    role: Role
+    values: Scores
+
+    @property
+    def is_offset(self) -> bool:
+        """Whether it is added (a bias, the beta of a normalisation): it says nothing of how large a channel is."""
+        return self.name in _OFFSETS
 
 
 class Evidence:
-    """The weights of a model, seen channel by channel.
+    """The weights of a model, seen channel by channel, and what calibration data make of them.
+
+    Weights are read when they are asked for. Activations and gradients are worked out for all groups at once when a
+    criterion first asks for them, batch by batch, and kept: call `weights_changed` after training.
+
+    The model runs as it does in inference (`training=False`: moving statistics, no dropout) and stays as it is.
 
     Args:
-        groups: the channel groups of the model; its weights are read when they are asked for.
+        groups: the channel groups of the model.
+        data: calibration samples for criteria that want them: `(x, y)`, structures of arrays `[samples, ...]`, or
+            anything with `take(count) -> (x, y)` such as `tfcompress.data.Splits.calibration`; `None` for none.
+        loss: what gradients are taken of: the name of a Keras loss or a function `(y, outputs) -> numbers`, whose mean
+            over a batch counts; `None` for none.
+        seed: of criteria that draw.
     """
 
-    def __init__(self, groups: ChannelGroups) -> None:
+    def __init__(
+        self,
+        groups: ChannelGroups,
+        data: Any = None,
+        loss: str | Callable[[Any, Any], Any] | None = None,
+        seed: int = 0,
+    ) -> None:
+        if data is not None and not _is_pair(data) and (not hasattr(data, "take") or hasattr(data, "__array__")):
+            raise TypeError(
+                "Expected `data` to be a tuple (inputs, labels), or to have take(count). "
+                f"Received: {type(data).__name__}. Labels may be None where no criterion needs gradients."
+            )
         self.groups = groups
+        self.seed = seed
+        self._data, self._loss = data, keras.losses.get(loss) if isinstance(loss, str) else loss
         self._axes = groups.weight_axes()
+        self._made: Passes | None = None
+        self._found: dict[tuple[Any, ...], Any] = {}
+
+    def weights_changed(self) -> None:
+        """Forgets activations and gradients, which belong to weights that are no more."""
+        self._found.clear()
 
     def written(self, group: ChannelGroup) -> Iterator[Scores]:
         """For each kernel that writes the group: float32 `[size, values]`, the values that write each position."""
+        for _, weight, role, axis, owner in self._slices(group):
+            if role == "writes" and len(weight.variable.shape) > 1:  # a bias says nothing of a filter's size
+                yield _by_position(keras.ops.convert_to_numpy(weight.variable), axis, owner, group.size)
+
+    def weights(self, group: ChannelGroup) -> Iterator[GroupWeight]:
+        """All learned weights of the group: those that write its channels, read them, or carry them as they pass.
+
+        Running statistics are left out. A kernel that writes the group as well as reading it comes twice.
+        """
+        for layer, weight, role, axis, owner in self._slices(group):
+            values = _by_position(keras.ops.convert_to_numpy(weight.variable), axis, owner, group.size)
+            yield GroupWeight(layer, weight.variable.name, role, values)
+
+    def gradients(self, group: ChannelGroup, samples: int = 256, batch_size: int = 32) -> Iterator[Scores]:
+        """For each of `weights(group)`, in that order: float32 `[size, values]`, the gradient of the mean loss.
+
+        Memory: one array of the size of all weights stays.
+
+        Args:
+            group: the group.
+            samples: calibration samples, at most.
+            batch_size: samples that run at once.
+
+        Raises:
+            MissingData: no calibration data, no labels, or no loss.
+        """
+        self._require_loss(f"the gradients of {group.name!r}")
+        found = self._once("gradients", samples, batch_size)
+        for _, weight, _, axis, owner in self._slices(group):
+            yield _by_position(found[id(weight.variable)], axis, owner, group.size)
+
+    def products(self, group: ChannelGroup, samples: int = 256, batch_size: int = 32) -> Products:
+        """Sums of gradient x weight over `weights(group)`, batch by batch, squared and absolute: see `Products`.
+
+        Memory: a few numbers a channel stay.
+
+        Args:
+            group: the group.
+            samples: calibration samples, at most.
+            batch_size: samples whose mean loss a gradient belongs to; 1 for the gradients of single samples.
+
+        Raises:
+            MissingData: no calibration data, no labels, or no loss.
+        """
+        self._require_loss(f"the gradients of {group.name!r}")
+        return self._once("products", samples, batch_size).at(group.roots)
+
+    def activations(
+        self, group: ChannelGroup, at: Place = "written", samples: int = 256, batch_size: int = 32
+    ) -> Activations:
+        """What the group's channels show on the calibration data: see `Activations`.
+
+        A channel's activation is the output of the layer that writes it, after that layer's own activation function
+        (`at="written"`), or the input of the layers that read it, after all normalisation and activation layers on the
+        way (`at="read"`). Means are taken over samples and positions, over the calls of a shared layer, and then over
+        the layers. Channels that no layer writes (reads) have zeros.
+
+        Args:
+            group: the group.
+            at: where the channels are looked at.
+            samples: calibration samples, at most.
+            batch_size: samples that run at once.
+
+        Raises:
+            MissingData: no calibration data.
+        """
+        if at not in ("written", "read"):
+            raise ValueError(f"Expected `at` to be 'written' or 'read'. Received: at={at!r}")
+        self._require_data(f"the activations of {group.name!r}")
+        return self._once("activations", samples, batch_size, at).at(group.roots)
+
+    def _slices(self, group: ChannelGroup) -> Iterator[tuple[str, WeightAxes, Role, int, npt.NDArray[np.int64]]]:
+        """Every axis of every learned weight that shows channels of the group, and which position each slice shows."""
         position = np.full(len(self.groups.roots), -1, dtype=np.int64)
         position[group.roots] = np.arange(group.size)
-        for layer in group.producers:
-            for weight in self._axes[layer]:
-                for axis, ids in weight.writes.items():
-                    if len(weight.variable.shape) > 1:  # a bias says nothing of a filter's size
+        for layer in dict.fromkeys((*group.producers, *group.carriers, *group.readers)):
+            for weight in filter(Passes.is_learned, self._axes[layer]):
+                roles: tuple[Role, ...] = ("writes", "reads", "carries")
+                for role in roles:
+                    for axis, ids in getattr(weight, role).items():
                         owner = position[self.groups.roots[ids]]
-                        yield _by_position(weight.variable, axis, owner, group.size)
+                        if (owner >= 0).any():
+                            yield layer, weight, role, axis, owner
+
+    def _require_data(self, what: str) -> None:
+        if self._data is None:
+            raise MissingData(
+                f"Expected calibration data, for {what}. Received: data=None. Pass Evidence(groups, data=(inputs, "
+                "labels), loss=...), with a Keras loss or its name; the methods do so with a task's own data."
+            )
+
+    def _require_loss(self, what: str) -> None:
+        self._require_data(what)
+        if isinstance(self._data, tuple) and self._data[1] is None:
+            raise MissingData(f"Expected labels with the calibration data, for {what}. Received: data=(inputs, None).")
+        if self._loss is None:
+            raise MissingData(
+                f"Expected a loss, for {what}. Received: loss=None. Pass Evidence(groups, data=..., loss=...): the "
+                "name of a Keras loss, or a function (labels, outputs) -> numbers."
+            )
+
+    def _once(self, what: str, samples: int, batch_size: int, *more: Any) -> Any:
+        key = (what, samples, batch_size, *more)
+        if key not in self._found:
+            for name, value in (("samples", samples), ("batch_size", batch_size)):
+                if value < 1:
+                    raise ValueError(f"Expected `{name}` to be 1 or more. Received: {name}={value}")
+            self._made = self._made or Passes(self.groups, self._loss)
+            self._found[key] = getattr(self._made, what)(*self._taken(samples), batch_size, *more)
+        return self._found[key]
+
+    def _taken(self, samples: int) -> tuple[Any, Any]:
+        taken = self._data if _is_pair(self._data) else self._data.take(samples)
+        if not _is_pair(taken):
+            raise TypeError(f"Expected `data.take(count)` to give (inputs, labels). Received: {type(taken).__name__}")
+        x, y = taken
+        return _first(x, samples), _first(y, samples)
 
 
-def _by_position(variable: keras.Variable, axis: int, owner: npt.NDArray[np.int64], size: int) -> Scores:
-    values = np.moveaxis(keras.ops.convert_to_numpy(variable), axis, 0).astype("float32")
+def _is_pair(data: Any) -> bool:
+    return isinstance(data, tuple) and len(data) == 2
+
+
+def _first(structure: Any, count: int) -> Any:
+    return None if structure is None else keras.tree.map_structure(lambda array: array[:count], structure)
+
+
+def _by_position(array: Any, axis: int, owner: npt.NDArray[np.int64], size: int) -> Scores:
+    values = np.moveaxis(array, axis, 0).astype("float32")
     values = values.reshape(len(owner), -1)
     order = np.argsort(owner, kind="stable")
     order = order[np.searchsorted(owner[order], 0) :]  # -1: channels of other groups
@@ -48,19 +226,27 @@ def _by_position(variable: keras.Variable, axis: int, owner: npt.NDArray[np.int6
 
 
 class Criterion(Protocol):
-    """Scores the channels of a group: the higher, the more it matters."""
+    """Scores the channels of a group: the higher, the more it matters. A function, or an instance with settings."""
 
     def __call__(self, group: ChannelGroup, evidence: Evidence) -> Scores:
         """float32 `[size]`: one number a channel."""
+
+
+def _name(criterion: Any) -> str:
+    return str(getattr(criterion, "name", None) or getattr(criterion, "__name__", type(criterion).__name__))
 
 
 def ranking(group: ChannelGroup, evidence: Evidence, criterion: Criterion) -> npt.NDArray[np.int64]:
     """int64 `[size]`: positions of the group, the most important first; equal scores in their own order.
 
     Raises:
-        ValueError: the criterion gave another shape than one number a channel, no numbers, or NaN.
+        ValueError: the criterion gave another shape than one number a channel, no numbers, or NaN, or needs data that
+            are not there.
     """
-    scores = np.asarray(criterion(group, evidence))
+    try:
+        scores = np.asarray(criterion(group, evidence))
+    except MissingData as error:
+        raise MissingData(f"The criterion {_name(criterion)!r}: {error}") from None
     if scores.shape != (group.size,) or scores.dtype.kind not in "biuf":
         raise ValueError(
             f"Expected the criterion to give one number for each of the {group.size} channels of {group.name!r}. "

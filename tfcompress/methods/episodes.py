@@ -12,7 +12,7 @@ import numpy as np
 
 from tfcompress.agents.environment import PruningEnvironment
 from tfcompress.graph import pruning_units
-from tfcompress.importance import Criterion, Evidence, ranking
+from tfcompress.importance import Criterion, ranking
 from tfcompress.plan import Plan
 from tfcompress.rewrite.subnetwork import Subnetwork
 from tfcompress.task import Task
@@ -65,6 +65,7 @@ class Episodes:
         self.environment = check_budget(task)
         self._task = task
         self._criterion = criterion
+        self._evidence = task.evidence()
         self._prunable = tuple(group.name for unit in self.environment.units for group in unit.groups)
         self._subnetwork = Subnetwork(task.model, task.groups, self._prunable)
         self._x, self._y = map(_on_device, task.splits.validation.take(reward_images or sys.maxsize))
@@ -80,8 +81,9 @@ class Episodes:
 
     def rank(self) -> None:
         """Ranks all channels by the weights as they are now; to be called again when they have changed."""
-        evidence = Evidence(self._task.groups)
-        self._order = {name: ranking(self._task.groups[name], evidence, self._criterion) for name in self._prunable}
+        self._evidence.weights_changed()
+        groups = self._task.groups
+        self._order = {name: ranking(groups[name], self._evidence, self._criterion) for name in self._prunable}
 
     def plan(self, kept: np.ndarray) -> Plan:
         """The plan that keeps the most important channels: `kept[i]` of group i."""

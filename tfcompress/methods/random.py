@@ -28,7 +28,8 @@ class Random(SGDMethod):
         reward_images: validation samples that a reward is measured on; `None` for all.
         recalibrate_batches: BatchNormalization statistics are taken anew from so many batches of 128 training images
             before each reward; 0 as in the paper.
-        criterion: `"l1_norm"`, `"l2_norm"` or a function `(group, evidence) -> one number a channel`.
+        criterion: a name such as `"l1_norm"` or `"taylor"` (docs/criteria.md lists them), an instance with settings, or
+            a function `(group, evidence) -> one number a channel`.
     """
 
     tries: int = 800

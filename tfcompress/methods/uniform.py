@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfcompress.importance import Criterion, Evidence, by_name, ranking
+from tfcompress.importance import Criterion, by_name, ranking
 from tfcompress.methods.base import Candidate, Search
 from tfcompress.methods.registry import register_method
 from tfcompress.methods.sgd import SGDMethod
@@ -27,7 +27,8 @@ class Uniform(SGDMethod):
     Li et al. (2017), "Pruning filters for efficient convnets", with one ratio for all layers.
 
     Attributes:
-        criterion: `"l1_norm"`, `"l2_norm"` or a function `(group, evidence) -> one number a channel`.
+        criterion: a name such as `"l1_norm"` or `"taylor"` (docs/criteria.md lists them), an instance with settings, or
+            a function `(group, evidence) -> one number a channel`.
     """
 
     criterion: str | Criterion = "l1_norm"
@@ -73,7 +74,7 @@ def _widths(sizes: np.ndarray, ratio: float) -> np.ndarray:
 
 def keep_most_important(task: Task, kept: np.ndarray, criterion: Criterion) -> Plan:
     """The plan that keeps the `kept[i]` most important channels of group i, and says nothing of whole groups."""
-    evidence = Evidence(task.groups)
+    evidence = task.evidence()
     chosen = {}
     for group, width in zip(task.groups, kept.tolist(), strict=True):
         if width < group.size:

@@ -3,7 +3,7 @@
 from tfcompress.training.callbacks import TrainingDiverged
 from tfcompress.training.checkpoints import Checkpoint, Checkpoints
 from tfcompress.training.fit import History, Phase, fit
-from tfcompress.training.objectives import Evaluator, Objective, evaluate, infer
+from tfcompress.training.objectives import Evaluator, Objective, evaluate, infer, loss_function
 from tfcompress.training.penalized import PenalizedModel
 from tfcompress.training.penalties import Penalty, WeightDecay
 from tfcompress.training.progress import PhasePlan, Progress
@@ -46,6 +46,7 @@ __all__ = [
     "infer",
     "load_model_state",
     "load_optimizer_state",
+    "loss_function",
     "model_state",
     "open_run",
     "optimizer_state",

@@ -12,7 +12,7 @@ import numpy as np
 from tfcompress.data import without_autotuning
 from tfcompress.training.penalized import PenalizedModel
 
-__all__ = ["Evaluator", "Objective", "evaluate", "infer", "last_activation"]
+__all__ = ["Evaluator", "Objective", "evaluate", "infer", "last_activation", "loss_function"]
 
 MetricMaker = Callable[[], keras.metrics.Metric]
 
@@ -112,6 +112,23 @@ class Evaluator:
 def evaluate(model: keras.Model, batches: Any, objective: Objective) -> dict[str, float]:
     """Loss and metric of `model` over all of `batches`, a PyDataset or tf.data.Dataset. See `Evaluator`."""
     return Evaluator(model, objective)(batches)
+
+
+def loss_function(model: keras.Model, objective: Objective) -> Callable[[Any, Any], Any] | None:
+    """The objective's loss, without regularisation, as a function `(y, outputs) -> scalar`.
+
+    Args:
+        model: a built model, whose outputs tell what the short forms of Keras' losses stand for.
+        objective: loss and metric.
+
+    Returns:
+        The function, or `None` where the objective has no loss of its own.
+    """
+    if objective.loss is None:
+        return None
+    measured = PenalizedModel(model)
+    measured.compile(optimizer=None, loss=objective.loss)
+    return lambda y, outputs: measured.compute_loss(y=y, y_pred=outputs, training=False)
 
 
 def last_activation(model: keras.Model) -> str:

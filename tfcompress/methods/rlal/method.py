@@ -48,7 +48,9 @@ class RLAL(SGDMethod):
             before each reward; 0 as in the paper.
         rescore_best: measure the incumbent plan again at each epoch before a new one is compared with it; False is the
             paper's letter, which compares rewards earned with different weights. Decided.
-        criterion: ranks channels: `"l1_norm"`, `"l2_norm"` or a function `(group, evidence) -> one number a channel`.
+        criterion: ranks channels, anew in each epoch of the agent: a name such as `"l1_norm"` or `"taylor"`
+            (docs/criteria.md lists them), an instance with settings, or a function `(group, evidence) -> one number a
+            channel`.
         agent: settings of SAC and of the environment model.
     """
 

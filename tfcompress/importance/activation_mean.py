@@ -1,0 +1,58 @@
+"""How much a channel shows on calibration data."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from tfcompress.importance._settings import expect_counts
+
+__all__ = ["ActivationMean"]
+
+
+@dataclass(frozen=True)
+class ActivationMean:
+    """Mean |activation| of a channel over samples and positions.
+
+    Molchanov et al. (2017), "Pruning convolutional neural networks for resource efficient inference"
+    (arXiv:1611.06440), section 2.2, "Activation": the mean of a feature map behind its ReLU, where it is its own
+    absolute value. `of="nonzero"` is one minus APoZ, the average percentage of zeros: Hu et al. (2016), "Network
+    trimming" (arXiv:1607.03250).
+
+    An activation is the output of the layer that writes the channel, after that layer's own activation function; of a
+    residual sum, the mean over its branches. In a network of convolution, BatchNormalization and ReLU layers the
+    papers' feature map is what the next convolution reads: `at="read"`.
+
+    Attributes:
+        at: `"written"`, or `"read"`: the input of the layers that read the channel.
+        of: `"absolute"` values, or the share of `"nonzero"` ones.
+        samples: calibration samples, at most.
+        batch_size: samples that run at once.
+    """
+
+    name: ClassVar[str] = "activation_mean"
+
+    at: Literal["written", "read"] = "written"
+    of: Literal["absolute", "nonzero"] = "absolute"
+    samples: int = 256
+    batch_size: int = 32
+
+    def __post_init__(self):
+        if self.at not in ("written", "read"):
+            raise ValueError(f"Expected `at` to be 'written' or 'read'. Received: at={self.at!r}")
+        if self.of not in ("absolute", "nonzero"):
+            raise ValueError(f"Expected `of` to be 'absolute' or 'nonzero'. Received: of={self.of!r}")
+        expect_counts(self, "samples", "batch_size")
+
+    def __call__(self, group, evidence):
+        """Scores of a group.
+
+        Args:
+            group: a `ChannelGroup`.
+            evidence: `Evidence` on the model, with data.
+
+        Returns:
+            float32 `[size]`.
+
+        Raises:
+            MissingData: no calibration data.
+        """
+        return getattr(evidence.activations(group, self.at, self.samples, self.batch_size), self.of)

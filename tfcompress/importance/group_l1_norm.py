@@ -1,0 +1,28 @@
+"""The l1 norm of all weights of a channel."""
+
+import numpy as np
+
+__all__ = ["group_l1_norm"]
+
+
+def group_l1_norm(group, evidence):
+    """Sum of the absolute weights that write, read or carry a channel, in all layers of the group.
+
+    Fang et al. (2023), "DepGraph: Towards any structural pruning" (arXiv:2301.12900), section 3.3, as Torch-Pruning's
+    group norm with p=1: what goes with a channel counts, and not only its filters. Kernels and the scales of
+    normalisations; offsets (biases, betas) and running statistics are left out, as there; depthwise kernels count
+    here, and not there. The sum is not divided by the number of layers or by its mean, which would change no order
+    within a group.
+
+    Args:
+        group: a `ChannelGroup`.
+        evidence: `Evidence` on the model.
+
+    Returns:
+        float32 `[size]`.
+    """
+    scores = np.zeros(group.size, "float32")
+    for weight in evidence.weights(group):
+        if not weight.is_offset:
+            scores += np.abs(weight.values).sum(axis=1)
+    return scores

@@ -1,0 +1,26 @@
+"""The l2 norm of all weights of a channel."""
+
+import numpy as np
+
+__all__ = ["group_l2_norm"]
+
+
+def group_l2_norm(group, evidence):
+    """Root of the sum of the squared weights that write, read or carry a channel, in all layers of the group.
+
+    Fang et al. (2023), "DepGraph: Towards any structural pruning" (arXiv:2301.12900), section 3.3, as Torch-Pruning's
+    group norm with p=2, which ranks by the square of this. Kernels and the scales of normalisations; offsets (biases,
+    betas) and running statistics are left out, as there; depthwise kernels count here, and not there.
+
+    Args:
+        group: a `ChannelGroup`.
+        evidence: `Evidence` on the model.
+
+    Returns:
+        float32 `[size]`.
+    """
+    scores = np.zeros(group.size, "float32")
+    for weight in evidence.weights(group):
+        if not weight.is_offset:
+            scores += np.square(weight.values).sum(axis=1)
+    return np.sqrt(scores)

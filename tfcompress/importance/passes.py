@@ -1,0 +1,273 @@
+"""Runs a model over calibration samples, and reduces what it shows to a few numbers a channel, batch by batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal, NamedTuple
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from tfcompress.graph import ChannelGroups, LayerGraph, TensorRef
+from tfcompress.graph.handlers import WeightAxes
+from tfcompress.graph.labels import Ids
+from tfcompress.graph.layer_graph import map_refs
+
+__all__ = ["Activations", "Passes", "Place", "Products"]
+
+Place = Literal["written", "read"]
+Numbers = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class _PerChannel:
+    """One number a channel for each of its fields."""
+
+    def at(self, roots: Ids) -> Any:
+        """The numbers of some channels, given by their representatives."""
+        return replace(self, **{field.name: getattr(self, field.name)[roots] for field in fields(self)})
+
+
+@dataclass(frozen=True, eq=False)
+class Products(_PerChannel):
+    """Sums of g * w over the weights w of each channel; g is the gradient of the mean loss of one batch.
+
+    All float32 `[size]`, and means over the batches (a batch counts by its samples).
+
+    Attributes:
+        joint_squares: the square of the sum of g * w.
+        joint_absolutes: the absolute value of the sum of g * w.
+        squares: the sum of (g * w)^2.
+        absolutes: the sum of |g * w|.
+    """
+
+    joint_squares: Numbers
+    joint_absolutes: Numbers
+    squares: Numbers
+    absolutes: Numbers
+
+
+@dataclass(frozen=True, eq=False)
+class Activations(_PerChannel):
+    """What the channels show, all float32 `[size]` and means over samples and positions.
+
+    Attributes:
+        mean: of the activation a.
+        absolute: of |a|.
+        square: of a^2.
+        nonzero: the share of activations that are not zero.
+    """
+
+    mean: Numbers
+    absolute: Numbers
+    square: Numbers
+    nonzero: Numbers
+
+
+class _Seen(NamedTuple):
+    """A tensor that shows channels, and on behalf of which layer it is looked at."""
+
+    layer: str
+    tensor: TensorRef
+    axis: int
+    ids: Ids
+    wanted: npt.NDArray[np.bool_]
+
+
+class Passes:
+    """Forward and backward passes of a model in inference mode, compiled once each; they read the current weights.
+
+    Args:
+        groups: the model's channel groups.
+        loss: `(y, outputs) -> numbers`, whose mean counts.
+    """
+
+    def __init__(self, groups: ChannelGroups, loss: Callable[[Any, Any], Any] | None) -> None:
+        self._groups, self._loss = groups, loss
+        self._weights = [w for layer in groups.weight_axes().values() for w in layer if self.is_learned(w) and w.axes]
+        self._compiled: dict[tuple[Any, ...], Any] = {}
+
+    @staticmethod
+    def is_learned(weight: WeightAxes) -> bool:
+        """Whether a weight is a parameter of floating-point numbers, and no running statistic."""
+        return weight.is_parameter and "float" in keras.backend.standardize_dtype(weight.variable.dtype)
+
+    def activations(self, x: Any, y: Any, batch_size: int, at: Place) -> Activations:
+        """Of all channels: one number a label, in the place of its representative."""
+        seen = list(self._written() if at == "written" else self._read())
+        run = self._compile("activations", at, body=lambda tensors, _: self._activation_means(tensors, seen))
+        totals = [np.zeros((4, len(item.ids))) for item in seen]
+        for tensors, _, share in self._batches(x, None, batch_size):
+            for total, found in zip(totals, run(tensors, None), strict=True):
+                total += share * found.numpy()
+        return Activations(*self._by_layer(seen, totals))
+
+    def products(self, x: Any, y: Any, batch_size: int) -> Products:
+        """Of all channels: one number a label, in the place of its representative."""
+        run = self._compile("products", body=self._gradient_products)
+        roots = self._groups.roots
+        where = [roots[ids] for weight in self._weights for ids in weight.axes.values()]
+        totals = np.zeros((4, len(roots)))
+        for tensors, labels, share in self._batches(x, y, batch_size):
+            sums = np.zeros((len(roots), 3))
+            for index, found in zip(where, run(tensors, labels), strict=True):
+                np.add.at(sums, index, found.numpy())
+            joint, squares, absolutes = sums.T
+            totals += share * np.stack([np.square(joint), np.abs(joint), squares, absolutes])
+        return Products(*totals.astype("float32"))
+
+    def gradients(self, x: Any, y: Any, batch_size: int) -> dict[int, Numbers]:
+        """The gradient of the mean loss over all samples, by the id of the weight's variable."""
+        run = self._compile("gradients", body=self._gradients)
+        totals: list[Any] = [0.0] * len(self._weights)
+        for tensors, labels, share in self._batches(x, y, batch_size):
+            totals = [t + np.float32(share) * g.numpy() for t, g in zip(totals, run(tensors, labels), strict=True)]
+        return {id(weight.variable): total for weight, total in zip(self._weights, totals, strict=True)}
+
+    def _batches(self, x: Any, y: Any, batch_size: int) -> Iterator[tuple[list[tf.Tensor], Any, float]]:
+        """`(input tensors in the graph's order, labels, share of all samples)`."""
+        inputs = _in_order(self._groups.graph, x)
+        samples = len(inputs[0])
+        if not samples:
+            raise ValueError("Expected calibration samples. Received: none (0 samples).")
+        for start in range(0, samples, batch_size):
+            stop = min(start + batch_size, samples)
+            part = None if y is None else keras.tree.map_structure(lambda array: array[start:stop], y)  # noqa: B023
+            labels = None if y is None else keras.tree.map_structure(tf.convert_to_tensor, part)
+            yield [tf.convert_to_tensor(array[start:stop]) for array in inputs], labels, (stop - start) / samples
+
+    def _compile(self, *key: Any, body: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+        """`body`, traced once for whatever number of samples."""
+
+        def run(tensors: Any, labels: Any) -> Any:
+            signature = tf.nest.map_structure(_any_length, (tensors, labels))
+            whole = (*key, repr(signature))
+            if whole not in self._compiled:
+                # Whatever layers would update while they run is thrown away with the scope.
+                def scoped(tensors: Any, labels: Any) -> Any:
+                    with keras.StatelessScope():
+                        return body(tensors, labels)
+
+                self._compiled[whole] = tf.function(scoped).get_concrete_function(*signature)
+            return self._compiled[whole](tensors, labels)
+
+        return run
+
+    def _activation_means(self, tensors: list[tf.Tensor], seen: list[_Seen]) -> list[tf.Tensor]:
+        """For each tensor float32 `[4, channels]`: means over samples and positions."""
+        values = _run(self._groups.graph, tensors)
+        found = []
+        for item in seen:
+            a = tf.cast(values[item.tensor], "float32")
+            axes = [axis for axis in range(len(a.shape)) if axis != item.axis]
+            parts = (a, tf.abs(a), tf.square(a), tf.cast(a != 0, "float32"))
+            found.append(tf.stack([tf.reduce_mean(part, axes) for part in parts]))
+        return found
+
+    def _gradients(self, tensors: list[tf.Tensor], labels: Any) -> list[tf.Tensor]:
+        graph, variables = self._groups.graph, [weight.variable.value for weight in self._weights]
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            for variable in variables:
+                tape.watch(variable)
+            values = _run(graph, tensors)
+            assert self._loss is not None
+            loss = self._loss(labels, map_refs(values.__getitem__, graph.outputs))
+            loss = tf.reduce_mean(tf.cast(loss, "float32"))
+        gradients = tape.gradient(loss, variables, unconnected_gradients="zero")
+        return [tf.cast(tf.convert_to_tensor(gradient), "float32") for gradient in gradients]
+
+    def _gradient_products(self, tensors: list[tf.Tensor], labels: Any) -> list[tf.Tensor]:
+        """For each axis of each weight float32 `[channels, 3]`: sums of g * w, (g * w)^2 and |g * w|."""
+        found = []
+        for weight, gradient in zip(self._weights, self._gradients(tensors, labels), strict=True):
+            product = gradient * tf.cast(weight.variable.value, "float32")
+            for kept in weight.axes:
+                axes = [axis for axis in range(len(product.shape)) if axis != kept]
+                parts = (product, tf.square(product), tf.abs(product))
+                found.append(tf.stack([tf.reduce_sum(part, axes) for part in parts], axis=-1))
+        return found
+
+    def _written(self) -> Iterator[_Seen]:
+        """The outputs of each call of a layer that writes channels."""
+        for item in self._groups.analysis.values():
+            wanted = self._wanted(ids for weight in item.weights for ids in weight.writes.values())
+            for labels, tensor in zip(item.outputs, item.node.outputs, strict=True):
+                if wanted[self._groups.roots[labels.ids]].any():
+                    yield _Seen(item.node.layer_name, tensor, labels.axis, labels.ids, wanted)
+
+    def _read(self) -> Iterator[_Seen]:
+        """The inputs of each call of a layer that reads channels."""
+        for item in self._groups.analysis.values():
+            wanted = self._wanted(ids for weight in item.weights for ids in weight.reads.values())
+            for labels, tensor in zip(item.call.inputs, item.node.inputs, strict=True):
+                if wanted[self._groups.roots[labels.ids]].any():
+                    yield _Seen(item.node.layer_name, tensor, labels.axis, labels.ids, wanted)
+
+    def _wanted(self, vectors: Iterator[Ids]) -> npt.NDArray[np.bool_]:
+        wanted = np.zeros(len(self._groups.roots), dtype=bool)
+        for ids in vectors:
+            wanted[self._groups.roots[ids]] = True
+        return wanted
+
+    def _by_layer(self, seen: list[_Seen], totals: list[npt.NDArray[np.float64]]) -> Numbers:
+        """float32 `[4, labels]`: in each layer the mean over its calls, and then the mean over the layers."""
+        roots = self._groups.roots
+        layers: dict[str, list[int]] = {}
+        for index, item in enumerate(seen):
+            layers.setdefault(item.layer, []).append(index)
+        sums, count = np.zeros((len(roots), 4)), np.zeros(len(roots))
+        for indices in layers.values():
+            where = np.concatenate([roots[seen[i].ids] for i in indices])
+            values = np.concatenate([totals[i].T for i in indices])
+            chosen = seen[indices[0]].wanted[where]
+            found, position, times = np.unique(where[chosen], return_inverse=True, return_counts=True)
+            local = np.zeros((len(found), 4))
+            np.add.at(local, position, values[chosen])
+            sums[found] += local / times[:, None]
+            count[found] += 1
+        return (sums / np.maximum(count, 1)[:, None]).T.astype("float32")
+
+
+def _any_length(tensor: tf.Tensor | None) -> tf.TensorSpec | None:
+    return None if tensor is None else tf.TensorSpec((None, *tensor.shape[1:]), tensor.dtype)
+
+
+def _in_order(graph: LayerGraph, x: Any) -> list[npt.NDArray[Any]]:
+    """The input arrays in the order of the graph's inputs, in their types and ranks, as Keras itself takes them."""
+    refs = graph.input_refs
+    if isinstance(x, dict):
+        names = list(graph.inputs) if isinstance(graph.inputs, dict) else [ref.node for ref in refs]
+        order = {ref: name for name, ref in graph.inputs.items()} if isinstance(graph.inputs, dict) else {}
+        missing = [name for name in names if name not in x]
+        if missing:
+            raise ValueError(f"Expected calibration inputs {names}. Received: {list(x)}. Missing: {missing}")
+        arrays = [x[order.get(ref, ref.node)] for ref in refs]
+    else:
+        arrays = keras.tree.flatten(x)
+    if len(arrays) != len(refs):
+        raise ValueError(f"Expected {len(refs)} calibration input(s), as the model reads. Received: {len(arrays)}")
+    found = []
+    for array, ref in zip(arrays, refs, strict=True):
+        node = graph.nodes[ref.node]
+        array = np.asarray(array) if node.operation.dtype == "string" else np.asarray(array, node.operation.dtype)
+        if array.ndim == len(graph.shape(ref)) - 1 and graph.shape(ref)[-1] == 1:
+            array = array[..., None]
+        found.append(array)
+    return found
+
+
+def _run(graph: LayerGraph, inputs: list[tf.Tensor]) -> dict[TensorRef, tf.Tensor]:
+    """Every tensor of the graph, in inference mode."""
+    values: dict[TensorRef, Any] = dict(zip(graph.input_refs, inputs, strict=True))
+    for node in graph.nodes.values():
+        if node.is_input:
+            continue
+        args, kwargs = map_refs(values.__getitem__, (node.args, dict(node.kwargs)))
+        if getattr(node.operation, "_call_has_training_arg", False):
+            kwargs["training"] = False  # whatever the node says, as in `model(x, training=False)`
+        outputs = keras.tree.flatten(node.operation(*args, **kwargs))
+        values.update(zip(node.outputs, outputs, strict=True))
+    return values
