@@ -121,7 +121,7 @@ class SettingsTest(tf.test.TestCase):
             "weight_decay": (-1e-4,),
             "reward_images": (0, -5, 0.5),
             "recalibrate_batches": (-1,),
-            "criterion": ("taylor", None),
+            "criterion": ("no_such_criterion", None),
             "reference_epochs": (0,),
         }.items():
             for value in values:
