@@ -212,8 +212,8 @@ def _first_notes(task: Task, costs: CostModel) -> list[str]:
         "no metric" if task.accuracy is None else f"{objective.metric_name} {task.accuracy:.4f} on the validation split"
     )
     notes.append(f"{task.model.name}: {shown}, {total.macs:,} MACs, {total.params:,} parameters")
-    if costs.uncounted:
-        notes.append(f"MACs of these layers are not known and not counted: {', '.join(costs.uncounted)}")
+    if costs.unknown:
+        notes.append(f"MACs of these layers are not known and not counted: {', '.join(costs.unknown)}")
     if task.accuracy is not None and task.chance is not None and task.accuracy < 1.2 * task.chance:
         warning = (
             f"The model is at chance level on the validation split ({objective.metric_name} {task.accuracy:.4f}, "

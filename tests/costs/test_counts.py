@@ -196,9 +196,9 @@ class PlanTest(tf.test.TestCase):
         )
 
     def test_layers_whose_multiply_adds_are_not_counted_are_named(self):
-        self.assertEqual(CostModel(topologies.build("recurrent").groups).uncounted, ("embedding", "lstm"))
-        self.assertEqual(CostModel(topologies.build("unknown_layer").groups).uncounted, ("roll",))
-        self.assertEqual(CostModel(topologies.build("residual").groups).uncounted, ())
+        self.assertEqual(CostModel(topologies.build("recurrent").groups).unknown, ("embedding", "lstm"))
+        self.assertEqual(CostModel(topologies.build("unknown_layer").groups).unknown, ("roll",))
+        self.assertEqual(CostModel(topologies.build("residual").groups).unknown, ())
 
     def test_the_cost_of_a_plan_builds_nothing(self):
         """No model, no layer, no call of a layer, and the graph is not read again."""

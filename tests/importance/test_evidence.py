@@ -125,18 +125,31 @@ class GradientsTest(tf.test.TestCase):
         self.assertAllClose(Fisher()(groups["hidden"], evidence), np.mean(squares, axis=0) / 2, rtol=1e-4)
 
 
+class Counting(layers.Layer):
+    """Counts its calls, in inference too."""
+
+    def build(self, shape):
+        self.calls = self.add_weight(shape=(), initializer="zeros", trainable=False, name="calls")
+
+    def call(self, inputs):
+        self.calls.assign_add(1.0)
+        return inputs
+
+
 class RunTest(tf.test.TestCase):
     """The graph runs as the model itself does, and leaves no trace."""
 
     def check(self, model, x, y):
         """The gradient of the first layer that writes a group is that of Keras' own forward pass."""
         groups = groups_of(model)
-        before = [weight.numpy() for weight in model.variables]
         evidence = Evidence(groups, (x, y), "mse")
+        before = [weight.numpy() for weight in model.variables]
         for group in groups:
             for name in ("taylor", "fisher", "activation_mean"):
                 scores = by_name(name)(group, evidence)
                 self.assertAllInSet(np.isfinite(scores), [True])
+        for old, weight in zip(before, model.variables, strict=True):
+            self.assertAllEqual(old, weight)
         with tf.GradientTape() as tape:
             loss = tf.reduce_mean(keras.losses.mean_squared_error(y, model(x, training=False)))
         group = next(iter(groups))
@@ -145,12 +158,10 @@ class RunTest(tf.test.TestCase):
         found = next(g for w, g in zip(evidence.weights(group), evidence.gradients(group), strict=True))
         self.assertAllClose(np.sort(found.ravel()), np.sort(expected.ravel()), rtol=1e-3, atol=1e-6)
         self.assertGreater(np.abs(expected).max(), 1e-4)
-        for old, weight in zip(before, model.variables, strict=True):
-            self.assertAllEqual(old, weight)
 
     def test_layers_that_train_by_default_do_not(self):
         x = keras.Input((6, 6, 2))
-        y = layers.Conv2D(3, 3, name="conv")(layers.RandomFlip()(x))
+        y = layers.Conv2D(3, 3, name="conv")(Counting()(layers.RandomFlip()(x)))
         y = layers.BatchNormalization()(layers.Dropout(0.5)(y))
         model = keras.Model(x, layers.Dense(2)(layers.Flatten()(y)))
         rng = np.random.default_rng(1)

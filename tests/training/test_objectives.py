@@ -16,6 +16,28 @@ def dense(units, *more, activation=None):
     return keras.Sequential([keras.Input((4,)), layers.Dense(units, activation=activation), *more])
 
 
+class LossFunctionTest(tf.test.TestCase):
+    def test_losses_in_every_form(self):
+        """Probabilities (1/2, 1/4, 1/4) of the class 0 and then of the class 2: log 2 and log 4."""
+        outputs = np.array([[0.5, 0.25, 0.25]] * 2, "float32")
+        labels = np.array([0, 2])
+        model = dense(3, activation="softmax")
+        for loss in ("crossentropy", "sparse_categorical_crossentropy", keras.losses.SparseCategoricalCrossentropy()):
+            found = training.loss_function(model, training.Objective(loss, None))(labels, outputs)
+            self.assertAllClose(found, (np.log(2) + np.log(4)) / 2, rtol=1e-6)
+
+    def test_several_outputs_and_no_regularisation(self):
+        x = keras.Input((4,))
+        regular = layers.Dense(1, kernel_regularizer="l2", name="a")(x)
+        model = keras.Model(x, [regular, layers.Dense(1, name="b")(x)])
+        function = training.loss_function(model, training.Objective(["mse", "mae"], None))
+        labels, outputs = [np.zeros((2, 1)), np.zeros((2, 1))], [np.array([[1.0], [3.0]]), np.array([[2.0], [-4.0]])]
+        self.assertAllClose(function(labels, outputs), (1 + 9) / 2 + (2 + 4) / 2)
+
+    def test_a_model_with_a_loss_of_its_own_has_no_function(self):
+        self.assertIsNone(training.loss_function(dense(3), training.Objective(None, None)))
+
+
 class InferTest(tf.test.TestCase):
     def check(self, model, y, loss, from_logits, metric, words=()):
         objective = training.infer(model, y)

@@ -4,9 +4,9 @@ Every count is a sum of products `factor * width * width`: how many channels of 
 has. A plan changes widths only, so its cost is two matrix products away.
 
 Units: one multiply-add is one MAC (FLOPs = 2 x MACs). Counted are convolutions and dense layers, whose products are
-all but a few percent of a network's arithmetic and what the papers count; normalisation, activations, pooling and sums
-are not. Parameters are weights without running statistics, as published figures have them; bytes are all weights, as a
-file holds them.
+all but a few percent of a network's arithmetic and what the papers count; normalisation, activations, pooling, sums
+and biases are not, and neither is what no handler knows: `ModelCost` names both. Parameters are weights without
+running statistics, as published figures have them; bytes are all weights, as a file holds them.
 """
 
 from __future__ import annotations
@@ -24,30 +24,53 @@ from tfcompress.graph import ChannelGroups, LayerGraph
 from tfcompress.graph.labels import Ids
 from tfcompress.plan import Plan
 
-__all__ = ["Cost", "CostModel", "LayerCost", "cost"]
+__all__ = ["Cost", "CostModel", "LayerCost", "ModelCost", "cost"]
 
 _Int = npt.NDArray[np.int64]
 METRICS = ("macs", "params", "bytes")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Cost:
-    """What a model costs.
+    """What a model costs. Equal where the three numbers are.
 
     Attributes:
-        macs: multiply-adds of one forward pass of one sample.
-        params: weights that are learned (no running statistics).
-        bytes: size of all weights in memory.
+        macs: multiply-adds of one forward pass of one sample (one multiply-add = 1; FLOPs = 2 x MACs).
+        params: weights that are learned, in numbers (no running statistics).
+        bytes: size of all weights in memory, in bytes.
     """
 
     macs: int
     params: int
     bytes: int
 
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Cost):
+            return NotImplemented
+        return (self.macs, self.params, self.bytes) == (other.macs, other.params, other.bytes)
+
+    def __hash__(self) -> int:
+        return hash((self.macs, self.params, self.bytes))
+
+
+@dataclass(frozen=True, eq=False)
+class ModelCost(Cost):
+    """The cost of a whole model, and by name what is not in its MACs.
+
+    Attributes:
+        uncounted: layers and operations without counted multiply-adds, in the order of the graph and without the
+            inputs: what the count leaves out (normalisation, activations, pooling, sums), what only moves data, and
+            `unknown`.
+        unknown: those among them that no handler knows: they may hold any number of multiply-adds.
+    """
+
+    uncounted: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
+
 
 @dataclass(frozen=True)
 class LayerCost:
-    """A layer's share: `macs` over all its calls; `params` and `bytes` once."""
+    """A layer's share: `macs` (multiply-adds of one sample) over all its calls; `params` and `bytes` once."""
 
     layer: str
     type_name: str
@@ -89,7 +112,8 @@ class CostModel:
 
     Attributes:
         groups: the model's channel groups.
-        uncounted: layers with weights whose multiply-adds are not counted, because no handler knows them.
+        uncounted: layers and operations without counted multiply-adds, as in `ModelCost`.
+        unknown: those among them that no handler knows.
     """
 
     def __init__(self, groups: ChannelGroups) -> None:
@@ -108,11 +132,11 @@ class CostModel:
                 self._terms["macs"].add(item.node.layer_name, mac.factor, widths)
         for item in groups.layers.values():
             self._add_weights(item)
+        counted = set(self._terms["macs"].layers)
         self.uncounted = tuple(
-            layer
-            for layer, item in groups.layers.items()
-            if not item.handler.known and getattr(item.node.operation, "weights", None)
+            layer for layer, item in groups.layers.items() if layer not in counted and not item.node.is_input
         )
+        self.unknown = tuple(layer for layer in self.uncounted if not groups.layers[layer].handler.known)
         self._fixed_widths = np.array(self._fixed, np.int64)
         self._widths = np.stack(self._multiplicity).T
 
@@ -201,18 +225,23 @@ class CostModel:
         )
 
 
-def cost(model: keras.Model) -> Cost:
-    """Counts a model's multiply-adds, parameters and bytes.
+def cost(model: keras.Model) -> ModelCost:
+    """Counts a model's multiply-adds, parameters and bytes, and names the layers whose arithmetic it does not count.
+
+    For the layers that both count, `macs` is half of what the TensorFlow profiler calls float operations;
+    docs/macs.md has the comparison, and where TensorFlow counts otherwise.
 
     Args:
         model: a built Functional or Sequential model with static shapes (the batch may be unknown).
 
     Returns:
-        A `Cost`: `macs` of one sample (one multiply-add = 1, FLOPs = 2 x MACs; convolutions and dense layers),
-        `params` (without running statistics) and `bytes` (all weights).
+        A `ModelCost`: `macs` of one sample (one multiply-add = 1, FLOPs = 2 x MACs; convolutions and dense layers),
+        `params` (without running statistics) and `bytes` (all weights); `uncounted` and, among those, `unknown` layers.
 
     Raises:
         TypeError: not a model, or a subclassed one.
         ValueError: an unknown dimension other than the batch.
     """
-    return CostModel(ChannelGroups.of(LayerGraph.from_keras(model))).total
+    costs = CostModel(ChannelGroups.of(LayerGraph.from_keras(model)))
+    total = costs.total
+    return ModelCost(total.macs, total.params, total.bytes, costs.uncounted, costs.unknown)

@@ -67,9 +67,9 @@ def _layers(costs: CostModel) -> list[str]:
 
 
 def _warnings(costs: CostModel) -> list[str]:
-    if not costs.uncounted:
+    if not costs.unknown:
         return []
-    return [f"  MACs of these layers are not known, and not counted: {', '.join(costs.uncounted)}"]
+    return [f"  MACs of these layers are not known, and not counted: {', '.join(costs.unknown)}"]
 
 
 def _reachable(costs: CostModel, groups: ChannelGroups) -> list[str]:
