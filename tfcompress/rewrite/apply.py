@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import keras
@@ -107,10 +108,22 @@ def _new_input(node: Any) -> Any:
 
 def _new_operation(item: NodeAnalysis, width: _Width) -> Any:
     operation = item.node.operation
-    config = operation.get_config()
+    config = _config_of(operation)
     config.update(item.handler.config(item.call, item.outputs, width))
     config["name"] = item.node.layer_name
     return item.handler.create(item.call, config)
+
+
+def _config_of(operation: Any) -> dict[str, Any]:
+    try:
+        config: dict[str, Any] = operation.get_config()
+        return config
+    except NotImplementedError:
+        # Keras gives no config for operations with an array among their arguments; they keep these under their names.
+        if isinstance(operation, keras.Layer):
+            raise
+        names = inspect.signature(type(operation).__init__).parameters
+        return {name: getattr(operation, name) for name in names if hasattr(operation, name)}
 
 
 def _copy_weights(old: Any, new: Any, axes: tuple[WeightAxes, ...], kept: _Mask) -> None:

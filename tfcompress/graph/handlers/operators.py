@@ -37,7 +37,7 @@ class ElementwiseFunction(PassThrough):
     def flow(self, call: Call) -> tuple[Labels, ...]:
         """Passes labels through; bounds and other settings that are arrays fix them."""
         layer = call.layer
-        settings = [*call.node.args[1:], *call.node.kwargs.values(), *vars(layer).get("_auto_config", {}).values()]
+        settings = [*call.node.args[1:], *call.node.kwargs.values()]
         settings += [getattr(layer, name, None) for name in ("x_min", "x_max", "nan", "posinf", "neginf")]
         if any(not isinstance(value, (str, dict)) and np.size(value) > 1 for value in settings if value is not None):
             call.fix(call.inputs[0].ids, f"{call.node.type_name} has a setting for each channel")
