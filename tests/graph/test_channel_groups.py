@@ -276,12 +276,14 @@ class FixedTest(tf.test.TestCase):
             ("subclassed_model_inside", "mixer"): "no handler for Mixer",
             ("unknown_lambda", "into"): "no handler for Lambda",
             ("normalization_in_the_middle", "into"): "Normalization holds the statistics",
-            ("slice_that_skips_channels", "whole"): "skips channels",
-            ("reshape_that_moves_channels", "into"): "Reshape moves the channels",
-            ("permuted", "into"): "no handler for Permute",
             ("recurrent", "conv"): "no handler for Bidirectional",
             ("recurrent", "embedding"): "no handler for Embedding",
             ("merge_of_different_axes", "last"): "lie on different axes",
+            ("merge_over_a_fixed_axis", "first"): "lie on different axes",
+            ("attention_from_statistics_of_channels", "into"): "Mean runs over the channels",
+            ("softmax_by_an_operation", "into"): "Softmax runs over the channels",
+            ("channel_taken_by_its_number", "into"): "one channel is taken out by its number",
+            ("unknown_operations", "into"): "no handler for Sort",
             ("pooling_over_channels", "into"): "MaxPooling2D reads axis 1",
         }
         for (name, layer), reason in expected.items():

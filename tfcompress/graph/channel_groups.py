@@ -162,7 +162,8 @@ def _follow(graph: LayerGraph, book: LabelBook) -> dict[str, NodeAnalysis]:
         inputs = tuple(labels[ref] for ref in node.inputs)
         earlier = first_calls.get(node.layer_name)
         written = earlier.outputs[0].ids if earlier and earlier.outputs else None
-        call = Call(node, inputs, book, written)
+        calls = (earlier.call.inputs, earlier.outputs) if earlier else None
+        call = Call(node, inputs, book, written, graph, calls)
         outputs: tuple[Labels, ...]
         if node.is_input:
             outputs = (_input_labels(node, book),)

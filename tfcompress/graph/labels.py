@@ -57,7 +57,7 @@ class LabelBook:
 
     def tie(self, first: Ids, second: Ids) -> None:
         """Ties `first[i]` and `second[i]` together for every i."""
-        if first is second:
+        if first is second or np.array_equal(first, second):
             return
         for a, b in zip(first.tolist(), second.tolist(), strict=True):
             root_a, root_b = self._root(a), self._root(b)
@@ -65,6 +65,13 @@ class LabelBook:
                 # The older label stays the root, so that groups are numbered in the order of the graph.
                 low, high = min(root_a, root_b), max(root_a, root_b)
                 self._parent[high] = low
+
+    def representatives(self, labels: Ids) -> Ids:
+        """The label that stands for each of `labels` by now."""
+        unique, inverse = np.unique(labels, return_inverse=True)
+        roots = np.array([self._root(label) for label in unique.tolist()], dtype=np.int64)
+        found: Ids = roots[inverse].reshape(labels.shape)
+        return found
 
     def tie_all(self, labels: Ids) -> None:
         """Ties all of `labels` to one another."""

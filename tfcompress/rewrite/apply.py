@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -41,6 +42,20 @@ def kept_labels(groups: ChannelGroups, plan: Plan) -> _Mask:
     return kept
 
 
+class _Width:
+    """What a plan leaves of labels, as handlers ask for it."""
+
+    def __init__(self, kept: _Mask) -> None:
+        self._kept = kept
+
+    def __call__(self, ids: Ids) -> int:
+        return int(np.count_nonzero(self._kept[ids]))
+
+    def stays(self, ids: Ids) -> _Mask:
+        stays: _Mask = self._kept[ids]
+        return stays
+
+
 def apply(source: keras.Model, plan: Plan, groups: ChannelGroups | None = None) -> keras.Model:
     """Builds the student that a plan describes, with the source's weights where channels stay.
 
@@ -65,9 +80,7 @@ def apply(source: keras.Model, plan: Plan, groups: ChannelGroups | None = None) 
     operations: dict[str, Any] = {}
     tensors: dict[TensorRef, Any] = {}
 
-    def width(ids: Ids) -> int:
-        return int(kept[ids].sum())
-
+    width = _Width(kept)
     for item in groups.analysis.values():
         node = item.node
         if node.is_input:
@@ -95,12 +108,24 @@ def _new_input(node: Any) -> Any:
     return keras.Input(batch_shape=layer.batch_shape, dtype=layer.dtype, sparse=layer.sparse or None, name=node.name)
 
 
-def _new_operation(item: NodeAnalysis, width: Callable[[Ids], int]) -> Any:
+def _new_operation(item: NodeAnalysis, width: _Width) -> Any:
     operation = item.node.operation
-    config = operation.get_config()
+    config = _config_of(operation)
     config.update(item.handler.config(item.call, item.outputs, width))
     config["name"] = item.node.layer_name
     return item.handler.create(item.call, config)
+
+
+def _config_of(operation: Any) -> dict[str, Any]:
+    try:
+        config: dict[str, Any] = operation.get_config()
+        return config
+    except NotImplementedError:
+        # Keras gives no config for operations with an array among their arguments; they keep these under their names.
+        if isinstance(operation, keras.Layer):
+            raise
+        names = inspect.signature(type(operation).__init__).parameters
+        return {name: getattr(operation, name) for name in names if hasattr(operation, name)}
 
 
 class _Weights:

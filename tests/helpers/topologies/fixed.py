@@ -110,10 +110,10 @@ def unknown_lambda():
 
 @topology(smallest=30 * 3 * 5 + 30 * 5 + 3)
 def unknown_operations():
-    # Operations of keras.ops that nobody described.
+    # An operation of keras.ops that nobody described.
     x = image()
-    y = conv(5, 1)(x)
-    return keras.Model(x, head(conv(7, 1)(ops.roll(y * 2.0, 1, axis=-1) + y)))
+    y = conv(5, 1, name="into")(x)
+    return keras.Model(x, head(conv(7, 1)(ops.sort(y * 2.0, axis=-1) + y)))
 
 
 @topology(smallest=30 * 3 * 5 + 30 * 5 * 4 + 30 * 4 + 3, stock=False)
@@ -134,20 +134,6 @@ def recurrent():
     return keras.Model(x, layers.Dense(1)(y))
 
 
-@topology(smallest=30 * 9 * 3 * 5 + 30 * 9 * 5 + 3)
-def permuted():
-    x = image()
-    y = layers.Permute((2, 1, 3), name="permute")(conv(5, name="into")(x))
-    return keras.Model(x, head(conv(7)(y)))
-
-
-@topology(smallest=30 * 3 * 4 + 60 * 2 + 3)
-def reshape_that_moves_channels():
-    x = image()
-    y = layers.Reshape((6, 10, 2), name="reshape")(conv(4, 1, name="into")(x))
-    return keras.Model(x, head(conv(7, 1)(y)))
-
-
 @topology(smallest=30 * 3 * 5 + 30 * 5 + 3)
 def rescaling_of_each_channel():
     x = image()
@@ -163,12 +149,12 @@ def normalization_in_the_middle():
     return keras.Model(x, head(conv(7, 1)(normalization(conv(5, 1, name="into")(x)))))
 
 
-@topology(smallest=30 * 3 * 5 + 6 * 5 * 5 + 30 * 5 + 3)
+@topology(smallest=30 * 3 * 7 + 42 * 5 * 5 + 30 * 7 + 3)
 def merge_of_different_axes():
     # The channels of one tensor lie on the last axis, those of the other on the first.
-    x, z = image((5, 6, 3)), keras.Input((5, 6, 1))
-    last = conv(5, 1, name="last")(x)  # [5, 6, 5]
-    first = layers.Conv2D(5, 1, data_format="channels_first", name="first")(z)  # [5, 6, 1]
+    x, z = image((5, 6, 3)), keras.Input((5, 6, 7))
+    last = conv(7, 1, name="last")(x)  # [5, 6, 7]
+    first = layers.Conv2D(5, 1, data_format="channels_first", name="first")(z)  # [5, 6, 7]
     return keras.Model([x, z], head(conv(7, 1)(layers.Multiply(name="product")([last, first]))))
 
 

@@ -228,14 +228,6 @@ def slice_of_positions():
     return keras.Model(x, head(conv(4)(y)))
 
 
-@topology(smallest=30 * 3 * 8 + 30 * 4 + 30 * 4 + 3)
-def slice_that_skips_channels():
-    # Every second channel: all 8 stay, and both slices of 4.
-    x = image()
-    y = conv(8, 1, name="whole")(x)
-    return keras.Model(x, head(layers.Add()([conv(5, 1)(y[..., ::2]), conv(5, 1)(y[..., 1::2])])))
-
-
 @topology(smallest=30 * 3 * 2 + 30 + 30 * 2 + 3)
 def slice_joined_with_the_whole():
     """Of 6 channels the last 4 are read twice and the first 2 once: two groups."""

@@ -1,13 +1,25 @@
 """What the project knows of each layer class: one file a family of layers, one handler a class."""
 
-from tfcompress.graph.handlers import convolution, custom, dense, elementwise, merge, shape
-from tfcompress.graph.handlers.base import Call, Handler, MacTerm, WeightAxes, handler_of, handles
+from tfcompress.graph.handlers import (
+    applications,
+    convolution,
+    custom,
+    dense,
+    elementwise,
+    merge,
+    operators,
+    reshape,
+    shape,
+)
+from tfcompress.graph.handlers.base import Call, Handler, MacTerm, WeightAxes, Width, handler_of, handles
 
 __all__ = [
     "Call",
     "Handler",
     "MacTerm",
     "WeightAxes",
+    "Width",
+    "applications",
     "convolution",
     "custom",
     "dense",
@@ -15,5 +27,7 @@ __all__ = [
     "handler_of",
     "handles",
     "merge",
+    "operators",
+    "reshape",
     "shape",
 ]

@@ -11,15 +11,26 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import FunctionType
-from typing import Any
+from typing import Any, Protocol
 
 import keras
 import numpy as np
+import numpy.typing as npt
 
 from tfcompress.graph.labels import Ids, LabelBook, Labels
-from tfcompress.graph.layer_graph import Node
+from tfcompress.graph.layer_graph import LayerGraph, Node
 
-__all__ = ["Call", "Handler", "MacTerm", "WeightAxes", "handler_of", "handles"]
+__all__ = ["Call", "Handler", "MacTerm", "WeightAxes", "Width", "handler_of", "handles"]
+
+
+class Width(Protocol):
+    """What a plan leaves of labels: `width(ids)` is how many stay, `width.stays(ids)` which."""
+
+    def __call__(self, ids: Ids) -> int:
+        """How many of `ids` stay."""
+
+    def stays(self, ids: Ids) -> npt.NDArray[np.bool_]:
+        """bool `[len(ids)]`: which of them stay."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,12 +69,23 @@ class MacTerm:
 
 @dataclass(frozen=True, eq=False)
 class Call:
-    """One call of an operation with the labels of its tensors, as handlers see it."""
+    """One call of an operation with the labels of its tensors, as handlers see it.
+
+    Attributes:
+        node: the call.
+        inputs: labels of its tensors, in the order of `node.inputs`.
+        book: gives out labels, and keeps what is tied and what is fixed.
+        written: what an earlier call of the same layer produces.
+        graph: the graph, for handlers that choose by who reads their output.
+        earlier: what that earlier call reads and gives, `(inputs, outputs)`.
+    """
 
     node: Node
     inputs: tuple[Labels, ...]
     book: LabelBook
-    written: Ids | None = None  # what an earlier call of the same layer produces
+    written: Ids | None = None
+    graph: LayerGraph | None = None
+    earlier: tuple[tuple[Labels, ...], tuple[Labels, ...]] | None = None
 
     @property
     def layer(self) -> Any:
@@ -79,6 +101,26 @@ class Call:
         if self.written is not None and len(self.written) == count:
             return self.written
         return self.book.new(count)
+
+    def whole(self, reason: str) -> tuple[Labels, ...]:
+        """Leaves the call whole: fixes all that it reads, and gives fixed channels on the last axis of each output."""
+        for labels in self.inputs:
+            self.fix(labels.ids, reason)
+        return tuple(self.fixed(shape, len(shape) - 1, reason) for shape in self.node.output_shapes)
+
+    def fixed(self, shape: tuple[int | None, ...], axis: int, reason: str) -> Labels:
+        """New labels along an axis of a tensor, all fixed."""
+        ids = self.book.new((shape[axis] if axis > 0 else 0) or 0)
+        self.fix(ids, reason)
+        return Labels(ids, max(axis, 0))
+
+    def tie(self, first: Ids, second: Ids, reason: str) -> None:
+        """Ties labels position by position; where their numbers differ, fixes all with the reason."""
+        if len(first) == len(second):
+            self.book.tie(first, second)
+        else:
+            self.fix(first, reason)
+            self.fix(second, reason)
 
     def input_along(self, axis: int, index: int = 0) -> Ids:
         """The input's labels along `axis`; where its channels lie on another axis they are fixed."""
@@ -100,6 +142,12 @@ class Handler:
     known = True
     # Attributes of the layer by which its call reshapes weights; -1 stands for them where weights are sliced.
     width_attributes: tuple[str, ...] = ()
+    # Whether every axis of the output is the same axis of the input.
+    keeps_axes = False
+
+    def channel_axes(self, layer: Any, rank: int) -> frozenset[int] | None:
+        """The axes on which this layer leaves channels of a tensor of this rank free; `None` where it does not care."""
+        return frozenset({channel_axis(layer, rank)}) if hasattr(layer, "data_format") else None
 
     def runs_on_slices(self, call: Call) -> bool:
         """Whether sliced weights alone run the layer; not where a static shape or argument speaks of channels."""
@@ -117,12 +165,12 @@ class Handler:
         """Multiply-adds for one sample."""
         return ()
 
-    def config(self, call: Call, outputs: tuple[Labels, ...], width: Callable[[Ids], int]) -> dict[str, Any]:
+    def config(self, call: Call, outputs: tuple[Labels, ...], width: Width) -> dict[str, Any]:
         """Entries of the layer's config that change; `width(ids)` is how many of `ids` stay."""
         return {}
 
     def arguments(
-        self, call: Call, outputs: tuple[Labels, ...], width: Callable[[Ids], int]
+        self, call: Call, outputs: tuple[Labels, ...], width: Width
     ) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
         """Arguments of the call in the new model, in terms of the old references."""
         return call.node.args, call.node.kwargs
@@ -159,17 +207,7 @@ class Unknown(Handler):
 
     def flow(self, call: Call) -> tuple[Labels, ...]:
         """Fixes all inputs and outputs."""
-        reason = f"no handler for {call.node.type_name}"
-        for labels in call.inputs:
-            call.fix(labels.ids, reason)
-        return tuple(_fixed_labels(call, shape, reason) for shape in call.node.output_shapes)
-
-
-def _fixed_labels(call: Call, shape: tuple[int | None, ...], reason: str) -> Labels:
-    axis = len(shape) - 1
-    ids = call.book.new((shape[axis] if axis > 0 else 0) or 0)
-    call.fix(ids, reason)
-    return Labels(ids, axis)
+        return call.whole(f"no handler for {call.node.type_name}")
 
 
 _UNKNOWN = Unknown()
@@ -220,8 +258,3 @@ def sizes(shape: tuple[int | None, ...], node: Node) -> int:
 def channel_axis(layer: Any, rank: int) -> int:
     """The axis of the channels of a layer with a data format."""
     return 1 if getattr(layer, "data_format", None) == "channels_first" else rank - 1
-
-
-def tiled(ids: Ids, times: int) -> Ids:
-    """`ids` repeated as a whole: what flattening [times, channels] does to labels."""
-    return np.tile(ids, times)

@@ -20,6 +20,10 @@ _layers = keras.layers
 class Dense(Handler):
     """Matrix product along the last axis."""
 
+    def channel_axes(self, layer: Any, rank: int) -> frozenset[int] | None:
+        """The last."""
+        return frozenset({rank - 1})
+
     def flow(self, call: Call) -> tuple[Labels, ...]:
         """New labels on the last axis."""
         call.input_along(-1)
@@ -46,6 +50,13 @@ class Dense(Handler):
 @handles(_layers.BatchNormalization)
 class BatchNorm(Handler):
     """Scale, offset and running statistics of each channel on its own."""
+
+    keeps_axes = True
+
+    def channel_axes(self, layer: Any, rank: int) -> frozenset[int] | None:
+        """The one that it normalises."""
+        axis = layer.axis[0] if isinstance(layer.axis, (tuple, list)) else layer.axis
+        return frozenset({axis % rank})
 
     def _ids(self, call: Call) -> Ids:
         axis = call.layer.axis

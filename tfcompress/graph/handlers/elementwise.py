@@ -84,9 +84,12 @@ def fix_if_mixing(call: Call, activation: Any, ids: Ids) -> None:
     _layers.UpSampling1D,
     _layers.UpSampling2D,
     _layers.UpSampling3D,
+    _layers.Resizing,
 )
 class PassThrough(Handler):
     """Each output channel is a function of the same input channel."""
+
+    keeps_axes = True
 
     def flow(self, call: Call) -> tuple[Labels, ...]:
         """Labels pass through, where the channels lie on the axis that the layer takes for them."""

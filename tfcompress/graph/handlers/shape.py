@@ -1,171 +1,176 @@
-"""Layers and operations that rearrange positions: Flatten, Reshape, slices, padding of channels."""
+"""Operations that take, add or repeat positions: slices, splits, padding, repetition, rolls."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-import keras
 import numpy as np
 
-from tfcompress.graph.handlers.base import Call, Handler, handles, tiled
+from tfcompress.graph.handlers.base import Call, Handler, Width, handles
 from tfcompress.graph.labels import Ids, Labels
 
-__all__ = ["ChannelPadding", "Flatten", "Reshape", "Slice"]
-
-_layers = keras.layers
+__all__ = ["ChannelPadding", "Slice", "Split"]
 
 
-def _positions(call: Call, axis: int) -> int | None:
-    shape = [size for i, size in enumerate(call.node.input_shapes[0]) if i not in (0, axis)]
-    return None if None in shape else int(np.prod([size or 1 for size in shape], dtype=np.int64))
+def _axis(call: Call) -> int:
+    """The axis that an operation names, counted from the front."""
+    return int(call.layer.axis) % len(call.node.input_shapes[0])
 
 
-def _one_fixed_channel(call: Call) -> Labels:
-    """What becomes of samples that are single numbers, without an axis."""
-    ids = call.book.new(1)
-    call.fix(ids, "a number that is no channel of any layer")
-    return Labels(ids, 1)
+class _AlongChannels(Handler):
+    """Handlers whose arguments speak of channels where they work along their axis."""
 
-
-@handles(_layers.Flatten)
-class Flatten(Handler):
-    """`[batch, positions, channels]` to `[batch, positions * channels]`."""
-
-    def flow(self, call: Call) -> tuple[Labels, ...]:
-        """Every position repeats the labels of the channels."""
-        labels, shape = call.inputs[0], call.node.input_shapes[0][1:]
-        if not shape:
-            return (_one_fixed_channel(call),)
-        if _positions(call, labels.axis) is None:
-            call.fix(labels.ids, "Flatten of an unknown number of positions")
-            return (Labels(labels.ids, 1),)
-        others = [size or 1 for axis, size in enumerate(shape, start=1) if axis != labels.axis]
-        ids = np.moveaxis(np.broadcast_to(labels.ids, (*others, len(labels))), -1, labels.axis - 1)
-        if call.layer.data_format == "channels_first":
-            ids = np.moveaxis(ids, 0, -1)  # as Keras does before it flattens
-        return (Labels(ids.ravel(), 1),)
-
-
-@handles(_layers.Reshape)
-class Reshape(Handler):
-    """Reshapes that keep the channels last, or flatten all axes."""
+    def touches(self, call: Call) -> bool:
+        """Whether the call works along the channel axis."""
+        return _axis(call) == call.inputs[0].axis
 
     def runs_on_slices(self, call: Call) -> bool:
-        """No: its arguments speak of channels."""
-        return False
+        """Not along the channels."""
+        return not self.touches(call)
 
-    def _same_width(self, call: Call, labels: Labels) -> tuple[Labels, ...]:
-        # A layer that is called several times has one target shape: what its calls reshape goes together.
-        if call.written is not None and call.layer.target_shape[-1] != -1:
-            call.book.tie(call.written, labels.ids)
-        return (labels,)
-
-    def _keeps_last(self, call: Call) -> bool:
-        source, target = call.node.input_shapes[0], call.node.output_shapes[0]
-        return call.inputs[0].axis == len(source) - 1 and source[-1] == target[-1]
-
-    def flow(self, call: Call) -> tuple[Labels, ...]:
-        """Labels stay on the last axis, or are tiled; any other reshape fixes them."""
-        labels, shape = call.inputs[0], call.node.output_shapes[0]
-        if len(call.node.input_shapes[0]) == 1 and len(shape) == 2:
-            return (_one_fixed_channel(call),)
-        if self._keeps_last(call):
-            return self._same_width(call, Labels(labels.ids, len(shape) - 1))
-        positions = _positions(call, labels.axis)
-        if len(shape) == 2 and positions is not None and labels.axis == len(call.node.input_shapes[0]) - 1:
-            return self._same_width(call, Labels(tiled(labels.ids, positions), 1))
-        reason = "Reshape moves the channels"
-        call.fix(labels.ids, reason)
-        ids = call.book.new(shape[-1] or 0)
-        call.fix(ids, reason)
-        return self._same_width(call, Labels(ids, len(shape) - 1))
-
-    def config(self, call: Call, outputs: tuple[Labels, ...], width: Callable[[Ids], int]) -> dict[str, Any]:
-        """A smaller last axis."""
-        target = list(call.layer.target_shape)
-        if target[-1] != -1:
-            target[-1] = width(outputs[0].ids)
-        return {"target_shape": tuple(target)}
+    def one_setting(self, call: Call) -> None:
+        """One operation has one setting, however often it is called: its calls shrink together."""
+        if call.earlier is not None and self.touches(call):
+            reason = f"calls of one {call.node.type_name} take different channels"
+            call.tie(call.earlier[0][0].ids, call.inputs[0].ids, reason)
 
 
 @handles("GetItem")
-class Slice(Handler):
-    """`x[:, ::2, ::2, :]` and the like: slices of positions; of channels, one unbroken range."""
+class Slice(_AlongChannels):
+    """`x[:, ::2, 0, None, 3:]` and the like."""
 
-    def runs_on_slices(self, call: Call) -> bool:
-        """No: its arguments speak of channels."""
-        return False
-
-    def _keys(self, call: Call) -> list[Any] | None:
+    def _keys(self, call: Call) -> list[Any]:
+        """One key for each axis of the input, and `None` for each new one."""
         key = call.node.args[1] if len(call.node.args) > 1 else call.node.kwargs.get("key")
         keys = list(key) if isinstance(key, (tuple, list)) else [key]  # a list once a model is read from its file
-        rank = len(call.node.input_shapes[0])
-        if Ellipsis in keys:
-            at = keys.index(Ellipsis)
-            keys[at : at + 1] = [slice(None)] * (rank - len(keys) + 1)
-        keys += [slice(None)] * (rank - len(keys))
-        return keys if all(isinstance(k, slice) for k in keys) else None
+        missing = len(call.node.input_shapes[0]) - sum(k is not None and k is not Ellipsis for k in keys)
+        at = next((i for i, k in enumerate(keys) if k is Ellipsis), len(keys))
+        return keys[:at] + [slice(None)] * missing + keys[at + 1 :]
 
-    def _range(self, call: Call, keys: list[Any]) -> range:
-        labels = call.inputs[0]
-        return range(*keys[labels.axis].indices(len(labels)))
+    def _at(self, call: Call, keys: list[Any]) -> int:
+        """Where the key of the channel axis stands."""
+        taking = [i for i, key in enumerate(keys) if key is not None]
+        return taking[call.inputs[0].axis]
+
+    def touches(self, call: Call) -> bool:
+        """Whether some channels are left out or change places."""
+        keys = self._keys(call)
+        key = keys[self._at(call, keys)]
+        size = len(call.inputs[0])
+        return not isinstance(key, slice) or range(*key.indices(size)) != range(size)
 
     def flow(self, call: Call) -> tuple[Labels, ...]:
-        """The labels of the positions taken."""
+        """The labels of the positions taken; steps tie what they step over."""
         labels, keys = call.inputs[0], self._keys(call)
-        if keys is not None:
-            taken = self._range(call, keys)
-            if taken.step == 1 and len(taken):
-                whole = len(taken) == len(labels)
-                return (labels if whole else Labels(labels.ids[taken.start : taken.stop], labels.axis),)
-        reason = "a slice that drops an axis or skips channels"
-        call.fix(labels.ids, reason)
+        at = self._at(call, keys)
+        axis = at - sum(isinstance(key, int) for key in keys[:at])
         shape = call.node.output_shapes[0]
-        ids = call.book.new((shape[-1] if len(shape) > 1 else 0) or 0)
-        call.fix(ids, reason)
-        return (Labels(ids, len(shape) - 1),)
+        if not self.touches(call):
+            return (Labels(labels.ids, axis),)
+        if not isinstance(keys[at], slice):
+            reason = "one channel is taken out by its number"
+            call.fix(labels.ids[[keys[at]]], reason)
+            return (call.fixed(shape, len(shape) - 1, reason),)
+        taken = range(*keys[at].indices(len(labels)))
+        if not taken or taken.step < -1:
+            return call.whole("a slice that takes no channels, or steps backwards")
+        if taken.step > 1:
+            # Whole strides go: then the others' places among the strides stay as they are.
+            for start in range(taken.start - taken.start % taken.step, taken[-1] + 1, taken.step):
+                call.book.tie_all(labels.ids[start : start + taken.step])
+        return (Labels(labels.ids[np.array(taken)], axis),)
 
     def arguments(
-        self, call: Call, outputs: tuple[Labels, ...], width: Callable[[Ids], int]
+        self, call: Call, outputs: tuple[Labels, ...], width: Width
     ) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
-        """The same range among the channels that stay."""
-        labels, keys = call.inputs[0], self._keys(call)
-        if keys is None or len(outputs[0]) == len(labels):
+        """The same channels among those that stay."""
+        ids, keys = call.inputs[0].ids, self._keys(call)
+        at = self._at(call, keys)
+        if width.stays(ids).all() or not self.touches(call):
             return call.node.args, call.node.kwargs
-        taken = self._range(call, keys)
-        if taken.step != 1:
-            return call.node.args, call.node.kwargs
-        start = width(labels.ids[: taken.start])
-        keys[labels.axis] = slice(start, start + width(labels.ids[taken.start : taken.stop]))
+        key = keys[at]
+        if not isinstance(key, slice):
+            keys[at] = width(ids[: key % len(ids)])
+        else:
+            taken = range(*key.indices(len(ids)))
+            if not taken or taken.step < -1:
+                return call.node.args, call.node.kwargs
+            keys[at] = _shrunk(ids, taken, width)
         return (call.node.args[0], tuple(keys)), {}
 
 
+def _shrunk(ids: Ids, taken: range, width: Width) -> slice:
+    low, high = min(taken[0], taken[-1]), max(taken[0], taken[-1]) + 1
+    if taken.step == -1:
+        before = width(ids[:low])
+        return slice(before + width(ids[low:high]) - 1, before - 1 if before else None, -1)
+    offset = low % taken.step
+    start = width(ids[: low - offset]) + offset
+    # A stride may end before the channel that is taken next: the last one taken is the end.
+    return slice(start, start + (width(ids[np.array(taken)]) - 1) * taken.step + 1, taken.step)
+
+
+@handles("Split", "ArraySplit")
+class Split(_AlongChannels):
+    """`ops.split(x, sections or points, axis)`: several tensors side by side in one."""
+
+    def flow(self, call: Call) -> tuple[Labels, ...]:
+        """Along the channels each part has its own; along another axis all have the same."""
+        labels = call.inputs[0]
+        if not self.touches(call):
+            return (labels,) * len(call.node.output_shapes)
+        self.one_setting(call)
+        ends = np.cumsum([shape[labels.axis] for shape in call.node.output_shapes])
+        return tuple(Labels(ids, labels.axis) for ids in np.split(labels.ids, ends[:-1]))
+
+    def config(self, call: Call, outputs: tuple[Labels, ...], width: Width) -> dict[str, Any]:
+        """Equal sections may shrink to unequal ones: then the points between them."""
+        if not self.touches(call):
+            return {}
+        widths = [width(labels.ids) for labels in outputs]
+        sections = call.layer.indices_or_sections
+        if isinstance(sections, int) and len(set(widths)) == 1:
+            return {"indices_or_sections": sections}
+        return {"indices_or_sections": tuple(int(end) for end in np.cumsum(widths)[:-1])}
+
+
+@handles("Unstack")
+class Unstack(_AlongChannels):
+    """`ops.unstack(x, num, axis)`: one tensor for each position along an axis, which vanishes."""
+
+    def flow(self, call: Call) -> tuple[Labels, ...]:
+        """All have the same labels; along the channels these are fixed."""
+        labels = call.inputs[0]
+        if self.touches(call):
+            return call.whole("Unstack gives each channel a tensor of its own")
+        return (Labels(labels.ids, labels.axis - (_axis(call) < labels.axis)),) * len(call.node.output_shapes)
+
+
 @handles("Pad")
-class ChannelPadding(Handler):
+class ChannelPadding(_AlongChannels):
     """`keras.ops.pad`: channels of zeros before and after are channels like any other."""
 
-    def runs_on_slices(self, call: Call) -> bool:
-        """No: its arguments speak of channels."""
-        return False
-
     def _pads(self, call: Call) -> tuple[int, int]:
-        before, after = call.layer.pad_width[call.inputs[0].axis]
-        return int(before), int(after)
+        pads = call.layer.pad_width
+        pad = pads[call.inputs[0].axis if len(pads) > 1 else 0]
+        return int(pad[0]), int(pad[-1])
+
+    def touches(self, call: Call) -> bool:
+        """Whether channels are added."""
+        return self._pads(call) != (0, 0)
 
     def flow(self, call: Call) -> tuple[Labels, ...]:
         """New labels for the added channels."""
         labels = call.inputs[0]
         before, after = self._pads(call)
-        if (before or after) and call.layer.mode != "constant":
-            reason = f"padding of channels with mode {call.layer.mode!r}"
-            call.fix(labels.ids, reason)
-            added = call.book.new(before), call.book.new(after)
-            call.fix(np.concatenate(added), reason)
-        else:
-            added = call.book.new(before), call.book.new(after)
+        added = call.book.new(before), call.book.new(after)
         if not before and not after:
             return (labels,)
+        if call.layer.mode != "constant" or len(call.layer.pad_width) == 1:
+            reason = f"padding of channels with mode {call.layer.mode!r}, or of all axes alike"
+            call.fix(labels.ids, reason)
+            call.fix(np.concatenate(added), reason)
         ids = np.concatenate([added[0], labels.ids, added[1]])
         if call.written is not None and len(call.written) == len(ids):
             # One operation has one width of padding, however often it is called.
@@ -173,10 +178,109 @@ class ChannelPadding(Handler):
             call.book.tie(call.written[len(ids) - after :], added[1])
         return (Labels(ids, labels.axis),)
 
-    def config(self, call: Call, outputs: tuple[Labels, ...], width: Callable[[Ids], int]) -> dict[str, Any]:
+    def config(self, call: Call, outputs: tuple[Labels, ...], width: Width) -> dict[str, Any]:
         """As many zeros as are left on each side."""
+        if not self.touches(call) or len(call.layer.pad_width) == 1:
+            return {"pad_width": [list(pad) for pad in call.layer.pad_width]}
         labels, ids = call.inputs[0], outputs[0].ids
         before, after = self._pads(call)
         pad_width = [list(pad) for pad in call.layer.pad_width]
         pad_width[labels.axis] = [width(ids[:before]), width(ids[len(ids) - after :])]
         return {"pad_width": pad_width}
+
+
+@handles("Repeat")
+class Repeat(_AlongChannels):
+    """`ops.repeat(x, repeats, axis)`: every position several times, next to itself."""
+
+    def touches(self, call: Call) -> bool:
+        """Without an axis, all are laid out in one."""
+        return call.layer.axis is None or super().touches(call)
+
+    def flow(self, call: Call) -> tuple[Labels, ...]:
+        """Along the channels each label several times."""
+        labels = call.inputs[0]
+        if call.layer.axis is None:
+            return call.whole("Repeat without an axis")
+        if not self.touches(call):
+            return (labels,)
+        if np.size(call.layer.repeats) > 1:
+            self.one_setting(call)
+        return (Labels(np.repeat(labels.ids, np.asarray(call.layer.repeats)), labels.axis),)
+
+    def config(self, call: Call, outputs: tuple[Labels, ...], width: Width) -> dict[str, Any]:
+        """A number for each channel loses those of the channels that are gone."""
+        repeats = call.layer.repeats
+        if call.layer.axis is None or not self.touches(call) or np.size(repeats) == 1:
+            return {}
+        return {"repeats": np.asarray(repeats)[width.stays(call.inputs[0].ids)].tolist()}
+
+
+@handles("Tile")
+class Tile(Handler):
+    """`ops.tile(x, repeats)`: the whole tensor several times."""
+
+    def flow(self, call: Call) -> tuple[Labels, ...]:
+        """Along the channels all labels several times."""
+        labels, repeats = call.inputs[0], call.layer.repeats
+        repeats = [repeats] if isinstance(repeats, int) else list(repeats)
+        rank, wide = len(call.node.input_shapes[0]), len(call.node.output_shapes[0])
+        repeats = [1] * (wide - len(repeats)) + repeats
+        axis = labels.axis + wide - rank
+        return (Labels(np.tile(labels.ids, int(repeats[axis])) if repeats[axis] != 1 else labels.ids, axis),)
+
+
+@handles("Flip")
+class Flip(Handler):
+    """`ops.flip(x, axis)`: positions in reverse order."""
+
+    def flow(self, call: Call) -> tuple[Labels, ...]:
+        """Along the channels the labels in reverse order."""
+        labels, axis, rank = call.inputs[0], call.layer.axis, len(call.node.input_shapes[0])
+        axes = range(rank) if axis is None else [axis] if isinstance(axis, int) else axis
+        return (Labels(labels.ids[::-1], labels.axis) if labels.axis in [a % rank for a in axes] else labels,)
+
+
+@handles("Roll")
+class Roll(_AlongChannels):
+    """`ops.roll(x, shift, axis)`: positions move on, the last ones to the front."""
+
+    def _shift(self, call: Call) -> int | None:
+        """By how many channels; `None` where that is not known."""
+        layer, labels = call.layer, call.inputs[0]
+        if not isinstance(layer.axis, int) or not isinstance(layer.shift, int):
+            return None
+        return layer.shift % max(len(labels), 1) if _axis(call) == labels.axis else 0
+
+    def touches(self, call: Call) -> bool:
+        """Whether channels move."""
+        return self._shift(call) != 0
+
+    def flow(self, call: Call) -> tuple[Labels, ...]:
+        """The labels move with the channels."""
+        labels, shift = call.inputs[0], self._shift(call)
+        if shift is None:
+            return call.whole("Roll along several axes")
+        self.one_setting(call)
+        return (Labels(np.roll(labels.ids, shift), labels.axis) if shift else labels,)
+
+    def config(self, call: Call, outputs: tuple[Labels, ...], width: Width) -> dict[str, Any]:
+        """As many channels as are left of those that move to the front."""
+        shift = self._shift(call)
+        return {"shift": width(outputs[0].ids[:shift])} if shift else {}
+
+
+@handles("DepthToSpace", "SpaceToDepth")
+class DepthAndSpace(Handler):
+    """Blocks of positions from channels, and back: of `[block * block, channels]` the second factor stays apart."""
+
+    def flow(self, call: Call) -> tuple[Labels, ...]:
+        """To space: the labels that become one channel are tied. To depth: each label for every place in a block."""
+        (axis,) = self.channel_axes(call.layer, len(call.node.input_shapes[0])) or (0,)
+        ids, places = call.input_along(axis), call.layer.block_size**2
+        if call.node.type_name == "SpaceToDepth":
+            return (Labels(np.tile(ids, places), axis),)
+        rows = ids.reshape(places, -1)
+        for row in rows[1:]:
+            call.book.tie(rows[0], row)
+        return (Labels(rows[0], axis),)
