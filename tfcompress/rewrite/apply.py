@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from tfcompress.graph import ChannelGroups, LayerGraph, TensorRef
 from tfcompress.graph.channel_groups import NodeAnalysis
-from tfcompress.graph.handlers import WeightAxes, handler_of
+from tfcompress.graph.handlers import WeightAxes
 from tfcompress.graph.labels import Ids
 from tfcompress.graph.layer_graph import map_refs
 from tfcompress.plan import Plan
@@ -41,7 +41,9 @@ def kept_labels(groups: ChannelGroups, plan: Plan) -> _Mask:
     return kept
 
 
-def apply(source: keras.Model, plan: Plan, groups: ChannelGroups | None = None) -> keras.Model:
+def apply(
+    source: keras.Model, plan: Plan, groups: ChannelGroups | None = None, through_norms: bool = False
+) -> keras.Model:
     """Builds the student that a plan describes, with the source's weights where channels stay.
 
     The source is not changed. The student is made of the source's own layer classes, with nested models flattened and
@@ -51,6 +53,7 @@ def apply(source: keras.Model, plan: Plan, groups: ChannelGroups | None = None) 
         source: a built Functional or Sequential model.
         plan: the edits.
         groups: the source's channel groups, if they are known already.
+        through_norms: of the groups, where they are not given: see `ChannelGroups.of`.
 
     Returns:
         A new `keras.Model` with the inputs and outputs of the source, in the same nested structure.
@@ -60,7 +63,7 @@ def apply(source: keras.Model, plan: Plan, groups: ChannelGroups | None = None) 
         ValueError: an index beyond the group's size.
     """
     if groups is None:
-        groups = ChannelGroups.of(LayerGraph.from_keras(source))
+        groups = ChannelGroups.of(LayerGraph.from_keras(source), through_norms)
     kept = kept_labels(groups, plan)
     operations: dict[str, Any] = {}
     tensors: dict[TensorRef, Any] = {}
@@ -79,10 +82,10 @@ def apply(source: keras.Model, plan: Plan, groups: ChannelGroups | None = None) 
         args, kwargs = map_refs(tensors.__getitem__, (args, dict(kwargs)))
         outputs = keras.tree.flatten(operations[node.layer_name](*args, **kwargs))
         tensors.update(zip(node.outputs, outputs, strict=True))
-    for name, axes in groups.weight_axes().items():
+    for name, item in groups.layers.items():
         if name in operations:
-            _copy_weights(groups.graph.operations[name], operations[name], axes, kept)
-            handler_of(operations[name]).finish(operations[name])
+            _copy_weights(item.node.operation, operations[name], item.weights, kept)
+            item.handler.finish(operations[name], item.call)
     graph = groups.graph
     return keras.Model(
         map_refs(tensors.__getitem__, graph.inputs), map_refs(tensors.__getitem__, graph.outputs), name=graph.name

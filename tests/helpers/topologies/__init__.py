@@ -4,7 +4,7 @@
 grouped convolution. It is written before the code is asked, so that leaving something whole is never a way out.
 """
 
-from topologies import chains, fixed, merges, structures  # noqa: F401  (each registers its models)
+from topologies import chains, fixed, merges, sequences, structures, transformers  # noqa: F401  (each registers its models)
 from topologies.registry import TOPOLOGIES, Built, Topology, build
 
 __all__ = ["TOPOLOGIES", "Built", "Topology", "build"]

@@ -7,6 +7,7 @@ left whole, and the report says so. `@handles(...)` registers a handler of one's
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ import keras
 import numpy as np
 
 from tfcompress.graph.labels import Ids, LabelBook, Labels
-from tfcompress.graph.layer_graph import Node
+from tfcompress.graph.layer_graph import Node, TensorRef
 
 __all__ = ["Call", "Handler", "MacTerm", "WeightAxes", "handler_of", "handles"]
 
@@ -64,6 +65,8 @@ class Call:
     inputs: tuple[Labels, ...]
     book: LabelBook
     written: Ids | None = None  # what an earlier call of the same layer produces
+    through_norms: bool = False  # whether streams are cut where that changes a statistic over their channels
+    inner: dict[str, Ids] = field(default_factory=dict)  # by name, what `inner_channels` gave out
 
     @property
     def layer(self) -> Any:
@@ -79,6 +82,20 @@ class Call:
         if self.written is not None and len(self.written) == count:
             return self.written
         return self.book.new(count)
+
+    def inner_channels(self, name: str, count: int) -> Ids:
+        """Labels for channels that never leave the layer, such as heads: made when first asked for, then the same.
+
+        Reports call them `layer:name`.
+        """
+        if name not in self.inner:
+            self.inner[name] = self.book.new(count, name)
+        return self.inner[name]
+
+    def inputs_of(self, argument: str) -> list[int]:
+        """Which of `inputs` stand in an argument of the layer's `call`; none where it is not given."""
+        value = inspect.signature(self.layer.call).bind(*self.node.args, **self.node.kwargs).arguments.get(argument)
+        return [self.node.inputs.index(ref) for ref in keras.tree.flatten(value) if isinstance(ref, TensorRef)]
 
     def input_along(self, axis: int, index: int = 0) -> Ids:
         """The input's labels along `axis`; where its channels lie on another axis they are fixed."""
@@ -100,6 +117,10 @@ class Handler:
     known = True
     # Attributes of the layer by which its call reshapes weights; -1 stands for them where weights are sliced.
     width_attributes: tuple[str, ...] = ()
+
+    def serves(self, operation: Any) -> bool:
+        """Whether the handler describes this very operation; where not, the operation is left whole."""
+        return True
 
     def runs_on_slices(self, call: Call) -> bool:
         """Whether sliced weights alone run the layer; not where a static shape or argument speaks of channels."""
@@ -133,8 +154,21 @@ class Handler:
             config["activation"] = call.layer.activation  # Keras cannot find a function of the user's by its name
         return type(call.layer).from_config(config)
 
-    def finish(self, layer: Any) -> None:
-        """Called with a new layer when its weights are in place."""
+    def finish(self, layer: Any, call: Call) -> None:
+        """Called with a new layer when its weights are in place; `call` is that of the layer it was made from."""
+
+    def masked_call(self, call: Call, layer: Any, kept: Any) -> Callable[..., Any] | None:
+        """How `layer` is called where removed channels of its first input are still there, but must not count.
+
+        Args:
+            call: the call that was analysed.
+            layer: its layer, or a copy of it.
+            kept: float `[channels]`: one where a channel of the first input stays, zero where it is removed.
+
+        Returns:
+            What stands for `layer.call`; `None` where removed channels do not touch the others anyway.
+        """
+        return None
 
     def describe(self, call: Call) -> dict[str, Any]:
         """Kernel size and stride, for states and reports."""
@@ -200,7 +234,7 @@ def handler_of(operation: Any) -> Handler:
     found = _BY_CLASS.get(type(operation))
     if found is None and not isinstance(operation, keras.layers.Layer):
         found = _BY_OPERATION_NAME.get(type(operation).__name__)
-    return found or _UNKNOWN
+    return found if found is not None and found.serves(operation) else _UNKNOWN
 
 
 def sizes(shape: tuple[int | None, ...], node: Node) -> int:
