@@ -96,7 +96,7 @@ def relative_error(actual, expected):
 def calls_of(model):
     """Every call of a layer or an operation that leads to the model's outputs, in nested models too.
 
-    Yields `(operation, input shape, output shape)`; found by following Keras' own history from the outputs.
+    Yields `(operation, input shapes, output shape)`; found by following Keras' own history from the outputs.
     """
     if isinstance(model, keras.Sequential):
         model = keras.Model(model.inputs, model.outputs)
@@ -113,21 +113,45 @@ def calls_of(model):
         if hasattr(history.operation, "operations") or isinstance(history.operation, keras.Sequential):
             yield from calls_of(history.operation)
         elif node.input_tensors:
-            yield history.operation, tuple(node.input_tensors[0].shape), tuple(node.output_tensors[0].shape)
+            shapes = [tuple(tensor.shape) for tensor in node.input_tensors]
+            yield history.operation, shapes, tuple(node.output_tensors[0].shape)
 
 
 def walked_macs(model):
-    """Multiply-adds of convolutions and dense layers, from the shapes of kernels and tensors alone."""
+    """Multiply-adds of convolutions, dense and recurrent layers and attention, from the shapes of kernels and tensors."""
     return sum(_macs_of_call(*item) for item in calls_of(model))
 
 
-def _macs_of_call(layer, input_shape, output_shape):
-    kind = type(layer).__name__
+def _macs_of_call(layer, input_shapes, output_shape):
+    kind, input_shape = type(layer).__name__, input_shapes[0]
 
     def positions(shape):
         channels_first = getattr(layer, "data_format", "") == "channels_first"
         return math.prod(shape[2:] if channels_first else shape[1:-1])
 
+    if kind == "TimeDistributed":
+        inner = [(shape[0], *shape[2:]) for shape in (input_shape, output_shape)]
+        return input_shape[1] * _macs_of_call(layer.layer, inner[:1], inner[1])
+    if kind == "Bidirectional":
+        return sum(
+            _macs_of_call(one, input_shapes, output_shape) for one in (layer.forward_layer, layer.backward_layer)
+        )
+    if kind in ("LSTM", "GRU", "SimpleRNN") or kind.startswith("ConvLSTM"):
+        places = math.prod(output_shape[2 if layer.return_sequences else 1 : -1]) if kind.startswith("Conv") else 1
+        return (
+            input_shape[1] * places * sum(math.prod(k.shape) for k in (layer.cell.kernel, layer.cell.recurrent_kernel))
+        )
+    if kind in ("MultiHeadAttention", "GroupedQueryAttention"):
+        return _macs_of_attention(layer, *(math.prod(shape[1:-1]) for shape in input_shapes[:2]))
+    if kind in ("Attention", "AdditiveAttention"):
+        query, value, *key = input_shapes
+        return query[1] * value[1] * ((key or [value])[0][2] + value[2])
+    if kind == "EinsumDense":
+        named, kernel = layer.equation.split("->")[0].replace("...", "").split(",")
+        positions = math.prod(input_shape[1 : len(input_shape) - len(named)]) if "..." in layer.equation else 1
+        sizes = dict(zip(named, input_shape[len(input_shape) - len(named) :], strict=True))
+        sizes.update(zip(kernel, layer.kernel.shape, strict=True))
+        return positions * math.prod(size for size in sizes.values() if size is not None)
     if kind.startswith("Separable"):
         pointwise = math.prod(layer.pointwise_kernel.shape)
         return positions(output_shape) * (math.prod(layer.depthwise_kernel.shape) + pointwise)
@@ -136,6 +160,15 @@ def _macs_of_call(layer, input_shape, output_shape):
     if kind.startswith(("Conv", "DepthwiseConv")) or kind == "Dense":
         return positions(output_shape) * math.prod(layer.kernel.shape)
     return 0
+
+
+def _macs_of_attention(layer, queries, values):
+    """Each projection at its positions, and for each pair of positions one product with all keys and all values."""
+    dense = {name: getattr(layer, f"_{name}_dense", None) for name in ("query", "key", "value", "gate", "output")}
+    places = {"query": queries, "key": values, "value": values, "gate": queries, "output": queries}
+    projections = sum(places[name] * math.prod(d.kernel.shape) for name, d in dense.items() if d is not None)
+    heads, key_width = dense["query"].kernel.shape[1:]
+    return projections + queries * values * heads * (key_width + dense["value"].kernel.shape[2])
 
 
 def walked_params(model):

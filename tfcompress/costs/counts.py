@@ -3,10 +3,11 @@
 Every count is a sum of products `factor * width * width`: how many channels of which labels an operation or a weight
 has. A plan changes widths only, so its cost is two matrix products away.
 
-Units: one multiply-add is one MAC (FLOPs = 2 x MACs). Counted are convolutions and dense layers, whose products are
-all but a few percent of a network's arithmetic and what the papers count; normalisation, activations, pooling, sums
-and biases are not, and neither is what no handler knows: `ModelCost` names both. Parameters are weights without
-running statistics, as published figures have them; bytes are all weights, as a file holds them.
+Units: one multiply-add is one MAC (FLOPs = 2 x MACs). Counted are convolutions and dense layers, recurrent layers (the
+products of all steps) and attention (its projections, and the products with keys and values), which are all but a few
+percent of a network's arithmetic and what the papers count; normalisation, activations, gates, pooling, sums and biases
+are not, and neither is what no handler knows: `ModelCost` names both. Parameters are weights without running
+statistics, as published figures have them; bytes are all weights, as a file holds them.
 """
 
 from __future__ import annotations
@@ -81,29 +82,30 @@ class LayerCost:
 
 
 class _Terms:
-    """Sums of `factor * width[first] * width[second]`, each belonging to a layer."""
+    """Sums of `factor * width * width * ...`, each belonging to a layer."""
 
     def __init__(self) -> None:
         self.factors: list[int] = []
-        self.widths: list[tuple[int, int]] = []
+        self.widths: list[tuple[int, ...]] = []
         self.layers: list[str] = []
 
     def add(self, layer: str, factor: int, widths: tuple[int, ...]) -> None:
-        if len(widths) > 2:
-            raise NotImplementedError(f"Expected at most two pruned widths in a product. Received: {len(widths)}")
         self.factors.append(factor)
-        padded = (*widths, 0, 0)  # width 0 is the constant 1
-        self.widths.append((padded[0], padded[1]))
+        self.widths.append(widths)
         self.layers.append(layer)
 
     @cached_property
     def arrays(self) -> tuple[_Int, _Int]:
-        return np.array(self.factors, np.int64), np.array(self.widths, np.int64).reshape(-1, 2)
+        longest = max(map(len, self.widths), default=0)
+        padded = [(*widths, *[0] * (longest - len(widths))) for widths in self.widths]  # width 0 is the constant 1
+        return np.array(self.factors, np.int64), np.array(padded, np.int64).reshape(len(padded), longest)
 
     def products(self, widths: _Int) -> _Int:
         """int64 `[..., terms]`."""
         factors, index = self.arrays
-        products: _Int = factors * widths[..., index[:, 0]] * widths[..., index[:, 1]]
+        products: _Int = np.broadcast_to(factors, (*widths.shape[:-1], len(factors)))
+        for column in index.T:
+            products = products * widths[..., column]
         return products
 
 

@@ -91,6 +91,7 @@ class ChannelGroups:
         fixed: channels that cannot be removed.
         analysis: what the handlers said, by node.
         roots: int64 `[labels]`: the representative of each label.
+        through_norms: whether channels are prunable where cutting them changes a statistic over them.
     """
 
     graph: LayerGraph
@@ -98,20 +99,33 @@ class ChannelGroups:
     fixed: tuple[FixedChannels, ...]
     analysis: Mapping[str, NodeAnalysis]
     roots: Ids
+    through_norms: bool = False
 
     @classmethod
-    def of(cls, graph: LayerGraph) -> ChannelGroups:
-        """Follows every channel through the graph."""
+    def of(cls, graph: LayerGraph, through_norms: bool = False) -> ChannelGroups:
+        """Follows every channel through the graph.
+
+        Args:
+            graph: the graph.
+            through_norms: by default, channels over which a layer takes a statistic stay: those that
+                LayerNormalization, GroupNormalization, RMSNormalization and UnitNormalization normalise over, and the
+                key width of attention. True makes them prunable: each layer's own formula then runs over the channels
+                that stay; attention keeps the scale of its scores.
+
+        Returns:
+            The groups.
+        """
         book = LabelBook()
-        analysis = _follow(graph, book)
+        analysis = _follow(graph, book, through_norms)
         roots = book.roots()
         fixed_roots = {int(roots[label]): why for label, why in sorted(book.fixed_reasons.items())[::-1]}
         return cls(
             graph=graph,
-            groups=_groups(analysis, roots, fixed_roots),
+            groups=_groups(analysis, roots, fixed_roots, book.inner_names),
             fixed=_fixed(analysis, roots, fixed_roots),
             analysis=analysis,
             roots=roots,
+            through_norms=through_norms,
         )
 
     def __iter__(self) -> Iterator[ChannelGroup]:
@@ -154,7 +168,7 @@ class ChannelGroups:
         return "\n".join([*lines, *(str(f) for f in self.fixed)])
 
 
-def _follow(graph: LayerGraph, book: LabelBook) -> dict[str, NodeAnalysis]:
+def _follow(graph: LayerGraph, book: LabelBook, through_norms: bool) -> dict[str, NodeAnalysis]:
     analysis: dict[str, NodeAnalysis] = {}
     labels: dict[TensorRef, Labels] = {}
     first_calls: dict[str, NodeAnalysis] = {}
@@ -163,7 +177,7 @@ def _follow(graph: LayerGraph, book: LabelBook) -> dict[str, NodeAnalysis]:
         earlier = first_calls.get(node.layer_name)
         written = earlier.outputs[0].ids if earlier and earlier.outputs else None
         calls = (earlier.call.inputs, earlier.outputs) if earlier else None
-        call = Call(node, inputs, book, written, graph, calls)
+        call = Call(node, inputs, book, written, graph, calls, through_norms)
         outputs: tuple[Labels, ...]
         if node.is_input:
             outputs = (_input_labels(node, book),)
@@ -204,7 +218,9 @@ def _tie_calls(book: LabelBook, first: NodeAnalysis, later: NodeAnalysis) -> Non
             book.tie(ids, other.axes[axis])
 
 
-def _groups(analysis: Mapping[str, NodeAnalysis], roots: Ids, fixed: Mapping[int, Any]) -> dict[str, ChannelGroup]:
+def _groups(
+    analysis: Mapping[str, NodeAnalysis], roots: Ids, fixed: Mapping[int, Any], inner_names: Mapping[int, str]
+) -> dict[str, ChannelGroup]:
     """Labels with one representative are one position; positions seen equally often in the same places are a group."""
     signature = _signatures(analysis, roots)
     representatives = np.unique(roots)
@@ -232,6 +248,8 @@ def _groups(analysis: Mapping[str, NodeAnalysis], roots: Ids, fixed: Mapping[int
     for index, positions in enumerate(members):
         producers = tuple(layers["writes"][index])
         base = name = producers[0] if producers else str(shown[index])
+        if positions[0] in inner_names:
+            base = name = f"{base}:{inner_names[positions[0]]}"
         count = 1
         while name in groups:
             count += 1
@@ -277,12 +295,12 @@ def _fixed(
         if layer in done:
             continue
         done.add(layer)
-        written = next(([*weight.writes.values()] for weight in item.weights if weight.writes), [])
+        written = [ids for weight in item.weights for ids in weight.writes.values()]
         if not item.handler.known:
             written = [labels.ids for labels in item.outputs]
-        for ids in written:
-            for root in roots[ids].tolist():
-                if root in fixed:
-                    key = (layer, *fixed[root])
-                    found[key] = found.get(key, 0) + 1
+        # Each channel once, in however many weights and gates it is written.
+        for root in roots[np.unique(np.concatenate(written))].tolist() if written else ():
+            if root in fixed:
+                key = (layer, *fixed[root])
+                found[key] = found.get(key, 0) + 1
     return tuple(FixedChannels(layer, count, node, reason) for (layer, node, reason), count in found.items())

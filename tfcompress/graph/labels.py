@@ -38,11 +38,14 @@ class LabelBook:
     def __init__(self) -> None:
         self._parent: list[int] = []
         self.fixed_reasons: dict[int, tuple[str, str]] = {}
+        self.inner_names: dict[int, str] = {}
 
-    def new(self, count: int) -> Ids:
-        """`count` labels that were never used."""
+    def new(self, count: int, name: str | None = None) -> Ids:
+        """`count` labels that were never used; a name says what they are inside a layer, such as heads."""
         start = len(self._parent)
         self._parent.extend(range(start, start + count))
+        if name is not None:
+            self.inner_names.update(dict.fromkeys(range(start, start + count), name))
         return np.arange(start, start + count, dtype=np.int64)
 
     def __len__(self) -> int:

@@ -13,9 +13,9 @@ from tfcompress.graph import ChannelGroups, LayerGraph, pruning_units
 __all__ = ["describe", "inspect"]
 
 
-def describe(model: keras.Model) -> str:
+def describe(model: keras.Model, through_norms: bool = False) -> str:
     """The text that `inspect` prints."""
-    groups = ChannelGroups.of(LayerGraph.from_keras(model))
+    groups = ChannelGroups.of(LayerGraph.from_keras(model), through_norms)
     costs = CostModel(groups)
     return "\n".join(
         [
@@ -36,19 +36,20 @@ def describe(model: keras.Model) -> str:
     )
 
 
-def inspect(model: keras.Model, print_fn: Callable[[str], Any] = print) -> None:
+def inspect(model: keras.Model, print_fn: Callable[[str], Any] = print, through_norms: bool = False) -> None:
     """Prints costs layer by layer, the channel groups, what cannot be pruned and why, and the smallest share of the
     MACs that can be reached.
 
     Args:
         model: a built Functional or Sequential model with static shapes.
         print_fn: what takes the text.
+        through_norms: whether channels over which a layer takes a statistic count as prunable: see `ChannelGroups.of`.
 
     Raises:
         TypeError: not a model, or a subclassed one.
         ValueError: an unknown dimension other than the batch.
     """
-    print_fn(describe(model))
+    print_fn(describe(model, through_norms))
 
 
 def _layers(costs: CostModel) -> list[str]:

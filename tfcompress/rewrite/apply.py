@@ -56,7 +56,9 @@ class _Width:
         return stays
 
 
-def apply(source: keras.Model, plan: Plan, groups: ChannelGroups | None = None) -> keras.Model:
+def apply(
+    source: keras.Model, plan: Plan, groups: ChannelGroups | None = None, through_norms: bool = False
+) -> keras.Model:
     """Builds the student that a plan describes, with the source's weights where channels stay.
 
     The source is not changed. The student is made of the source's own layer classes, with nested models flattened and
@@ -66,6 +68,7 @@ def apply(source: keras.Model, plan: Plan, groups: ChannelGroups | None = None) 
         source: a built Functional or Sequential model.
         plan: the edits.
         groups: the source's channel groups, if they are known already.
+        through_norms: of the groups, where they are not given: see `ChannelGroups.of`.
 
     Returns:
         A new `keras.Model` with the inputs and outputs of the source, in the same nested structure.
@@ -75,7 +78,7 @@ def apply(source: keras.Model, plan: Plan, groups: ChannelGroups | None = None) 
         ValueError: an index beyond the group's size.
     """
     if groups is None:
-        groups = ChannelGroups.of(LayerGraph.from_keras(source))
+        groups = ChannelGroups.of(LayerGraph.from_keras(source), through_norms)
     kept = kept_labels(groups, plan)
     operations: dict[str, Any] = {}
     tensors: dict[TensorRef, Any] = {}
@@ -91,9 +94,9 @@ def apply(source: keras.Model, plan: Plan, groups: ChannelGroups | None = None) 
         if node.layer_name not in operations:
             operation = _new_operation(item, width)
             operations[node.layer_name] = operation
-            with _Weights(node.operation, operation, groups.weight_axes()[node.layer_name], kept):
+            with _Weights(node.operation, operation, groups.layers[node.layer_name].weights, kept):
                 called = operation(*args, **kwargs)
-            item.handler.finish(operation)
+            item.handler.finish(operation, item.call)
         else:
             called = operations[node.layer_name](*args, **kwargs)
         tensors.update(zip(node.outputs, keras.tree.flatten(called), strict=True))

@@ -21,6 +21,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from tfcompress.graph import ChannelGroups
+from tfcompress.graph.handlers import Handler
 from tfcompress.graph.labels import Ids
 from tfcompress.graph.layer_graph import map_refs
 from tfcompress.plan import Plan
@@ -67,6 +68,12 @@ class Subnetwork:
         self._edits: list[_Edit] = []
         self._statistics: list[_Edit] = []
         self._collect_edits()
+        # What a normalisation does where removed channels are still in its input: its statistics leave them out.
+        self._masked_calls = [
+            (item, self._argument(item.call.inputs[0].ids, mask=True))
+            for item in groups.layers.values()
+            if groups.through_norms and type(item.handler).masked_call is not Handler.masked_call
+        ]
         x, arguments, statistics = self._signature()
         self._layers = [
             (item.node.operation, attribute)
@@ -88,8 +95,10 @@ class Subnetwork:
         slices = np.ones(count, dtype=bool)
         for item in self.groups.analysis.values():
             if not item.handler.runs_on_slices(item.call):
-                for labels in (*item.call.inputs, *item.outputs):
-                    found = self._group_of[labels.ids]
+                seen = [labels.ids for labels in (*item.call.inputs, *item.outputs)]
+                seen += [ids for weight in item.weights for ids in weight.axes.values()]  # heads do not leave a layer
+                for ids in seen:
+                    found = self._group_of[ids]
                     slices[found[found >= 0]] = False
         return slices
 
@@ -171,14 +180,23 @@ class Subnetwork:
         hidden: list[tuple[Any, str, Any]] = [(variable, "_shape", tuple(value.shape)) for variable, value in edited]
         hidden += [(layer, attribute, -1) for layer, attribute in self._layers]
         shown = [(owner, attribute, getattr(owner, attribute)) for owner, attribute, _ in hidden]
+        replaced = []
+        for item, argument in self._masked_calls:
+            masked = item.handler.masked_call(item.call, item.node.operation, arguments[argument])
+            if masked is not None:
+                replaced.append((item.node.operation, masked))
         # Not through the constructor, which wants the variables' own shapes.
         scope.state_mapping.update((id(variable), value) for variable, value in edited)
         try:
             for owner, attribute, value in hidden:
                 setattr(owner, attribute, value)
+            for layer, masked in replaced:
+                layer.call = masked  # hides the method of its class
             with scope:
                 yield scope
         finally:
+            for layer, _ in replaced:
+                del layer.call
             for owner, attribute, value in shown:
                 setattr(owner, attribute, value)
 

@@ -15,15 +15,16 @@ from tfcompress.rewrite.apply import apply, kept_labels
 __all__ = ["mask", "verify"]
 
 
-def mask(source: keras.Model, plan: Plan) -> keras.Model:
+def mask(source: keras.Model, plan: Plan, groups: ChannelGroups | None = None) -> keras.Model:
     """A copy of the source in which the weights that would read removed channels are zero.
 
-    It has the source's shapes and the student's outputs.
+    It has the source's shapes and the student's outputs. Where the plan cuts through normalisations, these take their
+    statistics over the channels that stay.
 
     Raises:
         KeyError: the plan names a group that the source does not have.
     """
-    groups = ChannelGroups.of(LayerGraph.from_keras(source))
+    groups = ChannelGroups.of(LayerGraph.from_keras(source)) if groups is None else groups
     kept = kept_labels(groups, plan)
     copy = apply(source, Plan(), groups)
     operations = LayerGraph.from_keras(copy).operations
@@ -37,10 +38,23 @@ def mask(source: keras.Model, plan: Plan) -> keras.Model:
                 shape = [1] * len(target.shape)
                 shape[axis] = -1
                 target.assign(target * kept[ids].reshape(shape).astype("float32"))
+    for name, item in groups.layers.items():
+        if groups.through_norms and not item.node.is_input:
+            stays = kept[item.call.inputs[0].ids].astype("float32")
+            masked = item.handler.masked_call(item.call, operations[name], stays)
+            if masked is not None:
+                operations[name].call = masked
     return copy
 
 
-def verify(source: keras.Model, plan: Plan, student: keras.Model, inputs: Any, tolerance: float = 1e-4) -> float:
+def verify(
+    source: keras.Model,
+    plan: Plan,
+    student: keras.Model,
+    inputs: Any,
+    tolerance: float = 1e-4,
+    groups: ChannelGroups | None = None,
+) -> float:
     """Checks a freshly cut student (before any training) against its source.
 
     Args:
@@ -49,6 +63,7 @@ def verify(source: keras.Model, plan: Plan, student: keras.Model, inputs: Any, t
         student: what `apply` built.
         inputs: one batch of inputs.
         tolerance: allowed difference, relative to the largest output of the masked source.
+        groups: the source's channel groups that the plan speaks of, if they are known already.
 
     Returns:
         The largest relative difference between the outputs of the masked source and of the student.
@@ -56,10 +71,11 @@ def verify(source: keras.Model, plan: Plan, student: keras.Model, inputs: Any, t
     Raises:
         RuntimeError: outputs differ by more than `tolerance`, or the student's counted cost is not the plan's.
     """
-    predicted, counted = CostModel(ChannelGroups.of(LayerGraph.from_keras(source))).of(plan), cost(student)
+    groups = ChannelGroups.of(LayerGraph.from_keras(source)) if groups is None else groups
+    predicted, counted = CostModel(groups).of(plan), cost(student)
     if predicted != counted:
         raise RuntimeError(f"Expected a student of the plan's cost. Received: predicted {predicted}, counted {counted}")
-    expected = keras.tree.flatten(mask(source, plan)(inputs, training=False))
+    expected = keras.tree.flatten(mask(source, plan, groups)(inputs, training=False))
     received = keras.tree.flatten(student(inputs, training=False))
     difference = 0.0
     for one, other in zip(expected, received, strict=True):

@@ -4,7 +4,16 @@
 grouped convolution. It is written before the code is asked, so that leaving something whole is never a way out.
 """
 
-from topologies import chains, fixed, merges, operators, rearranged, structures  # noqa: F401  (each registers its models)
+from topologies import (  # noqa: F401  (each registers its models)
+    chains,
+    fixed,
+    merges,
+    operators,
+    rearranged,
+    sequences,
+    structures,
+    transformers,
+)
 from topologies.registry import TOPOLOGIES, Built, Topology, build
 
 __all__ = ["TOPOLOGIES", "Built", "Topology", "build"]

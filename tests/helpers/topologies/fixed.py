@@ -125,15 +125,6 @@ def activation_of_ones_own():
     return keras.Model(x, head(conv(7, 1)(y)))
 
 
-@topology(smallest=9 * 5 * 4 + 4)
-def recurrent():
-    # Embedding and LSTM are left whole; their multiply-adds are not counted.
-    x = keras.Input((9,), dtype="int32")
-    y = layers.Conv1D(4, 1, activation="elu", name="conv")(layers.Embedding(7, 5, name="embedding")(x))
-    y = layers.Bidirectional(layers.LSTM(2), name="lstm")(y)  # 4 outputs
-    return keras.Model(x, layers.Dense(1)(y))
-
-
 @topology(smallest=30 * 3 * 5 + 30 * 5 + 3)
 def rescaling_of_each_channel():
     x = image()

@@ -23,6 +23,7 @@ class Topology:
         smallest: fewest MACs that it can be cut to, worked out by hand.
         tolerance: largest difference of outputs, relative to the largest output.
         stock: whether it is made of stock Keras layers, so that its file loads without custom objects.
+        through_norms: whether its groups are taken through what changes a statistic.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Topology:
     smallest: int
     tolerance: float
     stock: bool
+    through_norms: bool
 
 
 @dataclass(frozen=True)
@@ -45,13 +47,13 @@ class Built:
         return iter((self.model, self.groups, self.inputs))
 
 
-def topology(smallest, tolerance=1e-5, stock=True):
+def topology(smallest, tolerance=1e-5, stock=True, through_norms=False):
     """Registers a function that builds a model."""
 
     def register(function):
         name = function.__name__
         assert name not in TOPOLOGIES, name
-        TOPOLOGIES[name] = Topology(name, function, smallest, tolerance, stock)
+        TOPOLOGIES[name] = Topology(name, function, smallest, tolerance, stock, through_norms)
         return function
 
     return register
@@ -66,7 +68,7 @@ def build(name):
     model = entry.function()
     rng = np.random.default_rng(seed)
     randomise(model, rng)
-    groups = ChannelGroups.of(LayerGraph.from_keras(model))
+    groups = ChannelGroups.of(LayerGraph.from_keras(model), entry.through_norms)
     return Built(entry, model, groups, random_inputs(model, rng))
 
 

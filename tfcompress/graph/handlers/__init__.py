@@ -2,14 +2,20 @@
 
 from tfcompress.graph.handlers import (
     applications,
+    attention,
     convolution,
     custom,
     dense,
+    einsum,
     elementwise,
+    embedding,
     merge,
+    normalization,
     operators,
+    recurrent,
     reshape,
     shape,
+    wrappers,
 )
 from tfcompress.graph.handlers.base import Call, Handler, MacTerm, WeightAxes, Width, handler_of, handles
 
@@ -20,14 +26,20 @@ __all__ = [
     "WeightAxes",
     "Width",
     "applications",
+    "attention",
     "convolution",
     "custom",
     "dense",
+    "einsum",
     "elementwise",
+    "embedding",
     "handler_of",
     "handles",
     "merge",
+    "normalization",
     "operators",
+    "recurrent",
     "reshape",
     "shape",
+    "wrappers",
 ]

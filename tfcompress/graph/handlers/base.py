@@ -7,6 +7,7 @@ left whole, and the report says so. `@handles(...)` registers a handler of one's
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tfcompress.graph.labels import Ids, LabelBook, Labels
-from tfcompress.graph.layer_graph import LayerGraph, Node
+from tfcompress.graph.layer_graph import LayerGraph, Node, TensorRef
 
 __all__ = ["Call", "Handler", "MacTerm", "WeightAxes", "Width", "handler_of", "handles"]
 
@@ -78,6 +79,8 @@ class Call:
         written: what an earlier call of the same layer produces.
         graph: the graph, for handlers that choose by who reads their output.
         earlier: what that earlier call reads and gives, `(inputs, outputs)`.
+        through_norms: whether streams are cut where that changes a statistic over their channels.
+        inner: by name, what `inner_channels` gave out.
     """
 
     node: Node
@@ -86,6 +89,8 @@ class Call:
     written: Ids | None = None
     graph: LayerGraph | None = None
     earlier: tuple[tuple[Labels, ...], tuple[Labels, ...]] | None = None
+    through_norms: bool = False
+    inner: dict[str, Ids] = field(default_factory=dict)
 
     @property
     def layer(self) -> Any:
@@ -122,6 +127,20 @@ class Call:
             self.fix(first, reason)
             self.fix(second, reason)
 
+    def inner_channels(self, name: str, count: int) -> Ids:
+        """Labels for channels that never leave the layer, such as heads: made when first asked for, then the same.
+
+        Reports call them `layer:name`.
+        """
+        if name not in self.inner:
+            self.inner[name] = self.book.new(count, name)
+        return self.inner[name]
+
+    def inputs_of(self, argument: str) -> list[int]:
+        """Which of `inputs` stand in an argument of the layer's `call`; none where it is not given."""
+        value = inspect.signature(self.layer.call).bind(*self.node.args, **self.node.kwargs).arguments.get(argument)
+        return [self.node.inputs.index(ref) for ref in keras.tree.flatten(value) if isinstance(ref, TensorRef)]
+
     def input_along(self, axis: int, index: int = 0) -> Ids:
         """The input's labels along `axis`; where its channels lie on another axis they are fixed."""
         labels = self.inputs[index]
@@ -148,6 +167,10 @@ class Handler:
     def channel_axes(self, layer: Any, rank: int) -> frozenset[int] | None:
         """The axes on which this layer leaves channels of a tensor of this rank free; `None` where it does not care."""
         return frozenset({channel_axis(layer, rank)}) if hasattr(layer, "data_format") else None
+
+    def serves(self, operation: Any) -> bool:
+        """Whether the handler describes this very operation; where not, the operation is left whole."""
+        return True
 
     def runs_on_slices(self, call: Call) -> bool:
         """Whether sliced weights alone run the layer; not where a static shape or argument speaks of channels."""
@@ -181,8 +204,21 @@ class Handler:
             config["activation"] = call.layer.activation  # Keras cannot find a function of the user's by its name
         return type(call.layer).from_config(config)
 
-    def finish(self, layer: Any) -> None:
-        """Called with a new layer when its weights are in place."""
+    def finish(self, layer: Any, call: Call) -> None:
+        """Called with a new layer when its weights are in place; `call` is that of the layer it was made from."""
+
+    def masked_call(self, call: Call, layer: Any, kept: Any) -> Callable[..., Any] | None:
+        """How `layer` is called where removed channels of its first input are still there, but must not count.
+
+        Args:
+            call: the call that was analysed.
+            layer: its layer, or a copy of it.
+            kept: float `[channels]`: one where a channel of the first input stays, zero where it is removed.
+
+        Returns:
+            What stands for `layer.call`; `None` where removed channels do not touch the others anyway.
+        """
+        return None
 
     def describe(self, call: Call) -> dict[str, Any]:
         """Kernel size and stride, for states and reports."""
@@ -238,7 +274,7 @@ def handler_of(operation: Any) -> Handler:
     found = _BY_CLASS.get(type(operation))
     if found is None and not isinstance(operation, keras.layers.Layer):
         found = _BY_OPERATION_NAME.get(type(operation).__name__)
-    return found or _UNKNOWN
+    return found if found is not None and found.serves(operation) else _UNKNOWN
 
 
 def sizes(shape: tuple[int | None, ...], node: Node) -> int:

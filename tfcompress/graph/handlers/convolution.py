@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import keras
 import numpy as np
 
-from tfcompress.graph.handlers.base import Call, Handler, MacTerm, WeightAxes, channel_axis, handles, sizes
+from tfcompress.graph.handlers.base import Call, Handler, MacTerm, WeightAxes, Width, channel_axis, handles, sizes
 from tfcompress.graph.handlers.elementwise import fix_if_mixing
 from tfcompress.graph.labels import Ids, Labels
 
@@ -69,7 +68,7 @@ class Convolution(_Convolutional):
             return (MacTerm(factor, (call.input_along(self._axis(call)), outputs[0].ids)),)
         return (MacTerm(factor * layer.kernel.shape[-2], (outputs[0].ids,)),)
 
-    def config(self, call: Call, outputs: tuple[Labels, ...], width: Callable[[Ids], int]) -> dict[str, Any]:
+    def config(self, call: Call, outputs: tuple[Labels, ...], width: Width) -> dict[str, Any]:
         """Fewer filters, and groups."""
         layer = call.layer
         filters = width(outputs[0].ids)
@@ -105,7 +104,7 @@ class TransposedConvolution(_Convolutional):
         factor = math.prod(call.layer.kernel_size) * positions
         return (MacTerm(factor, (call.input_along(axis), outputs[0].ids)),)
 
-    def config(self, call: Call, outputs: tuple[Labels, ...], width: Callable[[Ids], int]) -> dict[str, Any]:
+    def config(self, call: Call, outputs: tuple[Labels, ...], width: Width) -> dict[str, Any]:
         """Fewer filters."""
         return {"filters": width(outputs[0].ids)}
 
@@ -169,7 +168,7 @@ class SeparableConvolution(_Convolutional):
             MacTerm(positions, (middle, outputs[0].ids)),
         )
 
-    def config(self, call: Call, outputs: tuple[Labels, ...], width: Callable[[Ids], int]) -> dict[str, Any]:
+    def config(self, call: Call, outputs: tuple[Labels, ...], width: Width) -> dict[str, Any]:
         """Fewer filters."""
         return {"filters": width(outputs[0].ids)}
 
