@@ -188,6 +188,34 @@ class InspectTest(CommandTest):
         self.assertStartsWith(out, f"tiny: {MACS:,} MACs")
         self.assertRegex(out, r"conv7 +Conv2D +\(4, 4, 7\) +5,040 +315\n")
 
+    def test_controls(self):
+        """conv7 excluded, one channel of conv5: 64 * 9 + 16 * 9 * 7 + 70 MACs; half of conv5 at most, so 3: 5 times 3/5."""
+        code, out, _ = run(
+            "inspect", self.model, "--exclude", "conv7", "--ratio-limits", "conv5=0:0.5", "--round-to", "1"
+        )
+        self.assertEqual(code, 0)
+        excluded, limited = 64 * 9 + 16 * 9 * 7 + 70, 64 * 9 * 3 + 16 * 9 * 3 + 10
+        both = 64 * 9 * 3 + 16 * 9 * 3 * 7 + 70
+        shares = " +".join(f"{macs / MACS:.4f}" for macs in (excluded, limited, both))
+        self.assertRegex(out, f"smallest .* {shares}\n")
+
+    def test_controls_that_cannot_be_meant(self):
+        self.assert_refused(run("inspect", self.model, "--only", "conv9"), "'conv9', which matches none", "conv7")
+        for value in ("conv5", "conv5=a", "conv5=0.1:b"):
+            code, _, err = run("inspect", self.model, "--ratio-limits", value)
+            self.assertEqual(code, 2)
+            self.assertIn("--ratio-limits", err)
+
+    def test_compress_keeps_to_controls(self):
+        folder = tempfile.mkdtemp(dir=self.folder)
+        code, out, err = self.compress(
+            *("--flops-budget", "0.6", "--set", "epochs=0", "--only", "conv5", "--round-to", "2"), run_dir=folder
+        )
+        self.assertEqual(code, 0, err)
+        model = tfcompress.Result.load(folder).model
+        self.assertEqual([model.get_layer(name).filters for name in ("conv5", "conv7")], [2, 7])
+        self.assertIn("only=['conv5'], round_to=2", out)
+
 
 class MethodsTest(tf.test.TestCase):
     @classmethod

@@ -81,5 +81,18 @@ class PlanTest(tf.test.TestCase):
         self.assertEqual(result.stdout.strip(), "[]")
 
 
+class ThenTest(tf.test.TestCase):
+    def test_positions_are_those_of_what_is_left(self):
+        first = Plan.keeping({"a": (1, 3, 4, 6), "b": (0, 2)})
+        later = Plan.keeping({"a": (0, 3), "c": (5,)})
+        self.assertEqual(first.then(later), Plan.keeping({"a": (1, 6), "b": (0, 2), "c": (5,)}))
+        self.assertEqual(first.then(Plan()), first)
+        self.assertEqual(Plan().then(first), first)
+
+    def test_what_is_not_there_any_more(self):
+        with self.assertRaisesRegex(ValueError, "indices below 2, what is left of group 'a'. Received: 2"):
+            Plan.keeping({"a": (1, 3)}).then(Plan.keeping({"a": (0, 2)}))
+
+
 if __name__ == "__main__":
     tf.test.main()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tfcompress.budget import Budget
+    from tfcompress.control import Control
     from tfcompress.costs import Cost, cost
     from tfcompress.plan import KeepChannels, Plan
     from tfcompress.report import inspect
@@ -21,6 +22,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Budget": "budget",
+    "Control": "control",
     "Cost": "costs",
     "KeepChannels": "plan",
     "Plan": "plan",
@@ -29,9 +31,20 @@ _HOMES = {
     "cost": "costs",
     "inspect": "report",
 }
-_PACKAGES = ("costs", "data", "export", "graph", "methods", "rewrite", "training", "zoo")
+_PACKAGES = ("costs", "data", "export", "graph", "importance", "methods", "rewrite", "training", "zoo")
 
-__all__ = ["Budget", "Cost", "KeepChannels", "Plan", "Result", "__version__", "compress", "cost", "inspect"]
+__all__ = [
+    "Budget",
+    "Control",
+    "Cost",
+    "KeepChannels",
+    "Plan",
+    "Result",
+    "__version__",
+    "compress",
+    "cost",
+    "inspect",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -105,7 +105,9 @@ def _parser() -> argparse.ArgumentParser:
 
     # The default is this one's: a subcommand's would overwrite what stood before it.
     parser.add_argument("--debug", action="store_true", help=_DEBUG)
-    _add_model(add("inspect", _inspect, "what a model costs, layer by layer, and what of it can be pruned"))
+    looking = add("inspect", _inspect, "what a model costs, layer by layer, and what of it can be pruned")
+    _add_model(looking)
+    _add_control_flags(looking)
     _add_compress_flags(add("compress", _compress, "makes a model cheaper, within a budget"))
     _add_export_flags(add("export", _export, "writes a compressed model for other runtimes, and checks each file"))
     add("methods", _methods, "the methods, with their settings and defaults")
@@ -114,6 +116,38 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", type=_model_path, help="a .keras or .h5 file")
+
+
+def _add_control_flags(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("what may be pruned (PATTERN: a layer's name, or a pattern such as 'conv2_*')")
+    for name, text in (("exclude", "layers that keep all their channels"), ("only", "the layers that may be pruned")):
+        group.add_argument(f"--{name}", action="append", metavar="PATTERN", help=f"{text}; may be repeated")
+    group.add_argument(
+        "--ratio-limits",
+        action="append",
+        default=[],
+        metavar="PATTERN=LEAST:GREATEST",
+        type=_limits,
+        help="least and greatest share of the channels to remove, such as 'conv2_*=0.1:0.5', or the greatest alone; "
+        "may be repeated",
+    )
+    group.add_argument("--round-to", type=int, default=1, metavar="N", help="channel counts are multiples of N")
+    group.add_argument(
+        "--through-norms",
+        action="store_true",
+        help="also remove channels over which a layer takes a statistic (LayerNormalization, keys of attention)",
+    )
+
+
+def _control(args: argparse.Namespace) -> dict[str, Any]:
+    """The arguments of `inspect` and `compress` that the flags stand for."""
+    return {
+        "exclude": args.exclude or (),
+        "only": args.only,
+        "ratio_limits": dict(args.ratio_limits),
+        "round_to": args.round_to,
+        "through_norms": args.through_norms,
+    }
 
 
 def _add_compress_flags(parser: argparse.ArgumentParser) -> None:
@@ -141,6 +175,7 @@ def _add_compress_flags(parser: argparse.ArgumentParser) -> None:
         help="where checkpoints, logs and the result go; after an interruption the same command goes on from there",
     )
     parser.add_argument("--seed", type=int, default=0, help="what all randomness comes from (default: 0)")
+    _add_control_flags(parser)
     parser.set_defaults(check=_check_compress)
 
 
@@ -192,6 +227,17 @@ def _name_and_value(text: str) -> tuple[str, str]:
     return name, value
 
 
+def _limits(text: str) -> tuple[str, tuple[float, float]]:
+    pattern, values = _name_and_value(text)
+    least, colon, greatest = values.rpartition(":")
+    try:
+        return pattern, (float(least) if colon else 0.0, float(greatest))
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"Expected PATTERN=LEAST:GREATEST, such as conv2_*=0.1:0.5. Received: {text!r}"
+        ) from None
+
+
 def _existing(path: pathlib.Path) -> str:
     if not path.exists():
         raise FileNotFoundError(f"Expected an existing .keras or .h5 file. Received: {str(path)!r}")
@@ -204,7 +250,7 @@ def _inspect(args: argparse.Namespace) -> None:
 
     import tfcompress
 
-    tfcompress.inspect(keras.saving.load_model(path))
+    tfcompress.inspect(keras.saving.load_model(path), **_control(args))
 
 
 def _compress(args: argparse.Namespace) -> None:
@@ -220,6 +266,7 @@ def _compress(args: argparse.Namespace) -> None:
         params_budget=args.params_budget,
         run_dir=args.run_dir,
         seed=args.seed,
+        **_control(args),
     )
     result.summary()
     print(f"The result is in {args.run_dir}. `tfcompress export {args.run_dir}` writes it for other runtimes.")

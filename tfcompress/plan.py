@@ -65,6 +65,23 @@ class Plan:
         """The plan that keeps `kept[group]` of each group named, and all of the others."""
         return cls(tuple(KeepChannels(group, tuple(indices)) for group, indices in kept.items()))
 
+    def then(self, later: Plan) -> Plan:
+        """The plan that does at once what this one does and then `later`, a plan of what this one leaves.
+
+        Raises:
+            ValueError: `later` names a position that this plan does not leave.
+        """
+        kept = {edit.group: edit.indices for edit in self.edits}
+        for edit in later:
+            first = kept.get(edit.group)
+            if first is not None and edit.indices[-1] >= len(first):
+                raise ValueError(
+                    f"Expected indices below {len(first)}, what is left of group {edit.group!r}. "
+                    f"Received: {edit.indices[-1]}"
+                )
+            kept[edit.group] = edit.indices if first is None else tuple(first[i] for i in edit.indices)
+        return Plan.keeping(kept)
+
     def to_json(self) -> str:
         """The plan as JSON text."""
         edits = [{"edit": "KeepChannels", "group": e.group, "indices": list(e.indices)} for e in self.edits]

@@ -12,6 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from tfcompress.control import Control, Widths
 from tfcompress.costs import Cost, CostModel
 from tfcompress.data import Splits
 from tfcompress.graph import ChannelGroups, LayerGraph
@@ -32,6 +33,7 @@ class Task:
         limits: `{metric of Cost: upper limit}` for the finished model.
         accuracy: the metric of the untouched model on the validation split, or `None` if there is no metric.
         chance: the metric that guessing would give, or `None` where that is not known.
+        control: what of the model may be pruned, and by how much.
         seed: what all randomness comes from.
         run: the run folder, or its stand-in.
         progress: the display.
@@ -43,6 +45,7 @@ class Task:
     limits: Mapping[str, int]
     accuracy: float | None = None
     chance: float | None = None
+    control: Control = field(default_factory=Control)
     seed: int = 0
     run: RunFolder | NoRunFolder = field(default_factory=NoRunFolder)
     progress: Progress = field(default_factory=lambda: Progress(verbose=0))
@@ -50,12 +53,17 @@ class Task:
     @cached_property
     def groups(self) -> ChannelGroups:
         """Channel groups of the working copy."""
-        return ChannelGroups.of(LayerGraph.from_keras(self.model))
+        return ChannelGroups.of(LayerGraph.from_keras(self.model), self.control.through_norms)
 
     @cached_property
     def costs(self) -> CostModel:
         """Costs of any plan for the working copy."""
         return CostModel(self.groups)
+
+    @cached_property
+    def widths(self) -> Widths:
+        """The widths that each group may have."""
+        return self.control.widths(self.groups)
 
     def evidence(self) -> Evidence:
         """What criteria may look at: the weights of the working copy, and its calibration data with the task's loss."""
@@ -79,6 +87,11 @@ class Task:
     def fits(self, cost: Cost) -> bool:
         """Whether a cost is within the limits."""
         return all(getattr(cost, metric) <= limit for metric, limit in self.limits.items())
+
+    def fits_kept(self, kept: Any, limits: Mapping[str, int] | None = None) -> bool:
+        """Whether the plan in which group i keeps `kept[i]` channels is within the limits, or within other ones."""
+        within = self.limits if limits is None else limits
+        return all(int(self.costs.count(metric, kept)) <= limit for metric, limit in within.items())
 
     def per_sample_score(self) -> Callable[[Any, Any], Any]:
         """The metric as a function `(y, outputs) -> [batch]` numbers of which a higher one is better.

@@ -7,7 +7,7 @@ import hashlib
 import numbers
 import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import FunctionType
 from typing import Any
 
@@ -17,6 +17,7 @@ from absl import logging
 
 from tfcompress import data as data_lib
 from tfcompress.budget import Budget
+from tfcompress.control import Control, Pattern
 from tfcompress.costs import CostModel, cost
 from tfcompress.data.sources import ArraySource
 from tfcompress.graph import ChannelGroups, LayerGraph
@@ -46,6 +47,11 @@ def compress(
     test_data: Any = None,
     flops_budget: float | int | None = None,
     params_budget: float | int | None = None,
+    exclude: Pattern | Iterable[Pattern] = (),
+    only: Pattern | Iterable[Pattern] | None = None,
+    ratio_limits: Mapping[Pattern, float | tuple[float, float]] | None = None,
+    round_to: int = 1,
+    through_norms: bool = False,
     run_dir: str | os.PathLike[str] | None = None,
     seed: int = 0,
     verbose: int = 1,
@@ -63,6 +69,12 @@ def compress(
         flops_budget: upper limit for the finished model's FLOPs: a share of the original (0 < share <= 1) as a float,
             or an absolute number as an int.
         params_budget: the same for parameters. One budget or both.
+        exclude: layers that keep all the channels they write: names, patterns such as `"stage4_*"`, or classes.
+        only: the layers that may be pruned; `None` for all.
+        ratio_limits: `{pattern: (least, greatest)}`, shares in [0, 1] of the channels to remove, or the greatest alone.
+        round_to: channel counts are multiples of this where a group is large enough; 8 suits most devices.
+        through_norms: whether channels over which a layer takes a statistic may be removed too (LayerNormalization, the
+            key width of attention), which changes the statistic. `Control` says all this in full.
         run_dir: a folder for checkpoints, logs and the result. The same call on the same folder goes on where a killed
             run stopped, after its last finished epoch.
         seed: what all randomness comes from.
@@ -78,17 +90,20 @@ def compress(
     """
     chosen = method_by_name(method)
     budget = Budget(flops_budget, params_budget)
+    control = Control.of(exclude, only, ratio_limits, round_to, through_norms)
     seed = _checked_seed(seed)
     original = _load(model)
     splits = _splits(original, data, validation_data, test_data, seed)
-    with open_run(run_dir, _fingerprint(original, chosen, budget, splits, seed)) as run:
-        task, notes = _task(original, splits, budget, seed, run, Progress(verbose))
+    with open_run(run_dir, _fingerprint(original, chosen, budget, control, splits, seed)) as run:
+        task, notes = _task(original, splits, budget, control, seed, run, Progress(verbose))
         chosen.check(task)
         task.progress.plan(chosen.phases(task))
         search = _decide(chosen, task)
-        student = apply(search.source, search.plan)
+        # Groups of a source that was pruned on the way are not those of the task.
+        groups = ChannelGroups.of(LayerGraph.from_keras(search.source), control.through_norms)
+        student = apply(search.source, search.plan, groups)
         seed_layers(student, seed, _STUDENT)
-        verify(search.source, search.plan, student, _inputs(task, 8), tolerance=1e-3)
+        verify(search.source, search.plan, student, _inputs(task, 8), tolerance=1e-3, groups=groups)
         history = chosen.recover(student, task)
         result = _report(original, student, search, history, chosen, task, notes)
         if isinstance(run, RunFolder):
@@ -145,7 +160,7 @@ def _is_of_keras(thing: Any) -> bool:
 
 
 def _fingerprint(
-    model: keras.Model, method: Method, budget: Budget, splits: data_lib.Splits, seed: int
+    model: keras.Model, method: Method, budget: Budget, control: Control, splits: data_lib.Splits, seed: int
 ) -> dict[str, Any]:
     digest = hashlib.sha256(model.to_json().encode())
     for weight in model.weights:
@@ -155,6 +170,7 @@ def _fingerprint(
         "method": {"name": method.name, **method.settings()},
         "flops_budget": budget.flops,
         "params_budget": budget.params,
+        "control": control.settings(),
         "data": splits.describe().splitlines(),
         "samples": [_samples(split) for split in (splits.train, splits.validation)],
         "seed": seed,
@@ -175,16 +191,22 @@ def _samples(split: data_lib.Split) -> str | None:
 
 
 def _task(
-    original: keras.Model, splits: data_lib.Splits, budget: Budget, seed: int, run: Any, progress: Progress
+    original: keras.Model,
+    splits: data_lib.Splits,
+    budget: Budget,
+    control: Control,
+    seed: int,
+    run: Any,
+    progress: Progress,
 ) -> tuple[Task, list[str]]:
     """The task, and what is to be known of it; measures the model as it is, and says so first."""
-    costs = CostModel(ChannelGroups.of(LayerGraph.from_keras(original)))
-    limits = budget.limits(costs.total, costs.smallest)
+    costs = CostModel(ChannelGroups.of(LayerGraph.from_keras(original), control.through_norms))
+    limits = _limits(budget, control, costs)
     labels = splits.validation.take(1000)[1]
     objective = infer(original, labels)
     working = apply(original, Plan())
     seed_layers(working, seed, _WORKING_COPY)
-    task = Task(working, splits, objective, limits, seed=seed, run=run, progress=progress)
+    task = Task(working, splits, objective, limits, control=control, seed=seed, run=run, progress=progress)
     if not run.has("before"):
         run.write_json("before", _accuracy(original, task, ("validation",)).get("validation"))
     task = dataclasses.replace(task, accuracy=run.read_json("before"), chance=_chance(objective, labels))
@@ -192,6 +214,17 @@ def _task(
     for note in notes:
         progress.note(note)
     return task, notes
+
+
+def _limits(budget: Budget, control: Control, costs: CostModel) -> dict[str, int]:
+    """The budget in units of `Cost`, if what may be pruned can reach it."""
+    limits = budget.limits(costs.total, costs.smallest)
+    least = costs.of_kept(control.widths(costs.groups).least)
+    try:
+        return budget.limits(costs.total, least)
+    except ValueError as error:
+        given = ", ".join(f"{name}={value}" for name, value in control.settings().items())
+        raise ValueError(f"{error} Without {given} this budget ({limits}) could be reached.") from None
 
 
 def _chance(objective: Objective, labels: Any) -> float | None:
@@ -208,6 +241,8 @@ def _chance(objective: Objective, labels: Any) -> float | None:
 def _first_notes(task: Task, costs: CostModel) -> list[str]:
     total, objective = costs.total, task.objective
     notes = [task.splits.describe(), objective.description]
+    if control := task.control.settings():
+        notes.append("pruned under " + ", ".join(f"{name}={value}" for name, value in control.items()))
     shown = (
         "no metric" if task.accuracy is None else f"{objective.metric_name} {task.accuracy:.4f} on the validation split"
     )
@@ -233,14 +268,17 @@ def _decide(method: Method, task: Task) -> Search:
         task.progress.note("the search was finished before, taken from the run folder")
         candidates = tuple(candidate_from_dict(entry) for entry in stored["candidates"])
         plan = Plan.from_json(stored["plan"])
-        run.load_weights("source", task.model)
-        return Search(task.model, plan, candidates, stored["history"], tuple(stored["notes"]))
+        removed = Plan.from_json(stored["removed"])
+        source = apply(task.model, removed, task.groups) if len(removed) else task.model
+        run.load_weights("source", source)
+        return Search(source, plan, removed, candidates, stored["history"], tuple(stored["notes"]))
     search = method.search(task)
     run.save_model("source", search.source)
     run.write_json(
         "search",
         {
             "plan": search.plan.to_json(),
+            "removed": search.removed.to_json(),
             "candidates": [candidate_to_dict(candidate) for candidate in search.candidates],
             "history": search.history,
             "notes": list(search.notes),
@@ -277,7 +315,7 @@ def _report(
         all_notes.append(note)
     return Result(
         model=student,
-        plan=search.plan,
+        plan=search.removed.then(search.plan),
         candidates=search.candidates,
         before=Measured.of(cost(original), task.accuracy, on_test.get("test")),
         after=Measured.of(finished, after.get("validation"), after.get("test")),

@@ -46,6 +46,7 @@ METHODS = {
         **_SHORT,
     ),
     "uniform": Uniform(epochs=3, **_SHORT),
+    "steps": Uniform(epochs=2, steps=3, step_epochs=2, **_SHORT),
     "random": Random(epochs=3, tries=3, reward_images=100, recalibrate_batches=1, **_SHORT),
 }
 

@@ -73,8 +73,11 @@ class Run:
 
     def __init__(self, folder, method):
         self.folder, self.method = folder, method
-        self._phases = {"joint training": JOINT_EPOCHS} if method == "rlal" else {}
-        self._phases["fine-tuning"] = FINETUNE_EPOCHS
+        searches = {
+            "rlal": {"joint training": JOINT_EPOCHS},
+            "steps": {"training after step 1": 2, "training after step 2": 2},
+        }
+        self._phases = {**searches.get(method, {}), "fine-tuning": 2 if method == "steps" else FINETUNE_EPOCHS}
 
     def start(self, kill_at=None, copy_at=None):
         """Runs until the end or until it is killed; returns the exit code."""
@@ -232,12 +235,13 @@ class RLALTest(KilledRunTest):
 
 
 class BaselinesTest(KilledRunTest):
-    def check(self, method):
+    def check(self, method, during_search=(), last=3):
         expected = self.finish(self.new_run(f"{method} whole", method))
         run, rng = self.new_run(method, method), random.Random(self.seed)
         moments = [
+            *during_search,
             rng.choice(["save source: save 1", "save source: sync 2", "write search: sync 1"]),
-            f"fine-tuning, epoch {rng.choice([2, 3])}: {rng.choice(['begin 1', 'step 3', 'end 1', 'sync 2'])}",
+            f"fine-tuning, epoch {rng.choice([2, last])}: {rng.choice(['begin 1', 'step 3', 'end 1', 'sync 2'])}",
         ]
         with self.subTest(seed=self.seed, places=moments):
             for place in moments:
@@ -250,6 +254,12 @@ class BaselinesTest(KilledRunTest):
 
     def test_uniform(self):
         self.check("uniform")
+
+    def test_several_steps(self):
+        """The source of the last step is smaller than the model, and so are its checkpoints."""
+        places = ["training after step 1, epoch 2: step 2", "training after step 2, epoch 1: end 1"]
+        history = self.check("steps", places, last=2)["history"]
+        self.assertLen(history["search"]["loss"], 4)
 
     def test_random(self):
         rewards = self.check("random")["history"]["search"]["reward"]

@@ -1,6 +1,7 @@
 """Uniform pruning: one ratio for all groups, the largest that fits, found by trying all of them."""
 
 import dataclasses
+from unittest import mock
 
 import keras
 import numpy as np
@@ -102,6 +103,72 @@ class UniformTest(tf.test.TestCase):
         self.assertAllEqual(student.get_layer("block1_conv1").kernel, cut)
         source = self.model.get_layer("stem_bn").moving_variance.numpy()
         self.assertAllEqual(student.get_layer("stem_bn").moving_variance, source[kept["stem"]])
+
+    def test_a_ranking_of_all_channels(self):
+        """Scores 1 to n in each group, over their mean (n + 1) / 2: thresholds cut the groups at the same share.
+
+        Groups of 6, 5 and 10 channels: scores above a threshold of 1 are those from 4, 4 and 6 on: 3, 2 and 5 stay.
+        """
+        task = dataclasses.replace(self.task, limits={})
+        task.__dict__.update(groups=self.task.groups, costs=self.task.costs, widths=self.task.widths)
+        macs = task.costs.of_kept([3, 2, 5]).macs
+        task.limits["macs"] = macs
+
+        def rising(group, evidence):
+            return np.arange(1, group.size + 1)
+
+        found = Uniform(epochs=0, scope="global", criterion=rising).search(task)
+        kept = {edit.group: edit.indices for edit in found.plan}
+        self.assertEqual(kept["stem"], (3, 4, 5))
+        self.assertEqual(kept["block1_conv1"], (3, 4))
+        self.assertEqual(kept["block2_conv1"], (5, 6, 7, 8, 9))
+
+    def test_a_ranking_of_all_channels_takes_more_from_worthless_groups(self):
+        def flat_but_for_one(group, evidence):
+            low = np.where(np.arange(group.size) % 2, 0.01, 1.0)
+            return low if group.name == "block2_conv1" else np.ones(group.size)
+
+        _, found = self.search(Uniform(epochs=0, scope="global", criterion=flat_but_for_one), flops=0.85)
+        self.assertEqual([(edit.group, edit.indices) for edit in found.plan], [("block2_conv1", (0, 2, 4, 6, 8))])
+
+    def test_steps_reach_the_budget_by_equal_parts(self):
+        task = small_tasks.task_for(small_tasks.trained_network(), flops=0.4)
+        # Norms would change as channels that they read go.
+        later_ones = {"epochs": 0, "criterion": lambda group, evidence: np.arange(group.size)}
+        shares, method = [], Uniform(steps=3, **later_ones)
+        before = [weight.numpy() for weight in task.model.weights]
+        with mock.patch.object(Uniform, "train", lambda _, model, *a, **k: shares.append(cost(model).macs) or {}):
+            found = method.search(task)
+        total = task.costs.total.macs
+        for macs, share in zip(shares, (0.8, 0.6), strict=True):
+            self.assertBetween(macs / total, share - 0.1, share)
+        whole = found.removed.then(found.plan)
+        self.assertTrue(task.fits(task.costs.of(whole)))
+        for old, weight in zip(before, task.model.weights, strict=True):
+            self.assertAllEqual(old, weight)
+        # These steps choose what one step would have chosen, and cutting thrice is cutting once.
+        at_once = apply(task.model, Uniform(**later_ones).search(task).plan)
+        in_steps = apply(found.source, found.plan)
+        for one, other in zip(at_once.weights, in_steps.weights, strict=True):
+            self.assertAllEqual(one, other)
+        for one, other in zip(apply(task.model, whole).weights, in_steps.weights, strict=True):
+            self.assertAllEqual(one, other)
+
+    def test_steps_train_between_and_rank_anew(self):
+        task = small_tasks.task_for(small_tasks.trained_network(), flops=0.4)
+        found = Uniform(epochs=0, steps=2, step_epochs=2, batch_size=32).search(task)
+        self.assertLen(found.history["loss"], 2)
+        kernel = found.source.get_layer("block1_conv1").kernel.numpy()
+        kept = {edit.group: list(edit.indices) for edit in found.removed}
+        untrained = task.model.get_layer("block1_conv1").kernel.numpy()
+        untrained = untrained[:, :, kept.get("stem", slice(None))][..., kept.get("block1_conv1", slice(None))]
+        self.assertEqual(kernel.shape, untrained.shape)
+        self.assertNotAllClose(kernel, untrained)
+
+    def test_settings_out_of_range(self):
+        for settings in ({"scope": "everywhere"}, {"steps": 0}, {"step_epochs": -1}):
+            with self.assertRaisesRegex(ValueError, f"Expected `{next(iter(settings))}`"):
+                Uniform(**settings)
 
     def test_nothing_to_prune(self):
         inputs = keras.Input((8, 8, 1))

@@ -9,6 +9,7 @@ import topologies
 from keras import layers
 from topologies.registry import randomise
 
+from tfcompress.control import Control
 from tfcompress.costs import CostModel, cost
 from tfcompress.graph import ChannelGroups, LayerGraph
 from tfcompress.plan import Plan
@@ -142,7 +143,9 @@ class WithoutTest(tf.test.TestCase):
     def test_inspect_says_what_it_opens(self):
         model = topologies.build("layer_normalization").model
         self.assertIn("stream: 5 channels stay: LayerNormalization normalises over the channels", describe(model))
-        self.assertIn("stream: 5 channels, written by stream, through norm", describe(model, through_norms=True))
+        self.assertIn(
+            "stream: 5 channels, written by stream, through norm", describe(model, Control(through_norms=True))
+        )
 
 
 class TransformerTest(tf.test.TestCase):

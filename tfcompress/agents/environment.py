@@ -10,6 +10,7 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
+from tfcompress.control import Control, Widths
 from tfcompress.costs import CostModel
 from tfcompress.graph import PruningUnit
 
@@ -24,31 +25,65 @@ class PruningEnvironment:
     Equations (12) and (13) of RLAL bound a rate by the FLOPs of single layers. Here the cost of the whole plan takes
     their place, which is the same where layers are independent and also right where they are not (VGG). Channels are
     whole numbers, so the removal is rounded up at the lower bound, and every later unit's smallest width is reserved:
-    the finished plan is never above the budget, and below it by less than the cost of one channel of the last unit.
+    the finished plan is never above the budget, and below it by less than the cost of one channel of the last unit (of
+    one step, where channels go in multiples).
 
     Args:
         costs: the model's cost model.
         units: what each action prunes, in order.
         limits: `{metric: limit}` with the metrics of `Cost`.
+        allowed: the widths that groups may have; all, if not given. Units without a choice are left out.
+
+    Attributes:
+        units: those that the agent acts on.
 
     Raises:
         ValueError: no units, or limits that pruning the units alone cannot reach.
     """
 
-    def __init__(self, costs: CostModel, units: tuple[PruningUnit, ...], limits: Mapping[str, int]) -> None:
-        if not units:
-            raise ValueError("Expected a model with prunable channels. Received one in which every channel is fixed.")
-        self.costs, self.units, self.limits = costs, units, dict(limits)
+    def __init__(
+        self,
+        costs: CostModel,
+        units: tuple[PruningUnit, ...],
+        limits: Mapping[str, int],
+        allowed: Widths | None = None,
+    ) -> None:
+        self._allowed = Control().widths(costs.groups) if allowed is None else allowed
         index = {name: i for i, name in enumerate(costs.groups.groups)}
-        self._groups = [np.array([index[group.name] for group in unit.groups]) for unit in units]
-        self._smallest = costs.sizes.copy()
+        found = [(unit, np.array([index[group.name] for group in unit.groups])) for unit in units]
+        found = [(unit, groups) for unit, groups in found if self._allowed.free[groups].any()]
+        if not found:
+            raise ValueError(
+                "Expected a model with prunable channels. Received one in which every channel is fixed or left out. "
+                "tfcompress.inspect(model) shows why."
+            )
+        self.costs, self.units, self.limits = costs, tuple(unit for unit, _ in found), dict(limits)
+        self._groups = [groups for _, groups in found]
+        self._widest = [
+            int(groups[np.argmax(costs.sizes[groups] * self._allowed.free[groups])]) for groups in self._groups
+        ]
+        self._check_outside()
+        # Where the agent has no say: groups of other units that have one width only, below their size.
+        self._whole = self._allowed.greatest.copy()
+        self._smallest = self._whole.copy()
         for groups in self._groups:
-            self._smallest[groups] = 1
+            self._smallest[groups] = self._allowed.least[groups]
         self._check_reachable()
         self._descriptions = self._describe()
-        self._kept = costs.sizes.copy()
+        self._kept = self._whole.copy()
         self._position = 0
         self._last_rate = 0.0
+
+    def _check_outside(self) -> None:
+        """Refuses to be told to prune what lies outside of the units."""
+        outside = self._allowed.greatest < self.costs.sizes
+        outside[np.concatenate(self._groups)] = False
+        if outside.any():
+            name = list(self.costs.groups.groups)[int(outside.argmax())]
+            raise ValueError(
+                "Expected least ratios for channels inside blocks only, which this method prunes. Received: one for "
+                f"{name!r}, between blocks. Take it out of ratio_limits, or choose method='uniform'."
+            )
 
     def _check_reachable(self) -> None:
         for metric, limit in self.limits.items():
@@ -57,8 +92,8 @@ class PruningEnvironment:
                 raise ValueError(
                     "Expected a budget that pruning inside blocks can reach: at least "
                     f"{np.ceil(least / whole * 1e4) / 1e4} of the original's {metric}. "
-                    f"Received: a limit of {limit / whole:.4f}. Ask for less, or choose a method that "
-                    "prunes the channels between blocks as well (method='uniform')."
+                    f"Received: a limit of {limit / whole:.4f}. Ask for less, loosen what is left out or limited, or "
+                    "choose a method that prunes the channels between blocks as well (method='uniform')."
                 )
 
     def _describe(self) -> npt.NDArray[np.float32]:
@@ -91,7 +126,7 @@ class PruningEnvironment:
 
     def reset(self) -> npt.NDArray[np.float32]:
         """Begins an episode with the whole model; returns the first state."""
-        self._kept = self.costs.sizes.copy()
+        self._kept = self._whole.copy()
         self._position = 0
         self._last_rate = 0.0
         return self.state()
@@ -116,21 +151,22 @@ class PruningEnvironment:
         return np.array([at / len(self.units), *self._descriptions[at], *parts, self._last_rate], dtype=np.float32)
 
     def widths(self, unit: int, width: npt.ArrayLike) -> npt.NDArray[np.int64]:
-        """int64 `[..., groups of the unit]`: what its groups keep when the widest of them keeps `width`."""
-        sizes = self.costs.sizes[self._groups[unit]]
-        share = np.asarray(width)[..., None] / self.units[unit].size
-        return np.maximum(1, np.ceil(sizes * share - 1e-9)).astype(np.int64)
+        """int64 `[..., groups of the unit]`: what its groups keep when the widest with a choice is to keep `width`."""
+        groups, widest = self._groups[unit], self._widest[unit]
+        share = self._allowed.floor(np.asarray(width)[..., None], [widest]) / self.costs.sizes[widest]
+        return self._allowed.floor(np.ceil(self.costs.sizes[groups] * share - 1e-9), groups)
 
     def bounds(self) -> tuple[int, int]:
         """The least and the greatest width of the current unit from which the budget can still be met exactly."""
         at = self._position
         groups = self._groups[at]
-        candidates = np.repeat(self._kept[None], self.units[at].size, axis=0)
-        candidates[:, groups] = self.widths(at, np.arange(1, self.units[at].size + 1))
+        size = self.costs.sizes[self._widest[at]]
+        candidates = np.repeat(self._kept[None], size, axis=0)
+        candidates[:, groups] = self.widths(at, np.arange(1, size + 1))
         whole = candidates.copy()
         for later in self._groups[at + 1 :]:
-            candidates[:, later] = 1
-            whole[:, later] = self.costs.sizes[later]
+            candidates[:, later] = self._smallest[later]
+            whole[:, later] = self._whole[later]
         fits = np.ones(len(candidates), dtype=bool)
         reaches = np.zeros(len(candidates), dtype=bool)
         for metric, limit in self.limits.items():
@@ -149,11 +185,12 @@ class PruningEnvironment:
         Returns:
             The next state, and the rate that was carried out.
         """
-        size = self.units[self._position].size
+        widest = self._widest[self._position]
+        size = self.costs.sizes[widest]
         least, greatest = self.bounds()
         removed = int(np.floor(np.clip(rate, 0.0, 1.0) * size + 1e-6))
         width = int(np.clip(size - removed, least, greatest))
         self._kept[self._groups[self._position]] = self.widths(self._position, width)
-        self._last_rate = (size - width) / size
+        self._last_rate = float((size - self._kept[widest]) / size)
         self._position += 1
         return self.state(), self._last_rate

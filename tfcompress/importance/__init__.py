@@ -2,7 +2,7 @@
 
 from tfcompress.importance.activation_mean import ActivationMean
 from tfcompress.importance.bn_scale import bn_scale
-from tfcompress.importance.evidence import Criterion, Evidence, GroupWeight, MissingData, ranking
+from tfcompress.importance.evidence import Criterion, Evidence, GroupWeight, MissingData, ranking, scores_of
 from tfcompress.importance.fisher import Fisher
 from tfcompress.importance.geometric_median import geometric_median
 from tfcompress.importance.group_l1_norm import group_l1_norm
@@ -32,6 +32,7 @@ __all__ = [
     "l1_norm",
     "l2_norm",
     "ranking",
+    "scores_of",
 ]
 
 _CRITERIA = {

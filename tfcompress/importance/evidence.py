@@ -14,7 +14,7 @@ from tfcompress.graph import ChannelGroup, ChannelGroups
 from tfcompress.graph.handlers import WeightAxes
 from tfcompress.importance.passes import Activations, Passes, Place, Products
 
-__all__ = ["Criterion", "Evidence", "GroupWeight", "MissingData", "ranking"]
+__all__ = ["Criterion", "Evidence", "GroupWeight", "MissingData", "ranking", "scores_of"]
 
 Scores = npt.NDArray[np.float32]
 Role = Literal["writes", "reads", "carries"]
@@ -240,6 +240,15 @@ def ranking(group: ChannelGroup, evidence: Evidence, criterion: Criterion) -> np
     """int64 `[size]`: positions of the group, the most important first; equal scores in their own order.
 
     Raises:
+        ValueError: as `scores_of`.
+    """
+    return np.argsort(-scores_of(group, evidence, criterion), kind="stable")
+
+
+def scores_of(group: ChannelGroup, evidence: Evidence, criterion: Criterion) -> Scores:
+    """float32 `[size]`: the criterion's scores, checked.
+
+    Raises:
         ValueError: the criterion gave another shape than one number a channel, no numbers, or NaN, or needs data that
             are not there.
     """
@@ -254,4 +263,4 @@ def ranking(group: ChannelGroup, evidence: Evidence, criterion: Criterion) -> np
         )
     if np.isnan(scores).any():
         raise ValueError(f"Expected the criterion's scores of {group.name!r} to be numbers. Received: NaN")
-    return np.argsort(-scores, kind="stable")
+    return scores

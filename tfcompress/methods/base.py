@@ -40,6 +40,7 @@ class Search:
     Attributes:
         source: the model that the plan is applied to.
         plan: the decision.
+        removed: what the source had lost already, against the task's model, where the search pruned on its way.
         candidates: every other answer worth keeping.
         history: for each name in the logs of the search its values, epoch by epoch.
         notes: what the report should say of it.
@@ -47,6 +48,7 @@ class Search:
 
     source: keras.Model
     plan: Plan
+    removed: Plan = dataclasses.field(default_factory=Plan)
     candidates: tuple[Candidate, ...] = ()
     history: dict[str, list[Any]] = dataclasses.field(default_factory=dict)
     notes: tuple[str, ...] = ()

@@ -43,7 +43,7 @@ def check_budget(task: Task) -> PruningEnvironment:
     Raises:
         ValueError: nothing can be pruned, or a budget that pruning inside blocks cannot reach.
     """
-    return PruningEnvironment(task.costs, pruning_units(task.groups), task.limits)
+    return PruningEnvironment(task.costs, pruning_units(task.groups), task.limits, task.widths)
 
 
 class Episodes:

@@ -69,7 +69,7 @@ class Random(SGDMethod):
         plan = episodes.plan(best.kept)
         task.progress.note(f"random search: best reward {best.reward:.4f} of {self.tries} tries")
         candidate = Candidate(plan, task.costs.of(plan), best.reward, f"best of {self.tries} random tries")
-        return Search(task.model, plan, (candidate,), {"reward": rewards})
+        return Search(task.model, plan, candidates=(candidate,), history={"reward": rewards})
 
     def recover(self, student: keras.Model, task: Task) -> dict[str, list[Any]]:
         """Fine-tunes the student."""

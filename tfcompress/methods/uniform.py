@@ -1,22 +1,31 @@
-"""`Uniform`: the same ratio everywhere. The plainest channel pruner, and the yardstick of the others."""
+"""`Uniform`: the same ratio everywhere, or one ranking of all channels. The plainest channel pruner, and the yardstick
+of the others."""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import keras
 import numpy as np
 
-from tfcompress.importance import Criterion, by_name, ranking
+from tfcompress.graph import ChannelGroups, LayerGraph
+from tfcompress.importance import Criterion, Evidence, by_name, scores_of
 from tfcompress.methods.base import Candidate, Search
 from tfcompress.methods.registry import register_method
 from tfcompress.methods.sgd import SGDMethod
 from tfcompress.plan import Plan
+from tfcompress.rewrite import apply
 from tfcompress.task import Task
-from tfcompress.training import PhasePlan
+from tfcompress.training import PhasePlan, loss_function, seed_layers
 
-__all__ = ["Uniform", "keep_most_important"]
+__all__ = ["Uniform"]
+
+# The random stream of the seed for what an intermediate model's layers draw; the step comes after it.
+_STEP = 103
+
+_Scores = Mapping[str, np.ndarray]
 
 
 @register_method("uniform")
@@ -24,60 +33,128 @@ __all__ = ["Uniform", "keep_most_important"]
 class Uniform(SGDMethod):
     """Removes the same share of the channels of every group, those of the smallest norm, and fine-tunes.
 
-    Li et al. (2017), "Pruning filters for efficient convnets", with one ratio for all layers.
+    Li et al. (2017), "Pruning filters for efficient convnets", with one ratio for all layers; `scope="global"` ranks
+    the channels of all groups together instead, as Molchanov et al. (2017) do. With several `steps` it prunes a little
+    and trains a little (Han et al. 2015, "Learning both weights and connections"), and fine-tunes at the end.
 
     Attributes:
         criterion: a name such as `"l1_norm"` or `"taylor"` (docs/criteria.md lists them), an instance with settings, or
             a function `(group, evidence) -> one number a channel`.
+        scope: `"local"`: the same ratio in every group. `"global"`: the lowest scores of all groups together, each
+            divided by the mean of its group, because norms of layers of different sizes cannot be compared.
+        steps: in how many steps the budget is reached: after step i of n, i/n of the way has been pruned.
+        step_epochs: epochs of training after each step but the last, which `epochs` of fine-tuning follow.
+
+    Raises:
+        ValueError: a setting out of its range.
     """
 
     criterion: str | Criterion = "l1_norm"
+    scope: Literal["local", "global"] = "local"
+    steps: int = 1
+    step_epochs: int = 1
 
     def __post_init__(self) -> None:
         super().__post_init__()
         by_name(self.criterion)
+        self._expect("scope", "'local' or 'global'", self.scope in ("local", "global"))
+        self._expect_whole("steps", 1)
+        self._expect_whole("step_epochs", 0)
 
     def phases(self, task: Task) -> tuple[PhasePlan, ...]:
-        """Fine-tuning only."""
-        share = task.limits.get("macs", task.costs.total.macs) / task.costs.total.macs
-        return (PhasePlan("fine-tuning", self.epochs, max(share, 0.1)),)
+        """Training between the steps, and fine-tuning."""
+        total = task.costs.total.macs
+        shares = [self._limits(task, step).get("macs", total) / total for step in range(1, self.steps + 1)]
+        between = [
+            PhasePlan(_phase(step), self.step_epochs, max(share, 0.1))
+            for step, share in enumerate(shares[:-1], start=1)
+            if self.step_epochs
+        ]
+        return (*between, PhasePlan("fine-tuning", self.epochs, max(shares[-1], 0.1)))
 
     def search(self, task: Task) -> Search:
-        """Finds the largest ratio that fits the budget."""
-        kept = self._largest_fit(task)
-        plan = keep_most_important(task, kept, by_name(self.criterion))
-        candidate = Candidate(plan, task.costs.of(plan), origin="the same ratio everywhere")
-        return Search(task.model, plan, (candidate,))
+        """Prunes step by step; the last step is the plan."""
+        source, groups, removed = task.model, task.groups, Plan()
+        history: dict[str, list[Any]] = {}
+        kept = task.widths.greatest
+        for step in range(1, self.steps + 1):
+            scores = self._scores(task, source, groups)
+            kept = np.minimum(self._kept(task, scores, step), kept)
+            plan = _plan(groups, kept, scores)
+            if step == self.steps:
+                break
+            source, removed = apply(source, plan, groups), removed.then(plan)
+            seed_layers(source, task.seed, _STEP, step)
+            for name, values in self.train(source, task, _phase(step), self.step_epochs).items():
+                history.setdefault(name, []).extend(values)
+            groups = ChannelGroups.of(LayerGraph.from_keras(source), task.control.through_norms)
+        whole = removed.then(plan)
+        origin = "the same ratio everywhere" if self.scope == "local" else "one ranking of all channels"
+        candidate = Candidate(whole, task.costs.of(whole), origin=origin)
+        return Search(source, plan, removed, (candidate,), history)
 
-    def _largest_fit(self, task: Task) -> np.ndarray:
-        """int64 `[groups]`: widths at the largest common ratio within the limits, by bisection over all ratios at
-        which any width changes."""
+    def _scores(self, task: Task, source: keras.Model, groups: ChannelGroups) -> _Scores:
+        """For each group that may be pruned float `[size]`, by the weights of the source."""
+        if source is task.model:
+            evidence = task.evidence()
+        else:
+            loss = loss_function(source, task.objective)
+            evidence = Evidence(groups, task.splits.calibration, loss, task.seed)
+        criterion = by_name(self.criterion)
+        free = (group.name for group, may in zip(task.groups, task.widths.least < task.costs.sizes, strict=True) if may)
+        return {name: scores_of(groups[name], evidence, criterion) for name in free}
+
+    def _limits(self, task: Task, step: int) -> dict[str, int]:
+        """The limits that step `step` of `steps` has to meet."""
+        totals = {metric: getattr(task.costs.total, metric) for metric in task.limits}
+        return {m: whole - (whole - task.limits[m]) * step // self.steps for m, whole in totals.items()}
+
+    def _kept(self, task: Task, scores: _Scores, step: int) -> np.ndarray:
+        """int64 `[groups]`: the largest widths within the limits of a step."""
+        limits = self._limits(task, step)
+
+        def fits(kept: np.ndarray) -> bool:
+            return task.fits_kept(kept, limits)
+
+        if self.scope == "local":
+            return task.widths.same_ratio(fits)
         sizes = task.costs.sizes
-        ratios = np.unique(np.concatenate([np.arange(1, size + 1) / size for size in sizes.tolist()] or [np.ones(1)]))
-        low, high = -1, len(ratios) - 1
-        while low < high:
-            middle = (low + high + 1) // 2
-            if task.fits(task.costs.of_kept(_widths(sizes, ratios[middle]))):
-                low = middle
-            else:
-                high = middle - 1
-        return _widths(sizes, ratios[low]) if low >= 0 else np.minimum(sizes, 1)
+        relative = [
+            np.sort(_relative(scores[group.name])) if group.name in scores else np.empty(0) for group in task.groups
+        ]
+        levels = -np.unique(np.concatenate([*relative, np.zeros(1)]))[::-1]
+
+        def above(level: float) -> np.ndarray:
+            """How many channels score at least `-level`; what has no scores stays whole."""
+            return np.array(
+                [
+                    len(r) - np.searchsorted(r, -level) if len(r) else size
+                    for r, size in zip(relative, sizes, strict=True)
+                ]
+            )
+
+        return task.widths.largest(levels, above, fits)
 
     def recover(self, student: keras.Model, task: Task) -> dict[str, list[Any]]:
         """Fine-tunes the student."""
         return self.train(student, task, "fine-tuning", self.epochs)
 
 
-def _widths(sizes: np.ndarray, ratio: float) -> np.ndarray:
-    return np.maximum(1, np.floor(sizes * ratio + 1e-9)).astype(np.int64)
+def _phase(step: int) -> str:
+    return f"training after step {step}"
 
 
-def keep_most_important(task: Task, kept: np.ndarray, criterion: Criterion) -> Plan:
-    """The plan that keeps the `kept[i]` most important channels of group i, and says nothing of whole groups."""
-    evidence = task.evidence()
+def _relative(scores: np.ndarray) -> np.ndarray:
+    """Scores divided by their mean size; scores that are all zero stay so."""
+    size = float(np.abs(scores).mean())
+    return np.asarray(scores / size if size else scores, np.float64)
+
+
+def _plan(groups: ChannelGroups, kept: np.ndarray, scores: _Scores) -> Plan:
+    """The plan that keeps the `kept[i]` highest scores of group i, and says nothing of whole groups."""
     chosen = {}
-    for group, width in zip(task.groups, kept.tolist(), strict=True):
+    for group, width in zip(groups, kept.tolist(), strict=True):
         if width < group.size:
-            best = ranking(group, evidence, criterion)[:width]
+            best = np.argsort(-scores[group.name], kind="stable")[:width]
             chosen[group.name] = tuple(sorted(best.tolist()))
     return Plan.keeping(chosen)

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import keras
 
+from tfcompress.control import Control, Pattern
 from tfcompress.costs import CostModel
-from tfcompress.graph import ChannelGroups, LayerGraph, pruning_units
+from tfcompress.graph import ChannelGroups, LayerGraph
+from tfcompress.report.feasibility import feasibility, share_of
 
 __all__ = ["describe", "inspect"]
 
 
-def describe(model: keras.Model, through_norms: bool = False) -> str:
+def describe(model: keras.Model, control: Control | None = None) -> str:
     """The text that `inspect` prints."""
-    groups = ChannelGroups.of(LayerGraph.from_keras(model), through_norms)
+    control = control or Control()
+    groups = ChannelGroups.of(LayerGraph.from_keras(model), control.through_norms)
     costs = CostModel(groups)
+    table = feasibility(costs, control)  # first, because it says what is wrong with a control
     return "\n".join(
         [
             f"{model.name}: {costs.total.macs:,} MACs (one multiply-add = 1; FLOPs = 2 x MACs), "
@@ -31,25 +35,37 @@ def describe(model: keras.Model, through_norms: bool = False) -> str:
             *([f"  {fixed}" for fixed in groups.fixed] or ["  nothing"]),
             *_warnings(costs),
             "",
-            *_reachable(costs, groups),
+            f"Smallest share of the MACs that can be reached: {share_of(costs, costs.smallest.macs)} (all groups)",
+            "Share of the MACs that is reached with one pruning ratio for all channels that may be pruned; - where the "
+            "row's share is out of reach ('inside blocks': where RLAL and Random prune)",
+            *(f"  {line}" for line in _table(table, left=1)),
         ]
     )
 
 
-def inspect(model: keras.Model, print_fn: Callable[[str], Any] = print, through_norms: bool = False) -> None:
-    """Prints costs layer by layer, the channel groups, what cannot be pruned and why, and the smallest share of the
-    MACs that can be reached.
+def inspect(
+    model: keras.Model,
+    print_fn: Callable[[str], Any] = print,
+    *,
+    exclude: Pattern | Iterable[Pattern] = (),
+    only: Pattern | Iterable[Pattern] | None = None,
+    ratio_limits: Mapping[Pattern, float | tuple[float, float]] | None = None,
+    round_to: int = 1,
+    through_norms: bool = False,
+) -> None:
+    """Prints costs layer by layer, the channel groups, what cannot be pruned and why, and which shares of the MACs can
+    be reached, under each control alone and under all of them together.
 
     Args:
         model: a built Functional or Sequential model with static shapes.
         print_fn: what takes the text.
-        through_norms: whether channels over which a layer takes a statistic count as prunable: see `ChannelGroups.of`.
+        exclude, only, ratio_limits, round_to, through_norms: as in `compress`; see `tfcompress.Control`.
 
     Raises:
-        TypeError: not a model, or a subclassed one.
-        ValueError: an unknown dimension other than the batch.
+        TypeError: not a model, or a subclassed one; a control of another type.
+        ValueError: an unknown dimension other than the batch; a control that cannot be meant, or that names no layer.
     """
-    print_fn(describe(model, through_norms))
+    print_fn(describe(model, Control.of(exclude, only, ratio_limits, round_to, through_norms)))
 
 
 def _layers(costs: CostModel) -> list[str]:
@@ -57,10 +73,15 @@ def _layers(costs: CostModel) -> list[str]:
     rows += [
         (c.layer, c.type_name, str(tuple(c.output_shape[1:])), f"{c.macs:,}", f"{c.params:,}") for c in costs.by_layer()
     ]
-    widths = [max(len(row[i]) for row in rows) for i in range(5)]
+    return _table(rows, left=3)
+
+
+def _table(rows: Sequence[Sequence[str]], left: int) -> list[str]:
+    """Columns of equal width: the first `left` ones flush left, numbers flush right."""
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
     return [
         "  ".join(
-            cell.ljust(width) if i < 3 else cell.rjust(width)
+            cell.ljust(width) if i < left else cell.rjust(width)
             for i, (cell, width) in enumerate(zip(row, widths, strict=True))
         ).rstrip()
         for row in rows
@@ -71,18 +92,3 @@ def _warnings(costs: CostModel) -> list[str]:
     if not costs.unknown:
         return []
     return [f"  MACs of these layers are not known, and not counted: {', '.join(costs.unknown)}"]
-
-
-def _reachable(costs: CostModel, groups: ChannelGroups) -> list[str]:
-    lines = [f"Smallest share of the MACs that can be reached: {_share(costs, costs.smallest.macs)} (all groups)"]
-    kept = costs.sizes.copy()
-    index = {name: i for i, name in enumerate(groups.groups)}
-    for unit in pruning_units(groups):
-        for group in unit.groups:
-            kept[index[group.name]] = 1
-    lines.append(f"  inside blocks only, as RLAL prunes: {_share(costs, int(costs.count('macs', kept)))}")
-    return lines
-
-
-def _share(costs: CostModel, macs: int) -> str:
-    return f"{macs / costs.total.macs:.4f}" if costs.total.macs else "no MACs counted"

@@ -139,7 +139,7 @@ class RLAL(SGDMethod):
             callbacks=[joint],
             stateful={"agent": agent, "joint": joint},
         )
-        return Search(task.model, joint.plan, joint.candidates(), history, notes)
+        return Search(task.model, joint.plan, candidates=joint.candidates(), history=history, notes=notes)
 
     def _notes(self, task: Task, timetable: Timetable) -> tuple[str, ...]:
         rate = self.first_learning_rate(task)

@@ -1,0 +1,287 @@
+"""What a user lets a method change: layers left out, limits of pruning ratios, channel counts in multiples."""
+
+from __future__ import annotations
+
+import difflib
+import fnmatch
+import math
+import numbers
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tfcompress.graph import ChannelGroup, ChannelGroups
+
+__all__ = ["Control", "Pattern", "Widths"]
+
+Pattern = str | type
+"""A layer's name, a pattern with `*`, `?` or `[...]` (as `fnmatch` has them), or a class of layers."""
+
+_Int = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Control:
+    """What may be pruned, and by how much. A ratio is the share of channels that is removed.
+
+    A pattern stands for layers and speaks of the channels that these layers write: what a layer reads is pruned where
+    other layers write it. Channels that several layers share (a residual stream) are left out when one of the layers is
+    excluded, and taken in by `only` when all are named.
+
+    Attributes:
+        exclude: layers that keep all their channels.
+        only: the layers that may be pruned; `None` for all.
+        ratio_limits: `{pattern: (least, greatest)}`, shares in [0, 1] of the channels to remove; a number alone is the
+            greatest. One channel stays in any case. Where several patterns name a group, all of them hold.
+        round_to: channel counts are multiples of this, where the group is large enough and its limits allow; a group
+            that is not pruned keeps its size.
+        through_norms: whether channels over which a layer takes a statistic (LayerNormalization, the key width of
+            attention) may be removed.
+
+    Raises:
+        TypeError, ValueError: a setting that cannot be meant.
+    """
+
+    exclude: tuple[Pattern, ...] = ()
+    only: tuple[Pattern, ...] | None = None
+    ratio_limits: Mapping[Pattern, tuple[float, float]] = field(default_factory=dict)
+    round_to: int = 1
+    through_norms: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "exclude", _patterns("exclude", self.exclude))
+        if self.only is not None:
+            object.__setattr__(self, "only", _patterns("only", self.only))
+            if not self.only:
+                raise ValueError("Expected `only` to name layers, or to be None for all. Received: only=()")
+        limits = {pattern: _limits(pattern, value) for pattern, value in dict(self.ratio_limits or {}).items()}
+        _patterns("ratio_limits", tuple(limits))
+        object.__setattr__(self, "ratio_limits", limits)
+        whole = isinstance(self.round_to, numbers.Integral) and not isinstance(self.round_to, bool)
+        if not whole or self.round_to < 1:
+            raise ValueError(
+                f"Expected `round_to` to be a whole number, 1 or more. Received: round_to={self.round_to!r}"
+            )
+
+    @classmethod
+    def of(
+        cls,
+        exclude: Pattern | Iterable[Pattern] = (),
+        only: Pattern | Iterable[Pattern] | None = None,
+        ratio_limits: Mapping[Pattern, float | tuple[float, float]] | None = None,
+        round_to: int = 1,
+        through_norms: bool = False,
+    ) -> Control:
+        """From the short forms too: one pattern alone, one number for limits."""
+        out: Any = exclude
+        names: Any = only
+        limits: Any = ratio_limits or {}
+        return cls(out, names, limits, round_to, through_norms)
+
+    def settings(self) -> dict[str, Any]:
+        """The settings as plain data, without those that are as they were."""
+        found: dict[str, Any] = {
+            "exclude": [_name(pattern) for pattern in self.exclude],
+            "only": None if self.only is None else [_name(pattern) for pattern in self.only],
+            "ratio_limits": {_name(pattern): list(limits) for pattern, limits in self.ratio_limits.items()},
+            "round_to": int(self.round_to) if self.round_to > 1 else None,
+            "through_norms": self.through_norms or None,
+        }
+        return {name: value for name, value in found.items() if value}
+
+    def widths(self, groups: ChannelGroups) -> Widths:
+        """The widths that each group may have.
+
+        Raises:
+            ValueError: a pattern that matches no layer, or limits of a group that contradict one another; the message
+                names them.
+        """
+        matches = _Matches(groups)
+        limits = [
+            _Limit(pattern, matches("ratio_limits", pattern), *values) for pattern, values in self.ratio_limits.items()
+        ]
+        excluded = [(pattern, matches("exclude", pattern)) for pattern in self.exclude]
+        only = None if self.only is None else set().union(*(matches("only", pattern) for pattern in self.only))
+        rows = []
+        for group in groups:
+            out = next((f"exclude={_name(p)!r}" for p, layers in excluded if _holds(group) & layers), None)
+            if out is None and only is not None and not set(group.producers) <= only:
+                out = "only"
+            rows.append(_bounds(group, [limit for limit in limits if _holds(group) & limit.layers], out))
+        least, greatest = (np.array([row[i] for row in rows], np.int64) for i in (0, 1))
+        step = np.array([_step(groups, group, int(self.round_to)) for group in groups], np.int64)
+        return Widths.between(np.array([group.size for group in groups], np.int64), least, greatest, step)
+
+
+@dataclass(frozen=True, eq=False)
+class Widths:
+    """The widths that each group may have: `least`, multiples of `step` above it, and `greatest`.
+
+    Attributes:
+        sizes, least, greatest, step: int64 `[groups]`.
+    """
+
+    sizes: _Int
+    least: _Int
+    greatest: _Int
+    step: _Int
+
+    @classmethod
+    def between(cls, sizes: _Int, least: _Int, greatest: _Int, step: _Int) -> Widths:
+        """Bounds moved to multiples of the step where there are any between them; a whole group stays as it is."""
+        first, last = -(-least // step) * step, greatest // step * step
+        whole = greatest == sizes
+        none = last < least
+        return cls(
+            sizes,
+            np.where(none | (first > greatest), greatest, first),
+            np.where(none | whole, greatest, last),
+            step,
+        )
+
+    @property
+    def free(self) -> npt.NDArray[np.bool_]:
+        """bool `[groups]`: which groups have a choice."""
+        return self.least < self.greatest
+
+    def floor(self, widths: npt.ArrayLike, groups: Any = slice(None)) -> _Int:
+        """The greatest allowed widths that are not above `widths` `[..., groups]`; the least ones where there are none.
+
+        Args:
+            widths: whole numbers.
+            groups: which groups the last axis stands for.
+        """
+        wanted, least, step = np.asarray(widths, np.int64), self.least[groups], self.step[groups]
+        greatest = self.greatest[groups]
+        found: _Int = np.where(wanted >= greatest, greatest, np.maximum(wanted // step * step, least))
+        return found
+
+    def largest(
+        self, levels: npt.NDArray[Any], kept: Callable[[Any], npt.ArrayLike], fits: Callable[[_Int], bool]
+    ) -> _Int:
+        """The widths at the highest of `levels` that fits; the least ones if none does.
+
+        Args:
+            levels: ascending `[levels]`.
+            kept: wanted widths `[groups]` at a level, none of which falls as levels rise.
+            fits: whether widths `[groups]` fit.
+        """
+        low, high = -1, len(levels) - 1
+        while low < high:
+            middle = (low + high + 1) // 2
+            if fits(self.floor(kept(levels[middle]))):
+                low = middle
+            else:
+                high = middle - 1
+        return self.floor(kept(levels[low])) if low >= 0 else self.least.copy()
+
+    def same_ratio(self, fits: Callable[[_Int], bool]) -> _Int:
+        """int64 `[groups]`: the widths at the smallest pruning ratio, the same for all groups, that fits."""
+        shares = [np.arange(1, size + 1) / size for size in np.unique(self.sizes).tolist()]
+        levels = np.unique(np.concatenate(shares or [np.ones(1)]))
+        return self.largest(levels, lambda share: np.maximum(1, np.floor(self.sizes * share + 1e-9)), fits)
+
+    def only(self, free: npt.NDArray[np.bool_]) -> Widths:
+        """The same for groups that are `free`; the others stay as large as they may be."""
+        return Widths(self.sizes, np.where(free, self.least, self.greatest), self.greatest, self.step)
+
+
+@dataclass(frozen=True)
+class _Limit:
+    pattern: Pattern
+    layers: set[str]
+    least: float
+    greatest: float
+
+    def __str__(self) -> str:
+        return f"ratio_limits[{_name(self.pattern)!r}]=({self.least:g}, {self.greatest:g})"
+
+
+def _bounds(group: ChannelGroup, limits: list[_Limit], out: str | None) -> tuple[int, int]:
+    """The least and the greatest width of a group."""
+    least_ratio = max(limits, key=lambda limit: limit.least, default=None)
+    greatest_ratio = min(limits, key=lambda limit: limit.greatest, default=None)
+    if out is not None and least_ratio is not None and least_ratio.least > 0:
+        raise ValueError(
+            f"Expected settings that agree on the channels of {group.producers}. Received: {least_ratio}, which "
+            f"prunes them, and {out}, which leaves them whole. Take the layers out of one of the two."
+        )
+    if least_ratio is not None and greatest_ratio is not None and least_ratio.least > greatest_ratio.greatest:
+        raise ValueError(
+            f"Expected limits that agree on the channels of {group.producers}. Received: {least_ratio} and "
+            f"{greatest_ratio}, which leave no ratio between them."
+        )
+    if out is not None:
+        return group.size, group.size
+    most = math.floor(group.size * (1 - (least_ratio.least if least_ratio else 0)) + 1e-9)
+    few = math.ceil(group.size * (1 - (greatest_ratio.greatest if greatest_ratio else 1)) - 1e-9)
+    most = max(1, most)
+    return min(max(1, few), most), most
+
+
+def _step(groups: ChannelGroups, group: ChannelGroup, round_to: int) -> int:
+    """Positions of a group that make a multiple of channels in the layers that write it."""
+    if round_to == 1:
+        return 1
+    item = groups.layers[group.producers[0]] if group.producers else None
+    written = [ids for weight in item.weights for ids in weight.writes.values()] if item else []
+    owner = groups.group_of_labels()
+    index = list(groups.groups).index(group.name)
+    channels = max((int((owner[ids] == index).sum()) for ids in written), default=group.size)
+    each = max(1, channels // group.size)
+    return round_to // math.gcd(round_to, each)
+
+
+def _holds(group: ChannelGroup) -> set[str]:
+    return {*group.producers, *group.carriers}
+
+
+class _Matches:
+    """Finds the layers that a pattern stands for."""
+
+    def __init__(self, groups: ChannelGroups) -> None:
+        self._operations = {name: item.node.operation for name, item in groups.layers.items()}
+
+    def __call__(self, argument: str, pattern: Pattern) -> set[str]:
+        if isinstance(pattern, type):
+            found = {name for name, operation in self._operations.items() if isinstance(operation, pattern)}
+        else:
+            found = {name for name in self._operations if name == pattern or fnmatch.fnmatchcase(name, pattern)}
+        if not found:
+            kinds = sorted({type(operation).__name__ for operation in self._operations.values()})
+            known = kinds if isinstance(pattern, type) else list(self._operations)
+            close = difflib.get_close_matches(_name(pattern), known, n=3, cutoff=0.4) or known[:3]
+            raise ValueError(
+                f"Expected `{argument}` to match a layer of the model. Received: {_name(pattern)!r}, which matches "
+                f"none of {len(self._operations)}. Close to it: {', '.join(close)}. tfcompress.inspect(model) lists "
+                "them all."
+            )
+        return found
+
+
+def _patterns(argument: str, value: Any) -> tuple[Pattern, ...]:
+    patterns = (value,) if isinstance(value, (str, type)) else tuple(value) if isinstance(value, Iterable) else None
+    if patterns is None or not all(isinstance(pattern, (str, type)) and pattern != "" for pattern in patterns):
+        raise TypeError(
+            f"Expected `{argument}` to be names or patterns of layers such as 'conv2_*', or classes such as "
+            f"keras.layers.Dense. Received: {argument}={value!r}"
+        )
+    return patterns
+
+
+def _limits(pattern: Any, value: Any) -> tuple[float, float]:
+    pair = (0.0, value) if isinstance(value, numbers.Real) else tuple(value) if isinstance(value, Iterable) else ()
+    numeric = len(pair) == 2 and all(isinstance(v, numbers.Real) and not isinstance(v, bool) for v in pair)
+    if not numeric or not 0 <= pair[0] <= pair[1] <= 1:
+        raise ValueError(
+            "Expected each of `ratio_limits` to be (least, greatest), shares of the channels to remove with "
+            f"0 <= least <= greatest <= 1, or the greatest alone. Received: {_name(pattern)!r}: {value!r}"
+        )
+    return float(pair[0]), float(pair[1])
+
+
+def _name(pattern: Any) -> str:
+    return pattern.__name__ if isinstance(pattern, type) else str(pattern)

@@ -1,0 +1,71 @@
+"""Which budgets can be reached, and what each control leaves of them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+
+import numpy as np
+
+from tfcompress.control import Control, Widths
+from tfcompress.costs import CostModel
+from tfcompress.graph import ChannelGroups, pruning_units
+
+__all__ = ["feasibility", "share_of"]
+
+SHARES = tuple(n / 10 for n in range(9, 0, -1))
+_MULTIPLE = 8
+
+
+def feasibility(costs: CostModel, control: Control) -> list[list[str]]:
+    """For shares of the MACs from 0.9 to 0.1 the share that is reached under each control, as rows of a table.
+
+    A cell is the largest share that does not exceed its row's, with one pruning ratio for all channels that may be
+    pruned, as `Uniform` chooses it; `-` where the share cannot be reached at all. The last row is the smallest share.
+
+    Args:
+        costs: of the model, whose groups are those of the control.
+        control: what the user has chosen; each of its settings gets a column, and all of them together one.
+    """
+    columns = list(_columns(costs, control))
+    rows = [["share of the MACs", *(name for name, _, _ in columns)]]
+    rows += [[f"{share:.1f}", *(_reached(model, widths, share) for _, model, widths in columns)] for share in SHARES]
+    return [*rows, ["smallest", *(share_of(model, model.of_kept(widths.least).macs) for _, model, widths in columns)]]
+
+
+def _columns(costs: CostModel, control: Control) -> Iterator[tuple[str, CostModel, Widths]]:
+    groups = costs.groups
+    anything = Control(through_norms=control.through_norms)
+    yield "all groups", costs, anything.widths(groups)
+    yield "inside blocks", costs, anything.widths(groups).only(_inside_blocks(groups))
+    if control.round_to == 1:
+        yield f"round_to={_MULTIPLE}", costs, dataclasses.replace(anything, round_to=_MULTIPLE).widths(groups)
+    if not control.through_norms:
+        further = CostModel(ChannelGroups.of(groups.graph, through_norms=True))
+        if further.smallest != costs.smallest:
+            yield "through_norms", further, Control(through_norms=True).widths(further.groups)
+    given = [name for name in control.settings() if name != "through_norms"]
+    for name in given:
+        alone = dataclasses.replace(anything, **{name: getattr(control, name)})
+        yield name if name != "round_to" else f"round_to={control.round_to}", costs, alone.widths(groups)
+    if len(given) > 1:
+        yield "all settings", costs, control.widths(groups)
+
+
+def _inside_blocks(groups: ChannelGroups) -> np.ndarray:
+    inside = {group.name for unit in pruning_units(groups) for group in unit.groups}
+    return np.array([name in inside for name in groups.groups], dtype=bool)
+
+
+def _reached(costs: CostModel, widths: Widths, share: float) -> str:
+    limit = share * costs.total.macs
+
+    def fits(kept: np.ndarray) -> bool:
+        return int(costs.count("macs", kept)) <= limit
+
+    return share_of(costs, int(costs.count("macs", widths.same_ratio(fits)))) if fits(widths.least) else "-"
+
+
+def share_of(costs: CostModel, macs: int) -> str:
+    """A part of the model's MACs as text."""
+    return f"{macs / costs.total.macs:.4f}" if costs.total.macs else "no MACs counted"
