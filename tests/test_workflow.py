@@ -113,7 +113,7 @@ class ResultOfACallTest(tf.test.TestCase):
             planned = CostModel(ChannelGroups.of(LayerGraph.from_keras(self.model))).of(result.plan)
             self.assertEqual(finished, planned)
             for measured, cost in ((result.before, total), (result.after, finished)):
-                self.assertEqual((measured.macs, measured.params, measured.bytes), dataclasses.astuple(cost))
+                self.assertEqual((measured.macs, measured.params, measured.bytes), (cost.macs, cost.params, cost.bytes))
             self.assertEqual(finished.bytes, sum(4 * int(np.prod(w.shape)) for w in result.model.weights))
 
     def test_accuracies_are_those_of_the_models_on_the_splits(self):
