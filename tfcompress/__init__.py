@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from tfcompress.budget import Budget
     from tfcompress.costs import Cost, cost
     from tfcompress.plan import KeepChannels, Plan
-    from tfcompress.report import inspect
+    from tfcompress.report import Sensitivity, inspect, sensitivity
     from tfcompress.result import Result
     from tfcompress.workflow import compress
 
@@ -25,13 +25,27 @@ _HOMES = {
     "KeepChannels": "plan",
     "Plan": "plan",
     "Result": "result",
+    "Sensitivity": "report",
     "compress": "workflow",
     "cost": "costs",
     "inspect": "report",
+    "sensitivity": "report",
 }
 _PACKAGES = ("costs", "data", "export", "graph", "methods", "rewrite", "training", "zoo")
 
-__all__ = ["Budget", "Cost", "KeepChannels", "Plan", "Result", "__version__", "compress", "cost", "inspect"]
+__all__ = [
+    "Budget",
+    "Cost",
+    "KeepChannels",
+    "Plan",
+    "Result",
+    "Sensitivity",
+    "__version__",
+    "compress",
+    "cost",
+    "inspect",
+    "sensitivity",
+]
 
 
 def __getattr__(name: str) -> Any:

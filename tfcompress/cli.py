@@ -1,4 +1,4 @@
-"""The `tfcompress` command: `inspect`, `compress`, `export` and `methods`.
+"""The `tfcompress` command: `inspect`, `sensitivity`, `compress`, `export` and `methods`.
 
 Each subcommand is the function of the same name, with its arguments as flags. TensorFlow takes seconds to load, so only
 the subcommands load it: help and usage errors come at once.
@@ -106,6 +106,7 @@ def _parser() -> argparse.ArgumentParser:
     # The default is this one's: a subcommand's would overwrite what stood before it.
     parser.add_argument("--debug", action="store_true", help=_DEBUG)
     _add_model(add("inspect", _inspect, "what a model costs, layer by layer, and what of it can be pruned"))
+    _add_sensitivity_flags(add("sensitivity", _sensitivity, "how accurate a model is with one channel group cut"))
     _add_compress_flags(add("compress", _compress, "makes a model cheaper, within a budget"))
     _add_export_flags(add("export", _export, "writes a compressed model for other runtimes, and checks each file"))
     add("methods", _methods, "the methods, with their settings and defaults")
@@ -114,6 +115,25 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", type=_model_path, help="a .keras or .h5 file")
+
+
+def _add_data(parser: argparse.ArgumentParser) -> None:
+    text = "a dataset: digits, or a name of tensorflow-datasets"
+    parser.add_argument("--data", required=True, metavar="NAME", help=text)
+
+
+def _add_sensitivity_flags(parser: argparse.ArgumentParser) -> None:
+    _add_model(parser)
+    _add_data(parser)
+    text = "shares of the group's channels that are kept (default: 0.75 0.5 0.25)"
+    parser.add_argument("--ratios", nargs="+", type=float, default=(0.75, 0.5, 0.25), metavar="RATIO", help=text)
+    parser.add_argument("--criterion", default="l1_norm", metavar="NAME", help="ranks channels (default: l1_norm)")
+    parser.add_argument("--images", type=int, default=1000, help="validation samples at most (default: 1000)")
+    text = "takes BatchNormalization statistics anew, from so many batches of 128 training samples (default: 0)"
+    parser.add_argument("--recalibrate-batches", type=int, default=0, metavar="N", help=text)
+    parser.add_argument("--plot", metavar="FILE", help="where a plot goes; its ending gives the format")
+    parser.add_argument("--json", metavar="FILE", help="where the numbers go")
+    parser.add_argument("--seed", type=int, default=0, help="what all randomness comes from (default: 0)")
 
 
 def _add_compress_flags(parser: argparse.ArgumentParser) -> None:
@@ -131,9 +151,7 @@ def _add_compress_flags(parser: argparse.ArgumentParser) -> None:
     for unit, name in (("FLOPs", "--flops-budget"), ("parameters", "--params-budget")):
         text = f"upper limit for {unit}: a share of the original such as 0.5, or an absolute whole number above 1"
         parser.add_argument(name, metavar="LIMIT", type=_number, help=text)
-    parser.add_argument(
-        "--data", required=True, metavar="NAME", help="a dataset: digits, or a name of tensorflow-datasets"
-    )
+    _add_data(parser)
     parser.add_argument(
         "--run-dir",
         required=True,
@@ -205,6 +223,29 @@ def _inspect(args: argparse.Namespace) -> None:
     import tfcompress
 
     tfcompress.inspect(keras.saving.load_model(path))
+
+
+def _sensitivity(args: argparse.Namespace) -> None:
+    path = _existing(args.model)
+    for file in filter(None, (args.plot, args.json)):
+        if not pathlib.Path(file).parent.is_dir():  # before all is measured
+            raise FileNotFoundError(f"Expected a file in an existing folder. Received: {file!r}")
+    import tfcompress
+
+    measured = tfcompress.sensitivity(
+        path,
+        args.data,
+        ratios=args.ratios,
+        criterion=args.criterion,
+        images=args.images,
+        recalibrate_batches=args.recalibrate_batches,
+        seed=args.seed,
+    )
+    measured.summary()
+    for file, write in ((args.plot, measured.plot), (args.json, measured.save)):
+        if file:
+            write(file)
+            print(f"Written to {file}")
 
 
 def _compress(args: argparse.Namespace) -> None:

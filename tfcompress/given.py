@@ -10,7 +10,7 @@ from typing import Any
 
 import keras
 
-from tfcompress import data as data_lib
+from tfcompress.data import Splits, splits
 from tfcompress.graph import LayerGraph
 
 __all__ = ["given_model", "given_seed", "given_splits", "is_of_keras"]
@@ -44,11 +44,9 @@ def given_seed(seed: Any) -> int:
     return int(seed)
 
 
-def given_splits(
-    model: keras.Model, data: Any, validation_data: Any, test_data: Any = None, seed: int = 0
-) -> data_lib.Splits:
+def given_splits(model: keras.Model, data: Any, validation_data: Any, test_data: Any = None, seed: int = 0) -> Splits:
     """The splits of the data, checked against the model's inputs and classes: see `tfcompress.data.splits`."""
-    return data_lib.splits(
+    return splits(
         data,
         validation_data=validation_data,
         test_data=test_data,

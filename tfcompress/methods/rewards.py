@@ -41,8 +41,7 @@ class Reward:
         self.samples = len(keras.tree.flatten(self._x)[0])
         self._batches = _batches(task, recalibrate_batches)
         self._score = task.per_sample_score()
-        shapes = [shape for node in task.groups.graph.nodes.values() for shape in node.output_shapes]
-        self._batch_size = max(1, min(250, _LARGEST // max(math.prod(shape[1:]) for shape in shapes)))
+        self._batch_size = max(1, min(250, _LARGEST // _largest_activation(task)))
 
     @property
     def traces(self) -> int:
@@ -52,7 +51,20 @@ class Reward:
     def __call__(self, plan: Plan) -> float:
         """The metric of the sub-network that the plan describes: a mean of `Task.per_sample_score`."""
         statistics = self._subnetwork.recalibrate(plan, self._batches) if self._batches else None
+        return self._measured(plan, statistics)
+
+    def whole(self) -> float:
+        """The metric of the model as it is, with its own statistics."""
+        return self._measured(Plan(), None)
+
+    def _measured(self, plan: Plan, statistics: Any) -> float:
         return self._subnetwork.mean(plan, self._x, self._y, self._score, self._batch_size, statistics)
+
+
+def _largest_activation(task: Task) -> int:
+    """How many numbers the largest activation of one sample has."""
+    shapes = [shape for node in task.groups.graph.nodes.values() for shape in node.output_shapes]
+    return max(math.prod(size or 1 for size in shape[1:]) for shape in shapes)
 
 
 def _on_device(structure: Any) -> Any:
