@@ -32,6 +32,8 @@ _MODEL_SUFFIXES = (".keras", ".h5")
 _FORMATS = ("keras", "saved_model", "tflite")
 _QUANTIZATIONS = ("float32", "float16", "dynamic", "int8")
 
+_PLOTS = (".png", ".svg", ".pdf", ".jpg")
+
 _EPILOG = """\
 Answers go to standard output; logs, warnings and errors to standard error. Exit codes: 0 done, 1 refused or failed,
 2 wrong usage. -v 1 (absl's verbosity) shows more of the logs, and tracebacks as --debug does; --helpfull lists absl's
@@ -131,7 +133,7 @@ def _add_sensitivity_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--images", type=int, default=1000, help="validation samples at most (default: 1000)")
     text = "takes BatchNormalization statistics anew, from so many batches of 128 training samples (default: 0)"
     parser.add_argument("--recalibrate-batches", type=int, default=0, metavar="N", help=text)
-    parser.add_argument("--plot", metavar="FILE", help="where a plot goes; its ending gives the format")
+    parser.add_argument("--plot", metavar="FILE", type=_plot_path, help=f"where a plot goes ({', '.join(_PLOTS)})")
     parser.add_argument("--json", metavar="FILE", help="where the numbers go")
     parser.add_argument("--seed", type=int, default=0, help="what all randomness comes from (default: 0)")
 
@@ -193,6 +195,12 @@ def _model_path(text: str) -> pathlib.Path:
     return path
 
 
+def _plot_path(text: str) -> str:
+    if pathlib.Path(text).suffix not in _PLOTS:
+        raise argparse.ArgumentTypeError(f"Expected a file that ends with one of {_PLOTS}. Received: {text!r}")
+    return text
+
+
 def _number(text: str) -> int | float:
     """An int where the text is one, so that 1000000 is an absolute number and 0.5 a share."""
     for number in (int, float):
@@ -242,7 +250,7 @@ def _sensitivity(args: argparse.Namespace) -> None:
         seed=args.seed,
     )
     measured.summary()
-    for file, write in ((args.plot, measured.plot), (args.json, measured.save)):
+    for file, write in ((args.json, measured.save), (args.plot, measured.plot)):
         if file:
             write(file)
             print(f"Written to {file}")
