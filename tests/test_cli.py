@@ -90,8 +90,8 @@ class StartTest(tf.test.TestCase):
         self.assertEqual(code, 0)
         self.assertIn("absl.app", modules)
         self.assertEmpty({"tensorflow", "keras", "numpy"} & modules)
-        for command in ("inspect", "compress", "export", "methods"):
-            self.assertIn(f"\n    {command} ", out)
+        for command in ("inspect", "sensitivity", "compress", "export", "methods"):
+            self.assertRegex(out, rf"\n    {command}\s")
 
     def test_a_usage_error_loads_no_tensorflow(self):
         modules, code, _ = self.imports("compress", "model.keras", "--data", "digits", "--run-dir", "x")
@@ -114,6 +114,12 @@ class UsageTest(tf.test.TestCase):
             (("shrink",), "'shrink'"),
             (("inspect",), "required: MODEL"),
             (("inspect", "resnet20"), "Expected the path of a .keras or .h5 file. Received: 'resnet20'"),
+            (("sensitivity", "m.keras"), "required: --data"),
+            (
+                ("sensitivity", "m.keras", "--data", "digits", "--ratios", "half"),
+                "--ratios: invalid float value: 'half'",
+            ),
+            (("sensitivity", "m.keras", "--data", "digits", "--plot", "x.txt"), "Received: 'x.txt'"),
             (("compress", "m.keras", "--run-dir", "x", "--flops-budget", "0.5"), "required: --data"),
             (("compress", "m.keras", "--data", "digits", "--flops-budget", "0.5"), "required: --run-dir"),
             (self.COMPRESS[:-2], "--flops-budget, --params-budget or both"),
@@ -215,6 +221,43 @@ class InspectTest(CommandTest):
         model = tfcompress.Result.load(folder).model
         self.assertEqual([model.get_layer(name).filters for name in ("conv5", "conv7")], [2, 7])
         self.assertIn("only=['conv5'], round_to=2", out)
+
+
+class SensitivityTest(CommandTest):
+    def test_table_numbers_and_plot(self):
+        plot, numbers = self.folder / "plot.png", self.folder / "numbers.json"
+        flags = ("--ratios", "0.5", "0.2", "--criterion", "l2_norm", "--images", "50", "--seed", "3")
+        code, out, err = run(
+            "sensitivity", self.model, "--data", "digits", *flags, "--plot", plot, "--json", numbers, "-v", "-1"
+        )
+        self.assertEqual(code, 0, err)
+        # Two of five and three of seven channels stay, or one; the head reads those of conv7.
+        conv5, conv7, head = 64 * 9, 16 * 9, 10
+        left = {
+            "conv5": [conv5 * kept + conv7 * kept * 7 + head * 7 for kept in (2, 1)],
+            "conv7": [conv5 * 5 + conv7 * 5 * kept + head * kept for kept in (3, 1)],
+        }
+        read = tfcompress.Sensitivity.from_json(numbers.read_text())
+        self.assertEqual((read.groups, read.ratios, read.samples), (("conv5", "conv7"), (0.5, 0.2), 50))
+        self.assertAllClose(read.macs, np.array(list(left.values())) / MACS)
+        for group, (half, one) in left.items():
+            self.assertRegex(
+                out, rf"\n{group} +[57] +[01]\.\d+ \({half / MACS:.1%}\) +[01]\.\d+ \({one / MACS:.1%}\)\n"
+            )
+        self.assertIn("criterion l2_norm", out)
+        self.assertIn("(seed 3)", out)
+        self.assertEqual(tf.io.decode_image(plot.read_bytes()).shape[-1], 4)
+        self.assertIn(f"Written to {plot}", out)
+
+    def test_refusals(self):
+        for flags, words in (
+            (("--data", "digits", "--ratios", "1.5"), ["above 0 and at most 1", "1.5"]),
+            (("--data", "digits", "--criterion", "magic"), ["'magic'"]),
+            (("--data", "no_such_data"), ["no_such_data"]),
+            (("--data", "digits", "--plot", self.folder / "no" / "plot.png"), ["existing folder", "plot.png"]),
+        ):
+            with self.subTest(flags=flags):
+                self.assert_refused(run("sensitivity", self.model, *flags), *words)
 
 
 class MethodsTest(tf.test.TestCase):

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from tfcompress.control import Control
     from tfcompress.costs import Cost, cost
     from tfcompress.plan import KeepChannels, Plan
-    from tfcompress.report import inspect
+    from tfcompress.report import Sensitivity, inspect, sensitivity
     from tfcompress.result import Result
     from tfcompress.workflow import compress
 
@@ -27,9 +27,11 @@ _HOMES = {
     "KeepChannels": "plan",
     "Plan": "plan",
     "Result": "result",
+    "Sensitivity": "report",
     "compress": "workflow",
     "cost": "costs",
     "inspect": "report",
+    "sensitivity": "report",
 }
 _PACKAGES = ("costs", "data", "export", "graph", "importance", "methods", "rewrite", "training", "zoo")
 
@@ -40,10 +42,12 @@ __all__ = [
     "KeepChannels",
     "Plan",
     "Result",
+    "Sensitivity",
     "__version__",
     "compress",
     "cost",
     "inspect",
+    "sensitivity",
 ]
 
 

@@ -1,4 +1,4 @@
-"""The `tfcompress` command: `inspect`, `compress`, `export` and `methods`.
+"""The `tfcompress` command: `inspect`, `sensitivity`, `compress`, `export` and `methods`.
 
 Each subcommand is the function of the same name, with its arguments as flags. TensorFlow takes seconds to load, so only
 the subcommands load it: help and usage errors come at once.
@@ -31,6 +31,8 @@ _MODEL_SUFFIXES = (".keras", ".h5")
 # The names of tfcompress.export, which needs TensorFlow.
 _FORMATS = ("keras", "saved_model", "tflite")
 _QUANTIZATIONS = ("float32", "float16", "dynamic", "int8")
+
+_PLOTS = (".png", ".svg", ".pdf", ".jpg")
 
 _EPILOG = """\
 Answers go to standard output; logs, warnings and errors to standard error. Exit codes: 0 done, 1 refused or failed,
@@ -108,6 +110,7 @@ def _parser() -> argparse.ArgumentParser:
     looking = add("inspect", _inspect, "what a model costs, layer by layer, and what of it can be pruned")
     _add_model(looking)
     _add_control_flags(looking)
+    _add_sensitivity_flags(add("sensitivity", _sensitivity, "how accurate a model is with one channel group cut"))
     _add_compress_flags(add("compress", _compress, "makes a model cheaper, within a budget"))
     _add_export_flags(add("export", _export, "writes a compressed model for other runtimes, and checks each file"))
     add("methods", _methods, "the methods, with their settings and defaults")
@@ -150,6 +153,25 @@ def _control(args: argparse.Namespace) -> dict[str, Any]:
     }
 
 
+def _add_data(parser: argparse.ArgumentParser) -> None:
+    text = "a dataset: digits, or a name of tensorflow-datasets"
+    parser.add_argument("--data", required=True, metavar="NAME", help=text)
+
+
+def _add_sensitivity_flags(parser: argparse.ArgumentParser) -> None:
+    _add_model(parser)
+    _add_data(parser)
+    text = "shares of the group's channels that are kept (default: 0.75 0.5 0.25)"
+    parser.add_argument("--ratios", nargs="+", type=float, default=(0.75, 0.5, 0.25), metavar="RATIO", help=text)
+    parser.add_argument("--criterion", default="l1_norm", metavar="NAME", help="ranks channels (default: l1_norm)")
+    parser.add_argument("--images", type=int, default=1000, help="validation samples at most (default: 1000)")
+    text = "takes BatchNormalization statistics anew, from so many batches of 128 training samples (default: 0)"
+    parser.add_argument("--recalibrate-batches", type=int, default=0, metavar="N", help=text)
+    parser.add_argument("--plot", metavar="FILE", type=_plot_path, help=f"where a plot goes ({', '.join(_PLOTS)})")
+    parser.add_argument("--json", metavar="FILE", help="where the numbers go")
+    parser.add_argument("--seed", type=int, default=0, help="what all randomness comes from (default: 0)")
+
+
 def _add_compress_flags(parser: argparse.ArgumentParser) -> None:
     _add_model(parser)
     parser.add_argument("--method", default="rlal", help="a name that `tfcompress methods` lists (default: rlal)")
@@ -165,9 +187,7 @@ def _add_compress_flags(parser: argparse.ArgumentParser) -> None:
     for unit, name in (("FLOPs", "--flops-budget"), ("parameters", "--params-budget")):
         text = f"upper limit for {unit}: a share of the original such as 0.5, or an absolute whole number above 1"
         parser.add_argument(name, metavar="LIMIT", type=_number, help=text)
-    parser.add_argument(
-        "--data", required=True, metavar="NAME", help="a dataset: digits, or a name of tensorflow-datasets"
-    )
+    _add_data(parser)
     parser.add_argument(
         "--run-dir",
         required=True,
@@ -208,6 +228,12 @@ def _model_path(text: str) -> pathlib.Path:
     if path.suffix not in _MODEL_SUFFIXES:
         raise argparse.ArgumentTypeError(f"Expected the path of a .keras or .h5 file. Received: {text!r}")
     return path
+
+
+def _plot_path(text: str) -> str:
+    if pathlib.Path(text).suffix not in _PLOTS:
+        raise argparse.ArgumentTypeError(f"Expected a file that ends with one of {_PLOTS}. Received: {text!r}")
+    return text
 
 
 def _number(text: str) -> int | float:
@@ -251,6 +277,29 @@ def _inspect(args: argparse.Namespace) -> None:
     import tfcompress
 
     tfcompress.inspect(keras.saving.load_model(path), **_control(args))
+
+
+def _sensitivity(args: argparse.Namespace) -> None:
+    path = _existing(args.model)
+    for file in filter(None, (args.plot, args.json)):
+        if not pathlib.Path(file).parent.is_dir():  # before all is measured
+            raise FileNotFoundError(f"Expected a file in an existing folder. Received: {file!r}")
+    import tfcompress
+
+    measured = tfcompress.sensitivity(
+        path,
+        args.data,
+        ratios=args.ratios,
+        criterion=args.criterion,
+        images=args.images,
+        recalibrate_batches=args.recalibrate_batches,
+        seed=args.seed,
+    )
+    measured.summary()
+    for file, write in ((args.json, measured.save), (args.plot, measured.plot)):
+        if file:
+            write(file)
+            print(f"Written to {file}")
 
 
 def _compress(args: argparse.Namespace) -> None:

@@ -17,9 +17,23 @@ from tfcompress.costs import Cost, CostModel
 from tfcompress.data import Splits
 from tfcompress.graph import ChannelGroups, LayerGraph
 from tfcompress.importance import Evidence
-from tfcompress.training import NoRunFolder, Objective, Phase, Progress, RunFolder, loss_function
+from tfcompress.plan import Plan
+from tfcompress.rewrite import apply
+from tfcompress.training import (
+    NoRunFolder,
+    Objective,
+    Phase,
+    Progress,
+    RunFolder,
+    infer,
+    loss_function,
+    seed_layers,
+)
 
 __all__ = ["Task"]
+
+# Random stream of the seed, for what the working copy's layers draw in training.
+_WORKING_COPY = 101
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +63,25 @@ class Task:
     seed: int = 0
     run: RunFolder | NoRunFolder = field(default_factory=NoRunFolder)
     progress: Progress = field(default_factory=lambda: Progress(verbose=0))
+
+    @classmethod
+    def of(
+        cls,
+        original: keras.Model,
+        splits: Splits,
+        limits: Mapping[str, int],
+        seed: int,
+        run: RunFolder | NoRunFolder,
+        progress: Progress,
+        control: Control | None = None,
+    ) -> Task:
+        """The task on a working copy of a model, with the loss and metric of the original."""
+        labels = splits.validation.take(1000)[1]
+        objective = infer(original, labels)
+        working = apply(original, Plan())
+        seed_layers(working, seed, _WORKING_COPY)
+        rest: dict[str, Any] = {"control": control or Control(), "seed": seed, "run": run, "progress": progress}
+        return cls(working, splits, objective, limits, chance=_chance(objective, labels), **rest)
 
     @cached_property
     def groups(self) -> ChannelGroups:
@@ -80,6 +113,17 @@ class Task:
         luck = 3 * math.sqrt(self.chance * (1 - self.chance) / samples)
         return self.accuracy > max(min(2 * self.chance, (1 + self.chance) / 2), self.chance + luck)
 
+    @property
+    def warning(self) -> str | None:
+        """What to say of a model that is at chance level, or `None`."""
+        if self.accuracy is None or self.chance is None or self.accuracy >= 1.2 * self.chance:
+            return None
+        return (
+            f"The model is at chance level on the validation split ({self.objective.metric_name} {self.accuracy:.4f}, "
+            f"guessing gives {self.chance:.4f}). If it is trained, its inputs may be scaled otherwise than this data: "
+            "names give float32 images in [0, 1]; tfcompress.data.load(name, preprocess=...) changes that."
+        )
+
     def phase(self, name: str, stateful: Mapping[str, Any] | None = None) -> Phase:
         """A training phase of this task's run."""
         return Phase(name, self.run, self.progress, stateful or {})
@@ -105,6 +149,17 @@ class Task:
     def rng(self, *stream: int) -> np.random.Generator:
         """An independent random stream of this task's seed."""
         return np.random.default_rng([self.seed, *stream])
+
+
+def _chance(objective: Objective, labels: Any) -> float | None:
+    """The share of the most frequent class, which always guessing it would reach."""
+    labels = np.asarray(labels)
+    if "accuracy" not in (objective.metric_name or ""):
+        return None
+    if labels.ndim > 1 and labels.shape[-1] > 1:
+        labels = labels.argmax(-1)
+    counts = np.unique(labels, return_counts=True)[1]
+    return float(counts.max() / counts.sum())
 
 
 def _correct(y: Any, outputs: Any, threshold: float) -> Any:

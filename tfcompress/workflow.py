@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import numbers
 import os
-import pathlib
 from collections.abc import Iterable, Mapping, Sequence
-from types import FunctionType
 from typing import Any
 
 import keras
@@ -20,6 +17,7 @@ from tfcompress.budget import Budget
 from tfcompress.control import Control, Pattern
 from tfcompress.costs import CostModel, cost
 from tfcompress.data.sources import ArraySource
+from tfcompress.given import given_model, given_seed, given_splits, is_of_keras
 from tfcompress.graph import ChannelGroups, LayerGraph
 from tfcompress.methods import Method, Search, method_by_name
 from tfcompress.plan import Plan
@@ -27,15 +25,14 @@ from tfcompress.result import Measured, Result, candidate_from_dict, candidate_t
 from tfcompress.rewrite import apply
 from tfcompress.rewrite.verify import verify
 from tfcompress.task import Task
-from tfcompress.training import Evaluator, Objective, Progress, RunFolder, infer, open_run, seed_layers
+from tfcompress.training import Evaluator, Progress, RunFolder, open_run, seed_layers
 
 __all__ = ["compress"]
 
 _CALIBRATION_SAMPLES = 256
 _COMPARED_SAMPLES = 64
-# Random streams of the seed, for what layers draw in training; a student has its own, as its source may come from a
-# file.
-_WORKING_COPY, _STUDENT = 101, 102
+# Random stream of the seed, for what a student's layers draw in training: its own, as its source may come from a file.
+_STUDENT = 102
 
 
 def compress(
@@ -91,9 +88,9 @@ def compress(
     chosen = method_by_name(method)
     budget = Budget(flops_budget, params_budget)
     control = Control.of(exclude, only, ratio_limits, round_to, through_norms)
-    seed = _checked_seed(seed)
-    original = _load(model)
-    splits = _splits(original, data, validation_data, test_data, seed)
+    seed = given_seed(seed)
+    original = given_model(model)
+    splits = given_splits(original, data, validation_data, test_data, seed)
     with open_run(run_dir, _fingerprint(original, chosen, budget, control, splits, seed)) as run:
         task, notes = _task(original, splits, budget, control, seed, run, Progress(verbose))
         chosen.check(task)
@@ -109,54 +106,6 @@ def compress(
         if isinstance(run, RunFolder):
             result.save(run.path / "result")
         return result
-
-
-def _checked_seed(seed: Any) -> int:
-    if isinstance(seed, bool) or not isinstance(seed, numbers.Integral) or seed < 0:
-        raise ValueError(f"Expected `seed` to be a whole number, 0 or more. Received: seed={seed!r}")
-    return int(seed)
-
-
-def _load(model: Any) -> keras.Model:
-    if isinstance(model, (str, os.PathLike)):
-        path = pathlib.Path(model)
-        if not path.exists():
-            raise FileNotFoundError(f"Expected `model` to be a model or an existing file. Received: {str(model)!r}")
-        model = keras.saving.load_model(path)
-    LayerGraph.from_keras(model)  # says what is wrong with a model that cannot be read
-    return model
-
-
-def _splits(model: keras.Model, data: Any, validation_data: Any, test_data: Any, seed: int) -> data_lib.Splits:
-    return data_lib.splits(
-        data,
-        validation_data=validation_data,
-        test_data=test_data,
-        input_shape=model.input_shape,
-        classes=_classes(model),
-        seed=seed,
-    )
-
-
-def _classes(model: keras.Model) -> int | None:
-    """Number of classes, `None` where the compiled loss or the outputs say that labels are no classes."""
-    if len(model.outputs) != 1 or len(model.output_shape) != 2:
-        return None
-    loss, outputs = keras.tree.flatten(getattr(model, "loss", None))[0], int(model.output_shape[-1])
-    if isinstance(loss, str) and loss.lower() not in ("crossentropy", "ce"):
-        loss = keras.losses.get(loss)
-    name = loss if isinstance(loss, str) else getattr(loss, "__name__", type(loss).__name__)
-    if "crossentropy" in name.lower().replace("_", "") or name.lower() == "ce":
-        return outputs
-    regression = loss is not None and _is_of_keras(loss)
-    return None if regression or outputs == 1 else outputs
-
-
-def _is_of_keras(thing: Any) -> bool:
-    """Whether a loss or metric is one of Keras' own, which loads wherever Keras is installed."""
-    wrapped = getattr(thing, "fn", getattr(thing, "_fn", None))
-    kinds = [part if isinstance(part, FunctionType) else type(part) for part in (thing, wrapped) if part is not None]
-    return isinstance(thing, str) or all(kind.__module__.partition(".")[0] == "keras" for kind in kinds)
 
 
 def _fingerprint(
@@ -202,14 +151,10 @@ def _task(
     """The task, and what is to be known of it; measures the model as it is, and says so first."""
     costs = CostModel(ChannelGroups.of(LayerGraph.from_keras(original), control.through_norms))
     limits = _limits(budget, control, costs)
-    labels = splits.validation.take(1000)[1]
-    objective = infer(original, labels)
-    working = apply(original, Plan())
-    seed_layers(working, seed, _WORKING_COPY)
-    task = Task(working, splits, objective, limits, control=control, seed=seed, run=run, progress=progress)
+    task = Task.of(original, splits, limits, seed, run, progress, control)
     if not run.has("before"):
         run.write_json("before", _accuracy(original, task, ("validation",)).get("validation"))
-    task = dataclasses.replace(task, accuracy=run.read_json("before"), chance=_chance(objective, labels))
+    task = dataclasses.replace(task, accuracy=run.read_json("before"))
     notes = _first_notes(task, costs)
     for note in notes:
         progress.note(note)
@@ -227,17 +172,6 @@ def _limits(budget: Budget, control: Control, costs: CostModel) -> dict[str, int
         raise ValueError(f"{error} Without {given} this budget ({limits}) could be reached.") from None
 
 
-def _chance(objective: Objective, labels: Any) -> float | None:
-    """The share of the most frequent class, which always guessing it would reach."""
-    labels = np.asarray(labels)
-    if "accuracy" not in (objective.metric_name or ""):
-        return None
-    if labels.ndim > 1 and labels.shape[-1] > 1:
-        labels = labels.argmax(-1)
-    counts = np.unique(labels, return_counts=True)[1]
-    return float(counts.max() / counts.sum())
-
-
 def _first_notes(task: Task, costs: CostModel) -> list[str]:
     total, objective = costs.total, task.objective
     notes = [task.splits.describe(), objective.description]
@@ -249,14 +183,9 @@ def _first_notes(task: Task, costs: CostModel) -> list[str]:
     notes.append(f"{task.model.name}: {shown}, {total.macs:,} MACs, {total.params:,} parameters")
     if costs.unknown:
         notes.append(f"MACs of these layers are not known and not counted: {', '.join(costs.unknown)}")
-    if task.accuracy is not None and task.chance is not None and task.accuracy < 1.2 * task.chance:
-        warning = (
-            f"The model is at chance level on the validation split ({objective.metric_name} {task.accuracy:.4f}, "
-            f"guessing gives {task.chance:.4f}). If it is trained, its inputs may be scaled otherwise than this data: "
-            "names give float32 images in [0, 1]; tfcompress.data.load(name, preprocess=...) changes that."
-        )
-        logging.warning("%s", warning)
-        notes.append(f"Warning: {warning}")
+    if task.warning is not None:
+        logging.warning("%s", task.warning)
+        notes.append(f"Warning: {task.warning}")
     return notes
 
 
@@ -308,7 +237,7 @@ def _report(
     on_test, after = _accuracy(original, task, ("test",)), _accuracy(student, task, ("validation", "test"))
     all_notes = [*notes, *search.notes]
     metrics = task.objective.new_metrics()
-    if all(map(_is_of_keras, [task.objective.loss, *(metrics or [])])):
+    if all(map(is_of_keras, [task.objective.loss, *(metrics or [])])):
         student.compile(optimizer="sgd", loss=task.objective.loss, metrics=metrics)
     else:
         note = "The model is not compiled: a file with a loss or metric that is not Keras' own loads nowhere else."

@@ -1,4 +1,4 @@
-"""The plot of a run: what is drawn, and that the file is a picture."""
+"""The plots of a run and of a sensitivity: what is drawn, and that the file is a picture."""
 
 import pathlib
 import tempfile
@@ -8,7 +8,7 @@ import matplotlib.figure
 import numpy as np
 import tensorflow as tf
 
-from tfcompress.report import plot_history
+from tfcompress.report import Sensitivity, plot_history
 
 HISTORY = {
     "search": {
@@ -66,3 +66,61 @@ class PlotHistoryTest(tf.test.TestCase):
         self.assertIn(("validation accuracy", [1, 2], [0.55, 0.65]), upper)
         self.drawn({})
         self.assertTrue((self.folder / "plot.png").exists())
+
+
+def measured(groups, ratios=(0.25, 0.5)):
+    """A sensitivity: group i loses i thousandths at the last ratio, and twice that at the first."""
+    lost = np.arange(groups)[:, np.newaxis] * np.linspace(0.002, 0.001, len(ratios))
+    return Sensitivity(
+        ratios=ratios,
+        groups=tuple(f"group{i}" for i in range(groups)),
+        sizes=np.full(groups, 8),
+        kept=np.full((groups, len(ratios)), 4),
+        accuracy=0.9 - lost,
+        baseline=0.9,
+        macs=np.full((groups, len(ratios)), 0.5),
+        total_macs=1000,
+        metric="accuracy",
+        samples=10,
+        model="net",
+    )
+
+
+class PlotSensitivityTest(tf.test.TestCase):
+    def drawn(self, sensitivity):
+        """The lines of the picture, the names in its legend, and the number of its axes."""
+        path = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory())) / "plot.png"
+        made = []
+        legend = matplotlib.figure.Figure.legend
+        with mock.patch.object(
+            matplotlib.figure.Figure, "legend", lambda figure, **kwargs: made.append((figure, legend(figure, **kwargs)))
+        ):
+            sensitivity.plot(path)
+        self.assertEqual([file.name for file in path.parent.iterdir()], ["plot.png"])
+        picture = tf.io.decode_image(path.read_bytes()).numpy()
+        self.assertGreater(len(np.unique(picture.reshape(-1, picture.shape[-1]), axis=0)), 10)  # not blank
+        ((figure, shown),) = made
+        return figure.axes[0].lines, [text.get_text() for text in shown.get_texts()], len(figure.axes)
+
+    def test_a_line_for_each_group_from_the_whole_model_on(self):
+        lines, names, axes = self.drawn(measured(3))
+        self.assertEqual((names, axes), (["group0", "group1", "group2", "whole model"], 1))
+        x, y = lines[2].get_data()
+        self.assertAllClose(x, [1.0, 0.5, 0.25])  # in this order whatever that of the ratios is
+        self.assertAllClose(y, [0.9, 0.9 - 0.002, 0.9 - 0.004])
+        self.assertLen({line.get_color() for line in lines[:3]}, 3)
+
+    def test_of_many_groups_those_that_lose_most_are_named(self):
+        lines, names, axes = self.drawn(measured(60))
+        self.assertEqual(names, [*(f"group{i}" for i in range(50, 60)), "whole model"])
+        self.assertLen(lines, 60 + 1)
+        self.assertEqual(axes, 2)  # the scale of colors beside it
+        self.assertGreater(lines[55].get_linewidth(), lines[5].get_linewidth())
+
+    def test_twenty_are_all_named(self):
+        _, names, _ = self.drawn(measured(20))
+        self.assertLen(names, 20 + 1)
+
+
+if __name__ == "__main__":
+    tf.test.main()

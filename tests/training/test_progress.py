@@ -74,6 +74,22 @@ class ProgressTest(tf.test.TestCase):
             ],
         )
 
+    def test_a_phase_that_counts_no_epochs(self):
+        progress = self.progress(2, phases=[training.PhasePlan("sensitivity", 3, unit="group")])
+        progress.begin("sensitivity", 3, steps=2)
+        self.now += 10
+        progress.step(0, {"accuracy": 0.75})  # what compiles
+        self.now += 4
+        progress.epoch_done(1, {"accuracy": 0.5})
+        self.assertStartsWith(self.lines()[0], "sensitivity: group 1 of 3, ")
+        self.assertEqual(
+            self.lines()[1:],
+            [
+                "about 8.0 s to go: sensitivity 2 groups (8.0 s)",
+                "sensitivity  group 1/3  accuracy 0.5000  4.0 s a group  left 8.0 s",
+            ],
+        )
+
     def test_resumed_and_skipped_phases(self):
         progress = self.progress(1, phases=[("joint", 4), ("fine", 10)])
         progress.skip("joint")

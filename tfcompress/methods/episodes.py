@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
-import keras
 import numpy as np
 
 from tfcompress.agents.environment import PruningEnvironment
 from tfcompress.graph import pruning_units
 from tfcompress.importance import Criterion, ranking
+from tfcompress.methods.rewards import Reward
 from tfcompress.plan import Plan
-from tfcompress.rewrite.subnetwork import Subnetwork
 from tfcompress.task import Task
 
 __all__ = ["Episode", "Episodes", "check_budget"]
@@ -67,17 +64,14 @@ class Episodes:
         self._criterion = criterion
         self._evidence = task.evidence()
         self._prunable = tuple(group.name for unit in self.environment.units for group in unit.groups)
-        self._subnetwork = Subnetwork(task.model, task.groups, self._prunable)
-        self._x, self._y = map(_on_device, task.splits.validation.take(reward_images or sys.maxsize))
-        self._batches = _batches(task, recalibrate_batches)
-        self._score = task.per_sample_score()
+        self._reward = Reward(task, self._prunable, reward_images, recalibrate_batches)
         self._order: dict[str, np.ndarray] = {}
         self.rank()  # a criterion that does not work says so before anything is trained
 
     @property
     def traces(self) -> int:
         """How often the sub-network was traced."""
-        return self._subnetwork.traces
+        return self._reward.traces
 
     def rank(self) -> None:
         """Ranks all channels by the weights as they are now; to be called again when they have changed."""
@@ -95,9 +89,7 @@ class Episodes:
 
     def reward(self, kept: np.ndarray) -> float:
         """The metric of the sub-network with these widths, on the validation samples."""
-        plan = self.plan(kept)
-        statistics = self._subnetwork.recalibrate(plan, self._batches) if self._batches else None
-        return self._subnetwork.mean(plan, self._x, self._y, self._score, statistics=statistics)
+        return self._reward(self.plan(kept))
 
     def play(self, act: Callable[[np.ndarray], float]) -> Episode:
         """One episode of a policy from states to rates in [0, 1]."""
@@ -109,17 +101,3 @@ class Episodes:
             actions.append(action)
         kept = self.environment.kept
         return Episode(np.stack(states), np.array(actions, np.float32), kept, self.reward(kept))
-
-
-def _on_device(structure: Any) -> Any:
-    return keras.tree.map_structure(keras.ops.convert_to_tensor, structure)
-
-
-def _batches(task: Task, count: int) -> list[Any]:
-    """`count` batches of 128 calibration inputs; less where the split is smaller."""
-    if not count:
-        return []
-    x = task.splits.calibration.take(128 * count)[0]
-    samples = len(keras.tree.flatten(x)[0])
-    starts = range(0, samples, 128)
-    return [keras.tree.map_structure(lambda array, at=at: array[at : at + 128], x) for at in starts]

@@ -1,4 +1,4 @@
-"""Plots of a run."""
+"""Plots of a run, and of how sensitive a model is."""
 
 from __future__ import annotations
 
@@ -7,7 +7,13 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["plot_history"]
+import numpy as np
+
+__all__ = ["plot_history", "plot_sensitivity"]
+
+_NAMED = 20  # groups that a legend can tell apart
+_WORST = 10  # of more groups, those that are named
+_MARKERS = "osv^D<>Pp*"
 
 
 def plot_history(history: Mapping[str, Mapping[str, Sequence[Any]]], path: str | os.PathLike[str], metric: str) -> None:
@@ -18,11 +24,7 @@ def plot_history(history: Mapping[str, Mapping[str, Sequence[Any]]], path: str |
         path: where the picture goes; its ending gives the format.
         metric: name of the metric, `Result.metric`.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(8, 6), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = _figure(8, 6)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     curves = (
         ("reward", "mean reward of the episodes"),
@@ -50,9 +52,66 @@ def plot_history(history: Mapping[str, Mapping[str, Sequence[Any]]], path: str |
     lower.set_ylabel("FLOPs of the plan\n(share of the original)")
     lower.set_xlabel("epoch")
     lower.set_ylim(0, 1.05)
-    part = pathlib.Path(path)
-    figure.savefig(part.with_name(f"part.{part.name}"))
-    part.with_name(f"part.{part.name}").replace(part)
+    _write(figure, path)
+
+
+def plot_sensitivity(sensitivity: Any, path: str | os.PathLike[str]) -> None:
+    """Draws the metric of a model over the share of one group's channels that is kept, a line for each group.
+
+    Up to 20 groups are named in a legend. Of more, the ten that lose most are drawn thick and named; the color of the
+    others tells where in the network they are.
+
+    Args:
+        sensitivity: a `Sensitivity`.
+        path: where the picture goes; its ending gives the format.
+    """
+    import matplotlib
+
+    figure = _figure(9, 5.5)
+    axes = figure.subplots()
+    count = len(sensitivity.groups)
+    # Every line begins at the whole model.
+    ratios = np.array([1.0, *sensitivity.ratios])
+    scores = np.column_stack([np.full(count, sensitivity.baseline), sensitivity.accuracy])
+    order = np.argsort(-ratios, kind="stable")
+    many = count > _NAMED
+    lowest = sensitivity.accuracy.min(axis=1)
+    named = set(np.argsort(lowest, kind="stable")[:_WORST].tolist()) if many else set(range(count))
+    colors = matplotlib.colormaps["viridis" if many else "tab20"]
+    for index, name in enumerate(sensitivity.groups):
+        style: dict[str, Any] = {"color": colors(index / max(count - 1, 1) if many else index)}
+        if many:
+            style |= {"linewidth": 2.5, "zorder": 3} if index in named else {"linewidth": 0.7, "alpha": 0.6}
+        if index in named:
+            style |= {"label": name, "marker": _MARKERS[index % len(_MARKERS)]}
+        axes.plot(ratios[order], scores[index][order], **style)
+    axes.axhline(sensitivity.baseline, color="gray", linestyle="--", label="whole model")
+    axes.set_xlabel("share of the group's channels kept, all other groups whole")
+    axes.set_ylabel(f"{sensitivity.metric} (validation)")
+    axes.invert_xaxis()
+    axes.set_title(f"{sensitivity.model}: {count} channel groups")
+    if many:
+        scale = matplotlib.cm.ScalarMappable(matplotlib.colors.Normalize(1, count), colors)
+        figure.colorbar(scale, ax=axes, label="group, from the input to the output")
+    title = f"the {_WORST} that lose most" if many else None
+    figure.legend(loc="outside right upper", fontsize="small", title=title)
+    _write(figure, path)
+
+
+def _figure(width: float, height: float) -> Any:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _write(figure: Any, path: str | os.PathLike[str]) -> None:
+    whole = pathlib.Path(path)
+    part = whole.with_name(f"part.{whole.name}")
+    figure.savefig(part)
+    part.replace(whole)
 
 
 def _points(values: Sequence[Any], start: int) -> tuple[list[int], list[float]]:

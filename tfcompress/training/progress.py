@@ -21,12 +21,14 @@ class PhasePlan(NamedTuple):
         epochs: their number.
         cost: how long one epoch takes, relative to the other phases.
         extra: what the phase does besides training (an agent's episodes), in epochs of its training.
+        unit: what its steps are counted in, where that is no epoch: "group".
     """
 
     name: str
     epochs: int
     cost: float = 1.0
     extra: float = 0.0
+    unit: str = "epoch"
 
 
 class Progress:
@@ -87,9 +89,10 @@ class Progress:
         self._done, self._steps, self._epoch_seconds = done, steps, []
         self._epoch_start, self._timed_from = self._clock(), None
         if done >= epochs:
-            self.note(f"{name}: its epochs were finished before")
+            self.note(f"{name}: its {self._phase.unit}s were finished before")
             return
-        where = f"going on with epoch {done + 1}" if done else "epoch 1"
+        unit = self._phase.unit
+        where = f"going on with {unit} {done + 1}" if done else f"{unit} 1"
         self.note(f"{name}: {where} of {epochs}, preparing (the first step compiles, it takes longer)")
 
     def skip(self, name: str) -> None:
@@ -129,7 +132,7 @@ class Progress:
         self._epoch_start, self._done = now, done
         if not self._estimated:
             self._estimate(seconds)
-        line = f"{self._head(done)}  {_values(values)}  {duration(seconds)} an epoch{self._left()}"
+        line = f"{self._head(done)}  {_values(values)}  {duration(seconds)} {self._each()}{self._left()}"
         if self._updates:
             self._update(line)
         else:
@@ -155,7 +158,10 @@ class Progress:
             self._line = ""
 
     def _head(self, epoch: int) -> str:
-        return f"{self._phase.name}  epoch {epoch}/{self._phase.epochs}"
+        return f"{self._phase.name}  {self._phase.unit} {epoch}/{self._phase.epochs}"
+
+    def _each(self) -> str:
+        return f"{'an' if self._phase.unit[0] in 'aeiou' else 'a'} {self._phase.unit}"
 
     def _later(self) -> list[PhasePlan]:
         names = [phase.name for phase in self._phases]
@@ -180,7 +186,7 @@ class Progress:
             work = epochs * (1 + phase.extra / phase.epochs) if phase.epochs else 0.0
             seconds = work * epoch_seconds * phase.cost / self._phase.cost
             total += seconds
-            parts.append(f"{phase.name} {epochs} epochs ({duration(seconds)})")
+            parts.append(f"{phase.name} {epochs} {phase.unit}s ({duration(seconds)})")
         self.note(f"about {duration(total)} to go: {', '.join(parts)}")
 
     def _print(self, text: str) -> None:

@@ -1,0 +1,77 @@
+"""What a user gives, checked and in the form in which it is worked with: a model, data, a seed."""
+
+from __future__ import annotations
+
+import numbers
+import os
+import pathlib
+from types import FunctionType
+from typing import Any
+
+import keras
+
+from tfcompress.data import Splits, splits
+from tfcompress.graph import LayerGraph
+
+__all__ = ["given_model", "given_seed", "given_splits", "is_of_keras"]
+
+
+def given_model(model: keras.Model | str | os.PathLike[str]) -> keras.Model:
+    """The model, read from its file where a path is given.
+
+    Raises:
+        FileNotFoundError: no file of that name.
+        TypeError: not a model, or a subclassed one.
+        ValueError: an unknown dimension other than the batch.
+    """
+    if isinstance(model, (str, os.PathLike)):
+        path = pathlib.Path(model)
+        if not path.exists():
+            raise FileNotFoundError(f"Expected `model` to be a model or an existing file. Received: {str(model)!r}")
+        model = keras.saving.load_model(path)
+    LayerGraph.from_keras(model)  # says what is wrong with a model that cannot be read
+    return model
+
+
+def given_seed(seed: Any) -> int:
+    """The seed as an int.
+
+    Raises:
+        ValueError: not a whole number, or below 0.
+    """
+    if isinstance(seed, bool) or not isinstance(seed, numbers.Integral) or seed < 0:
+        raise ValueError(f"Expected `seed` to be a whole number, 0 or more. Received: seed={seed!r}")
+    return int(seed)
+
+
+def given_splits(model: keras.Model, data: Any, validation_data: Any, test_data: Any = None, seed: int = 0) -> Splits:
+    """The splits of the data, checked against the model's inputs and classes: see `tfcompress.data.splits`."""
+    return splits(
+        data,
+        validation_data=validation_data,
+        test_data=test_data,
+        input_shape=model.input_shape,
+        classes=_classes(model),
+        seed=seed,
+    )
+
+
+def _classes(model: keras.Model) -> int | None:
+    """Number of classes, `None` where the compiled loss or the outputs say that labels are no classes."""
+    if len(model.outputs) != 1 or len(model.output_shape) != 2:
+        return None
+    loss, outputs = keras.tree.flatten(getattr(model, "loss", None))[0], int(model.output_shape[-1])
+    if isinstance(loss, str) and loss.lower() not in ("crossentropy", "ce"):
+        loss = keras.losses.get(loss)
+    name = loss if isinstance(loss, str) else getattr(loss, "__name__", type(loss).__name__)
+    if "crossentropy" in name.lower().replace("_", "") or name.lower() == "ce":
+        return outputs
+    regression = loss is not None and is_of_keras(loss)
+    return None if regression or outputs == 1 else outputs
+
+
+def is_of_keras(thing: Any) -> bool:
+    """Whether a loss or metric is one of Keras' own, which loads wherever Keras is installed."""
+    wrapped = getattr(thing, "fn", getattr(thing, "_fn", None))
+    kinds = [part if isinstance(part, FunctionType) else type(part) for part in (thing, wrapped) if part is not None]
+    return isinstance(thing, str) or all(kind.__module__.partition(".")[0] == "keras" for kind in kinds)

@@ -1,0 +1,295 @@
+"""`sensitivity`: how accurate a model is when one channel group alone is cut, for each group and several ratios."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import numbers
+import os
+import pathlib
+from collections.abc import Iterable, Sequence
+from fractions import Fraction
+from typing import Any
+
+import keras
+import numpy as np
+from absl import logging
+
+from tfcompress.given import given_model, given_seed, given_splits
+from tfcompress.importance import Criterion, by_name, ranking
+from tfcompress.methods.rewards import Reward
+from tfcompress.plan import Plan
+from tfcompress.report.plots import plot_sensitivity
+from tfcompress.task import Task
+from tfcompress.training import NoRunFolder, PhasePlan, Progress
+
+__all__ = ["Sensitivity", "sensitivity"]
+
+_FORMAT = 1
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Sensitivity:
+    """What `tfcompress.sensitivity` returns.
+
+    Attributes:
+        ratios: shares of a group's channels that are kept, as they were given.
+        groups: names of the channel groups, in the order of the graph.
+        sizes: int64 `[groups]`, how many channels each has.
+        kept: int64 `[groups, ratios]`, how many of them stay.
+        accuracy: float64 `[groups, ratios]`, `metric` when this group alone is cut to this ratio.
+        baseline: `metric` of the model as it is, on the same samples.
+        macs: float64 `[groups, ratios]`, the share of the model's MACs that is left then.
+        total_macs: multiply-adds of the whole model for one sample (FLOPs = 2 x MACs).
+        metric: "accuracy", or "negative mean squared error" where the model is no classifier. Higher is better.
+        samples: how many samples of the validation split it was measured on.
+        model: name of the model.
+        notes: how it was measured: criterion, split, warnings.
+    """
+
+    ratios: tuple[float, ...]
+    groups: tuple[str, ...]
+    sizes: np.ndarray
+    kept: np.ndarray
+    accuracy: np.ndarray
+    baseline: float
+    macs: np.ndarray
+    total_macs: int
+    metric: str
+    samples: int
+    model: str
+    notes: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        head = [
+            f"{self.model}: {self.metric} {self.baseline:.4f} of the whole model, on {self.samples:,} validation "
+            f"samples; {self.total_macs:,} MACs",
+            f"{self.metric[0].upper()}{self.metric[1:]} with so much of one group's channels kept, and all others "
+            "whole; in brackets the share of the model's MACs that is left",
+            "",
+        ]
+        rows = [("group", "channels", *(f"{ratio:g}" for ratio in self.ratios))]
+        for name, size, scores, shares in zip(self.groups, self.sizes, self.accuracy, self.macs, strict=True):
+            cells = [f"{score:.4f} ({share:.1%})" for score, share in zip(scores, shares, strict=True)]
+            rows.append((name, str(size), *cells))
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        table = [
+            "  ".join(cell.ljust(width) if i == 0 else cell.rjust(width) for i, (cell, width) in enumerate(pairs))
+            for pairs in (list(zip(row, widths, strict=True)) for row in rows)
+        ]
+        return "\n".join([*head, *table, *([""] if self.notes else []), *self.notes])
+
+    def summary(self) -> None:
+        """Prints the table: a line a group, in the order of the graph."""
+        print(self)
+
+    def plot(self, path: str | os.PathLike[str]) -> None:
+        """Draws a line for each group: the metric over the ratio.
+
+        Args:
+            path: where the picture goes; its ending gives the format (.png, .svg, .pdf).
+        """
+        plot_sensitivity(self, path)
+
+    def to_json(self) -> str:
+        """All of it as JSON, which `from_json` reads."""
+        data = {"format": _FORMAT}
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            data[field.name] = value.tolist() if isinstance(value, np.ndarray) else value
+        return json.dumps(data, indent=1)
+
+    @classmethod
+    def from_json(cls, text: str) -> Sensitivity:
+        """Reads what `to_json` wrote.
+
+        Raises:
+            ValueError: not JSON, or of another format.
+        """
+        data = json.loads(text)
+        names = {field.name for field in dataclasses.fields(cls)}
+        if not isinstance(data, dict) or data.pop("format", None) != _FORMAT or set(data) != names:
+            raise ValueError(f"Expected what Sensitivity.to_json() writes, format {_FORMAT}. Received: {text[:80]!r}")
+        for name in ("sizes", "kept"):
+            data[name] = np.array(data[name], np.int64)
+        for name in ("accuracy", "macs"):
+            data[name] = np.array(data[name], np.float64)
+        for name in ("ratios", "groups", "notes"):
+            data[name] = tuple(data[name])
+        return cls(**data)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes `to_json()` into a file."""
+        pathlib.Path(path).write_text(self.to_json(), encoding="utf-8")
+
+
+def sensitivity(
+    model: keras.Model | str | os.PathLike[str],
+    data: Any,
+    *,
+    validation_data: Any = None,
+    ratios: Sequence[float] = (0.75, 0.5, 0.25),
+    criterion: str | Criterion = "l1_norm",
+    images: int | None = 1000,
+    recalibrate_batches: int = 0,
+    seed: int = 0,
+    verbose: int = 1,
+) -> Sensitivity:
+    """Measures how accurate a model is when one channel group alone is cut: for each group, at each ratio.
+
+    Li et al. (2017), "Pruning filters for efficient convnets" (arXiv:1608.08710), section 3.2: each layer is pruned
+    independently of the others, and the pruned network is evaluated without retraining. Here a group takes the place of
+    a layer. No model is rebuilt: the network runs as its own sub-network, all plans through one trace.
+
+    Args:
+        model: a built Functional or Sequential `keras.Model`, or the path of a .keras or .h5 file. It is not changed.
+        data: as in `tfcompress.compress`.
+        validation_data: what is measured on, as in `tfcompress.compress`; without it the part of the training data that
+            `compress` with the same seed would hold out.
+        ratios: shares of a group's channels that are kept, each above 0 and at most 1. Of a group of `size` channels
+            `floor(ratio * size)` are kept, and one at least.
+        criterion: says which channels are kept: a name, an instance or a function, as for the methods.
+        images: how many validation samples at most; `None` for all.
+        recalibrate_batches: BatchNormalization statistics of each cut network are taken anew from so many batches of
+            128 training samples; 0, as in the paper, for those of the whole model.
+        seed: of what is held out, and of criteria that draw.
+        verbose: 0 silent, 1 with a progress display, 2 one line a group.
+
+    Returns:
+        A `Sensitivity`, with one row for each group and one column for each ratio.
+
+    Raises:
+        TypeError, ValueError: before anything is measured, for anything that cannot work; the message says what was
+            expected, what came, and what to do.
+    """
+    shares = _checked_ratios(ratios)
+    chosen = by_name(criterion)
+    _check_whole("images", images, 1, or_none=True)
+    _check_whole("recalibrate_batches", recalibrate_batches, 0)
+    seed, progress = given_seed(seed), Progress(verbose)
+    original = given_model(model)
+    splits = given_splits(original, data, validation_data, seed=seed)
+    task = Task.of(original, splits, {}, seed, NoRunFolder(), progress)
+    kept = _kept(task, shares)
+    plans = _plans(task, kept, chosen)
+    reward = Reward(task, None, images, recalibrate_batches)
+    baseline, accuracy = _measured(task, reward, plans, shares)
+    return Sensitivity(
+        ratios=shares,
+        groups=tuple(task.groups.groups),
+        sizes=task.costs.sizes,
+        kept=kept,
+        accuracy=accuracy,
+        baseline=baseline,
+        macs=_macs(task, kept),
+        total_macs=task.costs.total.macs,
+        metric=_metric(task),
+        samples=reward.samples,
+        model=original.name,
+        notes=_notes(task, baseline, chosen, recalibrate_batches),
+    )
+
+
+def _checked_ratios(ratios: Any) -> tuple[float, ...]:
+    if isinstance(ratios, (str, bytes)) or not isinstance(ratios, Iterable):
+        raise TypeError(f"Expected `ratios` to be a list of numbers such as (0.75, 0.5). Received: ratios={ratios!r}")
+    given = tuple(ratios)
+    for ratio in given:
+        if isinstance(ratio, bool) or not isinstance(ratio, numbers.Real) or not 0 < float(ratio) <= 1:
+            raise ValueError(
+                "Expected `ratios` to be shares of a group's channels that are kept, above 0 and at most 1. "
+                f"Received: {ratio!r}, in ratios={given}"
+            )
+    if not given or len(set(given)) < len(given):
+        raise ValueError(f"Expected `ratios` to be one or more different numbers. Received: ratios={given}")
+    return tuple(map(float, given))
+
+
+def _check_whole(name: str, value: Any, least: int, or_none: bool = False) -> None:
+    if or_none and value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or int(value) < least:
+        none = " or None (for all)" if or_none else ""
+        raise ValueError(f"Expected `{name}` to be a whole number, {least} or more{none}. Received: {name}={value!r}")
+
+
+def _kept(task: Task, ratios: Sequence[float]) -> np.ndarray:
+    """int64 `[groups, ratios]`: how many channels stay."""
+    if not len(task.groups):
+        raise ValueError(
+            f"Expected a model with channels that can be pruned. Received: {task.model.name!r}, which has none. "
+            "tfcompress.inspect(model) says why."
+        )
+    exact = [Fraction(str(ratio)) for ratio in ratios]  # as they are written: in floats, 0.29 * 100 is below 29
+    kept = [[max(1, int(ratio * group.size)) for ratio in exact] for group in task.groups]
+    return np.array(kept, np.int64)
+
+
+def _plans(task: Task, kept: np.ndarray, criterion: Criterion) -> dict[str, list[Plan]]:
+    """For each group the plans that cut it alone; an empty one where all its channels stay.
+
+    All groups are ranked here, so that a criterion that does not work says so before anything is measured.
+    """
+    evidence = task.evidence()
+    plans = {}
+    for group, widths in zip(task.groups, kept.tolist(), strict=True):
+        best = ranking(group, evidence, criterion).tolist()
+        plans[group.name] = [
+            Plan.keeping({group.name: tuple(sorted(best[:width]))} if width < group.size else {}) for width in widths
+        ]
+    return plans
+
+
+def _measured(
+    task: Task, reward: Reward, plans: dict[str, list[Plan]], ratios: Sequence[float]
+) -> tuple[float, np.ndarray]:
+    """The metric of the whole model, and float64 `[groups, ratios]` of the cut ones."""
+    metric, progress = _metric(task), task.progress
+    progress.plan([PhasePlan("sensitivity", len(plans), unit="group")])
+    progress.begin("sensitivity", len(plans), steps=len(ratios))
+    baseline = reward.whole()
+    progress.step(0, {metric: baseline})
+    rows = []
+    for number, of_group in enumerate(plans.values(), start=1):
+        known = {Plan(): baseline}
+        values = []
+        for step, (ratio, plan) in enumerate(zip(ratios, of_group, strict=True), start=1):
+            if plan not in known:
+                known[plan] = reward(plan)
+            values.append(known[plan])
+            shown = {f"{metric} at {ratio:g}": values[-1]}
+            if progress.due(step):
+                progress.step(step, shown)
+        progress.epoch_done(number, shown)
+        rows.append(values)
+    progress.end()
+    return baseline, np.array(rows, np.float64)
+
+
+def _macs(task: Task, kept: np.ndarray) -> np.ndarray:
+    """float64 `[groups, ratios]`: the share of the MACs that is left when one group alone is cut."""
+    sizes = task.costs.sizes
+    widths = np.tile(sizes, (*kept.shape, 1))
+    each = np.arange(len(sizes))
+    widths[each, :, each] = kept
+    return task.costs.count("macs", widths) / max(task.costs.total.macs, 1)
+
+
+def _metric(task: Task) -> str:
+    return "accuracy" if task.objective.higher_is_better else "negative mean squared error"
+
+
+def _notes(task: Task, baseline: float, criterion: Criterion, recalibrate_batches: int) -> tuple[str, ...]:
+    name = getattr(criterion, "name", None) or getattr(criterion, "__name__", type(criterion).__name__)
+    statistics = "those of the whole model"
+    if recalibrate_batches:
+        statistics = f"taken anew from up to {recalibrate_batches} x 128 training samples"
+    notes = [
+        f"validation: {task.splits.validation.describe()}",
+        f"criterion {name}; nothing was trained after a cut; BatchNormalization statistics: {statistics}",
+    ]
+    warning = dataclasses.replace(task, accuracy=baseline).warning
+    if warning is not None:
+        logging.warning("%s", warning)
+        notes.append(f"Warning: {warning}")
+    return tuple(notes)
