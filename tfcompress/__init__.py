@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tfcompress.plan import KeepChannels, Plan
     from tfcompress.report import Sensitivity, inspect, sensitivity
     from tfcompress.result import Result
+    from tfcompress.training import Objective
     from tfcompress.workflow import compress
 
 __version__ = "0.1.0"
@@ -25,6 +26,7 @@ _HOMES = {
     "Control": "control",
     "Cost": "costs",
     "KeepChannels": "plan",
+    "Objective": "training",
     "Plan": "plan",
     "Result": "result",
     "Sensitivity": "report",
@@ -40,6 +42,7 @@ __all__ = [
     "Control",
     "Cost",
     "KeepChannels",
+    "Objective",
     "Plan",
     "Result",
     "Sensitivity",

@@ -25,6 +25,7 @@ from tfcompress.training import (
     Phase,
     Progress,
     RunFolder,
+    Score,
     infer,
     loss_function,
     seed_layers,
@@ -34,6 +35,7 @@ __all__ = ["Task"]
 
 # Random stream of the seed, for what the working copy's layers draw in training.
 _WORKING_COPY = 101
+_SCORED_SAMPLES, _BATCH = 256, 32
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +49,7 @@ class Task:
         limits: `{metric of Cost: upper limit}` for the finished model.
         accuracy: the metric of the untouched model on the validation split, or `None` if there is no metric.
         chance: the metric that guessing would give, or `None` where that is not known.
+        luck: how far above `chance` guessing may come by luck; `None` where that follows from `chance`, a share.
         control: what of the model may be pruned, and by how much.
         seed: what all randomness comes from.
         run: the run folder, or its stand-in.
@@ -59,6 +62,7 @@ class Task:
     limits: Mapping[str, int]
     accuracy: float | None = None
     chance: float | None = None
+    luck: float | None = None
     control: Control = field(default_factory=Control)
     seed: int = 0
     run: RunFolder | NoRunFolder = field(default_factory=NoRunFolder)
@@ -74,14 +78,18 @@ class Task:
         run: RunFolder | NoRunFolder,
         progress: Progress,
         control: Control | None = None,
+        objective: Objective | Score | None = None,
     ) -> Task:
-        """The task on a working copy of a model, with the loss and metric of the original."""
+        """The task on a working copy of a model, with the loss and metric of the original, or an objective given."""
         labels = splits.validation.take(1000)[1]
-        objective = infer(original, labels)
+        found = objective if isinstance(objective, Objective) else infer(original, labels, objective)
+        chance, luck = _chance(original, found, labels), None
+        if found.score is not None:
+            chance, luck = _score_of_strangers(original, found.scores, *splits.validation.take(_SCORED_SAMPLES))
         working = apply(original, Plan())
         seed_layers(working, seed, _WORKING_COPY)
         rest: dict[str, Any] = {"control": control or Control(), "seed": seed, "run": run, "progress": progress}
-        return cls(working, splits, objective, limits, chance=_chance(objective, labels), **rest)
+        return cls(working, splits, found, limits, chance=chance, luck=luck, **rest)
 
     @cached_property
     def groups(self) -> ChannelGroups:
@@ -109,6 +117,8 @@ class Task:
         by more than three standard deviations of guessing on as many samples."""
         if self.accuracy is None or self.chance is None:
             return False
+        if self.luck is not None:
+            return self.accuracy > self.chance + self.luck
         samples = self.splits.validation.num_samples or math.inf
         luck = 3 * math.sqrt(self.chance * (1 - self.chance) / samples)
         return self.accuracy > max(min(2 * self.chance, (1 + self.chance) / 2), self.chance + luck)
@@ -116,7 +126,9 @@ class Task:
     @property
     def warning(self) -> str | None:
         """What to say of a model that is at chance level, or `None`."""
-        if self.accuracy is None or self.chance is None or self.accuracy >= 1.2 * self.chance:
+        if self.accuracy is None or self.chance is None:
+            return None
+        if self.is_trained if self.luck is not None else self.accuracy >= 1.2 * self.chance:
             return None
         return (
             f"The model is at chance level on the validation split ({self.objective.metric_name} {self.accuracy:.4f}, "
@@ -142,6 +154,8 @@ class Task:
 
         Classifiers give 1 for a right answer and 0 for a wrong one; others the negative mean squared error.
         """
+        if self.objective.score is not None:
+            return self.objective.scores
         if not self.objective.higher_is_better:
             return _negative_squared_error
         return functools.partial(_correct, threshold=0.0 if self.objective.from_logits else 0.5)
@@ -151,15 +165,46 @@ class Task:
         return np.random.default_rng([self.seed, *stream])
 
 
-def _chance(objective: Objective, labels: Any) -> float | None:
+def _chance(model: keras.Model, objective: Objective, labels: Any) -> float | None:
     """The share of the most frequent class, which always guessing it would reach."""
-    labels = np.asarray(labels)
-    if "accuracy" not in (objective.metric_name or ""):
+    if objective.score is not None or "accuracy" not in (objective.metric_name or ""):
         return None
-    if labels.ndim > 1 and labels.shape[-1] > 1:
+    labels = np.asarray(labels)
+    if labels.ndim == len(model.outputs[0].shape) and labels.shape[-1] > 1:  # one-hot, and not a map of classes
         labels = labels.argmax(-1)
     counts = np.unique(labels, return_counts=True)[1]
     return float(counts.max() / counts.sum())
+
+
+def _score_of_strangers(model: keras.Model, score: Score, x: Any, y: Any) -> tuple[float, float]:
+    """The mean score when each sample's labels meet another one's outputs, and three standard errors of the difference
+    that its own make: what guessing without a look at the sample gives, for any score.
+
+    Raises:
+        ValueError: the score does not give one finite number a sample.
+    """
+    samples = len(keras.tree.flatten(y)[0])
+    outputs = _in_batches(lambda part: model(part, training=False), x, samples)
+    scores = []
+    for shift in (0, max(1, samples // 2)):
+        labels = keras.tree.map_structure(lambda a: np.roll(np.asarray(a), shift, axis=0), y)  # noqa: B023
+        given = keras.ops.convert_to_numpy(score(labels, outputs))
+        if given.shape != (samples,) or given.dtype.kind not in "biuf" or not np.isfinite(given).all():
+            raise ValueError(
+                f"Expected `objective(y, outputs)` to give one finite number for each of {samples} samples. Received: "
+                f"an array of shape {given.shape}, dtype {given.dtype}. Take the mean over all axes but the first."
+            )
+        scores.append(given.astype("float64"))
+    own, others = scores
+    return float(others.mean()), float(3 * (own - others).std() / math.sqrt(samples))
+
+
+def _in_batches(call: Callable[[Any], Any], x: Any, samples: int) -> Any:
+    parts = [
+        call(keras.tree.map_structure(lambda a: np.asarray(a)[at : at + _BATCH], x))  # noqa: B023
+        for at in range(0, samples, _BATCH)
+    ]
+    return keras.tree.map_structure(lambda *arrays: keras.ops.concatenate(arrays), *parts)
 
 
 def _correct(y: Any, outputs: Any, threshold: float) -> Any:

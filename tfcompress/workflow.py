@@ -25,7 +25,7 @@ from tfcompress.result import Measured, Result, candidate_from_dict, candidate_t
 from tfcompress.rewrite import apply
 from tfcompress.rewrite.verify import verify
 from tfcompress.task import Task
-from tfcompress.training import Evaluator, Progress, RunFolder, open_run, seed_layers
+from tfcompress.training import Evaluator, Objective, Progress, RunFolder, Score, open_run, seed_layers
 
 __all__ = ["compress"]
 
@@ -49,6 +49,7 @@ def compress(
     ratio_limits: Mapping[Pattern, float | tuple[float, float]] | None = None,
     round_to: int = 1,
     through_norms: bool = False,
+    objective: Objective | Score | None = None,
     run_dir: str | os.PathLike[str] | None = None,
     seed: int = 0,
     verbose: int = 1,
@@ -72,6 +73,10 @@ def compress(
         round_to: channel counts are multiples of this where a group is large enough; 8 suits most devices.
         through_norms: whether channels over which a layer takes a statistic may be removed too (LayerNormalization, the
             key width of attention), which changes the statistic. `Control` says all this in full.
+        objective: how good the model is, where accuracy does not say it (detectors, segmenters, several outputs): a
+            function `(y, outputs) -> [batch]` of one number a sample, the higher the better, written with `keras.ops`;
+            labels and outputs come in the model's own structure. The losses are those that the model is compiled with.
+            Or an `Objective` with losses and score.
         run_dir: a folder for checkpoints, logs and the result. The same call on the same folder goes on where a killed
             run stopped, after its last finished epoch.
         seed: what all randomness comes from.
@@ -91,8 +96,8 @@ def compress(
     seed = given_seed(seed)
     original = given_model(model)
     splits = given_splits(original, data, validation_data, test_data, seed)
-    with open_run(run_dir, _fingerprint(original, chosen, budget, control, splits, seed)) as run:
-        task, notes = _task(original, splits, budget, control, seed, run, Progress(verbose))
+    with open_run(run_dir, _fingerprint(original, chosen, budget, control, objective, splits, seed)) as run:
+        task, notes = _task(original, splits, budget, control, objective, seed, run, Progress(verbose))
         chosen.check(task)
         task.progress.plan(chosen.phases(task))
         search = _decide(chosen, task)
@@ -109,7 +114,13 @@ def compress(
 
 
 def _fingerprint(
-    model: keras.Model, method: Method, budget: Budget, control: Control, splits: data_lib.Splits, seed: int
+    model: keras.Model,
+    method: Method,
+    budget: Budget,
+    control: Control,
+    objective: Any,
+    splits: data_lib.Splits,
+    seed: int,
 ) -> dict[str, Any]:
     digest = hashlib.sha256(model.to_json().encode())
     for weight in model.weights:
@@ -120,6 +131,7 @@ def _fingerprint(
         "flops_budget": budget.flops,
         "params_budget": budget.params,
         "control": control.settings(),
+        "objective": None if objective is None else getattr(objective, "__qualname__", type(objective).__name__),
         "data": splits.describe().splitlines(),
         "samples": [_samples(split) for split in (splits.train, splits.validation)],
         "seed": seed,
@@ -144,6 +156,7 @@ def _task(
     splits: data_lib.Splits,
     budget: Budget,
     control: Control,
+    objective: Objective | Score | None,
     seed: int,
     run: Any,
     progress: Progress,
@@ -151,7 +164,7 @@ def _task(
     """The task, and what is to be known of it; measures the model as it is, and says so first."""
     costs = CostModel(ChannelGroups.of(LayerGraph.from_keras(original), control.through_norms))
     limits = _limits(budget, control, costs)
-    task = Task.of(original, splits, limits, seed, run, progress, control)
+    task = Task.of(original, splits, limits, seed, run, progress, control, objective)
     if not run.has("before"):
         run.write_json("before", _accuracy(original, task, ("validation",)).get("validation"))
     task = dataclasses.replace(task, accuracy=run.read_json("before"))
@@ -237,8 +250,10 @@ def _report(
     on_test, after = _accuracy(original, task, ("test",)), _accuracy(student, task, ("validation", "test"))
     all_notes = [*notes, *search.notes]
     metrics = task.objective.new_metrics()
-    if all(map(is_of_keras, [task.objective.loss, *(metrics or [])])):
-        student.compile(optimizer="sgd", loss=task.objective.loss, metrics=metrics)
+    losses = [loss for loss in keras.tree.flatten(task.objective.loss) if loss is not None]
+    if all(map(is_of_keras, [*losses, *(metrics or [])])):
+        weights = task.objective.loss_weights
+        student.compile(optimizer="sgd", loss=task.objective.loss, loss_weights=weights, metrics=metrics)
     else:
         note = "The model is not compiled: a file with a loss or metric that is not Keras' own loads nowhere else."
         all_notes.append(note)

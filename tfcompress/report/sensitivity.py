@@ -21,7 +21,7 @@ from tfcompress.methods.rewards import Reward
 from tfcompress.plan import Plan
 from tfcompress.report.plots import plot_sensitivity
 from tfcompress.task import Task
-from tfcompress.training import NoRunFolder, PhasePlan, Progress
+from tfcompress.training import NoRunFolder, Objective, PhasePlan, Progress, Score
 
 __all__ = ["Sensitivity", "sensitivity"]
 
@@ -41,7 +41,8 @@ class Sensitivity:
         baseline: `metric` of the model as it is, on the same samples.
         macs: float64 `[groups, ratios]`, the share of the model's MACs that is left then.
         total_macs: multiply-adds of the whole model for one sample (FLOPs = 2 x MACs).
-        metric: "accuracy", or "negative mean squared error" where the model is no classifier. Higher is better.
+        metric: name of the objective given, else "accuracy", or "negative mean squared error" where the model is no
+            classifier. Higher is better.
         samples: how many samples of the validation split it was measured on.
         model: name of the model.
         notes: how it was measured: criterion, split, warnings.
@@ -133,6 +134,7 @@ def sensitivity(
     images: int | None = 1000,
     recalibrate_batches: int = 0,
     seed: int = 0,
+    objective: Objective | Score | None = None,
     verbose: int = 1,
 ) -> Sensitivity:
     """Measures how accurate a model is when one channel group alone is cut: for each group, at each ratio.
@@ -153,6 +155,7 @@ def sensitivity(
         recalibrate_batches: BatchNormalization statistics of each cut network are taken anew from so many batches of
             128 training samples; 0, as in the paper, for those of the whole model.
         seed: of what is held out, and of criteria that draw.
+        objective: how good the model is, as in `tfcompress.compress`.
         verbose: 0 silent, 1 with a progress display, 2 one line a group.
 
     Returns:
@@ -169,7 +172,7 @@ def sensitivity(
     seed, progress = given_seed(seed), Progress(verbose)
     original = given_model(model)
     splits = given_splits(original, data, validation_data, seed=seed)
-    task = Task.of(original, splits, {}, seed, NoRunFolder(), progress)
+    task = Task.of(original, splits, {}, seed, NoRunFolder(), progress, objective=objective)
     kept = _kept(task, shares)
     plans = _plans(task, kept, chosen)
     reward = Reward(task, None, images, recalibrate_batches)
@@ -276,6 +279,8 @@ def _macs(task: Task, kept: np.ndarray) -> np.ndarray:
 
 
 def _metric(task: Task) -> str:
+    if task.objective.score is not None:
+        return str(task.objective.metric_name)
     return "accuracy" if task.objective.higher_is_better else "negative mean squared error"
 
 

@@ -3,7 +3,7 @@
 from tfcompress.training.callbacks import TrainingDiverged
 from tfcompress.training.checkpoints import Checkpoint, Checkpoints
 from tfcompress.training.fit import History, Phase, fit
-from tfcompress.training.objectives import Evaluator, Objective, evaluate, infer, loss_function
+from tfcompress.training.objectives import Evaluator, Objective, Score, evaluate, infer, loss_function
 from tfcompress.training.penalized import PenalizedModel
 from tfcompress.training.penalties import Penalty, WeightDecay
 from tfcompress.training.progress import PhasePlan, Progress
@@ -37,6 +37,7 @@ __all__ = [
     "RunFolderError",
     "Scalars",
     "Schedule",
+    "Score",
     "Stateful",
     "StepDecay",
     "TrainingDiverged",

@@ -106,7 +106,7 @@ def fit(
         return {}
 
     trained = PenalizedModel(model, penalties)
-    trained.compile(optimizer, objective.loss, metrics=objective.new_metrics())
+    objective.compile(trained, optimizer)
     if not trained.optimizer.built:
         trained.optimizer.build(trained.trainable_variables)
     done = 0

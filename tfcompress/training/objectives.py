@@ -12,9 +12,11 @@ import numpy as np
 from tfcompress.data import without_autotuning
 from tfcompress.training.penalized import PenalizedModel
 
-__all__ = ["Evaluator", "Objective", "evaluate", "infer", "last_activation", "loss_function"]
+__all__ = ["Evaluator", "Objective", "Score", "evaluate", "infer", "last_activation", "loss_function"]
 
 MetricMaker = Callable[[], keras.metrics.Metric]
+Score = Callable[[Any, Any], Any]
+"""`(y, outputs) -> [batch]`: one number for each sample, the higher the better; both in the model's structure."""
 
 _PROBABILITIES = ("softmax", "sigmoid")
 _PASSED_OVER = ("Dropout", "Identity", "Reshape", "Flatten", "Cast", "Squeeze")
@@ -25,12 +27,16 @@ class Objective:
     """What a training minimises and what tells how good a model is.
 
     Attributes:
-        loss: a Keras loss or its name; None for a model that brings its own `compute_loss`.
+        loss: a Keras loss or its name, or a list or dict of them for several outputs, as `keras.Model.compile` takes
+            it; None for a model that brings its own `compute_loss`.
         metric: makes a new metric, for instance the class `keras.metrics.MeanAbsoluteError`; or None.
         from_logits: whether a classifier's outputs are logits, and not probabilities.
         name: of the loss.
         description: for the report: both, and where they come from.
         higher_is_better: whether a larger metric means a better model.
+        loss_weights: of several losses, as `keras.Model.compile` takes them.
+        score: takes the place of the metric: `(y, outputs) -> [batch]` numbers, the higher the better, of a function
+            that is traced (`keras.ops`). What rewards are, and what is reported, is its mean over the samples.
     """
 
     loss: Any
@@ -39,18 +45,33 @@ class Objective:
     name: str = "custom"
     description: str = "given by the caller"
     higher_is_better: bool = True
+    loss_weights: Any = None
+    score: Score | None = None
 
     @property
     def metric_name(self) -> str | None:
         """The name of the metric in history and results."""
+        if self.score is not None:
+            return _score_name(self.score)
         return None if self.metric is None else self.metric().name
 
     def new_metrics(self) -> list[keras.metrics.Metric] | None:
         """The metric in the form in which `compile` takes it."""
-        return None if self.metric is None else [self.metric()]
+        return None if self.metric is None or self.score is not None else [self.metric()]
+
+    def scores(self, y: Any, outputs: Any) -> Any:
+        """`[batch]` numbers of the score; labels that are floats come to it in Keras' float type, as to losses."""
+        assert self.score is not None
+        return self.score(keras.tree.map_structure(_as_float, y), outputs)
+
+    def compile(self, model: PenalizedModel, optimizer: Any = None) -> None:
+        """Compiles a model with this loss and metric."""
+        if self.score is not None:
+            model.measure(self.scores, str(self.metric_name))
+        model.compile(optimizer, self.loss, loss_weights=self.loss_weights, metrics=self.new_metrics())
 
 
-def infer(model: keras.Model, y_sample: Any) -> Objective:
+def infer(model: keras.Model, y_sample: Any, score: Score | None = None) -> Objective:
     """Loss and metric of the compiled model, else those that fit its outputs and labels.
 
     The metric is the first of the compiled ones that is an accuracy, else the accuracy that belongs to the loss, and
@@ -58,19 +79,30 @@ def infer(model: keras.Model, y_sample: Any) -> Objective:
     compares the logit of a binary classifier with 0.5.
 
     Args:
-        model: a Functional or Sequential model with one output.
+        model: a Functional or Sequential model; one with several outputs needs a score, and to be compiled.
         y_sample: an array of labels, as many as there are at hand (some hundred are enough).
+        score: takes the place of the metric.
 
     Raises:
-        ValueError: for several or unknown outputs, and for labels whose shape does not fit the output.
+        ValueError: for several outputs without a score or without losses, unknown outputs, and labels whose shape does
+            not fit the output.
     """
     outputs = getattr(model, "outputs", None) or []
+    if score is not None and getattr(model, "loss", None) is not None:
+        return _compiled_with_score(model, score)
     if len(outputs) != 1:
         raise ValueError(
-            "Expected a built Functional or Sequential model with one output. "
-            f"Received: model {model.name!r} ({type(model).__name__}) with {len(outputs)} known outputs. "
-            "Build it with an Input, or give an Objective with loss and metric."
+            "Expected a built Functional or Sequential model with one output, or, for a model with several, that it is "
+            "compiled with its losses and that `objective=` says how good it is. "
+            f"Received: model {model.name!r} ({type(model).__name__}) with {len(outputs)} known outputs, "
+            f"{'not ' if getattr(model, 'loss', None) is None else ''}compiled, "
+            f"{'no objective' if score is None else 'an objective'}. Compile it, and pass a function "
+            "objective(y, outputs) that gives one number a sample, the higher the better."
         )
+    if score is not None:
+        found = infer(model, y_sample)
+        words = f"loss {found.name}, inferred, as the model is not compiled; metric {_score_name(score)}, as given"
+        return dataclasses.replace(found, metric=None, score=score, description=words, higher_is_better=True)
     activation = last_activation(model)
     if getattr(model, "loss", None) is not None:
         return _compiled(model, np.asarray(y_sample), activation)
@@ -101,7 +133,7 @@ class Evaluator:
 
     def __init__(self, model: keras.Model, objective: Objective):
         self._measured = PenalizedModel(model)
-        self._measured.compile(optimizer=None, loss=objective.loss, metrics=objective.new_metrics())
+        objective.compile(self._measured)
 
     def __call__(self, batches: Any) -> dict[str, float]:
         """The objective's loss, without regularisation, and its metric over all of `batches`, by name."""
@@ -127,7 +159,7 @@ def loss_function(model: keras.Model, objective: Objective) -> Callable[[Any, An
     if objective.loss is None:
         return None
     measured = PenalizedModel(model)
-    measured.compile(optimizer=None, loss=objective.loss)
+    measured.compile(optimizer=None, loss=objective.loss, loss_weights=objective.loss_weights)
     return lambda y, outputs: measured.compute_loss(y=y, y_pred=outputs, training=False)
 
 
@@ -229,6 +261,28 @@ def _compiled(model: keras.Model, y: np.ndarray, activation: str) -> Objective:
         f"loss {name}, metric {metric().name}; as the model is compiled, {whence}",
         kind != "regression" or given is not None,
     )
+
+
+def _compiled_with_score(model: keras.Model, score: Score) -> Objective:
+    names = [_loss_name(loss)[0] for loss in keras.tree.flatten(model.loss) if loss is not None]
+    return Objective(
+        model.loss,
+        None,
+        name=" + ".join(dict.fromkeys(names)),
+        description=f"loss {' + '.join(names)}, as the model is compiled; metric {_score_name(score)}, as given",
+        loss_weights=(model.get_compile_config() or {}).get("loss_weights"),
+        score=score,
+    )
+
+
+def _as_float(labels: Any) -> Any:
+    is_float = "float" in keras.backend.standardize_dtype(labels.dtype)
+    return keras.ops.cast(labels, keras.backend.floatx()) if is_float else labels
+
+
+def _score_name(score: Any) -> str:
+    name = getattr(score, "__name__", type(score).__name__)
+    return "objective" if name == "<lambda>" else str(name)
 
 
 def _loss_name(loss: Any) -> tuple[str, bool]:

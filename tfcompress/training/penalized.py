@@ -1,6 +1,6 @@
 """The thin model around a model that Keras' own `fit` trains."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -31,7 +31,21 @@ class PenalizedModel(keras.Model):
         for penalty in self.penalties:
             penalty.build(inner)
         self._steps, self._good_steps = self._counter("steps"), self._counter("good_steps")
+        self._score: Callable[[Any, Any], Any] | None = None
+        # By which losses and labels in a dict find their outputs.
+        self.output_names = getattr(inner, "output_names", None)
         self.built = True
+
+    def measure(self, score: Callable[[Any, Any], Any], name: str) -> None:
+        """Measures the mean of `score(y, outputs)` (`[batch]` numbers) as the metric `name`."""
+        self._score, self._score_mean = score, keras.metrics.Mean(name=name)
+
+    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
+        """The metrics by name, with that of `measure`."""
+        if self._score is not None:
+            self._score_mean.update_state(ops.cast(self._score(y, y_pred), "float32"))
+        found: dict[str, Any] = super().compute_metrics(x, y, y_pred, sample_weight)
+        return found
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         """The outputs of the inner model."""
