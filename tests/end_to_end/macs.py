@@ -1,6 +1,6 @@
 """Compares `tfcompress.cost` with TensorFlow's profiler on every model of keras.applications, and writes docs/macs.md.
 
-    python tests/end_to_end/macs.py                  all models, small ones first; about 10 minutes on one core
+    python tests/end_to_end/macs.py                  all models, small ones first; 20 minutes on one busy core
     python tests/end_to_end/macs.py --only ResNet50  some of them, as JSON lines; writes nothing
 
 The models are found by iterating over the module, and built without weights at the smallest square input that each
