@@ -116,8 +116,8 @@ class UsageTest(tf.test.TestCase):
             (("inspect", "resnet20"), "Expected the path of a .keras or .h5 file. Received: 'resnet20'"),
             (("sensitivity", "m.keras"), "required: --data"),
             (
-                ("sensitivity", "m.keras", "--data", "digits", "--ratios", "half"),
-                "--ratios: invalid float value: 'half'",
+                ("sensitivity", "m.keras", "--data", "digits", "--keep-ratios", "half"),
+                "--keep-ratios: invalid float value: 'half'",
             ),
             (("sensitivity", "m.keras", "--data", "digits", "--plot", "x.txt"), "Received: 'x.txt'"),
             (("compress", "m.keras", "--run-dir", "x", "--flops-budget", "0.5"), "required: --data"),
@@ -226,7 +226,7 @@ class InspectTest(CommandTest):
 class SensitivityTest(CommandTest):
     def test_table_numbers_and_plot(self):
         plot, numbers = self.folder / "plot.png", self.folder / "numbers.json"
-        flags = ("--ratios", "0.5", "0.2", "--criterion", "l2_norm", "--images", "50", "--seed", "3")
+        flags = ("--keep-ratios", "0.5", "0.2", "--criterion", "l2_norm", "--images", "50", "--seed", "3")
         code, out, err = run(
             "sensitivity", self.model, "--data", "digits", *flags, "--plot", plot, "--json", numbers, "-v", "-1"
         )
@@ -238,7 +238,7 @@ class SensitivityTest(CommandTest):
             "conv7": [conv5 * 5 + conv7 * 5 * kept + head * kept for kept in (3, 1)],
         }
         read = tfcompress.Sensitivity.from_json(numbers.read_text())
-        self.assertEqual((read.groups, read.ratios, read.samples), (("conv5", "conv7"), (0.5, 0.2), 50))
+        self.assertEqual((read.groups, read.keep_ratios, read.samples), (("conv5", "conv7"), (0.5, 0.2), 50))
         self.assertAllClose(read.macs, np.array(list(left.values())) / MACS)
         for group, (half, one) in left.items():
             self.assertRegex(
@@ -251,7 +251,7 @@ class SensitivityTest(CommandTest):
 
     def test_refusals(self):
         for flags, words in (
-            (("--data", "digits", "--ratios", "1.5"), ["above 0 and at most 1", "1.5"]),
+            (("--data", "digits", "--keep-ratios", "1.5"), ["above 0 and at most 1", "1.5"]),
             (("--data", "digits", "--criterion", "magic"), ["'magic'"]),
             (("--data", "no_such_data"), ["no_such_data"]),
             (("--data", "digits", "--plot", self.folder / "no" / "plot.png"), ["existing folder", "plot.png"]),

@@ -162,7 +162,7 @@ def _add_sensitivity_flags(parser: argparse.ArgumentParser) -> None:
     _add_model(parser)
     _add_data(parser)
     text = "shares of the group's channels that are kept (default: 0.75 0.5 0.25)"
-    parser.add_argument("--ratios", nargs="+", type=float, default=(0.75, 0.5, 0.25), metavar="RATIO", help=text)
+    parser.add_argument("--keep-ratios", nargs="+", type=float, default=(0.75, 0.5, 0.25), metavar="RATIO", help=text)
     parser.add_argument("--criterion", default="l1_norm", metavar="NAME", help="ranks channels (default: l1_norm)")
     parser.add_argument("--images", type=int, default=1000, help="validation samples at most (default: 1000)")
     text = "takes BatchNormalization statistics anew, from so many batches of 128 training samples (default: 0)"
@@ -289,7 +289,7 @@ def _sensitivity(args: argparse.Namespace) -> None:
     measured = tfcompress.sensitivity(
         path,
         args.data,
-        ratios=args.ratios,
+        keep_ratios=args.keep_ratios,
         criterion=args.criterion,
         images=args.images,
         recalibrate_batches=args.recalibrate_batches,

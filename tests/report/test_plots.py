@@ -68,17 +68,17 @@ class PlotHistoryTest(tf.test.TestCase):
         self.assertTrue((self.folder / "plot.png").exists())
 
 
-def measured(groups, ratios=(0.25, 0.5)):
+def measured(groups, keep_ratios=(0.25, 0.5)):
     """A sensitivity: group i loses i thousandths at the last ratio, and twice that at the first."""
-    lost = np.arange(groups)[:, np.newaxis] * np.linspace(0.002, 0.001, len(ratios))
+    lost = np.arange(groups)[:, np.newaxis] * np.linspace(0.002, 0.001, len(keep_ratios))
     return Sensitivity(
-        ratios=ratios,
+        keep_ratios=keep_ratios,
         groups=tuple(f"group{i}" for i in range(groups)),
         sizes=np.full(groups, 8),
-        kept=np.full((groups, len(ratios)), 4),
+        kept=np.full((groups, len(keep_ratios)), 4),
         accuracy=0.9 - lost,
         baseline=0.9,
-        macs=np.full((groups, len(ratios)), 0.5),
+        macs=np.full((groups, len(keep_ratios)), 0.5),
         total_macs=1000,
         metric="accuracy",
         samples=10,

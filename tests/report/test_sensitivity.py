@@ -83,7 +83,7 @@ class ClassifierTest(tf.test.TestCase):
         cls.shown = out.getvalue().splitlines()
 
     def test_rows_and_columns(self):
-        self.assertEqual(self.measured.ratios, (0.75, 0.5, 0.25))
+        self.assertEqual(self.measured.keep_ratios, (0.75, 0.5, 0.25))
         self.assertEqual(self.measured.groups, tuple(WRITERS))
         self.assertAllEqual(self.measured.sizes, [6, 5, 7])
         # Rounded down: 4.5, 3, 1.5 of 6; 3.75, 2.5, 1.25 of 5; 5.25, 3.5, 1.75 of 7.
@@ -112,7 +112,7 @@ class ClassifierTest(tf.test.TestCase):
         (subnetwork,) = self.made
         self.assertEqual((subnetwork.traces, subnetwork.runs), (1, 1 + 9))
         with recorded() as made, mock.patch("tfcompress.task.apply", wraps=apply) as applied:
-            tfcompress.sensitivity(self.model, self.train, ratios=[0.5], verbose=0)
+            tfcompress.sensitivity(self.model, self.train, keep_ratios=[0.5], verbose=0)
         self.assertEqual((len(made), made[0].traces, applied.call_count), (1, 1, 1))  # the working copy
 
     def test_the_model_is_as_it_was(self):
@@ -130,7 +130,7 @@ class ClassifierTest(tf.test.TestCase):
     def test_recalibrated_batch_normalization(self):
         """As if each cut network had seen all training samples in one batch, with momentum 0."""
         measured = tfcompress.sensitivity(
-            self.model, self.train, validation_data=self.validation, ratios=[0.5], recalibrate_batches=1, verbose=0
+            self.model, self.train, validation_data=self.validation, keep_ratios=[0.5], recalibrate_batches=1, verbose=0
         )
         expected = []
         for group, width in zip(WRITERS, (3, 2, 3), strict=True):
@@ -147,7 +147,7 @@ class ClassifierTest(tf.test.TestCase):
     def test_what_cuts_nothing_is_not_measured(self):
         with recorded() as made:
             measured = tfcompress.sensitivity(
-                self.model, self.train, ratios=[1, 0.99, 0.01, 0.02], recalibrate_batches=1, images=7, verbose=0
+                self.model, self.train, keep_ratios=[1, 0.99, 0.01, 0.02], recalibrate_batches=1, images=7, verbose=0
             )
         self.assertAllEqual(measured.accuracy[:, 0], [measured.baseline] * 3)
         self.assertAllEqual(measured.macs[:, 0], [1.0] * 3)
@@ -187,7 +187,12 @@ class RegressionTest(tf.test.TestCase):
         model, x, y = regression()
         with recorded() as made:
             measured = tfcompress.sensitivity(
-                model, (x, y), validation_data=(x, y), ratios=[0.4], criterion=lambda g, e: np.arange(g.size), verbose=0
+                model,
+                (x, y),
+                validation_data=(x, y),
+                keep_ratios=[0.4],
+                criterion=lambda g, e: np.arange(g.size),
+                verbose=0,
             )
         self.assertEqual((made[0].traces, made[0].sliced), (1, ()))  # both groups meet the transposed convolution
         plans = {"encode": (3, 4), "decode": (2,)}
@@ -203,7 +208,7 @@ class WarningTest(tf.test.TestCase):
     def test_a_model_that_only_guesses(self):
         model = small_tasks.residual_network()
         model.get_layer("head").bias.assign([9.0, 0.0, 0.0, 0.0])
-        measured = tfcompress.sensitivity(model, small_tasks.pictures(), ratios=[0.5], verbose=0)
+        measured = tfcompress.sensitivity(model, small_tasks.pictures(), keep_ratios=[0.5], verbose=0)
         self.assertRegex(measured.notes[-1], "Warning: The model is at chance level")
 
 
@@ -222,15 +227,15 @@ class RefusalTest(tf.test.TestCase):
                 {"data": (x[:, :7], y)},
                 r"Expected inputs in `data` of shape \[batch, 8, 8, 1\].*Received: shape \[96, 7, 8, 1\]",
             ),
-            ({"ratios": ()}, "one or more different numbers"),
-            ({"ratios": (0.5, 0.5)}, r"different numbers. Received: ratios=\(0.5, 0.5\)"),
-            ({"ratios": (0.5, 0)}, "above 0 and at most 1. Received: 0, "),
-            ({"ratios": (1.5,)}, "above 0 and at most 1. Received: 1.5, "),
-            ({"ratios": (float("nan"),)}, "above 0 and at most 1. Received: nan, "),
-            ({"ratios": (True,)}, "above 0 and at most 1. Received: True, "),
-            ({"ratios": ("half",)}, "above 0 and at most 1. Received: 'half', "),
-            ({"ratios": 0.5}, "list of numbers.*Received: ratios=0.5"),
-            ({"ratios": "0.5"}, "list of numbers.*Received: ratios='0.5'"),
+            ({"keep_ratios": ()}, "one or more different numbers"),
+            ({"keep_ratios": (0.5, 0.5)}, r"different numbers. Received: keep_ratios=\(0.5, 0.5\)"),
+            ({"keep_ratios": (0.5, 0)}, "above 0 and at most 1. Received: 0, "),
+            ({"keep_ratios": (1.5,)}, "above 0 and at most 1. Received: 1.5, "),
+            ({"keep_ratios": (float("nan"),)}, "above 0 and at most 1. Received: nan, "),
+            ({"keep_ratios": (True,)}, "above 0 and at most 1. Received: True, "),
+            ({"keep_ratios": ("half",)}, "above 0 and at most 1. Received: 'half', "),
+            ({"keep_ratios": 0.5}, "list of numbers.*Received: keep_ratios=0.5"),
+            ({"keep_ratios": "0.5"}, "list of numbers.*Received: keep_ratios='0.5'"),
             ({"criterion": "magic"}, "Expected `criterion` to be a function or one of.*'magic'"),
             ({"criterion": nan_in_a_block}, "scores of 'block2_conv1' to be numbers. Received: NaN"),
             ({"criterion": lambda group, evidence: np.ones(2)}, "one number for each of the 6 channels of 'stem'"),

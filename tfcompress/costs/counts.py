@@ -186,7 +186,7 @@ class CostModel:
         return kept
 
     def count(self, metric: str, kept: npt.ArrayLike) -> _Int:
-        """A cost for kept channel counts `[..., groups]`: int64 `[...]`."""
+        """A cost for kept channel counts `[..., groups]`: int64 `[...]`, `metric` in the unit that `Cost` gives it."""
         widths = self._fixed_widths + np.asarray(kept, np.int64) @ self._widths
         total: _Int = self._terms[metric].products(widths).sum(axis=-1)
         return total
@@ -237,8 +237,9 @@ def cost(model: keras.Model) -> ModelCost:
         model: a built Functional or Sequential model with static shapes (the batch may be unknown).
 
     Returns:
-        A `ModelCost`: `macs` of one sample (one multiply-add = 1, FLOPs = 2 x MACs; convolutions and dense layers),
-        `params` (without running statistics) and `bytes` (all weights); `uncounted` and, among those, `unknown` layers.
+        A `ModelCost`: `macs` of one sample (one multiply-add = 1, FLOPs = 2 x MACs; convolutions, dense and recurrent
+        layers, attention), `params` (numbers, without running statistics) and `bytes` (all weights); `uncounted` and,
+        among those, `unknown` layers.
 
     Raises:
         TypeError: not a model, or a subclassed one.

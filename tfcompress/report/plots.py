@@ -58,8 +58,8 @@ def plot_history(history: Mapping[str, Mapping[str, Sequence[Any]]], path: str |
 def plot_sensitivity(sensitivity: Any, path: str | os.PathLike[str]) -> None:
     """Draws the metric of a model over the share of one group's channels that is kept, a line for each group.
 
-    Up to 20 groups are named in a legend. Of more, the ten that lose most are drawn thick and named; the color of the
-    others tells where in the network they are.
+    Up to 20 groups are named in a legend. Of more, the ten that lose most are named, and the color of the others, which
+    are drawn thin, tells where in the network they are.
 
     Args:
         sensitivity: a `Sensitivity`.
@@ -71,28 +71,28 @@ def plot_sensitivity(sensitivity: Any, path: str | os.PathLike[str]) -> None:
     axes = figure.subplots()
     count = len(sensitivity.groups)
     # Every line begins at the whole model.
-    ratios = np.array([1.0, *sensitivity.ratios])
+    keep_ratios = np.array([1.0, *sensitivity.keep_ratios])
     scores = np.column_stack([np.full(count, sensitivity.baseline), sensitivity.accuracy])
-    order = np.argsort(-ratios, kind="stable")
+    order = np.argsort(-keep_ratios, kind="stable")
     many = count > _NAMED
+    places = matplotlib.colormaps["viridis"]
     lowest = sensitivity.accuracy.min(axis=1)
-    named = set(np.argsort(lowest, kind="stable")[:_WORST].tolist()) if many else set(range(count))
-    colors = matplotlib.colormaps["viridis" if many else "tab20"]
+    named = np.argsort(lowest, kind="stable")[:_WORST].tolist() if many else list(range(count))
     for index, name in enumerate(sensitivity.groups):
-        style: dict[str, Any] = {"color": colors(index / max(count - 1, 1) if many else index)}
-        if many:
-            style |= {"linewidth": 2.5, "zorder": 3} if index in named else {"linewidth": 0.7, "alpha": 0.6}
         if index in named:
-            style |= {"label": name, "marker": _MARKERS[index % len(_MARKERS)]}
-        axes.plot(ratios[order], scores[index][order], **style)
+            color = f"C{named.index(index)}" if many else matplotlib.colormaps["tab20"](index)
+            style = {"color": color, "label": name, "marker": _MARKERS[index % len(_MARKERS)], "zorder": 3}
+        else:
+            style = {"color": places(index / (count - 1)), "linewidth": 0.7, "alpha": 0.6}
+        axes.plot(keep_ratios[order], scores[index][order], **style)
     axes.axhline(sensitivity.baseline, color="gray", linestyle="--", label="whole model")
     axes.set_xlabel("share of the group's channels kept, all other groups whole")
     axes.set_ylabel(f"{sensitivity.metric} (validation)")
     axes.invert_xaxis()
     axes.set_title(f"{sensitivity.model}: {count} channel groups")
     if many:
-        scale = matplotlib.cm.ScalarMappable(matplotlib.colors.Normalize(1, count), colors)
-        figure.colorbar(scale, ax=axes, label="group, from the input to the output")
+        scale = matplotlib.cm.ScalarMappable(matplotlib.colors.Normalize(1, count), places)
+        figure.colorbar(scale, ax=axes, label="the other groups, from the input to the output")
     title = f"the {_WORST} that lose most" if many else None
     figure.legend(loc="outside right upper", fontsize="small", title=title)
     _write(figure, path)

@@ -33,7 +33,7 @@ class Sensitivity:
     """What `tfcompress.sensitivity` returns.
 
     Attributes:
-        ratios: shares of a group's channels that are kept, as they were given.
+        keep_ratios: shares of a group's channels that are kept, as they were given.
         groups: names of the channel groups, in the order of the graph.
         sizes: int64 `[groups]`, how many channels each has.
         kept: int64 `[groups, ratios]`, how many of them stay.
@@ -48,7 +48,7 @@ class Sensitivity:
         notes: how it was measured: criterion, split, warnings.
     """
 
-    ratios: tuple[float, ...]
+    keep_ratios: tuple[float, ...]
     groups: tuple[str, ...]
     sizes: np.ndarray
     kept: np.ndarray
@@ -69,7 +69,7 @@ class Sensitivity:
             "whole; in brackets the share of the model's MACs that is left",
             "",
         ]
-        rows = [("group", "channels", *(f"{ratio:g}" for ratio in self.ratios))]
+        rows = [("group", "channels", *(f"{ratio:g}" for ratio in self.keep_ratios))]
         for name, size, scores, shares in zip(self.groups, self.sizes, self.accuracy, self.macs, strict=True):
             cells = [f"{score:.4f} ({share:.1%})" for score, share in zip(scores, shares, strict=True)]
             rows.append((name, str(size), *cells))
@@ -115,7 +115,7 @@ class Sensitivity:
             data[name] = np.array(data[name], np.int64)
         for name in ("accuracy", "macs"):
             data[name] = np.array(data[name], np.float64)
-        for name in ("ratios", "groups", "notes"):
+        for name in ("keep_ratios", "groups", "notes"):
             data[name] = tuple(data[name])
         return cls(**data)
 
@@ -129,7 +129,7 @@ def sensitivity(
     data: Any,
     *,
     validation_data: Any = None,
-    ratios: Sequence[float] = (0.75, 0.5, 0.25),
+    keep_ratios: Sequence[float] = (0.75, 0.5, 0.25),
     criterion: str | Criterion = "l1_norm",
     images: int | None = 1000,
     recalibrate_batches: int = 0,
@@ -148,7 +148,7 @@ def sensitivity(
         data: as in `tfcompress.compress`.
         validation_data: what is measured on, as in `tfcompress.compress`; without it the part of the training data that
             `compress` with the same seed would hold out.
-        ratios: shares of a group's channels that are kept, each above 0 and at most 1. Of a group of `size` channels
+        keep_ratios: shares of a group's channels that are kept, each above 0 and at most 1. Of a group of `size` channels
             `floor(ratio * size)` are kept, and one at least.
         criterion: says which channels are kept: a name, an instance or a function, as for the methods.
         images: how many validation samples at most; `None` for all.
@@ -165,7 +165,7 @@ def sensitivity(
         TypeError, ValueError: before anything is measured, for anything that cannot work; the message says what was
             expected, what came, and what to do.
     """
-    shares = _checked_ratios(ratios)
+    shares = _checked_ratios(keep_ratios)
     chosen = by_name(criterion)
     _check_whole("images", images, 1, or_none=True)
     _check_whole("recalibrate_batches", recalibrate_batches, 0)
@@ -178,7 +178,7 @@ def sensitivity(
     reward = Reward(task, None, images, recalibrate_batches)
     baseline, accuracy = _measured(task, reward, plans, shares)
     return Sensitivity(
-        ratios=shares,
+        keep_ratios=shares,
         groups=tuple(task.groups.groups),
         sizes=task.costs.sizes,
         kept=kept,
@@ -193,18 +193,20 @@ def sensitivity(
     )
 
 
-def _checked_ratios(ratios: Any) -> tuple[float, ...]:
-    if isinstance(ratios, (str, bytes)) or not isinstance(ratios, Iterable):
-        raise TypeError(f"Expected `ratios` to be a list of numbers such as (0.75, 0.5). Received: ratios={ratios!r}")
-    given = tuple(ratios)
+def _checked_ratios(keep_ratios: Any) -> tuple[float, ...]:
+    if isinstance(keep_ratios, (str, bytes)) or not isinstance(keep_ratios, Iterable):
+        raise TypeError(
+            f"Expected `keep_ratios` to be a list of numbers such as (0.75, 0.5). Received: keep_ratios={keep_ratios!r}"
+        )
+    given = tuple(keep_ratios)
     for ratio in given:
         if isinstance(ratio, bool) or not isinstance(ratio, numbers.Real) or not 0 < float(ratio) <= 1:
             raise ValueError(
-                "Expected `ratios` to be shares of a group's channels that are kept, above 0 and at most 1. "
-                f"Received: {ratio!r}, in ratios={given}"
+                "Expected `keep_ratios` to be shares of a group's channels that are kept, above 0 and at most 1. "
+                f"Received: {ratio!r}, in keep_ratios={given}"
             )
     if not given or len(set(given)) < len(given):
-        raise ValueError(f"Expected `ratios` to be one or more different numbers. Received: ratios={given}")
+        raise ValueError(f"Expected `keep_ratios` to be one or more different numbers. Received: keep_ratios={given}")
     return tuple(map(float, given))
 
 
@@ -216,14 +218,14 @@ def _check_whole(name: str, value: Any, least: int, or_none: bool = False) -> No
         raise ValueError(f"Expected `{name}` to be a whole number, {least} or more{none}. Received: {name}={value!r}")
 
 
-def _kept(task: Task, ratios: Sequence[float]) -> np.ndarray:
+def _kept(task: Task, keep_ratios: Sequence[float]) -> np.ndarray:
     """int64 `[groups, ratios]`: how many channels stay."""
     if not len(task.groups):
         raise ValueError(
             f"Expected a model with channels that can be pruned. Received: {task.model.name!r}, which has none. "
             "tfcompress.inspect(model) says why."
         )
-    exact = [Fraction(str(ratio)) for ratio in ratios]  # as they are written: in floats, 0.29 * 100 is below 29
+    exact = [Fraction(str(ratio)) for ratio in keep_ratios]  # as they are written: in floats, 0.29 * 100 is below 29
     kept = [[max(1, int(ratio * group.size)) for ratio in exact] for group in task.groups]
     return np.array(kept, np.int64)
 
@@ -244,19 +246,19 @@ def _plans(task: Task, kept: np.ndarray, criterion: Criterion) -> dict[str, list
 
 
 def _measured(
-    task: Task, reward: Reward, plans: dict[str, list[Plan]], ratios: Sequence[float]
+    task: Task, reward: Reward, plans: dict[str, list[Plan]], keep_ratios: Sequence[float]
 ) -> tuple[float, np.ndarray]:
     """The metric of the whole model, and float64 `[groups, ratios]` of the cut ones."""
     metric, progress = _metric(task), task.progress
     progress.plan([PhasePlan("sensitivity", len(plans), unit="group")])
-    progress.begin("sensitivity", len(plans), steps=len(ratios))
+    progress.begin("sensitivity", len(plans), steps=len(keep_ratios))
     baseline = reward.whole()
     progress.step(0, {metric: baseline})
     rows = []
     for number, of_group in enumerate(plans.values(), start=1):
         known = {Plan(): baseline}
         values = []
-        for step, (ratio, plan) in enumerate(zip(ratios, of_group, strict=True), start=1):
+        for step, (ratio, plan) in enumerate(zip(keep_ratios, of_group, strict=True), start=1):
             if plan not in known:
                 known[plan] = reward(plan)
             values.append(known[plan])
