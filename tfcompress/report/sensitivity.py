@@ -148,8 +148,8 @@ def sensitivity(
         data: as in `tfcompress.compress`.
         validation_data: what is measured on, as in `tfcompress.compress`; without it the part of the training data that
             `compress` with the same seed would hold out.
-        keep_ratios: shares of a group's channels that are kept, each above 0 and at most 1. Of a group of `size` channels
-            `floor(ratio * size)` are kept, and one at least.
+        keep_ratios: shares of a group's channels that are kept, each above 0 and at most 1. Of a group of `size`
+            channels `floor(ratio * size)` are kept, and one at least.
         criterion: says which channels are kept: a name, an instance or a function, as for the methods.
         images: how many validation samples at most; `None` for all.
         recalibrate_batches: BatchNormalization statistics of each cut network are taken anew from so many batches of
