@@ -25,8 +25,9 @@ import time
 import traceback
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-# Not this folder: its `coverage` is not the one that other packages look for.
-sys.path[:1] = [str(ROOT / "tests" / "helpers"), str(ROOT)]
+# Without this folder: its `coverage` is not the one that other packages look for.
+_OTHERS = [path for path in sys.path if path != str(pathlib.Path(__file__).parent)]
+sys.path[:] = [str(ROOT / "tests" / "helpers"), str(ROOT), *_OTHERS]
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -99,6 +100,7 @@ def is_fresh(work, pair):
 
 def run(work, pairs):
     """A process of this script for these rows; returns its exit code."""
+    sys.stdout.flush()
     command = [sys.executable, __file__, "--work", str(work), "--rows", *map("/".join, pairs)]
     return subprocess.run(command, check=False).returncode
 

@@ -5,18 +5,18 @@ import functools
 import gc
 import math
 import pathlib
-import shutil
 import tempfile
 import time
 import types
 import warnings
+from dataclasses import dataclass
 
 import coverage_models
 import keras
 import numpy as np
 import oracles
 
-from tfcompress.costs import CostModel, cost
+from tfcompress.costs import Cost, cost
 from tfcompress.export import ExportError, convert, export
 from tfcompress.graph import ChannelGroups, LayerGraph
 from tfcompress.methods import Uniform
@@ -52,56 +52,81 @@ def task_of(subject):
     return task
 
 
+@dataclass(frozen=True)
+class Pruned:
+    """What came of pruning a subject, and how long it took."""
+
+    task: SweepTask
+    plan: object
+    student: keras.Model
+    analysis_ms: float
+    search_ms: float
+    rebuild_ms: float
+
+
+def prune(subject):
+    """From a model to its half."""
+    _warm_up()
+    task, analysis_ms = timed(lambda: task_of(subject))
+    search, search_ms = timed(lambda: Uniform(epochs=0).search(task))
+    student, rebuild_ms = timed(lambda: apply(subject.model, search.plan, task.groups))
+    return Pruned(task, search.plan, student, analysis_ms, search_ms, rebuild_ms)
+
+
 def row(kind, name, tflite=True):
     """Everything the table says of a model; `failures` names what is not as it must be."""
     start = time.perf_counter()
     subject = coverage_models.subject(kind, name)
-    model, inputs = subject.model, subject.inputs
-    _warm_up()
-    task, analysis_ms = timed(lambda: task_of(subject), lambda task: task.costs.total)
-    total, smallest = task.costs.total, task.costs.smallest
-    search, search_ms = timed(lambda: Uniform(epochs=0).search(task))
-    plan, groups = search.plan, task.groups
-    student, rebuild_ms = timed(lambda: apply(model, plan, groups))
+    pruned = prune(subject)
+    result = {"kind": kind, "name": name, "tolerance": subject.tolerance, **described(subject, pruned)}
+    result |= costs_compared(pruned) | outputs_compared(subject, pruned)
+    with tempfile.TemporaryDirectory(prefix="coverage-") as folder:
+        result["loaded"] = loaded_difference(subject, pruned.student, pathlib.Path(folder))
+        result["tflite"] = tflite_difference(subject, pruned.student, folder) if tflite else None
+    result["failures"] = failures(result)
+    result["seconds"] = time.perf_counter() - start
+    return result
 
-    predicted, counted = task.costs.of(plan), cost(student)
-    walked = (oracles.walked_macs(student), oracles.walked_params(student), oracles.walked_bytes(student))
-    whole = oracles.call(model, inputs)
-    expected = oracles.masked_outputs(model, groups, plan, inputs)
-    received = oracles.call(student, inputs)
-    result = {
-        "kind": kind,
-        "name": name,
-        "input": _shapes(model),
-        "macs_before": total.macs,
-        "macs_after": counted.macs,
-        "limit": task.limits["macs"],
-        "because": subject.because if task.limits["macs"] > total.macs // 2 else "",
-        "prunable": 1 - smallest.macs / max(total.macs, 1),
-        "groups": len(groups),
-        "analysis_ms": analysis_ms,
-        "search_ms": search_ms,
-        "rebuild_ms": rebuild_ms,
+
+def described(subject, pruned):
+    """Sizes, times, and what stays whole."""
+    task = pruned.task
+    total, smallest, limit = task.costs.total.macs, task.costs.smallest.macs, task.limits["macs"]
+    return {
+        "input": _shapes(subject.model),
+        "macs_before": total,
+        "macs_after": cost(pruned.student).macs,
+        "limit": limit,
+        "because": subject.because if limit > total // 2 else "",
+        "prunable": 1 - smallest / max(total, 1),
+        "groups": len(task.groups),
+        "analysis_ms": pruned.analysis_ms,
+        "search_ms": pruned.search_ms,
+        "rebuild_ms": pruned.rebuild_ms,
+        "whole": left_whole(task.groups),
+        "unknown": sorted({node.type_name for node in task.groups.unknown}),
+    }
+
+
+def costs_compared(pruned):
+    """Whether the plan's cost is that of the student: as tfcompress counts it, and as a walk through it does."""
+    student, predicted = pruned.student, pruned.task.costs.of(pruned.plan)
+    walked = Cost(oracles.walked_macs(student), oracles.walked_params(student), oracles.walked_bytes(student))
+    counted = Cost(*(getattr(cost(student), name) for name in ("macs", "params", "bytes")))
+    return {"cost": predicted == counted == walked, "costs": [str(one) for one in (predicted, counted, walked)]}
+
+
+def outputs_compared(subject, pruned):
+    """The masked original against the cut model, and whether the outputs could tell."""
+    model, inputs = subject.model, subject.inputs
+    whole, received = oracles.call(model, inputs), oracles.call(pruned.student, inputs)
+    expected = oracles.masked_outputs(model, pruned.task.groups, pruned.plan, inputs)
+    return {
         "masked": oracles.relative_error(received, expected),
         "changed": oracles.relative_error(expected, whole),
         "spread": max(float(np.std(array, axis=0).max() / max(np.abs(array).max(), 1e-30)) for array in expected),
         "largest": max(float(np.abs(array).max()) for array in expected),
-        "cost": predicted == counted and walked == (predicted.macs, predicted.params, predicted.bytes),
-        "costs": [str(predicted), str(counted), str(walked)],
-        "whole": left_whole(groups),
-        "unknown": sorted({node.type_name for node in groups.unknown}),
-        "tolerance": subject.tolerance,
     }
-    del whole, expected, task, groups, search
-    folder = pathlib.Path(tempfile.mkdtemp(prefix="coverage-"))
-    try:
-        result["loaded"] = oracles.relative_error(loaded_outputs(student, subject, folder), received)
-        result["tflite"] = tflite_error(student, subject, folder) if tflite else None
-    finally:
-        shutil.rmtree(folder)
-    result["failures"] = failures(result)
-    result["seconds"] = time.perf_counter() - start
-    return result
 
 
 @functools.cache
@@ -111,25 +136,23 @@ def _warm_up():
     apply(task.model, Uniform(epochs=0).search(task).plan, task.groups)
 
 
-def timed(function, use=lambda result: None):
+def timed(function):
     """The function's result, and the milliseconds it took."""
     gc.collect()
     start = time.perf_counter()
     result = function()
-    use(result)
     return result, 1e3 * (time.perf_counter() - start)
 
 
-def loaded_outputs(student, subject, folder):
-    """Outputs of the student's file, loaded as its user would."""
+def loaded_difference(subject, student, folder):
+    """How far the outputs of the student's file, loaded as its user would, are from its own."""
     path = folder / "student.keras"
     student.save(path)
     loaded = keras.models.load_model(path, custom_objects=dict(subject.custom), safe_mode=not subject.custom)
-    path.unlink()
-    return oracles.call(loaded, subject.inputs)
+    return oracles.relative_error(oracles.call(loaded, subject.inputs), oracles.call(student, subject.inputs))
 
 
-def tflite_error(student, subject, folder):
+def tflite_difference(subject, student, folder):
     """How far the outputs of the student's TFLite file are from its own, relative to the largest.
 
     Text where TensorFlow Lite converts neither the student nor the model that it was cut from.
@@ -142,7 +165,7 @@ def tflite_error(student, subject, folder):
     except ExportError as error:
         if converts(subject.model):
             raise
-        return f"nor the whole model: {error}"
+        return f"TensorFlow Lite does not convert the whole model either: {error}"
     return report.files[0].max_difference / max(report.largest_output, 1e-30)
 
 
@@ -159,12 +182,9 @@ def left_whole(groups):
     """`{reason: [layers, channels]}` of channels that stay, the most frequent reason first."""
     found = collections.defaultdict(lambda: [set(), 0])
     for fixed in groups.fixed:
-        kind = groups.analysis[fixed.node].node.type_name
-        reason = (
-            fixed.reason
-            if kind.lower() in fixed.reason.lower() or "of the model" in fixed.reason
-            else f"{kind}: {fixed.reason}"
-        )
+        kind, reason = groups.analysis[fixed.node].node.type_name, fixed.reason
+        if kind.lower() not in reason.lower() and "put of the model" not in reason:
+            reason = f"{kind}: {reason}"
         found[reason][0].add(fixed.layer)
         found[reason][1] += fixed.channels
     ordered = sorted(found.items(), key=lambda item: -len(item[1][0]))
