@@ -110,7 +110,7 @@ def _topology(name):
     entry = built.topology
     custom = {} if entry.stock else vars(sys.modules[entry.function.__module__])
     custom = {key: value for key, value in custom.items() if inspect.isclass(value) or inspect.isfunction(value)}
-    because = "so small by hand, and not smaller"
+    because = "the smallest there is, worked out by hand"
     options = {"tolerance": entry.tolerance, "through_norms": entry.through_norms, "custom": tuple(custom.items())}
     return Subject(built.model, built.inputs, 0.5, entry.smallest, because, **options)
 

@@ -8,7 +8,7 @@ TITLES = {
     "keras_hub": "KerasHub backbones, made small",
     "topology": "Topologies",
 }
-HEAD = "model | input | MACs | left | prunable | groups | analysis | rank | rebuild | masked = cut | cost | file | TFLite | left whole, and why"
+HEAD = "model | input | MACs | after | left | prunable | groups | analysis | rank | rebuild | masked = cut | cost | file | TFLite | left whole, and why"
 
 INTRODUCTION = """# Every model that was tried
 
@@ -16,7 +16,8 @@ INTRODUCTION = """# Every model that was tried
 (tests/end_to_end/test_coverage.py). Each model is made with random weights, random scales and running statistics, pruned
 with `Uniform` to half its MACs (or to the share that its row states) and checked:
 
-- *left*: MACs of the cut model, as a share of all (one multiply-add = 1 MAC, of one sample);
+- *MACs*, *after*, *left*: of one sample, before and after (one multiply-add = 1 MAC), and what is left as a share. The
+  topologies are so narrow that few widths lie between half and less;
 - *prunable*: one minus the smallest share that can be reached, with one channel left of each group;
 - *groups*: channel groups; *analysis*, *rank* and *rebuild*: milliseconds for graph, groups and costs; for the search of
   the ratio and the ranking of channels; for building the cut model;
@@ -70,32 +71,38 @@ def summary(rows, missing):
 def line(row):
     """One row of the table."""
     if "macs_before" not in row:
-        return f"| {row['name']} | " + " | " * 11 + f" | **{'; '.join(row['failures'])}** |".replace("\n", " ")
+        return (
+            f"| {row['name']} | "
+            + " | " * (HEAD.count("|") - 2)
+            + f" | **{'; '.join(row['failures'])}** |".replace("\n", " ")
+        )
     notes = []
     if row["failures"]:
         notes.append(f"**{'; '.join(row['failures'])}**")
     if row["because"]:
-        share = row["limit"] / max(row["macs_before"], 1)
-        notes.append(f"at most {share:.3f} asked: {row['because']}")
-    if isinstance(row["tflite"], str):
-        notes.append(row["tflite"])
+        share = row["limit"] / row["macs_before"] if row["macs_before"] else 1
+        notes.append(f"share asked for {share:.3f}: {row['because']}")
+    notes += [row[key] for key in ("loaded", "tflite") if isinstance(row[key], str)]
     notes += [f"{reason} ({of(*count)})" for reason, count in row["whole"].items() if "put of the model" not in reason]
-    tflite = row["tflite"] if isinstance(row["tflite"], float) else None
     cells = [
         row["name"],
         row["input"],
         f"{row['macs_before']:,}",
-        f"{row['macs_after'] / max(row['macs_before'], 1):.3f}",
-        f"{row['prunable']:.3f}",
+        f"{row['macs_after']:,}",
+        f"{row['macs_after'] / row['macs_before']:.3f}" if row["macs_before"] else "-",
+        f"{row['prunable']:.3f}" if row["macs_before"] else "-",
         str(row["groups"]),
         *(f"{row[key]:.0f}" for key in ("analysis_ms", "search_ms", "rebuild_ms")),
         f"{row['masked']:.1e}",
         "equal" if row["cost"] else "**differs**",
-        f"{row['loaded']:.0e}" if row["loaded"] else "0",
-        "no" if tflite is None else f"{tflite:.0e}",
+        *(_difference(row[key]) for key in ("loaded", "tflite")),
         "; ".join(notes) or "nothing",
     ]
     return "| " + " | ".join(cell.replace("|", "/").replace("\n", " ") for cell in cells) + " |"
+
+
+def _difference(value):
+    return (f"{value:.0e}" if value else "0") if isinstance(value, float) else "no"
 
 
 def of(layers, channels):
