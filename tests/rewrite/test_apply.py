@@ -98,6 +98,30 @@ class MaskedAgainstCutTest(tf.test.TestCase):
         with self.assertRaisesRegex(ValueError, r"below 5, the size of group 'first'.*5"):
             apply(model, Plan.keeping({"first": (0, 5)}))
 
+    def test_a_layer_that_cannot_be_made_again_is_refused_by_its_name(self):
+        class Forgetful(layers.Layer):
+            """Its config lacks what its constructor asks for, or holds what it does not take."""
+
+            def __init__(self, steps, extra=None, **options):
+                super().__init__(**options)
+                self.steps, self.extra = steps, extra
+
+            def call(self, inputs):
+                return inputs + self.steps
+
+            def get_config(self):
+                return {**keras.layers.Layer.get_config(self), **(self.extra or {})}
+
+        class Silent(Forgetful):
+            def get_config(self):
+                raise NotImplementedError("no config")
+
+        for layer in (Forgetful(2, name="own"), Forgetful(2, {"patches": 4}, name="own"), Silent(2, name="own")):
+            x = keras.Input((6, 5, 3))
+            model = keras.Model(x, layers.Conv2D(2, 1)(layer(layers.Conv2D(4, 1)(x))))
+            with self.assertRaisesRegex(TypeError, rf"{type(layer).__name__} to be made again.*'own'.*get_config\(\)"):
+                apply(model, Plan())
+
 
 class SourceTest(tf.test.TestCase):
     def test_the_source_is_not_changed(self):

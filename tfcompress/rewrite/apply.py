@@ -76,6 +76,7 @@ def apply(
     Raises:
         KeyError: the plan names a group that the source does not have.
         ValueError: an index beyond the group's size.
+        TypeError: a layer that tfcompress does not know cannot be made again from its config.
     """
     if groups is None:
         groups = ChannelGroups.of(LayerGraph.from_keras(source), through_norms)
@@ -112,11 +113,21 @@ def _new_input(node: Any) -> Any:
 
 
 def _new_operation(item: NodeAnalysis, width: _Width) -> Any:
-    operation = item.node.operation
-    config = _config_of(operation)
-    config.update(item.handler.config(item.call, item.outputs, width))
-    config["name"] = item.node.layer_name
-    return item.handler.create(item.call, config)
+    node = item.node
+    try:
+        config = _config_of(node.operation)
+        config.update(item.handler.config(item.call, item.outputs, width))
+        config["name"] = node.layer_name
+        return item.handler.create(item.call, config)
+    except (NotImplementedError, TypeError, ValueError) as error:
+        if item.handler.known:
+            raise
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise TypeError(
+            f"Expected {node.type_name} to be made again by from_config(get_config()), as every layer of a copied "
+            f"model is. Received: layer {node.layer_name!r}, {reason} Give its class a get_config() that returns all "
+            "arguments of its constructor."
+        ) from error
 
 
 def _config_of(operation: Any) -> dict[str, Any]:

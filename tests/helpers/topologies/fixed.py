@@ -3,6 +3,8 @@
 import keras
 from keras import layers, ops
 
+from tfcompress.graph.handlers import Handler, WeightAxes, handles
+from tfcompress.graph.labels import Labels
 from topologies.chains import conv, head, image
 from topologies.registry import topology
 
@@ -22,6 +24,25 @@ class RollChannels(keras.layers.Layer):
 
     def get_config(self):
         return {**super().get_config(), "steps": self.steps}
+
+
+class Gain(keras.layers.Layer):
+    """A layer of the user's own with a handler: a factor for each channel."""
+
+    def build(self, input_shape):
+        self.gain = self.add_weight(shape=(input_shape[-1],), initializer="ones", name="gain")
+
+    def call(self, inputs):
+        return inputs * self.gain
+
+
+@handles(Gain)
+class GainHandler(Handler):
+    def flow(self, call):
+        return (Labels(call.input_along(-1), call.inputs[0].axis),)
+
+    def weights(self, call, outputs):
+        return (WeightAxes(call.layer.gain, carries={0: outputs[0].ids}),)
 
 
 class Mixer(keras.Model):
@@ -92,6 +113,13 @@ def unknown_layer():
     x = image()
     y = conv(5, name="into")(conv(4, name="before")(x))
     return keras.Model(x, head(conv(7, name="out_of")(RollChannels(2, name="roll")(y))))
+
+
+@topology(smallest=30 * 9 * 3 + 30 * 9 + 30 * 9 + 3, stock=False)
+def own_layer_with_a_handler():
+    x = image()
+    y = Gain(name="gain")(conv(5, name="into")(conv(4, name="before")(x)))
+    return keras.Model(x, head(conv(7, name="out_of")(y)))
 
 
 @topology(smallest=30 * 3 * 5 + 30 * 4 + 3, stock=False)
