@@ -1,0 +1,13 @@
+"""Random models from all operations that can be pruned, as short Python programs, and what must be true of each.
+
+`drafts()` is a hypothesis strategy of small numbers; `write(draft)` makes a program and its model of them, in which
+steps that fit no tensor are left out. So hypothesis can leave out any step and lower any number, and what is left is
+a program still. `check` compares a model cut by a plan with what three independent routes say of it.
+"""
+
+from random_graphs import anywhere, images, rearranging, sequences  # noqa: F401  (each registers its operations)
+from random_graphs.checks import check
+from random_graphs.drafts import Draft, Written, drafts, write
+from random_graphs.programs import OPERATIONS
+
+__all__ = ["OPERATIONS", "Draft", "Written", "check", "drafts", "write"]
