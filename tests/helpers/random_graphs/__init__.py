@@ -9,5 +9,6 @@ from random_graphs import anywhere, images, rearranging, sequences  # noqa: F401
 from random_graphs.checks import check
 from random_graphs.drafts import Draft, Written, drafts, write
 from random_graphs.programs import OPERATIONS
+from random_graphs.runs import BATCH, Seen, report, run_batch
 
-__all__ = ["OPERATIONS", "Draft", "Written", "check", "drafts", "write"]
+__all__ = ["BATCH", "OPERATIONS", "Draft", "Seen", "Written", "check", "drafts", "report", "run_batch", "write"]

@@ -133,7 +133,7 @@ def constants(program, x, pick):
             f"{x} / 2.0",
             f"{x} ** 2",
             f"-{x}",
-            f"ops.add({x}, {table})" if x.rank > 1 else f"ops.multiply({array}, {x})",
+            f"ops.multiply({x}, {table})" if x.rank > 1 else f"ops.multiply({array}, {x})",
             f"ops.maximum({x}, {array})",
             f"2.0 / (ops.square({x}) + 1.0)",
         ),

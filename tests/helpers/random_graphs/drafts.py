@@ -7,7 +7,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from random_graphs.checks import FLOATS
-from random_graphs.programs import OPERATIONS, Program, Step
+from random_graphs.programs import OPERATIONS, Program, Step, Tensor
 from tfcompress.graph import ChannelGroups, LayerGraph
 from tfcompress.plan import Plan
 
@@ -78,17 +78,22 @@ def _steps(draw, names):
     return Step(name, operand, draw(_numbers), inner)
 
 
-# A rank that tensors get to have from inputs of each kind by themselves; the others by chance.
+# Ranks that tensors get to have from inputs of each kind by themselves, and what gives them channels to cut.
 _RANKS = {"image": (3, 1), "vector": (1,), "sequence": (2, 1), "text": (2, 1), "volume": (4, 3, 2)}
+_STEMS = {
+    "image": ("conv2d", "dense", "separable_conv2d", "transposed_conv"),
+    "vector": ("dense",),
+    "sequence": ("conv1d", "dense", "recurrent", "bidirectional"),
+    "text": ("conv1d", "dense", "recurrent"),
+    "volume": ("conv3d", "dense", "conv_lstm"),
+}
 
 
 def _names(kind):
-    """Operations for a kind of input: those for one of its ranks, and twice those for no other."""
-    from random_graphs.programs import Tensor
-
+    """Operations for a kind of input: more often those for one of its ranks, and those that give channels."""
     samples = [Tensor("x", (4,) * rank) for rank in _RANKS[kind]]
     fitting = [name for name, function in OPERATIONS.items() if any(function.fits(x) for x in samples)]
-    return sorted(OPERATIONS) + 2 * sorted(fitting)
+    return [*_STEMS[kind]] * 3 + 3 * sorted(fitting) + sorted(OPERATIONS)
 
 
 @st.composite
@@ -99,7 +104,10 @@ def drafts(draw, most=12):
     if draw(st.sampled_from([False, False, False, True])):
         # A second input: of the same shape, or of another kind.
         inputs.append(draw(st.sampled_from([inputs[0], ("vector", 1), ("sequence", 1), ("image", 1)])))
-    steps = draw(st.lists(_steps(_names(kind)), min_size=1, max_size=most))
+    names, steps = _names(kind), []
+    if draw(st.sampled_from([False, True, True, True])):
+        steps.append(draw(_steps(list(_STEMS[kind]))))
+    steps += draw(st.lists(_steps(names), min_size=1, max_size=most))
     ends = draw(st.tuples(*[st.integers(0, 5)] * 4))
     cuts = draw(st.tuples(*[st.integers(0, 63)] * 8))
     return Draft(tuple(inputs), tuple(steps), ends, cuts, draw(st.sampled_from([False, False, True])))

@@ -104,10 +104,10 @@ def prelu(program, x, pick):
     program.layer(f"layers.PReLU(alpha_initializer='uniform'{options(shared_axes=pick(every, None, [1]))})", x)
 
 
-@operation(rank=(2, 3, 4), fits=large(2))
+@operation(rank=(2, 3), fits=large(2))
 def pooling(program, x, pick):
-    # TensorFlow has no average pooling of volumes in float64.
-    kind, padding = pick("Max", "Average") if x.rank < 4 else "Max", pick("valid", "same")
+    # TensorFlow pools no volumes in float64.
+    kind, padding = pick("Max", "Average"), pick("valid", "same")
     strides = pick(None, 1)
     program.layer(f"layers.{kind}Pooling{x.rank - 1}D(2{options(strides=strides, padding=padding)})", x)
 
@@ -164,8 +164,10 @@ def squeeze_excite(program, x, pick):
         s = program.layer("layers.GlobalAveragePooling2D()", x)
         s = program.layer(f"layers.Dense({hidden}, activation='relu')", s)
         s = program.layer(f"layers.Dense({x.channels}, activation='sigmoid')", s)
-        s = program.layer(f"layers.Reshape((1, 1, {x.channels}))", s) if kind == 1 else program.add(
-            f"{s}[:, None, None]", s
+        s = (
+            program.layer(f"layers.Reshape((1, 1, {x.channels}))", s)
+            if kind == 1
+            else program.add(f"{s}[:, None, None]", s)
         )
     if pick(True, False):
         program.layer("layers.Multiply()", x, s, call=f"[{x}, {s}]")

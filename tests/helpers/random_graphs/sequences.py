@@ -55,12 +55,17 @@ def _value(program, x, pick, channels=None):
     return pick(x, others[0]) if others else x
 
 
+def _bias(pick, heads, *read):
+    """None where the biases [heads, width] of width 1 could be as long as the steps: see `checks.BATCH`."""
+    return options(use_bias=pick(None, False) if min(t.shape[0] for t in read) > heads else False)
+
+
 @operation(rank=2)
 def multi_head_attention(program, x, pick):
     value = _value(program, x, pick)
-    settings = options(value_dim=pick(None, 2, 3), use_bias=pick(None, False), output_shape=pick(None, 3, 5))
-    causal = options(use_causal_mask=pick(None, True))
-    layer = f"layers.MultiHeadAttention({pick(2, 3, 1)}, {pick(3, 2)}{settings})"
+    causal, heads = options(use_causal_mask=pick(None, True)), pick(2, 3, 1)
+    settings = options(value_dim=pick(None, 2, 3), output_shape=pick(None, 3, 5))
+    layer = f"layers.MultiHeadAttention({heads}, {pick(3, 2)}{settings}{_bias(pick, heads, x, value)})"
     if pick(False, False, False, True):
         call = f"{x}, {value}, return_attention_scores=True"
         program.layer(layer, x, value, call=call, outputs=2)
@@ -70,17 +75,17 @@ def multi_head_attention(program, x, pick):
 
 @operation(rank=3)
 def attention_over_images(program, x, pick):
-    axes = pick((1, 2), (1,), (2,))
-    layer = f"layers.MultiHeadAttention({pick(2, 1)}, {pick(2, 3)}, attention_axes={axes})"
+    axes, heads = pick((1, 2), (1,), (2,)), pick(2, 1)
+    layer = f"layers.MultiHeadAttention({heads}, {pick(2, 3)}, attention_axes={axes}{_bias(pick, heads, x)})"
     program.layer(layer, x, call=f"{x}, {x}")
 
 
 @operation(rank=2)
 def grouped_query_attention(program, x, pick):
     heads, shared = pick((2, 1), (2, 2), (4, 2), (3, 1))
-    layer = f"layers.GroupQueryAttention({pick(3, 2)}, {heads}, {shared}{options(use_bias=pick(None, False))})"
     # Keras wants queries and values of one width.
     value = _value(program, x, pick, x.channels)
+    layer = f"layers.GroupQueryAttention({pick(3, 2)}, {heads}, {shared}{_bias(pick, heads, x, value)})"
     program.layer(layer, x, value, call=f"{x}, {value}")
 
 
@@ -102,7 +107,7 @@ def einsum_dense(program, x, pick):
             f"'...x,xy->...y', {n}",
             f"'abc,bd->adc', ({n}, {x.channels}), bias_axes='dc'",
             f"'abc,c->abc', {x.shape}, bias_axes='c'",
-            f"'abc,cde->abde', ({steps}, {m}, {n}), bias_axes='de'",
+            f"'abc,cde->abde', ({steps}, {m}, {n}), bias_axes='e'",
             f"'abc,bcd->ad', {n}, bias_axes='d'",
         )
         + f"{bias})",
@@ -115,7 +120,7 @@ def einsum_dense_of_heads(program, x, pick):
     n = pick(2, 3, 4)
     equation = pick(
         f"'abde,dec->abc', ({x.shape[0]}, {n}), bias_axes='c'",
-        f"'abde,dc->abce', ({x.shape[0]}, {n}, {x.channels}), bias_axes='c'",
+        f"'abde,dc->abce', ({x.shape[0]}, {n}, {x.channels})",
         f"'abde,ec->abdc', ({x.shape[0]}, {x.shape[1]}, {n})",
     )
     program.layer(f"layers.EinsumDense({equation})", x)
@@ -131,7 +136,8 @@ def masking(program, x, pick):
 @operation(rank=2)
 def transformer_block(program, x, pick):
     z = program.layer(f"layers.{pick('LayerNormalization', 'RMSNormalization')}()", x)
-    z = program.layer(f"layers.MultiHeadAttention({pick(2, 1)}, {pick(2, 3)})", z, call=f"{z}, {z}")
+    heads = pick(2, 1)
+    z = program.layer(f"layers.MultiHeadAttention({heads}, {pick(2, 3)}{_bias(pick, heads, z)})", z, call=f"{z}, {z}")
     y = program.layer("layers.Add()", x, z, call=f"[{x}, {z}]")
     z = program.layer("layers.LayerNormalization()", y)
     z = program.layer(f"layers.Dense({pick(3, 5)}, activation='gelu')", z)
