@@ -33,14 +33,16 @@ def main():
     for batch in range(-(-arguments.examples // random_graphs.BATCH)):
         try:
             random_graphs.run_batch(1000 * arguments.seed + batch, seen)
-        except Exception as error:
-            failures.append((batch, error))
-            print(f"batch {batch}: {random_graphs.report(error)}", flush=True)
+        except random_graphs.Failure as failure:
+            failures.append(batch)
+            print(f"batch {batch}: {failure}", flush=True)
             if not arguments.keep_going:
                 break
+        if batch % 10 == 9:
+            print(f"{seen.graphs} graphs, {time.monotonic() - start:.0f} s", flush=True)
     _print_counts(seen, time.monotonic() - start)
     if failures:
-        sys.exit(f"{len(failures)} failures, in the batches {[batch for batch, _ in failures]}")
+        sys.exit(f"{len(failures)} failures, in the batches {failures}")
 
 
 def _print_counts(seen, seconds):

@@ -3,6 +3,7 @@
 Each is cut by a random plan, and the masked original, the predicted cost and the saved file are compared with it.
 """
 
+import re
 import sys
 from unittest import mock
 
@@ -10,8 +11,6 @@ import random_graphs
 import tensorflow as tf
 from random_graphs import Draft, runs
 from random_graphs.programs import Step
-
-from tfcompress.graph.handlers.convolution import TransposedConvolution
 
 _INPUTS = ("image", "sequence", "vector", "volume", "text")
 
@@ -63,19 +62,22 @@ class ProgramTest(tf.test.TestCase):
         self.assertGreater(len(plan), 0)
 
     def test_a_failure_comes_with_the_smallest_program(self):
-        """A transposed convolution that counts its output channels twice."""
-        wrong = lambda self, call, outputs: ()  # noqa: E731
-        with mock.patch.object(TransposedConvolution, "macs", wrong):
-            for seed in range(100, 120):
-                try:
-                    random_graphs.run_batch(seed)
-                except AssertionError as error:
-                    report = runs.report(error)
-                    break
-        self.assertIn("walked", report)
-        lines = [line for line in report.splitlines() if line.startswith("t") and " = " in line]
-        self.assertLessEqual(len(lines), 4, report)
-        self.assertIn("DTranspose(2, 1", report)
+        """A check that fails where a recurrent layer is cut: what is left is that layer, and what must be around it."""
+
+        def check(model, plan, through_norms):
+            kinds = {layer.name: type(layer).__name__ for layer in model.layers}
+            cut = [kinds.get(edit.group) for edit in plan]
+            assert not {"LSTM", "GRU", "SimpleRNN"}.intersection(cut), f"cut {len(cut)}"
+
+        with mock.patch.object(runs, "check", check), self.assertRaises(random_graphs.Failure) as caught:
+            for seed in range(10):
+                random_graphs.run_batch(seed)
+        program = str(caught.exception).split("set_floatx")[1]
+        self.assertRegex(program, r"layers\.(LSTM|GRU|SimpleRNN)\(2")
+        tensors = re.findall(r"^t\d+.* = ", program, re.MULTILINE)
+        self.assertLessEqual(len(tensors), 4, program)
+        (kept,) = re.findall(r"Plan.keeping\((.*)\)", program)
+        self.assertEqual(kept.count(":"), 1)
 
 
 if __name__ == "__main__":

@@ -115,7 +115,7 @@ def drafts(draw, most=12):
 
 def write(draft):
     """Writes and builds what a draft says; Keras' names begin anew."""
-    keras.backend.clear_session()
+    keras.backend.clear_session(free_memory=False)  # once a batch is enough: it takes a third of the time
     before = keras.config.floatx()
     keras.config.set_floatx(FLOATS)
     try:

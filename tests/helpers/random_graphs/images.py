@@ -138,7 +138,8 @@ def upsampling(program, x, pick):
 
 @operation(rank=3)
 def resizing(program, x, pick):
-    program.layer(f"layers.Resizing({pick(3, 4, 5)}, {pick(3, 4)})", x)
+    # Resizing is called with training=True by default, and so is then all that comes after it (Keras 3.15).
+    program.layer(f"layers.Resizing({pick(3, 4, 5)}, {pick(3, 4)})", x, call=f"{x}, training=False")
 
 
 @operation(rank=(2, 3, 4))

@@ -2,15 +2,18 @@
 
 import collections
 import re
+import traceback
 
 import hypothesis
+import keras
 
 from random_graphs.checks import check
 from random_graphs.drafts import drafts, write
+from random_graphs.smallest import smallest
 from tfcompress.graph import LayerGraph
 from tfcompress.graph.handlers import base, handler_of
 
-__all__ = ["BATCH", "Seen", "report", "run_batch"]
+__all__ = ["BATCH", "Failure", "Seen", "run_batch"]
 
 # After ten examples hypothesis begins to repeat parts of what it has drawn, which makes fewer graphs of more examples.
 BATCH = 10
@@ -44,33 +47,64 @@ class Seen:
         return sorted({type(handler).__name__ for handler in known} - self._handlers)
 
 
-def run_batch(seed, seen=None, examples=BATCH):
-    """Draws drafts and checks each; of one that fails hypothesis looks for the smallest, and raises its error.
+class Failure(AssertionError):
+    """A graph of which an oracle disagrees, or that could not be cut; says so with the smallest such program."""
 
-    The error's notes (`__notes__`) hold the program.
+
+def run_batch(seed, seen=None, examples=BATCH):
+    """Draws drafts and checks each.
+
+    Raises:
+        Failure: with the smallest program that fails as the first that failed did.
     """
+    failed = []
 
     @hypothesis.seed(seed)
     @hypothesis.settings(
         max_examples=examples,
         deadline=None,
         database=None,
-        phases=[hypothesis.Phase.generate, hypothesis.Phase.shrink],
+        phases=[hypothesis.Phase.generate],
         suppress_health_check=list(hypothesis.HealthCheck),
-        report_multiple_bugs=False,
-        print_blob=False,
     )
     @hypothesis.given(drafts())
     def run(draft):
-        written = write(draft)
-        hypothesis.note(f"The smallest program that fails:\n\n{written.program}")
-        change = check(written.model, written.plan, written.through_norms)
-        if seen is not None:
+        if failed:
+            return  # the first is enough
+        error, written, change = _try(draft)
+        if error is not None:
+            failed.append((draft, error))
+        elif seen is not None:
             seen.add(written, change)
 
+    keras.backend.clear_session()
     run()
+    if failed:
+        raise Failure(_report(*failed[0]))
 
 
-def report(error):
-    """An error with the program that hypothesis noted."""
-    return "\n".join([f"{type(error).__name__}: {error}", *getattr(error, "__notes__", [])])
+def _try(draft):
+    """The error of a draft, what was written, and how much the outputs changed."""
+    written = None
+    try:
+        written = write(draft)
+        return None, written, check(written.model, written.plan, written.through_norms)
+    except Exception as error:
+        return error, written, None
+
+
+def _kind(error):
+    """What makes two errors one: their type and the beginning of what they say, without numbers."""
+    return type(error), re.sub(r"[\d.e-]+", "", str(error)[:60])
+
+
+def _report(draft, error):
+    def fails(candidate):
+        found, _, _ = _try(candidate)
+        return found is not None and _kind(found) == _kind(error)
+
+    draft = smallest(draft, fails)
+    error, written, _ = _try(draft)
+    program = written.program if written else f"(while writing {draft})"
+    trace = "".join(traceback.format_exception(error)[-6:])
+    return f"{type(error).__name__}: {error}\n\n{trace}\nThe smallest program that fails:\n\n{program}"

@@ -121,6 +121,14 @@ def attention_key_width():
     return keras.Model(x, layers.Dense(2)(y))
 
 
+@topology(smallest=4 * 5 + 6 * 7 + attention(4, 6, (1, 1, 1), 1, key=3, value=3, heads=2, value_heads=1) + 4 * 2)
+def cross_attention_with_grouped_queries():
+    # Keras wants queries and values of one width, so these two go together; keys and values keep their 3 channels.
+    x, memory = steps(5), steps(7, 6)
+    query, value = layers.Dense(4, activation="tanh")(x), layers.Dense(4, activation="tanh")(memory)
+    return keras.Model([x, memory], layers.Dense(2)(layers.GroupQueryAttention(3, 4, 2)(query, value)))
+
+
 @topology(smallest=4 * 5 + attention(4, 4, (1, 1, 1), 1, key=1) + 4 * 2, through_norms=True)
 def single_head_of_keys():
     # All heads of queries share one head of keys and values.
