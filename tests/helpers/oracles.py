@@ -144,7 +144,9 @@ def _macs_of_call(layer, input_shapes, output_shape):
             input_shape[1] * places * sum(math.prod(k.shape) for k in (layer.cell.kernel, layer.cell.recurrent_kernel))
         )
     if kind in ("MultiHeadAttention", "GroupedQueryAttention"):
-        return _macs_of_attention(layer, *(math.prod(shape[1:-1]) for shape in input_shapes[:2]))
+        axes = getattr(layer, "_attention_axes", None) or range(1, len(input_shapes[1]) - 1)
+        attended = math.prod(input_shapes[1][axis] for axis in axes)
+        return _macs_of_attention(layer, *(math.prod(shape[1:-1]) for shape in input_shapes[:2]), attended)
     if kind in ("Attention", "AdditiveAttention"):
         query, value, *key = input_shapes
         return query[1] * value[1] * ((key or [value])[0][2] + value[2])
@@ -164,13 +166,13 @@ def _macs_of_call(layer, input_shapes, output_shape):
     return 0
 
 
-def _macs_of_attention(layer, queries, values):
-    """Each projection at its positions, and for each pair of positions one product with all keys and all values."""
+def _macs_of_attention(layer, queries, values, attended):
+    """Each projection at its positions; for each query and each position it looks at a product with key and value."""
     dense = {name: getattr(layer, f"_{name}_dense", None) for name in ("query", "key", "value", "gate", "output")}
     places = {"query": queries, "key": values, "value": values, "gate": queries, "output": queries}
     projections = sum(places[name] * math.prod(d.kernel.shape) for name, d in dense.items() if d is not None)
     heads, key_width = dense["query"].kernel.shape[1:]
-    return projections + queries * values * heads * (key_width + dense["value"].kernel.shape[2])
+    return projections + queries * attended * heads * (key_width + dense["value"].kernel.shape[2])
 
 
 def walked_params(model):

@@ -85,6 +85,14 @@ def attention_with_keys_and_gate():
     return keras.Model([x, memory], layers.Dense(2)(attend(query, value, key=key)))
 
 
+@topology(smallest=4 * 5 * 7 + attention(7, 7, (4, 4, 4), 1, key=3) + 7 * 2)
+def attention_across_channels():
+    # The 7 channels are the positions, and all of them stay; the layer reads 4 steps, and writes channels of its own.
+    x = steps(5)
+    y = layers.Permute((2, 1))(layers.Dense(7, activation="tanh", name="into")(x))
+    return keras.Model(x, layers.Dense(2)(layers.MultiHeadAttention(2, 3, name="attention")(y, y)))
+
+
 @topology(smallest=4 * 5 + attention(4, 4, (1, 1, 1), 1, key=3, heads=3) + 4 * 2)
 def attention_scores_are_an_output():
     # Each head's scores leave the model, so all heads stay.
@@ -111,6 +119,14 @@ def attention_key_width():
     y = layers.Dense(4, activation="tanh")(x)
     y = layers.MultiHeadAttention(2, 5, name="attention")(y, y, use_causal_mask=True)
     return keras.Model(x, layers.Dense(2)(y))
+
+
+@topology(smallest=4 * 5 + 6 * 7 + attention(4, 6, (1, 1, 1), 1, key=3, value=3, heads=2, value_heads=1) + 4 * 2)
+def cross_attention_with_grouped_queries():
+    # Keras wants queries and values of one width, so these two go together; keys and values keep their 3 channels.
+    x, memory = steps(5), steps(7, 6)
+    query, value = layers.Dense(4, activation="tanh")(x), layers.Dense(4, activation="tanh")(memory)
+    return keras.Model([x, memory], layers.Dense(2)(layers.GroupQueryAttention(3, 4, 2)(query, value)))
 
 
 @topology(smallest=4 * 5 + attention(4, 4, (1, 1, 1), 1, key=1) + 4 * 2, through_norms=True)

@@ -189,9 +189,10 @@ class GroupedQueryAttention(_Projected):
         return _Inner(call.inner["queries"], heads, width, width)
 
     def output(self, call: Call, query: Ids) -> Ids:
-        """New labels, as many as those of the query: the layer takes its width from there."""
+        """New labels, as many as those of the query: the layer takes its width from there, and wants values as wide."""
         ids = call.new_output(call.node.output_shapes[0][-1] or 0)
         call.book.tie(query, ids)
+        call.book.tie(query, self._input(call, "value"))
         return ids
 
     def _key_width(self, layer: Any) -> int:

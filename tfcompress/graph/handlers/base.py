@@ -81,6 +81,7 @@ class Call:
         earlier: what that earlier call reads and gives, `(inputs, outputs)`.
         through_norms: whether streams are cut where that changes a statistic over their channels.
         inner: by name, what `inner_channels` gave out.
+        elsewhere: what `input_along` gave out for axes that are no channel axes.
     """
 
     node: Node
@@ -91,6 +92,7 @@ class Call:
     earlier: tuple[tuple[Labels, ...], tuple[Labels, ...]] | None = None
     through_norms: bool = False
     inner: dict[str, Ids] = field(default_factory=dict)
+    elsewhere: dict[tuple[int, int, int], Ids] = field(default_factory=dict)
 
     @property
     def layer(self) -> Any:
@@ -149,10 +151,13 @@ class Call:
         if labels.axis == axis:
             return labels.ids
         self.fix(labels.ids, f"{self.node.type_name} reads axis {axis}, the channels lie on axis {labels.axis}")
-        width = self.node.input_shapes[index][axis]
-        ids = self.book.new(width or 0)
-        self.fix(ids, f"{self.node.type_name} reads axis {axis}, which is not a channel axis")
-        return ids
+        width = self.node.input_shapes[index][axis] or 0
+        # The same ones whenever they are asked for: handlers do so again when all labels have been counted.
+        key = id(labels.ids), axis, width
+        if key not in self.elsewhere:
+            self.elsewhere[key] = self.book.new(width)
+            self.fix(self.elsewhere[key], f"{self.node.type_name} reads axis {axis}, which is not a channel axis")
+        return self.elsewhere[key]
 
 
 class Handler:

@@ -1,0 +1,110 @@
+"""Runs: small batches of drafts, each with a seed of its own, and counts of what was in them."""
+
+import collections
+import re
+import traceback
+
+import hypothesis
+import keras
+
+from random_graphs.checks import check
+from random_graphs.drafts import drafts, write
+from random_graphs.smallest import smallest
+from tfcompress.graph import LayerGraph
+from tfcompress.graph.handlers import base, handler_of
+
+__all__ = ["BATCH", "Failure", "Seen", "run_batch"]
+
+# After ten examples hypothesis begins to repeat parts of what it has drawn, which makes fewer graphs of more examples.
+BATCH = 10
+
+
+class Seen:
+    """What the graphs of some runs were made of.
+
+    Attributes:
+        graphs, cut, felt: how many graphs there were; how many had groups to cut; of how many the outputs changed.
+        operations: how often each operation of the generator occurred.
+        names: how often each Keras layer and operation occurred.
+    """
+
+    def __init__(self):
+        self.graphs = self.cut = self.felt = 0
+        self.operations, self.names = collections.Counter(), collections.Counter()
+        self._handlers = set()
+
+    def add(self, written, change):
+        self.graphs += 1
+        self.cut += len(written.plan) > 0
+        self.felt += change > 1e-5
+        self.operations.update(written.used)
+        self.names.update(re.findall(r"(?:layers|ops|keras)\.([A-Z]\w+|(?<=ops\.)\w+)\(", written.program))
+        for operation in LayerGraph.from_keras(written.model).operations.values():
+            self._handlers.add(type(handler_of(operation)).__name__)
+
+    def handlers_not_met(self):
+        known = {*base._BY_CLASS.values(), *base._BY_OPERATION_NAME.values()}
+        return sorted({type(handler).__name__ for handler in known} - self._handlers)
+
+
+class Failure(AssertionError):
+    """A graph of which an oracle disagrees, or that could not be cut; says so with the smallest such program."""
+
+
+def run_batch(seed, seen=None, examples=BATCH):
+    """Draws drafts and checks each.
+
+    Raises:
+        Failure: with the smallest program that fails as the first that failed did.
+    """
+    failed = []
+
+    @hypothesis.seed(seed)
+    @hypothesis.settings(
+        max_examples=examples,
+        deadline=None,
+        database=None,
+        phases=[hypothesis.Phase.generate],
+        suppress_health_check=list(hypothesis.HealthCheck),
+    )
+    @hypothesis.given(drafts())
+    def run(draft):
+        if failed:
+            return  # the first is enough
+        error, written, change = _try(draft)
+        if error is not None:
+            failed.append((draft, error))
+        elif seen is not None:
+            seen.add(written, change)
+
+    keras.backend.clear_session()
+    run()
+    if failed:
+        raise Failure(_report(*failed[0]))
+
+
+def _try(draft):
+    """The error of a draft, what was written, and how much the outputs changed."""
+    written = None
+    try:
+        written = write(draft)
+        return None, written, check(written.model, written.plan, written.through_norms)
+    except Exception as error:
+        return error, written, None
+
+
+def _kind(error):
+    """What makes two errors one: their type and the beginning of what they say, without numbers."""
+    return type(error), re.sub(r"[\d.e-]+", "", str(error)[:60])
+
+
+def _report(draft, error):
+    def fails(candidate):
+        found, _, _ = _try(candidate)
+        return found is not None and _kind(found) == _kind(error)
+
+    draft = smallest(draft, fails)
+    error, written, _ = _try(draft)
+    program = written.program if written else f"(while writing {draft})"
+    trace = "".join(traceback.format_exception(error)[-6:])
+    return f"{type(error).__name__}: {error}\n\n{trace}\nThe smallest program that fails:\n\n{program}"
