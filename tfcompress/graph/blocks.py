@@ -60,12 +60,13 @@ def find_blocks(groups: ChannelGroups) -> tuple[Block, ...]:
     """
     graph = groups.graph
     dominator = _immediate_dominators(graph)
+    order = {name: i for i, name in enumerate(graph.nodes)}
     blocks = []
     for item in groups.analysis.values():
         node = item.node
         if isinstance(item.handler, ElementwiseMerge) and len(set(node.inputs)) > 1 and dominator[node.name]:
             entry = str(dominator[node.name])
-            inside = _between(graph, entry, node)
+            inside = _between(graph, entry, node, order)
             blocks.append(Block(node.name, entry, inside))
     return tuple(blocks)
 
@@ -95,7 +96,7 @@ def _meet(a: str | None, b: str | None, dominator: Mapping[str, str | None], dep
     return a
 
 
-def _between(graph: LayerGraph, entry: str, end: Node) -> tuple[str, ...]:
+def _between(graph: LayerGraph, entry: str, end: Node, order: Mapping[str, int]) -> tuple[str, ...]:
     inside: dict[str, None] = {}
     stack = [end.name]
     while stack:
@@ -103,7 +104,7 @@ def _between(graph: LayerGraph, entry: str, end: Node) -> tuple[str, ...]:
         if name != entry and name not in inside:
             inside[name] = None
             stack.extend(ref.node for ref in graph.nodes[name].inputs)
-    return tuple(name for name in graph.nodes if name in inside)
+    return tuple(sorted(inside, key=order.__getitem__))
 
 
 def pruning_units(groups: ChannelGroups) -> tuple[PruningUnit, ...]:
@@ -114,13 +115,17 @@ def pruning_units(groups: ChannelGroups) -> tuple[PruningUnit, ...]:
     """
     layer_of = {name: item.node.layer_name for name, item in groups.analysis.items()}
     blocks = sorted(find_blocks(groups), key=lambda block: len(block.nodes))
-    inside = [(block, {layer_of[name] for name in block.nodes}) for block in blocks]
+    inside = [{layer_of[name] for name in block.nodes} for block in blocks]
+    around: dict[str, list[int]] = {}
+    for number, layers in enumerate(inside):
+        for layer in layers:
+            around.setdefault(layer, []).append(number)
     units: dict[str, list[ChannelGroup]] = {}
     for group in groups:
         if not group.producers or not group.readers:
             continue
         touched = {*group.producers, *group.readers, *group.carriers}
-        home = next((block.name for block, layers in inside if touched <= layers), None)
+        home = next((blocks[i].name for i in around.get(group.producers[0], ()) if touched <= inside[i]), None)
         if home is None and _is_expansion(group, groups):
             home = f"expansion:{group.name}"
         if home is not None:
