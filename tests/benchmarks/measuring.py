@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-__all__ = ["Row", "Span", "Stopwatch", "Table", "interleaved", "median", "ratio_row", "timed"]
+__all__ = ["Row", "Span", "Stopwatch", "Table", "interleaved", "median", "ratio_row", "single_row", "timed"]
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ class Row:
     reference: str
     ratio: str
     cpu_ratio: str
-    allowed: float
+    allowed: float | None
     note: str = ""
 
 
@@ -115,6 +115,11 @@ def ratio_row(name: str, pairs: Sequence[tuple[Span, Span]], allowed: float, not
 
 def _spread(ratios: Sequence[float]) -> str:
     return f"{statistics.median(ratios):.2f} [{min(ratios):.2f}, {max(ratios):.2f}]"
+
+
+def single_row(name: str, spans: Sequence[Span], note: str = "") -> Row:
+    """The row of what is measured alone: the median."""
+    return Row(name, str(median(spans)), "-", "-", "-", None, note)
 
 
 @dataclass
@@ -131,7 +136,15 @@ class Table:
         """The table as Markdown; seconds are wall time, with CPU time in brackets."""
         head = ("", "ours", "reference", "ratio, wall [min, max]", "ratio, CPU [min, max]", "at most")
         cells = [head] + [
-            (row.name, row.ours, row.reference, row.ratio, row.cpu_ratio, f"{row.allowed:.2f}") for row in self.rows
+            (
+                row.name,
+                row.ours,
+                row.reference,
+                row.ratio,
+                row.cpu_ratio,
+                "-" if row.allowed is None else f"{row.allowed:.2f}",
+            )
+            for row in self.rows
         ]
         widths = [max(len(line[column]) for line in cells) for column in range(len(head))]
         lines = [

@@ -1,4 +1,6 @@
-"""Prunes a ResNet-50 with Torch-Pruning, whenever it is told to; runs where PyTorch is installed, without TensorFlow.
+"""Prunes a network with Torch-Pruning, whenever it is told to; runs where PyTorch is installed, without TensorFlow.
+
+    python torch_pruning_side.py ResNet50
 
 It reads a line from standard input for each thing to do, and answers with a line of JSON:
 `prune`: builds the network (not measured), prunes it, and gives wall_s, cpu_s, macs and whole_macs.
@@ -64,6 +66,51 @@ class ResNet50(nn.Module):
         return self.classifier(torch.flatten(self.average(self.blocks(x)), 1))
 
 
+class DenseLayer(nn.Module):
+    """Huang et al. (2017): BatchNormalization, ReLU, 1x1 and 3x3 convolution; its channels join those it read."""
+
+    def __init__(self, inputs, growth):
+        super().__init__()
+        self.bn1, self.conv1 = nn.BatchNorm2d(inputs), nn.Conv2d(inputs, 4 * growth, 1, bias=False)
+        self.bn2, self.conv2 = nn.BatchNorm2d(4 * growth), nn.Conv2d(4 * growth, growth, 3, 1, 1, bias=False)
+        self.relu = nn.ReLU(inplace=True)
+
+    def forward(self, x):
+        """The input with the new channels behind it."""
+        y = self.conv1(self.relu(self.bn1(x)))
+        return torch.cat([x, self.conv2(self.relu(self.bn2(y)))], 1)
+
+
+class DenseNet121(nn.Module):
+    """DenseNet-121 for 224x224 images and 1000 classes: 7.98 M parameters."""
+
+    def __init__(self, growth=32):
+        super().__init__()
+        width = 2 * growth
+        parts = [nn.Conv2d(3, width, 7, 2, 3, bias=False), nn.BatchNorm2d(width), nn.ReLU(), nn.MaxPool2d(3, 2, 1)]
+        for repeats in (6, 12, 24, 16):
+            for _ in range(repeats):
+                parts.append(DenseLayer(width, growth))
+                width += growth
+            if repeats != 16:
+                parts += [
+                    nn.BatchNorm2d(width),
+                    nn.ReLU(),
+                    nn.Conv2d(width, width // 2, 1, bias=False),
+                    nn.AvgPool2d(2),
+                ]
+                width //= 2
+        self.features = nn.Sequential(*parts, nn.BatchNorm2d(width), nn.ReLU(), nn.AdaptiveAvgPool2d(1))
+        self.classifier = nn.Linear(width, 1000)
+
+    def forward(self, x):
+        """Logits."""
+        return self.classifier(torch.flatten(self.features(x), 1))
+
+
+NETWORKS = {"ResNet50": ResNet50, "DenseNet121": DenseNet121}
+
+
 def prune(model, inputs, ratio):
     """Uniform pruning by group l1 norm, as Torch-Pruning's own examples do it."""
     pruner = torch_pruning.pruner.MetaPruner(
@@ -83,11 +130,12 @@ def macs_of(model, inputs):
 
 def main():
     """Finds the ratio that halves the MACs, then does what the lines say."""
+    network = NETWORKS[sys.argv[1]]
     inputs = torch.randn(1, 3, 224, 224)
-    whole = macs_of(ResNet50().eval(), inputs)
+    whole = macs_of(network().eval(), inputs)
 
     def halves(ratio):
-        model = ResNet50().eval()
+        model = network().eval()
         prune(model, inputs, ratio)
         return macs_of(model, inputs) <= whole / 2
 
@@ -99,7 +147,7 @@ def main():
     versions = {"torch": torch.__version__, "torch_pruning": torch_pruning.__version__}
     print(json.dumps({"ratio": ratio, "threads": torch.get_num_threads(), **versions}), flush=True)
     for _ in sys.stdin:
-        model = ResNet50().eval()
+        model = network().eval()
         wall, cpu = time.perf_counter(), time.process_time()
         prune(model, inputs, ratio)
         spent = {"wall_s": time.perf_counter() - wall, "cpu_s": time.process_time() - cpu}
