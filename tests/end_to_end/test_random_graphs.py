@@ -7,9 +7,11 @@ import re
 import sys
 from unittest import mock
 
+import keras
 import random_graphs
 import tensorflow as tf
 from random_graphs import Draft, runs
+from random_graphs.checks import floats
 from random_graphs.programs import Step
 
 _INPUTS = ("image", "sequence", "vector", "volume", "text")
@@ -45,16 +47,13 @@ class ProgramTest(tf.test.TestCase):
 
     def test_a_program_builds_the_model_and_the_plan_again(self):
         written = random_graphs.write(self.draft)
+        self.assertEqual(keras.layers.Dense(1).dtype, "float32")  # as before
         config, path = written.model.get_config(), list(sys.path)
         space = {}
-        with mock.patch.object(random_graphs, "check") as check:
-            tf.keras.backend.clear_session()
-            before = tf.keras.config.floatx()
-            try:
-                exec(written.program, space)
-            finally:
-                tf.keras.config.set_floatx(before)
-                sys.path[:] = path
+        with mock.patch.object(random_graphs, "check") as check, floats():
+            keras.backend.clear_session()
+            exec(written.program, space)
+        sys.path[:] = path
         (model, plan), options = check.call_args
         self.assertEqual(model.get_config(), config)
         self.assertEqual(plan, written.plan)

@@ -131,6 +131,20 @@ class WithoutTest(tf.test.TestCase):
                 received = [Subnetwork(model, groups).predict(plan, inputs).numpy()]
                 self.assertLess(oracles.relative_error(received, expected), 1e-5)
 
+    def test_groups_on_another_axis_than_the_channels(self):
+        """The 6 channels are positions to the layer, whose groups are of the 4 steps: they stay, and nothing is masked."""
+        x = keras.Input((4, 3))
+        y = layers.GroupNormalization(2)(layers.Permute((2, 1))(layers.Dense(6, name="stream")(x)))
+        model = keras.Model(x, layers.Dense(2)(layers.Dense(5, name="behind")(y)))
+        randomise(model, RNG)
+        groups = ChannelGroups.of(LayerGraph.from_keras(model), through_norms=True)
+        self.assertEqual([group.name for group in groups], ["behind"])
+        inputs, plan = RNG.normal(size=(5, 4, 3)).astype("float32"), Plan.keeping({"behind": (1, 4)})
+        student = apply(model, plan, groups)
+        self.assertLess(verify(model, plan, student, inputs, 1e-5, groups), 1e-5)
+        received = Subnetwork(model, groups).predict(plan, inputs)
+        self.assertAllClose(received, student(inputs), 1e-5, 1e-5)
+
     def test_a_norm_shared_by_two_streams_ties_them(self):
         """It has no weights, and yet its mask is one."""
         norm = layers.UnitNormalization(name="norm")

@@ -1,5 +1,6 @@
 """The three oracles for one model and one plan."""
 
+import contextlib
 import pathlib
 import tempfile
 
@@ -13,7 +14,7 @@ from tfcompress.graph import ChannelGroups, LayerGraph
 from tfcompress.rewrite import apply
 from tfcompress.rewrite.verify import mask
 
-__all__ = ["FLOATS", "TOLERANCE", "check", "prepare"]
+__all__ = ["FLOATS", "TOLERANCE", "check", "floats", "prepare"]
 
 # Rounding errors that a deep program multiplies are no matter then: what differs by more is wrong.
 FLOATS = "float64"
@@ -21,6 +22,19 @@ FLOATS = "float64"
 # batch, or of the last one, if that is as long: of [4, 4, 1] + [4, 1] it makes [4, 4, 1] + [4, 1, 1] (Keras 3.15).
 BATCH = 17
 TOLERANCE = 1e-6  # of outputs (compared as float32), relative to the largest
+
+
+@contextlib.contextmanager
+def floats():
+    """Keras makes layers of `FLOATS` by default; afterwards of what it did before."""
+    before = keras.config.floatx(), keras.config.dtype_policy()
+    keras.config.set_floatx(FLOATS)
+    keras.config.set_dtype_policy(FLOATS)
+    try:
+        yield
+    finally:
+        keras.config.set_floatx(before[0])
+        keras.config.set_dtype_policy(before[1])
 
 
 def prepare(model):

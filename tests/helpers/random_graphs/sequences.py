@@ -66,7 +66,8 @@ def multi_head_attention(program, x, pick):
     causal, heads = options(use_causal_mask=pick(None, True)), pick(2, 3, 1)
     settings = options(value_dim=pick(None, 2, 3), output_shape=pick(None, 3, 5))
     layer = f"layers.MultiHeadAttention({heads}, {pick(3, 2)}{settings}{_bias(pick, heads, x, value)})"
-    if pick(False, False, False, True):
+    # Of scores Keras 3.15 says that they are [heads, queries, queries], whatever the number of values.
+    if value.shape[0] == x.shape[0] and pick(False, False, False, True):
         call = f"{x}, {value}, return_attention_scores=True"
         program.layer(layer, x, value, call=call, outputs=2)
     else:

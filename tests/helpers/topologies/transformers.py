@@ -150,6 +150,15 @@ def attention_without_projections():
     return keras.Model([x, memory], layers.Dense(2)(layers.AdditiveAttention()([z, z])))
 
 
+@topology(smallest=4 * 5 * 7 + 7 * 7 * (4 + 4) + 7 * 4 + 7 * 2)
+def attention_without_projections_across_channels():
+    # 7 positions of 4 numbers each: the channels, all of which stay, are the positions.
+    x = steps(5)
+    y = layers.Permute((2, 1))(layers.Dense(7, activation="tanh", name="into")(x))
+    y = layers.Dense(3, name="goes")(layers.Attention()([y, y]))
+    return keras.Model(x, layers.Dense(2)(y))
+
+
 @topology(smallest=4 * 5 + 4 * 2 + 4 * 2 + 4 * 2)
 def einsum_dense():
     # Heads of width 4, written and read: of the two new axes the last is cut, the 2 heads stay.

@@ -235,4 +235,4 @@ class ScoresOfChannels(Handler):
         query, value, key = self._indices(call)
         shapes = call.node.input_shapes
         pairs = sizes((*shapes[query][1:-1], shapes[value][-2]), call.node)
-        return (MacTerm(pairs, (call.inputs[key].ids,)), MacTerm(pairs, (outputs[0].ids,)))
+        return (MacTerm(pairs, (call.input_along(-1, key),)), MacTerm(pairs, (outputs[0].ids,)))

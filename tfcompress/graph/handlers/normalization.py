@@ -213,7 +213,7 @@ class GroupNorm(StatisticsOverChannels):
 
     def masked_call(self, call: Call, layer: Any, kept: Any) -> Callable[..., Any] | None:
         """The layer's formula, in groups of the channels that stay."""
-        if not call.through_norms or not self.mixes(call):
+        if not call.through_norms or not self.mixes(call) or call.inputs[0].axis not in self.axes(call):
             return None
         axis, shape = self.axes(call)[0], call.node.input_shapes[0]
         per_group = self._per_group(call)
