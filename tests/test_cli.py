@@ -21,6 +21,7 @@ from tfcompress.export import run_tflite
 from tfcompress.export.tflite import QUANTIZATIONS
 from tfcompress.export.writer import FORMATS
 from tfcompress.methods import RLAL, Uniform, registered_methods
+from tfcompress.methods.settings import configured
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
@@ -294,7 +295,7 @@ class MethodsTest(tf.test.TestCase):
             for setting, (default, description) in rows.items():
                 self.assertNotEmpty(description, setting)
                 # The default as it is shown, given to --set, changes nothing.
-                self.assertEqual(cli._configured(method, {setting: default}), method, setting)
+                self.assertEqual(configured(method, {setting: default}), method, setting)
 
     def test_shows_the_first_sentence_of_the_nearest_docstring(self):
         rlal = self.rows("rlal")
@@ -326,23 +327,23 @@ class SettingsTest(tf.test.TestCase):
             ("agent_epochs=(0, 1, 2)", {"agent_epochs": (0, 1, 2)}),
         ):
             with self.subTest(text):
-                configured = cli._configured(RLAL(), dict([cli._name_and_value(text)]))
-                self.assertEqual(configured, dataclasses.replace(RLAL(), **expected))
+                found = configured(RLAL(), dict([cli._name_and_value(text)]))
+                self.assertEqual(found, dataclasses.replace(RLAL(), **expected))
                 name = next(iter(expected))
-                self.assertIs(type(getattr(configured, name)), type(expected[name]))
+                self.assertIs(type(getattr(found, name)), type(expected[name]))
 
     def test_settings_of_the_agent(self):
-        configured = cli._configured(RLAL(), {"agent.entropy_coefficient": "0.2", "agent.hidden": "64,", "epochs": "8"})
+        found = configured(RLAL(), {"agent.entropy_coefficient": "0.2", "agent.hidden": "64,", "epochs": "8"})
         agent = dataclasses.replace(RLAL().agent, entropy_coefficient=0.2, hidden=(64,))
-        self.assertEqual(configured, RLAL(epochs=8, agent=agent))
+        self.assertEqual(found, RLAL(epochs=8, agent=agent))
 
     def test_settings_that_hang_together_are_set_at_once(self):
         # Each alone is refused: the agent's epochs lie within the reference epochs.
         for given in ({"reference_epochs": "50"}, {"agent_epochs": "10,20,250"}):
             with self.assertRaisesRegex(ValueError, "three rising epochs"):
-                cli._configured(RLAL(), given)
-        configured = cli._configured(RLAL(), {"reference_epochs": "50", "agent_epochs": "5,10,25"})
-        self.assertEqual(configured.agent_epochs, (5, 10, 25))
+                configured(RLAL(), given)
+        found = configured(RLAL(), {"reference_epochs": "50", "agent_epochs": "5,10,25"})
+        self.assertEqual(found.agent_epochs, (5, 10, 25))
 
     def test_refuses_values_of_another_type(self):
         for text, message in (
@@ -360,7 +361,7 @@ class SettingsTest(tf.test.TestCase):
             ("agent=3", "agent.gamma"),
         ):
             with self.subTest(text), self.assertRaisesRegex(ValueError, message):
-                cli._configured(RLAL(), dict([cli._name_and_value(text)]))
+                configured(RLAL(), dict([cli._name_and_value(text)]))
 
 
 class RunTest(CommandTest):

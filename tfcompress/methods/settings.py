@@ -1,0 +1,145 @@
+"""The settings of a method as text: listed with their defaults and meanings, and read from `NAME=VALUE`."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import inspect
+import json
+import re
+import types
+import typing
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from tfcompress.methods.base import Method
+
+__all__ = ["Setting", "as_text", "configured", "settings_of"]
+
+
+class Setting(NamedTuple):
+    """A setting as the command line names it: `agent.gamma` is the field `gamma` of the field `agent`."""
+
+    name: str
+    hint: Any
+    default: Any
+    description: str
+
+
+def settings_of(owner: Any) -> list[Setting]:
+    """All fields of a dataclass instance, those of nested dataclasses included."""
+    hints, descriptions = typing.get_type_hints(type(owner)), _descriptions(type(owner))
+    found = []
+    for field in dataclasses.fields(owner):
+        value = getattr(owner, field.name)
+        if dataclasses.is_dataclass(value):
+            found += [inner._replace(name=f"{field.name}.{inner.name}") for inner in settings_of(value)]
+        else:
+            found.append(Setting(field.name, hints[field.name], value, descriptions.get(field.name, "")))
+    return found
+
+
+def _descriptions(cls: type) -> dict[str, str]:
+    """The first sentence that the docstrings of a class and its bases say of each field, in `Attributes:`."""
+    found: dict[str, str] = {}
+    for base in reversed(cls.__mro__):
+        _, _, section = inspect.cleandoc(base.__doc__ or "").partition("\nAttributes:\n")
+        section = re.split(r"^\S", section, maxsplit=1, flags=re.M)[0]  # the next section is not indented
+        for name, text in re.findall(r"^    (\w+): (.*(?:\n {5,}.*)*)", section, re.M):
+            text = " ".join(text.split())
+            found[name] = re.split(r"(?<=\.)\s", text, maxsplit=1)[0]
+    return found
+
+
+def configured(method: Method, given: Mapping[str, str]) -> Method:
+    """A method with some settings changed.
+
+    Raises:
+        ValueError: an unknown name (the message lists the known ones), or a value of another type.
+    """
+    settings = {setting.name: setting for setting in settings_of(method)}
+    unknown = [name for name in given if name not in settings]
+    if unknown:
+        raise ValueError(
+            f"Expected settings of the method {method.name!r}, which are {', '.join(settings)}. "
+            f"Received: --set {unknown[0]}={given[unknown[0]]}"
+        )
+    return _replaced(method, {name: _value(settings[name], text) for name, text in given.items()})
+
+
+def _replaced(owner: Any, values: Mapping[str, Any]) -> Any:
+    """`dataclasses.replace`, all at once, for names such as `agent.gamma` too."""
+    changes: dict[str, Any] = {}
+    inner: dict[str, dict[str, Any]] = {}
+    for name, value in values.items():
+        field, _, rest = name.partition(".")
+        if rest:
+            inner.setdefault(field, {})[rest] = value
+        else:
+            changes[field] = value
+    changes |= {field: _replaced(getattr(owner, field), more) for field, more in inner.items()}
+    return dataclasses.replace(owner, **changes)
+
+
+def _value(setting: Setting, text: str) -> Any:
+    for value in (*_read(text), text):
+        fitted = _fitted(value, setting.hint)
+        if fitted is not _MISFIT:
+            return fitted
+    raise ValueError(
+        f"Expected `{setting.name}` to be of type {_type_name(setting.hint)}, such as "
+        f"{setting.name}={as_text(setting.default)}. Received: --set {setting.name}={text}"
+    )
+
+
+def _read(text: str) -> list[Any]:
+    """What the text says in JSON (`true`, `[1, 2]`) or Python (`True`, `1, 2`), in a list that may be empty."""
+    for read in (json.loads, ast.literal_eval):
+        try:
+            return [read(text)]
+        except (ValueError, TypeError, SyntaxError):
+            pass
+    return []
+
+
+_MISFIT = object()
+
+
+def _fitted(value: Any, hint: Any) -> Any:
+    """The value as the type hint wants it, or `_MISFIT`. Functions cannot be given on a command line."""
+    origin, options = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        fits = (_fitted(value, option) for option in options)
+        return next((fit for fit in fits if fit is not _MISFIT), _MISFIT)
+    if origin is typing.Literal:
+        return value if value in options else _MISFIT
+    if origin is tuple and isinstance(value, (list, tuple)):
+        if options[-1] is Ellipsis:
+            options = options[:1] * len(value)
+        entries = [_fitted(entry, option) for entry, option in zip(value, options, strict=False)]
+        return tuple(entries) if len(value) == len(options) and _MISFIT not in entries else _MISFIT
+    if hint is float and type(value) is int:
+        return float(value)
+    return value if hint is Any or (isinstance(hint, type) and type(value) is hint) else _MISFIT
+
+
+def _type_name(hint: Any) -> str:
+    options = typing.get_args(hint)
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        return " or ".join(_type_name(option) for option in options if not _is_function(option))
+    if typing.get_origin(hint) is typing.Literal:
+        return " or ".join(map(repr, options))
+    if hint is type(None):
+        return "None"
+    return hint.__name__ if isinstance(hint, type) and not options else str(hint)
+
+
+def _is_function(hint: Any) -> bool:
+    return typing.get_origin(hint) is Callable
+
+
+def as_text(value: Any) -> str:
+    """A value as `--set` reads it."""
+    if isinstance(value, tuple):
+        return ",".join(map(str, value)) + ("," if len(value) == 1 else "")
+    return value.__qualname__ if inspect.isroutine(value) else str(value)
