@@ -2,17 +2,25 @@
 
 from tfcompress.graph.blocks import Block, PruningUnit, find_blocks, pruning_units
 from tfcompress.graph.channel_groups import ChannelGroup, ChannelGroups, FixedChannels
+from tfcompress.graph.handlers import Call, Handler, MacTerm, WeightAxes, handles
+from tfcompress.graph.labels import Labels
 from tfcompress.graph.layer_graph import LayerGraph, Node, TensorRef
 
 __all__ = [
     "Block",
+    "Call",
     "ChannelGroup",
     "ChannelGroups",
     "FixedChannels",
+    "Handler",
+    "Labels",
     "LayerGraph",
+    "MacTerm",
     "Node",
     "PruningUnit",
     "TensorRef",
+    "WeightAxes",
     "find_blocks",
+    "handles",
     "pruning_units",
 ]

@@ -1,0 +1,51 @@
+"""Code in docs/ runs as it stands there."""
+
+import pathlib
+import re
+
+import keras
+import numpy as np
+import oracles
+import tensorflow as tf
+from keras import layers
+
+from tfcompress.costs import CostModel, cost
+from tfcompress.graph import ChannelGroups, LayerGraph
+from tfcompress.plan import Plan
+from tfcompress.rewrite import apply
+
+DOCS = pathlib.Path(__file__).resolve().parents[1] / "docs"
+
+
+def code_of(name):
+    return re.findall(r"^```python\n(.+?)^```$", (DOCS / name).read_text(), re.M | re.S)
+
+
+class CustomLayersTest(tf.test.TestCase):
+    def test_the_layer_with_its_handler_is_pruned(self):
+        (code,) = code_of("custom_layers.md")
+        made = {}
+        exec(code, made)
+        x = keras.Input((4,))
+        y = layers.ReLU()(made["GatedDense"](6, name="gated")(layers.Dense(5, name="before")(x)))
+        model = keras.Model(x, layers.Dense(3)(y))
+        for weight in model.weights:
+            weight.assign(np.random.default_rng(0).normal(size=weight.shape))
+        groups = ChannelGroups.of(LayerGraph.from_keras(model))
+        self.assertEqual([group.name for group in groups], ["before", "gated"])
+        self.assertEqual(cost(model).macs, 4 * 5 + 5 * 6 + 6 * 3)
+        plan = Plan.keeping({"before": (0, 3), "gated": (1, 2, 5)})
+        student = apply(model, plan)
+        self.assertEqual(CostModel(groups).of(plan), cost(student))
+        inputs = np.random.default_rng(1).normal(size=(7, 4)).astype("float32")
+        expected = oracles.masked_outputs(model, groups, plan, inputs)
+        self.assertLess(oracles.relative_error(oracles.call(student, inputs), expected), 1e-5)
+
+    def test_python_in_all_documents_can_be_read(self):
+        for path in DOCS.glob("*.md"):
+            for code in code_of(path.name):
+                compile(code, path.name, "exec")
+
+
+if __name__ == "__main__":
+    tf.test.main()
