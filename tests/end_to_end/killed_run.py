@@ -45,8 +45,7 @@ METHODS = {
         agent=AgentSettings(hidden=(8,), batch_size=8, updates_per_epoch=2),
         **_SHORT,
     ),
-    "uniform": Uniform(epochs=3, **_SHORT),
-    "steps": Uniform(epochs=2, steps=3, step_epochs=2, **_SHORT),
+    "uniform": Uniform(epochs=2, steps=2, step_epochs=2, **_SHORT),
     "random": Random(epochs=3, tries=3, reward_images=100, recalibrate_batches=1, **_SHORT),
 }
 

@@ -20,7 +20,7 @@ _INPUTS = ("image", "sequence", "vector", "volume", "text")
 class RandomGraphsTest(tf.test.TestCase):
     def test_random_graphs(self):
         seen = random_graphs.Seen()
-        for seed in range(4):
+        for seed in range(3):
             with self.subTest(seed=seed):
                 random_graphs.run_batch(seed, seen)
         # Most of them have something to cut, and cutting is felt.

@@ -118,10 +118,15 @@ def _topology(name):
 def settle(model, inputs, rng):
     """Gives BatchNormalization nearly the statistics that the inputs make, and no more than nearly.
 
-    With statistics that have nothing to do with what arrives, a hundred layers make numbers of any size.
+    With statistics that have nothing to do with what arrives, a hundred layers make numbers of any size. Where no layer
+    normalises (VGG), kernels are as large as ReLUs need them (He et al. 2015), so that outputs follow the inputs.
     """
     norms = [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.BatchNormalization)]
     norms = [norm for norm in norms if norm.built]  # KerasHub's blocks hold some that they never call
+    if not any("norm" in type(layer).__name__.lower() for layer in model._flatten_layers()):
+        for variable in model.trainable_variables:
+            if variable.name == "kernel":
+                variable.assign(variable * np.sqrt(2.0))
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.momentum = 0.0
