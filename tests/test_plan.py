@@ -81,6 +81,13 @@ class PlanTest(tf.test.TestCase):
         self.assertEqual(result.stdout.strip(), "[]")
 
 
+class KeepingFirstTest(tf.test.TestCase):
+    def test_the_first_of_each_order_and_nothing_of_whole_groups(self):
+        orders = {"a": [3, 0, 2, 1], "b": [1, 0], "c": [0, 1, 2]}
+        found = Plan.keeping_first(orders, {"c": 1, "b": 2, "a": 3})
+        self.assertEqual([(e.group, e.indices) for e in found], [("c", (0,)), ("a", (0, 2, 3))])
+
+
 class ThenTest(tf.test.TestCase):
     def test_positions_are_those_of_what_is_left(self):
         first = Plan.keeping({"a": (1, 3, 4, 6), "b": (0, 2)})

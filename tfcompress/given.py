@@ -13,7 +13,7 @@ import keras
 from tfcompress.data import Splits, splits
 from tfcompress.graph import LayerGraph
 
-__all__ = ["given_model", "given_seed", "given_splits", "is_of_keras"]
+__all__ = ["check_whole", "given_model", "given_seed", "given_splits", "is_of_keras"]
 
 
 def given_model(model: keras.Model | str | os.PathLike[str]) -> keras.Model:
@@ -39,9 +39,21 @@ def given_seed(seed: Any) -> int:
     Raises:
         ValueError: not a whole number, or below 0.
     """
-    if isinstance(seed, bool) or not isinstance(seed, numbers.Integral) or seed < 0:
-        raise ValueError(f"Expected `seed` to be a whole number, 0 or more. Received: seed={seed!r}")
+    check_whole("seed", seed, 0)
     return int(seed)
+
+
+def check_whole(name: str, value: Any, least: int, or_none: bool = False) -> None:
+    """Expects a whole number, or `None` (for all) where that is allowed.
+
+    Raises:
+        ValueError: anything else; the message names the argument.
+    """
+    if or_none and value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or int(value) < least:
+        none = " or None (for all)" if or_none else ""
+        raise ValueError(f"Expected `{name}` to be a whole number, {least} or more{none}. Received: {name}={value!r}")
 
 
 def given_splits(model: keras.Model, data: Any, validation_data: Any, test_data: Any = None, seed: int = 0) -> Splits:

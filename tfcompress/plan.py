@@ -7,8 +7,12 @@ source it rebuilds the same student.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 __all__ = ["KeepChannels", "Plan"]
 
@@ -64,6 +68,15 @@ class Plan:
     def keeping(cls, kept: Mapping[str, tuple[int, ...]]) -> Plan:
         """The plan that keeps `kept[group]` of each group named, and all of the others."""
         return cls(tuple(KeepChannels(group, tuple(indices)) for group, indices in kept.items()))
+
+    @classmethod
+    def keeping_first(cls, orders: Mapping[str, Sequence[int] | npt.NDArray[Any]], widths: Mapping[str, int]) -> Plan:
+        """The plan that keeps the first `widths[group]` positions of `orders[group]`, which has all of the group's.
+
+        It says nothing of groups that stay whole.
+        """
+        cut = {group: orders[group][:width] for group, width in widths.items() if width < len(orders[group])}
+        return cls.keeping({group: tuple(sorted(int(i) for i in first)) for group, first in cut.items()})
 
     def then(self, later: Plan) -> Plan:
         """The plan that does at once what this one does and then `later`, a plan of what this one leaves.

@@ -18,6 +18,7 @@ from tfcompress.export import ExportReport
 from tfcompress.export import export as write_exports
 from tfcompress.methods import Candidate
 from tfcompress.plan import Plan
+from tfcompress.report.table import in_columns
 from tfcompress.training import Checkpoints
 
 __all__ = ["Measured", "Result"]
@@ -95,15 +96,7 @@ class Result:
             before, after = self._metric(self.before, split), self._metric(self.after, split)
             if before is not None and after is not None:
                 rows.append((f"{self.metric} ({split})", f"{before:.4f}", f"{after:.4f}", f"{after - before:+.4f}"))
-        widths = [max(len(row[i]) for row in rows) for i in range(4)]
-        lines = [
-            "  ".join(
-                cell.ljust(width) if i == 0 else cell.rjust(width)
-                for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-            )
-            for row in rows
-        ]
-        return "\n".join([f"{self.method}, seed {self.seed}", *lines, *self.notes])
+        return "\n".join([f"{self.method}, seed {self.seed}", *in_columns(rows, left=1), *self.notes])
 
     @staticmethod
     def _metric(measured: Measured, split: str) -> float | None:

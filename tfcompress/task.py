@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
 from collections.abc import Callable, Mapping
@@ -90,6 +91,10 @@ class Task:
         seed_layers(working, seed, _WORKING_COPY)
         rest: dict[str, Any] = {"control": control or Control(), "seed": seed, "run": run, "progress": progress}
         return cls(working, splits, found, limits, chance=chance, luck=luck, **rest)
+
+    def on(self, model: keras.Model) -> Task:
+        """The same task for another model, such as one that a search has pruned on its way."""
+        return self if model is self.model else dataclasses.replace(self, model=model)
 
     @cached_property
     def groups(self) -> ChannelGroups:

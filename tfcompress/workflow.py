@@ -101,8 +101,7 @@ def compress(
         chosen.check(task)
         task.progress.plan(chosen.phases(task))
         search = _decide(chosen, task)
-        # Groups of a source that was pruned on the way are not those of the task.
-        groups = ChannelGroups.of(LayerGraph.from_keras(search.source), control.through_norms)
+        groups = task.on(search.source).groups
         student = apply(search.source, search.plan, groups)
         seed_layers(student, seed, _STUDENT)
         verify(search.source, search.plan, student, _inputs(task, 8), tolerance=1e-3, groups=groups)

@@ -1,7 +1,6 @@
 """Uniform pruning to half the MACs, analysis and rebuilding included: against Torch-Pruning, of all of
 keras.applications, and of ever deeper networks."""
 
-import inspect
 import io
 import json
 import os
@@ -9,19 +8,18 @@ import pathlib
 import statistics
 import subprocess
 import sys
-import types
 
+import applications
 import keras
 import measuring
 import pytest
+import small_tasks
 from keras import layers
 
 import tfcompress
 from tfcompress import Budget, cost, zoo
 from tfcompress.methods import Uniform
 from tfcompress.rewrite import apply
-from tfcompress.task import Task
-from tfcompress.training import Objective
 
 _SIDE = pathlib.Path(__file__).with_name("torch_pruning_side.py")
 _PYTHON = os.environ.get("TFCOMPRESS_TORCH_PYTHON", sys.executable)
@@ -63,8 +61,7 @@ class TorchPruning:
 
 def prune(model):
     """From a model to its half: graph, groups, costs, ratio, ranking, rebuilding. No data: norms need none."""
-    nothing = types.SimpleNamespace(calibration=None)
-    task = Task(model, splits=nothing, objective=Objective("mse", None), limits={})
+    task = small_tasks.task_without_data(model)
     task.limits.update(Budget(flops=0.5).limits(task.costs.total, task.costs.smallest))
     search = Uniform(epochs=0).search(task)
     return apply(search.source, search.plan, task.groups)
@@ -97,13 +94,7 @@ def test_against_torch_pruning(table, network):
 
 def test_all_applications(table):
     """Whatever keras.applications has, at its own size."""
-    found = {
-        name: build
-        for name, build in vars(keras.applications).items()
-        if inspect.isfunction(build) and "weights" in inspect.signature(build).parameters
-    }
-    assert len(found) > 30
-    for name, build in found.items():
+    for name, build in applications.constructors().items():
         model = build(weights=None)
         if None in model.input_shape[1:]:  # MobileNetV3 takes images of any size; MACs want one
             model = build(weights=None, input_shape=(224, 224, 3))

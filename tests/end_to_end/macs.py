@@ -24,10 +24,9 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "helpers")]
 
 import keras  # noqa: E402  (which backend it takes is said above, and where the helpers lie)
+from applications import constructors, smallest  # noqa: E402
 from keras import layers  # noqa: E402
 from profiler import MULTIPLY_ADDS, Comparison, compare  # noqa: E402
-
-SIDES = range(16, 512)
 
 # One layer each, called on inputs of these shapes: where TensorFlow counts otherwise, and where it does not.
 LAYERS = (
@@ -67,28 +66,12 @@ LAYERS = (
 )
 
 
-def constructors():
-    """`{name: function}` of keras.applications."""
-    found = {name: getattr(keras.applications, name) for name in dir(keras.applications)}
-    return {name: made for name, made in found.items() if callable(made)}
-
-
-def smallest(name):
-    """The model without weights at the smallest square input that its constructor accepts, and the input's side."""
-    for side in SIDES:
-        try:
-            return constructors()[name](weights=None, input_shape=(side, side, 3)), side
-        except ValueError:  # says which sizes it wants
-            continue
-    raise AssertionError(f"{name} accepted no input of {SIDES}")
-
-
 def by_size():
     """Names of all models, those with few parameters first; no variable of them is made."""
     sizes = {}
     for name in constructors():
         with keras.StatelessScope():
-            sizes[name] = smallest(name)[0].count_params()
+            sizes[name] = smallest(name).count_params()
     return sorted(sizes, key=sizes.get)
 
 
@@ -205,8 +188,8 @@ def main():
     parser.add_argument("--one", choices=list(constructors()), help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.one:
-        model, side = smallest(args.one)
-        print(json.dumps({"side": side, "comparison": dataclasses.asdict(compare(model))}))
+        model = smallest(args.one)
+        print(json.dumps({"side": model.input_shape[1], "comparison": dataclasses.asdict(compare(model))}))
         return 0
     found = compared(args.only or by_size())
     if not args.only:

@@ -7,7 +7,6 @@ import math
 import pathlib
 import tempfile
 import time
-import types
 import warnings
 from dataclasses import dataclass
 
@@ -15,14 +14,13 @@ import coverage_models
 import keras
 import numpy as np
 import oracles
+import small_tasks
 
 from tfcompress.costs import Cost, cost
 from tfcompress.export import ExportError, convert, export
-from tfcompress.graph import ChannelGroups, LayerGraph
 from tfcompress.methods import Uniform
 from tfcompress.rewrite import apply
 from tfcompress.task import Task
-from tfcompress.training import Objective
 
 # TensorFlow Lite has convolutions of its own, which sum in another order.
 TFLITE_TOLERANCE = 1e-4
@@ -31,24 +29,10 @@ HALF_TOLERANCE = 5e-2
 LEAST_CHANGE = 1e-3
 
 
-class SweepTask(Task):
-    """A task without data; its groups may go through norms."""
-
-    through_norms = False
-
-    @functools.cached_property
-    def groups(self):
-        graph = LayerGraph.from_keras(self.model)
-        return ChannelGroups.of(graph, self.through_norms)
-
-
 def task_of(subject):
     """The task of bringing a subject to its limit."""
-    objective = Objective(loss=None, metric=None)
-    limits = {}
-    task = SweepTask(subject.model, types.SimpleNamespace(calibration=None), objective, limits)
-    object.__setattr__(task, "through_norms", subject.through_norms)
-    limits["macs"] = max(math.floor(task.costs.total.macs * subject.share), subject.least)
+    task = small_tasks.task_without_data(subject.model, through_norms=subject.through_norms)
+    task.limits["macs"] = max(math.floor(task.costs.total.macs * subject.share), subject.least)
     return task
 
 
@@ -56,7 +40,7 @@ def task_of(subject):
 class Pruned:
     """What came of pruning a subject, and how long it took."""
 
-    task: SweepTask
+    task: Task
     plan: object
     student: keras.Model
     analysis_ms: float

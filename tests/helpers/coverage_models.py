@@ -6,6 +6,7 @@ import sys
 import zlib
 from dataclasses import dataclass
 
+import applications
 import keras
 import numpy as np
 import topologies
@@ -48,18 +49,12 @@ class Subject:
     custom: tuple = ()
 
 
-def constructors():
-    """`{name: constructor}`: whatever in keras.applications takes `weights`."""
-    found = {name: value for name, value in vars(keras.applications).items() if callable(value)}
-    return {name: value for name, value in sorted(found.items()) if "weights" in inspect.signature(value).parameters}
-
-
 def names(kind):
     """Names of all models of a kind; KerasHub's are none where it cannot be imported."""
     if kind == TOPOLOGY:
         return list(topologies.TOPOLOGIES)
     if kind == APPLICATION:
-        return list(constructors())
+        return list(applications.constructors())
     if importlib.util.find_spec("keras_hub") is None:
         return []
     import coverage_hub
@@ -67,18 +62,12 @@ def names(kind):
     return list(coverage_hub.BACKBONES)
 
 
-def smallest_application(name, largest=400):
-    """The application without trained weights, on the smallest square image for which its constructor makes one."""
-    constructor = constructors()[name]
-    options = {"weights": None}
-    if "classifier_activation" in inspect.signature(constructor).parameters:
-        options["classifier_activation"] = None  # probabilities of 1,000 classes would all be small
-    for size in range(1, largest):
-        try:
-            return constructor(input_shape=(size, size, 3), **options)
-        except ValueError:
-            continue
-    raise ValueError(f"Expected {name} to allow an image of less than {largest} x {largest}. It allows none.")
+def smallest_application(name):
+    """The application on its smallest image, with logits: probabilities of 1,000 classes would all be small."""
+    options = {}
+    if "classifier_activation" in inspect.signature(applications.constructors()[name]).parameters:
+        options["classifier_activation"] = None
+    return applications.smallest(name, **options)
 
 
 def subject(kind, name):

@@ -1,12 +1,13 @@
 """Small images, a small residual network, and compression tasks made of them."""
 
 import functools
+import types
 
 import keras
 import numpy as np
 from keras import layers
 
-from tfcompress import Budget, data
+from tfcompress import Budget, Control, Objective, data
 from tfcompress.costs import CostModel
 from tfcompress.graph import ChannelGroups, LayerGraph
 from tfcompress.plan import Plan
@@ -54,6 +55,12 @@ def trained_network():
     x, y = pictures(512, seed=1)
     model.fit(x, y, batch_size=32, epochs=6, shuffle=False, verbose=0)
     return model
+
+
+def task_without_data(model, **control):
+    """A `Task` for what needs weights only; its `limits` are to be filled in. `control` as for `Control`."""
+    nothing = types.SimpleNamespace(calibration=None)
+    return Task(model, nothing, Objective(loss=None, metric=None), {}, control=Control(**control))
 
 
 def task_for(model, arrays=None, accuracy=None, chance=0.25, seed=0, **budget):

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from tfcompress.importance._sums import not_offsets, total
+
 __all__ = ["group_l1_norm"]
 
 
@@ -21,8 +23,4 @@ def group_l1_norm(group, evidence):
     Returns:
         float32 `[size]`.
     """
-    scores = np.zeros(group.size, "float32")
-    for weight in evidence.weights(group):
-        if not weight.is_offset:
-            scores += np.abs(weight.values).sum(axis=1)
-    return scores
+    return total(group, not_offsets(group, evidence), np.abs)

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from tfcompress.importance._sums import not_offsets, total
+
 __all__ = ["group_l2_norm"]
 
 
@@ -19,8 +21,4 @@ def group_l2_norm(group, evidence):
     Returns:
         float32 `[size]`.
     """
-    scores = np.zeros(group.size, "float32")
-    for weight in evidence.weights(group):
-        if not weight.is_offset:
-            scores += np.square(weight.values).sum(axis=1)
-    return np.sqrt(scores)
+    return np.sqrt(total(group, not_offsets(group, evidence), np.square))

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from tfcompress.importance._sums import total
+
 __all__ = ["l1_norm"]
 
 
@@ -18,7 +20,4 @@ def l1_norm(group, evidence):
     Returns:
         float32 `[size]`.
     """
-    scores = np.zeros(group.size, "float32")
-    for values in evidence.written(group):
-        scores += np.abs(values).sum(axis=1)
-    return scores
+    return total(group, evidence.written(group), np.abs)

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from tfcompress.importance._sums import total
+
 __all__ = ["l2_norm"]
 
 
@@ -15,7 +17,4 @@ def l2_norm(group, evidence):
     Returns:
         float32 `[size]`.
     """
-    scores = np.zeros(group.size, "float32")
-    for values in evidence.written(group):
-        scores += np.square(values).sum(axis=1)
-    return np.sqrt(scores)
+    return np.sqrt(total(group, evidence.written(group), np.square))

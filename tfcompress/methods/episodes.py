@@ -81,11 +81,8 @@ class Episodes:
 
     def plan(self, kept: np.ndarray) -> Plan:
         """The plan that keeps the most important channels: `kept[i]` of group i."""
-        chosen = {}
-        for group, width in zip(self._task.groups, np.asarray(kept).tolist(), strict=True):
-            if group.name in self._order and width < group.size:
-                chosen[group.name] = tuple(sorted(self._order[group.name][:width].tolist()))
-        return Plan.keeping(chosen)
+        widths = zip(self._task.groups.groups, np.asarray(kept).tolist(), strict=True)
+        return Plan.keeping_first(self._order, {name: width for name, width in widths if name in self._order})
 
     def reward(self, kept: np.ndarray) -> float:
         """The metric of the sub-network with these widths, on the validation samples."""

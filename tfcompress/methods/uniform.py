@@ -10,15 +10,14 @@ from typing import Any, Literal
 import keras
 import numpy as np
 
-from tfcompress.graph import ChannelGroups, LayerGraph
-from tfcompress.importance import Criterion, Evidence, by_name, scores_of
+from tfcompress.importance import Criterion, by_name, scores_of
 from tfcompress.methods.base import Candidate, Search
 from tfcompress.methods.registry import register_method
 from tfcompress.methods.sgd import SGDMethod
 from tfcompress.plan import Plan
 from tfcompress.rewrite import apply
 from tfcompress.task import Task
-from tfcompress.training import PhasePlan, loss_function, seed_layers
+from tfcompress.training import PhasePlan, seed_layers
 
 __all__ = ["Uniform"]
 
@@ -74,35 +73,32 @@ class Uniform(SGDMethod):
 
     def search(self, task: Task) -> Search:
         """Prunes step by step; the last step is the plan."""
-        source, groups, removed = task.model, task.groups, Plan()
+        now, removed = task, Plan()
         history: dict[str, list[Any]] = {}
         kept = task.widths.greatest
         for step in range(1, self.steps + 1):
-            scores = self._scores(task, source, groups)
+            scores = self._scores(task, now)
             kept = np.minimum(self._kept(task, scores, step), kept)
-            plan = _plan(groups, kept, scores)
+            orders = {name: np.argsort(-found, kind="stable") for name, found in scores.items()}
+            widths = zip(now.groups, kept.tolist(), strict=True)
+            plan = Plan.keeping_first(orders, {group.name: w for group, w in widths if w < group.size})
             if step == self.steps:
                 break
-            source, removed = apply(source, plan, groups), removed.then(plan)
+            source, removed = apply(now.model, plan, now.groups), removed.then(plan)
             seed_layers(source, task.seed, _STEP, step)
             for name, values in self.train(source, task, _phase(step), self.step_epochs).items():
                 history.setdefault(name, []).extend(values)
-            groups = ChannelGroups.of(LayerGraph.from_keras(source), task.control.through_norms)
+            now = task.on(source)
         whole = removed.then(plan)
         origin = "the same ratio everywhere" if self.scope == "local" else "one ranking of all channels"
         candidate = Candidate(whole, task.costs.of(whole), origin=origin)
-        return Search(source, plan, removed, (candidate,), history)
+        return Search(now.model, plan, removed, (candidate,), history)
 
-    def _scores(self, task: Task, source: keras.Model, groups: ChannelGroups) -> _Scores:
-        """For each group that may be pruned float `[size]`, by the weights of the source."""
-        if source is task.model:
-            evidence = task.evidence()
-        else:
-            loss = loss_function(source, task.objective)
-            evidence = Evidence(groups, task.splits.calibration, loss, task.seed)
-        criterion = by_name(self.criterion)
+    def _scores(self, task: Task, now: Task) -> _Scores:
+        """For each group that may be pruned float `[size]`, by the weights as they are now."""
+        evidence, criterion = now.evidence(), by_name(self.criterion)
         free = (group.name for group, may in zip(task.groups, task.widths.least < task.costs.sizes, strict=True) if may)
-        return {name: scores_of(groups[name], evidence, criterion) for name in free}
+        return {name: scores_of(now.groups[name], evidence, criterion) for name in free}
 
     def _limits(self, task: Task, step: int) -> dict[str, int]:
         """The limits that step `step` of `steps` has to meet."""
@@ -148,13 +144,3 @@ def _relative(scores: np.ndarray) -> np.ndarray:
     """Scores divided by their mean size; scores that are all zero stay so."""
     size = float(np.abs(scores).mean())
     return np.asarray(scores / size if size else scores, np.float64)
-
-
-def _plan(groups: ChannelGroups, kept: np.ndarray, scores: _Scores) -> Plan:
-    """The plan that keeps the `kept[i]` highest scores of group i, and says nothing of whole groups."""
-    chosen = {}
-    for group, width in zip(groups, kept.tolist(), strict=True):
-        if width < group.size:
-            best = np.argsort(-scores[group.name], kind="stable")[:width]
-            chosen[group.name] = tuple(sorted(best.tolist()))
-    return Plan.keeping(chosen)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import keras
@@ -11,6 +11,7 @@ from tfcompress.control import Control, Pattern
 from tfcompress.costs import CostModel
 from tfcompress.graph import ChannelGroups, LayerGraph
 from tfcompress.report.feasibility import feasibility, share_of
+from tfcompress.report.table import in_columns
 
 __all__ = ["describe", "inspect"]
 
@@ -38,7 +39,7 @@ def describe(model: keras.Model, control: Control | None = None) -> str:
             f"Smallest share of the MACs that can be reached: {share_of(costs, costs.smallest.macs)} (all groups)",
             "Share of the MACs that is reached with one pruning ratio for all channels that may be pruned; - where the "
             "row's share is out of reach ('inside blocks': where RLAL and Random prune)",
-            *(f"  {line}" for line in _table(table, left=1)),
+            *(f"  {line}" for line in in_columns(table, left=1)),
         ]
     )
 
@@ -73,19 +74,7 @@ def _layers(costs: CostModel) -> list[str]:
     rows += [
         (c.layer, c.type_name, str(tuple(c.output_shape[1:])), f"{c.macs:,}", f"{c.params:,}") for c in costs.by_layer()
     ]
-    return _table(rows, left=3)
-
-
-def _table(rows: Sequence[Sequence[str]], left: int) -> list[str]:
-    """Columns of equal width: the first `left` ones flush left, numbers flush right."""
-    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(
-            cell.ljust(width) if i < left else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
+    return in_columns(rows, left=3)
 
 
 def _warnings(costs: CostModel) -> list[str]:

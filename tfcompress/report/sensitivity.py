@@ -15,11 +15,12 @@ import keras
 import numpy as np
 from absl import logging
 
-from tfcompress.given import given_model, given_seed, given_splits
+from tfcompress.given import check_whole, given_model, given_seed, given_splits
 from tfcompress.importance import Criterion, by_name, ranking
 from tfcompress.methods.rewards import Reward
 from tfcompress.plan import Plan
 from tfcompress.report.plots import plot_sensitivity
+from tfcompress.report.table import in_columns
 from tfcompress.task import Task
 from tfcompress.training import NoRunFolder, Objective, PhasePlan, Progress, Score
 
@@ -73,12 +74,7 @@ class Sensitivity:
         for name, size, scores, shares in zip(self.groups, self.sizes, self.accuracy, self.macs, strict=True):
             cells = [f"{score:.4f} ({share:.1%})" for score, share in zip(scores, shares, strict=True)]
             rows.append((name, str(size), *cells))
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        table = [
-            "  ".join(cell.ljust(width) if i == 0 else cell.rjust(width) for i, (cell, width) in enumerate(pairs))
-            for pairs in (list(zip(row, widths, strict=True)) for row in rows)
-        ]
-        return "\n".join([*head, *table, *([""] if self.notes else []), *self.notes])
+        return "\n".join([*head, *in_columns(rows, left=1), *([""] if self.notes else []), *self.notes])
 
     def summary(self) -> None:
         """Prints the table: a line a group, in the order of the graph."""
@@ -167,8 +163,8 @@ def sensitivity(
     """
     shares = _checked_ratios(keep_ratios)
     chosen = by_name(criterion)
-    _check_whole("images", images, 1, or_none=True)
-    _check_whole("recalibrate_batches", recalibrate_batches, 0)
+    check_whole("images", images, 1, or_none=True)
+    check_whole("recalibrate_batches", recalibrate_batches, 0)
     seed, progress = given_seed(seed), Progress(verbose)
     original = given_model(model)
     splits = given_splits(original, data, validation_data, seed=seed)
@@ -210,14 +206,6 @@ def _checked_ratios(keep_ratios: Any) -> tuple[float, ...]:
     return tuple(map(float, given))
 
 
-def _check_whole(name: str, value: Any, least: int, or_none: bool = False) -> None:
-    if or_none and value is None:
-        return
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or int(value) < least:
-        none = " or None (for all)" if or_none else ""
-        raise ValueError(f"Expected `{name}` to be a whole number, {least} or more{none}. Received: {name}={value!r}")
-
-
 def _kept(task: Task, keep_ratios: Sequence[float]) -> np.ndarray:
     """int64 `[groups, ratios]`: how many channels stay."""
     if not len(task.groups):
@@ -238,10 +226,8 @@ def _plans(task: Task, kept: np.ndarray, criterion: Criterion) -> dict[str, list
     evidence = task.evidence()
     plans = {}
     for group, widths in zip(task.groups, kept.tolist(), strict=True):
-        best = ranking(group, evidence, criterion).tolist()
-        plans[group.name] = [
-            Plan.keeping({group.name: tuple(sorted(best[:width]))} if width < group.size else {}) for width in widths
-        ]
+        orders = {group.name: ranking(group, evidence, criterion)}
+        plans[group.name] = [Plan.keeping_first(orders, {group.name: width}) for width in widths]
     return plans
 
 

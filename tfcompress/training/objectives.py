@@ -159,7 +159,7 @@ def loss_function(model: keras.Model, objective: Objective) -> Callable[[Any, An
     if objective.loss is None:
         return None
     measured = PenalizedModel(model)
-    measured.compile(optimizer=None, loss=objective.loss, loss_weights=objective.loss_weights)
+    objective.compile(measured)
     return lambda y, outputs: measured.compute_loss(y=y, y_pred=outputs, training=False)
 
 
