@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from tfcompress.budget import Budget
     from tfcompress.control import Control
     from tfcompress.costs import Cost, cost
-    from tfcompress.plan import KeepChannels, Plan
+    from tfcompress.plan import KeepChannels, Plan, RemoveLayers
     from tfcompress.report import Sensitivity, inspect, sensitivity
     from tfcompress.result import Result
     from tfcompress.training import Objective
@@ -28,6 +28,7 @@ _HOMES = {
     "KeepChannels": "plan",
     "Objective": "training",
     "Plan": "plan",
+    "RemoveLayers": "plan",
     "Result": "result",
     "Sensitivity": "report",
     "compress": "workflow",
@@ -44,6 +45,7 @@ __all__ = [
     "KeepChannels",
     "Objective",
     "Plan",
+    "RemoveLayers",
     "Result",
     "Sensitivity",
     "__version__",

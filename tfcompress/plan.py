@@ -6,6 +6,7 @@ source it rebuilds the same student.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-__all__ = ["KeepChannels", "Plan"]
+__all__ = ["Edit", "KeepChannels", "Plan", "RemoveLayers"]
 
 _FORMAT = 1
 
@@ -42,24 +43,68 @@ class KeepChannels:
 
 
 @dataclass(frozen=True)
+class RemoveLayers:
+    """Removes layers; what read the last of them reads what the first of them read.
+
+    Attributes:
+        nodes: names of nodes of the source's `LayerGraph`, one or more parts of it that have one tensor coming in and
+            one of the same shape going out: unique, at least one.
+    """
+
+    nodes: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        nodes = tuple(self.nodes)
+        if isinstance(self.nodes, str) or not nodes or len(set(nodes)) < len(nodes) or not all(map(_is_name, nodes)):
+            raise ValueError(
+                f"Expected `nodes` to be names of nodes, unique, and at least one. Received: nodes={self.nodes!r}"
+            )
+        object.__setattr__(self, "nodes", nodes)
+
+
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str) and value != ""
+
+
+Edit = KeepChannels | RemoveLayers
+
+
+@dataclass(frozen=True)
 class Plan:
     """An ordered list of edits of one source model.
 
+    All edits speak of the source: of its nodes and of its channel groups.
+
     Attributes:
-        edits: the edits; at most one for each channel group.
+        edits: the edits; at most one for each channel group and for each node.
     """
 
-    edits: tuple[KeepChannels, ...] = ()
+    edits: tuple[Edit, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "edits", tuple(self.edits))
-        names = [edit.group for edit in self.edits]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise ValueError(f"Expected at most one edit for each channel group. Received several for {twice}")
+        for what, names in (("channel group", [edit.group for edit in self.channels]), ("node", list(self.removed))):
+            twice = sorted({name for name in names if names.count(name) > 1})
+            if twice:
+                raise ValueError(f"Expected at most one edit for each {what}. Received several for {twice}")
 
-    def __iter__(self) -> Iterator[KeepChannels]:
+    def __iter__(self) -> Iterator[Edit]:
         return iter(self.edits)
+
+    @property
+    def channels(self) -> tuple[KeepChannels, ...]:
+        """The edits of channel groups."""
+        return tuple(edit for edit in self.edits if isinstance(edit, KeepChannels))
+
+    @property
+    def removed(self) -> tuple[str, ...]:
+        """The nodes that are removed."""
+        return tuple(node for edit in self.edits if isinstance(edit, RemoveLayers) for node in edit.nodes)
+
+    @classmethod
+    def without(cls, nodes: Sequence[str]) -> Plan:
+        """The plan that removes these nodes, if any."""
+        return cls((RemoveLayers(tuple(nodes)),) if nodes else ())
 
     def __len__(self) -> int:
         return len(self.edits)
@@ -84,8 +129,8 @@ class Plan:
         Raises:
             ValueError: `later` names a position that this plan does not leave.
         """
-        kept = {edit.group: edit.indices for edit in self.edits}
-        for edit in later:
+        kept = {edit.group: edit.indices for edit in self.channels}
+        for edit in later.channels:
             first = kept.get(edit.group)
             if first is not None and edit.indices[-1] >= len(first):
                 raise ValueError(
@@ -93,11 +138,11 @@ class Plan:
                     f"Received: {edit.indices[-1]}"
                 )
             kept[edit.group] = edit.indices if first is None else tuple(first[i] for i in edit.indices)
-        return Plan.keeping(kept)
+        return Plan((*Plan.without((*self.removed, *later.removed)), *Plan.keeping(kept)))
 
     def to_json(self) -> str:
         """The plan as JSON text."""
-        edits = [{"edit": "KeepChannels", "group": e.group, "indices": list(e.indices)} for e in self.edits]
+        edits = [{"edit": type(edit).__name__, **dataclasses.asdict(edit)} for edit in self.edits]
         return json.dumps({"format": _FORMAT, "edits": edits}, indent=1)
 
     @classmethod
@@ -112,9 +157,18 @@ class Plan:
             received = data.get("format") if isinstance(data, dict) else type(data).__name__
             raise ValueError(f"Expected a plan of format {_FORMAT}. Received: format={received!r}")
         try:
-            unknown = sorted({str(e["edit"]) for e in data["edits"]} - {"KeepChannels"})
+            unknown = sorted({str(e["edit"]) for e in data["edits"]} - _KINDS.keys())
             if unknown:
-                raise ValueError(f"Expected edits of the kind 'KeepChannels'. Received: {unknown}")
-            return cls(tuple(KeepChannels(e["group"], tuple(e["indices"])) for e in data["edits"]))
+                raise ValueError(f"Expected edits of the kinds {sorted(_KINDS)}. Received: {unknown}")
+            return cls(tuple(_edit(**entry) for entry in data["edits"]))
         except (KeyError, TypeError) as error:
-            raise ValueError(f"Expected edits with their group and indices. Received: {data.get('edits')!r}") from error
+            raise ValueError(
+                f"Expected edits with their group and indices, or nodes. Received: {data.get('edits')!r}"
+            ) from error
+
+
+_KINDS: dict[str, type[Edit]] = {"KeepChannels": KeepChannels, "RemoveLayers": RemoveLayers}
+
+
+def _edit(edit: str, **fields: Any) -> Edit:
+    return _KINDS[edit](**fields)

@@ -55,6 +55,7 @@ class Task:
         seed: what all randomness comes from.
         run: the run folder, or its stand-in.
         progress: the display.
+        first: the model that the task was for before `on`, if that was another one.
     """
 
     model: keras.Model
@@ -68,6 +69,7 @@ class Task:
     seed: int = 0
     run: RunFolder | NoRunFolder = field(default_factory=NoRunFolder)
     progress: Progress = field(default_factory=lambda: Progress(verbose=0))
+    first: keras.Model | None = None
 
     @classmethod
     def of(
@@ -94,7 +96,12 @@ class Task:
 
     def on(self, model: keras.Model) -> Task:
         """The same task for another model, such as one that a search has pruned on its way."""
-        return self if model is self.model else dataclasses.replace(self, model=model)
+        return self if model is self.model else dataclasses.replace(self, model=model, first=self.first or self.model)
+
+    @property
+    def original(self) -> keras.Model:
+        """The working copy of the user's model, whichever model the task is `on`."""
+        return self.first or self.model
 
     @cached_property
     def groups(self) -> ChannelGroups:

@@ -25,7 +25,7 @@ from tfcompress.result import Measured, Result, candidate_from_dict, candidate_t
 from tfcompress.rewrite import apply
 from tfcompress.rewrite.verify import verify
 from tfcompress.task import Task
-from tfcompress.training import Evaluator, Objective, Progress, RunFolder, Score, open_run, seed_layers
+from tfcompress.training import Evaluator, Objective, Progress, RunFolder, Score, model_digest, open_run, seed_layers
 
 __all__ = ["compress"]
 
@@ -91,13 +91,13 @@ def compress(
         tfcompress.training.TrainingDiverged: the loss became NaN; the last good state is kept in the run folder.
     """
     chosen = method_by_name(method)
-    budget = Budget(flops_budget, params_budget)
+    budget = chosen.budget(flops_budget, params_budget)
     control = Control.of(exclude, only, ratio_limits, round_to, through_norms)
     seed = given_seed(seed)
     original = given_model(model)
     splits = given_splits(original, data, validation_data, test_data, seed)
     with open_run(run_dir, _fingerprint(original, chosen, budget, control, objective, splits, seed)) as run:
-        task, notes = _task(original, splits, budget, control, objective, seed, run, Progress(verbose))
+        task, notes = _task(original, chosen, splits, budget, control, objective, seed, run, Progress(verbose))
         chosen.check(task)
         task.progress.plan(chosen.phases(task))
         search = _decide(chosen, task)
@@ -105,7 +105,7 @@ def compress(
         student = apply(search.source, search.plan, groups)
         seed_layers(student, seed, _STUDENT)
         verify(search.source, search.plan, student, _inputs(task, 8), tolerance=1e-3, groups=groups)
-        history = chosen.recover(student, task)
+        history = chosen.recover(student, task.on(search.teacher or search.source))
         result = _report(original, student, search, history, chosen, task, notes)
         if isinstance(run, RunFolder):
             result.save(run.path / "result")
@@ -121,11 +121,8 @@ def _fingerprint(
     splits: data_lib.Splits,
     seed: int,
 ) -> dict[str, Any]:
-    digest = hashlib.sha256(model.to_json().encode())
-    for weight in model.weights:
-        digest.update(np.ascontiguousarray(keras.ops.convert_to_numpy(weight)).tobytes())
     return {
-        "model": digest.hexdigest(),
+        "model": model_digest(model),
         "method": {"name": method.name, **method.settings()},
         "flops_budget": budget.flops,
         "params_budget": budget.params,
@@ -152,6 +149,7 @@ def _samples(split: data_lib.Split) -> str | None:
 
 def _task(
     original: keras.Model,
+    method: Method,
     splits: data_lib.Splits,
     budget: Budget,
     control: Control,
@@ -162,7 +160,7 @@ def _task(
 ) -> tuple[Task, list[str]]:
     """The task, and what is to be known of it; measures the model as it is, and says so first."""
     costs = CostModel(ChannelGroups.of(LayerGraph.from_keras(original), control.through_norms))
-    limits = _limits(budget, control, costs)
+    limits = _limits(method, budget, control, costs)
     task = Task.of(original, splits, limits, seed, run, progress, control, objective)
     if not run.has("before"):
         run.write_json("before", _accuracy(original, task, ("validation",)).get("validation"))
@@ -173,13 +171,15 @@ def _task(
     return task, notes
 
 
-def _limits(budget: Budget, control: Control, costs: CostModel) -> dict[str, int]:
-    """The budget in units of `Cost`, if what may be pruned can reach it."""
-    limits = budget.limits(costs.total, costs.smallest)
-    least = costs.of_kept(control.widths(costs.groups).least)
+def _limits(method: Method, budget: Budget, control: Control, costs: CostModel) -> dict[str, int]:
+    """The budget in units of `Cost`, if the method can reach it with what may be pruned."""
+    least = method.least(costs, control)
     try:
         return budget.limits(costs.total, least)
     except ValueError as error:
+        if not control.settings():
+            raise
+        limits = budget.limits(costs.total, method.least(costs, Control()))  # is control what stands in the way?
         given = ", ".join(f"{name}={value}" for name, value in control.settings().items())
         raise ValueError(f"{error} Without {given} this budget ({limits}) could be reached.") from None
 
@@ -204,6 +204,8 @@ def _first_notes(task: Task, costs: CostModel) -> list[str]:
 def _decide(method: Method, task: Task) -> Search:
     """The method's search, or what it found before the run was interrupted."""
     run = task.run
+    if not method.stores_search:
+        return method.search(task)
     if run.has("search") and run.has_model("source"):
         stored = run.read_json("search")
         task.progress.note("the search was finished before, taken from the run folder")

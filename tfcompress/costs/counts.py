@@ -21,7 +21,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from tfcompress.graph import ChannelGroups, LayerGraph
+from tfcompress.graph import ChannelGroups, LayerGraph, bypasses
 from tfcompress.graph.labels import Ids
 from tfcompress.plan import Plan
 
@@ -88,11 +88,13 @@ class _Terms:
         self.factors: list[int] = []
         self.widths: list[tuple[int, ...]] = []
         self.layers: list[str] = []
+        self.nodes: list[str] = []  # whose removal takes the term away
 
-    def add(self, layer: str, factor: int, widths: tuple[int, ...]) -> None:
+    def add(self, layer: str, node: str, factor: int, widths: tuple[int, ...]) -> None:
         self.factors.append(factor)
         self.widths.append(widths)
         self.layers.append(layer)
+        self.nodes.append(node)
 
     @cached_property
     def arrays(self) -> tuple[_Int, _Int]:
@@ -131,7 +133,7 @@ class CostModel:
         for item in groups.analysis.values():
             for mac in item.macs:
                 widths = tuple(self._width(ids) for ids in mac.widths)
-                self._terms["macs"].add(item.node.layer_name, mac.factor, widths)
+                self._terms["macs"].add(item.node.layer_name, item.node.name, mac.factor, widths)
         for item in groups.layers.values():
             self._add_weights(item)
         counted = set(self._terms["macs"].layers)
@@ -154,7 +156,7 @@ class CostModel:
         return self._width_of[id(ids)]
 
     def _add_weights(self, item: Any) -> None:
-        layer, operation = item.node.layer_name, item.node.operation
+        layer, node, operation = item.node.layer_name, item.node.name, item.node.operation
         labelled = {id(weight.variable): weight for weight in item.weights}
         for variable in getattr(operation, "weights", ()):
             weight = labelled.get(id(variable))
@@ -163,9 +165,9 @@ class CostModel:
             widths = tuple(self._width(ids) for ids in axes.values())
             is_parameter = weight.is_parameter if weight else (variable.trainable or not operation.trainable)
             if is_parameter:
-                self._terms["params"].add(layer, rest, widths)
+                self._terms["params"].add(layer, node, rest, widths)
             itemsize = np.dtype(keras.backend.standardize_dtype(variable.dtype).replace("bfloat16", "float16")).itemsize
-            self._terms["bytes"].add(layer, rest * itemsize, widths)
+            self._terms["bytes"].add(layer, node, rest * itemsize, widths)
 
     def kept(self, plan: Plan) -> _Int:
         """int64 `[groups]`: how many channels each group keeps under a plan.
@@ -175,7 +177,7 @@ class CostModel:
             ValueError: an index beyond the group's size.
         """
         kept = self.sizes.copy()
-        for edit in plan:
+        for edit in plan.channels:
             group = self.groups[edit.group]
             if edit.indices[-1] >= group.size:
                 raise ValueError(
@@ -196,8 +198,21 @@ class CostModel:
         return Cost(*(int(self.count(metric, kept)) for metric in METRICS))
 
     def of(self, plan: Plan) -> Cost:
-        """The cost of the model that `rewrite.apply` would build from the plan; builds nothing."""
-        return self.of_kept(self.kept(plan))
+        """The cost of the model that `rewrite.apply` would build from the plan; builds nothing.
+
+        Raises:
+            KeyError, ValueError: as for `kept`; as for `tfcompress.graph.bypasses`.
+        """
+        whole, removed = self.of_kept(self.kept(plan)), set(plan.removed)
+        if not removed:
+            return whole
+        bypasses(self.groups.graph, plan.removed)
+        widths = self._fixed_widths + self.kept(plan) @ self._widths
+        gone = {
+            metric: int(terms.products(widths)[[node in removed for node in terms.nodes]].sum())
+            for metric, terms in self._terms.items()
+        }
+        return Cost(*(getattr(whole, metric) - gone[metric] for metric in METRICS))
 
     @cached_property
     def total(self) -> Cost:

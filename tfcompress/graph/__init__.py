@@ -5,6 +5,7 @@ from tfcompress.graph.channel_groups import ChannelGroup, ChannelGroups, FixedCh
 from tfcompress.graph.handlers import Call, Handler, MacTerm, WeightAxes, handles
 from tfcompress.graph.labels import Labels
 from tfcompress.graph.layer_graph import LayerGraph, Node, TensorRef
+from tfcompress.graph.sections import Section, Sections, bypasses, cut_points, find_sections
 
 __all__ = [
     "Block",
@@ -18,9 +19,14 @@ __all__ = [
     "MacTerm",
     "Node",
     "PruningUnit",
+    "Section",
+    "Sections",
     "TensorRef",
     "WeightAxes",
+    "bypasses",
+    "cut_points",
     "find_blocks",
+    "find_sections",
     "handles",
     "pruning_units",
 ]

@@ -16,7 +16,7 @@ from tfcompress.graph.handlers.convolution import DepthwiseConvolution
 from tfcompress.graph.handlers.merge import ElementwiseMerge
 from tfcompress.graph.layer_graph import LayerGraph, Node
 
-__all__ = ["Block", "PruningUnit", "find_blocks", "pruning_units"]
+__all__ = ["Block", "PruningUnit", "find_blocks", "immediate_dominators", "pruning_units"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +59,7 @@ def find_blocks(groups: ChannelGroups) -> tuple[Block, ...]:
     go through (its immediate dominator).
     """
     graph = groups.graph
-    dominator = _immediate_dominators(graph)
+    dominator = immediate_dominators(graph)
     order = {name: i for i, name in enumerate(graph.nodes)}
     blocks = []
     for item in groups.analysis.values():
@@ -71,7 +71,7 @@ def find_blocks(groups: ChannelGroups) -> tuple[Block, ...]:
     return tuple(blocks)
 
 
-def _immediate_dominators(graph: LayerGraph) -> dict[str, str | None]:
+def immediate_dominators(graph: LayerGraph) -> dict[str, str | None]:
     """For each node the last one on every path from the inputs to it (Cooper, Harvey and Kennedy 2001)."""
     dominator: dict[str, str | None] = {}
     depth: dict[str, int] = {}

@@ -86,6 +86,8 @@ class LayerGraph:
         nodes: the nodes by name, each after those that it reads.
         inputs: the model's inputs in its own nested structure, with a `TensorRef` for each tensor.
         outputs: the model's outputs, likewise.
+        readers: the nodes that read each tensor.
+        tensors: the model's own symbolic tensors; of what lies inside nested models those of the nested model.
     """
 
     name: str
@@ -93,6 +95,7 @@ class LayerGraph:
     inputs: Any
     outputs: Any
     readers: Mapping[TensorRef, tuple[str, ...]] = field(repr=False)
+    tensors: Mapping[TensorRef, Any] = field(repr=False)
 
     @classmethod
     def from_keras(cls, model: keras.Model) -> LayerGraph:
@@ -146,6 +149,7 @@ class _Reader:
 
     def __init__(self) -> None:
         self.nodes: dict[str, Node] = {}
+        self.tensors: dict[TensorRef, Any] = {}
         self.names: dict[int, str] = {}  # id of an operation -> its unique name
         self.taken: set[str] = set()
         self.calls: dict[str, int] = {}
@@ -176,6 +180,7 @@ class _Reader:
             inputs=keras.tree.map_structure(lambda t: env[id(t)], functional.input),
             outputs=keras.tree.map_structure(lambda t: env[id(t)], functional.output),
             readers={ref: tuple(names) for ref, names in readers.items()},
+            tensors=self.tensors,
         )
 
     def _unique_name(self, operation: Any, prefix: str) -> str:
@@ -212,6 +217,7 @@ class _Reader:
             output_shapes=tuple(tuple(t.shape) for t in outputs),
         )
         self.nodes[name] = node
+        self.tensors.update(zip(node.outputs, outputs, strict=True))
         return node.outputs
 
     def _walk(self, functional: Any, env: dict[int, TensorRef], prefix: str, training: Any) -> None:

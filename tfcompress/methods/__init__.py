@@ -1,16 +1,22 @@
 """The methods, one paper a file or folder, and the baselines that the papers compare with."""
 
 from tfcompress.methods.base import Candidate, Method, Search
+from tfcompress.methods.distillation import KD, LIT, BornAgain, Hint, Scratch
 from tfcompress.methods.random import Random
 from tfcompress.methods.registry import method_by_name, register_method, registered_methods
 from tfcompress.methods.rlal import RLAL
 from tfcompress.methods.uniform import Uniform
 
 __all__ = [
+    "KD",
+    "LIT",
     "RLAL",
+    "BornAgain",
     "Candidate",
+    "Hint",
     "Method",
     "Random",
+    "Scratch",
     "Search",
     "Uniform",
     "method_by_name",

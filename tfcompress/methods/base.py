@@ -8,10 +8,12 @@ from typing import Any, ClassVar
 import keras
 import numpy as np
 
-from tfcompress.costs import Cost
+from tfcompress.budget import Budget
+from tfcompress.control import Control
+from tfcompress.costs import Cost, CostModel
 from tfcompress.plan import Plan
 from tfcompress.task import Task
-from tfcompress.training import PhasePlan
+from tfcompress.training import PhasePlan, model_digest
 
 __all__ = ["Candidate", "Method", "Search"]
 
@@ -44,6 +46,7 @@ class Search:
         candidates: every other answer worth keeping.
         history: for each name in the logs of the search its values, epoch by epoch.
         notes: what the report should say of it.
+        teacher: what the student is to learn from, where that is not the source.
     """
 
     source: keras.Model
@@ -52,6 +55,7 @@ class Search:
     candidates: tuple[Candidate, ...] = ()
     history: dict[str, list[Any]] = dataclasses.field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    teacher: keras.Model | None = None
 
 
 class Method:
@@ -61,6 +65,20 @@ class Method:
     """
 
     name: ClassVar[str] = ""
+    # Whether a run that goes on takes the search from its folder; otherwise it is done again, its phases restored.
+    stores_search: ClassVar[bool] = True
+
+    def budget(self, flops: float | int | None, params: float | int | None) -> Budget:
+        """The budget of the call; a method may know it without being told.
+
+        Raises:
+            ValueError: neither is given.
+        """
+        return Budget(flops, params)
+
+    def least(self, costs: CostModel, control: Control) -> Cost:
+        """The lowest cost that the method can reach: with the least channels in each group that control allows."""
+        return costs.of_kept(control.widths(costs.groups).least)
 
     def check(self, task: Task) -> None:
         """Refuses what this method cannot do for the task, before anything is trained."""
@@ -74,7 +92,12 @@ class Method:
         raise NotImplementedError
 
     def recover(self, student: keras.Model, task: Task) -> dict[str, list[Any]]:
-        """Trains the student in place; returns the history by name."""
+        """Trains the student in place; returns the history by name.
+
+        Args:
+            student: what the search's plan made.
+            task: on the model that the student may learn from, `search.teacher` or else `search.source`.
+        """
         raise NotImplementedError
 
     def settings(self) -> dict[str, Any]:
@@ -90,6 +113,8 @@ def _qualified(value: Any) -> str:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, keras.Model):
+        return {"model": value.name, "digest": model_digest(value)}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         plain = {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
         return {"name": _qualified(type(value)), **plain} if callable(value) else plain

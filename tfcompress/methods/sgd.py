@@ -10,7 +10,7 @@ import keras
 
 from tfcompress.methods.base import Method
 from tfcompress.task import Task
-from tfcompress.training import Cosine, Schedule, StepDecay, WeightDecay, fit, scaled
+from tfcompress.training import Cosine, Objective, Schedule, StepDecay, WeightDecay, fit, scaled
 
 __all__ = ["SGDMethod"]
 
@@ -83,20 +83,35 @@ class SGDMethod(Method):
         phase: str,
         epochs: int,
         *,
+        objective: Objective | None = None,
+        schedule: Schedule | None = None,
+        data: Any = None,
         penalties: Sequence[Any] = (),
         callbacks: Sequence[keras.callbacks.Callback] = (),
         stateful: Mapping[str, Any] | None = None,
     ) -> dict[str, list[Any]]:
-        """Trains `model` in place for one phase of the run; returns its history."""
+        """Trains `model` in place for one phase of the run; returns its history.
+
+        Args:
+            model: a built model.
+            task: the task.
+            phase: name of the phase.
+            epochs: its length.
+            objective: other than the task's.
+            schedule: other than `schedule_for`.
+            data: batches other than the task's training split, augmented.
+            penalties, callbacks, stateful: as for `fit`.
+        """
         decay = [WeightDecay(self.weight_decay)] if self.weight_decay else []
+        schedule = schedule or self.schedule_for(task, epochs)
         return fit(
             model,
-            task.splits.train.batches(self.batch_size, training=True),
-            task.objective,
-            optimizer=keras.optimizers.SGD(self.first_learning_rate(task), momentum=self.momentum),
+            task.splits.train.batches(self.batch_size, training=True) if data is None else data,
+            objective or task.objective,
+            optimizer=keras.optimizers.SGD(schedule(0, max(epochs, 1)), momentum=self.momentum),
             epochs=epochs,
             validation=task.splits.validation.batches(250),
-            schedule=self.schedule_for(task, epochs),
+            schedule=schedule,
             penalties=[*decay, *penalties],
             callbacks=callbacks,
             phase=task.phase(phase, stateful),

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from tfcompress.graph import ChannelGroups, LayerGraph, TensorRef
+from tfcompress.graph import ChannelGroups, LayerGraph, TensorRef, bypasses
 from tfcompress.graph.channel_groups import NodeAnalysis
 from tfcompress.graph.handlers import WeightAxes
 from tfcompress.graph.labels import Ids
@@ -30,7 +30,7 @@ def kept_labels(groups: ChannelGroups, plan: Plan) -> _Mask:
         ValueError: an index beyond the group's size.
     """
     stays = np.ones(len(groups.roots), dtype=bool)
-    for edit in plan:
+    for edit in plan.channels:
         group = groups[edit.group]
         if edit.indices[-1] >= group.size:
             raise ValueError(
@@ -74,24 +74,31 @@ def apply(
         A new `keras.Model` with the inputs and outputs of the source, in the same nested structure.
 
     Raises:
-        KeyError: the plan names a group that the source does not have.
-        ValueError: an index beyond the group's size.
+        KeyError: the plan names a group or a node that the source does not have.
+        ValueError: an index beyond the group's size; removed layers whose output has another shape than their input.
         TypeError: a layer that tfcompress does not know cannot be made again from its config.
     """
     if groups is None:
         groups = ChannelGroups.of(LayerGraph.from_keras(source), through_norms)
     kept = kept_labels(groups, plan)
+    removed = set(plan.removed)
+    passed = _passed_by(groups, plan, kept)
     operations: dict[str, Any] = {}
     tensors: dict[TensorRef, Any] = {}
+
+    def tensor(ref: TensorRef) -> Any:
+        return tensors[passed.get(ref, ref)]
 
     width = _Width(kept)
     for item in groups.analysis.values():
         node = item.node
+        if node.name in removed:
+            continue
         if node.is_input:
             tensors[node.outputs[0]] = _new_input(node)
             continue
         args, kwargs = item.handler.arguments(item.call, item.outputs, width)
-        args, kwargs = map_refs(tensors.__getitem__, (args, dict(kwargs)))
+        args, kwargs = map_refs(tensor, (args, dict(kwargs)))
         if node.layer_name not in operations:
             operation = _new_operation(item, width)
             operations[node.layer_name] = operation
@@ -102,9 +109,26 @@ def apply(
             called = operations[node.layer_name](*args, **kwargs)
         tensors.update(zip(node.outputs, keras.tree.flatten(called), strict=True))
     graph = groups.graph
-    return keras.Model(
-        map_refs(tensors.__getitem__, graph.inputs), map_refs(tensors.__getitem__, graph.outputs), name=graph.name
-    )
+    return keras.Model(map_refs(tensor, graph.inputs), map_refs(tensor, graph.outputs), name=graph.name)
+
+
+def _passed_by(groups: ChannelGroups, plan: Plan, kept: _Mask) -> dict[TensorRef, TensorRef]:
+    """What stands for the outputs of removed layers.
+
+    Raises:
+        ValueError: as for `bypasses`; or other channels are removed after the layers than before them.
+    """
+    passed = bypasses(groups.graph, plan.removed)
+    labels = {
+        ref: found for a in groups.analysis.values() for ref, found in zip(a.node.outputs, a.outputs, strict=True)
+    }
+    for after, before in passed.items():
+        if not np.array_equal(kept[labels[after].ids], kept[labels[before].ids]):
+            raise ValueError(
+                "Expected a plan that keeps the same channels before and after the layers that it removes. Received: "
+                f"one that keeps others of {after.node!r} than of {before.node!r}."
+            )
+    return passed
 
 
 def _new_input(node: Any) -> Any:

@@ -240,7 +240,7 @@ class Subnetwork:
         return self._run(x, arguments, self._current_statistics(arguments))
 
     def _check(self, plan: Plan) -> None:
-        strange = sorted({edit.group for edit in plan} - set(self.prunable))
+        strange = sorted({edit.group for edit in plan.channels} - set(self.prunable))
         if strange:
             raise KeyError(f"Expected groups among those this sub-network was made for. Received: {strange}")
 

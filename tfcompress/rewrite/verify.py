@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import keras
@@ -9,10 +10,11 @@ import numpy as np
 
 from tfcompress.costs import CostModel, cost
 from tfcompress.graph import ChannelGroups, LayerGraph
+from tfcompress.graph.layer_graph import map_refs
 from tfcompress.plan import Plan
 from tfcompress.rewrite.apply import apply, kept_labels
 
-__all__ = ["mask", "verify"]
+__all__ = ["mask", "run_without", "verify"]
 
 
 def mask(source: keras.Model, plan: Plan, groups: ChannelGroups | None = None) -> keras.Model:
@@ -47,6 +49,29 @@ def mask(source: keras.Model, plan: Plan, groups: ChannelGroups | None = None) -
     return copy
 
 
+def run_without(model: keras.Model, nodes: Collection[str], inputs: Any) -> Any:
+    """The outputs of a model whose layers are called one by one, those in `nodes` passed over.
+
+    What a removed layer would have given is what the first layer of its part reads. It builds nothing.
+
+    Args:
+        model: a built Functional or Sequential model.
+        nodes: names of nodes of its `LayerGraph`.
+        inputs: one batch.
+    """
+    graph = LayerGraph.from_keras(model)
+    values = dict(zip(graph.input_refs, keras.tree.flatten(inputs), strict=True))
+    for node in graph.nodes.values():
+        if node.is_input:
+            continue
+        if node.name in nodes:
+            values.update(dict.fromkeys(node.outputs, values[node.inputs[0]]))
+            continue
+        args, kwargs = map_refs(values.__getitem__, (node.args, dict(node.kwargs)))
+        values.update(zip(node.outputs, keras.tree.flatten(node.operation(*args, **kwargs)), strict=True))
+    return map_refs(values.__getitem__, graph.outputs)
+
+
 def verify(
     source: keras.Model,
     plan: Plan,
@@ -75,7 +100,9 @@ def verify(
     predicted, counted = CostModel(groups).of(plan), cost(student)
     if predicted != counted:
         raise RuntimeError(f"Expected a student of the plan's cost. Received: predicted {predicted}, counted {counted}")
-    expected = keras.tree.flatten(mask(source, plan, groups)(inputs, training=False))
+    masked = mask(source, plan, groups)
+    outputs = run_without(masked, plan.removed, inputs) if plan.removed else masked(inputs, training=False)
+    expected = keras.tree.flatten(outputs)
     received = keras.tree.flatten(student(inputs, training=False))
     difference = 0.0
     for one, other in zip(expected, received, strict=True):

@@ -17,7 +17,7 @@ class PenalizedModel(keras.Model):
     `inner` is trained in place and its own compile state stays as it is. The loss of validation and `evaluate` is
     that of the objective alone, so that it means the same before and after a model was changed (Keras would add the
     regularisation losses). Compiled with `loss=None`, it uses `inner.compute_loss`, for models whose loss needs more
-    than labels and outputs (distillation).
+    than labels and outputs (distillation); what of their outputs metrics are measured on says `inner.outputs_of`.
 
     Args:
         inner: a built model.
@@ -31,6 +31,7 @@ class PenalizedModel(keras.Model):
         for penalty in self.penalties:
             penalty.build(inner)
         self._steps, self._good_steps = self._counter("steps"), self._counter("good_steps")
+        self._inner_metrics = list(getattr(inner, "training_metrics", ()))
         self._score: Callable[[Any, Any], Any] | None = None
         # By which losses and labels in a dict find their outputs.
         self.output_names = getattr(inner, "output_names", None)
@@ -41,11 +42,33 @@ class PenalizedModel(keras.Model):
         self._score, self._score_mean = score, keras.metrics.Mean(name=name)
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
-        """The metrics by name, with that of `measure`."""
+        """The metrics by name, with that of `measure`; those alone that this step has measured."""
+        outputs = self.inner.outputs_of(y_pred) if self._inner_metrics else y_pred
+        if outputs is None:
+            return self._own_results()
         if self._score is not None:
-            self._score_mean.update_state(ops.cast(self._score(y, y_pred), "float32"))
-        found: dict[str, Any] = super().compute_metrics(x, y, y_pred, sample_weight)
+            self._score_mean.update_state(ops.cast(self._score(y, outputs), "float32"))
+        found: dict[str, Any] = super().compute_metrics(x, y, outputs, sample_weight)
+        if outputs is y_pred:
+            found = {name: value for name, value in found.items() if name not in self._inner_metrics_names()}
         return found
+
+    def get_metrics_result(self) -> dict[str, Any]:
+        """The results by name; without those of metrics that no step has measured yet."""
+        measured = self._compile_metrics is None or self._compile_metrics.built
+        found: dict[str, Any] = super().get_metrics_result() if measured else self._own_results()
+        return found
+
+    def _own_results(self) -> dict[str, Any]:
+        return {metric.name: metric.result() for metric in (self._loss_tracker, *self._inner_metrics)}
+
+    def _inner_metrics_names(self) -> set[str]:
+        return {metric.name for metric in self._inner_metrics}
+
+    @property
+    def metrics(self) -> list[keras.metrics.Metric]:
+        """Those of the objective, and what the inner model measures of its own loss in training."""
+        return [*super().metrics, *self._inner_metrics]
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         """The outputs of the inner model."""

@@ -1,0 +1,327 @@
+"""Sections: the parts of a network in which one pattern of layers is repeated, between a stem and a head.
+
+"In this work, we only consider adding the IR loss between natural split points, e.g., when a downsampling occurs"
+(LIT, section 3). A section ends where its last repeated block does, and begins where the section before it ended: what
+changes the shape stands at its beginning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tfcompress.graph.blocks import immediate_dominators
+from tfcompress.graph.layer_graph import LayerGraph, Node, TensorRef
+
+__all__ = ["Section", "Sections", "bypasses", "cut_points", "find_sections"]
+
+_SUM = "Add"  # the class of keras.layers.Add, and of keras.ops.add
+
+
+@dataclass(frozen=True, eq=False)
+class Section:
+    """A part of a network with one tensor coming in and one going out, in which blocks are repeated.
+
+    Attributes:
+        name: "section1" for the first.
+        entry: the tensor that comes in.
+        exit: the tensor that goes out.
+        nodes: all nodes in it, in the order of the graph.
+        repeated: the nodes of each block that can be removed, as it gives a tensor of the shape that it reads.
+        blocks: number of blocks: those in `repeated`, and one more where something with weights stands before them
+            (the block that changes the shape). One always stays.
+    """
+
+    name: str
+    entry: TensorRef
+    exit: TensorRef
+    nodes: tuple[str, ...]
+    repeated: tuple[tuple[str, ...], ...]
+    blocks: int
+
+    def removed(self, blocks: int) -> tuple[str, ...]:
+        """The nodes to remove so that the first `blocks` blocks stay.
+
+        Raises:
+            ValueError: not between 1 and the blocks that there are.
+        """
+        if not 1 <= blocks <= self.blocks:
+            raise ValueError(
+                f"Expected between 1 and {self.blocks} blocks for {self.name}, as it has {self.blocks}. "
+                f"Received: {blocks}"
+            )
+        gone = self.repeated[len(self.repeated) - (self.blocks - blocks) :]
+        return tuple(node for unit in gone for node in unit)
+
+
+@dataclass(frozen=True, eq=False)
+class Sections:
+    """A network as stem, sections and head.
+
+    Attributes:
+        graph: the network.
+        sections: at least one.
+    """
+
+    graph: LayerGraph
+    sections: tuple[Section, ...]
+
+    def __iter__(self) -> Iterator[Section]:
+        return iter(self.sections)
+
+    def __len__(self) -> int:
+        return len(self.sections)
+
+    @property
+    def blocks(self) -> tuple[int, ...]:
+        """Number of blocks of each section."""
+        return tuple(section.blocks for section in self.sections)
+
+    @property
+    def boundaries(self) -> tuple[str, ...]:
+        """The nodes at which the network is split: what the first section reads, and what each section gives."""
+        return (self.sections[0].entry.node, *(section.exit.node for section in self.sections))
+
+    def removed(self, blocks: Sequence[int]) -> tuple[str, ...]:
+        """The nodes to remove so that section i keeps its first `blocks[i]` blocks."""
+        if len(blocks) != len(self.sections):
+            raise ValueError(f"Expected a number of blocks for each of {len(self)} sections. Received: {blocks!r}")
+        return tuple(node for section, count in zip(self, blocks, strict=True) for node in section.removed(count))
+
+    def __str__(self) -> str:
+        lines = [f"stem: up to {self.boundaries[0]}"]
+        lines += [f"{s.name}: {s.blocks} blocks, to {s.exit.node} {self.graph.shape(s.exit)}" for s in self]
+        return "\n".join([*lines, "head: the rest"])
+
+
+def cut_points(graph: LayerGraph) -> tuple[str, ...]:
+    """The nodes with one output that every path from inputs to outputs goes through, in the order of the graph."""
+    dominators = immediate_dominators(graph)
+    at: str | None = None
+    for i, ref in enumerate(graph.output_refs):
+        at = ref.node if i == 0 else _common(at, ref.node, dominators)
+    chain: list[str] = []
+    while at is not None:
+        if len(graph.nodes[at].outputs) == 1:
+            chain.append(at)
+        at = dominators[at]
+    return tuple(reversed(chain))
+
+
+def _common(a: str | None, b: str | None, dominators: Any) -> str | None:
+    above = set()
+    while a is not None:
+        above.add(a)
+        a = dominators[a]
+    while b is not None and b not in above:
+        b = dominators[b]
+    return b
+
+
+@dataclass(frozen=True, eq=False)
+class _Segment:
+    """The nodes between two neighbouring cut points, the second included."""
+
+    nodes: tuple[Node, ...]
+    entry: str | None
+    keeps_shape: bool
+
+    @property
+    def exit(self) -> str:
+        return self.nodes[-1].name
+
+    @property
+    def is_residual(self) -> bool:
+        """Whether it adds something to what it reads."""
+        end = self.nodes[-1]
+        return self.keeps_shape and end.type_name == _SUM and any(ref.node == self.entry for ref in end.inputs)
+
+    @property
+    def has_weights(self) -> bool:
+        return any(getattr(node.operation, "weights", ()) for node in self.nodes)
+
+    @property
+    def signature(self) -> tuple[Any, ...]:
+        """Equal for segments that can stand for each other."""
+        return tuple(
+            (node.type_name, node.input_shapes, node.output_shapes, tuple(tuple(w.shape) for w in weights))
+            for node in self.nodes
+            for weights in [getattr(node.operation, "weights", ())]
+        )
+
+
+def _segments(graph: LayerGraph) -> list[_Segment]:
+    order = list(graph.nodes.values())
+    place = {node.name: i for i, node in enumerate(order)}
+    found, before, entry = [], 0, None
+    for name in cut_points(graph):
+        nodes = tuple(node for node in order[before : place[name] + 1] if entry is not None or not node.is_input)
+        before = place[name] + 1
+        if nodes:
+            keeps = entry is not None and graph.shape(TensorRef(entry)) == graph.shape(TensorRef(name))
+            found.append(_Segment(nodes, entry, keeps))
+        entry = name
+    return found
+
+
+@dataclass(frozen=True)
+class _Run:
+    """Segments `[start, end)`: a pattern of `period` segments, repeated; its units are counted from the end."""
+
+    start: int
+    end: int
+    period: int
+
+    @property
+    def units(self) -> list[range]:
+        first = self.start + (self.end - self.start) % self.period
+        return [range(at, at + self.period) for at in range(first, self.end, self.period)]
+
+
+def _runs(segments: list[_Segment]) -> list[_Run]:
+    """Patterns that are repeated, short ones first, and single residual blocks among what is left."""
+    numbers: dict[Any, int] = {}
+    kinds = np.array([numbers.setdefault(segment.signature, len(numbers)) for segment in segments])
+    free = np.array([segment.entry is not None for segment in segments], dtype=bool)  # what a section can be fed with
+    weighty = np.array([segment.has_weights for segment in segments])
+    found: list[_Run] = []
+
+    def take(run: _Run) -> None:
+        units = run.units
+        if free[run.start : run.end].all() and units and weighty[units[-1]].any():
+            found.append(run)
+            free[run.start : run.end] = False
+
+    for period in range(1, len(segments) // 2 + 1):
+        same = (kinds[:-period] == kinds[period:]) & free[:-period] & free[period:]
+        for start, end in _stretches(same):
+            if end - start >= period:
+                take(_Run(start, end + period, period))
+    for period in (2, 1):  # with what follows each sum of the network, such as a ReLU, where that stands before it too
+        for at in [i for i, segment in enumerate(segments) if segment.is_residual and free[i]]:
+            if period == 1:
+                take(_Run(at, at + 1, 1))
+            elif 0 < at < len(segments) - 1 and kinds[at - 1] == kinds[at + 1] and not weighty[at + 1]:
+                take(_Run(at - 1, at + 2, 2))
+    return sorted(found, key=lambda run: run.start)
+
+
+def _stretches(same: Any) -> list[tuple[int, int]]:
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], same.astype(int), [0]])))
+    return [(int(start), int(end)) for start, end in edges.reshape(-1, 2)]
+
+
+def find_sections(graph: LayerGraph) -> Sections:
+    """Splits a network into stem, sections and head.
+
+    Blocks are found by their repetition along the nodes that every path goes through, so residual blocks, transformer
+    encoders and plain chains of convolutions are all found; so is a single residual block with an identity shortcut.
+    Blocks that follow each other without a change of shape are one section.
+
+    Args:
+        graph: a network with any number of inputs and outputs.
+
+    Returns:
+        The sections.
+
+    Raises:
+        ValueError: a network without blocks that could be removed.
+    """
+    segments = _segments(graph)
+    runs = _runs(segments)
+    groups: list[list[_Run]] = []
+    for run in runs:
+        first = run.units[0].start
+        if groups and groups[-1][-1].end >= first:
+            groups[-1].append(run)
+        else:
+            groups.append([run])
+    if not groups:
+        raise ValueError(
+            "Expected a network with repeated blocks that keep the shape of what they read, such as a ResNet. "
+            f"Received: the model {graph.name!r}, in which {len(segments)} parts stand one after the other and none "
+            "could be left out. Give split points and a student of your own, or prune its channels (method='uniform')."
+        )
+    found: list[Section] = []
+    start = _start_of_first(segments, groups[0][0])
+    for number, runs_here in enumerate(groups, start=1):
+        end = runs_here[-1].end
+        units = [unit for run in runs_here for unit in run.units]
+        inside = {i for unit in units for i in unit}
+        leads = any(segments[i].has_weights for i in range(start, end) if i not in inside)
+        found.append(
+            Section(
+                name=f"section{number}",
+                entry=TensorRef(str(segments[start].entry)),
+                exit=TensorRef(segments[end - 1].exit),
+                nodes=_names(segments[start:end]),
+                repeated=tuple(_names([segments[i] for i in unit]) for unit in units),
+                blocks=len(units) + leads,
+            )
+        )
+        start = end
+    return Sections(graph, tuple(found))
+
+
+def _names(segments: Sequence[_Segment]) -> tuple[str, ...]:
+    return tuple(node.name for segment in segments for node in segment.nodes)
+
+
+def _start_of_first(segments: list[_Segment], run: _Run) -> int:
+    """Where the first section begins: before the block that changes the shape, where a block stands there."""
+    first = run.units[0].start
+    before = range(max(first - run.period, 0), first)
+    branching = any(len(segments[i].nodes) > 1 for unit in run.units for i in unit)
+    if branching and any(len(segments[i].nodes) > 1 and segments[i].entry is not None for i in before):
+        return next(i for i in before if len(segments[i].nodes) > 1)
+    return first
+
+
+def bypasses(graph: LayerGraph, nodes: Sequence[str]) -> dict[TensorRef, TensorRef]:
+    """What stands for the outputs of removed nodes: the tensor that comes into the part that is removed.
+
+    Args:
+        graph: the network.
+        nodes: what is removed.
+
+    Returns:
+        `{output of a removed node: tensor that stays}`, for the outputs that anything left reads.
+
+    Raises:
+        KeyError: a name that is not a node of the graph.
+        ValueError: a part with several tensors coming in, one of another shape than the one going out, or one call of
+            a layer that is called elsewhere too.
+    """
+    unknown = sorted(set(nodes) - graph.nodes.keys())
+    if unknown:
+        raise KeyError(f"Expected names of nodes of {graph.name!r}. Received: {unknown}")
+    gone = set(nodes)
+    calls: dict[str, set[str]] = {}
+    for node in graph.nodes.values():
+        calls.setdefault(node.layer_name, set()).add(node.name)
+    sources: dict[TensorRef, frozenset[TensorRef]] = {}
+    for node in graph.nodes.values():
+        if node.name not in gone:
+            continue
+        if not calls[node.layer_name] <= gone:
+            raise ValueError(
+                f"Expected all calls of a layer to be removed, or none. Received: {node.name!r}, of a layer that is "
+                f"also called as {sorted(calls[node.layer_name] - gone)}."
+            )
+        coming = frozenset().union(*(sources.get(ref, frozenset([ref])) for ref in node.inputs))
+        sources.update(dict.fromkeys(node.outputs, coming))
+    read = {ref for node in graph.nodes.values() if node.name not in gone for ref in node.inputs}
+    found = {}
+    for ref in [ref for ref in sources if ref in read or ref in graph.output_refs]:
+        coming = sources[ref]
+        if len(coming) != 1 or graph.shape(next(iter(coming))) != graph.shape(ref):
+            shown = ", ".join(f"{source.node} {graph.shape(source)}" for source in sorted(coming, key=str)) or "nothing"
+            raise ValueError(
+                "Expected removed layers to give a tensor of the shape of the one that they read. Received: "
+                f"{ref.node} {graph.shape(ref)}, made from {shown}."
+            )
+        found[ref] = next(iter(coming))
+    return found

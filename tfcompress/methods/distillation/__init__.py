@@ -1,0 +1,7 @@
+"""Students that learn from a teacher: LIT, and what its paper compares it with."""
+
+from tfcompress.methods.distillation.baselines import KD, BornAgain, Scratch
+from tfcompress.methods.distillation.hint import Hint
+from tfcompress.methods.distillation.lit import LIT
+
+__all__ = ["KD", "LIT", "BornAgain", "Hint", "Scratch"]

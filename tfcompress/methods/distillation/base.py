@@ -1,0 +1,361 @@
+"""What LIT and its baselines share: the student, the teacher, and the schedule of Koratana et al. (2018)."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any, Literal, Self
+
+import keras
+
+from tfcompress.budget import Budget
+from tfcompress.control import Control
+from tfcompress.costs import Cost, CostModel, cost
+from tfcompress.graph import Sections, find_sections
+from tfcompress.methods.base import Candidate, Search
+from tfcompress.methods.distillation.students import even_blocks, shallow_plan
+from tfcompress.methods.sgd import SGDMethod
+from tfcompress.plan import Plan
+from tfcompress.rewrite import apply
+from tfcompress.task import Task
+from tfcompress.training import Evaluator, PhasePlan, Schedule, StepDecay, loss_function, scaled
+from tfcompress.training.distillation import Distillation, KDLoss, OutputsLoss, SoftTargets, computing_in, logits_of
+from tfcompress.training.initial import draw_anew
+from tfcompress.training.objectives import last_activation
+
+__all__ = ["Distilling"]
+
+# Random stream of the seed, for fresh weights.
+_FRESH = 104
+Blocks = tuple[int, ...]
+Precision = Literal["mixed_float16", "mixed_bfloat16"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Distilling(SGDMethod):
+    """Settings of a method whose student learns from a teacher; defaults are LIT's for CIFAR-10 (appendix A.1).
+
+    The student is the model with fewer blocks in each section, as even over sections as the budget allows; the first
+    block of a section stays. `blocks` says how many, `student` brings a model of one's own.
+
+    Attributes:
+        learning_rate: the first one.
+        decay: what the learning rate is multiplied with at a milestone.
+        alpha: weight of the labels in L_KD, Equation (2); 1 - alpha is that of the teacher's soft targets.
+        tau: temperature of soft targets.
+        soft: `"cross_entropy"`, or `"logits"` for the squared error of logits.
+        scale_by_tau: whether the soft term is multiplied by tau^2, as in Hinton et al. (2014).
+        student: a model to train in place of one that is made from the teacher, its weights being where it begins; or a
+            sequence of them, each learning from the one before.
+        blocks: how many blocks stay in each section, such as `(3, 3, 3)`; `None` for what the budget allows. A sequence
+            of such tuples makes a sequence of students, each learning from the one before.
+        sections: which sections may lose blocks, counted from 1; the others are copied. `None` for all.
+        cardinality: groups that stay of each grouped convolution in a section, where it has more; `None` for all.
+        mixed_precision: a dtype policy to compute in while training; `None` for float32. Weights stay float32.
+    """
+
+    epochs: int = 250
+    batch_size: int = 32
+    learning_rate: float | None = 0.1
+    milestones: tuple[int, ...] = (100, 175)
+    reference_epochs: int = 250
+    decay: float = 0.1
+    alpha: float = 0.95
+    tau: float = 6.0
+    soft: Literal["cross_entropy", "logits"] = "cross_entropy"
+    scale_by_tau: bool = True
+    student: keras.Model | tuple[keras.Model, ...] | None = None
+    blocks: tuple[int, ...] | tuple[tuple[int, ...], ...] | None = None
+    sections: tuple[int, ...] | None = None
+    cardinality: int | None = None
+    mixed_precision: Precision | None = None
+
+    stores_search = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.soft_targets  # noqa: B018  checks alpha, tau and soft
+        self._expect("learning_rate", "above 0", self.learning_rate is not None)
+        self._expect("decay", "above 0", self.decay > 0)
+        self._expect_whole("cardinality", 1, or_none=True)
+        for name in ("blocks", "sections", "student"):
+            if isinstance(value := getattr(self, name), list):
+                object.__setattr__(self, name, tuple(tuple(v) if isinstance(v, list) else v for v in value))
+        policies = (None, "mixed_float16", "mixed_bfloat16")
+        self._expect("mixed_precision", f"one of {policies}", self.mixed_precision in policies)
+        given = [name for name in ("student", "blocks") if getattr(self, name) is not None]
+        if len(given) == 2 or (self.student is not None and (self.sections or self.cardinality)):
+            raise ValueError(
+                "Expected `student` alone, or settings of a student that is made (blocks, sections, cardinality). "
+                f"Received: both, in {type(self).__name__}(student=..., ...)."
+            )
+        models = all(isinstance(model, keras.Model) for model in self._students_given)
+        self._expect("student", "a built keras.Model, or a tuple of them", models)
+        whole = all(isinstance(n, int) and n >= 1 for blocks in self._blocks_given for n in blocks)
+        self._expect("blocks", "numbers of blocks, 1 or more for each section", whole)
+        sections = self.sections is None or bool(self.sections)
+        self._expect("sections", "None, or numbers of sections, counted from 1", sections)
+
+    @property
+    def soft_targets(self) -> SoftTargets:
+        """L_KD."""
+        return SoftTargets(self.alpha, self.tau, self.soft, self.scale_by_tau)
+
+    @property
+    def _students_given(self) -> tuple[keras.Model, ...]:
+        if self.student is None:
+            return ()
+        return self.student if isinstance(self.student, tuple) else (self.student,)
+
+    @property
+    def _blocks_given(self) -> tuple[Blocks, ...]:
+        if self.blocks is None:
+            return ()
+        nested = isinstance(self.blocks[0], (tuple, list))
+        return tuple(tuple(b) for b in self.blocks) if nested else (tuple(self.blocks),)  # type: ignore[arg-type]
+
+    def schedule_for(self, task: Task, epochs: int) -> Schedule:
+        """The learning rate by epoch of a phase of `epochs`."""
+        if self.schedule == "cosine":
+            return super().schedule_for(task, epochs)
+        return self.step_decay(self.milestones, self.reference_epochs, epochs, self.first_learning_rate(task))
+
+    def step_decay(self, milestones: Sequence[int], of: int, epochs: int, first: float) -> StepDecay:
+        """Milestones of a phase of `of` epochs, scaled to one of `epochs`."""
+        return StepDecay(first, scaled(milestones, of=of, to=max(epochs, 1)), self.decay)
+
+    # What is made.
+
+    def budget(self, flops: float | int | None, params: float | int | None) -> Budget:
+        """The budget; a student that is given in words or as a model needs none."""
+        if flops is None and params is None and (self.student is not None or self.blocks is not None):
+            return Budget(flops=1.0)
+        return super().budget(flops, params)
+
+    def least(self, costs: CostModel, control: Control) -> Cost:
+        """The cost of the shallowest student."""
+        if control.settings():
+            raise ValueError(
+                f"Expected no exclude, only, ratio_limits, round_to or through_norms for method={self.name!r}, which "
+                f"removes whole blocks. Received: {control.settings()}. Its own settings are blocks=, sections= and "
+                "cardinality=."
+            )
+        if self.student is not None:
+            return cost(self._students_given[-1])
+        sections = find_sections(costs.groups.graph)
+        blocks = (1,) * len(sections) if self.blocks is None else self._blocks_given[-1]
+        return self._plan(sections, costs, self._with_free(sections, blocks))[1]
+
+    def _free(self, sections: Sections) -> tuple[bool, ...]:
+        if self.sections is None:
+            return (True,) * len(sections)
+        strange = [number for number in self.sections if not 1 <= number <= len(sections)]
+        if strange:
+            raise ValueError(
+                f"Expected `sections` between 1 and {len(sections)}, as in\n{sections}\nReceived: {strange}"
+            )
+        return tuple(i in self.sections for i in range(1, len(sections) + 1))
+
+    def _with_free(self, sections: Sections, blocks: Blocks) -> Blocks:
+        if len(blocks) != len(sections):
+            raise ValueError(f"Expected `blocks` for {len(sections)} sections, as in\n{sections}\nReceived: {blocks}")
+        triples = zip(blocks, sections.blocks, self._free(sections), strict=True)
+        return tuple(count if may else whole for count, whole, may in triples)
+
+    def _plan(self, sections: Sections, costs: CostModel, blocks: Blocks) -> tuple[Plan, Cost]:
+        return shallow_plan(sections, costs, blocks, self.cardinality)
+
+    def check(self, task: Task) -> None:
+        """Refuses a student that does not fit the teacher or the budget, and outputs that cannot be distilled."""
+        for student in self._students_given:
+            _check_student(student, task.original)
+        if self.student is None:
+            self._plans(task)
+        elif not task.fits(found := cost(self._students_given[-1])):
+            raise ValueError(f"Expected a student within {dict(task.limits)}. Received: student={found}")
+        if self.distils_outputs:
+            self._check_outputs(task)
+
+    @property
+    def distils_outputs(self) -> bool:
+        """Whether there is L_KD."""
+        return True
+
+    def _check_outputs(self, task: Task) -> None:
+        for model in (task.original, *self._students_given):
+            logits_of(model)
+        if task.objective.score is None and not task.objective.higher_is_better:
+            raise ValueError(
+                "Expected a classifier, to distil its outputs as probabilities. Received: a model with loss "
+                f"{task.objective.name!r}. Train on what its sections hand on alone: method=LIT(beta=0)."
+            )
+
+    def _plans(self, task: Task) -> list[Plan]:
+        """The plan of each student in the sequence, all for the task's model."""
+        sections = find_sections(task.groups.graph)
+        counts = [self._with_free(sections, blocks) for blocks in self._blocks_given]
+        if not counts:
+            make = partial(self._plan, sections, task.costs)
+            found = even_blocks(sections, lambda blocks: task.fits(make(blocks)[1]), self._free(sections))
+            if found is None:
+                raise ValueError(
+                    "Expected a budget that the shallowest student can hold, which costs "
+                    f"{self.least(task.costs, Control())} with the blocks of\n{sections}\nReceived: "
+                    f"{dict(task.limits)}. Allow all sections to lose blocks, raise the budget, or give a student: "
+                    "student=."
+                )
+            counts = [found]
+        plans = [self._plan(sections, task.costs, blocks)[0] for blocks in counts]
+        if not task.fits(last := task.costs.of(plans[-1])):
+            raise ValueError(f"Expected `blocks` within the budget {dict(task.limits)}. Received: {counts[-1]}, {last}")
+        return plans
+
+    @staticmethod
+    def _copy(student: keras.Model) -> keras.Model:
+        return apply(student, Plan())
+
+    def search(self, task: Task) -> Search:
+        """Decides the student; in a sequence trains those before the last."""
+        if self.student is not None:
+            return self._search_given(task)
+        plans = self._plans(task)
+        now, removed = task, Plan()
+        candidates, history = [], {}
+        for number, plan in enumerate(plans[:-1], start=1):
+            student = apply(now.model, self._after(removed, plan), now.groups)
+            history.update(self._teach_number(number, student, now.model, task))
+            now, removed = task.on(student), plan
+            candidates.append(Candidate(plan, task.costs.of(plan), self._score(student, task), f"student {number}"))
+        last = Candidate(plans[-1], task.costs.of(plans[-1]), origin="as many blocks of each section")
+        return Search(now.model, self._after(removed, plans[-1]), removed, (*candidates, last), history)
+
+    def _search_given(self, task: Task) -> Search:
+        teacher, history = task.model, {}
+        for number, given in enumerate(self._students_given[:-1], start=1):
+            student = self._copy(given)
+            history.update(self._teach_number(number, student, teacher, task))
+            teacher = student
+        return Search(self._copy(self._students_given[-1]), Plan(), history=history, teacher=teacher)
+
+    @staticmethod
+    def _after(removed: Plan, plan: Plan) -> Plan:
+        """What `plan` does that `removed` has not done."""
+        done = set(removed.removed)
+        groups = {edit.group for edit in removed.channels}
+        rest = [node for node in plan.removed if node not in done]
+        return Plan((*Plan.without(rest), *(edit for edit in plan.channels if edit.group not in groups)))
+
+    def _teach_number(
+        self, number: int, student: keras.Model, teacher: keras.Model, task: Task
+    ) -> dict[str, list[Any]]:
+        found = self.teach(student, teacher, task, f"student {number}: ")
+        return {f"student {number}: {name}": values for name, values in found.items()}
+
+    def _score(self, student: keras.Model, task: Task) -> float | None:
+        name = task.objective.metric_name
+        return None if name is None else Evaluator(student, task.objective)(task.splits.validation.batches(250))[name]
+
+    # How it is trained.
+
+    def recover(self, student: keras.Model, task: Task) -> dict[str, list[Any]]:
+        """Trains the student; it learns from the task's model."""
+        return self.teach(student, task.model, task, "")
+
+    @property
+    def _prefixes(self) -> list[str]:
+        """What the phases of each student begin with; the last one's with nothing."""
+        students = len(self._students_given or self._blocks_given or (None,))
+        return [*(f"student {number}: " for number in range(1, students)), ""]
+
+    def stages(self) -> tuple[tuple[str, int, int], ...]:
+        """For each phase of one student its name, its epochs, and how often a step runs the student."""
+        raise NotImplementedError
+
+    def phases(self, task: Task) -> tuple[PhasePlan, ...]:
+        """The stages of each student."""
+        share = task.limits.get("macs", task.costs.total.macs) / task.costs.total.macs
+        # A training step costs about three forward passes; the teacher's is one.
+        return tuple(
+            PhasePlan(prefix + name, epochs, 1 / 3 + runs * share)
+            for prefix in self._prefixes
+            for name, epochs, runs in self.stages()
+        )
+
+    def teach(self, student: keras.Model, teacher: keras.Model, task: Task, prefix: str) -> dict[str, list[Any]]:
+        """Trains a student in place; phases are named after `prefix`."""
+        raise NotImplementedError
+
+    def start_anew(self, student: keras.Model, task: Task, prefix: str = "", layers: Any = None) -> None:
+        """Fresh weights for the student, where it was made from the teacher; for `layers` if not all."""
+        if self.student is None:
+            draw_anew(student.operations if layers is None else layers, task.rng(_FRESH, len(prefix)))
+
+    def kd_loss(self, student: keras.Model, teacher: keras.Model, task: Task) -> KDLoss:
+        """L_KD with the task's loss on labels."""
+        hard = loss_function(student, task.objective)
+        assert hard is not None
+        return KDLoss(student, teacher, self.soft_targets, hard)
+
+    def train_on_outputs(
+        self,
+        student: keras.Model,
+        teacher: keras.Model,
+        task: Task,
+        phase: str,
+        epochs: int,
+        outputs_loss: OutputsLoss | None = None,
+        schedule: Schedule | None = None,
+    ) -> dict[str, list[Any]]:
+        """Trains all of the student on its outputs alone: by L_KD, or another loss."""
+        with computing_in(self.mixed_precision, (student, teacher)):
+            model = Distillation(
+                student,
+                teacher,
+                outputs_loss=outputs_loss or self.kd_loss(student, teacher, task),
+                validation_loss=loss_function(student, task.objective),
+            )
+            return self.train_distillation(model, task, phase, epochs, schedule=schedule)
+
+    def train_distillation(
+        self, model: keras.Model, task: Task, phase: str, epochs: int, **options: Any
+    ) -> dict[str, list[Any]]:
+        """One phase of training with a model that brings its own loss."""
+        objective = dataclasses.replace(task.objective, loss=None, loss_weights=None)
+        return self.train(model, task, phase, epochs, objective=objective, **options)
+
+    @classmethod
+    def as_published(cls, network: str, **changes: Any) -> Self:
+        """The method with the paper's settings for one of its networks.
+
+        Args:
+            network: "resnet", "resnext", "vdcnn" or, where the method serves generators, "stargan".
+            **changes: settings that are to be others.
+
+        Raises:
+            ValueError: a network that the paper did not train so.
+        """
+        published: Mapping[str, Mapping[str, Any]] = cls.published()
+        if network not in published:
+            raise ValueError(f"Expected `network` to be one of {sorted(published)}. Received: network={network!r}")
+        return cls(**{**published[network], **changes})
+
+    @classmethod
+    def published(cls) -> Mapping[str, Mapping[str, Any]]:
+        """For each network of the paper the settings that are not defaults (appendix A)."""
+        raise NotImplementedError
+
+
+def _check_student(student: keras.Model, teacher: keras.Model) -> None:
+    shapes = [(model.input_shape, model.output_shape) for model in (student, teacher)]
+    if shapes[0] != shapes[1]:
+        raise ValueError(
+            f"Expected a student that reads and gives what the teacher does, {shapes[1]}. Received: student "
+            f"{student.name!r} with {shapes[0]}. Build it for the same inputs and classes."
+        )
+    if len(teacher.outputs) == 1 and last_activation(student) != last_activation(teacher):
+        raise ValueError(
+            f"Expected a student that ends as its teacher does, with {last_activation(teacher)!r}, as one loss has to "
+            f"serve both. Received: student {student.name!r}, which ends with {last_activation(student)!r}. Give both "
+            "logits, or both probabilities."
+        )

@@ -1,0 +1,138 @@
+"""What LIT's paper compares with: a student trained from scratch, distilled, or of the teacher's own architecture."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+
+from tfcompress.budget import Budget
+from tfcompress.methods.distillation.base import Distilling
+from tfcompress.methods.registry import register_method
+from tfcompress.plan import Plan
+from tfcompress.task import Task
+from tfcompress.training.distillation import computing_in
+
+__all__ = ["KD", "BornAgain", "Scratch"]
+
+_VDCNN = {"batch_size": 128, "learning_rate": 0.01, "milestones": (3, 6, 9, 12, 15)}
+
+
+@register_method("scratch")
+@dataclasses.dataclass(frozen=True)
+class Scratch(Distilling):
+    """Trains a shallower student from fresh weights on the labels alone, without a teacher.
+
+    The yardstick of distillation, with the settings of Koratana et al. (2018), appendix A. `alpha`, `tau` and `soft`
+    have nothing to do here, and are refused.
+    """
+
+    epochs: int = 200
+    milestones: tuple[int, ...] = (100, 150)
+    reference_epochs: int = 200
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        defaults = Distilling()
+        changed = [n for n in ("alpha", "tau", "soft", "scale_by_tau") if getattr(self, n) != getattr(defaults, n)]
+        if changed:
+            raise ValueError(f"Expected no settings of a teacher in Scratch. Received: {changed}. Use KD(...).")
+
+    @property
+    def distils_outputs(self) -> bool:
+        """No."""
+        return False
+
+    def stages(self) -> tuple[tuple[str, int, int], ...]:
+        """One training."""
+        return (("training from scratch", self.epochs, 1),)
+
+    def teach(self, student: keras.Model, teacher: keras.Model, task: Task, prefix: str) -> dict[str, list[Any]]:
+        """Trains on labels."""
+        self.start_anew(student, task, prefix)
+        with computing_in(self.mixed_precision, (student,)):
+            return self.train(student, task, f"{prefix}training from scratch", self.epochs)
+
+    @classmethod
+    def published(cls) -> Mapping[str, Mapping[str, Any]]:
+        """Appendix A."""
+        return {
+            "resnet": {},
+            "resnext": {"epochs": 300, "reference_epochs": 300, "milestones": (150, 225)},
+            "vdcnn": {**_VDCNN, "epochs": 15, "reference_epochs": 15},
+        }
+
+
+@register_method("kd")
+@dataclasses.dataclass(frozen=True)
+class KD(Distilling):
+    """Knowledge distillation: a shallower student, from fresh weights, learns from labels and soft targets.
+
+    Hinton, Vinyals and Dean (2014), "Distilling the knowledge in a neural network", with the settings of Koratana et
+    al. (2018), appendix A; `soft="logits"` is Ba and Caruana (2014), "Do deep nets really need to be deep?".
+    """
+
+    def stages(self) -> tuple[tuple[str, int, int], ...]:
+        """One training."""
+        return (("distillation", self.epochs, 1),)
+
+    def teach(self, student: keras.Model, teacher: keras.Model, task: Task, prefix: str) -> dict[str, list[Any]]:
+        """Trains on labels and the teacher's outputs."""
+        self.start_anew(student, task, prefix)
+        return self.train_on_outputs(student, teacher, task, f"{prefix}distillation", self.epochs)
+
+    @classmethod
+    def published(cls) -> Mapping[str, Mapping[str, Any]]:
+        """Appendix A."""
+        return {
+            "resnet": {},
+            "resnext": {"epochs": 300, "reference_epochs": 300, "milestones": (100, 175, 225)},
+            "vdcnn": {**_VDCNN, "epochs": 18, "reference_epochs": 18, "alpha": 0.98},
+        }
+
+
+@register_method("born_again")
+@dataclasses.dataclass(frozen=True)
+class BornAgain(KD):
+    """A student of the teacher's own architecture, distilled from fresh weights; several in a row if wanted.
+
+    Furlanello et al. (2018), "Born again neural networks". Nothing gets smaller: the budget has to be 1.0, or left out.
+
+    Attributes:
+        generations: how many students, each learning from the one before.
+    """
+
+    generations: int = 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._expect_whole("generations", 1)
+        given = [n for n in ("student", "blocks", "sections", "cardinality") if getattr(self, n) is not None]
+        if given:
+            raise ValueError(f"Expected the teacher's architecture in BornAgain. Received: {given}. Use KD(...).")
+
+    def budget(self, flops: float | int | None, params: float | int | None) -> Budget:
+        """The whole model's."""
+        whole = all(value is None or (value == 1 and isinstance(value, float)) for value in (flops, params))
+        if not whole:
+            raise ValueError(
+                "Expected flops_budget=1.0 or none for method='born_again', whose student is as large as its teacher. "
+                f"Received: flops_budget={flops!r}, params_budget={params!r}. Use method='kd' or 'lit' for a smaller "
+                "one."
+            )
+        return Budget(flops=1.0)
+
+    def least(self, costs: Any, control: Any) -> Any:
+        """The cost of the model as it is, which needs no repeated blocks."""
+        if control.settings():
+            return super().least(costs, control)
+        return costs.total
+
+    def _plans(self, task: Task) -> list[Plan]:
+        return [Plan()] * self.generations
+
+    @property
+    def _prefixes(self) -> list[str]:
+        return [*(f"student {number}: " for number in range(1, self.generations)), ""]

@@ -1,0 +1,147 @@
+"""Hint training (FitNets): the student's first half learns from one hint, then all of it from soft targets."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import keras
+
+from tfcompress.methods.distillation.base import Distilling
+from tfcompress.methods.distillation.splitting import (
+    check_shapes,
+    derived_points,
+    matching_points,
+    split_points_of,
+)
+from tfcompress.methods.registry import register_method
+from tfcompress.task import Task
+from tfcompress.training import loss_function
+from tfcompress.training.distillation import Distillation, Hints, SplitModel, computing_in
+
+__all__ = ["Hint"]
+
+_REGRESSOR = 106
+
+
+@register_method("hint")
+@dataclasses.dataclass(frozen=True)
+class Hint(Distilling):
+    """Trains the student up to one section on what the teacher gives there, then all of it with L_KD.
+
+    Romero et al. (2015), "FitNets: Hints for thin deep nets": the student feeds itself, and where it is narrower than
+    the teacher a 1x1 convolution, trained beside it and then dropped, brings its output to the teacher's width. Nothing is
+    copied. The paper's hint is in the middle of both networks.
+
+    Attributes:
+        hint_epochs: of the first stage.
+        epochs: of the second stage.
+        hint: the section whose output is the hint, counted from 1; `None` for the middle one.
+        loss: `"l2"`, `"l1"` or `"smooth_l1"`.
+        split_points: the teacher's layers at which it is split: what the first section reads, and what each section
+            gives; `None` to find the sections.
+        student_split_points: the same for a student that was given.
+    """
+
+    hint_epochs: int = 75
+    epochs: int = 175
+    milestones: tuple[int, ...] = (60, 100, 125)
+    reference_epochs: int = 175
+    hint: int | None = None
+    loss: Literal["l2", "l1", "smooth_l1"] = "l2"
+    split_points: tuple[str, ...] | None = None
+    student_split_points: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._expect_whole("hint_epochs", 0)
+        self._expect_whole("hint", 1, or_none=True)
+        self._expect("loss", "'l2', 'l1' or 'smooth_l1'", self.loss in ("l2", "l1", "smooth_l1"))
+        points = self.student_split_points is None or self.student is not None
+        self._expect("student_split_points", "None where no student= is given", points)
+
+    def stages(self) -> tuple[tuple[str, int, int], ...]:
+        """The hint, then all."""
+        return (("hint training", self.hint_epochs, 1), ("distillation", self.epochs, 1))
+
+    def check(self, task: Task) -> None:
+        """Refuses split points that do not match, but for their channels."""
+        super().check(task)
+        teacher = SplitModel(task.original, split_points_of(task.original, self.split_points))
+        for given in self._students_given:
+            self._split_given(self._copy(given), teacher)
+        sections = len(teacher.boundaries) - 1
+        if self.hint is not None and self.hint > sections:
+            raise ValueError(f"Expected `hint` between 1 and {sections}, the number of sections. Received: {self.hint}")
+
+    def _split_given(self, student: keras.Model, teacher: SplitModel) -> SplitModel:
+        points = matching_points(teacher, student, self.student_split_points, channels_may_differ=True)
+        split = SplitModel(student, points)
+        check_shapes(split, teacher, channels_may_differ=True)
+        return split
+
+    def _split(self, student: keras.Model, teacher: keras.Model, task: Task) -> tuple[SplitModel, SplitModel]:
+        points = split_points_of(task.original, self.split_points)
+        if self.student is None:
+            return tuple(  # type: ignore[return-value]
+                SplitModel(model, derived_points(task.original, points, model)) for model in (student, teacher)
+            )
+        split_teacher = SplitModel(task.original, points)
+        if teacher is not task.original:
+            split_teacher = self._split_given(teacher, split_teacher)
+        return self._split_given(student, split_teacher), split_teacher
+
+    def teach(self, student: keras.Model, teacher: keras.Model, task: Task, prefix: str) -> dict[str, list[Any]]:
+        """The two stages."""
+        self.start_anew(student, task, prefix)
+        split, split_teacher = self._split(student, teacher, task)
+        history = self._train_to_hint(split, split_teacher, task, f"{prefix}hint training")
+        later = self.train_on_outputs(student, teacher, task, f"{prefix}distillation", self.epochs)
+        return {**{f"hint {name}": values for name, values in history.items()}, **later}
+
+    def _train_to_hint(self, student: SplitModel, teacher: SplitModel, task: Task, phase: str) -> dict[str, list[Any]]:
+        number = (len(teacher.boundaries)) // 2 if self.hint is None else self.hint
+        regressor = _regressor(student.shape(number), teacher.shape(number), task.seed)
+        hints = Hints(student, teacher, (number,), self.loss, teacher_input=False, regressors=(regressor,))
+        schedule = self.step_decay(
+            self.milestones, self.reference_epochs, self.hint_epochs, self.first_learning_rate(task)
+        )
+        with computing_in(self.mixed_precision, (student.model, teacher.model)):
+            loss = loss_function(student.model, task.objective)
+            model = Distillation(student.model, teacher.model, hints=hints, beta=0.0, validation_loss=loss)
+            return self.train_distillation(model, task, phase, self.hint_epochs, schedule=schedule)
+
+    @classmethod
+    def published(cls) -> Mapping[str, Mapping[str, Any]]:
+        """The paper gives no settings of its own for hint training: those of LIT, in the order of the two stages."""
+        return {
+            "resnet": {},
+            "resnext": {
+                "hint_epochs": 125,
+                "epochs": 200,
+                "reference_epochs": 200,
+                "milestones": (100, 145, 175),
+            },
+            "vdcnn": {
+                "batch_size": 128,
+                "hint_epochs": 10,
+                "epochs": 15,
+                "reference_epochs": 15,
+                "learning_rate": 0.01,
+                "milestones": (3, 6, 9, 12),
+                "decay": 0.5,
+                "alpha": 0.98,
+            },
+        }
+
+
+def _regressor(own: tuple[int | None, ...], wanted: tuple[int | None, ...], seed: int) -> keras.Layer | None:
+    """A linear layer from the student's channels to the teacher's, the same at all places; `None` for equal ones."""
+    if own == wanted:
+        return None
+    initializer = keras.initializers.GlorotUniform(seed=seed + _REGRESSOR)
+    # A Dense layer on the last axis is a convolution whose kernel has one place, of any rank.
+    layer = keras.layers.Dense(wanted[-1], kernel_initializer=initializer, name="regressor")
+    layer.build(own)
+    return layer

@@ -1,0 +1,235 @@
+"""The method LIT: its settings, and its two phases."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import keras
+
+from tfcompress.methods.distillation.base import Distilling
+from tfcompress.methods.distillation.splitting import (
+    check_shapes,
+    copy_part,
+    derived_points,
+    matching_points,
+    split_points_of,
+)
+from tfcompress.methods.registry import register_method
+from tfcompress.task import Task
+from tfcompress.training import loss_function
+from tfcompress.training.distillation import Distillation, Hints, OutputLoss, SplitModel, computing_in, frozen
+
+__all__ = ["LIT"]
+
+
+@register_method("lit")
+@dataclasses.dataclass(frozen=True)
+class LIT(Distilling):
+    """Trains each section of a shallower student on what the teacher hands on, then all of it on soft targets.
+
+    Koratana, Kang, Bailis and Zaharia (2018), "LIT: Block-wise Intermediate Representation Training for Model
+    Compression". The loss of the first phase is Equation (1), `beta * L_KD + (1 - beta) * L_I`; that of the second L_KD
+    alone. Stem and classifier are copied from the teacher, and frozen in the first phase; in the second everything is
+    trained. Defaults are the paper's for ResNets on CIFAR-10 (appendix A.1); `LIT.as_published("resnext")` has those of
+    its other networks. The rows of Table 3 are settings: `hints=(2,)` compares one section, `teacher_input=False` lets
+    the student feed itself, and `method="kd"` is KD.
+
+    With `beta=0` sections learn from inputs alone, without labels or probabilities, as generators need it; the second
+    phase then trains on the teacher's output.
+
+    Attributes:
+        epochs: of the first phase.
+        finetune_epochs: of the second phase.
+        finetune_learning_rate: the second phase's first learning rate.
+        finetune_milestones: its milestones, for a phase of `finetune_reference_epochs`.
+        finetune_reference_epochs: the length of phase that they speak of.
+        beta: weight of L_KD beside L_I.
+        loss: `"l2"`, `"l1"` or `"smooth_l1"`: how what sections hand on is compared.
+        hints: the sections that are compared, counted from 1; `None` for all.
+        teacher_input: whether the teacher's output of section i - 1 is what the student's section i reads.
+        copy: parts that begin with the teacher's weights: "stem", "section1", ..., "head". Sections that `sections`
+            leaves whole are copied too.
+        freeze: parts that are not trained in the first phase; `None` for those that are copied.
+        split_points: the teacher's layers at which it is split: what the first section reads, and what each section
+            gives; `None` to find the sections.
+        student_split_points: the same for a student that was given.
+    """
+
+    epochs: int = 175
+    milestones: tuple[int, ...] = (60, 100, 125)
+    reference_epochs: int = 175
+    finetune_epochs: int = 75
+    finetune_learning_rate: float = 0.01
+    finetune_milestones: tuple[int, ...] = (35, 55)
+    finetune_reference_epochs: int = 75
+    beta: float = 0.75
+    loss: Literal["l2", "l1", "smooth_l1"] = "l2"
+    hints: tuple[int, ...] | None = None
+    teacher_input: bool = True
+    copy: tuple[str, ...] = ("stem", "head")
+    freeze: tuple[str, ...] | None = None
+    split_points: tuple[str, ...] | None = None
+    student_split_points: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("hints", "copy", "freeze", "split_points", "student_split_points", "finetune_milestones"):
+            if isinstance(value := getattr(self, name), list):
+                object.__setattr__(self, name, tuple(value))
+        super().__post_init__()
+        self._expect_whole("finetune_epochs", 0)
+        self._expect_whole("finetune_reference_epochs", 1)
+        self._expect("finetune_learning_rate", "above 0", self.finetune_learning_rate > 0)
+        self._expect("beta", "between 0 and 1; with 1 it is method='kd'", 0 <= self.beta < 1)
+        self._expect("loss", "'l2', 'l1' or 'smooth_l1'", self.loss in ("l2", "l1", "smooth_l1"))
+        self._expect("hints", "None, or at least one section", self.hints is None or len(self.hints) > 0)
+        points = self.student_split_points is None or self.student is not None
+        self._expect("student_split_points", "None where no student= is given", points)
+        for name in ("copy", "freeze"):
+            self._expect(name, "names of parts such as ('stem', 'head')", not isinstance(getattr(self, name), str))
+
+    @property
+    def distils_outputs(self) -> bool:
+        """Whether there is L_KD; without it the second phase compares outputs."""
+        return self.beta > 0
+
+    def stages(self) -> tuple[tuple[str, int, int], ...]:
+        """Sections, then all."""
+        runs = 2 if self.teacher_input and self.beta else 1
+        return (("training of sections", self.epochs, runs), ("fine-tuning", self.finetune_epochs, 1))
+
+    def check(self, task: Task) -> None:
+        """Refuses split points that do not match."""
+        super().check(task)
+        teacher = SplitModel(task.original, split_points_of(task.original, self.split_points))
+        self._check_numbers(teacher)
+        for given in self._students_given:
+            self._split_given(self._copy(given), teacher)
+
+    def _check_numbers(self, teacher: SplitModel) -> None:
+        sections = len(teacher.boundaries) - 1
+        strange = [number for number in self.hints or () if not 1 <= number <= sections]
+        if strange:
+            raise ValueError(f"Expected `hints` between 1 and {sections}, the number of sections. Received: {strange}")
+        for name in ("copy", "freeze"):
+            unknown = sorted(set(getattr(self, name) or ()) - set(teacher.names))
+            if unknown:
+                raise ValueError(f"Expected `{name}` among the parts {teacher.names}. Received: {unknown}")
+
+    def _split_given(self, student: keras.Model, teacher: SplitModel) -> SplitModel:
+        split = SplitModel(student, matching_points(teacher, student, self.student_split_points))
+        check_shapes(split, teacher)
+        return split
+
+    def split(self, student: keras.Model, teacher: keras.Model, task: Task) -> tuple[SplitModel, SplitModel]:
+        """Student and teacher at the points where they match."""
+        points = split_points_of(task.original, self.split_points)
+        if self.student is None:
+            return tuple(  # type: ignore[return-value]
+                SplitModel(model, derived_points(task.original, points, model)) for model in (student, teacher)
+            )
+        split_teacher = SplitModel(task.original, points)
+        if teacher is not task.original:  # an earlier student
+            split_teacher = self._split_given(teacher, split_teacher)
+        return self._split_given(student, split_teacher), split_teacher
+
+    def copied(self, student: SplitModel) -> tuple[str, ...]:
+        """The parts that begin with the teacher's weights."""
+        if self.sections is None:
+            return self.copy
+        whole = [f"section{i}" for i in range(1, len(student.boundaries)) if i not in self.sections]
+        return tuple(dict.fromkeys((*self.copy, *whole)))
+
+    def teach(self, student: keras.Model, teacher: keras.Model, task: Task, prefix: str) -> dict[str, list[Any]]:
+        """The two phases."""
+        split, split_teacher = self.split(student, teacher, task)
+        copied = self.copied(split)
+        fresh = [layer for part in split.names if part not in copied for layer in split.layers[part]]
+        self.start_anew(student, task, prefix, fresh)
+        for part in copied:
+            copy_part(part, split_teacher, split)
+        history = self.train_sections(split, split_teacher, task, f"{prefix}training of sections")
+        later = self.fine_tune(student, teacher, task, f"{prefix}fine-tuning")
+        return {**history, **{f"fine-tuning {name}": values for name, values in later.items()}}
+
+    def train_sections(
+        self, student: SplitModel, teacher: SplitModel, task: Task, phase: str, epochs: int | None = None
+    ) -> dict[str, list[Any]]:
+        """The first phase: Equation (1)."""
+        held = self.copied(student) if self.freeze is None else self.freeze
+        hints = self._hints(student, teacher, held)
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(frozen([layer for part in held for layer in student.layers[part]]))
+            stack.enter_context(computing_in(self.mixed_precision, (student.model, teacher.model)))
+            model = Distillation(
+                student.model,
+                teacher.model,
+                outputs_loss=self.kd_loss(student.model, teacher.model, task) if self.beta else None,
+                hints=hints,
+                beta=self.beta,
+                validation_loss=loss_function(student.model, task.objective),
+            )
+            return self.train_distillation(model, task, phase, self.epochs if epochs is None else epochs)
+
+    def _hints(self, student: SplitModel, teacher: SplitModel, held: tuple[str, ...]) -> Hints:
+        sections = self.hints or tuple(range(1, len(teacher.boundaries)))
+        # What is neither trained nor fed by anything that is trained has nothing to learn from a comparison.
+        if self.teacher_input:
+            sections = tuple(number for number in sections if f"section{number}" not in held)
+        if not sections:
+            raise ValueError(f"Expected a section to train. Received: freeze={held}, hints={self.hints}")
+        stem_is_shared = "stem" in held and "stem" in self.copied(student)
+        return Hints(student, teacher, sections, self.loss, self.teacher_input, stem_is_shared)
+
+    def fine_tune(self, student: keras.Model, teacher: keras.Model, task: Task, phase: str) -> dict[str, list[Any]]:
+        """The second phase: all of the student learns, from L_KD, or from the teacher's output where there is none."""
+        schedule = self.step_decay(
+            self.finetune_milestones, self.finetune_reference_epochs, self.finetune_epochs, self.finetune_learning_rate
+        )
+        loss = None if self.distils_outputs else OutputLoss(self.loss)
+        return self.train_on_outputs(student, teacher, task, phase, self.finetune_epochs, loss, schedule)
+
+    @classmethod
+    def published(cls) -> Mapping[str, Mapping[str, Any]]:
+        """Appendix A."""
+        resnext = {
+            "epochs": 200,
+            "reference_epochs": 200,
+            "milestones": (100, 145, 175),
+            "finetune_epochs": 125,
+            "finetune_reference_epochs": 125,
+            "finetune_milestones": (65, 95, 110),
+        }
+        return {
+            "resnet": {},
+            "resnext": {**resnext, "beta": 0.5},
+            "resnext with a lower cardinality": {**resnext, "beta": 0.25, "cardinality": 16},
+            "vdcnn": {
+                "batch_size": 128,
+                "epochs": 15,
+                "reference_epochs": 15,
+                "learning_rate": 0.01,
+                "milestones": (3, 6, 9, 12),
+                "decay": 0.5,
+                "finetune_epochs": 10,
+                "finetune_reference_epochs": 10,
+                "finetune_learning_rate": 0.000625,
+                "finetune_milestones": (4, 8),
+                "beta": 0.02,
+                "alpha": 0.98,
+            },
+            "stargan": {
+                "batch_size": 16,
+                "epochs": 16,
+                "reference_epochs": 16,
+                "learning_rate": 1e-4,
+                "milestones": (8,),
+                "finetune_epochs": 10,
+                "finetune_reference_epochs": 10,
+                "finetune_learning_rate": 5e-5,
+                "finetune_milestones": (5,),
+                "beta": 0.0,
+            },
+        }

@@ -1,0 +1,139 @@
+"""Where teacher and student are split: points that hand on tensors of the same shape."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+import keras
+import numpy as np
+
+from tfcompress.graph import LayerGraph, TensorRef, bypasses, cut_points, find_sections
+from tfcompress.training.distillation import SplitModel
+
+__all__ = ["check_shapes", "copy_part", "derived_points", "matching_points", "split_points_of"]
+
+
+def split_points_of(model: keras.Model, given: Sequence[str] | None) -> tuple[str, ...]:
+    """Split points of a model: those given, or where its sections begin and end."""
+    return find_sections(LayerGraph.from_keras(model)).boundaries if given is None else tuple(given)
+
+
+def derived_points(original: keras.Model, points: Sequence[str], student: keras.Model) -> tuple[str, ...]:
+    """Where a student that was made by removing layers hands on what the original does at `points`.
+
+    Raises:
+        ValueError: a point inside what was removed.
+    """
+    graph, left = LayerGraph.from_keras(original), LayerGraph.from_keras(student)
+    passed = bypasses(graph, [name for name in graph.nodes if name not in left.nodes])
+    found = tuple(passed.get(TensorRef(name), TensorRef(name)).node for name in points)
+    strange = [point for point, name in zip(points, found, strict=True) if name not in left.nodes]
+    if strange:
+        raise ValueError(
+            f"Expected split points between blocks. Received: {strange}, inside blocks that the student does not have."
+        )
+    return found
+
+
+def matching_points(
+    teacher: SplitModel, student: keras.Model, given: Sequence[str] | None, channels_may_differ: bool = False
+) -> tuple[str, ...]:
+    """Where another model hands on what the teacher does at its split points.
+
+    Without names: where the student's own sections begin and end, if they fit; else at the last point before the shape
+    changes from the teacher's.
+
+    Args:
+        teacher: with its split points.
+        student: a model without nested ones.
+        given: names of the student's split points.
+        channels_may_differ: whether only the other axes have to agree.
+
+    Raises:
+        ValueError: no points of these shapes.
+    """
+    if given is not None:
+        return tuple(given)
+    graph = LayerGraph.from_keras(student)
+
+    def fits(name: str, number: int) -> bool:
+        return _alike(graph.shape(TensorRef(name)), teacher.shape(number), channels_may_differ)
+
+    count = len(teacher.boundaries)
+    try:
+        own = find_sections(graph).boundaries
+    except ValueError:
+        own = ()
+    if len(own) == count and all(fits(name, number) for number, name in enumerate(own)):
+        return own
+    through = cut_points(graph)
+    found: list[str] = []
+    at = len(through)
+    for number in reversed(range(count)):
+        # The last point of this shape; the first section's input is the first such point, where both have one shape.
+        places = [i for i in range(at) if fits(through[i], number)]
+        same_as_next = number == 0 and _alike(teacher.shape(0), teacher.shape(1), channels_may_differ)
+        if not places:
+            raise ValueError(
+                "Expected a student that hands on what the teacher does at its split points. Received: student "
+                f"{student.name!r}, in which nothing before {found[-1] if found else 'the end'!r} has the shape of "
+                f"{teacher.boundaries[number]!r}, {teacher.shape(number)}. Give the points of both: split_points= and "
+                "student_split_points=."
+            )
+        at = _end_of_stem(graph, through, places) if same_as_next else places[-1]
+        found.append(through[at])
+    return tuple(reversed(found))
+
+
+def _end_of_stem(graph: LayerGraph, through: Sequence[str], places: Sequence[int]) -> int:
+    """The last of the points before the first block, of those where the stem may end."""
+    order = list(graph.nodes)
+    for place, following in itertools.pairwise(places):
+        if order.index(through[following]) - order.index(through[place]) > 1:
+            return place
+    return places[0]
+
+
+def _alike(one: Sequence[int | None], other: Sequence[int | None], channels_may_differ: bool) -> bool:
+    return tuple(one[:-1]) == tuple(other[:-1]) if channels_may_differ else tuple(one) == tuple(other)
+
+
+def check_shapes(student: SplitModel, teacher: SplitModel, channels_may_differ: bool = False) -> None:
+    """Expects the same shapes at all split points.
+
+    Raises:
+        ValueError: other shapes, or another number of points; both layers are named.
+    """
+    if len(student.boundaries) != len(teacher.boundaries):
+        raise ValueError(
+            f"Expected as many split points of the student as of the teacher, {teacher.boundaries}. Received: "
+            f"{student.boundaries}"
+        )
+    for number, (one, other) in enumerate(zip(student.boundaries, teacher.boundaries, strict=True)):
+        if not _alike(student.shape(number), teacher.shape(number), channels_may_differ):
+            raise ValueError(
+                "Expected split points that hand on tensors of one shape. Received: "
+                f"{one!r} of the student {student.model.name!r} with {student.shape(number)}, and {other!r} of the "
+                f"teacher {teacher.model.name!r} with {teacher.shape(number)}. Name points that match: "
+                "split_points= and student_split_points=."
+            )
+
+
+def copy_part(name: str, teacher: SplitModel, student: SplitModel) -> None:
+    """Gives one part of the student the teacher's weights.
+
+    Raises:
+        ValueError: the part has other weights.
+    """
+    old, new = (
+        [w for layer in split.layers[name] for w in getattr(layer, "weights", ())] for split in (teacher, student)
+    )
+    if [tuple(w.shape) for w in old] != [tuple(w.shape) for w in new]:
+        raise ValueError(
+            f"Expected a student whose {name} has the teacher's weights, to copy them. Received: student "
+            f"{student.model.name!r} with {len(new)} weights of shapes {[tuple(w.shape) for w in new][:6]} there, the "
+            f"teacher has {[tuple(w.shape) for w in old][:6]}. Take {name!r} out of copy=."
+        )
+    for source, target in zip(old, new, strict=True):
+        target.assign(np.array(keras.ops.convert_to_numpy(source)))

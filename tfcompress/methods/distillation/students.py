@@ -1,0 +1,74 @@
+"""How a shallower student comes about: which blocks stay, which groups of grouped convolutions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+
+from tfcompress.costs import Cost, CostModel
+from tfcompress.graph import Sections
+from tfcompress.plan import KeepChannels, Plan
+
+__all__ = ["even_blocks", "lower_cardinality", "shallow_plan"]
+
+
+def even_blocks(
+    sections: Sections, fits: Callable[[tuple[int, ...]], bool], free: Sequence[bool]
+) -> tuple[int, ...] | None:
+    """The most blocks that fit, the same share of each section's; `None` if not even one block each fits.
+
+    Args:
+        sections: of the network.
+        fits: whether a student with these blocks is within the budget.
+        free: for each section whether it may lose blocks.
+    """
+    for share in _shares(sections.blocks):
+        blocks = tuple(
+            max(1, math.floor(count * share + 1e-9)) if may else count
+            for count, may in zip(sections.blocks, free, strict=True)
+        )
+        if fits(blocks):
+            return blocks
+    return None
+
+
+def _shares(counts: Sequence[int]) -> Iterator[float]:
+    """Every share at which some section has one block more than just below, falling."""
+    yield from sorted({kept / count for count in counts for kept in range(1, count + 1)}, reverse=True)
+
+
+def lower_cardinality(costs: CostModel, cardinality: int | None, inside: set[str]) -> tuple[KeepChannels, ...]:
+    """Edits that leave `cardinality` of the groups of every grouped convolution that has more, and the width around it.
+
+    "The width of the network is not affected by the group size, so LIT is oblivious to the group size" (section 4.1).
+
+    Args:
+        costs: of the model.
+        cardinality: how many groups stay; `None` for all.
+        inside: layers of the sections.
+    """
+    if cardinality is None:
+        return ()
+    found = []
+    for group in costs.groups:
+        grouped = [
+            layer
+            for layer in group.producers
+            if layer in inside and getattr(costs.groups.layers[layer].node.operation, "groups", 1) == group.size
+        ]
+        if grouped and group.size > cardinality:
+            found.append(KeepChannels(group.name, tuple(range(cardinality))))
+    return tuple(found)
+
+
+def shallow_plan(
+    sections: Sections, costs: CostModel, blocks: Sequence[int], cardinality: int | None
+) -> tuple[Plan, Cost]:
+    """The plan that leaves `blocks[i]` blocks of section i, and what it costs."""
+    removed = sections.removed(blocks)
+    gone = set(removed)
+    layers = {
+        sections.graph.nodes[name].layer_name for section in sections for name in section.nodes if name not in gone
+    }
+    plan = Plan((*Plan.without(removed), *lower_cardinality(costs, cardinality, layers)))
+    return plan, costs.of(plan)

@@ -1,0 +1,142 @@
+"""What a student is to learn from a teacher: soft targets (Hinton et al. 2014) and hints (Romero et al. 2015)."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, ClassVar, Literal, Protocol
+
+import keras
+from keras import ops
+
+from tfcompress.training.distillation.logits import logits_of
+
+__all__ = ["HINT_LOSSES", "KDLoss", "OutputLoss", "OutputsLoss", "SoftTargets", "hint_loss"]
+
+HINT_LOSSES: dict[str, Callable[[Any, Any], Any]] = {
+    "l2": keras.losses.mean_squared_error,
+    "l1": keras.losses.mean_absolute_error,
+    "smooth_l1": keras.losses.huber,  # with delta = 1, as the smoothed L1 of Girshick (2015)
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class SoftTargets:
+    """Equation (2) of LIT: `alpha * H(labels, student) + (1 - alpha) * soft`.
+
+    `soft` is the cross-entropy of the student's distribution against the teacher's, both softened by tau, which has the
+    gradient of their Kullback-Leibler divergence. Equation (2) writes the arguments the other way round, and leaves out
+    the factor tau^2 (Hinton et al. 2014, section 2), without which the soft term vanishes at high temperatures.
+
+    Attributes:
+        alpha: weight of the labels, in [0, 1].
+        tau: temperature, above 0.
+        soft: `"cross_entropy"`, or `"logits"` for the squared error between logits, summed over classes (Ba and Caruana
+            2014), which has no temperature.
+        scale_by_tau: whether the soft term is multiplied by tau^2.
+
+    Raises:
+        ValueError: a value out of its range.
+    """
+
+    alpha: float = 0.95
+    tau: float = 6.0
+    soft: Literal["cross_entropy", "logits"] = "cross_entropy"
+    scale_by_tau: bool = True
+
+    def __post_init__(self) -> None:
+        for name, holds, what in (
+            ("alpha", 0 <= self.alpha <= 1, "between 0 and 1"),
+            ("tau", self.tau > 0, "above 0"),
+            ("soft", self.soft in ("cross_entropy", "logits"), "'cross_entropy' or 'logits'"),
+        ):
+            if not holds:
+                raise ValueError(f"Expected `{name}` to be {what}. Received: {name}={getattr(self, name)!r}")
+
+    def __call__(self, hard: Any, student: Any, teacher: Any) -> Any:
+        """The loss, a scalar.
+
+        Args:
+            hard: `H(labels, student)`, a scalar.
+            student, teacher: logits, float32 `[batch, ..., classes]`.
+        """
+        return self.alpha * hard + (1 - self.alpha) * self.of_logits(student, teacher)
+
+    def of_logits(self, student: Any, teacher: Any) -> Any:
+        """The soft term, the mean over samples and positions, a scalar."""
+        if self.soft == "logits":
+            return ops.mean(ops.sum(ops.square(student - teacher), axis=-1))
+        targets = ops.softmax(teacher / self.tau, axis=-1)
+        found = -ops.mean(ops.sum(targets * ops.log_softmax(student / self.tau, axis=-1), axis=-1))
+        return self.tau**2 * found if self.scale_by_tau else found
+
+
+def hint_loss(name: str, teacher: Any, student: Any) -> Any:
+    """`l(S_i, T_i)` of Equation (3) of LIT, the mean over all elements, a float32 scalar.
+
+    Args:
+        name: `"l2"` (squared error), `"l1"` (absolute error) or `"smooth_l1"`.
+        teacher, student: tensors of one shape `[batch, ...]`.
+    """
+    return ops.mean(HINT_LOSSES[name](ops.cast(teacher, "float32"), ops.cast(student, "float32")))
+
+
+class OutputsLoss(Protocol):
+    """A loss on what the whole student gives.
+
+    Attributes:
+        needs_teacher: whether it looks at what the teacher gives.
+    """
+
+    needs_teacher: ClassVar[bool]
+
+    def __call__(self, x: Any, y: Any, outputs: Any, teacher: Any) -> Any:
+        """The loss, a scalar; `teacher` is what the teacher gives for the inputs `x`."""
+        ...
+
+
+class KDLoss:
+    """L_KD of a student and its teacher, Equation (2) of LIT.
+
+    Args:
+        student, teacher: classifiers; `logits_of` says which can be.
+        targets: alpha, tau and form of the soft term.
+        hard_loss: `H(y, outputs)`, a scalar.
+
+    Raises:
+        ValueError: a model that gives neither logits nor probabilities.
+    """
+
+    needs_teacher: ClassVar[bool] = True
+
+    def __init__(
+        self, student: keras.Model, teacher: keras.Model, targets: SoftTargets, hard_loss: Callable[[Any, Any], Any]
+    ) -> None:
+        self._targets, self._hard_loss = targets, hard_loss
+        # Logits that are compared themselves have to be of one kind: those of probabilities are known up to a constant.
+        normalized = targets.soft == "logits"
+        self._student, self._teacher = (logits_of(model, normalized) for model in (student, teacher))
+
+    def __call__(self, x: Any, y: Any, outputs: Any, teacher: Any) -> Any:
+        """The loss, a scalar."""
+        del x
+        return self._targets(self._hard_loss(y, outputs), self._student(outputs), self._teacher(teacher))
+
+
+@dataclasses.dataclass(frozen=True)
+class OutputLoss:
+    """The difference between what student and teacher give, for models whose outputs are no classes.
+
+    Attributes:
+        loss: "l2", "l1" or "smooth_l1".
+    """
+
+    loss: str = "l2"
+
+    needs_teacher: ClassVar[bool] = True
+
+    def __call__(self, x: Any, y: Any, outputs: Any, teacher: Any) -> Any:
+        """The sum over outputs of the mean over elements, a scalar."""
+        del x, y
+        pairs = zip(keras.tree.flatten(teacher), keras.tree.flatten(outputs), strict=True)
+        return sum((hint_loss(self.loss, target, output) for target, output in pairs), ops.zeros(()))

@@ -1,0 +1,223 @@
+"""The model that Keras' `fit` trains a student with: its sections fed by the teacher, and its outputs as a whole."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import keras
+from keras import ops
+
+from tfcompress.training.distillation.losses import HINT_LOSSES, OutputsLoss, hint_loss
+from tfcompress.training.distillation.parts import SplitModel
+
+__all__ = ["Distillation", "Hints"]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Hints:
+    """What of the teacher's sections the student's are compared with: the loss L_I, Equation (3) of LIT.
+
+    Attributes:
+        student, teacher: both, split at points where they hand on the same shapes.
+        sections: which sections are compared, counted from 1.
+        loss: "l2", "l1" or "smooth_l1".
+        teacher_input: whether the teacher's output of section i - 1 is what the student's section i reads (LIT), or
+            the student's own (hint training).
+        stem_is_shared: whether the student's stem gives what the teacher's gives, so that the first section can be fed.
+        regressors: for each of `sections` a layer that brings the student's output to the teacher's shape, or `None`.
+    """
+
+    student: SplitModel
+    teacher: SplitModel
+    sections: tuple[int, ...]
+    loss: str = "l2"
+    teacher_input: bool = True
+    stem_is_shared: bool = True
+    regressors: tuple[keras.Layer | None, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.loss not in HINT_LOSSES:
+            raise ValueError(f"Expected `loss` to be one of {sorted(HINT_LOSSES)}. Received: loss={self.loss!r}")
+        object.__setattr__(self, "regressors", tuple(self.regressors) or (None,) * len(self.sections))
+
+    def paths(self) -> list[tuple[int | None, keras.Model]]:
+        """For each section the teacher's split point that feeds it (`None`: the inputs) and the model that is fed."""
+        found: list[tuple[int | None, keras.Model]] = []
+        for number in self.sections:
+            from_inputs = number == 1 and not self.stem_is_shared
+            model = self.student.section(number, from_inputs)
+            found.append((None if from_inputs else number - 1, model))
+        return found
+
+
+@dataclasses.dataclass
+class _Apart:
+    """Models that Keras must not take for parts of the one that is trained.
+
+    Attributes:
+        taps: gives what is needed of the teacher.
+        own: gives what the student hands on by itself, and its outputs.
+        paths: the student's sections, as `Hints.paths` gives them.
+    """
+
+    taps: keras.Model
+    own: keras.Model | None = None
+    paths: list[tuple[int | None, keras.Model]] = dataclasses.field(default_factory=list)
+
+
+class Distillation(keras.Model):
+    """Trains `student` in place: `beta * L_KD + (1 - beta) * L_I`, Equation (1) of LIT.
+
+    In the place of L_KD stands any loss on the student's outputs. The teacher runs once a step, with `training=False`;
+    none of its variables is a part of this model. With `beta=0`
+    the student as a whole is not run in training. Statistics of layers in compared sections are updated on the path
+    that the teacher feeds, those of other layers on the path of the whole student.
+
+    Its output in training is a dict with what the loss needs, see `outputs_of`; otherwise that of the student.
+
+    Args:
+        student: a built model.
+        teacher: a built model with the same inputs and outputs.
+        outputs_loss: L_KD; `None` where `beta` is 0.
+        hints: L_I; `None` where `beta` is 1.
+        beta: weight of L_KD, in [0, 1].
+        validation_loss: `(y, outputs) -> scalar`; `None` for none.
+        cached: whether inputs come as `{"inputs": ..., "taps": [...], "outputs": ...}`, with what the teacher gives for
+            them (`teacher_taps`).
+
+    Raises:
+        ValueError: a beta out of its range, or a loss that it needs and that is not given.
+    """
+
+    def __init__(
+        self,
+        student: keras.Model,
+        teacher: keras.Model,
+        *,
+        outputs_loss: OutputsLoss | None = None,
+        hints: Hints | None = None,
+        beta: float = 1.0,
+        validation_loss: Callable[[Any, Any], Any] | None = None,
+        cached: bool = False,
+    ) -> None:
+        super().__init__(name=f"{student.name}_with_teacher", dtype=student.layers[-1].dtype_policy)
+        if not 0 <= beta <= 1 or (beta > 0 and outputs_loss is None) or (beta < 1 and hints is None):
+            raise ValueError(
+                "Expected `beta` in [0, 1], a loss on outputs where it is above 0, and hints where it is below 1. "
+                f"Received: beta={beta}, outputs_loss={outputs_loss}, hints={hints}"
+            )
+        self.student = student
+        self.beta = float(beta)
+        self.outputs_loss = outputs_loss if beta else None
+        self.hints = hints if beta < 1 else None
+        self.cached = cached
+        self.output_names = getattr(student, "output_names", None)
+        self._validation_loss = validation_loss
+        self._apart = _Apart(self._taps_of_teacher(teacher))
+        self.regressors = []
+        if self.hints is not None:
+            self.regressors = [layer for layer in self.hints.regressors if layer is not None]
+            if self.hints.teacher_input:
+                self._apart.paths = self.hints.paths()
+            else:
+                self._apart.own = self.hints.student.taps(self.hints.sections, with_outputs=bool(self.beta))
+        self._means = {name: keras.metrics.Mean(name=name) for name in self._loss_names()}
+        self.built = True
+
+    @property
+    def training_metrics(self) -> list[keras.metrics.Metric]:
+        """The means of the loss on outputs (L_KD) and of L_I over the steps of an epoch."""
+        return list(self._means.values())
+
+    def _loss_names(self) -> list[str]:
+        return ["loss_outputs"] * (self.outputs_loss is not None) + ["loss_hints"] * (self.hints is not None)
+
+    @property
+    def _tapped(self) -> list[int]:
+        """The teacher's split points that are needed."""
+        if self.hints is None:
+            return []
+        fed = [number - 1 for number in self.hints.sections] if self.hints.teacher_input else []
+        return sorted({*fed, *self.hints.sections})
+
+    def _taps_of_teacher(self, teacher: keras.Model) -> keras.Model:
+        with_outputs = self.outputs_loss is not None and self.outputs_loss.needs_teacher
+        if self.hints is not None:
+            return self.hints.teacher.taps(self._tapped, with_outputs)
+        return keras.Model(teacher.input, ([], teacher.output if with_outputs else []))
+
+    def teacher_taps(self, inputs: Any) -> tuple[list[Any], Any]:
+        """What the teacher gives for a batch.
+
+        Returns:
+            `(tensors at the split points that are compared or fed, outputs or [])`.
+        """
+        if not self._apart.taps.outputs:
+            return [], []
+        taps, outputs = self._apart.taps(inputs, training=False)
+        return keras.tree.map_structure(ops.stop_gradient, (list(taps), outputs))
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        """The student's outputs; in training everything that the loss needs."""
+        if not training:
+            return self.student(inputs["inputs"] if self.cached else inputs, training=False)
+        if self.cached:
+            taps, teacher_outputs, inputs = inputs["taps"], inputs["outputs"], inputs["inputs"]
+        else:
+            taps, teacher_outputs = self.teacher_taps(inputs)
+        found: dict[str, Any] = {"teacher": teacher_outputs, "outputs": None, "hints": [], "targets": []}
+        at = dict(zip(self._tapped, taps, strict=True))
+        for tap, section in self._apart.paths:
+            found["hints"].append(section(inputs if tap is None else at[tap], training=True))
+        if self._apart.own is not None:
+            hints, outputs = self._apart.own(inputs, training=True)
+            found["hints"], found["outputs"] = list(hints), outputs if self.beta else None
+        elif self.beta:
+            found["outputs"] = self._whole(inputs)
+        if self.hints is not None:
+            found["targets"] = [at[number] for number in self.hints.sections]
+            pairs = zip(found["hints"], self.hints.regressors, strict=True)
+            found["hints"] = [hint if layer is None else layer(hint) for hint, layer in pairs]
+        return found
+
+    def _whole(self, inputs: Any) -> Any:
+        """The whole student in training; statistics of what the teacher feeds are those of the path that it feeds."""
+        if not self._apart.paths:
+            return self.student(inputs, training=True)
+        fed = {id(variable) for _, path in self._apart.paths for variable in path.variables}
+        with keras.StatelessScope() as scope:
+            outputs = self.student(inputs, training=True)
+        for variable in self.student.non_trainable_variables:
+            value = None if id(variable) in fed else scope.get_current_value(variable)
+            if value is not None:
+                variable.assign(value)
+        return outputs
+
+    @staticmethod
+    def outputs_of(y_pred: Any) -> Any:
+        """The student's outputs among what `call` gave, `None` where there are none."""
+        return y_pred["outputs"] if isinstance(y_pred, dict) and "targets" in y_pred else y_pred
+
+    def compute_loss(
+        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
+    ) -> Any:
+        """Equation (1) of LIT in training, the loss on labels otherwise."""
+        del sample_weight
+        if not training:
+            return ops.zeros(()) if self._validation_loss is None else self._validation_loss(y, y_pred)
+        loss = ops.zeros(())
+        if self.outputs_loss is not None:
+            inputs = x["inputs"] if self.cached else x
+            found = self.outputs_loss(inputs, y, y_pred["outputs"], y_pred["teacher"])
+            loss = loss + self.beta * self._noted("loss_outputs", found)
+        if self.hints is not None:
+            pairs = zip(y_pred["targets"], y_pred["hints"], strict=True)
+            total = sum((hint_loss(self.hints.loss, target, hint) for target, hint in pairs), ops.zeros(()))
+            loss = loss + (1 - self.beta) * self._noted("loss_hints", total)
+        return sum(self.losses, loss)
+
+    def _noted(self, name: str, value: Any) -> Any:
+        self._means[name].update_state(value)
+        return value
