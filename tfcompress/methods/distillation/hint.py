@@ -31,8 +31,8 @@ class Hint(Distilling):
     """Trains the student up to one section on what the teacher gives there, then all of it with L_KD.
 
     Romero et al. (2015), "FitNets: Hints for thin deep nets": the student feeds itself, and where it is narrower than
-    the teacher a 1x1 convolution, trained beside it and then dropped, brings its output to the teacher's width. Nothing is
-    copied. The paper's hint is in the middle of both networks.
+    the teacher a 1x1 convolution, trained beside it and then dropped, brings its output to the teacher's width. Nothing
+    is copied. The paper's hint is in the middle of both networks.
 
     Attributes:
         hint_epochs: of the first stage.

@@ -44,7 +44,8 @@ def logits_of(model: keras.Model, normalized: bool = False) -> Callable[[Any], A
     if activation not in ("linear", "softmax", "sigmoid"):
         raise ValueError(
             "Expected a classifier with one output that gives logits, or probabilities by softmax or sigmoid, to "
-            f"distil its outputs. Received: model {model.name!r} with {activation!r} at its end. Train on what its sections "
+            f"distil its outputs. Received: model {model.name!r} with {activation!r} at its end. "
+            "Train on what its sections "
             "hand on alone: method=LIT(beta=0)."
         )
     return (lambda outputs: ops.log_softmax(logits(outputs), axis=-1)) if normalized else logits

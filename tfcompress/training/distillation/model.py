@@ -71,9 +71,9 @@ class Distillation(keras.Model):
     """Trains `student` in place: `beta * L_KD + (1 - beta) * L_I`, Equation (1) of LIT.
 
     In the place of L_KD stands any loss on the student's outputs. The teacher runs once a step, with `training=False`;
-    none of its variables is a part of this model. With `beta=0`
-    the student as a whole is not run in training. Statistics of layers in compared sections are updated on the path
-    that the teacher feeds, those of other layers on the path of the whole student.
+    none of its variables is a part of this model. With `beta=0` the student as a whole is not run in training.
+    Statistics of layers in compared sections are updated on the path that the teacher feeds, those of other layers on
+    the path of the whole student.
 
     Its output in training is a dict with what the loss needs, see `outputs_of`; otherwise that of the student.
 
