@@ -57,7 +57,14 @@ def check_whole(name: str, value: Any, least: int, or_none: bool = False) -> Non
 
 
 def given_splits(model: keras.Model, data: Any, validation_data: Any, test_data: Any = None, seed: int = 0) -> Splits:
-    """The splits of the data, checked against the model's inputs and classes: see `tfcompress.data.splits`."""
+    """The splits of the data, checked against the model's inputs and classes: see `tfcompress.data.splits`.
+
+    The labels of `(inputs, None)` are the model's own outputs, for models that need none (generators).
+
+    Raises:
+        ValueError: no labels for a classifier.
+    """
+    data, validation_data, test_data = (_with_labels(model, given) for given in (data, validation_data, test_data))
     return splits(
         data,
         validation_data=validation_data,
@@ -66,6 +73,17 @@ def given_splits(model: keras.Model, data: Any, validation_data: Any, test_data:
         classes=_classes(model),
         seed=seed,
     )
+
+
+def _with_labels(model: keras.Model, data: Any) -> Any:
+    if not (isinstance(data, tuple) and len(data) == 2 and data[1] is None):
+        return data
+    if _classes(model) is not None:
+        raise ValueError(
+            f"Expected labels for a classifier of {_classes(model)} classes. Received: (inputs, None). Only models "
+            "whose outputs are no classes, such as generators, can do without."
+        )
+    return data[0], model.predict(data[0], batch_size=32, verbose=0)
 
 
 def _classes(model: keras.Model) -> int | None:

@@ -76,6 +76,10 @@ class SGDMethod(Method):
             return Cosine(first)
         return StepDecay(first, scaled(self.milestones, of=self.reference_epochs, to=max(epochs, 1)))
 
+    def new_optimizer(self, learning_rate: float) -> keras.optimizers.Optimizer:
+        """The optimizer of one phase."""
+        return keras.optimizers.SGD(learning_rate, momentum=self.momentum)
+
     def train(
         self,
         model: keras.Model,
@@ -108,7 +112,7 @@ class SGDMethod(Method):
             model,
             task.splits.train.batches(self.batch_size, training=True) if data is None else data,
             objective or task.objective,
-            optimizer=keras.optimizers.SGD(schedule(0, max(epochs, 1)), momentum=self.momentum),
+            optimizer=self.new_optimizer(schedule(0, max(epochs, 1))),
             epochs=epochs,
             validation=task.splits.validation.batches(250),
             schedule=schedule,

@@ -75,6 +75,12 @@ class PenalizedModel(keras.Model):
         # Without the argument in this signature Keras' train step would not say that it trains.
         return self.inner(inputs, training=training)
 
+    def train_step(self, *args: Any, **kwargs: Any) -> Any:
+        """Keras' own, after what the inner model trains beside itself."""
+        if getattr(self.inner, "critic", None) is not None:
+            self.inner.before_step(keras.utils.unpack_x_y_sample_weight(args[-1])[0])
+        return super().train_step(*args, **kwargs)
+
     def compute_loss(
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
     ) -> Any:

@@ -1,7 +1,8 @@
 """Students that learn from a teacher: LIT, and what its paper compares it with."""
 
 from tfcompress.methods.distillation.baselines import KD, BornAgain, Scratch
+from tfcompress.methods.distillation.generative import AdversarialSettings
 from tfcompress.methods.distillation.hint import Hint
 from tfcompress.methods.distillation.lit import LIT
 
-__all__ = ["KD", "LIT", "BornAgain", "Hint", "Scratch"]
+__all__ = ["KD", "LIT", "AdversarialSettings", "BornAgain", "Hint", "Scratch"]

@@ -52,6 +52,7 @@ class Distilling(SGDMethod):
             of such tuples makes a sequence of students, each learning from the one before.
         sections: which sections may lose blocks, counted from 1; the others are copied. `None` for all.
         cardinality: groups that stay of each grouped convolution in a section, where it has more; `None` for all.
+        optimizer: `"sgd"` with momentum, or `"adam"` with betas (0.5, 0.999), which generators need from scratch.
         mixed_precision: a dtype policy to compute in while training; `None` for float32. Weights stay float32.
     """
 
@@ -69,6 +70,7 @@ class Distilling(SGDMethod):
     blocks: tuple[int, ...] | tuple[tuple[int, ...], ...] | None = None
     sections: tuple[int, ...] | None = None
     cardinality: int | None = None
+    optimizer: Literal["sgd", "adam"] = "sgd"
     mixed_precision: Precision | None = None
 
     stores_search = False
@@ -82,6 +84,7 @@ class Distilling(SGDMethod):
         for name in ("blocks", "sections", "student"):
             if isinstance(value := getattr(self, name), list):
                 object.__setattr__(self, name, tuple(tuple(v) if isinstance(v, list) else v for v in value))
+        self._expect("optimizer", "'sgd' or 'adam'", self.optimizer in ("sgd", "adam"))
         policies = (None, "mixed_float16", "mixed_bfloat16")
         self._expect("mixed_precision", f"one of {policies}", self.mixed_precision in policies)
         given = [name for name in ("student", "blocks") if getattr(self, name) is not None]
@@ -124,6 +127,12 @@ class Distilling(SGDMethod):
     def step_decay(self, milestones: Sequence[int], of: int, epochs: int, first: float) -> StepDecay:
         """Milestones of a phase of `of` epochs, scaled to one of `epochs`."""
         return StepDecay(first, scaled(milestones, of=of, to=max(epochs, 1)), self.decay)
+
+    def new_optimizer(self, learning_rate: float) -> keras.optimizers.Optimizer:
+        """The optimizer of one phase."""
+        if self.optimizer == "adam":
+            return keras.optimizers.Adam(learning_rate, beta_1=0.5, beta_2=0.999)
+        return super().new_optimizer(learning_rate)
 
     # What is made.
 
@@ -306,16 +315,29 @@ class Distilling(SGDMethod):
         epochs: int,
         outputs_loss: OutputsLoss | None = None,
         schedule: Schedule | None = None,
+        **feeding: Any,
     ) -> dict[str, list[Any]]:
-        """Trains all of the student on its outputs alone: by L_KD, or another loss."""
+        """Trains all of the student on its outputs alone: by L_KD, or another loss.
+
+        Args:
+            student, teacher: built models.
+            task: the task.
+            phase, epochs, schedule: of the training.
+            outputs_loss: other than L_KD.
+            **feeding: `shuffled_inputs` and `critic` of `Distillation`.
+        """
         with computing_in(self.mixed_precision, (student, teacher)):
             model = Distillation(
                 student,
                 teacher,
                 outputs_loss=outputs_loss or self.kd_loss(student, teacher, task),
                 validation_loss=loss_function(student, task.objective),
+                seed=task.seed,
+                **feeding,
             )
-            return self.train_distillation(model, task, phase, epochs, schedule=schedule)
+            critic = feeding.get("critic")
+            stateful = None if critic is None else {"critic": critic}
+            return self.train_distillation(model, task, phase, epochs, schedule=schedule, stateful=stateful)
 
     def train_distillation(
         self, model: keras.Model, task: Task, phase: str, epochs: int, **options: Any

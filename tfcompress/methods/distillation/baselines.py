@@ -10,6 +10,7 @@ import keras
 
 from tfcompress.budget import Budget
 from tfcompress.methods.distillation.base import Distilling
+from tfcompress.methods.distillation.generative import Generative
 from tfcompress.methods.registry import register_method
 from tfcompress.plan import Plan
 from tfcompress.task import Task
@@ -22,11 +23,12 @@ _VDCNN = {"batch_size": 128, "learning_rate": 0.01, "milestones": (3, 6, 9, 12, 
 
 @register_method("scratch")
 @dataclasses.dataclass(frozen=True)
-class Scratch(Distilling):
+class Scratch(Generative):
     """Trains a shallower student from fresh weights on the labels alone, without a teacher.
 
     The yardstick of distillation, with the settings of Koratana et al. (2018), appendix A. `alpha`, `tau` and `soft`
-    have nothing to do here, and are refused.
+    have nothing to do here, and are refused. A generator is trained against its `discriminator`, as StarGAN is with
+    `adversarial=AdversarialSettings(steps=5)` and `optimizer="adam"`.
     """
 
     epochs: int = 200
@@ -52,8 +54,16 @@ class Scratch(Distilling):
     def teach(self, student: keras.Model, teacher: keras.Model, task: Task, prefix: str) -> dict[str, list[Any]]:
         """Trains on labels."""
         self.start_anew(student, task, prefix)
+        phase = f"{prefix}training from scratch"
+        if self.discriminator is not None:
+            return self.train_against_discriminator(student, teacher, task, phase, self.epochs, against_labels=True)
         with computing_in(self.mixed_precision, (student,)):
-            return self.train(student, task, f"{prefix}training from scratch", self.epochs)
+            return self.train(student, task, phase, self.epochs)
+
+    def check(self, task: Task) -> None:
+        """Refuses a discriminator that does not fit."""
+        super().check(task)
+        self.check_generator(task, generates=True)
 
     @classmethod
     def published(cls) -> Mapping[str, Mapping[str, Any]]:

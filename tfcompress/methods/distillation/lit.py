@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import keras
 
-from tfcompress.methods.distillation.base import Distilling
+from tfcompress.methods.distillation.generative import Generative
 from tfcompress.methods.distillation.splitting import (
     check_shapes,
     copy_part,
@@ -27,7 +27,7 @@ __all__ = ["LIT"]
 
 @register_method("lit")
 @dataclasses.dataclass(frozen=True)
-class LIT(Distilling):
+class LIT(Generative):
     """Trains each section of a shallower student on what the teacher hands on, then all of it on soft targets.
 
     Koratana, Kang, Bailis and Zaharia (2018), "LIT: Block-wise Intermediate Representation Training for Model
@@ -38,7 +38,8 @@ class LIT(Distilling):
     the student feed itself, and `method="kd"` is KD.
 
     With `beta=0` sections learn from inputs alone, without labels or probabilities, as generators need it; the second
-    phase then trains on the teacher's output.
+    phase then trains against the `discriminator`, or, without one, on the teacher's output. In the paper the
+    discriminator stays as it is; `adversarial=AdversarialSettings(steps=5)` trains it too, as StarGAN does.
 
     Attributes:
         epochs: of the first phase.
@@ -103,6 +104,7 @@ class LIT(Distilling):
     def check(self, task: Task) -> None:
         """Refuses split points that do not match."""
         super().check(task)
+        self.check_generator(task, generates=not self.beta)
         teacher = SplitModel(task.original, split_points_of(task.original, self.split_points))
         self._check_numbers(teacher)
         for given in self._students_given:
@@ -170,6 +172,8 @@ class LIT(Distilling):
                 hints=hints,
                 beta=self.beta,
                 validation_loss=loss_function(student.model, task.objective),
+                shuffled_inputs=self.shuffled(task),
+                seed=task.seed,
             )
             return self.train_distillation(model, task, phase, self.epochs if epochs is None else epochs)
 
@@ -188,8 +192,11 @@ class LIT(Distilling):
         schedule = self.step_decay(
             self.finetune_milestones, self.finetune_reference_epochs, self.finetune_epochs, self.finetune_learning_rate
         )
+        if self.discriminator is not None:
+            return self.train_against_discriminator(student, teacher, task, phase, self.finetune_epochs, schedule)
         loss = None if self.distils_outputs else OutputLoss(self.loss)
-        return self.train_on_outputs(student, teacher, task, phase, self.finetune_epochs, loss, schedule)
+        feeding = {"shuffled_inputs": self.shuffled(task)}
+        return self.train_on_outputs(student, teacher, task, phase, self.finetune_epochs, loss, schedule, **feeding)
 
     @classmethod
     def published(cls) -> Mapping[str, Mapping[str, Any]]:

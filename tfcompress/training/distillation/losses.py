@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import keras
 from keras import ops
 
 from tfcompress.training.distillation.logits import logits_of
 
-__all__ = ["HINT_LOSSES", "KDLoss", "OutputLoss", "OutputsLoss", "SoftTargets", "hint_loss"]
+__all__ = ["HINT_LOSSES", "KDLoss", "OutputLoss", "OutputsLoss", "SoftTargets", "Step", "hint_loss"]
 
 HINT_LOSSES: dict[str, Callable[[Any, Any], Any]] = {
     "l2": keras.losses.mean_squared_error,
@@ -81,17 +81,34 @@ def hint_loss(name: str, teacher: Any, student: Any) -> Any:
     return ops.mean(HINT_LOSSES[name](ops.cast(teacher, "float32"), ops.cast(student, "float32")))
 
 
-class OutputsLoss(Protocol):
-    """A loss on what the whole student gives.
+class Step(NamedTuple):
+    """What a loss on outputs may look at, all of one batch.
 
     Attributes:
-        needs_teacher: whether it looks at what the teacher gives.
+        x: inputs as the data have them.
+        fed: inputs as the networks were given them.
+        y: labels.
+        outputs: what the student gives for `fed`, in training.
+        teacher: what the teacher gives for `fed`, where the loss needs it.
     """
 
-    needs_teacher: ClassVar[bool]
+    x: Any
+    fed: Any
+    y: Any
+    outputs: Any
+    teacher: Any
 
-    def __call__(self, x: Any, y: Any, outputs: Any, teacher: Any) -> Any:
-        """The loss, a scalar; `teacher` is what the teacher gives for the inputs `x`."""
+
+class OutputsLoss(Protocol):
+    """A loss on what the whole student gives."""
+
+    @property
+    def needs_teacher(self) -> bool:
+        """Whether it looks at what the teacher gives."""
+        ...
+
+    def __call__(self, step: Step) -> Any:
+        """The loss, a scalar."""
         ...
 
 
@@ -107,7 +124,7 @@ class KDLoss:
         ValueError: a model that gives neither logits nor probabilities.
     """
 
-    needs_teacher: ClassVar[bool] = True
+    needs_teacher = True
 
     def __init__(
         self, student: keras.Model, teacher: keras.Model, targets: SoftTargets, hard_loss: Callable[[Any, Any], Any]
@@ -117,10 +134,10 @@ class KDLoss:
         normalized = targets.soft == "logits"
         self._student, self._teacher = (logits_of(model, normalized) for model in (student, teacher))
 
-    def __call__(self, x: Any, y: Any, outputs: Any, teacher: Any) -> Any:
+    def __call__(self, step: Step) -> Any:
         """The loss, a scalar."""
-        del x
-        return self._targets(self._hard_loss(y, outputs), self._student(outputs), self._teacher(teacher))
+        hard = self._hard_loss(step.y, step.outputs)
+        return self._targets(hard, self._student(step.outputs), self._teacher(step.teacher))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,10 +150,9 @@ class OutputLoss:
 
     loss: str = "l2"
 
-    needs_teacher: ClassVar[bool] = True
+    needs_teacher = True
 
-    def __call__(self, x: Any, y: Any, outputs: Any, teacher: Any) -> Any:
+    def __call__(self, step: Step) -> Any:
         """The sum over outputs of the mean over elements, a scalar."""
-        del x, y
-        pairs = zip(keras.tree.flatten(teacher), keras.tree.flatten(outputs), strict=True)
+        pairs = zip(keras.tree.flatten(step.teacher), keras.tree.flatten(step.outputs), strict=True)
         return sum((hint_loss(self.loss, target, output) for target, output in pairs), ops.zeros(()))

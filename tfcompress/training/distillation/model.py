@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 import keras
 from keras import ops
 
-from tfcompress.training.distillation.losses import HINT_LOSSES, OutputsLoss, hint_loss
+from tfcompress.training.distillation.losses import HINT_LOSSES, OutputsLoss, Step, hint_loss
 from tfcompress.training.distillation.parts import SplitModel
 
-__all__ = ["Distillation", "Hints"]
+__all__ = ["Critic", "Distillation", "Hints"]
+
+
+class Critic(Protocol):
+    """A network that is trained against the student."""
+
+    def learn(self, inputs: Any, feed: Callable[[Any], Any], student: keras.Model) -> None:
+        """Takes its own steps on a batch, on what the student gives for `feed(inputs)`."""
+        ...
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -84,6 +92,10 @@ class Distillation(keras.Model):
         hints: L_I; `None` where `beta` is 1.
         beta: weight of L_KD, in [0, 1].
         validation_loss: `(y, outputs) -> scalar`; `None` for none.
+        shuffled_inputs: which inputs, counted from 0, each training step shuffles within the batch: the domains that a
+            generator translates to.
+        critic: what learns beside the student, before each of its steps.
+        seed: of what is shuffled.
         cached: whether inputs come as `{"inputs": ..., "taps": [...], "outputs": ...}`, with what the teacher gives for
             them (`teacher_taps`).
 
@@ -100,6 +112,9 @@ class Distillation(keras.Model):
         hints: Hints | None = None,
         beta: float = 1.0,
         validation_loss: Callable[[Any, Any], Any] | None = None,
+        shuffled_inputs: Sequence[int] = (),
+        critic: Critic | None = None,
+        seed: int = 0,
         cached: bool = False,
     ) -> None:
         super().__init__(name=f"{student.name}_with_teacher", dtype=student.layers[-1].dtype_policy)
@@ -115,6 +130,8 @@ class Distillation(keras.Model):
         self.cached = cached
         self.output_names = getattr(student, "output_names", None)
         self._validation_loss = validation_loss
+        self._shuffled, self.critic = tuple(shuffled_inputs), critic
+        self._random = keras.random.SeedGenerator(seed) if self._shuffled else None
         self._apart = _Apart(self._taps_of_teacher(teacher))
         self.regressors = []
         if self.hints is not None:
@@ -159,6 +176,20 @@ class Distillation(keras.Model):
         taps, outputs = self._apart.taps(inputs, training=False)
         return keras.tree.map_structure(ops.stop_gradient, (list(taps), outputs))
 
+    def feed(self, inputs: Any) -> Any:
+        """The inputs with those shuffled that are to be, each time in another order."""
+        if not self._shuffled:
+            return inputs
+        flat = keras.tree.flatten(inputs)
+        order = keras.random.shuffle(ops.arange(ops.shape(flat[0])[0]), seed=self._random)
+        mixed = [ops.take(a, order, axis=0) if i in self._shuffled else a for i, a in enumerate(flat)]
+        return keras.tree.pack_sequence_as(inputs, mixed)
+
+    def before_step(self, inputs: Any) -> None:
+        """What is trained beside the student, before it."""
+        if self.critic is not None:
+            self.critic.learn(inputs, self.feed, self.student)
+
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         """The student's outputs; in training everything that the loss needs."""
         if not training:
@@ -166,8 +197,9 @@ class Distillation(keras.Model):
         if self.cached:
             taps, teacher_outputs, inputs = inputs["taps"], inputs["outputs"], inputs["inputs"]
         else:
+            inputs = self.feed(inputs)
             taps, teacher_outputs = self.teacher_taps(inputs)
-        found: dict[str, Any] = {"teacher": teacher_outputs, "outputs": None, "hints": [], "targets": []}
+        found: dict[str, Any] = {"fed": inputs, "teacher": teacher_outputs, "outputs": None, "hints": [], "targets": []}
         at = dict(zip(self._tapped, taps, strict=True))
         for tap, section in self._apart.paths:
             found["hints"].append(section(inputs if tap is None else at[tap], training=True))
@@ -209,8 +241,8 @@ class Distillation(keras.Model):
             return ops.zeros(()) if self._validation_loss is None else self._validation_loss(y, y_pred)
         loss = ops.zeros(())
         if self.outputs_loss is not None:
-            inputs = x["inputs"] if self.cached else x
-            found = self.outputs_loss(inputs, y, y_pred["outputs"], y_pred["teacher"])
+            step = Step(x["inputs"] if self.cached else x, y_pred["fed"], y, y_pred["outputs"], y_pred["teacher"])
+            found = self.outputs_loss(step)
             loss = loss + self.beta * self._noted("loss_outputs", found)
         if self.hints is not None:
             pairs = zip(y_pred["targets"], y_pred["hints"], strict=True)

@@ -1,0 +1,117 @@
+"""What methods need to train generators: a discriminator, and domains to translate to."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import keras
+
+from tfcompress.methods.distillation.base import Distilling
+from tfcompress.task import Task
+from tfcompress.training import Schedule
+from tfcompress.training.distillation import Adversarial, DomainCritic, check_discriminator
+
+__all__ = ["AdversarialSettings", "Generative"]
+
+
+@dataclasses.dataclass(frozen=True)
+class AdversarialSettings:
+    """How a generator is trained against a discriminator; defaults are those of StarGAN (Choi et al. 2018).
+
+    Attributes:
+        steps: updates of the discriminator before each of the generator's; 0 leaves it as it is, as in section 4.1 of
+            LIT. StarGAN's own training has 5.
+        learning_rate: of the discriminator's Adam.
+        domain_weight: lambda_cls.
+        reconstruction_weight: lambda_rec.
+        penalty_weight: lambda_gp.
+        exclusive_domains: whether an image is of one domain (softmax), or may be of several (attributes, sigmoid).
+
+    Raises:
+        ValueError: a setting out of its range.
+    """
+
+    steps: int = 0
+    learning_rate: float = 1e-4
+    domain_weight: float = 1.0
+    reconstruction_weight: float = 10.0
+    penalty_weight: float = 10.0
+    exclusive_domains: bool = True
+
+    def __post_init__(self) -> None:
+        if isinstance(self.steps, bool) or not isinstance(self.steps, int) or self.steps < 0:
+            raise ValueError(f"Expected `steps` to be a whole number, 0 or more. Received: steps={self.steps!r}")
+        for name in ("learning_rate", "domain_weight", "reconstruction_weight", "penalty_weight"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"Expected `{name}` to be 0 or more. Received: {name}={getattr(self, name)!r}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Generative(Distilling):
+    """A method that serves generators too.
+
+    Attributes:
+        discriminator: a model that a generator is trained against; `None` for none. It is not changed: where it learns,
+            a copy does.
+        adversarial: how.
+        shuffled_inputs: which inputs, counted from 0, are shuffled within each batch while training, such as the
+            domains that a generator translates to; `None` for the second of two where a discriminator is given.
+    """
+
+    discriminator: keras.Model | None = None
+    adversarial: AdversarialSettings = dataclasses.field(default_factory=AdversarialSettings)
+    shuffled_inputs: tuple[int, ...] | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if isinstance(self.shuffled_inputs, list):
+            object.__setattr__(self, "shuffled_inputs", tuple(self.shuffled_inputs))
+
+    def shuffled(self, task: Task) -> tuple[int, ...]:
+        """Which inputs are shuffled."""
+        if self.shuffled_inputs is not None:
+            return self.shuffled_inputs
+        return (1,) if self.discriminator is not None and len(task.original.inputs) == 2 else ()
+
+    def check_generator(self, task: Task, generates: bool) -> None:
+        """Refuses a discriminator that does not fit, and inputs that there are not."""
+        inputs = len(task.original.inputs)
+        if strange := [i for i in self.shuffled(task) if not 0 <= i < inputs]:
+            raise ValueError(f"Expected `shuffled_inputs` among the {inputs} inputs, from 0. Received: {strange}")
+        if self.discriminator is None:
+            return
+        if not generates:
+            raise ValueError(
+                "Expected beta=0 with a discriminator, as a generator has no classes to distil. Received: "
+                f"beta={getattr(self, 'beta', None)}"
+            )
+        check_discriminator(task.original, self.discriminator)
+
+    def train_against_discriminator(
+        self,
+        student: keras.Model,
+        teacher: keras.Model,
+        task: Task,
+        phase: str,
+        epochs: int,
+        schedule: Schedule | None = None,
+        against_labels: bool = False,
+    ) -> dict[str, list[Any]]:
+        """Trains a generator by the losses of StarGAN, the discriminator too where it is to learn."""
+        how = self.adversarial
+        discriminator = self._copy(self.discriminator) if how.steps else self.discriminator
+        critic = None
+        if how.steps:
+            weights = (how.domain_weight, how.penalty_weight, how.exclusive_domains)
+            critic = DomainCritic(discriminator, how.steps, how.learning_rate, *weights)
+        loss = Adversarial(
+            student,
+            discriminator,
+            how.domain_weight,
+            how.reconstruction_weight,
+            how.exclusive_domains,
+            against_labels,
+        )
+        feeding = {"shuffled_inputs": self.shuffled(task), "critic": critic}
+        return self.train_on_outputs(student, teacher, task, phase, epochs, loss, schedule, **feeding)
