@@ -4,9 +4,9 @@ Three sections of aggregated bottlenecks (1x1, grouped 3x3, 1x1) that give 256, 
 of 64. Each of the `cardinality` groups has `base_width` channels in the first section, twice as many in each later one.
 
 Names follow table 6 of LIT (Koratana et al., 2019), which counts blocks as in the ResNet of the same name: three in a
-section of ResNeXt-20, 18 of ResNeXt-110, although a bottleneck has three convolutions. LIT has a cardinality of 32,
-no width, and no ResNeXt in its released code. The default of 4 channels a group is Xie's 32x4d: with three blocks in
-each section it is what others call "ResNeXt-29 (32x4d)", the usual network of this cardinality for CIFAR.
+section of ResNeXt-20, 18 of ResNeXt-110, although a bottleneck has three convolutions. LIT states a cardinality of 32
+but no width, and its released code has no ResNeXt. The default of 4 channels a group is Xie's 32x4d: with three blocks
+in each section it is what others call "ResNeXt-29 (32x4d)", the usual network of this cardinality for CIFAR.
 """
 
 import keras
