@@ -2,6 +2,9 @@
 
 from tfcompress.zoo.mobilenet import mobilenet_v2
 from tfcompress.zoo.resnet import resnet18, resnet20, resnet32, resnet34, resnet44, resnet56, resnet110
+from tfcompress.zoo.resnext import resnext20, resnext32, resnext44, resnext56, resnext110
+from tfcompress.zoo.stargan import stargan_discriminator, stargan_generator
+from tfcompress.zoo.vdcnn import vdcnn9, vdcnn17, vdcnn29
 from tfcompress.zoo.vgg import vgg13, vgg16, vgg19
 
 __all__ = [
@@ -13,6 +16,16 @@ __all__ = [
     "resnet44",
     "resnet56",
     "resnet110",
+    "resnext20",
+    "resnext32",
+    "resnext44",
+    "resnext56",
+    "resnext110",
+    "stargan_discriminator",
+    "stargan_generator",
+    "vdcnn9",
+    "vdcnn17",
+    "vdcnn29",
     "vgg13",
     "vgg16",
     "vgg19",

@@ -1,8 +1,12 @@
-"""The two pieces that every network of the zoo is made of."""
+"""The pieces that networks of several families are made of."""
 
-from keras import layers
+import numbers
 
-__all__ = ["batch_norm", "conv", "is_large"]
+from keras import layers, ops
+
+__all__ = ["batch_norm", "check_count", "check_shortcut", "conv", "is_large", "shortcut_of"]
+
+_SHORTCUTS = ("pad", "conv")
 
 
 def conv(x, filters, kernel_size, strides, name):
@@ -26,3 +30,36 @@ def batch_norm(x, name):
 def is_large(input_shape):
     """Whether images of this shape get the network for 224x224 images; below 64 pixels it is the one for 32x32."""
     return input_shape[0] is None or input_shape[0] >= 64
+
+
+def check_count(name, value, least=1):
+    """Refuses an argument that is no whole number, or too small.
+
+    Raises:
+        ValueError: `value` is not a whole number of at least `least`.
+    """
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:
+        raise ValueError(f"Expected `{name}` to be a whole number of at least {least}. Received: {name}={value!r}")
+
+
+def check_shortcut(kind):
+    """Refuses a kind of shortcut that `shortcut_of` does not know.
+
+    Raises:
+        ValueError: it is not one of them.
+    """
+    if kind not in _SHORTCUTS:
+        raise ValueError(f"Expected `shortcut` to be one of {_SHORTCUTS}. Received: shortcut={kind!r}")
+
+
+def shortcut_of(x, filters, strides, kind, name):
+    """Options A (no parameters: subsample, pad channels with zeros) and B (a 1x1 convolution) of He et al. (2016)."""
+    channels = x.shape[-1]
+    if strides == 1 and channels == filters:
+        return x
+    if kind == "conv":
+        x = conv(x, filters, 1, strides, f"{name}_shortcut_conv")
+        return batch_norm(x, f"{name}_shortcut_bn")
+    before = (filters - channels) // 2
+    x = x[:, ::strides, ::strides, :]
+    return ops.pad(x, [[0, 0], [0, 0], [0, 0], [before, filters - channels - before]])

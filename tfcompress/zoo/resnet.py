@@ -6,26 +6,11 @@ Everything is built from stock Keras layers and operations, on any Keras backend
 """
 
 import keras
-from keras import layers, ops
+from keras import layers
 
-from tfcompress.zoo.common import batch_norm, conv, is_large
+from tfcompress.zoo.common import batch_norm, check_shortcut, conv, is_large, shortcut_of
 
 __all__ = ["resnet18", "resnet20", "resnet32", "resnet34", "resnet44", "resnet56", "resnet110"]
-
-_SHORTCUTS = ("pad", "conv")
-
-
-def _shortcut(x, filters, strides, kind, name):
-    """Option A (no parameters: subsample, pad channels with zeros) or option B (a 1x1 convolution) of the paper."""
-    channels = x.shape[-1]
-    if strides == 1 and channels == filters:
-        return x
-    if kind == "conv":
-        x = conv(x, filters, 1, strides, f"{name}_shortcut_conv")
-        return batch_norm(x, f"{name}_shortcut_bn")
-    before = (filters - channels) // 2
-    x = x[:, ::strides, ::strides, :]
-    return ops.pad(x, [[0, 0], [0, 0], [0, 0], [before, filters - channels - before]])
 
 
 def _basic_block(x, filters, strides, shortcut, name):
@@ -34,13 +19,12 @@ def _basic_block(x, filters, strides, shortcut, name):
     y = layers.ReLU(name=f"{name}_relu1")(y)
     y = conv(y, filters, 3, 1, f"{name}_conv2")
     y = batch_norm(y, f"{name}_bn2")
-    y = layers.Add(name=f"{name}_add")([y, _shortcut(x, filters, strides, shortcut, name)])
+    y = layers.Add(name=f"{name}_add")([y, shortcut_of(x, filters, strides, shortcut, name)])
     return layers.ReLU(name=f"{name}_relu2")(y)
 
 
 def _resnet(name, widths, repeats, input_shape, classes, shortcut, classifier_activation, large_stem):
-    if shortcut not in _SHORTCUTS:
-        raise ValueError(f"Expected `shortcut` to be one of {_SHORTCUTS}. Received: shortcut={shortcut!r}")
+    check_shortcut(shortcut)
     inputs = keras.Input(input_shape, name="image")
     if large_stem:
         x = conv(inputs, widths[0], 7, 2, "stem_conv")

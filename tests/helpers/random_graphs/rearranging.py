@@ -120,6 +120,17 @@ def turning(program, x, pick):
     program.add(pick(f"ops.flip({x}, axis={axis})", f"ops.roll({x}, {pick(1, 2, -1)}, axis={axis})"), x)
 
 
+@operation()
+def sorting(program, x, pick):
+    """By what is nearly equal nothing is chosen: only sorted numbers are the same however they were rounded."""
+    axis, k = pick(1, x.rank, -1), pick(1, 2)
+    order = f"ops.take_along_axis({x}, ops.argsort({x}, axis={axis}), axis={axis})"
+    largest = f"ops.top_k({x}, {min(k, x.channels)})[0]"
+    if x.rank == 2:
+        largest = f"ops.top_k(ops.transpose({x}, (0, 2, 1)), {min(k, x.shape[0])})[0]"
+    program.add(pick(f"ops.sort({x}, axis={axis})", order, largest), x)
+
+
 @operation(rank=(1, 2, 3))
 def axes_of_one(program, x, pick):
     if 1 in x.shape and x.rank > 1 and pick(True, False):

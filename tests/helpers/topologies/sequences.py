@@ -1,7 +1,7 @@
 """Models of sequences: embeddings, recurrent layers of every kind, layers at every step."""
 
 import keras
-from keras import layers
+from keras import layers, ops
 
 from topologies.registry import topology
 
@@ -41,6 +41,15 @@ def convolutions_over_text():
     y = layers.SpatialDropout1D(0.2)(layers.Embedding(7, 5)(x))
     pooled = [layers.GlobalMaxPooling1D()(layers.Conv1D(n, 3, activation="elu")(y)) for n in (4, 7)]
     return keras.Model(x, layers.Dense(4)(layers.Concatenate()(pooled)))
+
+
+@topology(smallest=9 * 3 + 3 * 2)
+def k_max_pooling():
+    # The 3 largest numbers of each channel at 9 positions, in their order; 3 taps.
+    x = words(9)
+    y = ops.transpose(layers.Conv1D(5, 3, padding="same", activation="elu")(layers.Embedding(7, 4)(x)), (0, 2, 1))
+    y = ops.take_along_axis(y, ops.sort(ops.top_k(y, 3)[1], axis=-1), axis=2)
+    return keras.Model(x, layers.Dense(2)(layers.Flatten()(y)))
 
 
 @topology(smallest=4 * (lstm(3) + lstm(1)) + 2)

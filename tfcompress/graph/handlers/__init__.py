@@ -15,6 +15,7 @@ from tfcompress.graph.handlers import (
     recurrent,
     reshape,
     shape,
+    sorting,
     wrappers,
 )
 from tfcompress.graph.handlers.base import Call, Handler, MacTerm, WeightAxes, Width, handler_of, handles
@@ -41,5 +42,6 @@ __all__ = [
     "recurrent",
     "reshape",
     "shape",
+    "sorting",
     "wrappers",
 ]
