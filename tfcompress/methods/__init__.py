@@ -1,7 +1,7 @@
 """The methods, one paper a file or folder, and the baselines that the papers compare with."""
 
 from tfcompress.methods.base import Candidate, Method, Search
-from tfcompress.methods.distillation import KD, LIT, AdversarialSettings, BornAgain, Hint, Scratch
+from tfcompress.methods.distillation import KD, LIT, AdversarialSettings, BornAgain, Hint, Scratch, Tuning
 from tfcompress.methods.random import Random
 from tfcompress.methods.registry import method_by_name, register_method, registered_methods
 from tfcompress.methods.rlal import RLAL
@@ -19,6 +19,7 @@ __all__ = [
     "Random",
     "Scratch",
     "Search",
+    "Tuning",
     "Uniform",
     "method_by_name",
     "register_method",

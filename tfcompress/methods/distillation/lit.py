@@ -17,12 +17,25 @@ from tfcompress.methods.distillation.splitting import (
     matching_points,
     split_points_of,
 )
+from tfcompress.methods.distillation.tuning import Tuning, one_after_the_other
 from tfcompress.methods.registry import register_method
 from tfcompress.task import Task
 from tfcompress.training import loss_function
-from tfcompress.training.distillation import Distillation, Hints, OutputLoss, SplitModel, computing_in, frozen
+from tfcompress.training.distillation import (
+    Distillation,
+    Hints,
+    OutputLoss,
+    SplitModel,
+    cached_batches,
+    computing_in,
+    frozen,
+)
 
 __all__ = ["LIT"]
+
+
+def _trial(name: str, value: float) -> str:
+    return f"tuning {name}={value:g}"
 
 
 @register_method("lit")
@@ -57,6 +70,11 @@ class LIT(Generative):
         split_points: the teacher's layers at which it is split: what the first section reads, and what each section
             gives; `None` to find the sections.
         student_split_points: the same for a student that was given.
+        cache_gb: what the teacher gives for each sample is computed once and kept on disk, within so many 10^9 bytes,
+            while sections train; for data that are not augmented. `None` to compute it in each step.
+        tune: whether to set tau, then alpha, then beta by the metric on the validation split first, as section 3 of the
+            paper does; each value costs a training.
+        tuning: what is tried.
     """
 
     epochs: int = 175
@@ -74,6 +92,9 @@ class LIT(Generative):
     freeze: tuple[str, ...] | None = None
     split_points: tuple[str, ...] | None = None
     student_split_points: tuple[str, ...] | None = None
+    cache_gb: float | None = None
+    tune: bool = False
+    tuning: Tuning = dataclasses.field(default_factory=Tuning)
 
     def __post_init__(self) -> None:
         for name in ("hints", "copy", "freeze", "split_points", "student_split_points", "finetune_milestones"):
@@ -85,6 +106,10 @@ class LIT(Generative):
         self._expect("finetune_learning_rate", "above 0", self.finetune_learning_rate > 0)
         self._expect("beta", "between 0 and 1; with 1 it is method='kd'", 0 <= self.beta < 1)
         self._expect("loss", "'l2', 'l1' or 'smooth_l1'", self.loss in ("l2", "l1", "smooth_l1"))
+        self._expect("cache_gb", "None or above 0", self.cache_gb is None or self.cache_gb > 0)
+        self._expect(
+            "tune", "False where beta is 0, as tau and alpha do nothing then", not (self.tune and not self.beta)
+        )
         self._expect("hints", "None, or at least one section", self.hints is None or len(self.hints) > 0)
         points = self.student_split_points is None or self.student is not None
         self._expect("student_split_points", "None where no student= is given", points)
@@ -99,12 +124,21 @@ class LIT(Generative):
     def stages(self) -> tuple[tuple[str, int, int], ...]:
         """Sections, then all."""
         runs = 2 if self.teacher_input and self.beta else 1
-        return (("training of sections", self.epochs, runs), ("fine-tuning", self.finetune_epochs, 1))
+        tried = self.tuning.trainings if self.tune else ()
+        return (
+            *((_trial(name, value), self.tuning.epochs, runs if name == "beta" else 1) for name, value in tried),
+            ("training of sections", self.epochs, runs),
+            ("fine-tuning", self.finetune_epochs, 1),
+        )
 
     def check(self, task: Task) -> None:
         """Refuses split points that do not match."""
         super().check(task)
         self.check_generator(task, generates=not self.beta)
+        if self.cache_gb is not None and self.shuffled(task):
+            raise ValueError(
+                "Expected cache_gb=None where inputs are shuffled. Received: shuffled_inputs and cache_gb."
+            )
         teacher = SplitModel(task.original, split_points_of(task.original, self.split_points))
         self._check_numbers(teacher)
         for given in self._students_given:
@@ -145,20 +179,51 @@ class LIT(Generative):
         return tuple(dict.fromkeys((*self.copy, *whole)))
 
     def teach(self, student: keras.Model, teacher: keras.Model, task: Task, prefix: str) -> dict[str, list[Any]]:
-        """The two phases."""
+        """The two phases, after those that settings are tuned by."""
+        if self.tune:
+            tuned, scores = self._tuned(student, teacher, task, prefix)
+            return {**scores, **tuned.teach(student, teacher, task, prefix)}
+        split, split_teacher = self._begin(student, teacher, task, prefix)
+        history = self.train_sections(split, split_teacher, task, f"{prefix}training of sections")
+        later = self.fine_tune(student, teacher, task, f"{prefix}fine-tuning")
+        return {**history, **{f"fine-tuning {name}": values for name, values in later.items()}}
+
+    def _begin(
+        self, student: keras.Model, teacher: keras.Model, task: Task, prefix: str
+    ) -> tuple[SplitModel, SplitModel]:
+        """Split student and teacher, the student with the weights that it begins with."""
         split, split_teacher = self.split(student, teacher, task)
         copied = self.copied(split)
         fresh = [layer for part in split.names if part not in copied for layer in split.layers[part]]
         self.start_anew(student, task, prefix, fresh)
         for part in copied:
             copy_part(part, split_teacher, split)
-        history = self.train_sections(split, split_teacher, task, f"{prefix}training of sections")
-        later = self.fine_tune(student, teacher, task, f"{prefix}fine-tuning")
-        return {**history, **{f"fine-tuning {name}": values for name, values in later.items()}}
+        return split, split_teacher
 
-    def train_sections(
-        self, student: SplitModel, teacher: SplitModel, task: Task, phase: str, epochs: int | None = None
-    ) -> dict[str, list[Any]]:
+    def _tuned(
+        self, student: keras.Model, teacher: keras.Model, task: Task, prefix: str
+    ) -> tuple[LIT, dict[str, list[float]]]:
+        """This method with the settings that did best, and how well each did."""
+
+        def score(name: str, settings: Mapping[str, float]) -> float:
+            tried = dataclasses.replace(self, tune=False, epochs=self.tuning.epochs, **settings)
+            trial = self._copy(student)
+            phase = prefix + _trial(name, settings[name])
+            if name == "beta":
+                tried.train_sections(*tried._begin(trial, teacher, task, prefix), task, phase)
+            else:
+                self.start_anew(trial, task, prefix)
+                tried.train_on_outputs(trial, teacher, task, phase, tried.epochs)
+            found = self._score(trial, task)
+            assert found is not None
+            return found if task.objective.higher_is_better else -found
+
+        best, scores = one_after_the_other(self.tuning, score, task.progress.note)
+        found = {f"tuning of {name}": values for name, values in scores.items()}
+        found |= {f"tuned {name}": [value] for name, value in best.items()}
+        return dataclasses.replace(self, tune=False, **best), found
+
+    def train_sections(self, student: SplitModel, teacher: SplitModel, task: Task, phase: str) -> dict[str, list[Any]]:
         """The first phase: Equation (1)."""
         held = self.copied(student) if self.freeze is None else self.freeze
         hints = self._hints(student, teacher, held)
@@ -174,8 +239,14 @@ class LIT(Generative):
                 validation_loss=loss_function(student.model, task.objective),
                 shuffled_inputs=self.shuffled(task),
                 seed=task.seed,
+                cached=self.cache_gb is not None,
             )
-            return self.train_distillation(model, task, phase, self.epochs if epochs is None else epochs)
+            data = None
+            if self.cache_gb is not None:
+                path = None if task.run.path is None else task.run.path / "teacher" / phase.replace(" ", "-")
+                batches = cached_batches(model, task.splits.train, self.batch_size, self.cache_gb, path, task.seed)
+                data = stack.enter_context(batches)
+            return self.train_distillation(model, task, phase, self.epochs, data=data)
 
     def _hints(self, student: SplitModel, teacher: SplitModel, held: tuple[str, ...]) -> Hints:
         sections = self.hints or tuple(range(1, len(teacher.boundaries)))

@@ -1,6 +1,7 @@
 """Training a student on what a teacher gives: its outputs, and what its sections hand on."""
 
 from tfcompress.training.distillation.adversarial import Adversarial, DomainCritic, check_discriminator
+from tfcompress.training.distillation.cached import bytes_of_cache, cached_batches
 from tfcompress.training.distillation.logits import logits_of
 from tfcompress.training.distillation.losses import (
     HINT_LOSSES,
@@ -28,6 +29,8 @@ __all__ = [
     "SoftTargets",
     "SplitModel",
     "Step",
+    "bytes_of_cache",
+    "cached_batches",
     "check_discriminator",
     "computing_in",
     "frozen",

@@ -65,12 +65,12 @@ class _Apart:
     """Models that Keras must not take for parts of the one that is trained.
 
     Attributes:
-        taps: gives what is needed of the teacher.
+        taps: gives what is needed of the teacher, if anything is.
         own: gives what the student hands on by itself, and its outputs.
         paths: the student's sections, as `Hints.paths` gives them.
     """
 
-    taps: keras.Model
+    taps: keras.Model | None
     own: keras.Model | None = None
     paths: list[tuple[int | None, keras.Model]] = dataclasses.field(default_factory=list)
 
@@ -96,8 +96,8 @@ class Distillation(keras.Model):
             generator translates to.
         critic: what learns beside the student, before each of its steps.
         seed: of what is shuffled.
-        cached: whether inputs come as `{"inputs": ..., "taps": [...], "outputs": ...}`, with what the teacher gives for
-            them (`teacher_taps`).
+        cached: whether inputs come in training as `{"inputs": ..., "taps": ..., "outputs": ...}`, with what the teacher
+            gives for them (`teacher_taps`), as `cached_batches` makes them.
 
     Raises:
         ValueError: a beta out of its range, or a loss that it needs and that is not given.
@@ -159,11 +159,11 @@ class Distillation(keras.Model):
         fed = [number - 1 for number in self.hints.sections] if self.hints.teacher_input else []
         return sorted({*fed, *self.hints.sections})
 
-    def _taps_of_teacher(self, teacher: keras.Model) -> keras.Model:
+    def _taps_of_teacher(self, teacher: keras.Model) -> keras.Model | None:
         with_outputs = self.outputs_loss is not None and self.outputs_loss.needs_teacher
         if self.hints is not None:
             return self.hints.teacher.taps(self._tapped, with_outputs)
-        return keras.Model(teacher.input, ([], teacher.output if with_outputs else []))
+        return keras.Model(teacher.input, ([], teacher.output)) if with_outputs else None
 
     def teacher_taps(self, inputs: Any) -> tuple[list[Any], Any]:
         """What the teacher gives for a batch.
@@ -171,7 +171,7 @@ class Distillation(keras.Model):
         Returns:
             `(tensors at the split points that are compared or fed, outputs or [])`.
         """
-        if not self._apart.taps.outputs:
+        if self._apart.taps is None:
             return [], []
         taps, outputs = self._apart.taps(inputs, training=False)
         return keras.tree.map_structure(ops.stop_gradient, (list(taps), outputs))
@@ -193,7 +193,7 @@ class Distillation(keras.Model):
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         """The student's outputs; in training everything that the loss needs."""
         if not training:
-            return self.student(inputs["inputs"] if self.cached else inputs, training=False)
+            return self.student(inputs, training=False)
         if self.cached:
             taps, teacher_outputs, inputs = inputs["taps"], inputs["outputs"], inputs["inputs"]
         else:

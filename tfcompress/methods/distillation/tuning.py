@@ -1,0 +1,80 @@
+"""Setting tau, then alpha, then beta on the validation split, as section 3 of LIT does."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable
+
+__all__ = ["Tuning", "one_after_the_other"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Tuning:
+    """What is tried, each value by a training from the same start; the paper gives neither values nor epochs. Decided.
+
+    Attributes:
+        epochs: of each training.
+        taus: temperatures; each trains with L_KD.
+        alphas: weights of the labels, with the best tau; each trains with L_KD.
+        betas: weights of L_KD beside L_I, with the best of both; each trains sections.
+
+    Raises:
+        ValueError: no values, or values out of their range.
+    """
+
+    epochs: int = 10
+    taus: tuple[float, ...] = (2.0, 4.0, 6.0, 8.0)
+    alphas: tuple[float, ...] = (0.5, 0.8, 0.9, 0.95)
+    betas: tuple[float, ...] = (0.02, 0.25, 0.5, 0.75)
+
+    def __post_init__(self) -> None:
+        for name in ("taus", "alphas", "betas"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        if isinstance(self.epochs, bool) or not isinstance(self.epochs, int) or self.epochs < 1:
+            raise ValueError(f"Expected `epochs` to be a whole number, 1 or more. Received: epochs={self.epochs!r}")
+        fits = {
+            "taus": lambda value: value > 0,
+            "alphas": lambda value: 0 <= value <= 1,
+            "betas": lambda value: 0 <= value < 1,
+        }
+        for name, holds in fits.items():
+            values = getattr(self, name)
+            if not values or not all(map(holds, values)):
+                raise ValueError(f"Expected `{name}` to be values in their range, at least one. Received: {values!r}")
+
+    @property
+    def trainings(self) -> tuple[tuple[str, float], ...]:
+        """`(setting, value)` of each training, in order."""
+        return tuple(
+            (name, value)
+            for name, values in (("tau", self.taus), ("alpha", self.alphas), ("beta", self.betas))
+            for value in values
+        )
+
+
+def one_after_the_other(
+    tuning: Tuning, score: Callable[[str, dict[str, float]], float], note: Callable[[str], None]
+) -> tuple[dict[str, float], dict[str, list[float]]]:
+    """The best value of each setting, those before it being set.
+
+    Args:
+        tuning: what is tried.
+        score: of `(setting that is tried, all settings so far)`; the higher the better.
+        note: is told what was found.
+
+    Returns:
+        The settings, and for each of them the score of every value.
+    """
+    best: dict[str, float] = {}
+    scores: dict[str, list[float]] = {}
+    choices: Iterable[tuple[str, tuple[float, ...]]] = (
+        ("tau", tuning.taus),
+        ("alpha", tuning.alphas),
+        ("beta", tuning.betas),
+    )
+    for name, values in choices:
+        scores[name] = [score(name, {**best, name: value}) for value in values]
+        best[name] = values[max(range(len(values)), key=lambda i: scores[name][i])]
+        pairs = ", ".join(f"{value:g}: {found:.4f}" for value, found in zip(values, scores[name], strict=True))
+        note(f"tuned {name} = {best[name]:g} on the validation split ({pairs})")
+    return best, scores

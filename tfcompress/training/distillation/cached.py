@@ -1,0 +1,137 @@
+"""What the teacher gives for each sample, computed once and kept on disk while a student trains."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import pathlib
+import shutil
+import tempfile
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfcompress.data import Split
+from tfcompress.data.sources import ArraySource
+from tfcompress.training.distillation.model import Distillation
+
+__all__ = ["bytes_of_cache", "cached_batches"]
+
+_SHUFFLED = 2048  # samples that are in memory at once to be shuffled
+_DONE = "complete"
+
+
+def bytes_of_cache(model: Distillation, split: Split) -> int:
+    """How large the cache of a split is, in bytes, worked out from one sample.
+
+    Raises:
+        ValueError: samples that are augmented, or that are not arrays in memory.
+    """
+    source = split.source
+    if not isinstance(source, ArraySource) or source.augment is not None:
+        why = "augmented ones" if isinstance(source, ArraySource) else f"{split.describe()} that come batch by batch"
+        raise ValueError(
+            "Expected samples that are the same in every epoch, as arrays in memory, to cache what the teacher gives for "
+            f"them. Received: {why}. Leave cache_gb out, or load the data with augment=None."
+        )
+    return source.num_samples * sum(array.nbytes for array in _arrays(_with_taps(model, *source.take(1))))
+
+
+def _arrays(structure: Any) -> list[np.ndarray]:
+    return [np.asarray(leaf) for leaf in keras.tree.flatten(structure)]
+
+
+def _with_taps(model: Distillation, x: Any, y: Any) -> tuple[dict[str, Any], Any]:
+    taps, outputs = keras.tree.map_structure(keras.ops.convert_to_numpy, model.teacher_taps(x))
+    return {"inputs": x, "taps": tuple(taps), "outputs": outputs if len(keras.tree.flatten(outputs)) else ()}, y
+
+
+@contextlib.contextmanager
+def cached_batches(
+    model: Distillation, split: Split, batch_size: int, limit_gb: float, folder: pathlib.Path | None, seed: int
+) -> Iterator[Any]:
+    """Batches for a `Distillation(cached=True)`, shuffled by `(seed, epoch)`; the cache is removed after the `with`.
+
+    A cache that was written whole is used again, after a run was killed; a half one is written anew.
+
+    Args:
+        model: gives what is cached.
+        split: the samples.
+        batch_size: samples in a batch.
+        limit_gb: what the cache may take of the disk, in 10^9 bytes; checked before anything is written.
+        folder: where to; `None` for a temporary folder.
+        seed: of the order.
+
+    Yields:
+        A tf.data.Dataset with `epoch_variable`, as `fit` takes it.
+
+    Raises:
+        ValueError: a cache above the limit or larger than the disk has room; data that cannot be cached.
+    """
+    size = bytes_of_cache(model, split)
+    if size > limit_gb * 1e9:
+        raise ValueError(
+            f"Expected a cache of at most cache_gb={limit_gb:g}. Received: {split.num_samples:,} samples that take "
+            f"{size / 1e9:.3g} GB. Allow more, compare fewer sections (hints=), or leave cache_gb out."
+        )
+    where = pathlib.Path(tempfile.mkdtemp()) if folder is None else folder
+    where.mkdir(parents=True, exist_ok=True)
+    try:
+        free = shutil.disk_usage(where).free
+        if size > free and not (where / _DONE).exists():
+            raise ValueError(
+                f"Expected room on the disk for a cache of {size / 1e9:.3g} GB. Received: {free / 1e9:.3g} GB free for "
+                f"{where}. Leave cache_gb out."
+            )
+        yield _dataset(_filled(model, split, batch_size, where), split.num_samples, batch_size, seed)
+    except BaseException as error:
+        if folder is None or isinstance(error, ValueError):
+            shutil.rmtree(where, ignore_errors=True)
+        raise
+    shutil.rmtree(where, ignore_errors=True)
+
+
+def _filled(model: Distillation, split: Split, batch_size: int, where: pathlib.Path) -> Any:
+    """The samples one by one, read from the cache."""
+    import tensorflow as tf
+
+    batches = split.batches(batch_size)
+    first = _with_taps(model, *_pair(batches[0]))
+    signature = keras.tree.map_structure(lambda a: tf.TensorSpec([None, *a.shape[1:]], a.dtype), first)
+
+    def read() -> Iterator[Any]:
+        for index in range(len(batches)):
+            yield _with_taps(model, *_pair(batches[index]))
+
+    if not (where / _DONE).exists():
+        shutil.rmtree(where)
+        where.mkdir()
+    samples = tf.data.Dataset.from_generator(read, output_signature=signature).unbatch().cache(str(where / "samples"))
+    if not (where / _DONE).exists():
+        for _ in samples.batch(batch_size):
+            pass
+        (where / _DONE).touch()
+    return samples
+
+
+def _pair(batch: Any) -> tuple[Any, Any]:
+    x, y = keras.tree.lists_to_tuples(tuple(batch))
+    return x, y
+
+
+def _dataset(samples: Any, count: int, batch_size: int, seed: int) -> Any:
+    import tensorflow as tf
+
+    epoch = tf.Variable(0, dtype="int64", trainable=False)
+
+    def one_epoch(_: Any) -> Any:
+        now = epoch.assign_add(1) - 1
+        drawn = tf.random.stateless_uniform([], tf.stack([tf.cast(seed, "int64"), now]), maxval=2**31, dtype="int64")
+        return samples.shuffle(min(count, _SHUFFLED), seed=drawn).batch(batch_size)
+
+    dataset = tf.data.Dataset.from_tensors(0).flat_map(one_epoch)
+    dataset = dataset.apply(tf.data.experimental.assert_cardinality(math.ceil(count / batch_size))).prefetch(2)
+    dataset.epoch_variable = epoch
+    return dataset
