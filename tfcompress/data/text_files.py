@@ -1,6 +1,7 @@
 """Texts with a class each from CSV files, as Zhang et al. (2015) distribute theirs."""
 
 import csv
+import functools
 import os
 from dataclasses import dataclass
 
@@ -8,7 +9,7 @@ import numpy as np
 
 from tfcompress.data.characters import CHARACTERS, CharacterEncoder
 from tfcompress.data.text_sets import check_samples
-from tfcompress.data.text_streams import Texts, named_texts
+from tfcompress.data.text_streams import named_texts
 
 __all__ = ["FileTexts", "load_text_files"]
 
@@ -44,6 +45,11 @@ class FileTexts:
             raise _malformed(path, 0, ",".join(fields))
         return cls(path, len(fields) - 1)
 
+    @property
+    def count(self):
+        """Number of lines."""
+        return len(self.labels)
+
     def read(self, start, stop):
         """A tf.data.Dataset of lines."""
         import tensorflow as tf
@@ -58,8 +64,9 @@ class FileTexts:
         texts = tf.strings.regex_replace(tf.strings.join(texts, separator=" "), r"\\n", "\n")
         return texts, tf.cast(number, "int64") - 1
 
+    @functools.cached_property
     def labels(self):
-        """The class of each line, int64 `[lines]`, from 0. Raises ValueError for a line of another form."""
+        """The class of each line, int64 `[count]`, from 0. Raises ValueError for a line of another form."""
         import tensorflow as tf
 
         form = f"{_NUMBER}{_FIELD}{{{self.columns}}}"
@@ -89,18 +96,17 @@ def _malformed(path, index, line):
 
 
 def _checked(path, argument, classes):
-    """All texts of a file, whose classes are within 1 to `classes` where that is given."""
+    """A file whose lines have the right form, and classes from 1 to `classes` where that is given."""
     source = FileTexts.of(path, argument)
-    labels = source.labels()
-    outside = (labels < 0) | (labels >= (np.inf if classes is None else classes))
+    outside = (source.labels < 0) | (source.labels >= (np.inf if classes is None else classes))
     if outside.any():
         first = int(np.argmax(outside))
         upper = "on" if classes is None else f"to {classes}"
         raise ValueError(
-            f"Expected classes counted from 1 {upper}. Received: class {labels[first] + 1} in line {first + 1} of "
-            f"{source.path!r}. Renumber the classes, or pass the right number as `classes`."
+            f"Expected classes counted from 1 {upper}. Received: class {source.labels[first] + 1} in line {first + 1} "
+            f"of {source.path!r}. Renumber the classes, or pass the right number as `classes`."
         )
-    return Texts.labelled(source, labels)
+    return source
 
 
 def load_text_files(train, test=None, length=1014, alphabet=CHARACTERS, classes=None, samples=None):
@@ -131,13 +137,13 @@ def load_text_files(train, test=None, length=1014, alphabet=CHARACTERS, classes=
     check_samples(samples)
     if classes is not None and (not isinstance(classes, int) or isinstance(classes, bool) or classes < 2):
         raise ValueError(f"Expected `classes` to be None, or a whole number, 2 or more. Received: classes={classes!r}")
-    texts = _checked(train, "train", classes)
+    source = _checked(train, "train", classes)
     if classes is None:
-        classes = int(texts.labels.max()) + 1
+        classes = int(source.labels.max()) + 1
         if classes < 2:
             raise ValueError(
-                f"Expected two classes or more in {texts.source.path!r}. Received: class 1 alone. "
+                f"Expected two classes or more in {source.path!r}. Received: class 1 alone. "
                 "Pass `classes` where this file lacks some."
             )
-    test_texts = None if test is None else _checked(test, "test", classes)
-    return named_texts(texts.source.path, classes, texts, test_texts, encoder, samples)
+    tests = [] if test is None else [_checked(test, "test", classes)]
+    return named_texts(source.path, classes, source, tests, encoder, samples)

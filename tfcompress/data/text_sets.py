@@ -1,5 +1,6 @@
 """Texts with a class each from tensorflow-datasets."""
 
+import functools
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,7 +8,7 @@ import numpy as np
 
 from tfcompress.data.builders import known_builder, prepare, refusal, text_features
 from tfcompress.data.characters import CHARACTERS, CharacterEncoder
-from tfcompress.data.text_streams import Texts, named_texts
+from tfcompress.data.text_streams import named_texts
 
 __all__ = ["BuilderTexts", "check_samples", "load_text", "read_texts"]
 
@@ -37,46 +38,45 @@ class BuilderTexts:
     label: str
     classes: tuple[int, ...] | None = None
 
+    @property
+    def count(self):
+        """Number of examples."""
+        return self.builder.info.splits[self.split].num_examples
+
     def read(self, start, stop):
         """A tf.data.Dataset of examples, the features that are needed."""
         return self._features((*self.text, self.label), f"[{start}:{stop}]")
 
     def _features(self, names, part=""):
-        import tensorflow_datasets as tfds
-
-        wanted = {}
-        for name in names:
-            *outer, inner = name.split("/")
-            (wanted.setdefault(outer[0], {}) if outer else wanted)[inner] = True
-        decoders = tfds.decode.PartialDecoding(wanted)
-        return self.builder.as_dataset(split=self.split + part, decoders=decoders, shuffle_files=False)
+        examples = self.builder.as_dataset(split=self.split + part, shuffle_files=False)
+        return examples.map(lambda example: {name: _feature(example, name) for name in names})
 
     def parse(self, examples):
         """`(texts, labels)` of a batch of examples."""
         import tensorflow as tf
 
-        texts = tf.strings.join([_feature(examples, name) for name in self.text], separator=" ")
-        return texts, self._classes(examples)
+        return tf.strings.join([examples[name] for name in self.text], separator=" "), self._classes(examples)
 
     def _classes(self, examples):
         import tensorflow as tf
 
-        labels = tf.cast(_feature(examples, self.label), "int64")
+        labels = tf.cast(examples[self.label], "int64")
         if self.classes is None:
             return labels
         known = (labels >= 0) & (labels < len(self.classes))
         return tf.gather(tf.constant(self.classes, "int64"), tf.where(known, labels, 0))
 
+    @functools.cached_property
     def labels(self):
-        """The class of each text, int64 `[texts]`, -1 where it has none."""
+        """The class of each text, int64 `[count]`, -1 where it has none."""
         batches = self._features((self.label,)).batch(_BATCH).map(self._classes)
         return np.concatenate([np.zeros(0, "int64"), *batches.as_numpy_iterator()])
 
 
-def _feature(examples, name):
+def _feature(example, name):
     for key in name.split("/"):
-        examples = examples[key]
-    return examples
+        example = example[key]
+    return example
 
 
 def _text_of(builder, name, text):
@@ -120,17 +120,10 @@ def read_texts(builder, name, length=1014, alphabet=CHARACTERS, text=None, stars
         )
     prepare(builder, name)
 
-    def of(split):
-        source = BuilderTexts(builder, split, text, label, by_stars)
-        return Texts.labelled(source, source.labels())
-
-    train = of("train")
-    if not train.count:
-        raise ValueError(f"Expected texts with a class in the split 'train'. Received: none in {name!r}.")
-    candidates = (of(split) for split in ("test", "validation") if split in builder.info.splits)
-    test = next((texts for texts in candidates if texts.count), None)  # the test texts of some sets have no labels
+    sources = {split: BuilderTexts(builder, split, text, label, by_stars) for split in builder.info.splits}
+    tests = [sources[split] for split in ("test", "validation") if split in sources]
     classes = builder.info.features["label"].num_classes if classes is None else classes
-    return named_texts(name, classes, train, test, encoder, samples)
+    return named_texts(name, classes, sources["train"], tests, encoder, samples)
 
 
 def load_text(name, length=1014, alphabet=CHARACTERS, text=None, stars="polarity", samples=None, data_dir=None):

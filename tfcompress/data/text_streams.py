@@ -10,30 +10,60 @@ from tfcompress.data.holdout import hold_out_indices
 from tfcompress.data.named_data import NamedArrays, NamedData, fits_in_memory
 from tfcompress.data.shuffled_streams import ShuffledStream
 
-__all__ = ["TextStream", "Texts", "named_texts"]
+__all__ = ["TextStream", "Texts", "encoded_texts", "named_texts"]
 
 _BATCH = 512  # texts encoded together
 
 
+def encoded_texts(source, encoder, samples=None):
+    """The texts of a source that have a class, read into memory in one pass.
+
+    Args:
+        source: what reads them (see `Texts`).
+        encoder: `CharacterEncoder`.
+        samples: only the first so many; `None` for all.
+
+    Returns:
+        `(indices [samples, length], labels int64 [samples])`.
+    """
+    import tensorflow as tf
+
+    def encoded(examples):
+        texts, labels = source.parse(examples)
+        return encoder(texts), labels
+
+    limit = source.count if samples is None else min(samples, source.count)
+    batches = source.read(0, source.count).batch(_BATCH).map(encoded, num_parallel_calls=tf.data.AUTOTUNE)
+    indices, labels, filled = np.empty((limit, encoder.length), encoder.dtype), np.empty(limit, "int64"), 0
+    for batch, classes in batches.prefetch(tf.data.AUTOTUNE).as_numpy_iterator():
+        places = np.flatnonzero(classes >= 0)[: limit - filled]
+        indices[filled : filled + len(places)] = batch[places]
+        labels[filled : filled + len(places)] = classes[places]
+        filled += len(places)
+        if filled == limit:
+            break
+    return indices[:filled], labels[:filled]
+
+
 @dataclass(frozen=True)
 class Texts:
-    """Some of the texts of a split or file.
+    """Some of the texts of a source.
 
     Attributes:
-        source: what reads them: `read(start, stop)` gives a tf.data.Dataset of examples as they lie on disk, and
+        source: a split or file. Its `count` is how many examples lie there, its `labels` are their classes, int64
+            `[count]`, -1 for none. `read(start, stop)` gives a tf.data.Dataset of examples as they lie on disk, and
             `parse(examples)` texts (string `[batch]`) and labels (int64 `[batch]`) of a batch of them.
-        labels: the class of each text on disk, int64 `[texts]`, -1 where it has none.
-        chosen: which of them these are, bool `[texts]`.
+        chosen: which of them these are, bool `[source.count]`.
     """
 
     source: Any
-    labels: np.ndarray
     chosen: np.ndarray
 
     @classmethod
-    def labelled(cls, source, labels):
-        """All texts that have a class."""
-        return cls(source, labels, labels >= 0)
+    def labelled(cls, source, samples=None):
+        """All texts that have a class, or the first `samples` of them."""
+        texts = cls(source, source.labels >= 0)
+        return texts if samples is None else texts.at(texts.places[:samples])
 
     @property
     def count(self):
@@ -51,33 +81,21 @@ class Texts:
         chosen[places] = True
         return replace(self, chosen=chosen)
 
-    def read(self, start=0, stop=None):
+    def read(self, start, stop):
         """A tf.data.Dataset of those between two places, as they lie on disk."""
         import tensorflow as tf
 
-        stop = len(self.chosen) if stop is None else stop
         examples, chosen = self.source.read(start, stop), self.chosen[start:stop]
         if chosen.all():
             return examples
         mask = tf.constant(chosen)
-        examples = examples.enumerate().filter(lambda index, _: mask[index])
-        return examples.map(lambda _, example: example)
 
-    def arrays(self, encoder):
-        """All of them in memory: `(indices [count, length], labels int64 [count])`."""
-        import tensorflow as tf
+        def select(index, batch):
+            wanted = mask[index * _BATCH : (index + 1) * _BATCH]
+            return tf.nest.map_structure(lambda part: tf.boolean_mask(part, wanted), batch)
 
-        def encoded(examples):
-            return encoder(self.source.parse(examples)[0])
-
-        places = self.places
-        examples = self.read(stop=int(places[-1]) + 1)
-        batches = examples.batch(_BATCH).map(encoded, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
-        indices, filled = np.empty((len(places), encoder.length), encoder.dtype), 0
-        for batch in batches.as_numpy_iterator():
-            indices[filled : filled + len(batch)] = batch
-            filled += len(batch)
-        return indices, self.labels[places]
+        # In batches, as passing over single lines takes longer than reading them.
+        return examples.batch(_BATCH).enumerate().map(select).unbatch()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +138,7 @@ class TextStream(ShuffledStream):
     def hold_out(self, share, expected):
         """`(rest, held out, how)`: each class in the same proportion, chosen by the seed."""
         places = self.texts.places
-        parts = hold_out_indices(len(places), self.texts.labels[places], share, self.seed)
+        parts = hold_out_indices(len(places), self.texts.source.labels[places], share, self.seed)
         kept, held_out = (replace(self, texts=self.texts.at(places[part])) for part in parts)
         return kept, held_out, f"{held_out.describe()} held out of the training data (seed {self.seed})"
 
@@ -129,24 +147,36 @@ class TextStream(ShuffledStream):
         return f"{self.num_samples:,} texts"
 
 
-def named_texts(name, classes, train, test, encoder, samples=None):
+def named_texts(name, classes, train, tests, encoder, samples=None):
     """Texts as what `tfcompress.compress` takes as data: in memory where they fit.
 
     Args:
         name: what they are called.
         classes: number of classes.
-        train: `Texts` to train on.
-        test: `Texts` of the test split, or `None`.
+        train: the source of training texts (see `Texts`).
+        tests: sources that may serve as test split; the first one whose texts have classes does.
         encoder: `CharacterEncoder`.
         samples: use only the first so many training texts; `None` for all.
 
     Returns:
         `NamedData`.
+
+    Raises:
+        ValueError: no training text has a class.
     """
-    if samples is not None:
-        train = train.at(train.places[:samples])
-    if fits_in_memory(encoder.num_bytes(train.count + (0 if test is None else test.count))):
-        arrays = NamedArrays(name, train.arrays(encoder), None if test is None else test.arrays(encoder), classes)
-        return NamedData(name, classes, to_int32, None, arrays=arrays)
-    streams = (TextStream.of(train, encoder), None if test is None else TextStream.of(test, encoder))
-    return NamedData(name, classes, to_int32, None, streams=streams)
+    count = train.count if samples is None else min(samples, train.count)
+    count += max((test.count for test in tests), default=0)
+    if fits_in_memory(encoder.num_bytes(count)):
+        read = encoded_texts(train, encoder, samples)
+        test = next((part for part in (encoded_texts(test, encoder) for test in tests) if len(part[1])), None)
+        data = NamedData(name, classes, to_int32, None, arrays=NamedArrays(name, read, test, classes))
+        found = len(read[1])
+    else:
+        stream = TextStream.of(Texts.labelled(train, samples), encoder)
+        parts = (Texts.labelled(test) for test in tests)
+        test = next((TextStream.of(texts, encoder) for texts in parts if texts.count), None)
+        data = NamedData(name, classes, to_int32, None, streams=(stream, test))
+        found = stream.num_samples
+    if not found:
+        raise ValueError(f"Expected training texts with a class. Received: none in {name!r}.")
+    return data
