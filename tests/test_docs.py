@@ -26,6 +26,33 @@ def code_of(name):
     return re.findall(r"^```python\n(.+?)^```$", (DOCS / name).read_text(), re.M | re.S)
 
 
+class TextsTest(tf.test.TestCase):
+    def test_all_code_on_small_sets(self):
+        folder = pathlib.Path(self.get_temp_dir())
+        words = [f"{('bad', 'good')[i % 2]} number {i}" for i in range(40)]
+        imdb = tiny_texts.labelled(words, [i % 2 for i in range(40)])
+        news = [{"title": "Title", "description": word, "label": i % 4} for i, word in enumerate(words)]
+        tiny_texts.prepare("imdb_reviews", {"train": imdb, "test": imdb[:8]}, folder)
+        tiny_texts.prepare("ag_news_subset", {"train": news}, folder)
+        stars = tiny_texts.reviews(words, [1 + i % 5 for i in range(40)])
+        tiny_texts.prepare("amazon_us_reviews/Mobile_Electronics_v1_00", {"train": stars}, folder)
+        for name in ("train.csv", "test.csv"):
+            (folder / name).write_text("".join(f'"{1 + i % 2}","title","{word}"\n' for i, word in enumerate(words)))
+        builder = tfds.builder
+        self.enterContext(contextlib.chdir(folder))
+        self.enterContext(
+            mock.patch.object(tfds, "builder", lambda name, data_dir=None: builder(name, data_dir=folder))
+        )
+        first, *others = code_of("text.md")
+        made = {}
+        exec(first, made)
+        self.assertLessEqual(made["result"].after.macs, 0.5 * made["result"].before.macs)
+        self.assertEqual(made["model"].layers[0].input_dim, len(tfcompress.data.CHARACTERS) + 1)
+        for code in others:
+            exec(code, made)
+        self.assertEqual(made["data"].arrays.test[0].shape, (40, 1014))
+
+
 class CustomLayersTest(tf.test.TestCase):
     def test_the_layer_with_its_handler_is_pruned(self):
         (code,) = code_of("custom_layers.md")
@@ -45,31 +72,6 @@ class CustomLayersTest(tf.test.TestCase):
         inputs = np.random.default_rng(1).normal(size=(7, 4)).astype("float32")
         expected = oracles.masked_outputs(model, groups, plan, inputs)
         self.assertLess(oracles.relative_error(oracles.call(student, inputs), expected), 1e-5)
-
-    def test_texts(self):
-        folder = pathlib.Path(self.get_temp_dir())
-        words = [f"{('bad', 'good')[i % 2]} number {i}" for i in range(40)]
-        imdb = tiny_texts.labelled(words, [i % 2 for i in range(40)])
-        news = [{"title": "Title", "description": word, "label": i % 4} for i, word in enumerate(words)]
-        tiny_texts.prepare("imdb_reviews", {"train": imdb, "test": imdb[:8]}, folder)
-        tiny_texts.prepare("ag_news_subset", {"train": news}, folder)
-        stars = tiny_texts.reviews(words, [1 + i % 5 for i in range(40)])
-        tiny_texts.prepare("amazon_us_reviews/Mobile_Electronics_v1_00", {"train": stars}, folder)
-        for name in ("train.csv", "test.csv"):
-            (folder / name).write_text("".join(f'"{1 + i % 2}","title","{word}"\n' for i, word in enumerate(words)))
-        builder = tfds.builder
-        self.enterContext(contextlib.chdir(folder))
-        self.enterContext(
-            mock.patch.object(tfds, "builder", lambda name, data_dir=None: builder(name, data_dir=folder))
-        )
-        first, *others = code_of("text.md")
-        made = {}
-        exec(first, made)
-        self.assertLessEqual(made["result"].after.flops, 0.5 * made["result"].before.flops)
-        self.assertEqual(made["model"].layers[0].input_dim, len(tfcompress.data.CHARACTERS) + 1)
-        for code in others:
-            exec(code, made)
-        self.assertEqual(made["data"].arrays.test[0].shape, (40, 1014))
 
     def test_python_in_all_documents_can_be_read(self):
         for path in DOCS.glob("*.md"):
