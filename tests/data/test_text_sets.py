@@ -50,8 +50,11 @@ class LoadTextTest(tf.test.TestCase):
         cls.folder = cls.get_temp_dir(cls())
         train = tiny_texts.labelled(["A good one!", "bad", "Fine", "x" * 2000], [1, 0, 1, 0])
         test = tiny_texts.labelled(["so so", "nice"], [0, 1])
-        nothing = tiny_texts.labelled(["unknown"], [-1])
-        tiny_texts.prepare("imdb_reviews", {"train": train, "test": test, "unsupervised": nothing}, cls.folder)
+        other = {
+            "validation": tiny_texts.labelled(["not the test"], [1]),
+            "unsupervised": tiny_texts.labelled(["no"], [-1]),
+        }
+        tiny_texts.prepare("imdb_reviews", {"train": train, "test": test} | other, cls.folder)
         bodies = [f"body {place}" for place in range(len(STARS))]
         tiny_texts.prepare(REVIEWS, {"train": tiny_texts.reviews(bodies, STARS)}, cls.folder)
 
