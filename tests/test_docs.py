@@ -1,14 +1,19 @@
 """Code in docs/ runs as it stands there."""
 
+import contextlib
 import pathlib
 import re
+from unittest import mock
 
 import keras
 import numpy as np
 import oracles
 import tensorflow as tf
+import tensorflow_datasets as tfds
+import tiny_texts
 from keras import layers
 
+import tfcompress
 from tfcompress.costs import CostModel, cost
 from tfcompress.graph import ChannelGroups, LayerGraph
 from tfcompress.plan import Plan
@@ -19,6 +24,33 @@ DOCS = pathlib.Path(__file__).resolve().parents[1] / "docs"
 
 def code_of(name):
     return re.findall(r"^```python\n(.+?)^```$", (DOCS / name).read_text(), re.M | re.S)
+
+
+class TextsTest(tf.test.TestCase):
+    def test_all_code_on_small_sets(self):
+        folder = pathlib.Path(self.get_temp_dir())
+        words = [f"{('bad', 'good')[i % 2]} number {i}" for i in range(40)]
+        imdb = tiny_texts.labelled(words, [i % 2 for i in range(40)])
+        news = [{"title": "Title", "description": word, "label": i % 4} for i, word in enumerate(words)]
+        tiny_texts.prepare("imdb_reviews", {"train": imdb, "test": imdb[:8]}, folder)
+        tiny_texts.prepare("ag_news_subset", {"train": news}, folder)
+        stars = tiny_texts.reviews(words, [1 + i % 5 for i in range(40)])
+        tiny_texts.prepare("amazon_us_reviews/Mobile_Electronics_v1_00", {"train": stars}, folder)
+        for name in ("train.csv", "test.csv"):
+            (folder / name).write_text("".join(f'"{1 + i % 2}","title","{word}"\n' for i, word in enumerate(words)))
+        builder = tfds.builder
+        self.enterContext(contextlib.chdir(folder))
+        self.enterContext(
+            mock.patch.object(tfds, "builder", lambda name, data_dir=None: builder(name, data_dir=folder))
+        )
+        first, *others = code_of("text.md")
+        made = {}
+        exec(first, made)
+        self.assertLessEqual(made["result"].after.macs, 0.5 * made["result"].before.macs)
+        self.assertEqual(made["model"].layers[0].input_dim, len(tfcompress.data.CHARACTERS) + 1)
+        for code in others:
+            exec(code, made)
+        self.assertEqual(made["data"].arrays.test[0].shape, (40, 1014))
 
 
 class CustomLayersTest(tf.test.TestCase):

@@ -5,7 +5,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from tfcompress.data import image_streams
+from tfcompress.data import shuffled_streams
 from tfcompress.data.batches import FollowEpoch, set_epoch
 from tfcompress.data.image_streams import central_crop, random_crop
 from tfcompress.data.named import load
@@ -84,7 +84,7 @@ class ImageStreamTest(tf.test.TestCase):
 
     def setUp(self):
         super().setUp()
-        self.enterContext(mock.patch.object(image_streams, "_PARTS", 3))  # 40 images need no 16 parts
+        self.enterContext(mock.patch.object(shuffled_streams, "_PARTS", 3))  # 40 images need no 16 parts
 
     def splits(self, data=None, **settings):
         settings = {"input_shape": (None, 12, 16, 3), "classes": TRAIN + VALIDATION, "batch_size": 8} | settings

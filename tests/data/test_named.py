@@ -5,7 +5,7 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 from sklearn.datasets import load_digits
 
-from tfcompress.data import named
+from tfcompress.data import named_data
 from tfcompress.data.augment import flip_and_crop
 from tfcompress.data.named import load, load_arrays
 
@@ -103,7 +103,7 @@ class LoadTest(tf.test.TestCase):
 
     def test_large_sets_are_not_read_into_memory(self):
         folder = self.get_temp_dir()
-        with mock.patch.object(named, "_MEMORY_BYTES", 16 * 36 - 1):
+        with mock.patch.object(named_data, "_MEMORY_BYTES", 16 * 36 - 1):
             data = load("tiny_squares", data_dir=folder)
             self.assertIsNone(data.arrays)
             self.assertEqual((data.classes, data.augment, data.test_split), (3, "auto", "test"))

@@ -7,11 +7,15 @@ tensorflow-datasets before it is needed.
 
 from tfcompress.data.augment import flip_and_crop
 from tfcompress.data.batches import ArrayBatches, FollowEpoch, set_epoch
+from tfcompress.data.characters import CHARACTERS
 from tfcompress.data.named import NamedData, load, load_arrays
 from tfcompress.data.pipeline import without_autotuning
 from tfcompress.data.splits import Split, Splits, splits
+from tfcompress.data.text_files import load_text_files
+from tfcompress.data.text_sets import load_text
 
 __all__ = [
+    "CHARACTERS",
     "ArrayBatches",
     "FollowEpoch",
     "NamedData",
@@ -20,6 +24,8 @@ __all__ = [
     "flip_and_crop",
     "load",
     "load_arrays",
+    "load_text",
+    "load_text_files",
     "set_epoch",
     "splits",
     "without_autotuning",

@@ -71,6 +71,8 @@ def _check_shape(array, shape, what):
     expected = "[batch, " + ", ".join("any" if size is None else str(size) for size in shape) + "]"
     if _fits(array.shape, shape):
         advice = "These look like single samples; batch them: `dataset.batch(128)`, or `x[None]` for one array."
+    elif len(shape) == 1 and array.ndim == 2 and array.dtype.kind in "iu":
+        advice = f"If these are texts, `tfcompress.data.load_text(name, length={shape[0]})` brings them to this length."
     elif array.ndim == len(shape):
         advice = "Where the axis of channels is missing, add it: `x[..., None]`."
     else:

@@ -1,19 +1,15 @@
 """Image classification sets too large for memory, as tf.data streams: cropped and scaled as ImageNet usually is."""
 
-import math
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from tfcompress.data.augment import flip_and_crop
-from tfcompress.data.sources import FirstSamples, first_samples
-from tfcompress.data.streams import check_batches
+from tfcompress.data.shuffled_streams import ShuffledStream
 
 __all__ = ["ImageStream", "central_crop", "random_crop"]
 
-_PARTS = 16  # of the training images, visited in another order each epoch
-_SHUFFLE_BUFFER = 4096  # encoded images
 _EVALUATION_MARGIN = 256 / 224  # images are scaled to this much more than the crop
 
 
@@ -83,89 +79,21 @@ def _in_numpy(function, images, *arguments):
     return result
 
 
-@dataclass(frozen=True)
-class ImageStream:
+@dataclass(frozen=True, kw_only=True)
+class ImageStream(ShuffledStream):
     """Images of a split of a tensorflow-datasets builder, read from disk as they are needed.
 
     Attributes:
         builder: `tfds.core.DatasetBuilder` of a prepared dataset with the features "image" and "label".
-        ranges: which images: `((split, start, stop), ...)`.
         size: `(height, width)` that the model reads.
         preprocess: function of a numpy batch of uint8 images.
         augment: `"auto"` for random crops, `None`, or a function `(images, numpy.random.Generator) -> images`.
-        batch_size: images in a batch.
-        seed: of order and augmentation.
     """
 
     builder: Any
-    ranges: tuple
     size: tuple[int, int]
     preprocess: Any
     augment: Any
-    batch_size: int = 128
-    seed: int = 0
-
-    def check(self, expected, what):
-        """Checks the first batches. Raises ValueError or TypeError where they do not fit `expected`."""
-        check_batches(self.batches().as_numpy_iterator(), expected, what)
-
-    @property
-    def num_samples(self):
-        """Number of images."""
-        return sum(stop - start for _, start, stop in self.ranges)
-
-    def num_batches(self, batch_size=None):
-        """Number of batches in an epoch."""
-        return math.ceil(self.num_samples / (batch_size or self.batch_size))
-
-    def batches(self, batch_size=None, training=False):
-        """A tf.data.Dataset of `(images, labels)`; for training shuffled and augmented by `(seed, epoch)`.
-
-        A training dataset has the tf.Variable `epoch_variable`, which each pass over it reads and counts up.
-        """
-        import tensorflow as tf
-
-        batch_size = batch_size or self.batch_size
-        if training:
-            dataset = self._training(batch_size)
-        else:
-            dataset = self._read(self.ranges).map(self._evaluated, num_parallel_calls=tf.data.AUTOTUNE)
-            dataset = dataset.batch(batch_size).map(self._preprocessed, num_parallel_calls=tf.data.AUTOTUNE)
-        prefetched = dataset.apply(tf.data.experimental.assert_cardinality(self.num_batches(batch_size)))
-        prefetched = prefetched.prefetch(tf.data.AUTOTUNE)
-        if training:
-            prefetched.epoch_variable = dataset.epoch_variable
-        return prefetched
-
-    def _training(self, batch_size):
-        import tensorflow as tf
-
-        epoch = tf.Variable(0, dtype="int64", trainable=False)
-        pieces = _pieces(self.ranges, _PARTS)
-        parts = [self._read((piece,)) for piece in pieces]
-        sizes = tf.constant([stop - start for _, start, stop in pieces], "int64")
-
-        def one_epoch(_):
-            now = epoch.assign_add(1) - 1
-            seeds = tf.random.stateless_uniform([3], tf.stack([self.seed, now]), maxval=2**31, dtype="int64")
-            order = tf.random.experimental.stateless_shuffle(tf.range(len(parts), dtype="int64"), seeds[:2])
-            choice = tf.data.Dataset.from_tensor_slices(order)
-            choice = choice.flat_map(lambda part: tf.data.Dataset.from_tensors(part).repeat(sizes[part]))
-            images = tf.data.Dataset.choose_from_datasets(parts, choice, stop_on_empty_dataset=False)
-            images = images.shuffle(_SHUFFLE_BUFFER, seed=seeds[2]).enumerate()
-
-            def augmented(index, example):
-                return self._augmented(example, tf.stack([seeds[0], index]))
-
-            def finished(index, batch):
-                return self._preprocessed(*self._augmented_batch(batch, tf.stack([now, index])))
-
-            images = images.map(augmented, num_parallel_calls=tf.data.AUTOTUNE).batch(batch_size).enumerate()
-            return images.map(finished, num_parallel_calls=tf.data.AUTOTUNE)
-
-        dataset = tf.data.Dataset.from_tensors(0).flat_map(one_epoch)
-        dataset.epoch_variable = epoch
-        return dataset
 
     def _read(self, ranges):
         import tensorflow_datasets as tfds
@@ -205,18 +133,6 @@ class ImageStream:
     def _preprocessed(self, images, labels):
         return _in_numpy(self.preprocess, images), labels
 
-    def take(self, count):
-        """`(x, y)` of the first `count` images."""
-        return first_samples(self.batches(min(count, self.batch_size)), count)
-
-    def shuffled(self):
-        """Itself: tensorflow-datasets has shuffled the images as it wrote them."""
-        return self
-
-    def first(self, count):
-        """The first `count` images, without augmentation."""
-        return FirstSamples(self, count, self.batch_size)
-
     def hold_out(self, share, expected):
         """`(rest, held out, how)`: as many images in a row from a seeded place; their order on disk is random."""
         ((split, start, stop),) = self.ranges
@@ -230,11 +146,3 @@ class ImageStream:
     def describe(self):
         """Such as "1,281,167 images"."""
         return f"{self.num_samples:,} images"
-
-
-def _pieces(ranges, count):
-    """Cuts ranges into about `count` pieces of equal size."""
-    size = math.ceil(sum(stop - start for _, start, stop in ranges) / count)
-    return [
-        (split, begin, min(begin + size, stop)) for split, start, stop in ranges for begin in range(start, stop, size)
-    ]

@@ -1,64 +1,24 @@
-"""Datasets by name: scikit-learn's digits, and the image classification sets of tensorflow-datasets."""
+"""Datasets by name: scikit-learn's digits, and the classification sets of tensorflow-datasets, of images and texts."""
 
-import difflib
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 
 from tfcompress.data.augment import flip_and_crop
+from tfcompress.data.builders import has_images, known_builder, prepare, refusal, text_features
+from tfcompress.data.named_data import NamedArrays, NamedData, fits_in_memory, memory_limit_gb
+from tfcompress.data.text_sets import read_texts
 
 __all__ = ["NamedArrays", "NamedData", "load", "load_arrays", "to_float", "to_unit_interval"]
 
-_MEMORY_BYTES = 2e9  # larger sets are streamed
 _MIRRORING_CHANGES_THE_CLASS = {
     "binarized_mnist", "binary_alpha_digits", "cmaterdb", "digits", "emnist", "kmnist", "mnist", "mnist_corrupted",
     "omniglot", "svhn_cropped",
 }  # fmt: skip
+_IMAGES = "the features 'image' and 'label', one class an image"
+_IMAGES_OR_TEXTS = "the features 'image' and 'label', one class an image, or texts with one class each"
 _TEST_SPLITS = {"imagenet2012": ("validation",)}  # its test images have no labels
-
-
-@dataclass(frozen=True)
-class NamedArrays:
-    """A dataset in memory.
-
-    Attributes:
-        name: the name it was loaded by.
-        train: `(images, labels)`: uint8 `[samples, height, width, channels]` and int64 `[samples]`.
-        test: the same for the test split, or `None`.
-        classes: number of classes.
-    """
-
-    name: str
-    train: tuple[np.ndarray, np.ndarray]
-    test: tuple[np.ndarray, np.ndarray] | None
-    classes: int
-
-
-@dataclass(frozen=True)
-class NamedData:
-    """A dataset by name, and what is done to its images.
-
-    Attributes:
-        name: the name it was loaded by.
-        classes: number of classes.
-        preprocess: function of a batch of uint8 images `[batch, height, width, channels]`.
-        augment: `None`, a function `(images, numpy.random.Generator) -> images` for training batches, or, for a dataset
-            that is streamed, `"auto"`.
-        arrays: `NamedArrays`, or `None` where the dataset is streamed.
-        builder: the tensorflow-datasets builder of a dataset that is streamed, else `None`.
-        test_split: name of the builder's split that serves as test split, or `None`.
-    """
-
-    name: str
-    classes: int
-    preprocess: Callable[[np.ndarray], np.ndarray]
-    augment: Any
-    arrays: NamedArrays | None = None
-    builder: Any = None
-    test_split: str | None = None
 
 
 def to_unit_interval(images):
@@ -82,43 +42,6 @@ def _digits():
     return NamedArrays("digits", (images[~is_test], labels[~is_test]), (images[is_test], labels[is_test]), 10)
 
 
-def _unknown(name, error):
-    import tensorflow_datasets as tfds
-
-    known = ["digits", *tfds.list_builders(with_community_datasets=False)]
-    nearest = difflib.get_close_matches(name, known) or ["digits", "cifar10", "mnist"]
-    return ValueError(
-        f"Expected `data` to name a dataset of tensorflow-datasets, or 'digits'. Received: data={name!r} "
-        f"({str(error).splitlines()[0] if str(error) else type(error).__name__}). Near it are "
-        f"{', '.join(map(repr, nearest))}; `tensorflow_datasets.list_builders()` lists all names."
-    )
-
-
-def _builder(name, data_dir):
-    """A prepared builder of an image classification set."""
-    import tensorflow_datasets as tfds
-
-    try:
-        builder = tfds.builder(name, data_dir=data_dir)
-    except (ValueError, AssertionError) as error:  # an unknown name, configuration, or version
-        raise _unknown(name, error) from error
-    features = builder.info.features
-    known = "image" in features and "label" in features and isinstance(features["label"], tfds.features.ClassLabel)
-    if not known:
-        raise ValueError(
-            "Expected a dataset with the features 'image' and 'label', one class an image. "
-            f"Received: data={name!r} with {sorted(features)}. "
-            "Pass a batched tf.data.Dataset of (inputs, labels) instead."
-        )
-    builder.download_and_prepare()
-    if "train" not in builder.info.splits:
-        raise ValueError(
-            f"Expected a dataset with a split 'train'. Received: data={name!r} with {sorted(builder.info.splits)}. "
-            "Pass a batched tf.data.Dataset of (inputs, labels) instead."
-        )
-    return builder
-
-
 def _base_name(name):
     return name.split("/")[0].split(":")[0].lower()
 
@@ -128,12 +51,12 @@ def _test_split(builder):
     return next((split for split in candidates if split in builder.info.splits), None)
 
 
-def _fits_in_memory(builder):
+def _images_fit_in_memory(builder):
     shape = builder.info.features["image"].shape
     if None in shape:
         return False
     images = sum(split.num_examples for split in builder.info.splits.values())
-    return max(builder.info.dataset_size, images * math.prod(shape)) <= _MEMORY_BYTES
+    return fits_in_memory(max(builder.info.dataset_size, images * math.prod(shape)))
 
 
 def _read_arrays(builder, name):
@@ -164,11 +87,14 @@ def load_arrays(name, data_dir=None):
     """
     if name == "digits":
         return _digits()
-    builder = _builder(name, data_dir)
-    if not _fits_in_memory(builder):
+    builder = known_builder(name, data_dir)
+    if not has_images(builder):
+        raise refusal(builder, name, _IMAGES)
+    prepare(builder, name)
+    if not _images_fit_in_memory(builder):
         raise ValueError(
-            f"Expected a dataset of images of one size, below {_MEMORY_BYTES / 1e9:.0f} GB in all, to load it into "
-            f"memory. Received: data={name!r}. `tfcompress.data.load` streams it."
+            f"Expected a dataset of images of one size, below {memory_limit_gb()} in all, to load it into memory. "
+            f"Received: data={name!r}. `tfcompress.data.load` streams it."
         )
     return _read_arrays(builder, name)
 
@@ -188,25 +114,28 @@ def load(name, preprocess="unit_interval", augment="auto", images=None, data_dir
     """A dataset by name, to be passed to `tfcompress.compress` as `data`.
 
     A dataset of images of one size and below 2 GB is loaded into memory; any other (`"imagenet2012"`, `"imagenette"`)
-    is streamed from disk and cropped to the size that the model reads.
+    is streamed from disk and cropped to the size that the model reads. Of texts the model reads the first 1,014
+    characters, as `load_text(name)` gives them.
 
     Args:
-        name: `"digits"` (scikit-learn's) or an image classification set of tensorflow-datasets (`"cifar10"`, ...).
+        name: `"digits"` (scikit-learn's) or a classification set of tensorflow-datasets, of images (`"cifar10"`, ...)
+            or of texts (`"imdb_reviews"`, ...).
         preprocess: what the model reads: `"unit_interval"` (float32 in [0, 1]), `None` (float32 in [0, 255]), or a
             function of a numpy batch of uint8 images `[batch, height, width, channels]`, such as the
-            `preprocess_input` of a network of keras.applications.
+            `preprocess_input` of a network of keras.applications. Not for texts.
         augment: what training images go through before: `"auto"`, `None` (nothing), or a function
             `(images, numpy.random.Generator) -> images` of numpy batches. `"auto"` is what the papers do: mirror and
             crop after padding with 4 pixels; for a dataset that is streamed, mirror and crop at random sizes; nothing
-            where mirroring changes the class (digits and letters).
-        images: use only the first so many training images (of a dataset in memory); `None` for all.
+            where mirroring changes the class (digits and letters), and for texts.
+        images: use only the first so many training images (of a dataset in memory) or texts; `None` for all.
         data_dir: where tensorflow-datasets keeps its files; `None` for its default.
 
     Returns:
         `NamedData`.
 
     Raises:
-        ValueError: the name is not known, or the dataset has no images with one label each.
+        ValueError: the name is not known, the dataset has neither images nor texts with one label each, or it has texts
+            and is to be preprocessed or augmented as images are.
     """
     if not isinstance(name, str):
         raise TypeError(f"Expected `name` to be the name of a dataset, such as 'cifar10'. Received: name={name!r}")
@@ -217,20 +146,41 @@ def load(name, preprocess="unit_interval", augment="auto", images=None, data_dir
     if augment == "auto" and _base_name(name) in _MIRRORING_CHANGES_THE_CLASS:
         augment = None
     if name == "digits":
-        arrays = _digits()
-    else:
-        builder = _builder(name, data_dir)
-        if not _fits_in_memory(builder):
-            if images is not None:
-                raise ValueError(
-                    f"Expected `images` for a dataset that is held in memory. Received: images={images} for {name!r}, "
-                    "which is streamed. Make a smaller tf.data.Dataset of it instead."
-                )
-            classes = builder.info.features["label"].num_classes
-            return NamedData(name, classes, preprocess, augment, builder=builder, test_split=_test_split(builder))
-        arrays = _read_arrays(builder, name)
-    if augment == "auto":
-        augment = flip_and_crop
+        return _in_memory(_digits(), preprocess, augment, images)
+    builder = known_builder(name, data_dir)
+    if has_images(builder):
+        prepare(builder, name)
+        if _images_fit_in_memory(builder):
+            return _in_memory(_read_arrays(builder, name), preprocess, augment, images)
+        return _streamed(builder, name, preprocess, augment, images)
+    if not text_features(builder):
+        raise refusal(builder, name, _IMAGES_OR_TEXTS)
+    if preprocess is not to_unit_interval:
+        raise _not_for_texts(name, "preprocess", preprocess)
+    if augment not in ("auto", None):
+        raise _not_for_texts(name, "augment", augment)
+    return read_texts(builder, name, samples=images)
+
+
+def _not_for_texts(name, argument, given):
+    return ValueError(
+        f"Expected no `{argument}` for a dataset of texts, which the model reads as indices of characters. "
+        f"Received: {argument}={given} for {name!r}. `tfcompress.data.load_text` sets length and alphabet."
+    )
+
+
+def _in_memory(arrays, preprocess, augment, images):
     if images is not None:
         arrays = replace(arrays, train=tuple(array[:images] for array in arrays.train))
-    return NamedData(name, arrays.classes, preprocess, augment, arrays=arrays)
+    augment = flip_and_crop if augment == "auto" else augment
+    return NamedData(arrays.name, arrays.classes, preprocess, augment, arrays=arrays)
+
+
+def _streamed(builder, name, preprocess, augment, images):
+    if images is not None:
+        raise ValueError(
+            f"Expected `images` for a dataset that is held in memory. Received: images={images} for {name!r}, "
+            "which is streamed. Make a smaller tf.data.Dataset of it instead."
+        )
+    classes = builder.info.features["label"].num_classes
+    return NamedData(name, classes, preprocess, augment, builder=builder, test_split=_test_split(builder))

@@ -1,7 +1,7 @@
 """From what a user gives as data to the four splits that compression reads: training, validation, calibration, test."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
@@ -9,7 +9,8 @@ import keras
 from tfcompress.data.batches import ArrayBatches
 from tfcompress.data.checks import Expected
 from tfcompress.data.image_streams import ImageStream
-from tfcompress.data.named import NamedData, load
+from tfcompress.data.named import load
+from tfcompress.data.named_data import NamedData
 from tfcompress.data.sources import ArraySource
 from tfcompress.data.streams import PyDatasetSource, TensorFlowSource, is_tensorflow_dataset
 
@@ -133,14 +134,29 @@ class _Request:
             (shape,) = shapes.values()
             if len(shape) == 3 and None not in shape[:2]:
                 size = tuple(shape[:2])
-        ranges = ((split, 0, data.builder.info.splits[split].num_examples),)
-        stream = ImageStream(data.builder, ranges, size, data.preprocess, data.augment, self.batch_size, self.seed)
+        stream = ImageStream(
+            ranges=((split, 0, data.builder.info.splits[split].num_examples),),
+            batch_size=self.batch_size,
+            seed=self.seed,
+            builder=data.builder,
+            size=size,
+            preprocess=data.preprocess,
+            augment=data.augment,
+        )
+        return self.checked(stream, what)
+
+    def checked(self, stream, what):
+        """A stream whose first batches fit."""
         stream.check(self.expected, what)
         return stream
 
     def named(self, data):
         """`(train, test or None)` of `NamedData`."""
         what = f"{data.name!r}"
+        if data.streams is not None:
+            settings = {"batch_size": self.batch_size, "seed": self.seed}
+            train, test = (stream and self.checked(replace(stream, **settings), what) for stream in data.streams)
+            return train, test
         if data.arrays is None:
             test = None if data.test_split is None else self.images(data, data.test_split, what)
             return self.images(data, "train", what), test

@@ -27,6 +27,7 @@ from tfcompress.training.distillation import (
     OutputLoss,
     SplitModel,
     cached_batches,
+    check_cache,
     computing_in,
     frozen,
 )
@@ -107,9 +108,7 @@ class LIT(Generative):
         self._expect("beta", "between 0 and 1; with 1 it is method='kd'", 0 <= self.beta < 1)
         self._expect("loss", "'l2', 'l1' or 'smooth_l1'", self.loss in ("l2", "l1", "smooth_l1"))
         self._expect("cache_gb", "None or above 0", self.cache_gb is None or self.cache_gb > 0)
-        self._expect(
-            "tune", "False where beta is 0, as tau and alpha do nothing then", not (self.tune and not self.beta)
-        )
+        self._expect("tune", "False where beta is 0, as tau and alpha do nothing then", not self.tune or self.beta > 0)
         self._expect("hints", "None, or at least one section", self.hints is None or len(self.hints) > 0)
         points = self.student_split_points is None or self.student is not None
         self._expect("student_split_points", "None where no student= is given", points)
@@ -135,12 +134,12 @@ class LIT(Generative):
         """Refuses split points that do not match."""
         super().check(task)
         self.check_generator(task, generates=not self.beta)
-        if self.cache_gb is not None and self.shuffled(task):
-            raise ValueError(
-                "Expected cache_gb=None where inputs are shuffled. Received: shuffled_inputs and cache_gb."
-            )
         teacher = SplitModel(task.original, split_points_of(task.original, self.split_points))
         self._check_numbers(teacher)
+        if self.cache_gb is not None:
+            if self.shuffled(task):
+                raise ValueError(f"Expected cache_gb=None with shuffled inputs. Received: cache_gb={self.cache_gb}")
+            check_cache(self._distillation(teacher, teacher, task, ()), task.splits.train, self.cache_gb)
         for given in self._students_given:
             self._split_given(self._copy(given), teacher)
 
@@ -205,7 +204,7 @@ class LIT(Generative):
     ) -> tuple[LIT, dict[str, list[float]]]:
         """This method with the settings that did best, and how well each did."""
 
-        def score(name: str, settings: Mapping[str, float]) -> float:
+        def score(name: str, settings: Mapping[str, Any]) -> float:
             tried = dataclasses.replace(self, tune=False, epochs=self.tuning.epochs, **settings)
             trial = self._copy(student)
             phase = prefix + _trial(name, settings[name])
@@ -218,6 +217,7 @@ class LIT(Generative):
             assert found is not None
             return found if task.objective.higher_is_better else -found
 
+        best: Mapping[str, Any]
         best, scores = one_after_the_other(self.tuning, score, task.progress.note)
         found = {f"tuning of {name}": values for name, values in scores.items()}
         found |= {f"tuned {name}": [value] for name, value in best.items()}
@@ -226,27 +226,31 @@ class LIT(Generative):
     def train_sections(self, student: SplitModel, teacher: SplitModel, task: Task, phase: str) -> dict[str, list[Any]]:
         """The first phase: Equation (1)."""
         held = self.copied(student) if self.freeze is None else self.freeze
-        hints = self._hints(student, teacher, held)
         with contextlib.ExitStack() as stack:
             stack.enter_context(frozen([layer for part in held for layer in student.layers[part]]))
             stack.enter_context(computing_in(self.mixed_precision, (student.model, teacher.model)))
-            model = Distillation(
-                student.model,
-                teacher.model,
-                outputs_loss=self.kd_loss(student.model, teacher.model, task) if self.beta else None,
-                hints=hints,
-                beta=self.beta,
-                validation_loss=loss_function(student.model, task.objective),
-                shuffled_inputs=self.shuffled(task),
-                seed=task.seed,
-                cached=self.cache_gb is not None,
-            )
+            model = self._distillation(student, teacher, task, held)
             data = None
             if self.cache_gb is not None:
                 path = None if task.run.path is None else task.run.path / "teacher" / phase.replace(" ", "-")
                 batches = cached_batches(model, task.splits.train, self.batch_size, self.cache_gb, path, task.seed)
                 data = stack.enter_context(batches)
             return self.train_distillation(model, task, phase, self.epochs, data=data)
+
+    def _distillation(
+        self, student: SplitModel, teacher: SplitModel, task: Task, held: tuple[str, ...]
+    ) -> Distillation:
+        return Distillation(
+            student.model,
+            teacher.model,
+            outputs_loss=self.kd_loss(student.model, teacher.model, task) if self.beta else None,
+            hints=self._hints(student, teacher, held),
+            beta=self.beta,
+            validation_loss=loss_function(student.model, task.objective),
+            shuffled_inputs=self.shuffled(task),
+            seed=task.seed,
+            cached=self.cache_gb is not None,
+        )
 
     def _hints(self, student: SplitModel, teacher: SplitModel, held: tuple[str, ...]) -> Hints:
         sections = self.hints or tuple(range(1, len(teacher.boundaries)))

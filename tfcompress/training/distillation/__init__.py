@@ -1,7 +1,7 @@
 """Training a student on what a teacher gives: its outputs, and what its sections hand on."""
 
 from tfcompress.training.distillation.adversarial import Adversarial, DomainCritic, check_discriminator
-from tfcompress.training.distillation.cached import bytes_of_cache, cached_batches
+from tfcompress.training.distillation.cached import bytes_of_cache, cached_batches, check_cache
 from tfcompress.training.distillation.logits import logits_of
 from tfcompress.training.distillation.losses import (
     HINT_LOSSES,
@@ -31,6 +31,7 @@ __all__ = [
     "Step",
     "bytes_of_cache",
     "cached_batches",
+    "check_cache",
     "check_discriminator",
     "computing_in",
     "frozen",

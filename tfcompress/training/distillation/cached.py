@@ -17,7 +17,7 @@ from tfcompress.data import Split
 from tfcompress.data.sources import ArraySource
 from tfcompress.training.distillation.model import Distillation
 
-__all__ = ["bytes_of_cache", "cached_batches"]
+__all__ = ["bytes_of_cache", "cached_batches", "check_cache"]
 
 _SHUFFLED = 2048  # samples that are in memory at once to be shuffled
 _DONE = "complete"
@@ -33,10 +33,25 @@ def bytes_of_cache(model: Distillation, split: Split) -> int:
     if not isinstance(source, ArraySource) or source.augment is not None:
         why = "augmented ones" if isinstance(source, ArraySource) else f"{split.describe()} that come batch by batch"
         raise ValueError(
-            "Expected samples that are the same in every epoch, as arrays in memory, to cache what the teacher gives for "
-            f"them. Received: {why}. Leave cache_gb out, or load the data with augment=None."
+            "Expected samples that are the same in every epoch, as arrays in memory, to cache what the teacher gives "
+            f"for them. Received: {why}. Leave cache_gb out, or load the data with augment=None."
         )
     return source.num_samples * sum(array.nbytes for array in _arrays(_with_taps(model, *source.take(1))))
+
+
+def check_cache(model: Distillation, split: Split, limit_gb: float) -> int:
+    """How large the cache will be, in bytes, if that is within the limit of `limit_gb` x 10^9.
+
+    Raises:
+        ValueError: a larger cache; data that cannot be cached.
+    """
+    size = bytes_of_cache(model, split)
+    if size > limit_gb * 1e9:
+        raise ValueError(
+            f"Expected a cache of at most cache_gb={limit_gb:g}. Received: {split.num_samples:,} samples that take "
+            f"{size / 1e9:.3g} GB. Allow more, compare fewer sections (hints=), or leave cache_gb out."
+        )
+    return size
 
 
 def _arrays(structure: Any) -> list[np.ndarray]:
@@ -70,12 +85,7 @@ def cached_batches(
     Raises:
         ValueError: a cache above the limit or larger than the disk has room; data that cannot be cached.
     """
-    size = bytes_of_cache(model, split)
-    if size > limit_gb * 1e9:
-        raise ValueError(
-            f"Expected a cache of at most cache_gb={limit_gb:g}. Received: {split.num_samples:,} samples that take "
-            f"{size / 1e9:.3g} GB. Allow more, compare fewer sections (hints=), or leave cache_gb out."
-        )
+    size = check_cache(model, split, limit_gb)
     where = pathlib.Path(tempfile.mkdtemp()) if folder is None else folder
     where.mkdir(parents=True, exist_ok=True)
     try:

@@ -1,0 +1,81 @@
+"""Builders of tensorflow-datasets: found by name, refused where their samples are of another kind, and prepared."""
+
+import difflib
+
+__all__ = ["has_images", "known_builder", "prepare", "refusal", "text_features"]
+
+_ADVICE = "Pass a batched tf.data.Dataset of (inputs, labels) instead."
+
+
+def _unknown(name, error):
+    import tensorflow_datasets as tfds
+
+    known = ["digits", *tfds.list_builders(with_community_datasets=False)]
+    nearest = difflib.get_close_matches(name, known) or ["digits", "cifar10", "mnist"]
+    return ValueError(
+        f"Expected `data` to name a dataset of tensorflow-datasets, or 'digits'. Received: data={name!r} "
+        f"({str(error).splitlines()[0] if str(error) else type(error).__name__}). Near it are "
+        f"{', '.join(map(repr, nearest))}; `tensorflow_datasets.list_builders()` lists all names."
+    )
+
+
+def known_builder(name, data_dir):
+    """The builder of a name, not yet prepared. Raises ValueError where there is none."""
+    import tensorflow_datasets as tfds
+
+    try:
+        return tfds.builder(name, data_dir=data_dir)
+    except (ValueError, AssertionError) as error:  # an unknown name, configuration, or version
+        raise _unknown(name, error) from error
+
+
+def _has_class(features):
+    import tensorflow_datasets as tfds
+
+    return "label" in features and isinstance(features["label"], tfds.features.ClassLabel)
+
+
+def has_images(builder):
+    """Whether its samples are an 'image' with a 'label', one class an image."""
+    features = builder.info.features
+    return "image" in features and _has_class(features)
+
+
+def text_features(builder):
+    """The names of the features that hold one text each, such as "text" or "data/review_body".
+
+    Empty where its samples have neither a 'label', one class a text, nor stars ('data/star_rating').
+    """
+    import tensorflow_datasets as tfds
+
+    features, prefix = builder.info.features, ""
+    if not _has_class(features):
+        if "data" not in features or not isinstance(features["data"], tfds.features.FeaturesDict):
+            return []
+        features, prefix = features["data"], "data/"
+        if "star_rating" not in features:
+            return []
+    return [prefix + name for name, feature in features.items() if _is_text(feature)]
+
+
+def _is_text(feature):
+    import tensorflow as tf
+
+    return getattr(feature, "shape", None) == () and feature.tf_dtype == tf.string
+
+
+def refusal(builder, name, expected):
+    """The ValueError for a set whose samples are not as `expected` in words."""
+    return ValueError(
+        f"Expected a dataset with {expected}. Received: data={name!r} with {sorted(builder.info.features)}. {_ADVICE}"
+    )
+
+
+def prepare(builder, name):
+    """Downloads and prepares it where that was not done before. Raises ValueError where it has no training split."""
+    builder.download_and_prepare()
+    if "train" not in builder.info.splits:
+        raise ValueError(
+            f"Expected a dataset with a split 'train'. Received: data={name!r} with {sorted(builder.info.splits)}. "
+            f"{_ADVICE}"
+        )

@@ -1,0 +1,85 @@
+"""Texts as indices of their characters, by Keras preprocessing."""
+
+import keras
+import numpy as np
+
+__all__ = ["CHARACTERS", "CharacterEncoder", "to_int32"]
+
+# Zhang et al. 2015 (section 2.2), whose hyphen stands there twice, and the space: 26 letters, 10 digits, 33 others.
+CHARACTERS = "abcdefghijklmnopqrstuvwxyz0123456789-,;.!?:'\"/\\|_@#$%^&*~`+=<>()[]{} "
+_NO_CHARACTER = -1  # a code point that no text holds
+
+
+def to_int32(indices):
+    """A batch of indices as the model reads them: int32 `[batch, length]`."""
+    return indices.astype("int32")
+
+
+class CharacterEncoder:
+    """Makes of texts the indices of their first characters, in lower case.
+
+    Character i of the alphabet is i + 1; 0 is padding, and every character outside the alphabet. So an Embedding has
+    one row more than the alphabet has characters.
+
+    Args:
+        length: characters of a text that are read; shorter texts are padded at their end.
+        alphabet: the characters, each once, in lower case.
+
+    Raises:
+        TypeError: an alphabet that is no string, or a length that is no whole number.
+        ValueError: a length below 1, no characters, one of them twice, or in upper case.
+    """
+
+    def __init__(self, length, alphabet):
+        _check(length, alphabet)
+        self.length = length
+        self.alphabet = alphabet
+        # Of code points, not of strings: that is two to three times faster.
+        self._lookup = keras.layers.IntegerLookup(vocabulary=[ord(character) for character in alphabet])
+
+    @property
+    def dtype(self):
+        """The smallest type that holds all indices: uint8 for up to 255 characters."""
+        return np.min_scalar_type(len(self.alphabet))
+
+    def num_bytes(self, samples):
+        """Bytes that so many texts take."""
+        return samples * self.length * self.dtype.itemsize
+
+    def __call__(self, texts):
+        """Indices of a batch of texts, for tf.data.
+
+        Args:
+            texts: string tensor `[batch]`.
+
+        Returns:
+            A tensor `[batch, length]` of `dtype`.
+        """
+        import tensorflow as tf
+
+        lower = tf.strings.lower(texts, encoding="" if self.alphabet.isascii() else "utf-8")
+        points = tf.strings.unicode_decode(lower, "UTF-8").to_tensor(_NO_CHARACTER, shape=(None, self.length))
+        return tf.cast(self._lookup(points), self.dtype)
+
+
+def _check(length, alphabet):
+    if not isinstance(length, int) or isinstance(length, bool):
+        raise TypeError(f"Expected `length` to be a whole number of characters. Received: length={length!r}")
+    if length < 1:
+        raise ValueError(f"Expected `length` to be 1 character or more. Received: length={length}")
+    if not isinstance(alphabet, str):
+        raise TypeError(f"Expected `alphabet` to be a string of characters. Received: {type(alphabet).__name__}.")
+    if not alphabet:
+        raise ValueError("Expected `alphabet` to hold characters. Received: alphabet=''")
+    upper = [character for character in alphabet if character != character.lower()]
+    if upper:
+        raise ValueError(
+            "Expected `alphabet` in lower case, as texts are put in lower case before they are looked up. "
+            f"Received: alphabet with {''.join(upper)!r}. Pass `alphabet.lower()`, each character once."
+        )
+    twice = sorted({character for character in alphabet if alphabet.count(character) > 1})
+    if twice:
+        raise ValueError(
+            f"Expected each character of `alphabet` once. Received: alphabet with {''.join(twice)!r} more than once. "
+            "Remove the repetitions: an index stands for one character."
+        )
