@@ -113,8 +113,9 @@ class StarGanTest(tf.test.TestCase):
         layer.set_weights(before)
 
     def test_block_adds_to_what_it_reads(self):
-        names = ("down2_relu", "section1_block1_norm2", "section1_block1_add")
-        probe = keras.Model(self.generator.inputs, [self.generator.get_layer(name).output for name in names])
+        get = self.generator.get_layer
+        read, written = get("section1_block1_conv1").input, get("section1_block1_norm2").output
+        probe = keras.Model(self.generator.inputs, [read, written, get("up1_conv").input])
         x, y, total = probe([self.images, self.labels])
         self.assertAllClose(x + y, total)
         self.assertLess(float(np.min(total)), 0)  # no ReLU behind the sum
