@@ -136,6 +136,16 @@ class MembershipTest(tf.test.TestCase):
             },
         )
 
+    def test_a_shared_layer_whose_calls_have_their_channels_on_different_axes(self):
+        image, shared = keras.Input((3, 4, 4)), layers.PReLU(name="shared")
+        turned = layers.Permute((1, 3, 2))(conv(4, "second")(image))
+        y = layers.Concatenate(axis=1)([shared(conv(4, "first")(image)), shared(turned)])
+        found = groups_of(image, conv(5, "after")(y))
+        self.assertLen(found, 0)
+        reasons = {fixed.layer: fixed.reason for fixed in found.fixed}
+        self.assertIn("different axes", reasons["first"])
+        self.assertIn("different axes", reasons["second"])
+
     def test_shared_layers_tie_what_they_are_called_with(self):
         norm, shared = layers.BatchNormalization(name="norm"), conv(7, "shared")
         x = keras.Input((6, 5, 3))
@@ -282,7 +292,7 @@ class FixedTest(tf.test.TestCase):
             ("attention_from_statistics_of_channels", "into"): "Mean runs over the channels",
             ("softmax_by_an_operation", "into"): "Softmax runs over the channels",
             ("channel_taken_by_its_number", "into"): "one channel is taken out by its number",
-            ("unknown_operations", "into"): "no handler for Sort",
+            ("unknown_operations", "into"): "no handler for Triu",
             ("pooling_over_channels", "into"): "MaxPooling2D reads axis 1",
         }
         for (name, layer), reason in expected.items():

@@ -214,6 +214,10 @@ def _input_labels(node: Node, book: LabelBook) -> Labels:
 def _tie_calls(book: LabelBook, first: NodeAnalysis, later: NodeAnalysis) -> None:
     """A weight has one shape: what several calls of a layer say of an axis of it goes together."""
     for one, other in zip(first.weights, later.weights, strict=True):
+        if one.axes.keys() != other.axes.keys():  # the channels of the calls lie on different axes
+            for ids in (*one.axes.values(), *other.axes.values()):
+                book.fix(ids, later.node.name, "calls of one layer whose channels lie on different axes")
+            continue
         for axis, ids in one.axes.items():
             book.tie(ids, other.axes[axis])
 

@@ -217,7 +217,6 @@ class LIT(Generative):
             assert found is not None
             return found if task.objective.higher_is_better else -found
 
-        best: Mapping[str, Any]
         best, scores = one_after_the_other(self.tuning, score, task.progress.note)
         found = {f"tuning of {name}": values for name, values in scores.items()}
         found |= {f"tuned {name}": [value] for name, value in best.items()}

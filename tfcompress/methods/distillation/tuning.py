@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable
+from typing import Any
 
 __all__ = ["Tuning", "one_after_the_other"]
 
@@ -54,7 +55,7 @@ class Tuning:
 
 def one_after_the_other(
     tuning: Tuning, score: Callable[[str, dict[str, float]], float], note: Callable[[str], None]
-) -> tuple[dict[str, float], dict[str, list[float]]]:
+) -> tuple[dict[str, Any], dict[str, list[float]]]:
     """The best value of each setting, those before it being set.
 
     Args:
