@@ -52,8 +52,8 @@ class Generative(Distilling):
     """A method that serves generators too.
 
     Attributes:
-        discriminator: a model that a generator is trained against; `None` for none. It is not changed: where it learns,
-            a copy does.
+        discriminator: a model that a generator is trained against; `None` for none. Where `adversarial.steps` is above
+            0 it is trained too, in place.
         adversarial: how.
         shuffled_inputs: which inputs, counted from 0, are shuffled within each batch while training, such as the
             domains that a generator translates to; `None` for the second of two where a discriminator is given.
@@ -100,14 +100,13 @@ class Generative(Distilling):
     ) -> dict[str, list[Any]]:
         """Trains a generator by the losses of StarGAN, the discriminator too where it is to learn."""
         how = self.adversarial
-        discriminator = self._copy(self.discriminator) if how.steps else self.discriminator
         critic = None
         if how.steps:
             weights = (how.domain_weight, how.penalty_weight, how.exclusive_domains)
-            critic = DomainCritic(discriminator, how.steps, how.learning_rate, *weights)
+            critic = DomainCritic(self.discriminator, how.steps, how.learning_rate, *weights)
         loss = Adversarial(
             student,
-            discriminator,
+            self.discriminator,
             how.domain_weight,
             how.reconstruction_weight,
             how.exclusive_domains,
