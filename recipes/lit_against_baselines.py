@@ -65,7 +65,7 @@ def main():
 
     data = tfcompress.data.load(args.data, images=args.images)
     if args.smoke:
-        model = lit_common.smoke_network(data.arrays.train[0].shape[1:], data.classes)
+        model = lit_common.smoke_network(data)
     else:
         model = keras.saving.load_model(args.model)
     rows = []

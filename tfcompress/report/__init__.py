@@ -1,7 +1,7 @@
 """Tables and plots for people to read."""
 
 from tfcompress.report.inspect import describe, inspect
-from tfcompress.report.plots import plot_history, plot_sensitivity
+from tfcompress.report.plots import plot_history, plot_lines, plot_sensitivity
 from tfcompress.report.sensitivity import Sensitivity, sensitivity
 
-__all__ = ["Sensitivity", "describe", "inspect", "plot_history", "plot_sensitivity", "sensitivity"]
+__all__ = ["Sensitivity", "describe", "inspect", "plot_history", "plot_lines", "plot_sensitivity", "sensitivity"]
