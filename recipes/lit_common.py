@@ -33,7 +33,7 @@ def parser(doc, folder, *, networks=("resnet", "resnext"), teacher_depth=110, de
     made.add_argument("--epochs-share", type=float, default=1.0, help="of the paper's epochs; milestones move along")
     made.add_argument("--teacher", default=None, help="a .keras file; without it a teacher is trained from scratch")
     made.add_argument("--out", default=f"savedmodels/{folder}", help="run folders: a killed recipe goes on from here")
-    made.add_argument("--smoke", action="store_true", help="few samples, a tiny network, one run, one epoch a phase")
+    made.add_argument("--smoke", action="store_true", help="few samples, a tiny untrained teacher, one run, one epoch")
     return made
 
 
@@ -99,19 +99,18 @@ def image_shape(data):
 
 
 def smoke_network(data, network="resnet"):
-    """Two sections of two residual blocks each, which build in no time; with groups of channels as a "resnext"."""
-    groups = 4 if network == "resnext" else 1
+    """Two sections of two residual blocks each, which build in no time; with grouped convolutions as a "resnext"."""
     inputs = keras.Input(image_shape(data))
     x = keras.layers.Conv2D(8, 3, padding="same")(inputs)
-    for section in (1, 2):
-        for block in (1, 2):
-            shortcut, strides = x, 1
-            if (section, block) == (2, 1):
-                shortcut, strides = keras.layers.Conv2D(16, 1, 2)(x), 2
-            y = keras.layers.Conv2D(8 * section, 1, use_bias=False)(x)
-            y = keras.layers.Conv2D(8 * section, 3, strides, "same", groups=groups, use_bias=False)(y)
-            y = keras.layers.Conv2D(8 * section, 1)(keras.layers.ReLU()(keras.layers.BatchNormalization()(y)))
-            x = keras.layers.ReLU()(keras.layers.Add()([y, shortcut]))
+    for width, strides in ((8, 1), (16, 2)):
+        if strides > 1:
+            x = keras.layers.Conv2D(width, 3, strides, "same")(x)
+        for _ in range(2):
+            y = x
+            if network == "resnext":
+                y = keras.layers.Conv2D(width, 3, padding="same", groups=4)(keras.layers.Conv2D(width, 1)(y))
+            y = keras.layers.BatchNormalization()(keras.layers.Conv2D(width, 3, padding="same", use_bias=False)(y))
+            x = keras.layers.ReLU()(keras.layers.Add()([x, y]))
     x = keras.layers.GlobalAveragePooling2D()(x)
     return keras.Model(inputs, keras.layers.Dense(data.classes)(x), name="smoke")
 
@@ -232,7 +231,16 @@ def nonzero_bytes(model):
     return sum(np.count_nonzero(weight) * weight.dtype.itemsize for weight in model.get_weights())
 
 
-def test_accuracy(model, data):
-    """Share of right answers on the test split, of a dataset in memory."""
+def pruned_size_and_accuracy(models, sparsity, data):
+    """Means over models of one shape: bytes of the weights that are left, and the test split's accuracy in percent.
+
+    Args:
+        models: networks trained with different seeds.
+        sparsity: as for `pruned`.
+        data: a dataset in memory.
+    """
+    copies = [pruned(model, sparsity) for model in models]
     x, y = data.arrays.test
-    return float(np.mean(model.predict(data.preprocess(x), batch_size=250, verbose=0).argmax(-1) == y))
+    inputs = data.preprocess(x)
+    right = [copy.predict(inputs, batch_size=250, verbose=0).argmax(-1) == y for copy in copies]
+    return float(np.mean([nonzero_bytes(copy) for copy in copies])), 100 * float(np.mean(right))
