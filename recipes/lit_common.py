@@ -51,10 +51,10 @@ def parse(made):
 def published(method, network, args, **changes):
     """A method with the paper's settings for a network, and its epochs times `--epochs-share`."""
     made = method.as_published(network, **changes)
-    epochs = [name for name in ("epochs", "finetune_epochs") if hasattr(made, name)]
-    return dataclasses.replace(
-        made, **{name: max(1, round(getattr(made, name) * args.epochs_share)) for name in epochs}
-    )
+    epochs = {"epochs": max(1, round(made.epochs * args.epochs_share))}
+    if hasattr(made, "finetune_epochs"):
+        epochs["finetune_epochs"] = round(made.finetune_epochs * args.epochs_share)
+    return dataclasses.replace(made, **epochs)
 
 
 def blocks(depth, args):
@@ -116,12 +116,12 @@ def smoke_network(data, network="resnet"):
 
 
 def smoke_text_network(data):
-    """Two sections of two convolutions each, over characters."""
+    """Two sections of three convolutions each, over characters."""
     inputs = keras.Input(data.arrays.train[0].shape[1:], dtype="int32")
     x = keras.layers.Embedding(len(tfcompress.data.CHARACTERS) + 1, 4)(inputs)
     x = keras.layers.Conv1D(8, 3, padding="same")(x)
     for width in (8, 16):
-        for _ in range(2):
+        for _ in range(3):
             x = keras.layers.Conv1D(width, 3, padding="same", use_bias=False)(x)
             x = keras.layers.ReLU()(keras.layers.BatchNormalization()(x))
         x = keras.layers.MaxPooling1D(2)(x)

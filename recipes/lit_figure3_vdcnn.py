@@ -4,12 +4,12 @@
     python recipes/lit_figure3_vdcnn.py --data folder/of/amazon_review_polarity
 
 The teacher is a VDCNN-29 trained from scratch; students have 9, 17 and 29 layers. "LIT in sequence" compresses to a
-VDCNN-17 first, and from that one to a VDCNN-17 and a VDCNN-9. The paper's data are the Amazon reviews of Zhang et al.
-(2015), polarity and full: give the folder of their train.csv and test.csv. A name is one of tensorflow-datasets, such as
-imdb_reviews, yelp_polarity_reviews or amazon_us_reviews/Books_v1_00.
+VDCNN-17 first, and from that one to a VDCNN-17 and a VDCNN-9. The paper's data are Amazon reviews, polarity and full:
+give the folder of Zhang et al.'s train.csv and test.csv. A name is one of tensorflow-datasets, such as imdb_reviews,
+yelp_polarity_reviews or amazon_us_reviews/Books_v1_00.
 
-In the paper's figure LIT is above KD and scratch for every student; it gives no table of it. In words: a VDCNN-9 trained
-with LIT is as accurate as its teacher, the VDCNN-29 (3.2 times smaller), and KD makes a VDCNN-29 worse on polarity.
+The paper has no table of this figure. In words: LIT outperforms KD everywhere, a VDCNN-9 trained with LIT is as
+accurate as its teacher, the VDCNN-29 (3.2 times smaller), and KD makes a VDCNN-29 worse on polarity.
 
 Not run at full length here: one training on 3.6 million reviews takes weeks on two CPU cores. `--images 5000` takes the
 first so many reviews.

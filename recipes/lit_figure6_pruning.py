@@ -3,11 +3,11 @@
     python recipes/lit_figure6_pruning.py --data cifar10
 
 Students of 20 to 56 layers of a ResNet-110 are pruned in one shot: of each kernel the given share of the smallest
-weights becomes zero. Size is that of the weights which are not zero, 4 bytes each. The paper does not say how it pruned,
-nor how far; shares are set with --sparsities.
+weights becomes zero. Size is that of the weights which are not zero, 4 bytes each. The paper does not say how it
+pruned, nor how far; shares are set with --sparsities.
 
-In the paper's figure, which has no table, LIT's networks are Pareto-optimal in accuracy against size; they can be pruned
-a little less than those trained from scratch, but stay the more accurate ones.
+In the paper's figure, which has no table, LIT's networks are Pareto-optimal in accuracy against size; they can be
+pruned less than those trained from scratch, and are more accurate.
 
 Not run at full length here: with the paper's settings (200 and 250 epochs a network) it takes months on two CPU cores.
 `--epochs-share 0.1 --images 10000 --depths 20` shortens it.
