@@ -174,7 +174,7 @@ def show(results, number="depth"):
     rows.append(("teacher", "", f"{before.macs:,}", f"{before.params:,}", f"{100 * before.accuracy:.2f}", "", ""))
     for (name, value), found in results.items():
         after, accuracies = found[0].after, _accuracies(found)
-        mean, deviation = f"{np.mean(accuracies):.2f}", f"{np.std(accuracies):.2f}"
+        mean, deviation = f"{np.mean(accuracies):.2f}", f"{np.std(accuracies):.2f}" if len(found) > 1 else "-"
         rows.append((name, str(value), f"{after.macs:,}", f"{after.params:,}", mean, deviation, str(len(found))))
     print("\n".join(in_columns(rows, left=1)))
 
@@ -184,7 +184,7 @@ def _accuracies(results):
 
 
 def plot(results, args, number="depth"):
-    """Draws accuracy over the number of each experiment, a line for each name; returns where the picture is."""
+    """Draws accuracy over the number of each experiment, a line for each name."""
     lines = {}
     for (name, value), found in results.items():
         x, y = lines.setdefault(name, ([], []))
@@ -193,7 +193,7 @@ def plot(results, args, number="depth"):
     before = next(iter(results.values()))[0].before
     values = [value for _, value in results]
     lines["teacher"] = ([min(values), max(values)], [100 * before.accuracy] * 2)
-    return draw(lines, args, number, f"{before.split} accuracy (%)")
+    draw(lines, args, number, f"{before.split} accuracy (%)")
 
 
 def draw(lines, args, x_label, y_label, x_scale="linear"):
@@ -208,22 +208,19 @@ def draw(lines, args, x_label, y_label, x_scale="linear"):
 # Pruning by magnitude.
 
 
-def pruned(model, sparsity):
-    """A copy in which the smallest weights of each layer's kernel are zero: magnitude pruning in one shot.
+def prune(model, sparsity):
+    """Sets the smallest weights of each layer's kernel to zero, in place: magnitude pruning in one shot.
 
     Args:
         model: a model of stock Keras layers.
         sparsity: share of the weights of each kernel that become zero. Biases and BatchNormalization stay as they are.
     """
-    copy = keras.models.clone_model(model)
-    copy.set_weights(model.get_weights())
-    for layer in copy.layers:
+    for layer in model.layers:
         if getattr(layer, "kernel", None) is not None:
             kernel = np.array(layer.kernel)
             smallest = np.argsort(np.abs(kernel), axis=None, kind="stable")[: round(sparsity * kernel.size)]
             np.put(kernel, smallest, 0)
             layer.kernel.assign(kernel)
-    return copy
 
 
 def nonzero_bytes(model):
@@ -231,16 +228,7 @@ def nonzero_bytes(model):
     return sum(np.count_nonzero(weight) * weight.dtype.itemsize for weight in model.get_weights())
 
 
-def pruned_size_and_accuracy(models, sparsity, data):
-    """Means over models of one shape: bytes of the weights that are left, and the test split's accuracy in percent.
-
-    Args:
-        models: networks trained with different seeds.
-        sparsity: as for `pruned`.
-        data: a dataset in memory.
-    """
-    copies = [pruned(model, sparsity) for model in models]
+def test_accuracy(model, data):
+    """Percentage of right answers on the test split, of a dataset in memory."""
     x, y = data.arrays.test
-    inputs = data.preprocess(x)
-    right = [copy.predict(inputs, batch_size=250, verbose=0).argmax(-1) == y for copy in copies]
-    return float(np.mean([nonzero_bytes(copy) for copy in copies])), 100 * float(np.mean(right))
+    return 100 * float(np.mean(model.predict(data.preprocess(x), batch_size=250, verbose=0).argmax(-1) == y))
