@@ -19,14 +19,26 @@ from tfcompress.report.table import in_columns
 
 # Sections of plain convolutions count these one by one: two in each of VDCNN's blocks.
 VDCNN_BLOCKS = {9: (2, 2, 2, 2), 17: (4, 4, 4, 4), 29: (10, 10, 4, 4)}
+ZOO_DEPTHS = (20, 32, 44, 56, 110)  # of ResNet and ResNeXt, table 6
 
 
 def parser(doc, folder, *, networks=("resnet", "resnext"), teacher_depth=110, depths=(20,), data="cifar10", seeds=(0,)):
     """The flags of a recipe; defaults are the paper's settings."""
     made = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("--network", default=networks[0], choices=networks)
-    made.add_argument("--teacher-depth", type=int, default=teacher_depth)
-    made.add_argument("--depths", type=int, nargs="+", default=list(depths), help="of the students")
+    texts = "vdcnn" in networks
+    made.add_argument(
+        "--teacher-depth", type=int, default=teacher_depth, choices=tuple(VDCNN_BLOCKS) if texts else ZOO_DEPTHS
+    )
+    made.add_argument(
+        "--depths",
+        type=int,
+        nargs="+",
+        default=list(depths),
+        choices=tuple(VDCNN_BLOCKS) if texts else range(8, 111, 6),
+        metavar="DEPTH",
+        help="of the students" + ("" if texts else ": 8, 14, 20, ..., 110"),
+    )
     made.add_argument("--data", default=data, help="name of a dataset")
     made.add_argument("--images", type=int, default=None, help="use only the first so many training images or texts")
     made.add_argument("--seeds", type=int, nargs="+", default=list(seeds))
