@@ -8,7 +8,7 @@ import matplotlib.figure
 import numpy as np
 import tensorflow as tf
 
-from tfcompress.report import Sensitivity, plot_history
+from tfcompress.report import Sensitivity, plot_history, plot_lines
 
 HISTORY = {
     "search": {
@@ -120,6 +120,24 @@ class PlotSensitivityTest(tf.test.TestCase):
     def test_twenty_are_all_named(self):
         _, names, _ = self.drawn(measured(20))
         self.assertLen(names, 20 + 1)
+
+
+class PlotLinesTest(tf.test.TestCase):
+    def test_a_line_for_each_name(self):
+        path = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory())) / "plot.png"
+        made = []
+        subplots = matplotlib.figure.Figure.subplots
+        with mock.patch.object(
+            matplotlib.figure.Figure, "subplots", lambda figure: made.append(subplots(figure)) or made[-1]
+        ):
+            plot_lines({"kd": ([10, 1000], [0.5, 0.75]), "lit": ([100], [1.0])}, path, "KiB", "accuracy", "log")
+        (axes,) = made
+        lines = {line.get_label(): [list(values) for values in line.get_data()] for line in axes.lines}
+        self.assertEqual(lines, {"kd": [[10, 1000], [0.5, 0.75]], "lit": [[100], [1.0]]})
+        self.assertLen({line.get_color() for line in axes.lines}, 2)
+        self.assertEqual((axes.get_xlabel(), axes.get_ylabel(), axes.get_xscale()), ("KiB", "accuracy", "log"))
+        picture = tf.io.decode_image(path.read_bytes()).numpy()
+        self.assertGreater(len(np.unique(picture.reshape(-1, picture.shape[-1]), axis=0)), 10)  # not blank
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from tfcompress.report.generated import features_and_probabilities, frechet_distance, inception_score
 from tfcompress.report.inspect import describe, inspect
-from tfcompress.report.plots import plot_history, plot_sensitivity
+from tfcompress.report.plots import plot_history, plot_lines, plot_sensitivity
 from tfcompress.report.sensitivity import Sensitivity, sensitivity
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "inception_score",
     "inspect",
     "plot_history",
+    "plot_lines",
     "plot_sensitivity",
     "sensitivity",
 ]

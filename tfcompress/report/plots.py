@@ -1,4 +1,4 @@
-"""Plots of a run, and of how sensitive a model is."""
+"""Plots of a run, of how sensitive a model is, and of several runs side by side."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["plot_history", "plot_sensitivity"]
+__all__ = ["plot_history", "plot_lines", "plot_sensitivity"]
 
 _NAMED = 20  # groups that a legend can tell apart
 _WORST = 10  # of more groups, those that are named
@@ -95,6 +95,36 @@ def plot_sensitivity(sensitivity: Any, path: str | os.PathLike[str]) -> None:
         figure.colorbar(scale, ax=axes, label="the other groups, from the input to the output")
     title = f"the {_WORST} that lose most" if many else None
     figure.legend(loc="outside right upper", fontsize="small", title=title)
+    _write(figure, path)
+
+
+def plot_lines(
+    lines: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+    path: str | os.PathLike[str],
+    x_label: str,
+    y_label: str,
+    x_scale: str = "linear",
+) -> None:
+    """Draws one quantity over another, a line with points for each name, such as accuracy over size for each method.
+
+    Args:
+        lines: for each name `(x, y)`, in the order in which points are joined.
+        path: where the picture goes; its ending gives the format.
+        x_label: what x is, with its unit.
+        y_label: what y is.
+        x_scale: `"linear"` or `"log"`.
+    """
+    import matplotlib
+
+    figure = _figure(9, 5.5)
+    axes = figure.subplots()
+    colors = matplotlib.colormaps["tab10" if len(lines) <= 10 else "tab20"]
+    for index, (name, (x, y)) in enumerate(lines.items()):
+        axes.plot(x, y, color=colors(index % colors.N), marker=_MARKERS[index % len(_MARKERS)], label=name)
+    axes.set_xscale(x_scale)
+    axes.set_xlabel(x_label)
+    axes.set_ylabel(y_label)
+    figure.legend(loc="outside right upper", fontsize="small")
     _write(figure, path)
 
 
