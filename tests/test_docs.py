@@ -53,6 +53,23 @@ class TextsTest(tf.test.TestCase):
         self.assertEqual(made["data"].arrays.test[0].shape, (40, 1014))
 
 
+class DistillationTest(tf.test.TestCase):
+    def test_all_code(self):
+        first, generators = code_of("distillation.md")
+        made = {}
+        exec(first, made)
+        self.assertLessEqual(made["result"].after.macs, 0.5 * made["result"].before.macs)
+        self.assertEqual(made["result"].settings["epochs"], 2)
+        exec(generators, made)
+        images = np.random.default_rng(0).uniform(-1, 1, (20, 16, 16, 3)).astype("float32")
+        domains = np.eye(2, dtype="float32")[np.arange(20) % 2]
+        found = tfcompress.compress(made["generator"], made["lit"], ((images, domains), images), verbose=0)
+        self.assertEqual(
+            found.model.count_params(),
+            tfcompress.zoo.stargan_generator((16, 16, 3), domains=2, blocks=2, width=8).count_params(),
+        )
+
+
 class CustomLayersTest(tf.test.TestCase):
     def test_the_layer_with_its_handler_is_pruned(self):
         (code,) = code_of("custom_layers.md")
