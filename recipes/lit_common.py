@@ -111,31 +111,33 @@ def image_shape(data):
 
 
 def smoke_network(data, network="resnet"):
-    """Two sections of two residual blocks each, which build in no time; with grouped convolutions as a "resnext"."""
+    """Two sections of two blocks each, which build in no time; with grouped convolutions as a "resnext"."""
     inputs = keras.Input(image_shape(data))
     x = keras.layers.Conv2D(8, 3, padding="same")(inputs)
-    for width, strides in ((8, 1), (16, 2)):
-        if strides > 1:
-            x = keras.layers.Conv2D(width, 3, strides, "same")(x)
-        for _ in range(2):
-            y = x
-            if network == "resnext":
-                y = keras.layers.Conv2D(width, 3, padding="same", groups=4)(keras.layers.Conv2D(width, 1)(y))
-            y = keras.layers.BatchNormalization()(keras.layers.Conv2D(width, 3, padding="same", use_bias=False)(y))
-            x = keras.layers.ReLU()(keras.layers.Add()([x, y]))
+    x = _smoke_block(_smoke_block(x, 8, network), 8, network)
+    x = keras.layers.Conv2D(16, 3, 2, "same")(x)
+    x = _smoke_block(x, 16, network)
     x = keras.layers.GlobalAveragePooling2D()(x)
     return keras.Model(inputs, keras.layers.Dense(data.classes)(x), name="smoke")
 
 
+def _smoke_block(x, width, network):
+    y = x
+    if network == "resnext":
+        y = keras.layers.Conv2D(width, 3, padding="same", groups=4)(keras.layers.Conv2D(width, 1)(y))
+    y = keras.layers.Conv2D(width, 3, padding="same", activation="relu")(y)
+    return keras.layers.Add()([x, keras.layers.BatchNormalization()(y)])
+
+
 def smoke_text_network(data):
-    """Two sections of three convolutions each, over characters."""
+    """Two sections of two and three convolutions, over characters."""
     inputs = keras.Input(data.arrays.train[0].shape[1:], dtype="int32")
     x = keras.layers.Embedding(len(tfcompress.data.CHARACTERS) + 1, 4)(inputs)
     x = keras.layers.Conv1D(8, 3, padding="same")(x)
-    for width in (8, 16):
-        for _ in range(3):
-            x = keras.layers.Conv1D(width, 3, padding="same", use_bias=False)(x)
-            x = keras.layers.ReLU()(keras.layers.BatchNormalization()(x))
+    for width, repeat in ((8, 2), (16, 3)):  # the first of the second section changes the shape
+        for _ in range(repeat):
+            x = keras.layers.Conv1D(width, 3, padding="same", activation="relu")(x)
+            x = keras.layers.BatchNormalization()(x)
         x = keras.layers.MaxPooling1D(2)(x)
     x = keras.layers.GlobalMaxPooling1D()(x)
     return keras.Model(inputs, keras.layers.Dense(data.classes)(x), name="smoke")

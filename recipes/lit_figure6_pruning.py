@@ -25,7 +25,7 @@ def experiments(args):
     return {
         (name, depth): lit_common.published(method, args.network, args, blocks=lit_common.blocks(depth, args))
         for depth in args.depths
-        for name, method in (("scratch", Scratch), ("LIT", LIT))
+        for name, method in (("LIT", LIT), ("scratch", Scratch))
     }
 
 

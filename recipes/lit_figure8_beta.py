@@ -34,7 +34,7 @@ def experiments(args):
 
 def main():
     parser = lit_common.parser(__doc__, "lit_figure8")
-    parser.add_argument("--betas", type=float, nargs="+", default=[1.0, 0.75, 0.5, 0.25, 0.0])
+    parser.add_argument("--betas", type=float, nargs="+", default=[0.0, 0.25, 0.5, 0.75, 1.0])
     args = lit_common.parse(parser)
     data = lit_common.load(args)
     results = lit_common.run(lit_common.teacher(data, args), data, experiments(args), args)
