@@ -26,8 +26,7 @@ def experiments(args):
             if beta == 1:
                 method = lit_common.published(KD, args.network, args, **student)
             else:
-                # With a beta of 0 itself LIT does without labels in fine-tuning too.
-                method = lit_common.published(LIT, args.network, args, **student, beta=beta or 1e-9)
+                method = lit_common.published(LIT, args.network, args, **student, beta=beta)
             found[f"LIT, {args.network}{depth}", beta] = method
     return found
 

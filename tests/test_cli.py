@@ -16,11 +16,11 @@ from absl.testing import flagsaver
 from keras import layers
 
 import tfcompress
-from tfcompress import cli
+from tfcompress import Budget, cli
 from tfcompress.export import run_tflite
 from tfcompress.export.tflite import QUANTIZATIONS
 from tfcompress.export.writer import FORMATS
-from tfcompress.methods import RLAL, Uniform, registered_methods
+from tfcompress.methods import LIT, RLAL, Uniform, registered_methods
 from tfcompress.methods.settings import configured
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -165,6 +165,13 @@ class RefusalTest(CommandTest):
     def test_a_setting_out_of_range(self):
         self.assert_refused(self.compress("--flops-budget", "0.5", "--set", "epochs=-1"), "epochs=-1")
 
+    def test_blocks_stand_for_a_budget(self):
+        method = configured(LIT(), {"blocks": "1,2", "sections": "2,", "cache_gb": "1.5", "tuning.taus": "1,2"})
+        self.assertEqual((method.blocks, method.sections, method.cache_gb), ((1, 2), (2,), 1.5))
+        self.assertEqual(method.tuning.taus, (1.0, 2.0))
+        self.assertEqual(method.budget(None, None), Budget(flops=1.0))
+        self.assert_refused(self.compress("--set", "epochs=3"), "Received neither `flops_budget` nor `params_budget`")
+
     def test_budgets(self):
         smallest = 64 * 9 + 16 * 9 + 10  # one channel each
         for budget, words in (
@@ -281,7 +288,7 @@ class MethodsTest(tf.test.TestCase):
         }
 
     def test_lists_all_methods_with_what_they_do(self):
-        self.assertEqual(list(self.shown), ["random", "rlal", "uniform"])
+        self.assertEqual(list(self.shown), ["born_again", "hint", "kd", "lit", "random", "rlal", "scratch", "uniform"])
         self.assertEqual(list(self.shown), list(registered_methods()))
         self.assertIn(
             "rlal: A soft actor-critic agent prunes the channels inside each block while the weights train.", self.heads
@@ -290,9 +297,11 @@ class MethodsTest(tf.test.TestCase):
     def test_every_setting_has_its_default_and_a_description(self):
         for name, cls in registered_methods().items():
             rows, method = self.rows(name), cls()
-            fields = {field.name for field in dataclasses.fields(method)} - {"agent"}
-            if name == "rlal":
-                fields |= {f"agent.{field.name}" for field in dataclasses.fields(method.agent)}
+            fields = set()
+            for field in dataclasses.fields(method):
+                value = getattr(method, field.name)
+                inner = dataclasses.fields(value) if dataclasses.is_dataclass(value) else ()
+                fields |= {f"{field.name}.{part.name}" for part in inner} or {field.name}
             self.assertEqual(set(rows), fields)
             for setting, (default, description) in rows.items():
                 self.assertNotEmpty(description, setting)

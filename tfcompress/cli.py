@@ -203,7 +203,8 @@ def _add_export_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def _check_compress(args: argparse.Namespace) -> None:
-    if args.flops_budget is None and args.params_budget is None:
+    # A method may know it from its settings: `--method lit --set blocks=3,3,3`.
+    if args.flops_budget is None and args.params_budget is None and not args.settings:
         args.parser.error(
             "Expected a budget: give --flops-budget, --params-budget or both, for example --flops-budget 0.5"
         )

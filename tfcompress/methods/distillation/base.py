@@ -191,6 +191,14 @@ class Distilling(SGDMethod):
         """Whether there is L_KD."""
         return True
 
+    def classifies(self, task: Task) -> bool:
+        """Whether outputs can be distilled."""
+        try:
+            self._check_outputs(task)
+        except ValueError:
+            return False
+        return True
+
     def _check_outputs(self, task: Task) -> None:
         for model in (task.original, *self._students_given):
             logits_of(model)

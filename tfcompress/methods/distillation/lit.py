@@ -52,7 +52,7 @@ class LIT(Generative):
     the student feed itself, and `method="kd"` is KD.
 
     With `beta=0` sections learn from inputs alone, without labels or probabilities, as generators need it; the second
-    phase then trains against the `discriminator`, or, without one, on the teacher's output. In the paper the
+    phase of a generator trains against the `discriminator`, or, without one, on the teacher's output. In the paper the
     discriminator stays as it is; `adversarial=AdversarialSettings(steps=5)` trains it too, as StarGAN does.
 
     Attributes:
@@ -117,7 +117,7 @@ class LIT(Generative):
 
     @property
     def distils_outputs(self) -> bool:
-        """Whether there is L_KD; without it the second phase compares outputs."""
+        """Whether there is L_KD in the first phase."""
         return self.beta > 0
 
     def stages(self) -> tuple[tuple[str, int, int], ...]:
@@ -262,13 +262,13 @@ class LIT(Generative):
         return Hints(student, teacher, sections, self.loss, self.teacher_input, stem_is_shared)
 
     def fine_tune(self, student: keras.Model, teacher: keras.Model, task: Task, phase: str) -> dict[str, list[Any]]:
-        """The second phase: all of the student learns, from L_KD, or from the teacher's output where there is none."""
+        """The second phase: all of the student learns by L_KD; what has no classes, from the teacher's output."""
         schedule = self.step_decay(
             self.finetune_milestones, self.finetune_reference_epochs, self.finetune_epochs, self.finetune_learning_rate
         )
         if self.discriminator is not None:
             return self.train_against_discriminator(student, teacher, task, phase, self.finetune_epochs, schedule)
-        loss = None if self.distils_outputs else OutputLoss(self.loss)
+        loss = None if self.classifies(task) else OutputLoss(self.loss)
         feeding = {"shuffled_inputs": self.shuffled(task)}
         return self.train_on_outputs(student, teacher, task, phase, self.finetune_epochs, loss, schedule, **feeding)
 
