@@ -82,7 +82,8 @@ def _replaced(owner: Any, values: Mapping[str, Any]) -> Any:
 
 
 def _value(setting: Setting, text: str) -> Any:
-    for value in (*_read(text), text):
+    names = tuple(part.strip() for part in text.removesuffix(",").split(","))
+    for value in (*_read(text), text, names):
         fitted = _fitted(value, setting.hint)
         if fitted is not _MISFIT:
             return fitted
