@@ -11,6 +11,8 @@ from tfcompress.costs import Cost
 
 __all__ = ["Budget"]
 
+_ADVICE = "tfcompress.inspect(model) shows what cannot be pruned, and why."
+
 
 @dataclass(frozen=True)
 class Budget:
@@ -38,12 +40,13 @@ class Budget:
                 plain = int(value) if isinstance(value, numbers.Integral) else float(value)  # of numpy's numbers
                 object.__setattr__(self, name, plain)
 
-    def limits(self, total: Cost, smallest: Cost) -> dict[str, int]:
+    def limits(self, total: Cost, smallest: Cost, advice: str = _ADVICE) -> dict[str, int]:
         """The limits in the units of `Cost`.
 
         Args:
             total: cost of the original.
             smallest: the lowest cost that can be reached.
+            advice: what a message says of a limit that cannot be reached.
 
         Returns:
             `{"macs": limit, "params": limit}`, with the entries that are limited.
@@ -63,8 +66,7 @@ class Budget:
             if limit < least:
                 raise ValueError(
                     f"Expected a {name}_budget that can be reached: at least {_ceil(least / whole)} of the original "
-                    f"({least:,} of {whole:,} {metric}). Received: {name}_budget={value!r}. "
-                    "tfcompress.inspect(model) shows what cannot be pruned, and why."
+                    f"({least:,} of {whole:,} {metric}). Received: {name}_budget={value!r}. {advice}"
                 )
             limits[metric] = min(limit, whole)
         return limits

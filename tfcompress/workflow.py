@@ -175,11 +175,13 @@ def _limits(method: Method, budget: Budget, control: Control, costs: CostModel) 
     """The budget in units of `Cost`, if the method can reach it with what may be pruned."""
     least = method.least(costs, control)
     try:
-        return budget.limits(costs.total, least)
+        return budget.limits(costs.total, least, method.advice)
     except ValueError as error:
         if not control.settings():
             raise
-        limits = budget.limits(costs.total, method.least(costs, Control()))  # is control what stands in the way?
+        limits = budget.limits(
+            costs.total, method.least(costs, Control()), method.advice
+        )  # is control what stands in the way?
         given = ", ".join(f"{name}={value}" for name, value in control.settings().items())
         raise ValueError(f"{error} Without {given} this budget ({limits}) could be reached.") from None
 

@@ -68,6 +68,9 @@ class Method:
     # Whether a run that goes on takes the search from its folder; otherwise it is done again, its phases restored.
     stores_search: ClassVar[bool] = True
 
+    # What to say of a budget that the method cannot reach.
+    advice: ClassVar[str] = "tfcompress.inspect(model) shows what cannot be pruned, and why."
+
     def budget(self, flops: float | int | None, params: float | int | None) -> Budget:
         """The budget of the call; a method may know it without being told.
 

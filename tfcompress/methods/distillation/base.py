@@ -74,6 +74,10 @@ class Distilling(SGDMethod):
     mixed_precision: Precision | None = None
 
     stores_search = False
+    advice = (
+        "That is the shallowest student, with one block in each section that may lose any; print(tfcompress.graph."
+        "find_sections(tfcompress.graph.LayerGraph.from_keras(model))) shows them."
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
