@@ -1,15 +1,19 @@
 """Tiny residual teachers for small pictures, and what tests of distillation do with them."""
 
 import contextlib
+import dataclasses
 import functools
 from unittest import mock
 
 import keras
 import numpy as np
 import small_tasks
+import tensorflow as tf
 from keras import layers
 
 import tfcompress
+from tfcompress.methods.sgd import SGDMethod
+from tfcompress.training import loss_function
 
 CLASSES = small_tasks.CLASSES
 BOUNDARIES = ("stem_relu", "section1_block3_relu", "section2_block3_relu")
@@ -101,6 +105,76 @@ def moved(before, model):
 def compress(model, method, data=None, **settings):
     """Silent, on 96 pictures of which some are held out."""
     return tfcompress.compress(model, method, small_tasks.pictures() if data is None else data, verbose=0, **settings)
+
+
+@dataclasses.dataclass
+class ObservedPhase:
+    """What a phase of training found and left.
+
+    Attributes:
+        name: of the phase.
+        before, after: all weights of what is trained, by path.
+        teacher: the model that the student learns from.
+        teacher_moved: which of its weights the phase moved.
+        trainable: the paths of the weights that are trained.
+        gradients: of one batch, by path; `None` for a weight without.
+        dtypes: in which the layers of what is trained compute.
+    """
+
+    name: str
+    before: dict
+    after: dict
+    teacher: keras.Model
+    teacher_moved: set
+    trainable: set
+    gradients: dict
+    dtypes: set
+
+    @property
+    def moved(self):
+        return {path for path, value in self.after.items() if not np.array_equal(self.before[path], value)}
+
+
+def _gradients(model, task):
+    """Of the loss without weight decay on 16 samples; leaves the model as it was."""
+    x, y = keras.tree.map_structure(tf.constant, task.splits.train.take(16))
+    before = [np.array(variable) for variable in model.variables]
+    with tf.GradientTape() as tape:
+        outputs = model(x, training=True)
+        if hasattr(model, "training_metrics"):
+            loss = model.compute_loss(x=x, y=y, y_pred=outputs, training=True)
+        else:
+            loss = loss_function(model, task.objective)(y, outputs)
+    found = tape.gradient(loss, model.trainable_weights)
+    for variable, value in zip(model.variables, before, strict=True):
+        variable.assign(value)
+    return {w.path: None if g is None else np.array(g) for w, g in zip(model.trainable_weights, found, strict=True)}
+
+
+def observed(model, method, data=None, eagerly=True, **settings):
+    """`(result, [ObservedPhase, ...])` of `compress`; eagerly, as tracing would take longer than training."""
+    phases, train = [], SGDMethod.train
+
+    def watched(self, trained, task, phase, epochs, **options):
+        before, teachers_before = weights_of(trained), weights_of(task.model)
+        trainable = {weight.path for weight in trained.trainable_weights}
+        gradients = _gradients(trained, task) if options.get("data") is None else {}
+        dtypes = {layer.compute_dtype for layer in trained._flatten_layers() if layer.weights}
+        history = train(self, trained, task, phase, epochs, **options)
+        moved_of_teacher = moved(teachers_before, task.model)
+        phases.append(
+            ObservedPhase(
+                phase, before, weights_of(trained), task.model, moved_of_teacher, trainable, gradients, dtypes
+            )
+        )
+        return history
+
+    tf.config.run_functions_eagerly(eagerly)
+    try:
+        with mock.patch.object(SGDMethod, "train", watched):
+            return compress(model, method, data, **settings), phases
+    finally:
+        tf.config.run_functions_eagerly(False)
 
 
 @contextlib.contextmanager

@@ -61,9 +61,9 @@ class SplitModelTest(tf.test.TestCase):
 
     def test_without_outputs_the_head_is_not_run(self):
         taps = self.split.taps([0, 1], with_outputs=False)
-        with teachers.calls_of(self.model.get_layer("head")) as head:
-            with teachers.calls_of(self.model.get_layer("section2_block1_conv1")) as later:
-                taps(self.x, training=False)
+        head, later = (self.model.get_layer(name) for name in ("head", "section2_block1_conv1"))
+        with teachers.calls_of(head) as head, teachers.calls_of(later) as later:
+            taps(self.x, training=False)
         self.assertEqual((head.call_count, later.call_count), (0, 0))
 
     def test_refused_points(self):
