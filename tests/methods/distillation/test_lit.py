@@ -134,14 +134,20 @@ class TrainingTest(tf.test.TestCase):
         self.assertContainsSubset(copied, finetuning.moved)
 
     def test_hints_and_teacher_input_are_settings(self):
-        """One hint in the end without teacher input trains all before it; a hint with it one section alone (beta 0)."""
+        """One hint in the end without teacher input trains all before it; a hint with it one section alone (beta 0).
+
+        The others stay, as weight decay alone would take them to zero.
+        """
         teacher = teachers.classifier(blocks=(2, 2))
         settings = {**SHORT, "blocks": (1, 1), "beta": 0.0, "freeze": ()}
         for teacher_input, silent in ((True, ("stem", "section1", "head")), (False, ("head",))):
             method = LIT(**settings, hints=(2,), teacher_input=teacher_input)
-            _, (sections, _) = teachers.observed(teacher, method)
-            without = {path for path, gradient in sections.gradients.items() if gradient is None}
-            self.assertEqual(without, {path for path in sections.gradients if path.startswith(silent)})
+            _, (sections, finetuning) = teachers.observed(teacher, method)
+            self.assertEqual(sections.trainable, {p for p in finetuning.trainable if not p.startswith(silent)})
+            self.assertEmpty([path for path in sections.moved if path.startswith(silent)])
+            self.assertContainsSubset(sections.trainable, sections.moved)
+            for path, gradient in sections.gradients.items():
+                self.assertIsNotNone(gradient, path)
 
     def test_bfloat16_leaves_float32_behind(self):
         teacher = teachers.classifier(blocks=(1, 2))

@@ -257,6 +257,18 @@ class FeedingTest(tf.test.TestCase):
                 self.assertAllClose(loss_of(model, y=None), 0.0, atol=1e-5 if "loss" in settings else 1e-10)
             self.assertGreater(loss_of(model, y=None), 1e-3)  # batch statistics are others
 
+    def test_what_no_comparison_looks_at(self):
+        for settings, starts in (
+            ({"sections": (2,)}, ("stem", "section1", "head")),
+            ({}, ("stem", "head")),
+            ({"stem_is_shared": False}, ("head",)),
+            ({"sections": (2,), "stem_is_shared": False}, ("stem", "section1", "head")),
+            ({"sections": (1,), "teacher_input": False}, ("section2", "head")),
+        ):
+            found = {layer.name for layer in self.hints(**settings).unreached() if getattr(layer, "weights", ())}
+            every = {layer.name for layer in self.student.layers if layer.weights}
+            self.assertEqual(found, {name for name in every if name.startswith(starts)}, settings)
+
     def test_none_of_the_teachers_variables_is_the_models(self):
         model = Distillation(self.student, self.teacher, outputs_loss=kd(*self.pair), hints=self.hints(), beta=0.5)
         model(X, training=True)

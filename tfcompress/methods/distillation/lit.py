@@ -229,6 +229,8 @@ class LIT(Generative):
         hints = self._hints(student, teacher, held)
         with contextlib.ExitStack() as stack:
             stack.enter_context(frozen([layer for part in held for layer in student.layers[part]]))
+            if not self.beta:
+                stack.enter_context(frozen(hints.unreached()))
             stack.enter_context(computing_in(self.mixed_precision, (student.model, teacher.model)))
             model = Distillation(
                 student.model,
