@@ -26,7 +26,7 @@ import tfcompress
 from tfcompress import workflow
 from tfcompress.agents import _tf_agents
 from tfcompress.agents.sac import AgentSettings, PruningAgent
-from tfcompress.methods import RLAL, Random, Uniform, sgd
+from tfcompress.methods import LIT, RLAL, Random, Uniform, sgd
 from tfcompress.training import Checkpoints, RunFolder, _files, callbacks
 
 LONGEST_S = 300
@@ -46,6 +46,14 @@ METHODS = {
         **_SHORT,
     ),
     "uniform": Uniform(epochs=2, steps=2, step_epochs=2, **_SHORT),
+    "lit": LIT(
+        epochs=3,
+        finetune_epochs=3,
+        finetune_learning_rate=0.05,
+        finetune_milestones=(2,),
+        finetune_reference_epochs=3,
+        **_SHORT,
+    ),
     "random": Random(epochs=3, tries=3, reward_images=100, recalibrate_batches=1, **_SHORT),
 }
 
@@ -119,8 +127,8 @@ class Double(layers.Layer):
         return 2 * x
 
 
-def network():
-    """Two residual blocks with 6 and 9 channels inside; the weights are the same in every process."""
+def network(repeated=1):
+    """Residual blocks with 6 channels inside, and one with 9; the weights are the same in every process."""
 
     def convolution(x, filters, size, strides, name):
         x = layers.Conv2D(filters, size, strides, padding="same", use_bias=False, name=name)(x)
@@ -134,7 +142,9 @@ def network():
 
     inputs = keras.Input((8, 8, 1), name="images")
     x = convolution(inputs, 4, 3, 1, "stem")
-    x = block(block(x, 6, 4, 1, "block1"), 9, 8, 2, "block2")
+    for number in range(repeated):
+        x = block(x, 6, 4, 1, f"block1{'abc'[number] if number else ''}")
+    x = block(x, 9, 8, 2, "block2")
     x = Double(name="double")(layers.GlobalAveragePooling2D(name="pool")(x))
     x = layers.Dropout(0.2, name="dropout")(x)
     model = keras.Model(inputs, layers.Dense(10, name="classes")(x), name="tiny")
@@ -175,8 +185,9 @@ def run(method, folder, kill_at, copy_at):
     train, validation = digits()
     actions = {copy_at: lambda: shutil.copytree(folder / "run", folder / "copy"), kill_at: kill}
     watch_everything(Places(folder / "places", actions))
+    model = network(repeated=3 if method == "lit" else 1)
     result = tfcompress.compress(
-        network(), METHODS[method], train, validation_data=validation, flops_budget=0.6, run_dir=folder / "run", seed=7
+        model, METHODS[method], train, validation_data=validation, flops_budget=0.6, run_dir=folder / "run", seed=7
     )
     digest = hashlib.sha256(b"".join(np.ascontiguousarray(weight).tobytes() for weight in result.model.get_weights()))
     content = {"plan": result.plan.to_json(), "weights": digest.hexdigest(), "history": result.history}

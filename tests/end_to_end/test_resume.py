@@ -76,6 +76,7 @@ class Run:
         searches = {
             "rlal": {"joint training": JOINT_EPOCHS},
             "uniform": {"training after step 1": 2},
+            "lit": {"training of sections": 3},
         }
         self._phases = {**searches.get(method, {}), "fine-tuning": 2 if method == "uniform" else FINETUNE_EPOCHS}
 
@@ -261,6 +262,25 @@ class BaselinesTest(KilledRunTest):
         rewards = self.check("random")["history"]["search"]["reward"]
         self.assertLen(rewards, 3)
         self.assertGreater(len(set(rewards)), 1)
+
+    def test_lit_in_both_phases(self):
+        """Its source is never stored: the student is made anew, and what it begins with with it."""
+        expected = self.finish(self.new_run("lit whole", "lit"))
+        run, rng = self.new_run("lit", "lit"), random.Random(self.seed)
+        moments = [
+            f"{phase}, epoch {rng.choice([1, 2, 3])}: {rng.choice(['begin 1', 'step 3', 'end 1', 'sync 2'])}"
+            for phase in ("training of sections", "fine-tuning")
+        ]
+        with self.subTest(seed=self.seed, places=moments):
+            for place in moments:
+                self.kill(run, place)
+            before = run.finished
+            self.assertGreaterEqual(before, 3)
+            outcome = self.finish(run)
+            self.assert_continued(run, before)
+            self.assertEqual(run.finished, 6)
+            self.assert_same(outcome, expected)
+        self.assertLen(expected["history"]["recover"]["loss_hints"], 3)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from tfcompress.methods.distillation.splitting import (
 from tfcompress.methods.registry import register_method
 from tfcompress.task import Task
 from tfcompress.training import loss_function
-from tfcompress.training.distillation import Distillation, Hints, SplitModel, computing_in
+from tfcompress.training.distillation import Distillation, Hints, SplitModel, computing_in, frozen
 
 __all__ = ["Hint"]
 
@@ -107,7 +107,7 @@ class Hint(Distilling):
         schedule = self.step_decay(
             self.milestones, self.reference_epochs, self.hint_epochs, self.first_learning_rate(task)
         )
-        with computing_in(self.mixed_precision, (student.model, teacher.model)):
+        with frozen(hints.unreached()), computing_in(self.mixed_precision, (student.model, teacher.model)):
             loss = loss_function(student.model, task.objective)
             model = Distillation(student.model, teacher.model, hints=hints, beta=0.0, validation_loss=loss)
             return self.train_distillation(model, task, phase, self.hint_epochs, schedule=schedule)

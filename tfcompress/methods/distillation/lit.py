@@ -227,6 +227,8 @@ class LIT(Generative):
         held = self.copied(student) if self.freeze is None else self.freeze
         with contextlib.ExitStack() as stack:
             stack.enter_context(frozen([layer for part in held for layer in student.layers[part]]))
+            if not self.beta:
+                stack.enter_context(frozen(hints.unreached()))
             stack.enter_context(computing_in(self.mixed_precision, (student.model, teacher.model)))
             model = self._distillation(student, teacher, task, held)
             data = None

@@ -59,6 +59,21 @@ class Hints:
             found.append((None if from_inputs else number - 1, model))
         return found
 
+    def unreached(self) -> list[Any]:
+        """The student's operations that no comparison looks at.
+
+        Where there is no other loss they are to be frozen: weight decay alone would take their weights to zero.
+        """
+        parts = self.student.layers
+        if self.teacher_input:
+            reached = {f"section{number}" for number in self.sections}
+            if 1 in self.sections and not self.stem_is_shared:
+                reached.add("stem")
+        else:
+            reached = set(self.student.names[: max(self.sections) + 1])
+        kept = {id(layer) for name in reached for layer in parts[name]}
+        return [layer for layers in parts.values() for layer in layers if id(layer) not in kept]
+
 
 @dataclasses.dataclass
 class _Apart:
