@@ -228,7 +228,7 @@ class LIT(Generative):
         with contextlib.ExitStack() as stack:
             stack.enter_context(frozen([layer for part in held for layer in student.layers[part]]))
             if not self.beta:
-                stack.enter_context(frozen(hints.unreached()))
+                stack.enter_context(frozen(self._hints(student, teacher, held).unreached()))
             stack.enter_context(computing_in(self.mixed_precision, (student.model, teacher.model)))
             model = self._distillation(student, teacher, task, held)
             data = None
