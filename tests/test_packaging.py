@@ -118,7 +118,7 @@ class DocumentsTest(tf.test.TestCase):
     def test_readme_has_the_two_commands(self):
         blocks = dict(re.findall(r"^<!-- ci: (\w+) -->\n```bash\n(.+?)\n```$", (ROOT / "README.md").read_text(), re.M))
         self.assertEqual(set(blocks), {"quickstart", "tests"})
-        for name, end in {"quickstart": "recipes/quickstart.py", "tests": "-m pytest"}.items():
+        for name, end in {"quickstart": "recipes/quickstart.py", "tests": "-m pytest -n 2 --dist loadfile"}.items():
             self.assertStartsWith(blocks[name], "python3.11 -m venv .venv && ")
             self.assertEndsWith(blocks[name], end)
 
