@@ -4,17 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 import keras
 
-from tfcompress.methods.distillation.base import Distilling
-from tfcompress.methods.distillation.splitting import (
-    check_shapes,
-    derived_points,
-    matching_points,
-    split_points_of,
-)
+from tfcompress.methods.distillation.sectioned import Sectioned
 from tfcompress.methods.registry import register_method
 from tfcompress.task import Task
 from tfcompress.training import loss_function
@@ -27,7 +21,7 @@ _REGRESSOR = 106
 
 @register_method("hint")
 @dataclasses.dataclass(frozen=True)
-class Hint(Distilling):
+class Hint(Sectioned):
     """Trains the student up to one section on what the teacher gives there, then all of it with L_KD.
 
     Romero et al. (2015), "FitNets: Hints for thin deep nets": the student feeds itself, and where it is narrower than
@@ -38,10 +32,6 @@ class Hint(Distilling):
         hint_epochs: of the first stage.
         epochs: of the second stage.
         hint: the section whose output is the hint, counted from 1; `None` for the middle one.
-        loss: `"l2"`, `"l1"` or `"smooth_l1"`.
-        split_points: the teacher's layers at which it is split: what the first section reads, and what each section
-            gives; `None` to find the sections.
-        student_split_points: the same for a student that was given.
     """
 
     hint_epochs: int = 75
@@ -49,53 +39,29 @@ class Hint(Distilling):
     milestones: tuple[int, ...] = (60, 100, 125)
     reference_epochs: int = 175
     hint: int | None = None
-    loss: Literal["l2", "l1", "smooth_l1"] = "l2"
-    split_points: tuple[str, ...] | None = None
-    student_split_points: tuple[str, ...] | None = None
+
+    channels_may_differ = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self._expect_whole("hint_epochs", 0)
         self._expect_whole("hint", 1, or_none=True)
-        self._expect("loss", "'l2', 'l1' or 'smooth_l1'", self.loss in ("l2", "l1", "smooth_l1"))
-        points = self.student_split_points is None or self.student is not None
-        self._expect("student_split_points", "None where no student= is given", points)
 
     def stages(self) -> tuple[tuple[str, int, int], ...]:
         """The hint, then all."""
         return (("hint training", self.hint_epochs, 1), ("distillation", self.epochs, 1))
 
     def check(self, task: Task) -> None:
-        """Refuses split points that do not match, but for their channels."""
+        """Refuses a hint that there is not."""
         super().check(task)
-        teacher = SplitModel(task.original, split_points_of(task.original, self.split_points))
-        for given in self._students_given:
-            self._split_given(self._copy(given), teacher)
-        sections = len(teacher.boundaries) - 1
+        sections = len(self.split_teacher(task).boundaries) - 1
         if self.hint is not None and self.hint > sections:
             raise ValueError(f"Expected `hint` between 1 and {sections}, the number of sections. Received: {self.hint}")
-
-    def _split_given(self, student: keras.Model, teacher: SplitModel) -> SplitModel:
-        points = matching_points(teacher, student, self.student_split_points, channels_may_differ=True)
-        split = SplitModel(student, points)
-        check_shapes(split, teacher, channels_may_differ=True)
-        return split
-
-    def _split(self, student: keras.Model, teacher: keras.Model, task: Task) -> tuple[SplitModel, SplitModel]:
-        points = split_points_of(task.original, self.split_points)
-        if self.student is None:
-            return tuple(  # type: ignore[return-value]
-                SplitModel(model, derived_points(task.original, points, model)) for model in (student, teacher)
-            )
-        split_teacher = SplitModel(task.original, points)
-        if teacher is not task.original:
-            split_teacher = self._split_given(teacher, split_teacher)
-        return self._split_given(student, split_teacher), split_teacher
 
     def teach(self, student: keras.Model, teacher: keras.Model, task: Task, prefix: str) -> dict[str, list[Any]]:
         """The two stages."""
         self.start_anew(student, task, prefix)
-        split, split_teacher = self._split(student, teacher, task)
+        split, split_teacher = self.split(student, teacher, task)
         history = self._train_to_hint(split, split_teacher, task, f"{prefix}hint training")
         later = self.train_on_outputs(student, teacher, task, f"{prefix}distillation", self.epochs)
         return {**{f"hint {name}": values for name, values in history.items()}, **later}

@@ -5,18 +5,13 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 import keras
 
 from tfcompress.methods.distillation.generative import Generative
-from tfcompress.methods.distillation.splitting import (
-    check_shapes,
-    copy_part,
-    derived_points,
-    matching_points,
-    split_points_of,
-)
+from tfcompress.methods.distillation.sectioned import Sectioned
+from tfcompress.methods.distillation.splitting import copy_part
 from tfcompress.methods.distillation.tuning import Tuning, one_after_the_other
 from tfcompress.methods.registry import register_method
 from tfcompress.task import Task
@@ -41,7 +36,7 @@ def _trial(name: str, value: float) -> str:
 
 @register_method("lit")
 @dataclasses.dataclass(frozen=True)
-class LIT(Generative):
+class LIT(Sectioned, Generative):
     """Trains each section of a shallower student on what the teacher hands on, then all of it on soft targets.
 
     Koratana, Kang, Bailis and Zaharia (2018), "LIT: Block-wise Intermediate Representation Training for Model
@@ -62,15 +57,11 @@ class LIT(Generative):
         finetune_milestones: its milestones, for a phase of `finetune_reference_epochs`.
         finetune_reference_epochs: the length of phase that they speak of.
         beta: weight of L_KD beside L_I.
-        loss: `"l2"`, `"l1"` or `"smooth_l1"`: how what sections hand on is compared.
         hints: the sections that are compared, counted from 1; `None` for all.
         teacher_input: whether the teacher's output of section i - 1 is what the student's section i reads.
         copy: parts that begin with the teacher's weights: "stem", "section1", ..., "head". Sections that `sections`
             leaves whole are copied too.
         freeze: parts that are not trained in the first phase; `None` for those that are copied.
-        split_points: the teacher's layers at which it is split: what the first section reads, and what each section
-            gives; `None` to find the sections.
-        student_split_points: the same for a student that was given.
         cache_gb: what the teacher gives for each sample is computed once and kept on disk, within so many 10^9 bytes,
             while sections train; for data that are not augmented. `None` to compute it in each step.
         tune: whether to set tau, then alpha, then beta by the metric on the validation split first, as section 3 of the
@@ -86,19 +77,16 @@ class LIT(Generative):
     finetune_milestones: tuple[int, ...] = (35, 55)
     finetune_reference_epochs: int = 75
     beta: float = 0.75
-    loss: Literal["l2", "l1", "smooth_l1"] = "l2"
     hints: tuple[int, ...] | None = None
     teacher_input: bool = True
     copy: tuple[str, ...] = ("stem", "head")
     freeze: tuple[str, ...] | None = None
-    split_points: tuple[str, ...] | None = None
-    student_split_points: tuple[str, ...] | None = None
     cache_gb: float | None = None
     tune: bool = False
     tuning: Tuning = dataclasses.field(default_factory=Tuning)
 
     def __post_init__(self) -> None:
-        for name in ("hints", "copy", "freeze", "split_points", "student_split_points", "finetune_milestones"):
+        for name in ("hints", "copy", "freeze", "finetune_milestones"):
             if isinstance(value := getattr(self, name), list):
                 object.__setattr__(self, name, tuple(value))
         super().__post_init__()
@@ -106,12 +94,9 @@ class LIT(Generative):
         self._expect_whole("finetune_reference_epochs", 1)
         self._expect("finetune_learning_rate", "above 0", self.finetune_learning_rate > 0)
         self._expect("beta", "between 0 and 1; with 1 it is method='kd'", 0 <= self.beta < 1)
-        self._expect("loss", "'l2', 'l1' or 'smooth_l1'", self.loss in ("l2", "l1", "smooth_l1"))
         self._expect("cache_gb", "None or above 0", self.cache_gb is None or self.cache_gb > 0)
         self._expect("tune", "False where beta is 0, as tau and alpha do nothing then", not self.tune or self.beta > 0)
         self._expect("hints", "None, or at least one section", self.hints is None or len(self.hints) > 0)
-        points = self.student_split_points is None or self.student is not None
-        self._expect("student_split_points", "None where no student= is given", points)
         for name in ("copy", "freeze"):
             self._expect(name, "names of parts such as ('stem', 'head')", not isinstance(getattr(self, name), str))
 
@@ -131,17 +116,15 @@ class LIT(Generative):
         )
 
     def check(self, task: Task) -> None:
-        """Refuses split points that do not match."""
+        """Refuses numbers of sections, parts, a discriminator and a cache that do not fit."""
         super().check(task)
         self.check_generator(task, generates=not self.beta)
-        teacher = SplitModel(task.original, split_points_of(task.original, self.split_points))
+        teacher = self.split_teacher(task)
         self._check_numbers(teacher)
         if self.cache_gb is not None:
             if self.shuffled(task):
                 raise ValueError(f"Expected cache_gb=None with shuffled inputs. Received: cache_gb={self.cache_gb}")
             check_cache(self._distillation(teacher, teacher, task, ()), task.splits.train, self.cache_gb)
-        for given in self._students_given:
-            self._split_given(self._copy(given), teacher)
 
     def _check_numbers(self, teacher: SplitModel) -> None:
         sections = len(teacher.boundaries) - 1
@@ -152,23 +135,6 @@ class LIT(Generative):
             unknown = sorted(set(getattr(self, name) or ()) - set(teacher.names))
             if unknown:
                 raise ValueError(f"Expected `{name}` among the parts {teacher.names}. Received: {unknown}")
-
-    def _split_given(self, student: keras.Model, teacher: SplitModel) -> SplitModel:
-        split = SplitModel(student, matching_points(teacher, student, self.student_split_points))
-        check_shapes(split, teacher)
-        return split
-
-    def split(self, student: keras.Model, teacher: keras.Model, task: Task) -> tuple[SplitModel, SplitModel]:
-        """Student and teacher at the points where they match."""
-        points = split_points_of(task.original, self.split_points)
-        if self.student is None:
-            return tuple(  # type: ignore[return-value]
-                SplitModel(model, derived_points(task.original, points, model)) for model in (student, teacher)
-            )
-        split_teacher = SplitModel(task.original, points)
-        if teacher is not task.original:  # an earlier student
-            split_teacher = self._split_given(teacher, split_teacher)
-        return self._split_given(student, split_teacher), split_teacher
 
     def copied(self, student: SplitModel) -> tuple[str, ...]:
         """The parts that begin with the teacher's weights."""

@@ -1,0 +1,78 @@
+"""What methods share that compare what sections of student and teacher hand on."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import ClassVar, Literal
+
+import keras
+
+from tfcompress.methods.distillation.base import Distilling
+from tfcompress.methods.distillation.splitting import (
+    check_shapes,
+    derived_points,
+    matching_points,
+    split_points_of,
+)
+from tfcompress.task import Task
+from tfcompress.training.distillation import SplitModel
+
+__all__ = ["Sectioned"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Sectioned(Distilling):
+    """A method that splits student and teacher.
+
+    Attributes:
+        loss: `"l2"`, `"l1"` or `"smooth_l1"`: how what sections hand on is compared.
+        split_points: the teacher's layers at which it is split: what the first section reads, and what each section
+            gives; `None` to find the sections.
+        student_split_points: the same for a student that was given.
+    """
+
+    loss: Literal["l2", "l1", "smooth_l1"] = "l2"
+    split_points: tuple[str, ...] | None = None
+    student_split_points: tuple[str, ...] | None = None
+
+    # Whether what is handed on may have other channels.
+    channels_may_differ: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        for name in ("split_points", "student_split_points"):
+            if isinstance(value := getattr(self, name), list):
+                object.__setattr__(self, name, tuple(value))
+        super().__post_init__()
+        self._expect("loss", "'l2', 'l1' or 'smooth_l1'", self.loss in ("l2", "l1", "smooth_l1"))
+        points = self.student_split_points is None or self.student is not None
+        self._expect("student_split_points", "None where no student= is given", points)
+
+    def check(self, task: Task) -> None:
+        """Refuses split points that do not match."""
+        super().check(task)
+        teacher = self.split_teacher(task)
+        for given in self._students_given:
+            self._split_given(self._copy(given), teacher)
+
+    def split_teacher(self, task: Task) -> SplitModel:
+        """The task's own model, split."""
+        return SplitModel(task.original, split_points_of(task.original, self.split_points))
+
+    def _split_given(self, student: keras.Model, teacher: SplitModel) -> SplitModel:
+        points = matching_points(teacher, student, self.student_split_points, self.channels_may_differ)
+        split = SplitModel(student, points)
+        check_shapes(split, teacher, self.channels_may_differ)
+        return split
+
+    def split(self, student: keras.Model, teacher: keras.Model, task: Task) -> tuple[SplitModel, SplitModel]:
+        """Student and teacher at the points where they match."""
+        original = self.split_teacher(task)
+        if self.student is None:
+            one, other = (
+                SplitModel(model, derived_points(task.original, original.boundaries, model))
+                for model in (student, teacher)
+            )
+            return one, other
+        if teacher is not task.original:  # an earlier student
+            original = self._split_given(teacher, original)
+        return self._split_given(student, original), original
