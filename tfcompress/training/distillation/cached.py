@@ -33,8 +33,8 @@ def bytes_of_cache(model: Distillation, split: Split) -> int:
     if not isinstance(source, ArraySource) or source.augment is not None:
         why = "augmented ones" if isinstance(source, ArraySource) else f"{split.describe()} that come batch by batch"
         raise ValueError(
-            "Expected samples that are the same in every epoch, as arrays in memory, to cache what the teacher gives for "
-            f"them. Received: {why}. Leave cache_gb out, or load the data with augment=None."
+            "Expected samples that are the same in every epoch, as arrays in memory, to cache what the teacher gives "
+            f"for them. Received: {why}. Leave cache_gb out, or load the data with augment=None."
         )
     return source.num_samples * sum(array.nbytes for array in _arrays(_with_taps(model, *source.take(1))))
 
@@ -128,6 +128,8 @@ def _dataset(samples: Any, count: int, batch_size: int, seed: int) -> Any:
 
     def one_epoch(_: Any) -> Any:
         now = epoch.assign_add(1) - 1
+        # Of this function's graph alone, which would begin with the global one; 0 is not allowed beside a tensor.
+        tf.random.set_seed(1)
         drawn = tf.random.stateless_uniform([], tf.stack([tf.cast(seed, "int64"), now]), maxval=2**31, dtype="int64")
         return samples.shuffle(min(count, _SHUFFLED), seed=drawn).batch(batch_size)
 
