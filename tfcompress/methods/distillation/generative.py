@@ -104,7 +104,7 @@ class Generative(Distilling):
         critic = None
         if how.steps:
             weights = (how.domain_weight, how.penalty_weight, how.exclusive_domains)
-            critic = DomainCritic(discriminator, how.steps, how.learning_rate, *weights)
+            critic = DomainCritic(discriminator, how.steps, how.learning_rate, *weights, seed=task.seed)
         loss = Adversarial(
             student,
             discriminator,
