@@ -14,6 +14,7 @@ from keras import layers
 import tfcompress
 from tfcompress.methods.sgd import SGDMethod
 from tfcompress.training import loss_function
+from tfcompress.training.distillation import Distillation
 
 CLASSES = small_tasks.CLASSES
 BOUNDARIES = ("stem_relu", "section1_block3_relu", "section2_block3_relu")
@@ -153,25 +154,28 @@ def _gradients(model, task):
 
 def observed(model, method, data=None, eagerly=True, **settings):
     """`(result, [ObservedPhase, ...])` of `compress`; eagerly, as tracing would take longer than training."""
-    phases, train = [], SGDMethod.train
+    phases, train, init, teacher_of = [], SGDMethod.train, Distillation.__init__, {}
+
+    def made(self, student, teacher, **options):
+        init(self, student, teacher, **options)
+        teacher_of[id(self)] = teacher
 
     def watched(self, trained, task, phase, epochs, **options):
-        before, teachers_before = weights_of(trained), weights_of(task.model)
+        teacher = teacher_of.get(id(trained), task.model)
+        before, teachers_before = weights_of(trained), weights_of(teacher)
         trainable = {weight.path for weight in trained.trainable_weights}
         gradients = _gradients(trained, task) if options.get("data") is None else {}
         dtypes = {layer.compute_dtype for layer in trained._flatten_layers() if layer.weights}
         history = train(self, trained, task, phase, epochs, **options)
-        moved_of_teacher = moved(teachers_before, task.model)
+        moved_of_teacher = moved(teachers_before, teacher)
         phases.append(
-            ObservedPhase(
-                phase, before, weights_of(trained), task.model, moved_of_teacher, trainable, gradients, dtypes
-            )
+            ObservedPhase(phase, before, weights_of(trained), teacher, moved_of_teacher, trainable, gradients, dtypes)
         )
         return history
 
     tf.config.run_functions_eagerly(eagerly)
     try:
-        with mock.patch.object(SGDMethod, "train", watched):
+        with mock.patch.object(SGDMethod, "train", watched), mock.patch.object(Distillation, "__init__", made):
             return compress(model, method, data, **settings), phases
     finally:
         tf.config.run_functions_eagerly(False)

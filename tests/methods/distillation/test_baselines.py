@@ -105,14 +105,17 @@ class BaselinesTest(tf.test.TestCase):
         self.assertAllClose(result.history["recover"]["loss_outputs"][0], 0.3 * hard + 0.7 * 4 * soft, rtol=1e-3)
 
     def test_generations(self):
+        """Each learns from the one before, and begins with other weights."""
         small = teachers.classifier(blocks=(1, 2))
-        result, phases = teachers.observed(small, BornAgain(**SHORT, generations=2))
-        self.assertLen(phases, 2)
-        self.assertAllEqual(phases[0].teacher.get_layer("stem").kernel, small.get_layer("stem").kernel)
-        kernel = phases[0].after["stem/kernel"]
-        self.assertAllEqual(phases[1].teacher.get_layer("stem").kernel, kernel)
-        self.assertNotAllClose(phases[1].before["stem/kernel"], kernel)
-        self.assertNotAllClose(phases[1].before["stem/kernel"], phases[0].before["stem/kernel"])
+        result, phases = teachers.observed(small, BornAgain(**SHORT, generations=3))
+        self.assertLen(phases, 3)
+        kernels = [small.get_layer("stem").kernel, *(phase.after["stem/kernel"] for phase in phases)]
+        for phase, kernel in zip(phases, kernels, strict=False):
+            self.assertAllEqual(phase.teacher.get_layer("stem").kernel, kernel)
+            self.assertEqual(phase.teacher_moved, set())
+        first, second, third = (phase.before["stem/kernel"] for phase in phases)
+        for one, other in ((first, second), (second, third), (first, third), (second, kernels[1])):
+            self.assertNotAllClose(one, other)
         self.assertEqual(len(result.model.layers), len(small.layers))
 
     def test_names_stand_for_the_papers_settings(self):

@@ -103,6 +103,9 @@ class CachedTest(tf.test.TestCase):
         self.assertNotEqual(self.order(1), first)
         self.assertEqual(self.order(1), self.order(1))
         self.assertNotEqual(self.order(0, seed=1), first)
+        for global_seed in (123, 0):  # a run that goes on has another global state
+            keras.utils.set_random_seed(global_seed)
+            self.assertEqual(self.order(0), first)
 
     def test_the_teacher_is_run_for_each_sample_once(self):
         model = self.model()

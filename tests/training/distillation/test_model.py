@@ -232,6 +232,15 @@ class FeedingTest(tf.test.TestCase):
             model(X, training=False)  # for validation it is the student
             self.assertEqual((head.call_count, teachers_head.call_count), (1, 0))
 
+    def test_with_beta_0_a_student_that_feeds_itself_runs_as_far_as_its_last_hint(self):
+        hints = self.hints(sections=(1,), teacher_input=False)
+        model = Distillation(self.student, self.teacher, hints=hints, beta=0.0)
+        watched = [self.student.get_layer(name) for name in ("stem", "section2_block1_conv1", "head")]
+        with contextlib.ExitStack() as stack:
+            calls = [stack.enter_context(teachers.calls_of(layer)) for layer in watched]
+            model(X, training=True)
+        self.assertEqual([call.call_count for call in calls], [1, 0, 0])
+
     def test_out_of_training_it_is_the_student(self):
         model = Distillation(
             self.student,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import zlib
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Literal, Self
@@ -310,7 +311,7 @@ class Distilling(SGDMethod):
     def start_anew(self, student: keras.Model, task: Task, prefix: str = "", layers: Any = None) -> None:
         """Fresh weights for the student, where it was made from the teacher; for `layers` if not all."""
         if self.student is None:
-            draw_anew(student.operations if layers is None else layers, task.rng(_FRESH, len(prefix)))
+            draw_anew(student.operations if layers is None else layers, task.rng(_FRESH, zlib.crc32(prefix.encode())))
 
     def kd_loss(self, student: keras.Model, teacher: keras.Model, task: Task) -> KDLoss:
         """L_KD with the task's loss on labels."""

@@ -103,7 +103,7 @@ class Generative(Distilling):
         critic = None
         if how.steps:
             weights = (how.domain_weight, how.penalty_weight, how.exclusive_domains)
-            critic = DomainCritic(self.discriminator, how.steps, how.learning_rate, *weights)
+            critic = DomainCritic(self.discriminator, how.steps, how.learning_rate, *weights, seed=task.seed)
         loss = Adversarial(
             student,
             self.discriminator,

@@ -114,6 +114,7 @@ class DomainCritic:
         domain_weight: lambda_cls.
         penalty_weight: lambda_gp; StarGAN's is 10.
         exclusive: as for `Adversarial`.
+        seed: of the places between real and made images at which the penalty is taken.
     """
 
     def __init__(
@@ -124,11 +125,14 @@ class DomainCritic:
         domain_weight: float = 1.0,
         penalty_weight: float = 10.0,
         exclusive: bool = True,
+        seed: int = 0,
     ) -> None:
         self.discriminator, self.steps = discriminator, steps
         self._domain_weight, self._penalty_weight, self._exclusive = domain_weight, penalty_weight, exclusive
         self._optimizer = keras.optimizers.Adam(learning_rate, beta_1=0.5, beta_2=0.999)
         self._optimizer.build(discriminator.trainable_variables)
+        # Of its own, and in the state, so that nothing depends on the global random state.
+        self._random = keras.random.SeedGenerator(seed)
 
     def learn(self, inputs: Any, feed: Callable[[Any], Any], student: keras.Model) -> None:
         """Takes `steps` steps, each on other translations of the batch."""
@@ -159,7 +163,7 @@ class DomainCritic:
         """The mean of `(|gradient of the map's sum| - 1)^2` between real and made images (Gulrajani et al. 2017)."""
         import tensorflow as tf
 
-        share = tf.random.uniform([tf.shape(real)[0]] + [1] * (len(real.shape) - 1))
+        share = keras.random.uniform((ops.shape(real)[0], *[1] * (len(real.shape) - 1)), seed=self._random)
         between = share * real + (1 - share) * made
         with tf.GradientTape() as tape:
             tape.watch(between)
@@ -171,7 +175,8 @@ class DomainCritic:
     def state_dict(self) -> dict[str, np.ndarray]:
         """Discriminator and optimizer, for a checkpoint."""
         parts = {"model": model_state(self.discriminator), "optimizer": optimizer_state(self._optimizer)}
-        return {f"{part}:{name}": value for part, values in parts.items() for name, value in values.items()}
+        named = {f"{part}:{name}": value for part, values in parts.items() for name, value in values.items()}
+        return {**named, "random": np.array(ops.convert_to_numpy(self._random.state))}
 
     def load_state_dict(self, tensors: Mapping[str, np.ndarray]) -> None:
         """Takes up where `state_dict` was called."""
@@ -181,3 +186,4 @@ class DomainCritic:
 
         load_model_state(self.discriminator, part("model"))
         load_optimizer_state(self._optimizer, part("optimizer"))
+        self._random.state.assign(tensors["random"])

@@ -138,6 +138,8 @@ def _dataset(samples: Any, count: int, batch_size: int, seed: int) -> Any:
 
     def one_epoch(_: Any) -> Any:
         now = epoch.assign_add(1) - 1
+        # Of this function's graph alone, which would begin with the global one; 0 is not allowed beside a tensor.
+        tf.random.set_seed(1)
         drawn = tf.random.stateless_uniform([], tf.stack([tf.cast(seed, "int64"), now]), maxval=2**31, dtype="int64")
         return samples.shuffle(min(count, _SHUFFLED), seed=drawn).batch(batch_size)
 
