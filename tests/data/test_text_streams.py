@@ -72,6 +72,11 @@ class _Streams:
         continued = train.batches(training=True)
         self.assertTrue(set_epoch(continued, 2))
         self.assertEqual(numbers_of(continued), epochs[2])
+        for others in (0, 7):  # whatever TensorFlow's own seed is
+            keras.utils.set_random_seed(others)
+            again = self.splits().train.batches(training=True)
+            set_epoch(again, 2)
+            self.assertEqual(numbers_of(again), epochs[2])
 
 
 class BuilderStreamTest(_Streams, tf.test.TestCase):

@@ -73,6 +73,8 @@ class ShuffledStream:
 
         def one_epoch(_):
             now = epoch.assign_add(1) - 1
+            # Of this function's graph alone, which would begin with the global one; 0 is not allowed beside a tensor.
+            tf.random.set_seed(1)
             seeds = tf.random.stateless_uniform([3], tf.stack([self.seed, now]), maxval=2**31, dtype="int64")
             order = tf.random.experimental.stateless_shuffle(tf.range(len(parts), dtype="int64"), seeds[:2])
             choice = tf.data.Dataset.from_tensor_slices(order)
