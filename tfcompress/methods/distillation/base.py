@@ -75,10 +75,6 @@ class Distilling(SGDMethod):
     mixed_precision: Precision | None = None
 
     stores_search = False
-    advice = (
-        "That is the shallowest student, with one block in each section that may lose any; print(tfcompress.graph."
-        "find_sections(tfcompress.graph.LayerGraph.from_keras(model))) shows them."
-    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -140,6 +136,16 @@ class Distilling(SGDMethod):
         return super().new_optimizer(learning_rate)
 
     # What is made.
+
+    @property
+    def advice(self) -> str:  # type: ignore[override]
+        """What to say of a budget below the cheapest student."""
+        if self.student is not None or self.blocks is not None:
+            return f"That is what {'student' if self.blocks is None else f'blocks={self.blocks}'} costs."
+        return (
+            "That is the shallowest student, with one block in each section that may lose any; "
+            "print(tfcompress.graph.find_sections(tfcompress.graph.LayerGraph.from_keras(model))) shows them."
+        )
 
     def budget(self, flops: float | int | None, params: float | int | None) -> Budget:
         """The budget; a student that is given in words or as a model needs none."""
