@@ -255,7 +255,7 @@ class Distilling(SGDMethod):
             history.update(self._teach_number(number, student, now.model, task))
             now, removed = task.on(student), plan
             candidates.append(Candidate(plan, task.costs.of(plan), self._score(student, task), f"student {number}"))
-        last = Candidate(plans[-1], task.costs.of(plans[-1]), origin="as many blocks of each section")
+        last = Candidate(plans[-1], task.costs.of(plans[-1]), origin="blocks removed evenly over the sections")
         return Search(now.model, self._after(removed, plans[-1]), removed, (*candidates, last), history)
 
     def _search_given(self, task: Task) -> Search:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 from tfcompress.costs import Cost, CostModel
 from tfcompress.graph import Sections
@@ -15,26 +14,29 @@ __all__ = ["even_blocks", "lower_cardinality", "shallow_plan"]
 def even_blocks(
     sections: Sections, fits: Callable[[tuple[int, ...]], bool], free: Sequence[bool]
 ) -> tuple[int, ...] | None:
-    """The most blocks that fit, the same share of each section's; `None` if not even one block each fits.
+    """How many blocks stay in each section when they are removed one by one, evenly, until the student fits.
+
+    Each one is taken from the section of which the largest share is left, of several from the last.
 
     Args:
         sections: of the network.
         fits: whether a student with these blocks is within the budget.
         free: for each section whether it may lose blocks.
+
+    Returns:
+        The numbers; `None` if not even one block each fits.
     """
-    for share in _shares(sections.blocks):
-        blocks = tuple(
-            max(1, math.floor(count * share + 1e-9)) if may else count
-            for count, may in zip(sections.blocks, free, strict=True)
-        )
-        if fits(blocks):
-            return blocks
-    return None
-
-
-def _shares(counts: Sequence[int]) -> Iterator[float]:
-    """Every share at which some section has one block more than just below, falling."""
-    yield from sorted({kept / count for count in counts for kept in range(1, count + 1)}, reverse=True)
+    blocks = list(sections.blocks)
+    while not fits(tuple(blocks)):
+        shares = [
+            (left / whole, number)
+            for number, (left, whole, may) in enumerate(zip(blocks, sections.blocks, free, strict=True))
+            if may and left > 1
+        ]
+        if not shares:
+            return None
+        blocks[max(shares)[1]] -= 1
+    return tuple(blocks)
 
 
 def lower_cardinality(costs: CostModel, cardinality: int | None, inside: set[str]) -> tuple[KeepChannels, ...]:
