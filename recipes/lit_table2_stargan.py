@@ -4,7 +4,8 @@
 
 A StarGAN is trained (six blocks, StarGAN's own losses, Adam, five steps of the discriminator for each of the
 generator's), then its generator is compressed with LIT's settings (beta = 0: 16 epochs of the section alone, 10 against
-the fixed discriminator), and a generator of two blocks is trained from scratch as the teacher was. All are compared
+the fixed discriminator), and a generator of two blocks is trained from scratch as the teacher was (their learning rate falls once, by ten, in
+the middle; StarGAN's falls linearly over the second half, and its discriminator's with it). All are compared
 with generators that were never trained: reconstruction error (mean squared difference to the image, translated to its
 own domain), Inception score and Frechet distance of images translated to other domains.
 
@@ -41,7 +42,8 @@ ATTRIBUTES = ("Black_Hair", "Blond_Hair", "Brown_Hair", "Male", "Young")
 def images_and_domains(args):
     """`(images in [-1, 1] [samples, h, w, 3], domains [samples, domains])` for training and for test."""
     if args.data == "celeb_a":
-        return [celeb_a(split, args.images) for split in ("train", "test")]
+        # What the small classifier and the scores look at; networks are trained on all faces, as a stream.
+        return [in_memory(celeb_a(split), args.celeb_a_scored) for split in ("train", "test")]
     data = tfcompress.data.load(args.data, augment=None, images=args.images).arrays
     return [as_domains(x, y, data.classes) for x, y in (data.train, data.test)]
 
@@ -52,8 +54,8 @@ def as_domains(x, y, classes):
     return x.astype("float32") / 127.5 - 1, np.eye(classes, dtype="float32")[y]
 
 
-def celeb_a(split, images):
-    """Faces, cropped and scaled as by StarGAN's authors, and five of their attributes."""
+def celeb_a(split):
+    """Faces, cropped and scaled as by StarGAN's authors, and five of their attributes: a tf.data.Dataset."""
     import tensorflow as tf
     import tensorflow_datasets as tfds
 
@@ -62,9 +64,21 @@ def celeb_a(split, images):
         image = tf.image.resize(image, (128, 128)) / 127.5 - 1
         return image, tf.stack([tf.cast(example["attributes"][name], tf.float32) for name in ATTRIBUTES])
 
-    data = tfds.load("celeb_a", split=split).map(read)
-    data = data if images is None else data.take(images)
-    return tuple(map(np.stack, zip(*data.as_numpy_iterator(), strict=True)))
+    return tfds.load("celeb_a", split=split).map(read)
+
+
+def in_memory(data, count):
+    """The first samples as arrays."""
+    return tuple(map(np.stack, zip(*data.take(count).as_numpy_iterator(), strict=True)))
+
+
+def training_data(data, args):
+    """What `compress` trains on: images and their domains, and the images again, that reconstruction is measured by."""
+    if args.data != "celeb_a":
+        x, d = data[0]
+        return (x, d), x
+    faces = celeb_a("train").map(lambda image, domains: ((image, domains), image))
+    return (faces if args.images is None else faces.take(args.images)).shuffle(1024, seed=args.seed).batch(16)
 
 
 def networks(images, domains, args):
@@ -77,12 +91,12 @@ def networks(images, domains, args):
 
 def train(generator, method, data, args, name):
     """Compresses, or trains anew, as the method says."""
-    (x, d), (x_test, d_test) = data
+    x_test, d_test = data[1]
     run_dir = pathlib.Path(args.out) / name if args.out else None
     result = tfcompress.compress(
         generator,
         method,
-        ((x, d), x),
+        training_data(data, args),
         test_data=((x_test, d_test), x_test),
         run_dir=run_dir,
         seed=args.seed,
@@ -130,6 +144,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default="cifar10")
     parser.add_argument("--images", type=int, default=None, help="use only the first so many training images")
+    parser.add_argument("--celeb-a-scored", type=int, default=2000, help="faces of each split that scores are taken of")
     parser.add_argument("--blocks", type=int, default=6, help="residual blocks of the teacher")
     parser.add_argument("--student-blocks", type=int, default=2)
     parser.add_argument("--width", type=int, default=64)

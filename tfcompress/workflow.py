@@ -58,8 +58,9 @@ def compress(
 
     Args:
         model: a built Functional or Sequential `keras.Model`, or the path of a .keras or .h5 file. It is never changed.
-        method: a name (`"rlal"`, `"uniform"`, `"random"`) for the paper's defaults, or an instance with settings, such
-            as `tfcompress.methods.RLAL(epochs=90)`.
+        method: a name for the paper's defaults, or an instance with settings, such as
+            `tfcompress.methods.RLAL(epochs=90)`. `"rlal"`, `"uniform"` and `"random"` remove channels; `"lit"`, `"kd"`,
+            `"hint"`, `"born_again"` and `"scratch"` train a shallower student (docs/distillation.md).
         data: the name of a dataset (`"cifar10"`, `"digits"`), `tfcompress.data.load(...)`, a tuple `(x, y)` of
             arrays, a batched `tf.data.Dataset` or a keras `PyDataset`.
         validation_data: what choices are made by; without it a seeded part of the training data is held out.

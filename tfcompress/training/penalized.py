@@ -8,7 +8,15 @@ from keras import ops
 
 from tfcompress.training.penalties import Penalty
 
-__all__ = ["PenalizedModel"]
+__all__ = ["PenalizedModel", "policy_of"]
+
+
+def policy_of(model: keras.Model) -> Any:
+    """The dtype policy by which Keras tells whether a loss has to be scaled: "mixed_float16" if any layer has it."""
+    layers = getattr(model, "layers", ())
+    return next(
+        (layer.dtype_policy for layer in layers if layer.dtype_policy.name == "mixed_float16"), model.dtype_policy
+    )
 
 
 class PenalizedModel(keras.Model):
@@ -25,7 +33,7 @@ class PenalizedModel(keras.Model):
     """
 
     def __init__(self, inner: keras.Model, penalties: Sequence[Penalty] = ()):
-        super().__init__(name=f"{inner.name}_in_training", dtype=inner.dtype_policy)
+        super().__init__(name=f"{inner.name}_in_training", dtype=policy_of(inner))
         self.inner = inner
         self.penalties = tuple(penalties)
         for penalty in self.penalties:

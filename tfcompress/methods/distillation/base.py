@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import zlib
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -20,7 +21,7 @@ from tfcompress.methods.sgd import SGDMethod
 from tfcompress.plan import Plan
 from tfcompress.rewrite import apply
 from tfcompress.task import Task
-from tfcompress.training import Evaluator, PhasePlan, Schedule, StepDecay, loss_function, scaled
+from tfcompress.training import Cosine, Evaluator, PhasePlan, Schedule, StepDecay, loss_function, scaled
 from tfcompress.training.distillation import Distillation, KDLoss, OutputsLoss, SoftTargets, computing_in, logits_of
 from tfcompress.training.initial import draw_anew
 from tfcompress.training.objectives import last_activation
@@ -47,8 +48,8 @@ class Distilling(SGDMethod):
         tau: temperature of soft targets.
         soft: `"cross_entropy"`, or `"logits"` for the squared error of logits.
         scale_by_tau: whether the soft term is multiplied by tau^2, as in Hinton et al. (2014).
-        student: a model to train in place of one that is made from the teacher, its weights being where it begins; or a
-            sequence of them, each learning from the one before.
+        student: a model to train in place of one that is made from the teacher, its weights being where it begins (but
+            for what LIT copies); or a sequence of them, each learning from the one before.
         blocks: how many blocks stay in each section, such as `(3, 3, 3)`; `None` for what the budget allows. A sequence
             of such tuples makes a sequence of students, each learning from the one before.
         sections: which sections may lose blocks, counted from 1; the others are copied. `None` for all.
@@ -96,10 +97,24 @@ class Distilling(SGDMethod):
             )
         models = all(isinstance(model, keras.Model) for model in self._students_given)
         self._expect("student", "a built keras.Model, or a tuple of them", models)
-        whole = all(isinstance(n, int) and n >= 1 for blocks in self._blocks_given for n in blocks)
-        self._expect("blocks", "numbers of blocks, 1 or more for each section", whole)
+        self._check_blocks()
         sections = self.sections is None or bool(self.sections)
         self._expect("sections", "None, or numbers of sections, counted from 1", sections)
+
+    def _check_blocks(self) -> None:
+        value = self.blocks
+        nested = isinstance(value, tuple) and bool(value) and all(isinstance(entry, tuple) for entry in value)
+        each = value if nested else (value,)
+        whole = value is None or all(
+            isinstance(blocks, tuple) and blocks and all(isinstance(n, int) and n >= 1 for n in blocks)
+            for blocks in each  # type: ignore[union-attr]
+        )
+        self._expect("blocks", "None, or numbers of blocks, 1 or more for each section, or a sequence of such", whole)
+        falling = all(
+            len(one) == len(next_) and all(a >= b for a, b in zip(one, next_, strict=True))
+            for one, next_ in itertools.pairwise(self._blocks_given)
+        )
+        self._expect("blocks", "a sequence in which no section gains blocks", falling)
 
     @property
     def soft_targets(self) -> SoftTargets:
@@ -121,12 +136,12 @@ class Distilling(SGDMethod):
 
     def schedule_for(self, task: Task, epochs: int) -> Schedule:
         """The learning rate by epoch of a phase of `epochs`."""
-        if self.schedule == "cosine":
-            return super().schedule_for(task, epochs)
-        return self.step_decay(self.milestones, self.reference_epochs, epochs, self.first_learning_rate(task))
+        return self.phase_schedule(self.milestones, self.reference_epochs, epochs, self.first_learning_rate(task))
 
-    def step_decay(self, milestones: Sequence[int], of: int, epochs: int, first: float) -> StepDecay:
-        """Milestones of a phase of `of` epochs, scaled to one of `epochs`."""
+    def phase_schedule(self, milestones: Sequence[int], of: int, epochs: int, first: float) -> Schedule:
+        """A cosine, or milestones of a phase of `of` epochs, scaled to one of `epochs`."""
+        if self.schedule == "cosine":
+            return Cosine(first)
         return StepDecay(first, scaled(milestones, of=of, to=max(epochs, 1)), self.decay)
 
     def new_optimizer(self, learning_rate: float) -> keras.optimizers.Optimizer:
@@ -180,11 +195,22 @@ class Distilling(SGDMethod):
     def _with_free(self, sections: Sections, blocks: Blocks) -> Blocks:
         if len(blocks) != len(sections):
             raise ValueError(f"Expected `blocks` for {len(sections)} sections, as in\n{sections}\nReceived: {blocks}")
-        triples = zip(blocks, sections.blocks, self._free(sections), strict=True)
+        triples = list(zip(blocks, sections.blocks, self._free(sections), strict=True))
+        if self.blocks is not None and any(count != whole for count, whole, may in triples if not may):
+            raise ValueError(
+                f"Expected `blocks` that leave all blocks of sections that are not in sections={self.sections}, which "
+                f"have {sections.blocks}. Received: blocks={blocks}"
+            )
         return tuple(count if may else whole for count, whole, may in triples)
 
     def _plan(self, sections: Sections, costs: CostModel, blocks: Blocks) -> tuple[Plan, Cost]:
-        return shallow_plan(sections, costs, blocks, self.cardinality)
+        plan, found = shallow_plan(sections, costs, blocks, self.cardinality, self._free(sections))
+        if self.cardinality is not None and not plan.channels:
+            raise ValueError(
+                f"Expected grouped convolutions with more than {self.cardinality} groups in the sections. Received: "
+                f"cardinality={self.cardinality} for the model {sections.graph.name!r}, which has none."
+            )
+        return plan, found
 
     def check(self, task: Task) -> None:
         """Refuses a student that does not fit the teacher or the budget, and outputs that cannot be distilled."""
@@ -213,10 +239,12 @@ class Distilling(SGDMethod):
     def _check_outputs(self, task: Task) -> None:
         for model in (task.original, *self._students_given):
             logits_of(model)
-        if task.objective.score is None and not task.objective.higher_is_better:
+        objective = task.objective
+        has_accuracy = objective.score is None and objective.higher_is_better
+        if not has_accuracy and "crossentropy" not in objective.name.replace("_", ""):
             raise ValueError(
                 "Expected a classifier, to distil its outputs as probabilities. Received: a model with loss "
-                f"{task.objective.name!r}. Train on what its sections hand on alone: method=LIT(beta=0)."
+                f"{objective.name!r}. Train on what its sections hand on alone: method=LIT(beta=0)."
             )
 
     def _plans(self, task: Task) -> list[Plan]:
@@ -264,7 +292,8 @@ class Distilling(SGDMethod):
             student = self._copy(given)
             history.update(self._teach_number(number, student, teacher, task))
             teacher = student
-        return Search(self._copy(self._students_given[-1]), Plan(), history=history, teacher=teacher)
+        notes = ("The student was given: the plan, which speaks of what is removed from the model, is empty.",)
+        return Search(self._copy(self._students_given[-1]), Plan(), history=history, notes=notes, teacher=teacher)
 
     @staticmethod
     def _after(removed: Plan, plan: Plan) -> Plan:
@@ -323,7 +352,7 @@ class Distilling(SGDMethod):
         """L_KD with the task's loss on labels."""
         hard = loss_function(student, task.objective)
         assert hard is not None
-        return KDLoss(student, teacher, self.soft_targets, hard)
+        return KDLoss(student, teacher, self.soft_targets, hard, task.objective.name.startswith("binary"))
 
     def train_on_outputs(
         self,

@@ -63,7 +63,7 @@ class Scratch(Generative):
     def check(self, task: Task) -> None:
         """Refuses a discriminator that does not fit."""
         super().check(task)
-        self.check_generator(task, generates=True)
+        self.check_generator(task, generates=self.discriminator is not None)
 
     @classmethod
     def published(cls) -> Mapping[str, Mapping[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import zlib
 from typing import Any
 
 import keras
@@ -21,8 +22,9 @@ class AdversarialSettings:
 
     Attributes:
         steps: updates of the discriminator before each of the generator's; 0 leaves it as it is, as in section 4.1 of
-            LIT. StarGAN's own training has 5.
-        learning_rate: of the discriminator's Adam.
+            LIT. StarGAN's own training has 5, each on another batch; here all are on the generator's batch, each with
+            other translations of it.
+        learning_rate: of the discriminator's Adam, which does not fall.
         domain_weight: lambda_cls.
         reconstruction_weight: lambda_rec.
         penalty_weight: lambda_gp.
@@ -68,6 +70,14 @@ class Generative(Distilling):
         if isinstance(self.shuffled_inputs, list):
             object.__setattr__(self, "shuffled_inputs", tuple(self.shuffled_inputs))
 
+    def settings(self) -> dict[str, Any]:
+        """The settings as plain data; of a discriminator that learns its architecture alone, as its weights change."""
+        found = super().settings()
+        if self.discriminator is not None and self.adversarial.steps:
+            text = self.discriminator.to_json().encode()
+            found["discriminator"] = {"model": self.discriminator.name, "crc32": zlib.crc32(text)}
+        return found
+
     def shuffled(self, task: Task) -> tuple[int, ...]:
         """Which inputs are shuffled."""
         if self.shuffled_inputs is not None:
@@ -77,10 +87,21 @@ class Generative(Distilling):
     def check_generator(self, task: Task, generates: bool) -> None:
         """Refuses a discriminator that does not fit, and inputs that there are not."""
         inputs = len(task.original.inputs)
-        if strange := [i for i in self.shuffled(task) if not 0 <= i < inputs]:
+        shuffled = self.shuffled(task)
+        if strange := [i for i in shuffled if not 0 <= i < inputs]:
             raise ValueError(f"Expected `shuffled_inputs` among the {inputs} inputs, from 0. Received: {strange}")
+        if shuffled and (not generates or self.classifies(task)):
+            raise ValueError(
+                "Expected no shuffled_inputs where labels are learned, as they would belong to other samples. "
+                f"Received: shuffled_inputs={shuffled}"
+            )
         if self.discriminator is None:
             return
+        if shuffled not in ((), (1,)):
+            raise ValueError(
+                "Expected `shuffled_inputs` to be the second input, the domains, or none, where a discriminator is "
+                f"given. Received: shuffled_inputs={shuffled}"
+            )
         if not generates:
             raise ValueError(
                 "Expected beta=0 with a discriminator, as a generator has no classes to distil. Received: "

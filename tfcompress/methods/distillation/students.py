@@ -64,13 +64,16 @@ def lower_cardinality(costs: CostModel, cardinality: int | None, inside: set[str
 
 
 def shallow_plan(
-    sections: Sections, costs: CostModel, blocks: Sequence[int], cardinality: int | None
+    sections: Sections, costs: CostModel, blocks: Sequence[int], cardinality: int | None, free: Sequence[bool]
 ) -> tuple[Plan, Cost]:
-    """The plan that leaves `blocks[i]` blocks of section i, and what it costs."""
+    """The plan that leaves `blocks[i]` blocks of section i, those that are free at a lower cardinality; its cost."""
     removed = sections.removed(blocks)
     gone = set(removed)
     layers = {
-        sections.graph.nodes[name].layer_name for section in sections for name in section.nodes if name not in gone
+        sections.graph.nodes[name].layer_name
+        for section, may in zip(sections, free, strict=True)
+        for name in section.nodes
+        if may and name not in gone
     }
     plan = Plan((*Plan.without(removed), *lower_cardinality(costs, cardinality, layers)))
     return plan, costs.of(plan)

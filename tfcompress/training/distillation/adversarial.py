@@ -59,15 +59,16 @@ class Adversarial:
 
     def __call__(self, step: Step) -> Any:
         """The loss, a scalar."""
-        made = step.outputs
+        made = ops.cast(step.outputs, "float32")
         judged = keras.tree.flatten(self.discriminator(made, training=False))
         loss = -ops.mean(ops.cast(judged[0], "float32"))
         if not self.has_domains:
             target = ops.cast(step.teacher if self.needs_teacher else step.y, made.dtype)
             return loss + self.reconstruction_weight * ops.mean(ops.abs(made - target))
-        images, own = keras.tree.flatten(step.x)
+        images, own = map(ops.convert_to_tensor, keras.tree.flatten(step.x))
         _, wanted = keras.tree.flatten(step.fed)
         back = self.generator(keras.tree.pack_sequence_as(step.x, [made, own]), training=True)
+        images, back = ops.cast(images, "float32"), ops.cast(back, "float32")
         loss = loss + self.domain_weight * domain_loss(wanted, judged[1], self.exclusive)
         return loss + self.reconstruction_weight * ops.mean(ops.abs(images - back))
 
@@ -139,10 +140,11 @@ class DomainCritic:
         import tensorflow as tf
 
         real, *domains = keras.tree.flatten(inputs)
+        real = ops.cast(real, "float32")
         for _ in range(self.steps):
             fed = feed(inputs)
             with keras.StatelessScope():  # nothing of the generator changes
-                made = ops.stop_gradient(student(fed, training=True))
+                made = ops.cast(ops.stop_gradient(student(fed, training=True)), "float32")
             with tf.GradientTape() as tape:
                 loss = self._loss(real, made, domains)
             variables = self.discriminator.trainable_variables

@@ -107,7 +107,7 @@ def _filled(model: Distillation, split: Split, batch_size: int, where: pathlib.P
     """The samples one by one, read from the cache."""
     import tensorflow as tf
 
-    batches = split.batches(batch_size)
+    batches = split.source.shuffled().batches(batch_size)  # arrays may be sorted by class
     first = _with_taps(model, *_pair(batches[0]))
     signature = keras.tree.map_structure(lambda a: tf.TensorSpec([None, *a.shape[1:]], a.dtype), first)
 

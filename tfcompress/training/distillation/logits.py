@@ -15,7 +15,7 @@ __all__ = ["logits_of"]
 _TINY = 1e-30  # far below what float32 probabilities of a trained network come to, and no log of zero
 
 
-def logits_of(model: keras.Model, normalized: bool = False) -> Callable[[Any], Any]:
+def logits_of(model: keras.Model, normalized: bool = False, binary: bool = False) -> Callable[[Any], Any]:
     """A function from a model's outputs to logits `[..., classes]`, float32, of which a softmax gives probabilities.
 
     Logits stay as they are. Of probabilities it takes the logarithm, which is the logits up to a constant for each
@@ -24,13 +24,15 @@ def logits_of(model: keras.Model, normalized: bool = False) -> Callable[[Any], A
 
     Args:
         model: a classifier with one output.
+        binary: whether each output is an answer of its own, yes or no, as with a binary cross-entropy; a single output
+            always is.
         normalized: whether to give the logits whose exponentials sum to 1, the same ones for logits and probabilities.
 
     Raises:
         ValueError: several outputs, or a last activation that gives neither logits nor probabilities.
     """
     activation = last_activation(model) if len(model.outputs) == 1 else "several outputs"
-    two_sided = model.outputs[0].shape[-1] == 1
+    two_sided = binary or model.outputs[0].shape[-1] == 1
 
     def logits(outputs: Any) -> Any:
         outputs = ops.cast(outputs, "float32")

@@ -10,6 +10,7 @@ import keras
 from keras import ops
 
 from tfcompress.training.distillation.logits import logits_of
+from tfcompress.training.objectives import last_activation
 
 __all__ = ["HINT_LOSSES", "KDLoss", "OutputLoss", "OutputsLoss", "SoftTargets", "Step", "hint_loss"]
 
@@ -119,6 +120,7 @@ class KDLoss:
         student, teacher: classifiers; `logits_of` says which can be.
         targets: alpha, tau and form of the soft term.
         hard_loss: `H(y, outputs)`, a scalar.
+        binary: whether each output is an answer of its own, yes or no.
 
     Raises:
         ValueError: a model that gives neither logits nor probabilities.
@@ -127,12 +129,18 @@ class KDLoss:
     needs_teacher = True
 
     def __init__(
-        self, student: keras.Model, teacher: keras.Model, targets: SoftTargets, hard_loss: Callable[[Any, Any], Any]
+        self,
+        student: keras.Model,
+        teacher: keras.Model,
+        targets: SoftTargets,
+        hard_loss: Callable[[Any, Any], Any],
+        binary: bool = False,
     ) -> None:
         self._targets, self._hard_loss = targets, hard_loss
         # Logits that are compared themselves have to be of one kind: those of probabilities are known up to a constant.
-        normalized = targets.soft == "logits"
-        self._student, self._teacher = (logits_of(model, normalized) for model in (student, teacher))
+        both_give_logits = {last_activation(model) for model in (student, teacher)} == {"linear"}
+        normalized = targets.soft == "logits" and not both_give_logits
+        self._student, self._teacher = (logits_of(model, normalized, binary) for model in (student, teacher))
 
     def __call__(self, step: Step) -> Any:
         """The loss, a scalar."""

@@ -11,6 +11,7 @@ from keras import ops
 
 from tfcompress.training.distillation.losses import HINT_LOSSES, OutputsLoss, Step, hint_loss
 from tfcompress.training.distillation.parts import SplitModel
+from tfcompress.training.penalized import policy_of
 
 __all__ = ["Critic", "Distillation", "Hints"]
 
@@ -132,7 +133,7 @@ class Distillation(keras.Model):
         seed: int = 0,
         cached: bool = False,
     ) -> None:
-        super().__init__(name=f"{student.name}_with_teacher", dtype=student.layers[-1].dtype_policy)
+        super().__init__(name=f"{student.name}_with_teacher", dtype=policy_of(student))
         if not 0 <= beta <= 1 or (beta > 0 and outputs_loss is None) or (beta < 1 and hints is None):
             raise ValueError(
                 "Expected `beta` in [0, 1], a loss on outputs where it is above 0, and hints where it is below 1. "

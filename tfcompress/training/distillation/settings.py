@@ -28,11 +28,14 @@ def frozen(layers: Iterable[Any]) -> Iterator[None]:
 def computing_in(policy: str | None, models: Iterable[keras.Model]) -> Iterator[None]:
     """Models whose layers compute in a dtype policy such as "mixed_bfloat16" inside the `with`; weights stay float32.
 
-    Layers that do not compute in float32 keep their own policy.
+    Layers that do not compute in float32 keep their own policy, and those that give the outputs stay in float32: the
+    probabilities of float16 are zero too soon to be distilled.
     """
     were = []
     if policy is not None:
-        for layer in [layer for model in models for layer in _all_layers(model)]:
+        models = list(models)
+        last = {id(tensor._keras_history.operation) for model in models for tensor in model.outputs}
+        for layer in [layer for model in models for layer in _all_layers(model) if id(layer) not in last]:
             if layer.dtype_policy.name == "float32":
                 were.append((layer, layer.dtype_policy))
                 layer.dtype_policy = policy
