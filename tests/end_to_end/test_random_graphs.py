@@ -72,7 +72,9 @@ class ProgramTest(tf.test.TestCase):
             for seed in range(10):
                 random_graphs.run_batch(seed)
         program = str(caught.exception).split("set_floatx")[1]
-        self.assertRegex(program, r"layers\.(LSTM|GRU|SimpleRNN)\(2")
+        # 2 units or, where the last cut that went was the first to be lowered, a few more. (Which graph fails first depends
+        # on the modules that are loaded: hypothesis draws constants that it finds in them.)
+        self.assertRegex(program, r"layers\.(LSTM|GRU|SimpleRNN)\([2-5],")
         tensors = re.findall(r"^t\d+.* = ", program, re.MULTILINE)
         self.assertLessEqual(len(tensors), 4, program)
         (kept,) = re.findall(r"Plan.keeping\((.*)\)", program)
