@@ -13,6 +13,24 @@ schedule that fits two CPU cores: 4,000 of the training images, a tenth of them 
 
 Settings that are not named here are the paper's for ResNets, with milestones scaled to these epochs. The test split is
 read once for each run.
+
+    method    test accuracy, seeds 0, 1, 2
+    (teacher) 87.13
+    lit       64.98 +- 1.04 (63.58, 66.05, 65.32)
+    hints     63.67 +- 0.85 (62.53, 64.56, 63.92)
+    hint      61.12 +- 0.27 (60.97, 60.89, 61.50)
+    scratch   50.23 +- 2.52 (52.85, 46.82, 51.02)
+    kd        49.48 +- 2.82 (52.99, 46.08, 49.36)
+
+(tensorflow 2.21.0, keras 3.15.1, two CPU cores, 3 to 9 minutes a run on a busy machine. The student has 38.3% of the
+teacher's MACs and 37.2% of its parameters. Standard deviations over the three seeds.)
+
+- The order is the paper's (Table 3) but for several hints without teacher input, which it has below KD. With 3,600
+  images and a teacher that saw 50,000, what sections hand on is worth far more than labels; LIT and "hints" also have
+  the teacher's stem and classifier.
+- KD is no better than no teacher in so few epochs. More weight for soft targets does not change that (seed 0:
+  `--methods kd --alpha 0.1` 48.89, with `--learning-rate 0.01` as well 52.81); at full length it was not tried.
+- The images are the teacher's own training images, for all methods alike.
 """
 
 import argparse
@@ -33,11 +51,12 @@ def methods(args):
     both = {"blocks": tuple(args.blocks), "batch_size": args.batch_size, "learning_rate": args.learning_rate}
     shorter = args.epochs // 3
     longer = args.epochs - shorter
-    lit = both | {"epochs": longer, "finetune_epochs": shorter}
+    taught = both | {"alpha": args.alpha}
+    lit = taught | {"epochs": longer, "finetune_epochs": shorter}
     return {
         "lit": LIT(**lit),
-        "kd": KD(**both, epochs=args.epochs),
-        "hint": Hint(**both, hint_epochs=shorter, epochs=longer),
+        "kd": KD(**taught, epochs=args.epochs),
+        "hint": Hint(**taught, hint_epochs=shorter, epochs=longer),
         "hints": LIT(**lit, teacher_input=False),
         "scratch": Scratch(**both, epochs=args.epochs),
     }
@@ -52,6 +71,7 @@ def main():
     parser.add_argument("--epochs", type=int, default=12, help="of each method, over all its phases")
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--learning-rate", type=float, default=0.1)
+    parser.add_argument("--alpha", type=float, default=0.95, help="weight of the labels beside soft targets")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--methods", nargs="+", default=["lit", "kd", "hint", "hints", "scratch"])
     parser.add_argument("--out", default=None, help="run folders; a killed comparison goes on where it stopped")

@@ -301,5 +301,8 @@ class LIT(Sectioned, Generative):
                 "finetune_learning_rate": 5e-5,
                 "finetune_milestones": (5,),
                 "beta": 0.0,
+                # The text says SGD with weight decay; the released code, with which 1e-4 makes sense, has plain Adam.
+                "optimizer": "adam",
+                "weight_decay": 0.0,
             },
         }
