@@ -4,10 +4,11 @@
 
 A StarGAN is trained (six blocks, StarGAN's own losses, Adam, five steps of the discriminator for each of the
 generator's), then its generator is compressed with LIT's settings (beta = 0: 16 epochs of the section alone, 10 against
-the fixed discriminator), and a generator of two blocks is trained from scratch as the teacher was (their learning rate
-falls once, by ten, in the middle; StarGAN's falls linearly over the second half, and its discriminator's with it). All
-are compared with generators that were never trained: reconstruction error (mean squared difference to the image,
-translated to its own domain), Inception score and Frechet distance of images translated to other domains.
+the discriminator, which goes on learning as in LIT's released code), and a generator of two blocks is trained from
+scratch as the teacher was (their learning rate falls once, by ten, in the middle; StarGAN's falls linearly over the
+second half, and its discriminator's with it). All are compared with generators that were never trained: reconstruction
+error (mean squared difference to the image, translated to its own domain), Inception score and Frechet distance of
+images translated to other domains.
 
 Scores need a feature network: `--classifier FILE` is a Keras classifier of such images; without it a small one is
 trained on the training images and their domains, and the table says so. Scores of different networks cannot be
@@ -179,7 +180,7 @@ def main():
         finetune_epochs=args.finetune_epochs,
         blocks=(args.student_blocks,),
         discriminator=discriminator,
-        adversarial=AdversarialSettings(exclusive_domains=exclusive),
+        adversarial=gan["adversarial"],
     )
     found = {f"teacher ({args.blocks} blocks)": teacher}
     found[f"LIT student ({args.student_blocks})"] = train(teacher, lit, data, args, "lit")

@@ -75,7 +75,7 @@ class DiscriminatorTest(tf.test.TestCase):
     def test_domains_and_a_discriminator_that_stays(self):
         teacher, critic = teachers.generator(domains=3), teachers.discriminator(domains=3)
         before = teachers.weights_of(critic), teachers.weights_of(teacher)
-        method = LIT(**SHORT, beta=0.0, discriminator=critic)
+        method = LIT(**SHORT, beta=0.0, discriminator=critic, adversarial=AdversarialSettings(steps=0))
         data = ((IMAGES, DOMAINS), None)
         result, (sections, finetuning) = teachers.observed(teacher, method, data, flops_budget=0.7)
         self.assertEqual(teachers.moved(before[0], critic), set())

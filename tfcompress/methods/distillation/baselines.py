@@ -28,7 +28,7 @@ class Scratch(Generative):
 
     The yardstick of distillation, with the settings of Koratana et al. (2018), appendix A. `alpha`, `tau` and `soft`
     have nothing to do here, and are refused. A generator is trained against its `discriminator`, as StarGAN is with
-    `adversarial=AdversarialSettings(steps=5)` and `optimizer="adam"`.
+    `optimizer="adam"`.
     """
 
     epochs: int = 200

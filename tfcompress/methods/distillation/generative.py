@@ -21,9 +21,9 @@ class AdversarialSettings:
     """How a generator is trained against a discriminator; defaults are those of StarGAN (Choi et al. 2018).
 
     Attributes:
-        steps: updates of the discriminator before each of the generator's; 0 leaves it as it is, as in section 4.1 of
-            LIT. StarGAN's own training has 5, each on another batch; here all are on the generator's batch, each with
-            other translations of it.
+        steps: updates of the discriminator before each of the generator's. StarGAN's 5 are each on another batch; here
+            all are on the generator's batch, each with other translations of it. 0 leaves it as it is, as section 4.1
+            of LIT says (its released code trains it): a generator soon finds images that please a fixed one.
         learning_rate: of the discriminator's Adam, which does not fall.
         domain_weight: lambda_cls.
         reconstruction_weight: lambda_rec.
@@ -34,7 +34,7 @@ class AdversarialSettings:
         ValueError: a setting out of its range.
     """
 
-    steps: int = 0
+    steps: int = 5
     learning_rate: float = 1e-4
     domain_weight: float = 1.0
     reconstruction_weight: float = 10.0

@@ -47,8 +47,8 @@ class LIT(Sectioned, Generative):
     the student feed itself, and `method="kd"` is KD.
 
     With `beta=0` sections learn from inputs alone, without labels or probabilities, as generators need it; the second
-    phase of a generator trains against the `discriminator`, or, without one, on the teacher's output. In the paper the
-    discriminator stays as it is; `adversarial=AdversarialSettings(steps=5)` trains it too, as StarGAN does.
+    phase of a generator trains against the `discriminator`, or, without one, on the teacher's output. The
+    discriminator is trained too, as StarGAN does; with `adversarial=AdversarialSettings(steps=0)` it stays as it is.
 
     Attributes:
         epochs: of the first phase.
