@@ -23,6 +23,20 @@ compared, nor with the paper's, which are those of Inception v3 on CelebA:
 
 `--data cifar10` (the default) takes colour images with their classes as domains, `--data celeb_a` CelebA with five
 attributes (128x128 pixels, through tensorflow-datasets; images may have several).
+
+A short run on real images (500 of CIFAR-10, width 16; tensorflow 2.21.0, keras 3.15.1, two CPU cores, minutes), which
+shows that everything runs, not what the method is worth: a GAN of four epochs has learned little, and the small
+classifier gets 30% right.
+
+    python recipes/lit_table2_stargan.py --images 500 --width 16 --epochs 4 --section-epochs 40 --finetune-epochs 4
+
+    model                    reconstruction   Inception score   Frechet distance
+    teacher (6 blocks)       0.257            1.036             16.8
+    LIT student (2)          0.331            1.059             11.8
+
+(In a run of its own, with a classifier of its own: teacher 0.257, 1.048, 14.7; from scratch 0.629, 1.036, 14.3.) With
+the discriminator fixed, ten epochs of fine-tuning took the student's reconstruction from 0.24 to 1.01: it had found
+images that please that discriminator.
 """
 
 import argparse
