@@ -1,9 +1,12 @@
-"""What the RLAL recipes share: their flags, and the line that compresses and prints."""
+"""What recipes share: the flags of RLAL's, the line that compresses and prints, the comparison of several methods."""
 
 import argparse
+import json
 import pathlib
+import time
 
 import keras
+import numpy as np
 
 import tfcompress
 
@@ -76,3 +79,41 @@ def compress(model, method, data, args, name=""):
     )
     result.summary()
     return result
+
+
+def compare(model, methods, data, args, rewards=False, **budget):
+    """Runs each of `args.methods` with each of `args.seeds`; prints a row of JSON a run, at the end a line a method.
+
+    Args:
+        model: the model.
+        methods: by name.
+        data: the dataset.
+        args: with `methods`, `seeds`, and `out` for run folders or `None`.
+        rewards: whether rows have the best reward of the run.
+        **budget: of `tfcompress.compress`.
+    """
+    rows = []
+    for seed in args.seeds:
+        for name in args.methods:
+            start = time.time()
+            run_dir = pathlib.Path(args.out) / f"{name}-{seed}" if args.out else None
+            result = tfcompress.compress(model, methods[name], data, seed=seed, run_dir=run_dir, verbose=2, **budget)
+            row = {
+                "method": name,
+                "seed": seed,
+                "before": result.before.accuracy,
+                "test": result.after.accuracy,
+                "validation": result.after.validation_accuracy,
+                "macs": result.after.macs / result.before.macs,
+                "params": result.after.params / result.before.params,
+            }
+            if rewards:
+                row["reward"] = max((c.score for c in result.candidates if c.score is not None), default=None)
+            row["minutes"] = (time.time() - start) / 60
+            print(json.dumps(row), flush=True)
+            rows.append(row)
+    for name in args.methods:
+        test = [100 * row["test"] for row in rows if row["method"] == name]
+        print(
+            f"{name:8s} test accuracy {np.mean(test):.2f} +- {np.std(test):.2f} ({', '.join(f'{t:.2f}' for t in test)})"
+        )

@@ -35,13 +35,10 @@ change of the random stream that fresh weights come from: the same command now d
 """
 
 import argparse
-import json
-import pathlib
-import time
 
+import common
 import keras
 import lit_common
-import numpy as np
 
 import tfcompress
 from tfcompress.methods.distillation import KD, LIT, Hint, Scratch
@@ -89,35 +86,7 @@ def main():
         model = lit_common.smoke_network(data)
     else:
         model = keras.saving.load_model(args.model)
-    rows = []
-    for seed in args.seeds:
-        for name in args.methods:
-            start = time.time()
-            result = tfcompress.compress(
-                model,
-                methods(args)[name],
-                data,
-                seed=seed,
-                run_dir=pathlib.Path(args.out) / f"{name}-{seed}" if args.out else None,
-                verbose=2,
-            )
-            row = {
-                "method": name,
-                "seed": seed,
-                "before": result.before.accuracy,
-                "test": result.after.accuracy,
-                "validation": result.after.validation_accuracy,
-                "macs": result.after.macs / result.before.macs,
-                "params": result.after.params / result.before.params,
-                "minutes": (time.time() - start) / 60,
-            }
-            print(json.dumps(row), flush=True)
-            rows.append(row)
-    for name in args.methods:
-        test = [100 * row["test"] for row in rows if row["method"] == name]
-        print(
-            f"{name:8s} test accuracy {np.mean(test):.2f} +- {np.std(test):.2f} ({', '.join(f'{t:.2f}' for t in test)})"
-        )
+    common.compare(model, methods(args), data, args)
 
 
 if __name__ == "__main__":

@@ -36,13 +36,9 @@ RLAL does not win here. What was found:
 
 import argparse
 import dataclasses
-import json
-import pathlib
-import time
 
 import common
 import keras
-import numpy as np
 
 import tfcompress
 from tfcompress.agents import AgentSettings
@@ -107,38 +103,7 @@ def main():
         model = common.network("resnet20", data, args)
     else:
         model = keras.saving.load_model(args.model)
-    rows = []
-    for seed in args.seeds:
-        for name in args.methods:
-            start = time.time()
-            result = tfcompress.compress(
-                model,
-                methods(args)[name],
-                data,
-                flops_budget=args.flops_budget,
-                seed=seed,
-                run_dir=pathlib.Path(args.out) / f"{name}-{seed}" if args.out else None,
-                verbose=2,
-            )
-            rewards = [c.score for c in result.candidates if c.score is not None]
-            row = {
-                "method": name,
-                "seed": seed,
-                "before": result.before.accuracy,
-                "test": result.after.accuracy,
-                "validation": result.after.validation_accuracy,
-                "macs": result.after.macs / result.before.macs,
-                "params": result.after.params / result.before.params,
-                "reward": max(rewards, default=None),
-                "minutes": (time.time() - start) / 60,
-            }
-            print(json.dumps(row), flush=True)
-            rows.append(row)
-    for name in args.methods:
-        test = [100 * row["test"] for row in rows if row["method"] == name]
-        print(
-            f"{name:8s} test accuracy {np.mean(test):.2f} +- {np.std(test):.2f} ({', '.join(f'{t:.2f}' for t in test)})"
-        )
+    common.compare(model, methods(args), data, args, rewards=True, flops_budget=args.flops_budget)
 
 
 if __name__ == "__main__":

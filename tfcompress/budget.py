@@ -9,9 +9,10 @@ from fractions import Fraction
 
 from tfcompress.costs import Cost
 
-__all__ = ["Budget"]
+__all__ = ["ADVICE", "Budget"]
 
-_ADVICE = "tfcompress.inspect(model) shows what cannot be pruned, and why."
+# What a message says of a limit below what can be reached, where a method says nothing else.
+ADVICE = "tfcompress.inspect(model) shows what cannot be pruned, and why."
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Budget:
                 plain = int(value) if isinstance(value, numbers.Integral) else float(value)  # of numpy's numbers
                 object.__setattr__(self, name, plain)
 
-    def limits(self, total: Cost, smallest: Cost, advice: str = _ADVICE) -> dict[str, int]:
+    def limits(self, total: Cost, smallest: Cost, advice: str = ADVICE) -> dict[str, int]:
         """The limits in the units of `Cost`.
 
         Args:

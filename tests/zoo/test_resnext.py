@@ -1,15 +1,13 @@
 """ResNeXt: closed forms of its counts, its shortcuts, and its cardinality."""
 
 import math
-from unittest import mock
 
+import counted
 import keras
 import numpy as np
-import oracles
 import tensorflow as tf
 
 from tfcompress import zoo
-from tfcompress.costs import cost
 from tfcompress.graph import ChannelGroups, LayerGraph
 from tfcompress.plan import Plan
 from tfcompress.rewrite import apply
@@ -33,19 +31,7 @@ def resnext(blocks, cardinality=32, base_width=4, sizes=(32 * 32, 16 * 16, 8 * 8
     return params + channels * classes + classes, macs + channels * classes
 
 
-class CountsTest(tf.test.TestCase):
-    def setUp(self):
-        super().setUp()
-        # Counts need no random weights.
-        zeros = mock.patch.object(keras.initializers.VarianceScaling, "__call__", keras.initializers.Zeros.__call__)
-        self.enterContext(zeros)
-
-    def check(self, model, params, macs):
-        """tfcompress and a walk over the layers that knows nothing of it give the expected counts."""
-        self.assertEqual((oracles.walked_params(model), oracles.walked_macs(model)), (params, macs))
-        result = cost(model)
-        self.assertEqual((result.params, result.macs), (params, macs))
-
+class CountsTest(counted.CountedTest):
     def test_all_depths(self):
         # Published for CIFAR-10 with 3 blocks a section, as "ResNeXt-29": 4,775,754 (32x4d), 68,155,210 (16x64d).
         self.assertEqual(resnext(3)[0], 4_775_754)

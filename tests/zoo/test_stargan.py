@@ -1,15 +1,14 @@
 """StarGAN: closed forms of the counts of both networks, their shapes, and their arithmetic on small images."""
 
 import pathlib
-from unittest import mock
 
+import counted
 import keras
 import numpy as np
 import oracles
 import tensorflow as tf
 
 from tfcompress import zoo
-from tfcompress.costs import cost
 from tfcompress.export import convert, run_tflite
 
 # The sides are 4 times prime numbers.
@@ -42,19 +41,7 @@ def discriminator(pixels, layers, domains=5, width=64):
     return params + 9 * channels + heads[1], macs + sum(heads)
 
 
-class CountsTest(tf.test.TestCase):
-    def setUp(self):
-        super().setUp()
-        # Counts need no random weights.
-        zeros = mock.patch.object(keras.initializers.VarianceScaling, "__call__", keras.initializers.Zeros.__call__)
-        self.enterContext(zeros)
-
-    def check(self, model, params, macs):
-        """tfcompress and a walk over the layers that knows nothing of it give the expected counts."""
-        self.assertEqual((oracles.walked_params(model), oracles.walked_macs(model)), (params, macs))
-        result = cost(model)
-        self.assertEqual((result.params, result.macs), (params, macs))
-
+class CountsTest(counted.CountedTest):
     def test_generator(self):
         # The authors' program prints 8,430,528 and 44,762,048 parameters for 5 domains.
         self.assertEqual(generator(128 * 128, 6), (8_430_528, 9_960_423_424))

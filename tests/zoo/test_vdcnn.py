@@ -1,11 +1,10 @@
 """VDCNN: closed forms of its counts, k-max pooling, and what compressing and exporting it need."""
 
 import pathlib
-from unittest import mock
 
+import counted
 import keras
 import numpy as np
-import oracles
 import small_tasks
 import tensorflow as tf
 
@@ -45,19 +44,7 @@ def texts(count=4, length=LENGTH):
     return np.random.default_rng(0).integers(0, 70, (count, length)).astype("int32")
 
 
-class CountsTest(tf.test.TestCase):
-    def setUp(self):
-        super().setUp()
-        # Counts need no random weights.
-        zeros = mock.patch.object(keras.initializers.VarianceScaling, "__call__", keras.initializers.Zeros.__call__)
-        self.enterContext(zeros)
-
-    def check(self, model, params, macs):
-        """tfcompress and a walk over the layers that knows nothing of it give the expected counts."""
-        self.assertEqual((oracles.walked_params(model), oracles.walked_macs(model)), (params, macs))
-        result = cost(model)
-        self.assertEqual((result.params, result.macs), (params, macs))
-
+class CountsTest(counted.CountedTest):
     def test_all_depths(self):
         # Table 2 of the paper: 2, 2, 2, 2 convolutions a section; 4, 4, 4, 4; 10, 10, 4, 4. One more, and three Dense.
         self.assertEqual(vdcnn((1, 1, 1, 1)), (14_172_002, 302_725_120))

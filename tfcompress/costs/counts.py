@@ -203,16 +203,13 @@ class CostModel:
         Raises:
             KeyError, ValueError: as for `kept`; as for `tfcompress.graph.bypasses`.
         """
-        whole, removed = self.of_kept(self.kept(plan)), set(plan.removed)
+        kept, removed = self.kept(plan), set(plan.removed)
         if not removed:
-            return whole
+            return self.of_kept(kept)
         bypasses(self.groups.graph, plan.removed)
-        widths = self._fixed_widths + self.kept(plan) @ self._widths
-        gone = {
-            metric: int(terms.products(widths)[[node in removed for node in terms.nodes]].sum())
-            for metric, terms in self._terms.items()
-        }
-        return Cost(*(getattr(whole, metric) - gone[metric] for metric in METRICS))
+        widths = self._fixed_widths + kept @ self._widths
+        terms = (self._terms[metric] for metric in METRICS)
+        return Cost(*(int(t.products(widths)[[node not in removed for node in t.nodes]].sum()) for t in terms))
 
     @cached_property
     def total(self) -> Cost:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import keras
 import numpy as np
 
-from tfcompress.budget import Budget
+from tfcompress.budget import ADVICE, Budget
 from tfcompress.control import Control
 from tfcompress.costs import Cost, CostModel
 from tfcompress.plan import Plan
@@ -69,7 +69,7 @@ class Method:
     stores_search: ClassVar[bool] = True
 
     # What to say of a budget that the method cannot reach.
-    advice: ClassVar[str] = "tfcompress.inspect(model) shows what cannot be pruned, and why."
+    advice: ClassVar[str] = ADVICE
 
     def budget(self, flops: float | int | None, params: float | int | None) -> Budget:
         """The budget of the call; a method may know it without being told.

@@ -322,8 +322,12 @@ class Distilling(SGDMethod):
     @property
     def _prefixes(self) -> list[str]:
         """What the phases of each student begin with; the last one's with nothing."""
-        students = len(self._students_given or self._blocks_given or (None,))
-        return [*(f"student {number}: " for number in range(1, students)), ""]
+        return [*(f"student {number}: " for number in range(1, self._students)), ""]
+
+    @property
+    def _students(self) -> int:
+        """How many there are, each learning from the one before."""
+        return len(self._students_given or self._blocks_given or (None,))
 
     def stages(self) -> tuple[tuple[str, int, int], ...]:
         """For each phase of one student its name, its epochs, and how often a step runs the student."""

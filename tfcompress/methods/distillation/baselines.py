@@ -144,5 +144,5 @@ class BornAgain(KD):
         return [Plan()] * self.generations
 
     @property
-    def _prefixes(self) -> list[str]:
-        return [*(f"student {number}: " for number in range(1, self.generations)), ""]
+    def _students(self) -> int:
+        return self.generations
