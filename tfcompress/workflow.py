@@ -18,7 +18,7 @@ from tfcompress.control import Control, Pattern
 from tfcompress.costs import CostModel, cost
 from tfcompress.data.sources import ArraySource
 from tfcompress.given import given_model, given_seed, given_splits, is_of_keras
-from tfcompress.graph import ChannelGroups, LayerGraph
+from tfcompress.graph import ChannelGroups, LayerGraph, check_runs_here
 from tfcompress.methods import Method, Search, method_by_name
 from tfcompress.plan import Plan
 from tfcompress.result import Measured, Result, candidate_from_dict, candidate_to_dict
@@ -96,6 +96,7 @@ def compress(
     control = Control.of(exclude, only, ratio_limits, round_to, through_norms)
     seed = given_seed(seed)
     original = given_model(model)
+    check_runs_here(original)
     splits = given_splits(original, data, validation_data, test_data, seed)
     with open_run(run_dir, _fingerprint(original, chosen, budget, control, objective, splits, seed)) as run:
         task, notes = _task(original, chosen, splits, budget, control, objective, seed, run, Progress(verbose))

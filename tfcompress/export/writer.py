@@ -15,6 +15,7 @@ from tfcompress.export import inputs as inputs_lib
 from tfcompress.export import parity, saved_model, tflite
 from tfcompress.export.network import is_float32, network_of
 from tfcompress.export.report import ExportedFile, ExportReport
+from tfcompress.graph import check_runs_here
 
 FORMATS = ("keras", "saved_model", "tflite")
 _SUFFIXES = (".keras", ".tflite", ".h5", ".pb")
@@ -57,7 +58,8 @@ def export(
     Raises:
         ExportError: if the model is not Functional or Sequential, cannot be converted, or a file cannot be read back.
         MissingOperatorError: if a layer needs an operator that TensorFlow Lite lacks; names the layer.
-        ValueError: if a name is unknown, int8 has no calibration inputs, or inputs do not fit the model.
+        ValueError: if a name is unknown, int8 has no calibration inputs, inputs do not fit the model, or TensorFlow
+            cannot run a layer on this machine.
     """
     formats = _names("formats", formats, FORMATS)
     quantizations = _names("quantize", quantize, tflite.QUANTIZATIONS)
@@ -65,6 +67,7 @@ def export(
         quantizations = ()
     folder = _folder(path)
     network = network_of(model)
+    check_runs_here(network)
     tflite.require_calibration(quantizations, calibration)
     calibration = None if calibration is None else inputs_lib.as_arrays(calibration, network, "calibration")
     arrays, notes = _samples(samples, calibration, network)

@@ -16,6 +16,7 @@ import numpy as np
 from absl import logging
 
 from tfcompress.given import check_whole, given_model, given_seed, given_splits
+from tfcompress.graph import check_runs_here
 from tfcompress.importance import Criterion, by_name, ranking
 from tfcompress.methods.rewards import Reward
 from tfcompress.plan import Plan
@@ -167,6 +168,7 @@ def sensitivity(
     check_whole("recalibrate_batches", recalibrate_batches, 0)
     seed, progress = given_seed(seed), Progress(verbose)
     original = given_model(model)
+    check_runs_here(original)
     splits = given_splits(original, data, validation_data, seed=seed)
     task = Task.of(original, splits, {}, seed, NoRunFolder(), progress, objective=objective)
     kept = _kept(task, shares)

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from tfcompress.costs import CostModel, cost
-from tfcompress.graph import ChannelGroups, LayerGraph
+from tfcompress.graph import ChannelGroups, LayerGraph, check_runs_here
 from tfcompress.graph.layer_graph import map_refs
 from tfcompress.plan import Plan
 from tfcompress.rewrite.apply import apply, kept_labels
@@ -95,7 +95,9 @@ def verify(
 
     Raises:
         RuntimeError: outputs differ by more than `tolerance`, or the student's counted cost is not the plan's.
+        ValueError: a layer that TensorFlow cannot run on this machine.
     """
+    check_runs_here(source)
     groups = ChannelGroups.of(LayerGraph.from_keras(source)) if groups is None else groups
     predicted, counted = CostModel(groups).of(plan), cost(student)
     if predicted != counted:
