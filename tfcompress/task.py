@@ -56,6 +56,7 @@ class Task:
         run: the run folder, or its stand-in.
         progress: the display.
         first: the model that the task was for before `on`, if that was another one.
+        said: what `say` was told, for the report.
     """
 
     model: keras.Model
@@ -70,6 +71,7 @@ class Task:
     run: RunFolder | NoRunFolder = field(default_factory=NoRunFolder)
     progress: Progress = field(default_factory=lambda: Progress(verbose=0))
     first: keras.Model | None = None
+    said: list[str] = field(default_factory=list)
 
     @classmethod
     def of(
@@ -151,6 +153,12 @@ class Task:
     def phase(self, name: str, stateful: Mapping[str, Any] | None = None) -> Phase:
         """A training phase of this task's run."""
         return Phase(name, self.run, self.progress, stateful or {})
+
+    def say(self, text: str) -> None:
+        """Shows a line, and keeps it for the notes of the result, once."""
+        if text not in self.said:
+            self.said.append(text)
+            self.progress.note(text)
 
     def fits(self, cost: Cost) -> bool:
         """Whether a cost is within the limits."""

@@ -26,6 +26,7 @@ from tfcompress.rewrite import apply
 from tfcompress.rewrite.verify import verify
 from tfcompress.task import Task
 from tfcompress.training import Evaluator, Objective, Progress, RunFolder, Score, model_digest, open_run, seed_layers
+from tfcompress.training.thawing import cut_layers, thawed, to_thaw, words_for
 
 __all__ = ["compress"]
 
@@ -107,7 +108,7 @@ def compress(
         student = apply(search.source, search.plan, groups)
         seed_layers(student, seed, _STUDENT)
         verify(search.source, search.plan, student, _inputs(task, 8), tolerance=1e-3, groups=groups)
-        history = chosen.recover(student, task.on(search.teacher or search.source))
+        history = _recover(chosen, student, search, task)
         result = _report(original, student, search, history, chosen, task, notes)
         if isinstance(run, RunFolder):
             result.save(run.path / "result")
@@ -234,6 +235,15 @@ def _decide(method: Method, task: Task) -> Search:
     return search
 
 
+def _recover(method: Method, student: keras.Model, search: Search, task: Task) -> dict[str, list[Any]]:
+    """The method's recovery, which trains frozen layers too where their weights changed."""
+    layers = to_thaw(student, cut_layers(task.groups, search.removed.then(search.plan)))
+    if layers:
+        task.say(words_for(layers))
+    with thawed(student, layers):
+        return method.recover(student, task.on(search.teacher or search.source))
+
+
 def _inputs(task: Task, count: int) -> Any:
     return task.splits.calibration.take(count)[0]
 
@@ -253,7 +263,7 @@ def _report(
             f"Expected a model within {dict(task.limits)}. Received: {finished}. This is a bug: report it."
         )
     on_test, after = _accuracy(original, task, ("test",)), _accuracy(student, task, ("validation", "test"))
-    all_notes = [*notes, *search.notes]
+    all_notes = [*notes, *search.notes, *task.said]
     metrics = task.objective.new_metrics()
     losses = [loss for loss in keras.tree.flatten(task.objective.loss) if loss is not None]
     if all(map(is_of_keras, [*losses, *(metrics or [])])):

@@ -73,4 +73,4 @@ class Random(SGDMethod):
 
     def recover(self, student: keras.Model, task: Task) -> dict[str, list[Any]]:
         """Fine-tunes the student."""
-        return self.train(student, task, "fine-tuning", self.epochs)
+        return self.train(student, task, "fine-tuning", self.epochs, keep=self.keep)

@@ -18,6 +18,7 @@ from tfcompress.plan import Plan
 from tfcompress.rewrite import apply
 from tfcompress.task import Task
 from tfcompress.training import PhasePlan, seed_layers
+from tfcompress.training.thawing import cut_layers, thawed, to_thaw
 
 __all__ = ["Uniform"]
 
@@ -86,7 +87,9 @@ class Uniform(SGDMethod):
                 break
             source, removed = apply(now.model, plan, now.groups), removed.then(plan)
             seed_layers(source, task.seed, _STEP, step)
-            for name, values in self.train(source, task, _phase(step), self.step_epochs).items():
+            with thawed(source, to_thaw(source, cut_layers(task.groups, removed))):
+                trained = self.train(source, task, _phase(step), self.step_epochs)
+            for name, values in trained.items():
                 history.setdefault(name, []).extend(values)
             now = task.on(source)
         whole = removed.then(plan)
@@ -133,7 +136,7 @@ class Uniform(SGDMethod):
 
     def recover(self, student: keras.Model, task: Task) -> dict[str, list[Any]]:
         """Fine-tunes the student."""
-        return self.train(student, task, "fine-tuning", self.epochs)
+        return self.train(student, task, "fine-tuning", self.epochs, keep=self.keep)
 
 
 def _phase(step: int) -> str:

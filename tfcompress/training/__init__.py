@@ -3,6 +3,7 @@
 from tfcompress.training.callbacks import TrainingDiverged
 from tfcompress.training.checkpoints import Checkpoint, Checkpoints
 from tfcompress.training.fit import History, Phase, fit
+from tfcompress.training.keeping import words_for_kept
 from tfcompress.training.objectives import Evaluator, Objective, Score, evaluate, infer, loss_function
 from tfcompress.training.penalized import PenalizedModel
 from tfcompress.training.penalties import Penalty, WeightDecay
@@ -55,4 +56,5 @@ __all__ = [
     "optimizer_state",
     "scaled",
     "seed_layers",
+    "words_for_kept",
 ]

@@ -13,6 +13,7 @@ import numpy as np
 
 from tfcompress.data import set_epoch
 from tfcompress.training.checkpoints import Checkpoints
+from tfcompress.training.keeping import Best
 from tfcompress.training.progress import Progress
 from tfcompress.training.schedules import Schedule
 from tfcompress.training.state import Tensors, join, model_state
@@ -165,6 +166,7 @@ class Recorder(keras.callbacks.Callback):
         state: gives everything that a checkpoint holds besides the model.
         checkpoints: where they go, or None.
         rows: the logs of the epochs before.
+        best: what looks for the best epoch, or None.
     """
 
     def __init__(
@@ -173,9 +175,10 @@ class Recorder(keras.callbacks.Callback):
         state: Callable[[], Mapping[str, Tensors]],
         checkpoints: Checkpoints | None,
         rows: list[Row],
+        best: Best | None = None,
     ):
         super().__init__()
-        self._inner, self._state, self._checkpoints = model, state, checkpoints
+        self._inner, self._state, self._checkpoints, self._best = model, state, checkpoints, best
         self.rows = rows
         self.good = model_state(model)
 
@@ -183,7 +186,14 @@ class Recorder(keras.callbacks.Callback):
         """Records the epoch."""
         self.rows.append({name: float(value) for name, value in (logs or {}).items()})
         self.good = model_state(self._inner)
+        if self._best is not None:
+            self._best.look(len(self.rows), self.rows[-1], self.good)
         if self._checkpoints is not None:
-            tensors = join({"model": self.good, **self._state()})
-            info = {"rows": self.rows, "stopped": bool(self.model.stop_training)}
+            parts = {"model": self.good, **self._state()}
+            info: dict[str, Any] = {"rows": self.rows, "stopped": bool(self.model.stop_training)}
+            if self._best is not None:
+                info["best"] = self._best.info()
+                if self._best.tensors is not self.good:
+                    parts["best"] = self._best.tensors
+            tensors = join(parts)
             self._checkpoints.save(epoch + 1, tensors, info)

@@ -1,5 +1,6 @@
 """The thin model around a model that Keras' own `fit` trains."""
 
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,6 +17,22 @@ def policy_of(model: keras.Model) -> Any:
     layers = getattr(model, "layers", ())
     return next(
         (layer.dtype_policy for layer in layers if layer.dtype_policy.name == "mixed_float16"), model.dtype_policy
+    )
+
+
+def _waiting_for(batch: Any) -> contextlib.AbstractContextManager[Any]:
+    """Makes everything that a traced step does wait for its batch.
+
+    Keras finds the end of data of unknown length by a call of the compiled step that finds no batch. In that call
+    TensorFlow runs what does not depend on the batch: counters, the optimizer's step number, the states of random
+    layers, the counts of metrics whose batch has a static size.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return contextlib.nullcontext()
+    import tensorflow as tf
+
+    return tf.control_dependencies(
+        [part for part in tf.nest.flatten(batch, expand_composites=True) if tf.is_tensor(part)]
     )
 
 
@@ -84,10 +101,16 @@ class PenalizedModel(keras.Model):
         return self.inner(inputs, training=training)
 
     def train_step(self, *args: Any, **kwargs: Any) -> Any:
-        """Keras' own, after what the inner model trains beside itself."""
-        if getattr(self.inner, "critic", None) is not None:
-            self.inner.before_step(keras.utils.unpack_x_y_sample_weight(args[-1])[0])
-        return super().train_step(*args, **kwargs)
+        """Keras' own, after what the inner model trains beside itself; nothing of it runs without a batch."""
+        with _waiting_for(args[-1]):
+            if getattr(self.inner, "critic", None) is not None:
+                self.inner.before_step(keras.utils.unpack_x_y_sample_weight(args[-1])[0])
+            return super().train_step(*args, **kwargs)
+
+    def test_step(self, *args: Any, **kwargs: Any) -> Any:
+        """Keras' own; nothing of it runs without a batch."""
+        with _waiting_for(args[-1]):
+            return super().test_step(*args, **kwargs)
 
     def compute_loss(
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True

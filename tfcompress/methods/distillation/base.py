@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal, Self
 
@@ -17,14 +18,15 @@ from tfcompress.costs import Cost, CostModel, cost
 from tfcompress.graph import Sections, find_sections
 from tfcompress.methods.base import Candidate, Search
 from tfcompress.methods.distillation.students import even_blocks, shallow_plan
-from tfcompress.methods.sgd import SGDMethod
+from tfcompress.methods.sgd import Keep, SGDMethod
 from tfcompress.plan import Plan
 from tfcompress.rewrite import apply
 from tfcompress.task import Task
 from tfcompress.training import Cosine, Evaluator, PhasePlan, Schedule, StepDecay, loss_function, scaled
 from tfcompress.training.distillation import Distillation, KDLoss, OutputsLoss, SoftTargets, computing_in, logits_of
-from tfcompress.training.initial import draw_anew
+from tfcompress.training.initial import check_drawable, draw_anew
 from tfcompress.training.objectives import last_activation
+from tfcompress.training.thawing import inner_layers, keeps_its_values, thawed, words_for
 
 __all__ = ["Distilling"]
 
@@ -218,6 +220,7 @@ class Distilling(SGDMethod):
             _check_student(student, task.original)
         if self.student is None:
             self._plans(task)
+            check_drawable(task.model.layers)
         elif not task.fits(found := cost(self._students_given[-1])):
             raise ValueError(f"Expected a student within {dict(task.limits)}. Received: student={found}")
         if self.distils_outputs:
@@ -347,10 +350,25 @@ class Distilling(SGDMethod):
         """Trains a student in place; phases are named after `prefix`."""
         raise NotImplementedError
 
-    def start_anew(self, student: keras.Model, task: Task, prefix: str = "", layers: Any = None) -> None:
-        """Fresh weights for the student, where it was made from the teacher; for `layers` if not all."""
-        if self.student is None:
-            draw_anew(student.operations if layers is None else layers, task.rng(_FRESH, zlib.crc32(prefix.encode())))
+    @contextlib.contextmanager
+    def start_anew(self, student: keras.Model, task: Task, prefix: str = "", layers: Any = None) -> Iterator[None]:
+        """Fresh weights for the student, where it was made from the teacher; for `layers` if not all.
+
+        Layers with fresh weights are trained inside the `with`, whatever their flags; those of a student that was given
+        are respected.
+        """
+        if self.student is not None:
+            yield
+            return
+        rng = task.rng(_FRESH, zlib.crc32(prefix.encode()))
+        fresh = draw_anew(student.operations if layers is None else layers, rng)
+        every = [inner for layer in fresh for inner in inner_layers(layer)]
+        if frozen := [
+            layer for layer in every if not layer.trainable and layer.weights and not keeps_its_values(layer)
+        ]:
+            task.say(words_for(frozen))
+        with thawed(student, every):
+            yield
 
     def kd_loss(self, student: keras.Model, teacher: keras.Model, task: Task) -> KDLoss:
         """L_KD with the task's loss on labels."""
@@ -367,6 +385,7 @@ class Distilling(SGDMethod):
         epochs: int,
         outputs_loss: OutputsLoss | None = None,
         schedule: Schedule | None = None,
+        keep: Keep = "last",
         **feeding: Any,
     ) -> dict[str, list[Any]]:
         """Trains all of the student on its outputs alone: by L_KD, or another loss.
@@ -376,6 +395,7 @@ class Distilling(SGDMethod):
             task: the task.
             phase, epochs, schedule: of the training.
             outputs_loss: other than L_KD.
+            keep: the weights of which epoch stay.
             **feeding: `shuffled_inputs` and `critic` of `Distillation`.
         """
         with computing_in(self.mixed_precision, (student, teacher)):
@@ -389,7 +409,8 @@ class Distilling(SGDMethod):
             )
             critic = feeding.get("critic")
             stateful = None if critic is None else {"critic": critic}
-            return self.train_distillation(model, task, phase, epochs, schedule=schedule, stateful=stateful)
+            options = {"schedule": schedule, "stateful": stateful, "keep": keep}
+            return self.train_distillation(model, task, phase, epochs, **options)
 
     def train_distillation(
         self, model: keras.Model, task: Task, phase: str, epochs: int, **options: Any
@@ -400,7 +421,7 @@ class Distilling(SGDMethod):
 
     @classmethod
     def as_published(cls, network: str, **changes: Any) -> Self:
-        """The method with the paper's settings for one of its networks.
+        """The method with the paper's settings for one of its networks, and the last epoch's weights as in the paper.
 
         Args:
             network: "resnet", "resnext", "vdcnn" or, where the method serves generators, "stargan".
@@ -412,7 +433,7 @@ class Distilling(SGDMethod):
         published: Mapping[str, Mapping[str, Any]] = cls.published()
         if network not in published:
             raise ValueError(f"Expected `network` to be one of {sorted(published)}. Received: network={network!r}")
-        return cls(**{**published[network], **changes})
+        return cls(**{"keep": "last", **published[network], **changes})
 
     @classmethod
     def published(cls) -> Mapping[str, Mapping[str, Any]]:

@@ -53,12 +53,12 @@ class Scratch(Generative):
 
     def teach(self, student: keras.Model, teacher: keras.Model, task: Task, prefix: str) -> dict[str, list[Any]]:
         """Trains on labels."""
-        self.start_anew(student, task, prefix)
         phase = f"{prefix}training from scratch"
-        if self.discriminator is not None:
-            return self.train_against_discriminator(student, teacher, task, phase, self.epochs, against_labels=True)
-        with computing_in(self.mixed_precision, (student,)):
-            return self.train(student, task, phase, self.epochs)
+        with self.start_anew(student, task, prefix):
+            if self.discriminator is not None:
+                return self.train_against_discriminator(student, teacher, task, phase, self.epochs, against_labels=True)
+            with computing_in(self.mixed_precision, (student,)):
+                return self.train(student, task, phase, self.epochs, keep=self.keep)
 
     def check(self, task: Task) -> None:
         """Refuses a discriminator that does not fit."""
@@ -90,8 +90,8 @@ class KD(Distilling):
 
     def teach(self, student: keras.Model, teacher: keras.Model, task: Task, prefix: str) -> dict[str, list[Any]]:
         """Trains on labels and the teacher's outputs."""
-        self.start_anew(student, task, prefix)
-        return self.train_on_outputs(student, teacher, task, f"{prefix}distillation", self.epochs)
+        with self.start_anew(student, task, prefix):
+            return self.train_on_outputs(student, teacher, task, f"{prefix}distillation", self.epochs, keep=self.keep)
 
     @classmethod
     def published(cls) -> Mapping[str, Mapping[str, Any]]:

@@ -133,5 +133,5 @@ class Generative(Distilling):
             how.exclusive_domains,
             against_labels,
         )
-        feeding = {"shuffled_inputs": self.shuffled(task), "critic": critic}
+        feeding: dict[str, Any] = {"shuffled_inputs": self.shuffled(task), "critic": critic}
         return self.train_on_outputs(student, teacher, task, phase, epochs, loss, schedule, **feeding)

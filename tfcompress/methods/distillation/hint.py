@@ -60,10 +60,11 @@ class Hint(Sectioned):
 
     def teach(self, student: keras.Model, teacher: keras.Model, task: Task, prefix: str) -> dict[str, list[Any]]:
         """The two stages."""
-        self.start_anew(student, task, prefix)
-        split, split_teacher = self.split(student, teacher, task)
-        history = self._train_to_hint(split, split_teacher, task, f"{prefix}hint training")
-        later = self.train_on_outputs(student, teacher, task, f"{prefix}distillation", self.epochs)
+        with self.start_anew(student, task, prefix):
+            split, split_teacher = self.split(student, teacher, task)
+            history = self._train_to_hint(split, split_teacher, task, f"{prefix}hint training")
+            phase = f"{prefix}distillation"
+            later = self.train_on_outputs(student, teacher, task, phase, self.epochs, keep=self.keep)
         return {**{f"hint {name}": values for name, values in history.items()}, **later}
 
     def _train_to_hint(self, student: SplitModel, teacher: SplitModel, task: Task, phase: str) -> dict[str, list[Any]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import keras
@@ -167,22 +167,23 @@ class LIT(Sectioned, Generative):
         if self.tune:
             tuned, scores = self._tuned(student, teacher, task, prefix)
             return {**scores, **tuned.teach(student, teacher, task, prefix)}
-        split, split_teacher = self._begin(student, teacher, task, prefix)
-        history = self.train_sections(split, split_teacher, task, f"{prefix}training of sections")
-        later = self.fine_tune(student, teacher, task, f"{prefix}fine-tuning")
+        with self._begin(student, teacher, task, prefix) as (split, split_teacher):
+            history = self.train_sections(split, split_teacher, task, f"{prefix}training of sections")
+            later = self.fine_tune(student, teacher, task, f"{prefix}fine-tuning")
         return {**history, **{f"fine-tuning {name}": values for name, values in later.items()}}
 
+    @contextlib.contextmanager
     def _begin(
         self, student: keras.Model, teacher: keras.Model, task: Task, prefix: str
-    ) -> tuple[SplitModel, SplitModel]:
-        """Split student and teacher, the student with the weights that it begins with."""
+    ) -> Iterator[tuple[SplitModel, SplitModel]]:
+        """Split student and teacher, the student with the weights that it begins with; what is fresh is trained."""
         split, split_teacher = self.split(student, teacher, task)
         copied = self.copied(split)
         fresh = [layer for part in split.names if part not in copied for layer in split.layers[part]]
-        self.start_anew(student, task, prefix, fresh)
-        for part in copied:
-            copy_part(part, split_teacher, split)
-        return split, split_teacher
+        with self.start_anew(student, task, prefix, fresh):
+            for part in copied:
+                copy_part(part, split_teacher, split)
+            yield split, split_teacher
 
     def _tuned(
         self, student: keras.Model, teacher: keras.Model, task: Task, prefix: str
@@ -194,10 +195,11 @@ class LIT(Sectioned, Generative):
             trial = self._copy(student)
             phase = prefix + _trial(name, settings[name])
             if name == "beta":
-                tried.train_sections(*tried._begin(trial, teacher, task, prefix), task, phase)
+                with tried._begin(trial, teacher, task, prefix) as parts:
+                    tried.train_sections(*parts, task, phase)
             else:
-                self.start_anew(trial, task, prefix)
-                tried.train_on_outputs(trial, teacher, task, phase, tried.epochs)
+                with self.start_anew(trial, task, prefix):
+                    tried.train_on_outputs(trial, teacher, task, phase, tried.epochs)
             found = self._score(trial, task)
             assert found is not None
             return found if task.objective.higher_is_better else -found
@@ -258,7 +260,7 @@ class LIT(Sectioned, Generative):
         if self.discriminator is not None:
             return self.train_against_discriminator(student, teacher, task, phase, self.finetune_epochs, schedule)
         loss = None if self.classifies(task) else OutputLoss(self.loss)
-        feeding = {"shuffled_inputs": self.shuffled(task)}
+        feeding: dict[str, Any] = {"shuffled_inputs": self.shuffled(task), "keep": self.keep}
         return self.train_on_outputs(student, teacher, task, phase, self.finetune_epochs, loss, schedule, **feeding)
 
     @classmethod

@@ -155,4 +155,4 @@ class RLAL(SGDMethod):
 
     def recover(self, student: keras.Model, task: Task) -> dict[str, list[Any]]:
         """Fine-tunes the pruned model with the settings of the joint training."""
-        return self.train(student, task, "fine-tuning", self.epochs_of_finetuning)
+        return self.train(student, task, "fine-tuning", self.epochs_of_finetuning, keep=self.keep)
