@@ -43,8 +43,8 @@ class Sensitivity:
         baseline: `metric` of the model as it is, on the same samples.
         macs: float64 `[groups, ratios]`, the share of the model's MACs that is left then.
         total_macs: multiply-adds of the whole model for one sample (FLOPs = 2 x MACs).
-        metric: name of the objective given, else "accuracy", or "negative mean squared error" where the model is no
-            classifier. Higher is better.
+        metric: name of the objective given or of the model's metric; "negative mean squared error", for instance,
+            where less of it is better. Higher is better.
         samples: how many samples of the validation split it was measured on.
         model: name of the model.
         notes: how it was measured: criterion, split, warnings.
@@ -269,9 +269,8 @@ def _macs(task: Task, kept: np.ndarray) -> np.ndarray:
 
 
 def _metric(task: Task) -> str:
-    if task.objective.score is not None:
-        return str(task.objective.metric_name)
-    return "accuracy" if task.objective.higher_is_better else "negative mean squared error"
+    name = str(task.objective.metric_name or "loss")
+    return name if task.objective.sign > 0 else f"negative {name.replace('_', ' ')}"
 
 
 def _notes(task: Task, baseline: float, criterion: Criterion, recalibrate_batches: int) -> tuple[str, ...]:
