@@ -13,7 +13,17 @@ import pathlib
 import uuid
 from collections.abc import Iterable, Mapping
 
-__all__ = ["MANIFEST", "ManifestError", "check_manifest", "foreign", "owned", "read_manifest", "write_manifest"]
+__all__ = [
+    "MANIFEST",
+    "ManifestError",
+    "check_manifest",
+    "foreign",
+    "owned",
+    "read_manifest",
+    "sha256",
+    "sums_of",
+    "write_manifest",
+]
 
 MANIFEST = "tfcompress_manifest.json"
 _WRITER, _FORMAT = "tfcompress", 1
@@ -37,7 +47,7 @@ def write_manifest(folder: str | os.PathLike[str], sums: Mapping[str, Iterable[s
     """
     path = pathlib.Path(folder)
     if sums is None:
-        sums = {name: (sha256(path / name),) for name in _files_of(path)}
+        sums = sums_of(path)
     part = path / f".{MANIFEST}-{uuid.uuid4().hex}"  # a name that nobody else has
     try:
         with open(part, "x", encoding="utf-8") as file:
@@ -69,6 +79,18 @@ def read_manifest(folder: str | os.PathLike[str]) -> dict[str, tuple[str, ...]]:
     return sums
 
 
+def sums_of(folder: str | os.PathLike[str]) -> dict[str, tuple[str, ...]]:
+    """Returns the SHA-256 of every file in a folder but its manifest, in the form of `read_manifest`.
+
+    An empty folder has an entry too, whose name ends with "/" and which has no checksum.
+
+    Raises:
+        ManifestError: a link, or something else that is neither file nor folder, is among them.
+    """
+    path = pathlib.Path(folder)
+    return {name: () if name.endswith("/") else (sha256(path / name),) for name in _files_of(path)}
+
+
 def check_manifest(folder: str | os.PathLike[str], names: Iterable[str] | None = None) -> None:
     """Checks that the files of a folder are whole; what else lies there does not matter.
 
@@ -83,6 +105,8 @@ def check_manifest(folder: str | os.PathLike[str], names: Iterable[str] | None =
     for name in sums if names is None else names:
         if name not in sums:
             raise ManifestError(f"Expected {name} in {path / MANIFEST}. Received: a manifest without it.")
+        if name.endswith("/"):
+            continue
         if not (path / name).is_file():
             raise ManifestError(f"Expected {path / name}, which {MANIFEST} has. Received: no such file.")
         if sha256(path / name) not in sums[name]:
@@ -94,21 +118,27 @@ def owned(folder: str | os.PathLike[str]) -> bool:
     return not foreign(folder)
 
 
-def foreign(folder: str | os.PathLike[str], names: Iterable[str] | None = None) -> list[str]:
+def foreign(
+    folder: str | os.PathLike[str],
+    names: Iterable[str] | None = None,
+    sums: Mapping[str, Iterable[str]] | None = None,
+) -> list[str]:
     """Returns what of a folder is not provably ours, by its path in the folder.
 
-    That is everything that the manifest does not have, has with another checksum, or that is a link, a pipe, or an
-    empty folder. A damaged manifest proves nothing.
+    That is everything that the manifest does not have or has with another checksum, and whatever is a link or a pipe.
+    A damaged manifest proves nothing.
 
     Args:
         folder: an existing folder.
         names: the files and folders at its top to look at, of which missing ones are passed over; by default all.
+        sums: the SHA-256 that each file may have, instead of those in the manifest.
     """
     path = pathlib.Path(folder)
-    try:
-        sums = read_manifest(path)
-    except ManifestError:
-        sums = {}
+    if sums is None:
+        try:
+            sums = read_manifest(path)
+        except ManifestError:
+            sums = {}
     found: list[str] = []
     for name in sorted(os.listdir(path)) if names is None else names:
         if name == MANIFEST and sums:
@@ -123,13 +153,15 @@ def sha256(path: str | os.PathLike[str]) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _foreign(folder: pathlib.Path, name: str, sums: Mapping[str, tuple[str, ...]]) -> list[str]:
+def _foreign(folder: pathlib.Path, name: str, sums: Mapping[str, Iterable[str]]) -> list[str]:
     path = folder / name
     if not os.path.lexists(path):
         return []
     if path.is_dir() and not path.is_symlink():
-        inner = sorted(os.listdir(path))
-        return [entry for one in inner for entry in _foreign(folder, f"{name}/{one}", sums)] if inner else [f"{name}/"]
+        inner = [f"{name}/{one}" for one in sorted(os.listdir(path))]
+        if not inner:
+            return [] if f"{name}/" in sums else [f"{name}/"]
+        return [entry for one in inner for entry in _foreign(folder, one, sums)]
     ours = name in sums and path.is_file() and not path.is_symlink() and sha256(path) in sums[name]
     return [] if ours else [name]
 
@@ -141,7 +173,7 @@ def _files_of(folder: pathlib.Path, below: str = "") -> list[str]:
         if entry.is_symlink() or not (entry.is_file() or entry.is_dir()):
             raise ManifestError(f"Expected files and folders. Received: {folder / name}, which is neither.")
         if entry.is_dir():
-            names += _files_of(folder, name)
+            names += _files_of(folder, name) or [f"{name}/"]
         elif name != MANIFEST:
             names.append(name)
     return names

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -10,6 +9,7 @@ import keras
 import numpy as np
 
 from tfcompress.data import without_autotuning
+from tfcompress.process import ignored_warnings
 from tfcompress.training.penalized import PenalizedModel
 
 __all__ = ["Evaluator", "Objective", "Score", "evaluate", "infer", "last_activation", "loss_function"]
@@ -296,8 +296,7 @@ def _loss_name(loss: Any) -> tuple[str, bool]:
 
 def _accuracies(model: keras.Model) -> Iterator[MetricMaker | str]:
     """The compiled metrics that are accuracies: their makers, or "accuracy", which depends on the loss."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about lambdas among the metrics
+    with ignored_warnings("The object being serialized includes a `lambda`"):
         config = model.get_compile_config()
     for spec in _leaves([config.get("metrics"), config.get("weighted_metrics")]):
         details = spec.get("config") if isinstance(spec, dict) else None
