@@ -13,9 +13,9 @@ from tfcompress.export import inputs as inputs_lib
 from tfcompress.export.calibration import refuse_what_crashes, representative
 from tfcompress.export.errors import ExportError, MissingOperatorError
 from tfcompress.export.network import in_float32, network_of
-from tfcompress.export.quiet import quiet
 from tfcompress.export.responsible import responsible_part
 from tfcompress.export.saved_model import SIGNATURE, archive_of
+from tfcompress.process import ignored_warnings, quiet
 
 QUANTIZATIONS = ("float32", "float16", "dynamic", "int8")
 
@@ -112,9 +112,11 @@ def float_operators(content: bytes) -> tuple[str, ...]:
 def _convert(
     network: keras.Model, quantizations: Sequence[str], calibration: list[np.ndarray] | None
 ) -> dict[str, bytes]:
-    with tempfile.TemporaryDirectory() as folder, quiet():
+    with tempfile.TemporaryDirectory() as folder:
         _archive(network).write_out(folder, verbose=False)
-        return {name: _converter(folder, name, network, calibration).convert() for name in quantizations}
+        # The calibrator of int8 is built on an interpreter that says it is deprecated.
+        with quiet(), ignored_warnings(r"\s*Warning: tf\.lite\.Interpreter is deprecated"):
+            return {name: _converter(folder, name, network, calibration).convert() for name in quantizations}
 
 
 def _archive(network: keras.Model) -> keras.export.ExportArchive:
