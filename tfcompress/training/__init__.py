@@ -7,13 +7,19 @@ from tfcompress.training.objectives import Evaluator, Objective, Score, evaluate
 from tfcompress.training.penalized import PenalizedModel
 from tfcompress.training.penalties import Penalty, WeightDecay
 from tfcompress.training.progress import PhasePlan, Progress
-from tfcompress.training.run_folder import NoRunFolder, RunFolder, RunFolderError, open_run
+from tfcompress.training.run_folder import (
+    DamagedFileError,
+    NoRoomError,
+    NoRunFolder,
+    RunFolder,
+    RunFolderError,
+    open_run,
+)
 from tfcompress.training.schedules import Constant, Cosine, Schedule, StepDecay, scaled
 from tfcompress.training.state import (
     Stateful,
     load_model_state,
     load_optimizer_state,
-    model_digest,
     model_state,
     optimizer_state,
     seed_layers,
@@ -25,8 +31,10 @@ __all__ = [
     "Checkpoints",
     "Constant",
     "Cosine",
+    "DamagedFileError",
     "Evaluator",
     "History",
+    "NoRoomError",
     "NoRunFolder",
     "Objective",
     "PenalizedModel",
@@ -49,7 +57,6 @@ __all__ = [
     "load_model_state",
     "load_optimizer_state",
     "loss_function",
-    "model_digest",
     "model_state",
     "open_run",
     "optimizer_state",
