@@ -167,7 +167,9 @@ class RefusedTest(tf.test.TestCase):
         settings = {"method": Uniform(epochs=0), "run_dir": call["run_dir"], "error": RunFolderError}
         act = "Give another run_dir .* or delete this folder"
         other = small_tasks.residual_network(seed=1)  # the same layers, other weights
-        self.assertRefused((r"\n  model: '\w{64}' in the folder", act), **settings | {"model": other})
+        self.assertRefused(
+            (r"\n  model.weights: differ in layers stem, block1_conv1", act), **settings | {"model": other}
+        )
         self.assertRefused(("method.epochs: 0 in the folder, 3 now", act), **settings | {"method": Uniform(epochs=3)})
         self.assertRefused(("method.name: 'uniform' in the folder, 'random'", act), **settings | {"method": "random"})
         self.assertRefused(("flops_budget: 0.5 in the folder, 0.6 now", act), **settings, flops_budget=0.6)

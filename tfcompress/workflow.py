@@ -3,35 +3,40 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import keras
-import numpy as np
 from absl import logging
 
 from tfcompress import data as data_lib
 from tfcompress.budget import Budget
 from tfcompress.control import Control, Pattern
 from tfcompress.costs import CostModel, cost
-from tfcompress.data.sources import ArraySource
+from tfcompress.fingerprint import Contents, canonical_loss, layer_names, model_contents, split_contents
 from tfcompress.given import given_model, given_seed, given_splits, is_of_keras
 from tfcompress.graph import ChannelGroups, LayerGraph, check_runs_here
 from tfcompress.methods import Method, Search, method_by_name
-from tfcompress.plan import Plan
 from tfcompress.result import Measured, Result, candidate_from_dict, candidate_to_dict
 from tfcompress.rewrite import apply
 from tfcompress.rewrite.verify import verify
 from tfcompress.task import Task
-from tfcompress.training import Evaluator, Objective, Progress, RunFolder, Score, model_digest, open_run, seed_layers
+from tfcompress.training import (
+    DamagedFileError,
+    Evaluator,
+    Objective,
+    Progress,
+    RunFolder,
+    Score,
+    open_run,
+    seed_layers,
+)
 from tfcompress.training.thawing import cut_layers, thawed, to_thaw, words_for
 
 __all__ = ["compress"]
 
 _CALIBRATION_SAMPLES = 256
-_COMPARED_SAMPLES = 64
 # Random stream of the seed, for what a student's layers draw in training: its own, as its source may come from a file.
 _STUDENT = 102
 
@@ -98,10 +103,13 @@ def compress(
     seed = given_seed(seed)
     original = given_model(model)
     check_runs_here(original)
-    splits = given_splits(original, data, validation_data, test_data, seed)
-    with open_run(run_dir, _fingerprint(original, chosen, budget, control, objective, splits, seed)) as run:
-        task, notes = _task(original, chosen, splits, budget, control, objective, seed, run, Progress(verbose))
+    with open_run(run_dir) as run:
+        splits = given_splits(original, data, validation_data, test_data, seed)
+        task, costs = _task(original, chosen, splits, budget, control, objective, seed, run, Progress(verbose))
         chosen.check(task)
+        # All that can be refused was: from here on it is the folder of this run.
+        notes = _begin(original, chosen, budget, task)
+        task, notes = _measured(original, task, costs, notes)
         task.progress.plan(chosen.phases(task))
         search = _decide(chosen, task)
         groups = task.on(search.source).groups
@@ -111,43 +119,76 @@ def compress(
         history = _recover(chosen, student, search, task)
         result = _report(original, student, search, history, chosen, task, notes)
         if isinstance(run, RunFolder):
-            result.save(run.path / "result")
+            with run.room(result.after.bytes):
+                result.save(run.path / "result")
         return result
 
 
+def _begin(original: keras.Model, method: Method, budget: Budget, task: Task) -> list[str]:
+    """Begins the run in its folder, or goes on with it; returns what is to be known of that."""
+    notes: list[str] = []
+    if not isinstance(task.run, RunFolder):
+        return notes
+    contents = Contents()
+    fingerprint = _fingerprint(original, method, budget, task, contents, notes)
+    task.run.begin({**fingerprint, "not_compared": contents.unknown})
+    if contents.unknown:
+        notes.append(
+            f"Warning: {'; '.join(contents.unknown)}. No later call can tell whether it is the same, so this run "
+            "cannot go on in its folder after an interruption."
+        )
+    return notes
+
+
 def _fingerprint(
-    model: keras.Model,
-    method: Method,
-    budget: Budget,
-    control: Control,
-    objective: Any,
-    splits: data_lib.Splits,
-    seed: int,
+    original: keras.Model, method: Method, budget: Budget, task: Task, contents: Contents, notes: list[str]
 ) -> dict[str, Any]:
+    """Everything that decides the outcome, as plain data, but for names that Keras makes up."""
+    splits, earlier = task.splits, (task.run.earlier or {}).get("samples", {})
+    parts = [split for split in (splits.train, splits.validation, splits.test) if split is not None]
     return {
-        "model": model_digest(model),
-        "method": {"name": method.name, **method.settings()},
+        "model": model_contents(original, contents, "model"),
+        "method": {"name": method.name, **method.contents(contents)},
         "flops_budget": budget.flops,
         "params_budget": budget.params,
-        "control": control.settings(),
-        "objective": None if objective is None else getattr(objective, "__qualname__", type(objective).__name__),
+        "control": _control(original, task),
+        "objective": _objective(original, task.objective, contents),
         "data": splits.describe().splitlines(),
-        "samples": [_samples(split) for split in (splits.train, splits.validation)],
-        "seed": seed,
+        "samples": {
+            split.name: split_contents(split, contents, earlier.get(split.name), notes.append) for split in parts
+        },
+        "seed": task.seed,
     }
 
 
-def _samples(split: data_lib.Split) -> str | None:
-    """A hash of the first samples as the model reads them, which finds out other data or another preprocessing.
+def _by_number(value: Any, names: Sequence[str]) -> Any:
+    """Names of layers in a list or as keys, replaced by their number in the model."""
+    numbers = {name: f"layer {number}" for number, name in enumerate(names, start=1)}
+    if isinstance(value, dict):
+        return {numbers.get(name, name): entry for name, entry in value.items()}
+    return [numbers.get(name, name) for name in value] if isinstance(value, list) else value
 
-    Of data in memory only: what a stream gives first may change from one reading to the next.
-    """
-    if not isinstance(split.source, ArraySource):
-        return None
-    digest = hashlib.sha256()
-    for array in keras.tree.flatten(split.take(_COMPARED_SAMPLES)):
-        digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()
+
+def _control(original: keras.Model, task: Task) -> dict[str, Any]:
+    """What may be pruned: as it was said, and what it came to."""
+    names = layer_names(original)
+    said = {name: _by_number(value, names) for name, value in task.control.settings().items()}
+    if not said:
+        return {}
+    widths = task.widths
+    return {**said, "widths": [part.tolist() for part in (widths.least, widths.greatest, widths.step)]}
+
+
+def _objective(original: keras.Model, objective: Objective, contents: Contents) -> dict[str, Any]:
+    """Loss and metric by what they compute, whether they were inferred, compiled, or given."""
+    names = layer_names(original)
+    return {
+        "loss": contents.of(_by_number(canonical_loss(objective.loss), names), "the loss"),
+        "loss_weights": contents.of(_by_number(objective.loss_weights, names), "the weights of the losses"),
+        "metric": contents.of(objective.new_metrics(), "the metric"),
+        "score": contents.of(objective.score, "objective"),
+        "from_logits": objective.from_logits,
+    }
 
 
 def _task(
@@ -160,17 +201,24 @@ def _task(
     seed: int,
     run: Any,
     progress: Progress,
-) -> tuple[Task, list[str]]:
-    """The task, and what is to be known of it; measures the model as it is, and says so first."""
+) -> tuple[Task, CostModel]:
+    """The task and what the model costs, before anything is measured."""
     costs = CostModel(ChannelGroups.of(LayerGraph.from_keras(original), control.through_norms))
     limits = _limits(method, budget, control, costs)
-    task = Task.of(original, splits, limits, seed, run, progress, control, objective)
-    if not run.has("before"):
-        run.write_json("before", _accuracy(original, task, ("validation",)).get("validation"))
-    task = dataclasses.replace(task, accuracy=run.read_json("before"))
-    notes = _first_notes(task, costs)
+    return Task.of(original, splits, limits, seed, run, progress, control, objective), costs
+
+
+def _measured(original: keras.Model, task: Task, costs: CostModel, notes: Sequence[str]) -> tuple[Task, list[str]]:
+    """The task with the model's accuracy as it is, and what is to be known of it, which is said first."""
+    said: list[str] = []
+    before = task.run.recall("before", said.append)
+    if before is None:
+        before = {"accuracy": _accuracy(original, task, ("validation",)).get("validation")}
+        task.run.write_json("before", before)
+    task = dataclasses.replace(task, accuracy=before["accuracy"])
+    notes = [*_first_notes(task, costs), *notes, *said]
     for note in notes:
-        progress.note(note)
+        task.progress.note(note)
     return task, notes
 
 
@@ -211,23 +259,39 @@ def _decide(method: Method, task: Task) -> Search:
     run = task.run
     if not method.stores_search:
         return method.search(task)
-    if run.has("search") and run.has_model("source"):
-        stored = run.read_json("search")
-        task.progress.note("the search was finished before, taken from the run folder")
-        candidates = tuple(candidate_from_dict(entry) for entry in stored["candidates"])
-        plan = Plan.from_json(stored["plan"])
-        removed = Plan.from_json(stored["removed"])
+    stored = run.recall("search", task.progress.note) if run.has_model("source") else None
+    if stored is not None:
+        removed = run.plan_from_json(stored["removed"])
         source = apply(task.model, removed, task.groups) if len(removed) else task.model
-        run.load_weights("source", source)
-        return Search(source, plan, removed, candidates, stored["history"], tuple(stored["notes"]))
+        try:
+            run.load_weights("source", source, stored["source"])
+        except DamagedFileError as error:
+            task.progress.note(f"{error.path} is damaged ({error.why}) and is made again.")
+        else:
+            task.progress.note("the search was finished before, taken from the run folder")
+            return Search(
+                source,
+                run.plan_from_json(stored["plan"]),
+                removed,
+                tuple(
+                    candidate_from_dict({**entry, "plan": run.plan_from_json(entry["plan"]).to_json()})
+                    for entry in stored["candidates"]
+                ),
+                stored["history"],
+                tuple(stored["notes"]),
+            )
     search = method.search(task)
-    run.save_model("source", search.source)
+    checksum = run.save_model("source", search.source)
     run.write_json(
         "search",
         {
-            "plan": search.plan.to_json(),
-            "removed": search.removed.to_json(),
-            "candidates": [candidate_to_dict(candidate) for candidate in search.candidates],
+            "source": checksum,
+            "plan": run.plan_to_json(search.plan),
+            "removed": run.plan_to_json(search.removed),
+            "candidates": [
+                {**candidate_to_dict(candidate), "plan": run.plan_to_json(candidate.plan)}
+                for candidate in search.candidates
+            ],
             "history": search.history,
             "notes": list(search.notes),
         },

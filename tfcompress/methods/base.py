@@ -11,9 +11,10 @@ import numpy as np
 from tfcompress.budget import ADVICE, Budget
 from tfcompress.control import Control
 from tfcompress.costs import Cost, CostModel
+from tfcompress.fingerprint import Contents, model_digest
 from tfcompress.plan import Plan
 from tfcompress.task import Task
-from tfcompress.training import PhasePlan, model_digest
+from tfcompress.training import PhasePlan
 
 __all__ = ["Candidate", "Method", "Search"]
 
@@ -103,8 +104,18 @@ class Method:
         """
         raise NotImplementedError
 
+    def contents(self, contents: Contents) -> dict[str, Any]:
+        """What of the settings decides the outcome, for the run folder: functions by what they compute, and so on.
+
+        Args:
+            contents: takes a value, and gives plain data that is equal for an equal value.
+        """
+        values = self.settings()
+        held = {name: getattr(self, name) for name in values if hasattr(self, name)}
+        return {name: contents.of(held.get(name, value), f"method.{name}") for name, value in values.items()}
+
     def settings(self) -> dict[str, Any]:
-        """The settings as plain data, for the run folder and for reports."""
+        """The settings as plain data, for reports."""
         return {
             field.name: _plain(getattr(self, field.name))
             for field in dataclasses.fields(self)  # type: ignore[arg-type]

@@ -11,13 +11,19 @@ from tfcompress.training.penalized import PenalizedModel
 from tfcompress.training.penalties import Penalty, WeightDecay
 from tfcompress.training.probing import check_objective
 from tfcompress.training.progress import PhasePlan, Progress
-from tfcompress.training.run_folder import NoRunFolder, RunFolder, RunFolderError, open_run
+from tfcompress.training.run_folder import (
+    DamagedFileError,
+    NoRoomError,
+    NoRunFolder,
+    RunFolder,
+    RunFolderError,
+    open_run,
+)
 from tfcompress.training.schedules import Constant, Cosine, Schedule, StepDecay, scaled
 from tfcompress.training.state import (
     Stateful,
     load_model_state,
     load_optimizer_state,
-    model_digest,
     model_state,
     optimizer_state,
     seed_layers,
@@ -29,8 +35,10 @@ __all__ = [
     "Checkpoints",
     "Constant",
     "Cosine",
+    "DamagedFileError",
     "Evaluator",
     "History",
+    "NoRoomError",
     "NoRunFolder",
     "Objective",
     "PenalizedModel",
@@ -56,7 +64,6 @@ __all__ = [
     "load_optimizer_state",
     "loss_function",
     "meter",
-    "model_digest",
     "model_state",
     "open_run",
     "optimizer_state",

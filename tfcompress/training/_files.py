@@ -1,10 +1,58 @@
-"""Files that are either whole or absent, whenever the process is killed."""
+"""Files that are either whole or absent, whenever the process is killed, and that notice when they were damaged."""
 
+from __future__ import annotations
+
+import contextlib
+import errno
 import hashlib
+import json
 import os
 import pathlib
+import shutil
+from collections.abc import Iterator
+from typing import Any
 
-__all__ = ["sha256", "sync", "write_text"]
+__all__ = [
+    "DamagedFileError",
+    "NoRoomError",
+    "RunFolderError",
+    "is_of_room",
+    "no_room",
+    "read_json",
+    "room",
+    "sha256",
+    "sync",
+    "write_json",
+]
+
+_SUM, _CONTENT = "sha256", "content"
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_NO_ROOM_WORDS = ("No space left on device", "Disk quota exceeded", "File too large", "errno = 28", "errno = 122")
+
+
+class RunFolderError(ValueError):
+    """The folder cannot be used for this run: unwritable, full, damaged, in use, or of another model or settings."""
+
+
+class DamagedFileError(RunFolderError):
+    """A file of a run that is not what was written.
+
+    Attributes:
+        path: the file.
+    """
+
+    def __init__(self, path: pathlib.Path, why: str):
+        super().__init__(f"Expected {path} to be as it was written. Received: a damaged file ({why}).")
+        self.path = path
+        self.why = why
+
+
+class NoRoomError(RunFolderError, OSError):
+    """The disk is full. What was written before is whole, and the same call goes on from there."""
+
+    def __init__(self, message: str):
+        super().__init__(message)
+        self.errno = errno.ENOSPC
 
 
 def sync(path: pathlib.Path) -> None:
@@ -16,16 +64,104 @@ def sync(path: pathlib.Path) -> None:
         os.close(descriptor)
 
 
-def write_text(path: pathlib.Path, text: str) -> None:
-    """Writes `text` beside `path` and renames it, so that a reader sees the old file or the new one, never a half."""
+def write_json(path: pathlib.Path, content: Any) -> None:
+    """Writes JSON data and its checksum.
+
+    It is written beside `path` and renamed, so that a reader sees the old file or the new one, never a half.
+    """
+    text = _text(content)
     part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8")
-    sync(part)
-    part.replace(path)
-    sync(path.parent)
+    with room(path.parent, len(text)):
+        try:
+            part.write_text(text, encoding="utf-8")
+            sync(part)
+        except OSError:
+            part.unlink(missing_ok=True)
+            raise
+        part.replace(path)
+        sync(path.parent)
+
+
+def read_json(path: pathlib.Path) -> Any:
+    """The data that `write_json` wrote.
+
+    Raises:
+        DamagedFileError: the file is not what was written.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        data = json.loads(text)
+        content = data[_CONTENT]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise DamagedFileError(path, f"{type(error).__name__}: {error}") from None
+    if text != _text(content):
+        raise DamagedFileError(path, "its checksum is another")
+    return content
+
+
+def _text(content: Any) -> str:
+    found = hashlib.sha256(json.dumps(content).encode()).hexdigest()
+    return json.dumps({_SUM: found, _CONTENT: content}, indent=1) + "\n"
 
 
 def sha256(path: pathlib.Path) -> str:
     """Hexadecimal SHA-256 of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextlib.contextmanager
+def room(folder: pathlib.Path, size: int = 0) -> Iterator[None]:
+    """Turns the errors of a full disk into one that says where, and how much is missing.
+
+    Args:
+        folder: where it is written to.
+        size: about how many bytes are needed; 0 where that is not known.
+
+    Raises:
+        NoRoomError: the disk, a quota, or a limit of this process has no room for it.
+    """
+    try:
+        yield
+    except NoRoomError:
+        raise
+    except Exception as error:
+        if not is_of_room(error):
+            raise
+        raise no_room(folder, error, size) from None
+
+
+def is_of_room(error: BaseException | None) -> bool:
+    """Whether an error, of Python, h5py or TensorFlow, or one that led to it, comes from a full disk."""
+    seen: list[BaseException] = []
+    while error is not None and error not in seen:
+        if isinstance(error, OSError) and error.errno in _NO_ROOM:
+            return True
+        if any(words in str(error) for words in _NO_ROOM_WORDS):
+            return True
+        seen.append(error)
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def no_room(folder: pathlib.Path, error: Exception, size: int = 0) -> NoRoomError:
+    """The error that says where the disk is full, and how much is missing of the `size` bytes that are needed."""
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free
+    needed = f" of about {_in_words(size)}" if size else ""
+    received = f"{_in_words(free)} free"
+    if size > free:
+        received += f", {_in_words(size - free)} too few"
+    reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else "No space left on device"
+    return NoRoomError(
+        f"Expected room on the disk{needed} for what is written to {folder}. Received: {received} ({reason}). Make "
+        "room and repeat the same call: it goes on from the last state that was written."
+    )
+
+
+def _in_words(size: int) -> str:
+    for unit, factor in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if size >= factor:
+            return f"{size / factor:.3g} {unit}"
+    return f"{size} bytes"

@@ -106,11 +106,25 @@ class Checkpoints:
         return epochs + [name for name in names if name == _FINISHED]
 
     def _write(self, name: str, tensors: Mapping[str, np.ndarray], content: Mapping[str, Any]) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        for left_over in self.folder.glob("*.part"):
-            shutil.rmtree(left_over, ignore_errors=True)
+        size = sum(tensor.nbytes for tensor in tensors.values())
         part = self.folder / f"{name}.part"
-        part.mkdir()
+        with _files.room(self.folder, size):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            for left_over in self.folder.glob("*.part"):
+                shutil.rmtree(left_over, ignore_errors=True)
+            part.mkdir()
+            try:
+                self._write_files(part, tensors, content)
+            except Exception:
+                shutil.rmtree(part, ignore_errors=True)
+                raise
+            if (self.folder / name).exists():  # a damaged one that was skipped
+                self._remove(name)
+            part.rename(self.folder / name)
+            _files.sync(self.folder)
+
+    @staticmethod
+    def _write_files(part: pathlib.Path, tensors: Mapping[str, np.ndarray], content: Mapping[str, Any]) -> None:
         _write_tensors(part / _TENSORS, tensors)
         (part / _INFO).write_text(json.dumps(content), encoding="utf-8")
         sums = {path.name: _files.sha256(path) for path in sorted(part.iterdir())}
@@ -118,10 +132,6 @@ class Checkpoints:
         for path in part.iterdir():
             _files.sync(path)
         _files.sync(part)
-        if (self.folder / name).exists():  # a damaged one that was skipped
-            self._remove(name)
-        part.rename(self.folder / name)
-        _files.sync(self.folder)
 
     def _read(self, name: str) -> Checkpoint:
         folder = self.folder / name

@@ -1,16 +1,20 @@
 """The folder of one run: its settings, what it has found so far, its checkpoints and logs."""
 
+import contextlib
 import json
 import os
 import pathlib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Self
 
 import keras
 from absl import logging
 
+from tfcompress.fingerprint import differences, renamed
+from tfcompress.plan import Plan
 from tfcompress.training import _files
+from tfcompress.training._files import DamagedFileError, NoRoomError, RunFolderError
 from tfcompress.training.checkpoints import Checkpoints
 
 try:
@@ -18,58 +22,132 @@ try:
 except ImportError:  # no such locks on Windows
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["NoRunFolder", "RunFolder", "RunFolderError", "open_run"]
+__all__ = ["DamagedFileError", "NoRoomError", "NoRunFolder", "RunFolder", "RunFolderError", "open_run"]
 
 _RUN, _LOCK = "run", ".lock"
-
-
-class RunFolderError(ValueError):
-    """The folder cannot be used for this run: unwritable, in use, or of another model or other settings."""
+_FORMAT, _NOT_COMPARED = "format", "not_compared"
+_FORMAT_NUMBER = 2
+_ANEW = "Give another run_dir for the new run, or delete this folder to start anew"
 
 
 class RunFolder:
     """One run on disk, which the same call continues after it was interrupted.
 
-        with RunFolder("runs/x").open({"model": "3f2a...", "seed": 0}) as run:
-            run.write_json("plan", plan)
+        with RunFolder("runs/x").open() as run:
+            ...  # everything that may be refused
+            run.begin({"model": "3f2a...", "seed": 0})
+            run.write_json("before", 0.93)
 
-    `run.json` holds the fingerprint, everything that decides the outcome (hash of the model, settings of the method,
-    budget, seed), and is compared when the folder is opened again.
+    `run.json` holds the fingerprint, everything that decides the outcome (contents of model and data, settings of the
+    method, budget, seed), and is compared when the run begins again. All files carry a checksum.
+
+    Raises:
+        TypeError, ValueError: a path that can be none.
     """
 
     def __init__(self, path: str | os.PathLike[str]):
-        self.path = pathlib.Path(path).absolute()
+        self.path = _checked(path)
         self._lock: int | None = None
+        self._made: list[pathlib.Path] = []  # what `open` put there
+        self._names: tuple[list[str], list[str]] = ([], [])  # of the model's layers, in the first call and in this one
 
-    def open(self, fingerprint: Mapping[str, Any]) -> Self:
-        """Makes the folder, or enters the one of an earlier run with the same fingerprint.
+    def open(self, fingerprint: Mapping[str, Any] | None = None) -> Self:
+        """Locks the folder for this process. A folder that was not there leaves again if no run begins.
 
         Args:
-            fingerprint: JSON data, possibly nested.
+            fingerprint: `begin` with it at once.
 
         Raises:
-            RunFolderError: where the folder cannot be written, another process is using it, or it belongs to a run
-                with another fingerprint; the message names each difference.
+            RunFolderError: where the folder cannot be written, or another process is using it.
         """
         self._take()
         try:
-            self._compare(fingerprint)
+            if fingerprint is not None:
+                self.begin(fingerprint)
         except BaseException:
             self.close()
             raise
         return self
 
+    @property
+    def earlier(self) -> dict[str, Any] | None:
+        """The fingerprint of the run that was begun here, or `None` in a new folder.
+
+        Raises:
+            RunFolderError: it is damaged, or was written by another version of tfcompress.
+        """
+        if not self.has(_RUN):
+            return None
+        advice = "Give another folder, or delete this one to start anew."
+        try:
+            found = self.read_json(_RUN)
+        except DamagedFileError as error:
+            if _is_of_old_format(self._json(_RUN)):
+                raise RunFolderError(
+                    f"Expected a run folder of this version of tfcompress. Received: {self.path}, which an earlier "
+                    f"version wrote, whose runs this one cannot go on with. {advice}"
+                ) from None
+            raise RunFolderError(f"{error} {advice}") from None
+        if not isinstance(found, dict) or found.pop(_FORMAT, None) != _FORMAT_NUMBER:
+            raise RunFolderError(
+                f"Expected a run folder of format {_FORMAT_NUMBER}. Received: {self.path}, which another version of "
+                f"tfcompress wrote. {advice}"
+            )
+        return found
+
+    def begin(self, fingerprint: Mapping[str, Any]) -> None:
+        """Begins a run in the new folder, or goes on with the one that is there, if it has the same fingerprint.
+
+        Args:
+            fingerprint: JSON data, possibly nested. `"not_compared"` lists what no two calls can have in common.
+
+        Raises:
+            RunFolderError: where the folder cannot be written, or belongs to a run with another fingerprint; the
+                message names each difference.
+        """
+        now = json.loads(json.dumps(fingerprint))  # tuples become lists, as in the file
+        then = self.earlier
+        if then is None:
+            try:
+                self.write_json(_RUN, {_FORMAT: _FORMAT_NUMBER, **now})
+            except OSError as error:
+                raise _unwritable(self.path, error) from error
+            then = now
+        elif found := differences(
+            {key: value for key, value in then.items() if key != _NOT_COMPARED},
+            {key: value for key, value in now.items() if key != _NOT_COMPARED},
+        ):
+            raise RunFolderError(
+                f"Expected the model and the settings of the run in {self.path}. Received others:\n"
+                + "\n".join(f"  {difference}" for difference in found)
+                + f"\n{_ANEW}, or repeat the old call."
+            )
+        elif unknown := [*then.get(_NOT_COMPARED, ()), *now.get(_NOT_COMPARED, ())]:
+            raise RunFolderError(
+                f"Expected settings that can be compared with those of the run in {self.path}. Received: "
+                f"{'; '.join(dict.fromkeys(unknown))}. Whether that is what it was then cannot be told. {_ANEW}, or "
+                "write it as a function of numbers, text and arrays."
+            )
+        self._names = _names_in(then), _names_in(now)
+
     def close(self) -> None:
         """Lets other processes open the folder. The end of the process, however sudden, does the same."""
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+        if self._lock is None:
+            return
+        if not self.has(_RUN):  # nothing was begun: as if the folder had never been opened
+            for path in reversed(self._made):
+                with contextlib.suppress(OSError):
+                    path.rmdir() if path.is_dir() else path.unlink()
+        os.close(self._lock)
+        self._lock, self._made = None, []
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> None:
         self.close()
+        if isinstance(error, Exception) and not isinstance(error, NoRoomError) and _files.is_of_room(error):
+            raise _files.no_room(self.path, error) from None
 
     def has(self, name: str) -> bool:
         """Whether `write_json(name, ...)` was called in this run."""
@@ -77,31 +155,72 @@ class RunFolder:
 
     def write_json(self, name: str, obj: Any) -> None:
         """Writes `obj` as `<name>.json`; a process killed meanwhile leaves the file as it was."""
-        _files.write_text(self._json(name), json.dumps(obj, indent=2) + "\n")
+        _files.write_json(self._json(name), obj)
 
     def read_json(self, name: str) -> Any:
-        """What `write_json` wrote."""
-        return json.loads(self._json(name).read_text(encoding="utf-8"))
+        """What `write_json` wrote.
+
+        Raises:
+            DamagedFileError: the file is not as it was written.
+        """
+        return _files.read_json(self._json(name))
+
+    def recall(self, name: str, note: Callable[[str], None]) -> Any:
+        """What `write_json` wrote, or `None` where there is nothing, or where it is damaged, which `note` is told."""
+        try:
+            return self.read_json(name) if self.has(name) else None
+        except DamagedFileError as error:
+            note(f"{error.path} is damaged ({error.why}) and is made again.")
+            return None
+
+    def plan_to_json(self, plan: Plan) -> str:
+        """A plan as text, with the names that the model's layers had in the call that began the run."""
+        return renamed(plan, *reversed(self._names)).to_json()
+
+    def plan_from_json(self, text: str) -> Plan:
+        """What `plan_to_json` wrote, with the names that the layers have in this call."""
+        return renamed(Plan.from_json(text), *self._names)
 
     def has_model(self, name: str) -> bool:
         """Whether `save_model(name, ...)` was called in this run."""
         return self._model(name).exists()
 
-    def save_model(self, name: str, model: keras.Model) -> None:
-        """Writes `model` as `<name>.keras`; a process killed meanwhile leaves the file as it was."""
-        part = self.path / f"{_slug(name)}.part.keras"
-        model.save(part)
-        _files.sync(part)
-        part.replace(self._model(name))
-        _files.sync(self.path)
+    def save_model(self, name: str, model: keras.Model) -> str | None:
+        """Writes `model` as `<name>.keras`; a process killed meanwhile leaves the file as it was.
 
-    def load_weights(self, name: str, model: keras.Model) -> None:
+        Returns:
+            The file's checksum, for `load_weights`.
+        """
+        part = self.path / f"{_slug(name)}.part.keras"
+        with _files.room(self.path, sum(variable.numpy().nbytes for variable in model.variables)):
+            try:
+                model.save(part)
+                _files.sync(part)
+            except Exception:
+                part.unlink(missing_ok=True)
+                raise
+            found = _files.sha256(part)
+            part.replace(self._model(name))
+            _files.sync(self.path)
+        return found
+
+    def load_weights(self, name: str, model: keras.Model, checksum: str | None = None) -> None:
         """Puts the weights that `save_model` wrote into a model of the same architecture.
 
         No model is made from the file: of a layer of the user's own, Keras might not find the class, and it refuses to
         make a Lambda.
+
+        Raises:
+            DamagedFileError: the file has another checksum.
         """
-        model.load_weights(self._model(name))
+        path = self._model(name)
+        if checksum is not None and _files.sha256(path) != checksum:
+            raise DamagedFileError(path, "its checksum is another")
+        model.load_weights(path)
+
+    def room(self, size: int) -> contextlib.AbstractContextManager[None]:
+        """Says how much is missing where the disk has no room for about `size` bytes: see `NoRoomError`."""
+        return _files.room(self.path, size)
 
     def checkpoints(self, phase: str) -> Checkpoints | None:
         """The checkpoints of one phase of the run."""
@@ -121,47 +240,22 @@ class RunFolder:
         """Makes the folder and locks it; the lock is the system's and ends with the process."""
         if self._lock is not None:
             raise RunFolderError(f"Expected a run folder that is not open yet. Received: {self.path}, open already.")
+        file = self.path / _LOCK
         try:
+            self._made = [path for path in (*reversed(self.path.parents), self.path, file) if not path.exists()]
             self.path.mkdir(parents=True, exist_ok=True)
-            # Opening for writing is at the same time the test that the folder can be written.
-            lock = os.open(self.path / _LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+            while self._lock is None:
+                # Opening for writing is at the same time the test that the folder can be written.
+                lock = os.open(file, os.O_RDWR | os.O_CREAT, 0o666)
+                try:
+                    _flock(lock, self.path)
+                    if _is_there(file, lock):
+                        self._lock = lock
+                finally:
+                    if self._lock is None:  # refused; or another process, which closed the folder, took the file away
+                        os.close(lock)
         except OSError as error:
-            raise RunFolderError(
-                f"Expected `run_dir` to be a folder that can be written. Received: run_dir={str(self.path)!r} "
-                f"({error.strerror}). Give another folder."
-            ) from error
-        try:
-            _flock(lock, self.path)
-        except BaseException:
-            os.close(lock)
-            raise
-        self._lock = lock
-
-    def _compare(self, fingerprint: Mapping[str, Any]) -> None:
-        now = json.loads(json.dumps(fingerprint))  # tuples become lists, as in the file
-        if not self.has(_RUN):
-            try:
-                self.write_json(_RUN, now)
-            except OSError as error:
-                raise RunFolderError(
-                    f"Expected `run_dir` to be a folder that can be written. Received: run_dir={str(self.path)!r} "
-                    f"({error.strerror}). Give another folder, or make room."
-                ) from error
-            return
-        try:
-            then = self.read_json(_RUN)
-        except ValueError as error:
-            raise RunFolderError(
-                f"Expected {self._json(_RUN)} to be what an earlier run wrote. Received: a damaged file ({error}). "
-                "Give another folder, or delete this one to start anew."
-            ) from error
-        differences = _differences(then, now)
-        if differences:
-            raise RunFolderError(
-                f"Expected the model and the settings of the run in {self.path}. Received others:\n"
-                + "\n".join(f"  {difference}" for difference in differences)
-                + "\nGive another run_dir for the new run, or delete this folder to start anew, or repeat the old call."
-            )
+            raise _unwritable(self.path, error) from error
 
 
 class NoRunFolder:
@@ -181,6 +275,14 @@ class NoRunFolder:
     def __exit__(self, *error: object) -> None:
         self.close()
 
+    @property
+    def earlier(self) -> None:
+        """There is no earlier call."""
+        return None
+
+    def begin(self, fingerprint: Mapping[str, Any]) -> None:
+        """Does nothing, as no call goes on with such a run."""
+
     def has(self, name: str) -> bool:
         """Whether `write_json(name, ...)` was called."""
         return name in self._json
@@ -193,15 +295,27 @@ class NoRunFolder:
         """What `write_json` was given."""
         return json.loads(self._json[name])
 
+    def recall(self, name: str, note: Callable[[str], None]) -> Any:
+        """What `write_json` was given, or `None`."""
+        return self.read_json(name) if self.has(name) else None
+
+    def plan_to_json(self, plan: Plan) -> str:
+        """A plan as text."""
+        return plan.to_json()
+
+    def plan_from_json(self, text: str) -> Plan:
+        """What `plan_to_json` gave."""
+        return Plan.from_json(text)
+
     def has_model(self, name: str) -> bool:
         """False: models are not kept."""
         del name
         return False
 
-    def save_model(self, name: str, model: keras.Model) -> None:
+    def save_model(self, name: str, model: keras.Model) -> str | None:
         """Keeps nothing: who called has the model."""
 
-    def load_weights(self, name: str, model: keras.Model) -> None:
+    def load_weights(self, name: str, model: keras.Model, checksum: str | None = None) -> None:
         """There are none.
 
         Raises:
@@ -220,9 +334,53 @@ class NoRunFolder:
         return None
 
 
-def open_run(path: str | os.PathLike[str] | None, fingerprint: Mapping[str, Any]) -> RunFolder | NoRunFolder:
+def open_run(
+    path: str | os.PathLike[str] | None, fingerprint: Mapping[str, Any] | None = None
+) -> RunFolder | NoRunFolder:
     """Opens the run folder `path`, or the stand-in where `path` is None. Use it in a `with` statement."""
     return NoRunFolder() if path is None else RunFolder(path).open(fingerprint)
+
+
+def _checked(path: Any) -> pathlib.Path:
+    wanted = "Expected `run_dir` to be the path of a folder, or None to keep nothing. "
+    if not isinstance(path, (str, os.PathLike)) or not isinstance(os.fspath(path), str):
+        raise TypeError(f"{wanted}Received: run_dir={path!r} ({type(path).__name__}). Write it as text.")
+    text = os.fspath(path)
+    if not text.strip() or "\0" in text:
+        raise ValueError(f"{wanted}Received: run_dir={text!r}. Name a folder, such as 'runs/first'.")
+    try:
+        return pathlib.Path(text).expanduser().absolute()
+    except RuntimeError:  # `~` of nobody
+        raise ValueError(f"{wanted}Received: run_dir={text!r}, the home of a user who is not known here.") from None
+
+
+def _unwritable(path: pathlib.Path, error: OSError) -> RunFolderError:
+    return RunFolderError(
+        f"Expected `run_dir` to be a folder that can be written. Received: run_dir={str(path)!r} "
+        f"({error.strerror or error}). Give another folder, or make room."
+    )
+
+
+def _is_there(path: pathlib.Path, descriptor: int) -> bool:
+    """Whether an open file is the one of that name."""
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
+
+
+def _is_of_old_format(path: pathlib.Path) -> bool:
+    """Whether a run.json is of the first format, which had no checksum."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        return False
+    return isinstance(data, dict) and {"model", "method"} <= data.keys()
+
+
+def _names_in(fingerprint: Mapping[str, Any]) -> list[str]:
+    model = fingerprint.get("model")
+    return list(model["names"]) if isinstance(model, Mapping) else []
 
 
 def _flock(descriptor: int, path: pathlib.Path) -> None:
@@ -246,25 +404,3 @@ def _flock(descriptor: int, path: pathlib.Path) -> None:
 def _slug(name: str) -> str:
     """`joint training` -> `joint-training`: a file name on every system."""
     return re.sub(r"[^\w.-]+", "-", name)
-
-
-def _differences(then: Any, now: Any, key: str = "") -> list[str]:
-    """Each key whose value differs, nested ones as `method.epochs`."""
-    if isinstance(then, dict) and isinstance(now, dict):
-        keys = [*then, *(name for name in now if name not in then)]
-        found = []
-        for name in keys:
-            inner = f"{key}.{name}" if key else name
-            found += _differences(then.get(name, _ABSENT), now.get(name, _ABSENT), inner)
-        return found
-    if then == now or repr(then) == repr(now):  # a NaN is equal to another in its text only
-        return []
-    return [f"{key}: {then!r} in the folder, {now!r} now"]
-
-
-class _Absent:
-    def __repr__(self) -> str:
-        return "absent"
-
-
-_ABSENT = _Absent()

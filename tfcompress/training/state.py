@@ -1,6 +1,5 @@
 """State as named numpy arrays: what a checkpoint stores and restores."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
@@ -11,7 +10,6 @@ __all__ = [
     "Stateful",
     "load_model_state",
     "load_optimizer_state",
-    "model_digest",
     "model_state",
     "optimizer_state",
     "seed_layers",
@@ -61,14 +59,6 @@ def load_optimizer_state(optimizer: keras.optimizers.Optimizer, tensors: Mapping
         ValueError: where number, shape or dtype of the variables differ; nothing is changed then.
     """
     _assign(f"optimizer {optimizer.name!r}", optimizer.variables, tensors)
-
-
-def model_digest(model: keras.Model) -> str:
-    """A hash of a model's architecture and weights."""
-    digest = hashlib.sha256(model.to_json().encode())
-    for weight in model.weights:
-        digest.update(np.ascontiguousarray(keras.ops.convert_to_numpy(weight)).tobytes())
-    return digest.hexdigest()
 
 
 def seed_layers(model: keras.Model, *seed: int) -> None:

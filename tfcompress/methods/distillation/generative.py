@@ -8,6 +8,7 @@ from typing import Any
 
 import keras
 
+from tfcompress.fingerprint import Contents, model_contents
 from tfcompress.methods.distillation.base import Distilling
 from tfcompress.task import Task
 from tfcompress.training import Schedule
@@ -77,6 +78,14 @@ class Generative(Distilling):
             text = self.discriminator.to_json().encode()
             found["discriminator"] = {"model": self.discriminator.name, "crc32": zlib.crc32(text)}
         return found
+
+    def contents(self, contents: Contents) -> dict[str, Any]:
+        """What of the settings decides the outcome; of a discriminator that learns its architecture."""
+        if self.discriminator is None or not self.adversarial.steps:
+            return super().contents(contents)
+        found = dataclasses.replace(self, discriminator=None).contents(contents)
+        architecture = model_contents(self.discriminator, contents, "method.discriminator")["architecture"]
+        return {**found, "discriminator": architecture}
 
     def shuffled(self, task: Task) -> tuple[int, ...]:
         """Which inputs are shuffled."""

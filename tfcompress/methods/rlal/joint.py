@@ -142,12 +142,14 @@ class AgentEpochs(keras.callbacks.Callback):
     def state_dict(self) -> dict[str, np.ndarray]:
         """The best plan and the candidates, for a checkpoint."""
         best = self._best
-        text = json.dumps([best.reward, best.kept, best.plan, best.candidates])
+        plan = best.plan and self._task.run.plan_to_json(Plan.from_json(best.plan))
+        text = json.dumps([best.reward, best.kept, plan, best.candidates])
         return {"json": np.frombuffer(text.encode(), np.uint8)}
 
     def load_state_dict(self, tensors: dict[str, np.ndarray]) -> None:
         """Takes up where `state_dict` was called."""
         reward, kept, plan, candidates = json.loads(tensors["json"].tobytes().decode())
+        plan = plan and self._task.run.plan_from_json(plan).to_json()
         self._best = _Best(reward, kept, plan, [tuple(entry) for entry in candidates])
         if plan:
             self._alignment.set_plan(Plan.from_json(plan))

@@ -1,0 +1,155 @@
+"""What a model computes: its graph up to the names of its layers, and its weights layer by layer."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfcompress.fingerprint.contents import Contents
+from tfcompress.fingerprint.hashing import digest, update_with_array
+from tfcompress.graph import LayerGraph, TensorRef
+from tfcompress.plan import KeepChannels, Plan, RemoveLayers
+
+__all__ = ["config_of", "layer_names", "model_contents", "model_digest", "renamed"]
+
+
+def model_digest(model: keras.Model) -> str:
+    """A hash of a model's architecture and weights, whatever its layers are called."""
+    found = model_contents(model, Contents(), "model")
+    return digest([found["architecture"], found["weights"]])
+
+
+def layer_names(model: keras.Model) -> list[str]:
+    """The unique names of a model's layers, in the order of its graph."""
+    return list(LayerGraph.from_keras(model).operations)
+
+
+def model_contents(model: keras.Model, contents: Contents, where: str) -> dict[str, Any]:
+    """A model as data: `names` of its layers, `architecture` and `weights`, an entry a layer, in the graph's order.
+
+    Names decide nothing: Keras numbers them anew in every process. Nor does what the model is compiled with.
+    """
+    try:
+        graph = LayerGraph.from_keras(model)
+    except (TypeError, ValueError):
+        return _subclassed(model, contents, where)
+    operations = graph.operations
+    numbers = {name: index for index, name in enumerate(graph.nodes)}
+    calls: dict[str, list[Any]] = {name: [] for name in operations}
+    for node in graph.nodes.values():
+        arguments = _numbered((node.args, dict(node.kwargs)), numbers)
+        calls[node.layer_name].append(contents.of(arguments, f"{where}: a call of {node.layer_name}"))
+    ends = _numbered([graph.inputs, graph.outputs], numbers)
+    architecture = [
+        f"{type(operation).__name__} {digest([_parts(operation, contents, f'{where}: {name}'), calls[name]])}"
+        for name, operation in operations.items()
+    ]
+    return {
+        "names": list(operations),
+        "architecture": [*architecture, f"inputs and outputs {digest(contents.of(ends, where))}"],
+        "weights": [_weights(operation) for operation in operations.values()],
+    }
+
+
+def _numbered(structure: Any, numbers: Mapping[str, int]) -> Any:
+    """Arguments of a call with the number of a node in place of its name."""
+    if isinstance(structure, TensorRef):
+        return {"output": structure.index, "of": numbers[structure.node]}
+    if isinstance(structure, dict):
+        return {str(key): _numbered(value, numbers) for key, value in structure.items()}
+    return [_numbered(value, numbers) for value in structure] if isinstance(structure, (list, tuple)) else structure
+
+
+def _subclassed(model: keras.Model, contents: Contents, where: str) -> dict[str, Any]:
+    layers = list(model._flatten_layers(include_self=False))
+    own = {"class": contents.of(type(model), where), "config": contents.of(config_of(model), where)}
+    return {
+        "names": [layer.name for layer in layers],
+        "architecture": [f"{type(model).__name__} {digest([own, [_parts(x, contents, where) for x in layers]])}"],
+        "weights": [_weights(model)],
+    }
+
+
+def _parts(operation: Any, contents: Contents, where: str) -> list[Any]:
+    """The operation and the layers that it holds."""
+    inner = operation._flatten_layers(include_self=False) if isinstance(operation, keras.Layer) else ()
+    return [contents.of_keras(part, where) for part in (operation, *inner)]
+
+
+def _weights(operation: Any) -> str:
+    found = hashlib.sha256()
+    for weight in getattr(operation, "weights", ()):
+        update_with_array(found, np.asarray(keras.ops.convert_to_numpy(weight)))
+    if hasattr(operation, "get_vocabulary"):  # of a lookup, state that is no weight
+        found.update(repr(list(operation.get_vocabulary())).encode())
+    return found.hexdigest()[:32]
+
+
+def config_of(thing: Any) -> Any:
+    """The configuration of a Keras object without names that Keras may have made up; `None` where it has none."""
+    try:
+        config = thing.get_config()
+    except Exception:  # of a class that does not say how it is made
+        return None
+    names: dict[str, str] = {}
+    return _anonymous({"class_name": type(thing).__name__, "config": config}, names)
+
+
+def _anonymous(config: Any, names: dict[str, str]) -> Any:
+    """Replaces names of layers and other Keras objects, wherever a configuration has them, by their order."""
+    if isinstance(config, (list, tuple)):
+        return [_anonymous(entry, names) for entry in config]
+    if not isinstance(config, Mapping):
+        return config
+    if config.get("class_name") == "__lambda__":  # its code is looked at in the layer itself
+        return "lambda"
+    is_object = "class_name" in config and isinstance(config.get("config"), Mapping)
+    found: dict[str, Any] = {}
+    for key, value in config.items():
+        if is_object and key in ("module", "registered_name", "shared_object_id", "compile_config"):
+            continue
+        if is_object and key == "config" and isinstance(value.get("name"), str):
+            value = {**value, "name": names.setdefault(value["name"], f"#{len(names)}")}
+        if is_object and key == "name":
+            found[key] = names.setdefault(value, f"#{len(names)}")
+        elif key == "keras_history":
+            found[key] = [names.setdefault(value[0], f"#{len(names)}"), *value[1:]]
+        elif key in ("input_layers", "output_layers"):
+            found[key] = _anonymous_ends(value, names)
+        else:
+            found[key] = _anonymous(value, names)
+    return found
+
+
+def _anonymous_ends(value: Any, names: dict[str, str]) -> Any:
+    if isinstance(value, (list, tuple)) and value and isinstance(value[0], str):
+        return [names.setdefault(value[0], f"#{len(names)}"), *value[1:]]
+    if isinstance(value, (list, tuple)):
+        return [_anonymous_ends(entry, names) for entry in value]
+    return {key: _anonymous_ends(entry, names) for key, entry in value.items()} if isinstance(value, dict) else value
+
+
+def renamed(plan: Plan, then: Sequence[str], now: Sequence[str]) -> Plan:
+    """A plan whose layers were called `then` and are called `now`."""
+    names = {old: new for old, new in zip(then, now, strict=True) if old != new}
+    if not names:
+        return plan
+
+    def name(text: str) -> str:
+        if text in names or text in then:
+            return names.get(text, text)
+        at = max(text.rfind(":"), text.rfind("@"))  # a part of a layer, or one of its later calls
+        return text if at < 0 else name(text[:at]) + text[at:]
+
+    return Plan(
+        tuple(
+            KeepChannels(name(edit.group), edit.indices)
+            if isinstance(edit, KeepChannels)
+            else RemoveLayers(tuple(map(name, edit.nodes)))
+            for edit in plan
+        )
+    )

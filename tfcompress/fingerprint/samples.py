@@ -1,0 +1,119 @@
+"""The samples of a split, as data: contents of arrays, and of streams whatever the order in which they come."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfcompress.data import Split
+from tfcompress.data.image_streams import ImageStream
+from tfcompress.data.sources import ArraySource
+from tfcompress.data.streams import is_tensorflow_dataset
+from tfcompress.data.text_files import FileTexts
+from tfcompress.data.text_streams import TextStream
+from tfcompress.fingerprint.contents import Contents
+from tfcompress.fingerprint.hashing import SHA256, array_digest, digest, update_with_array
+
+__all__ = ["split_contents"]
+
+_WORDS = {"x": "inputs", "y": "labels", "indices": "chosen"}
+_NO_CONTENT = ("batch_size", "seed")
+_MOST_BYTES = 10**9  # of a stream, that are read to compare it
+
+
+def split_contents(split: Split, contents: Contents, earlier: Any, note: Callable[[str], None]) -> dict[str, Any]:
+    """What a split holds, as data that is equal for the same samples.
+
+    Args:
+        split: the split.
+        contents: takes what else decides, such as a function that preprocesses.
+        earlier: what this gave in an earlier call, or `None`.
+        note: is told what is not compared.
+    """
+    source, where = split.source, f"the {split.name} data"
+    if isinstance(source, ArraySource):
+        return _of_arrays(source, contents, where)
+    if isinstance(source, (ImageStream, TextStream)):
+        return _of_named(source, contents, where)
+    return _of_stream(source, where, earlier, note)
+
+
+def _of_arrays(source: ArraySource, contents: Contents, where: str) -> dict[str, Any]:
+    fields = {_WORDS.get(field.name, field.name): getattr(source, field.name) for field in dataclasses.fields(source)}
+    return {name: contents.of(value, f"{where}: {name}") for name, value in fields.items() if name not in _NO_CONTENT}
+
+
+def _of_named(source: Any, contents: Contents, where: str) -> dict[str, Any]:
+    """A prepared dataset goes by its name, version and sizes; a file by its content."""
+    found: dict[str, Any] = {"ranges": contents.of(source.ranges, where)}
+    if isinstance(source, ImageStream):
+        parts = (source.builder, source.size, source.preprocess, source.augment)
+        builder, *rest = parts
+        return {**found, "dataset": _of_builder(builder), "reading": contents.of(rest, where)}
+    texts = source.texts
+    found |= {"chosen": array_digest(texts.chosen), "reading": contents.of(vars(source.encoder), where)}
+    if isinstance(texts.source, FileTexts):
+        with open(texts.source.path, "rb") as file:
+            return {**found, "file": SHA256 + hashlib.file_digest(file, "sha256").hexdigest()}
+    read = texts.source
+    return {**found, "dataset": _of_builder(read.builder), "texts": contents.of([read.split, *read.text], where)}
+
+
+def _of_builder(builder: Any) -> dict[str, Any]:
+    splits = {name: [info.num_examples, info.num_bytes] for name, info in builder.info.splits.items()}
+    return {"name": builder.info.full_name, "splits": splits}
+
+
+def _of_stream(source: Any, where: str, earlier: Any, note: Callable[[str], None]) -> dict[str, Any]:
+    found = {"form": _form(source), "batches": source.num_batches(), "samples": _samples_digest(_batches(source))}
+    before = earlier.get("samples") if isinstance(earlier, dict) else None
+    if found["samples"] is None:
+        note(
+            f"{where[0].upper()}{where[1:]} come from {source.describe()} of more than {_MOST_BYTES / 1e9:g} GB: in "
+            "its run folder only their form is compared with that of an earlier call, not their contents."
+        )
+    elif before is not None and before != found["samples"] and _samples_digest(_batches(source)) != found["samples"]:
+        note(
+            f"{where[0].upper()}{where[1:]} are other samples in each reading: their contents are not compared with "
+            "those of the earlier call."
+        )
+        found["samples"] = before
+    return found
+
+
+def _form(source: Any) -> Any:
+    batches = source.batches()
+    if is_tensorflow_dataset(batches):
+        return keras.tree.flatten(keras.tree.map_structure(str, batches.element_spec))
+    return [source.batch_size]
+
+
+def _batches(source: Any) -> Iterator[Any]:
+    batches = source.batches()
+    if is_tensorflow_dataset(batches):
+        yield from batches.as_numpy_iterator()
+        return
+    for index in range(len(batches)):
+        yield batches[index]
+
+
+def _samples_digest(batches: Iterable[Any]) -> str | None:
+    """A hash of all samples in any order, or `None` where there is too much to read."""
+    total, count, size = 0, 0, 0
+    for batch in batches:
+        leaves = [np.asarray(leaf) for leaf in keras.tree.flatten(batch)]
+        size += sum(leaf.nbytes for leaf in leaves)
+        if size > _MOST_BYTES:
+            return None
+        for index in range(len(leaves[0])):
+            sample = hashlib.sha256()
+            for leaf in leaves:
+                update_with_array(sample, np.asarray(leaf[index]))
+            total = (total + int.from_bytes(sample.digest()[:16], "big")) % 2**128
+        count += len(leaves[0])
+    return digest([count, f"{total:032x}"])
