@@ -96,7 +96,7 @@ def compress(
     control = Control.of(exclude, only, ratio_limits, round_to, through_norms)
     seed = given_seed(seed)
     original = given_model(model)
-    splits = given_splits(original, data, validation_data, test_data, seed)
+    splits = given_splits(original, data, validation_data, test_data, seed, objective)
     with open_run(run_dir, _fingerprint(original, chosen, budget, control, objective, splits, seed)) as run:
         task, notes = _task(original, chosen, splits, budget, control, objective, seed, run, Progress(verbose))
         chosen.check(task)

@@ -167,7 +167,7 @@ def sensitivity(
     check_whole("recalibrate_batches", recalibrate_batches, 0)
     seed, progress = given_seed(seed), Progress(verbose)
     original = given_model(model)
-    splits = given_splits(original, data, validation_data, seed=seed)
+    splits = given_splits(original, data, validation_data, seed=seed, objective=objective)
     task = Task.of(original, splits, {}, seed, NoRunFolder(), progress, objective=objective)
     kept = _kept(task, shares)
     plans = _plans(task, kept, chosen)

@@ -76,9 +76,7 @@ def _score_of_strangers(model: keras.Model, objective: Objective, x: Any, y: Any
     return float(others.mean()), float(3 * (own - others).std() / math.sqrt(samples))
 
 
-def _metric_of_strangers(
-    model: keras.Model, objective: Objective, x: Any, y: Any
-) -> tuple[float | None, float | None]:
+def _metric_of_strangers(model: keras.Model, objective: Objective, x: Any, y: Any) -> tuple[float | None, float | None]:
     """In parts of the samples, as a metric need not be a mean over them."""
     samples = len(keras.tree.flatten(y)[0])
     if samples < 2 * _PARTS:

@@ -214,8 +214,8 @@ def _look(labels: _Labels) -> _Look:
         return _Look("regression", "numbers as labels")
     raise ValueError(
         f"Expected labels that fit the output {shape}: class indices from 0 to {shape[-1]} - 1, one-hot labels, or "
-        f"numbers of the same shape. Received: labels of shape {y.shape}, dtype {y.dtype}, from {y.min()} to {y.max()}. "
-        "If they are something else, compile the model with its own loss."
+        f"numbers of the same shape. Received: labels of shape {y.shape}, dtype {y.dtype}, from {y.min()} to {y.max()}."
+        " If they are something else, compile the model with its own loss."
     )
 
 
@@ -356,7 +356,9 @@ def _chosen_metric(
         if "acc" in metric.name.lower():
             return make, _fitting_accuracy(loss, labels, True).from_logits, True, "the first accuracy among its metrics"
         if direction(metric) is None:
-            passed_over.append(f"metric {metric.name} is not used, as nothing says whether more of it is better: {_ASK}")
+            passed_over.append(
+                f"metric {metric.name} is not used, as nothing says whether more of it is better: {_ASK}"
+            )
         else:
             others.append(make)
     said = "".join(f"; {words}" for words in passed_over)
