@@ -104,7 +104,7 @@ def compress(
     original = given_model(model)
     check_runs_here(original)
     with open_run(run_dir) as run:
-        splits = given_splits(original, data, validation_data, test_data, seed)
+        splits = given_splits(original, data, validation_data, test_data, seed, objective)
         task, costs = _task(original, chosen, splits, budget, control, objective, seed, run, Progress(verbose))
         chosen.check(task)
         # All that can be refused was: from here on it is the folder of this run.

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from tfcompress.data.batches import ArrayBatches
-from tfcompress.data.checks import check_batch, integer_labels, labels_as_read, to_arrays
+from tfcompress.data.checks import check_batch, integer_labels, label_arrays, labels_as_read, to_arrays
 from tfcompress.data.holdout import hold_out_indices
 
 __all__ = ["BATCHES_LOOKED_AT", "ArraySource", "FirstSamples", "first_samples"]
@@ -58,8 +58,8 @@ class ArraySource:
     def checked(cls, x, y, expected, what, **settings):
         """Makes a source of what a user gave. Raises ValueError or TypeError where it does not fit `expected`."""
         several = expected.shapes is not None and len(expected.shapes) > 1
-        x = to_arrays(x, f"the inputs in {what}", several)
-        y = labels_as_read(to_arrays(y, f"the labels in {what}"), expected.classes)
+        x = to_arrays(x, f"the inputs in {what}", several, expected.strings)
+        y = labels_as_read(label_arrays(y, expected, f"the labels in {what}"), expected.classes)
         source = cls(x, y, **settings)
         if source.preprocess is None:
             check_batch(x, y, expected, what)

@@ -219,6 +219,7 @@ def splits(
     batch_size=128,
     seed=0,
     validation_share=0.1,
+    expected=None,
 ):
     """Makes the splits of a task, and checks them before anything is trained.
 
@@ -240,6 +241,7 @@ def splits(
         batch_size: samples in a batch of arrays and of named datasets. Datasets keep their own.
         seed: of what is held out, of order and of augmentation.
         validation_share: part of the training data to hold out.
+        expected: `Expected`, all that is known of the model, in place of `input_shape` and `classes`.
 
     Returns:
         `Splits`.
@@ -254,7 +256,7 @@ def splits(
             "Expected `validation_share` to be a part of the training data, between 0 and 1. "
             f"Received: validation_share={validation_share}"
         )
-    request = _Request(Expected(input_shape, classes), batch_size, seed)
+    request = _Request(expected or Expected(input_shape, classes), batch_size, seed)
     # What is refused should be refused before a large dataset is read.
     validation = None if validation_data is None else _given(request, validation_data, "validation_data").shuffled()
     given_test = None if test_data is None else _given(request, test_data, "test_data")

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from tfcompress.data.batches import ChosenBatches
-from tfcompress.data.checks import check_batch, labels_as_read, to_arrays
+from tfcompress.data.checks import check_batch, label_arrays, labels_as_read, to_arrays
 from tfcompress.data.holdout import hold_out_indices, is_held_out
 from tfcompress.data.sources import BATCHES_LOOKED_AT, FirstSamples, first_samples
 
@@ -45,7 +45,8 @@ def _pair(batch, what):
 def _arrays(batch, expected, what):
     x, y = _pair(batch, what)
     several = expected.shapes is not None and len(expected.shapes) > 1
-    return to_arrays(x, f"the inputs in {what}", several), to_arrays(y, f"the labels in {what}")
+    x = to_arrays(x, f"the inputs in {what}", several, expected.strings)
+    return x, label_arrays(y, expected, f"the labels in {what}")
 
 
 def check_batches(batches, expected, what):

@@ -169,7 +169,7 @@ def sensitivity(
     seed, progress = given_seed(seed), Progress(verbose)
     original = given_model(model)
     check_runs_here(original)
-    splits = given_splits(original, data, validation_data, seed=seed)
+    splits = given_splits(original, data, validation_data, seed=seed, objective=objective)
     task = Task.of(original, splits, {}, seed, NoRunFolder(), progress, objective=objective)
     kept = _kept(task, shares)
     plans = _plans(task, kept, chosen)

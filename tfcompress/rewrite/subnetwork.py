@@ -138,6 +138,17 @@ class Subnetwork:
             statistics.append(tf.TensorSpec(shape, edit.variable.dtype))
         return [inputs, arguments, statistics]
 
+    def _as_read(self, x: Any) -> Any:
+        """Inputs in the structure and the dtypes of the model's own, as Keras makes them in every call."""
+        specs = self._signature()[0]
+        if isinstance(x, dict) and not isinstance(specs, dict):
+            x = [x[tensor._keras_history.operation.name] for tensor in self.model.inputs]
+        arrays = [
+            tf.cast(array, spec.dtype) if spec.dtype != tf.string else tf.convert_to_tensor(array)
+            for array, spec in zip(keras.tree.flatten(x), keras.tree.flatten(specs), strict=True)
+        ]
+        return keras.tree.pack_sequence_as(specs, arrays)
+
     def _argument(self, ids: Ids, mask: bool) -> int:
         key = (id(ids), mask)
         if key not in self._index_of:
@@ -227,7 +238,7 @@ class Subnetwork:
         """
         self._check(plan)
         arguments = self._arguments(plan)
-        observed = [self._observe(batch, arguments) for batch in batches]
+        observed = [self._observe(self._as_read(batch), arguments) for batch in batches]
         return [tf.add_n(values) / len(observed) for values in zip(*observed, strict=True)]
 
     def predict(self, plan: Plan, x: Any) -> Any:
@@ -238,7 +249,7 @@ class Subnetwork:
         """
         self._check(plan)
         arguments = self._arguments(plan)
-        return self._run(x, arguments, self._current_statistics(arguments))
+        return self._run(self._as_read(x), arguments, self._current_statistics(arguments))
 
     def _check(self, plan: Plan) -> None:
         strange = sorted({edit.group for edit in plan.channels} - set(self.prunable))
@@ -276,7 +287,7 @@ class Subnetwork:
         metric.reset_state()
         for start in range(0, len(keras.tree.flatten(x)[0]), batch_size):
             part = keras.tree.map_structure(lambda a: a[start : start + batch_size], (x, y))  # noqa: B023
-            update(*part, arguments, statistics)
+            update(self._as_read(part[0]), part[1], arguments, statistics)
         result = float(keras.ops.convert_to_numpy(metric.result()))
         metric.reset_state()
         return result

@@ -65,7 +65,7 @@ def _score_of_strangers(model: keras.Model, objective: Objective, x: Any, y: Any
     outputs = _outputs(model, x, samples)
     scores = []
     for shift in (0, max(1, samples // 2)):
-        given = keras.ops.convert_to_numpy(objective.scores(_shifted(y, shift), outputs))
+        given = _scored(objective, _shifted(y, shift), outputs)
         if given.shape != (samples,) or given.dtype.kind not in "biuf" or not np.isfinite(given).all():
             raise ValueError(
                 f"Expected `objective(y, outputs)` to give one finite number for each of {samples} samples. Received: "
@@ -76,27 +76,42 @@ def _score_of_strangers(model: keras.Model, objective: Objective, x: Any, y: Any
     return float(others.mean()), float(3 * (own - others).std() / math.sqrt(samples))
 
 
-def _metric_of_strangers(
-    model: keras.Model, objective: Objective, x: Any, y: Any
-) -> tuple[float | None, float | None]:
+def _scored(objective: Objective, y: Any, outputs: Any) -> Any:
+    try:
+        return keras.ops.convert_to_numpy(objective.scores(y, outputs))
+    except Exception as error:  # of any kind: the code is somebody else's
+        shapes = keras.tree.map_structure(lambda a: [None, *a.shape[1:]], (y, outputs))
+        raise ValueError(
+            f"Expected `objective(y, outputs)` to work for labels of shape {shapes[0]} and outputs of shape "
+            f"{shapes[1]}. Received: {type(error).__name__}: {' '.join(str(error).split())[:300]} Write it with "
+            "keras.ops for labels and outputs in the model's own structure."
+        ) from error
+
+
+def _metric_of_strangers(model: keras.Model, objective: Objective, x: Any, y: Any) -> tuple[float | None, float | None]:
     """In parts of the samples, as a metric need not be a mean over them."""
     samples = len(keras.tree.flatten(y)[0])
     if samples < 2 * _PARTS:
         return None, None
     outputs, metric = _outputs(model, x, samples), meter(model, objective)
-    measured = np.empty((2, _PARTS))
-    for row, shift in enumerate((0, samples // 2)):
-        labels = _shifted(y, shift)
-        for column, places in enumerate(np.array_split(np.arange(samples), _PARTS)):
-            part = slice(places[0], places[-1] + 1)
-            metric.reset_state()
-            metric.update_state(*keras.tree.map_structure(lambda a: a[part], (labels, outputs)))  # noqa: B023
-            measured[row, column] = float(keras.ops.convert_to_numpy(metric.result()))
-    metric.reset_state()
-    if not np.isfinite(measured).all():
+
+    def measured(labels: Any, part: slice) -> float:
+        metric.reset_state()
+        metric.update_state(*keras.tree.map_structure(lambda a: a[part], (labels, outputs)))
+        value = float(keras.ops.convert_to_numpy(metric.result()))
+        metric.reset_state()
+        return value
+
+    parts = [slice(part[0], part[-1] + 1) for part in np.array_split(np.arange(samples), _PARTS)]
+    weights = np.array([part.stop - part.start for part in parts]) / samples
+    shifted = _shifted(y, samples // 2)
+    own, others = (np.array([measured(labels, part) for part in parts]) for labels in (y, shifted))
+    chance = measured(shifted, slice(None))
+    if not np.isfinite([*own, *others, chance]).all():
         return None, None
-    own, others = measured
-    return float(others.mean()), float(3 * (own - others).std(ddof=1) / math.sqrt(_PARTS))
+    if not callable(objective.metric) and not math.isclose(chance, others @ weights, rel_tol=1e-3, abs_tol=1e-6):
+        return None, None  # a loss that compares the samples of a batch: its values depend on how many these are
+    return chance, float(3 * (own - others).std(ddof=1) / math.sqrt(_PARTS))
 
 
 def _shifted(y: Any, shift: int) -> Any:

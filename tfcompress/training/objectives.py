@@ -32,6 +32,7 @@ Score = Callable[[Any, Any], Any]
 
 _PROBABILITIES = ("softmax", "sigmoid")
 _ASK = "pass objective= to choose by another number"
+_ABOVE_ZERO = ", so outputs above 0 count as 1"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -214,8 +215,8 @@ def _look(labels: _Labels) -> _Look:
         return _Look("regression", "numbers as labels")
     raise ValueError(
         f"Expected labels that fit the output {shape}: class indices from 0 to {shape[-1]} - 1, one-hot labels, or "
-        f"numbers of the same shape. Received: labels of shape {y.shape}, dtype {y.dtype}, from {y.min()} to {y.max()}. "
-        "If they are something else, compile the model with its own loss."
+        f"numbers of the same shape. Received: labels of shape {y.shape}, dtype {y.dtype}, from {y.min()} to {y.max()}."
+        " If they are something else, compile the model with its own loss."
     )
 
 
@@ -236,7 +237,7 @@ _ERRORS: dict[str, MetricMaker] = {
 }
 """What is measured of regressions, by their loss."""
 
-_NO_CLASSES = ("ctc", "kl_divergence", "poisson", "cosine_similarity")
+_NO_CLASSES = ("ctc", "kl_divergence", "poisson", "cosine_similarity", "circle")
 """Losses that say nothing about classes, whatever the labels look like."""
 
 
@@ -297,10 +298,11 @@ def _fitting_accuracy(loss: GivenLoss, labels: _Labels, asked: bool) -> _Fitting
         if labels.sum_to_one and (labels.activation == "softmax" or asked):
             return _Fitting("categorical", logits, f"{belongs} with one-hot labels")
         several = "" if labels.one_number else ", and compares each of several labels 0 and 1 at once"
-        return _Fitting("binary", logits, belongs + several)
+        return _Fitting("binary", logits, belongs + several + (_ABOVE_ZERO if logits else ""))
     if name in ("hinge", "squared_hinge"):
         fits = asked and labels.are_zero_or_one
-        return _Fitting("binary" if fits else None, True, belongs if fits else "an accuracy does not fit a hinge loss")
+        words = belongs + _ABOVE_ZERO if fits else "an accuracy does not fit a hinge loss"
+        return _Fitting("binary" if fits else None, True, words)
     probabilities = labels.activation in _PROBABILITIES
     if name in _NO_CLASSES or not (probabilities or asked):
         return _Fitting(None, False, f"the loss {loss.name} does not say that the labels are classes")
@@ -356,7 +358,9 @@ def _chosen_metric(
         if "acc" in metric.name.lower():
             return make, _fitting_accuracy(loss, labels, True).from_logits, True, "the first accuracy among its metrics"
         if direction(metric) is None:
-            passed_over.append(f"metric {metric.name} is not used, as nothing says whether more of it is better: {_ASK}")
+            passed_over.append(
+                f"metric {metric.name} is not used, as nothing says whether more of it is better: {_ASK}"
+            )
         else:
             others.append(make)
     said = "".join(f"; {words}" for words in passed_over)

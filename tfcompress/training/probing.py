@@ -1,4 +1,4 @@
-"""Whether loss and metric can be worked out for a model's outputs and its labels, found out before any step is taken."""
+"""Checks that loss and metric can be worked out for a model's outputs and its labels, before any step is taken."""
 
 from __future__ import annotations
 
