@@ -17,11 +17,12 @@ from tfcompress.budget import Budget
 from tfcompress.control import Control, Pattern
 from tfcompress.costs import CostModel, cost
 from tfcompress.data.sources import ArraySource
+from tfcompress.export import kept_lambdas
 from tfcompress.given import given_model, given_seed, given_splits, is_of_keras
 from tfcompress.graph import ChannelGroups, LayerGraph
 from tfcompress.methods import Method, Search, method_by_name
 from tfcompress.plan import Plan
-from tfcompress.result import Measured, Result, candidate_from_dict, candidate_to_dict
+from tfcompress.result import Measured, Result, about_lambdas, candidate_from_dict, candidate_to_dict, refuse_others
 from tfcompress.rewrite import apply
 from tfcompress.rewrite.verify import verify
 from tfcompress.task import Task
@@ -98,6 +99,8 @@ def compress(
     original = given_model(model)
     splits = given_splits(original, data, validation_data, test_data, seed)
     with open_run(run_dir, _fingerprint(original, chosen, budget, control, objective, splits, seed)) as run:
+        if isinstance(run, RunFolder):
+            refuse_others(run.path / "result")
         task, notes = _task(original, chosen, splits, budget, control, objective, seed, run, Progress(verbose))
         chosen.check(task)
         task.progress.plan(chosen.phases(task))
@@ -196,6 +199,8 @@ def _first_notes(task: Task, costs: CostModel) -> list[str]:
         "no metric" if task.accuracy is None else f"{objective.metric_name} {task.accuracy:.4f} on the validation split"
     )
     notes.append(f"{task.model.name}: {shown}, {total.macs:,} MACs, {total.params:,} parameters")
+    if kept := kept_lambdas(task.original):
+        notes.append(about_lambdas(kept))
     if costs.unknown:
         notes.append(f"MACs of these layers are not known and not counted: {', '.join(costs.unknown)}")
     if task.warning is not None:
