@@ -14,11 +14,12 @@ from tfcompress import data as data_lib
 from tfcompress.budget import Budget
 from tfcompress.control import Control, Pattern
 from tfcompress.costs import CostModel, cost
+from tfcompress.export import kept_lambdas
 from tfcompress.fingerprint import Contents, canonical_loss, layer_names, model_contents, split_contents
 from tfcompress.given import given_model, given_seed, given_splits, is_of_keras
 from tfcompress.graph import ChannelGroups, LayerGraph, check_runs_here
 from tfcompress.methods import Method, Search, method_by_name
-from tfcompress.result import Measured, Result, candidate_from_dict, candidate_to_dict
+from tfcompress.result import Measured, Result, about_lambdas, candidate_from_dict, candidate_to_dict, refuse_others
 from tfcompress.rewrite import apply
 from tfcompress.rewrite.verify import verify
 from tfcompress.task import Task
@@ -104,6 +105,8 @@ def compress(
     original = given_model(model)
     check_runs_here(original)
     with open_run(run_dir) as run:
+        if isinstance(run, RunFolder):
+            refuse_others(run.path / "result")
         splits = given_splits(original, data, validation_data, test_data, seed, objective)
         task, costs = _task(original, chosen, splits, budget, control, objective, seed, run, Progress(verbose))
         chosen.check(task)
@@ -246,6 +249,8 @@ def _first_notes(task: Task, costs: CostModel) -> list[str]:
         "no metric" if task.accuracy is None else f"{objective.metric_name} {task.accuracy:.4f} on the validation split"
     )
     notes.append(f"{task.model.name}: {shown}, {total.macs:,} MACs, {total.params:,} parameters")
+    if kept := kept_lambdas(task.original):
+        notes.append(about_lambdas(kept))
     if costs.unknown:
         notes.append(f"MACs of these layers are not known and not counted: {', '.join(costs.unknown)}")
     if task.warning is not None:

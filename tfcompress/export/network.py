@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 from tfcompress.export.errors import ExportError
+from tfcompress.export.lambdas import without_lambdas
 
 _OTHER_FLOATS = ("float16", "bfloat16", "float64")
 _OTHER_POLICIES = (*_OTHER_FLOATS, "mixed_float16", "mixed_bfloat16")
@@ -15,7 +16,8 @@ def network_of(model: keras.Model) -> keras.Model:
     """Returns a plain Functional model on the layers and weights of `model`.
 
     It shares everything with `model`, which is not changed, but has neither optimizer nor loss: a delivered file holds
-    no optimizer slots, and loads without the code of a training loss or of a Functional model's subclass.
+    no optimizer slots, and loads without the code of a training loss or of a Functional model's subclass. A model with
+    Lambda layers is copied where Keras operations can stand in for them.
 
     Args:
         model: a Functional or built Sequential model, or a subclass made of inputs and outputs.
@@ -38,7 +40,7 @@ def network_of(model: keras.Model) -> keras.Model:
             f" Received: model of type {type(model).__name__}. Make it from keras.Input tensors."
         )
     _refuse_non_finite(network)
-    return network
+    return without_lambdas(network)
 
 
 def _refuse_non_finite(network: keras.Model) -> None:
@@ -76,6 +78,10 @@ def in_float32(network: keras.Model) -> keras.Model:
 
 
 def _clone_in_float32(operation: Any) -> Any:
+    if isinstance(operation, keras.layers.Lambda):  # Keras refuses to make one from its config
+        config = _float32_config(operation.get_config())
+        own = {"function": operation.function, "mask": operation.mask, "arguments": operation.arguments}
+        return keras.layers.Lambda(**{**config, **own, "output_shape": operation._output_shape})
     return type(operation).from_config(_float32_config(operation.get_config()))
 
 

@@ -3,7 +3,6 @@
 import dataclasses
 import os
 import pathlib
-import tempfile
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -16,8 +15,10 @@ from tfcompress.export import parity, saved_model, tflite
 from tfcompress.export.network import is_float32, network_of
 from tfcompress.export.report import ExportedFile, ExportReport
 from tfcompress.graph import check_runs_here
+from tfcompress.staging import Stage, as_folder, refuse_foreign
 
 FORMATS = ("keras", "saved_model", "tflite")
+_FILES = {"keras": "model.keras", "saved_model": "saved_model"}
 _SUFFIXES = (".keras", ".tflite", ".h5", ".pb")
 _OUTPUTS_OF = {
     "keras": parity.keras_file_outputs,
@@ -37,12 +38,13 @@ def export(
     """Writes a model into a folder, reads every file back, runs it and compares it with the model.
 
     The files are `model.keras`, `saved_model/`, `model_float32.tflite`, `model_float16.tflite`, `model_dynamic.tflite`
-    and `model_int8.tflite`. They hold the network alone, without optimizer and loss. All are written and run beside
-    their place first and then renamed: after an error no file in the folder has changed.
+    and `model_int8.tflite`, and a manifest of them. They hold the network alone, without optimizer and loss. All are
+    written and run beside their place first and then renamed: after an error no file in the folder has changed.
 
     Args:
         model: a Functional or built Sequential Keras model on the TensorFlow backend; it is not changed.
-        path: the folder; it is made where it is missing, and files of the same names in it are replaced.
+        path: the folder; it is made where it is missing. Files of the same names in it are replaced where the manifest
+            proves that an export wrote them; all others in it are left alone.
         formats: one or several of `"keras"`, `"saved_model"`, `"tflite"`.
         quantize: one or several of None or `"float32"`, `"float16"`, `"dynamic"`, `"int8"`; concerns TFLite only.
             See `tfcompress.export.convert`. An int8 file takes and gives float32.
@@ -58,6 +60,7 @@ def export(
     Raises:
         ExportError: if the model is not Functional or Sequential, cannot be converted, or a file cannot be read back.
         MissingOperatorError: if a layer needs an operator that TensorFlow Lite lacks; names the layer.
+        FileExistsError: if something under these names is not from an export, or has been changed since.
         ValueError: if a name is unknown, int8 has no calibration inputs, inputs do not fit the model, or TensorFlow
             cannot run a layer on this machine.
     """
@@ -65,7 +68,7 @@ def export(
     quantizations = _names("quantize", quantize, tflite.QUANTIZATIONS)
     if "tflite" not in formats:
         quantizations = ()
-    folder = _folder(path)
+    folder = _folder(path, [*(_FILES[name] for name in formats if name != "tflite"), *map(_tflite_name, quantizations)])
     network = network_of(model)
     check_runs_here(network)
     tflite.require_calibration(quantizations, calibration)
@@ -73,16 +76,21 @@ def export(
     arrays, notes = _samples(samples, calibration, network)
     expected = parity.keras_outputs(model, network, arrays)
 
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".export-") as stage:
-        written = _write(network, pathlib.Path(stage), formats, quantizations, calibration)
+    with Stage(folder) as stage:
+        written = _write(network, stage.new, formats, quantizations, calibration)
         files = [_entry(file, network, arrays, expected) for file in written]
         notes += _float_notes(written)
-        for file in written:
-            _replace(file.path, folder / file.path.name)
+        stage.place()
     files = [dataclasses.replace(file, path=str(folder / pathlib.Path(file.path).name)) for file in files]
     notes += _suspicions(files)
     return ExportReport(tuple(files), parity.largest_magnitude(expected), tuple(notes))
+
+
+def _tflite_name(quantize: str) -> str:
+    return f"model_{quantize}.tflite"
+
+
+_NAMES = {*_FILES.values(), *map(_tflite_name, tflite.QUANTIZATIONS)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,12 +112,19 @@ def _names(argument: str, given: Any, known: tuple[str, ...]) -> tuple[str, ...]
     return tuple(name for name in known if name in given)
 
 
-def _folder(path: str | os.PathLike[str]) -> pathlib.Path:
-    folder = pathlib.Path(path).expanduser()
+def _folder(path: str | os.PathLike[str], names: list[str]) -> pathlib.Path:
+    """Returns the folder, if files of these names can be written there without taking another's place."""
+    folder = as_folder(path, "path")
     if folder.suffix in _SUFFIXES or (folder.exists() and not folder.is_dir()):
         raise ValueError(
             f"Expected path to be a folder, in which files like model.keras are written. Received: path={str(path)!r}."
             " Give a folder's name."
+        )
+    strange = [name for name in refuse_foreign(folder, names) if name.partition("/")[0] not in _NAMES]
+    if strange:
+        raise FileExistsError(
+            f"Expected a folder for exported files alone. Received: path={str(path)!r}, a folder in which tfcompress"
+            f" wrote {strange[0]}. Give another folder, such as one in it."
         )
     return folder
 
@@ -133,14 +148,14 @@ def _write(
 ) -> list[_Written]:
     written = []
     if "keras" in formats:
-        written.append(_Written(stage / "model.keras", "keras", None))
+        written.append(_Written(stage / _FILES["keras"], "keras", None))
         saved_model.write_keras(network, written[-1].path)
     if "saved_model" in formats:
-        written.append(_Written(stage / "saved_model", "saved_model", None))
+        written.append(_Written(stage / _FILES["saved_model"], "saved_model", None))
         saved_model.write_saved_model(network, written[-1].path)
     if quantizations:
         for name, content in tflite.convert_network(network, quantizations, calibration).items():
-            written.append(_Written(stage / f"model_{name}.tflite", "tflite", name))
+            written.append(_Written(stage / _tflite_name(name), "tflite", name))
             written[-1].path.write_bytes(content)
     return written
 
@@ -182,10 +197,3 @@ def _suspicions(files: list[ExportedFile]) -> list[str]:
             )
             warnings.warn(notes[-1], stacklevel=3)
     return notes
-
-
-def _replace(source: pathlib.Path, target: pathlib.Path) -> None:
-    """Renames a file or folder; an old folder of that name is first moved into the stage, which is deleted."""
-    if target.is_dir():
-        target.rename(source.parent / f"old-{target.name}")
-    source.replace(target)
