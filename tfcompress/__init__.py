@@ -36,6 +36,7 @@ _HOMES = {
     "inspect": "report",
     "sensitivity": "report",
 }
+_PLAIN = ("KeepChannels", "Plan", "RemoveLayers")  # data that know no Keras
 _PACKAGES = ("costs", "data", "export", "graph", "importance", "methods", "rewrite", "training", "zoo")
 
 __all__ = [
@@ -58,6 +59,8 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
+        if name not in _PLAIN:
+            importlib.import_module("tfcompress._needs_tensorflow")
         return getattr(importlib.import_module(f"tfcompress.{_HOMES[name]}"), name)
     if name in _PACKAGES:
         return importlib.import_module(f"tfcompress.{name}")

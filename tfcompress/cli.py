@@ -27,8 +27,9 @@ _PLOTS = (".png", ".svg", ".pdf", ".jpg")
 
 _EPILOG = """\
 Answers go to standard output; logs, warnings and errors to standard error. Exit codes: 0 done, 1 refused or failed,
-2 wrong usage. -v 1 (absl's verbosity) shows more of the logs, and tracebacks as --debug does; --helpfull lists absl's
-other flags."""
+2 wrong usage, 130 interrupted (Ctrl-C). -v 1 (absl's verbosity) shows more of the logs, and tracebacks as --debug
+does; --helpfull lists absl's other flags."""
+_INTERRUPTED = 130  # as shells say it of a process that SIGINT ended
 _DEBUG = "show the traceback of an error"
 
 
@@ -39,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
         argv: arguments without the program's name; those of the process by default.
 
     Raises:
-        SystemExit: always, with code 0 (done), 1 (refused or failed) or 2 (wrong usage).
+        SystemExit: always, with code 0 (done), 1 (refused or failed), 2 (wrong usage) or 130 (interrupted).
     """
     app.run(_run, argv=["tfcompress", *(sys.argv[1:] if argv is None else argv)], flags_parser=_parse)
     raise AssertionError("absl.app.run returned")
@@ -64,12 +65,23 @@ def _run(args: argparse.Namespace) -> int:
     debug = args.debug or logging.level_debug()
     try:
         args.run(args)
+    except KeyboardInterrupt:
+        if debug:
+            raise
+        print(f"tfcompress: interrupted. {_how_to_go_on(args)}", file=sys.stderr)
+        return _INTERRUPTED
     except Exception as error:
         if debug or not _is_expected(error):
             raise
         print(f"tfcompress: error: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def _how_to_go_on(args: argparse.Namespace) -> str:
+    if args.run is _compress:
+        return f"The same command goes on after the last finished epoch, in the run folder {args.run_dir}."
+    return "Nothing is kept of what was begun."
 
 
 def _is_expected(error: Exception) -> bool:
@@ -264,11 +276,12 @@ def _existing(path: pathlib.Path) -> str:
 
 def _inspect(args: argparse.Namespace) -> None:
     path = _existing(args.model)
-    import keras
-
     import tfcompress
 
-    tfcompress.inspect(keras.saving.load_model(path), **_control(args))
+    show = tfcompress.inspect  # before Keras is imported: says which backend it needs
+    import keras
+
+    show(keras.saving.load_model(path), **_control(args))
 
 
 def _sensitivity(args: argparse.Namespace) -> None:

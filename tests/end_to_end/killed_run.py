@@ -29,7 +29,7 @@ from tfcompress.agents.sac import AgentSettings, PruningAgent
 from tfcompress.methods import LIT, RLAL, Random, Uniform, sgd
 from tfcompress.training import Checkpoints, RunFolder, _files, callbacks
 
-LONGEST_S = 300
+LONGEST_S = 1800  # of a job of some ten seconds, on a machine that ten others use
 
 _SHORT = {"batch_size": 32, "learning_rate": 0.1, "reference_epochs": 6, "milestones": (3, 5)}
 METHODS = {

@@ -1,8 +1,8 @@
 """Texts with a class each from CSV files, as Zhang et al. (2015) distribute theirs."""
 
-import csv
 import functools
 import os
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,8 +14,13 @@ from tfcompress.data.text_streams import named_texts
 __all__ = ["FileTexts", "load_text_files"]
 
 _BATCH = 1024  # lines checked together
+_LONGEST_LINE = 10**8  # bytes
+_MARKS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
 _NUMBER = '(?:[0-9]{1,9}|"[0-9]{1,9}")'
 _FIELD = r'(?:,(?:"(?:[^"]|"")*"|[^",]*))'
+# The same for Python, which does not go back in a field, however long it is.
+_FIRST_LINE = re.compile(r'(?:[^,"]*|"(?:[^"]++|"")*+")((?:,(?:"(?:[^"]++|"")*+"|[^",]*+))*+)', re.DOTALL)
+_ONE_FIELD = re.compile(r',(?:"(?:[^"]++|"")*+"|[^",]*+)', re.DOTALL)
 _FORM = 'a class and texts, `"2","title","text"`, in UTF-8, a sample a line with as many fields as the first'
 
 
@@ -37,13 +42,31 @@ class FileTexts:
         if not isinstance(path, str | os.PathLike):
             raise TypeError(f"Expected `{argument}` to be the path of a CSV file. Received: {type(path).__name__}.")
         path = os.fspath(path)
-        if not os.path.isfile(path):
+        if not isinstance(path, str) or "\0" in path or not os.path.isfile(path):
             raise ValueError(f"Expected `{argument}` to be the path of a CSV file. Received: no file at {path!r}.")
-        with open(path, encoding="utf-8", errors="replace", newline="") as file:
-            fields = next(csv.reader([file.readline()]), [])
-        if len(fields) < 2:
-            raise _malformed(path, 0, ",".join(fields))
-        return cls(path, len(fields) - 1)
+        try:
+            with open(path, "rb") as file:
+                line = file.readline(_LONGEST_LINE + 1)
+        except OSError as error:
+            raise ValueError(
+                f"Expected `{argument}` to be a file that can be read. Received: {path!r} ({error.strerror})."
+            ) from error
+        if line.startswith(_MARKS):
+            raise ValueError(
+                f"Expected {path!r} in UTF-8 without a byte order mark. Received: a file that begins with one "
+                f"({line[:3]!r}). Save it as plain UTF-8."
+            )
+        if len(line) > _LONGEST_LINE:
+            raise ValueError(
+                f"Expected lines of at most {_LONGEST_LINE / 1e6:.0f} MB. Received: line 1 of {path!r}, which is "
+                "longer. Are its line ends those of Linux or Windows?"
+            )
+        text = line.decode("utf-8", "replace").rstrip("\r\n")
+        fields = _FIRST_LINE.fullmatch(text)
+        columns = 0 if fields is None else len(_ONE_FIELD.findall(fields[1]))
+        if not columns:
+            raise _malformed(path, 0, text)
+        return cls(path, columns)
 
     @property
     def count(self):

@@ -4,6 +4,7 @@
 `convert` gives the content of one TFLite file, `run_tflite` runs one through LiteRT.
 """
 
+from tfcompress._needs_tensorflow import BACKEND  # noqa: F401
 from tfcompress.export.errors import ExportError, MissingOperatorError
 from tfcompress.export.lambdas import kept_lambdas, without_lambdas
 from tfcompress.export.parity import run_tflite

@@ -1,5 +1,6 @@
 """The model as a graph: nodes, channel groups, blocks."""
 
+from tfcompress._needs_tensorflow import BACKEND  # noqa: F401
 from tfcompress.graph.blocks import Block, PruningUnit, find_blocks, pruning_units
 from tfcompress.graph.channel_groups import ChannelGroup, ChannelGroups, FixedChannels
 from tfcompress.graph.handlers import Call, Handler, MacTerm, WeightAxes, handles

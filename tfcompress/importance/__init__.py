@@ -1,5 +1,6 @@
 """Which channels of a group matter most: one criterion a file, `(group, evidence) -> one number a channel`."""
 
+from tfcompress._needs_tensorflow import BACKEND  # noqa: F401
 from tfcompress.importance.activation_mean import ActivationMean
 from tfcompress.importance.bn_scale import bn_scale
 from tfcompress.importance.evidence import Criterion, Evidence, GroupWeight, MissingData, ranking, scores_of

@@ -1,5 +1,6 @@
 """The methods, one paper a file or folder, and the baselines that the papers compare with."""
 
+from tfcompress._needs_tensorflow import BACKEND  # noqa: F401
 from tfcompress.methods.base import Candidate, Method, Search
 from tfcompress.methods.distillation import KD, LIT, AdversarialSettings, BornAgain, Hint, Scratch, Tuning
 from tfcompress.methods.random import Random

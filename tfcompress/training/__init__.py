@@ -1,5 +1,6 @@
 """The one way to train: losses, the fit loop, schedules, checkpoints and resume, progress."""
 
+from tfcompress._needs_tensorflow import BACKEND  # noqa: F401
 from tfcompress.training.callbacks import TrainingDiverged
 from tfcompress.training.chance import guessing
 from tfcompress.training.checkpoints import Checkpoint, Checkpoints

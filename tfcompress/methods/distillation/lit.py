@@ -221,7 +221,9 @@ class LIT(Sectioned, Generative):
             data = None
             if self.cache_gb is not None:
                 path = None if task.run.path is None else task.run.path / "teacher" / phase.replace(" ", "-")
-                batches = cached_batches(model, task.splits.train, self.batch_size, self.cache_gb, path, task.seed)
+                batches = cached_batches(
+                    model, task.splits.train, self.batch_size, self.cache_gb, path, task.seed, task.progress.note
+                )
                 data = stack.enter_context(batches)
             return self.train_distillation(model, task, phase, self.epochs, data=data)
 

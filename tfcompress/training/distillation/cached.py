@@ -7,7 +7,7 @@ import math
 import pathlib
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
@@ -15,6 +15,7 @@ import numpy as np
 
 from tfcompress.data import Split
 from tfcompress.data.sources import ArraySource
+from tfcompress.training import _files
 from tfcompress.training.distillation.model import Distillation
 
 __all__ = ["bytes_of_cache", "cached_batches", "check_cache"]
@@ -65,11 +66,17 @@ def _with_taps(model: Distillation, x: Any, y: Any) -> tuple[dict[str, Any], Any
 
 @contextlib.contextmanager
 def cached_batches(
-    model: Distillation, split: Split, batch_size: int, limit_gb: float, folder: pathlib.Path | None, seed: int
+    model: Distillation,
+    split: Split,
+    batch_size: int,
+    limit_gb: float,
+    folder: pathlib.Path | None,
+    seed: int,
+    note: Callable[[str], None] = lambda text: None,
 ) -> Iterator[Any]:
     """Batches for a `Distillation(cached=True)`, shuffled by `(seed, epoch)`; the cache is removed after the `with`.
 
-    A cache that was written whole is used again, after a run was killed; a half one is written anew.
+    A cache that was written whole is used again, after a run was killed; a half or damaged one is written anew.
 
     Args:
         model: gives what is cached.
@@ -78,12 +85,14 @@ def cached_batches(
         limit_gb: what the cache may take of the disk, in 10^9 bytes; checked before anything is written.
         folder: where to; `None` for a temporary folder.
         seed: of the order.
+        note: is told of a damaged cache.
 
     Yields:
         A tf.data.Dataset with `epoch_variable`, as `fit` takes it.
 
     Raises:
         ValueError: a cache above the limit or larger than the disk has room; data that cannot be cached.
+        NoRoomError: the disk became full while it was written.
     """
     size = check_cache(model, split, limit_gb)
     where = pathlib.Path(tempfile.mkdtemp()) if folder is None else folder
@@ -95,7 +104,9 @@ def cached_batches(
                 f"Expected room on the disk for a cache of {size / 1e9:.3g} GB. Received: {free / 1e9:.3g} GB free for "
                 f"{where}. Leave cache_gb out."
             )
-        yield _dataset(_filled(model, split, batch_size, where), split.num_samples, batch_size, seed)
+        with _files.room(where, size):
+            samples = _filled(model, split, batch_size, where, note)
+        yield _dataset(samples, split.num_samples, batch_size, seed)
     except BaseException as error:
         if folder is None or isinstance(error, ValueError):
             shutil.rmtree(where, ignore_errors=True)
@@ -103,7 +114,24 @@ def cached_batches(
     shutil.rmtree(where, ignore_errors=True)
 
 
-def _filled(model: Distillation, split: Split, batch_size: int, where: pathlib.Path) -> Any:
+def _is_whole(where: pathlib.Path, note: Callable[[str], None]) -> bool:
+    """Whether the cache was written to its end, and its files are as they were then."""
+    if not (where / _DONE).exists():
+        return False
+    try:
+        for name, checksum in _files.read_json(where / _DONE).items():
+            file = where / name
+            if not file.is_file() or _files.sha256(file) != checksum:
+                raise _files.DamagedFileError(file, "its checksum is another")
+    except _files.DamagedFileError as error:
+        note(f"{error.path} is damaged ({error.why}): what the teacher gives is written anew.")
+        return False
+    return True
+
+
+def _filled(
+    model: Distillation, split: Split, batch_size: int, where: pathlib.Path, note: Callable[[str], None]
+) -> Any:
     """The samples one by one, read from the cache."""
     import tensorflow as tf
 
@@ -115,14 +143,15 @@ def _filled(model: Distillation, split: Split, batch_size: int, where: pathlib.P
         for index in range(len(batches)):
             yield _with_taps(model, *_pair(batches[index]))
 
-    if not (where / _DONE).exists():
+    whole = _is_whole(where, note)
+    if not whole:
         shutil.rmtree(where)
         where.mkdir()
     samples = tf.data.Dataset.from_generator(read, output_signature=signature).unbatch().cache(str(where / "samples"))
-    if not (where / _DONE).exists():
+    if not whole:
         for _ in samples.batch(batch_size):
             pass
-        (where / _DONE).touch()
+        _files.write_json(where / _DONE, {file.name: _files.sha256(file) for file in sorted(where.iterdir())})
     return samples
 
 
