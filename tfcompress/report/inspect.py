@@ -78,6 +78,5 @@ def _layers(costs: CostModel) -> list[str]:
 
 
 def _warnings(costs: CostModel) -> list[str]:
-    if not costs.unknown:
-        return []
-    return [f"  MACs of these layers are not known, and not counted: {', '.join(costs.unknown)}"]
+    not_known = dict.fromkeys((*costs.unknown, *costs.unmeasured))
+    return [f"  MACs of these layers are not known, and not counted: {', '.join(not_known)}"] if not_known else []
