@@ -184,6 +184,66 @@ class Widths:
         levels = np.unique(np.concatenate(shares or [np.ones(1)]))
         return self.largest(levels, lambda share: np.maximum(1, np.floor(self.sizes * share + 1e-9)), fits)
 
+    def grown(
+        self,
+        kept: _Int,
+        key: Callable[[int, _Int], npt.ArrayLike],
+        fits: Callable[[_Int], bool],
+        most: _Int | None = None,
+    ) -> _Int:
+        """The widths after what is left has been spent, one step of one group at a time, until no single step fits.
+
+        The step with the lowest key is tried first; among equal keys that of the earlier group. A step that does not
+        fit ends the growth of its group, as wider groups cost no less: so each step is tried once.
+
+        Args:
+            kept: int64 `[groups]`, widths that fit.
+            key: of a group and ascending widths `[steps]`: how late a step from each is tried; it must not fall.
+            fits: whether widths `[groups]` fit; what does not fit does not fit with more channels either.
+            most: int64 `[groups]`, widths that are not exceeded; `greatest` by default.
+
+        Returns:
+            int64 `[groups]`.
+        """
+        most = self.greatest if most is None else np.minimum(most, self.greatest)
+        widths = [self._between(group, int(kept[group]), int(most[group])) for group in range(len(kept))]
+        groups = np.repeat(np.arange(len(kept)), [len(ws) - 1 for ws in widths])
+        keys = np.concatenate([np.asarray(key(i, ws[:-1]), np.float64) for i, ws in enumerate(widths)] or [[]])
+        order = groups[np.argsort(keys, kind="stable")]
+        now = np.zeros(len(kept), np.int64)  # how many steps each group has made
+
+        def after(steps: _Int) -> _Int:
+            made = now + np.bincount(steps, minlength=len(now))
+            return np.array([ws[n] for ws, n in zip(widths, made.tolist(), strict=True)], np.int64)
+
+        while len(order):
+            low, high = 0, 1  # `low` of the next steps fit together; `high` do not, or have not been tried
+            while high <= len(order) and fits(after(order[:high])):
+                low, high = high, min(2 * high, len(order)) if high < len(order) else high + 1
+            while high - low > 1:
+                middle = (low + high) // 2
+                low, high = (middle, high) if fits(after(order[:middle])) else (low, middle)
+            now += np.bincount(order[:low], minlength=len(now))
+            blocked = order[low] if low < len(order) else -1
+            order = order[low:][order[low:] != blocked]
+        return after(order)
+
+    def _between(self, group: int, low: int, high: int) -> _Int:
+        """The allowed widths of a group from `low` to `high`, both included."""
+        step = int(self.step[group])
+        multiples = np.arange((low // step + 1) * step, high, step)
+        last = [high] if high > low else []
+        return np.concatenate([[low], multiples, last]).astype(np.int64)
+
+    def even(self, fits: Callable[[_Int], bool], most: _Int | None = None) -> _Int:
+        """int64 `[groups]`: the widths at the same ratio for all groups, and what is left spent step by step.
+
+        The next step is that of the group of which the smallest share is kept.
+        """
+        even = self.same_ratio(fits)
+        even = even if most is None else np.minimum(even, most)
+        return self.grown(even, lambda group, widths: widths / self.sizes[group], fits, most)
+
     def only(self, free: npt.NDArray[np.bool_]) -> Widths:
         """The same for groups that are `free`; the others stay as large as they may be."""
         return Widths(self.sizes, np.where(free, self.least, self.greatest), self.greatest, self.step)

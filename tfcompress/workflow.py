@@ -226,7 +226,16 @@ def _measured(original: keras.Model, task: Task, costs: CostModel, notes: Sequen
 
 
 def _limits(method: Method, budget: Budget, control: Control, costs: CostModel) -> dict[str, int]:
-    """The budget in units of `Cost`, if the method can reach it with what may be pruned."""
+    """The budget in units of `Cost`, if the method can reach it with what may be pruned, and if it can be counted."""
+    heavy = costs.heavy_unmeasured()
+    if budget.flops is not None and heavy:
+        shown = ", ".join(f"{name!r} ({share:.0%} of the parameters)" for name, share in heavy.items())
+        raise ValueError(
+            "Expected a model whose multiply-adds are known, for a FLOPs budget. Received: "
+            f"flops_budget={budget.flops!r}, for {costs.groups.graph.name!r} with {shown}, of which neither a "
+            "handler nor TensorFlow's graph says how many it makes. Register a handler for its class "
+            "(docs/custom_layers.md), or give a params_budget instead."
+        )
     least = method.least(costs, control)
     try:
         return budget.limits(costs.total, least, method.advice)
@@ -251,8 +260,8 @@ def _first_notes(task: Task, costs: CostModel) -> list[str]:
     notes.append(f"{task.model.name}: {shown}, {total.macs:,} MACs, {total.params:,} parameters")
     if kept := kept_lambdas(task.original):
         notes.append(about_lambdas(kept))
-    if costs.unknown:
-        notes.append(f"MACs of these layers are not known and not counted: {', '.join(costs.unknown)}")
+    if not_known := dict.fromkeys((*costs.unknown, *costs.unmeasured)):
+        notes.append(f"MACs of these layers are not known and not counted: {', '.join(not_known)}")
     if task.warning is not None:
         logging.warning("%s", task.warning)
         notes.append(f"Warning: {task.warning}")

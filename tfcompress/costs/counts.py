@@ -6,7 +6,8 @@ has. A plan changes widths only, so its cost is two matrix products away.
 Units: one multiply-add is one MAC (FLOPs = 2 x MACs). Counted are convolutions and dense layers, recurrent layers (the
 products of all steps) and attention (its projections, and the products with keys and values), which are all but a few
 percent of a network's arithmetic and what the papers count; normalisation, activations, gates, pooling, sums and biases
-are not, and neither is what no handler knows: `ModelCost` names both. Parameters are weights without running
+are not. Of a layer that no handler knows, or that holds other layers, those are counted that TensorFlow's graph of it
+shows; where it shows none, `ModelCost` names the layer. Parameters are weights without running
 statistics, as published figures have them; bytes are all weights, as a file holds them.
 """
 
@@ -29,6 +30,7 @@ __all__ = ["Cost", "CostModel", "LayerCost", "ModelCost", "cost"]
 
 _Int = npt.NDArray[np.int64]
 METRICS = ("macs", "params", "bytes")
+HEAVY = 0.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,11 +64,15 @@ class ModelCost(Cost):
         uncounted: layers and operations without counted multiply-adds, in the order of the graph and without the
             inputs: what the count leaves out (normalisation, activations, pooling, sums), what only moves data, and
             `unknown`.
-        unknown: those among them that no handler knows: they may hold any number of multiply-adds.
+        unknown: those among them that no handler knows, and of which TensorFlow's graph shows no multiply-adds.
+        unmeasured: layers that no handler knows and of which that graph does not show all: it cannot be made, has
+            sizes or steps that are not known beforehand, or code that TensorFlow does not see; or the layer multiplies
+            its weights elementwise. They may hold any number of multiply-adds.
     """
 
     uncounted: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
+    unmeasured: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -117,7 +123,7 @@ class CostModel:
     Attributes:
         groups: the model's channel groups.
         uncounted: layers and operations without counted multiply-adds, as in `ModelCost`.
-        unknown: those among them that no handler knows.
+        unknown, unmeasured: as in `ModelCost`.
     """
 
     def __init__(self, groups: ChannelGroups) -> None:
@@ -141,6 +147,8 @@ class CostModel:
             layer for layer, item in groups.layers.items() if layer not in counted and not item.node.is_input
         )
         self.unknown = tuple(layer for layer in self.uncounted if not groups.layers[layer].handler.known)
+        calls = groups.analysis.values()
+        self.unmeasured = tuple(dict.fromkeys(i.node.layer_name for i in calls if not i.handler.counts_all(i.call)))
         self._fixed_widths = np.array(self._fixed, np.int64)
         self._widths = np.stack(self._multiplicity).T
 
@@ -211,6 +219,14 @@ class CostModel:
         terms = (self._terms[metric] for metric in METRICS)
         return Cost(*(int(t.products(widths)[[node not in removed for node in t.nodes]].sum()) for t in terms))
 
+    def heavy_unmeasured(self) -> dict[str, float]:
+        """The `unmeasured` layers that hold more than a tenth of the parameters, with their shares."""
+        if not self.unmeasured:
+            return {}
+        params = {row.layer: row.params for row in self.by_layer()}
+        whole = sum(params.values())
+        return {name: params[name] / whole for name in self.unmeasured if params[name] > HEAVY * whole}
+
     @cached_property
     def total(self) -> Cost:
         """The cost of the model as it is."""
@@ -250,8 +266,8 @@ def cost(model: keras.Model) -> ModelCost:
 
     Returns:
         A `ModelCost`: `macs` of one sample (one multiply-add = 1, FLOPs = 2 x MACs; convolutions, dense and recurrent
-        layers, attention), `params` (numbers, without running statistics) and `bytes` (all weights); `uncounted` and,
-        among those, `unknown` layers.
+        layers, attention, and what TensorFlow's graph shows of layers without a handler), `params` (numbers, without
+        running statistics) and `bytes` (all weights); by name `uncounted`, `unknown` and `unmeasured` layers.
 
     Raises:
         TypeError: not a model, or a subclassed one.
@@ -259,4 +275,4 @@ def cost(model: keras.Model) -> ModelCost:
     """
     costs = CostModel(ChannelGroups.of(LayerGraph.from_keras(model)))
     total = costs.total
-    return ModelCost(total.macs, total.params, total.bytes, costs.uncounted, costs.unknown)
+    return ModelCost(total.macs, total.params, total.bytes, costs.uncounted, costs.unknown, costs.unmeasured)

@@ -34,8 +34,11 @@ class Uniform(SGDMethod):
     """Removes the same share of the channels of every group, those of the smallest norm, and fine-tunes.
 
     Li et al. (2017), "Pruning filters for efficient convnets", with one ratio for all layers; `scope="global"` ranks
-    the channels of all groups together instead, as Molchanov et al. (2017) do. With several `steps` it prunes a little
-    and trains a little (Han et al. 2015, "Learning both weights and connections"), and fine-tunes at the end.
+    the channels of all groups together instead, as Molchanov et al. (2017) do. What the ratio or the ranking leaves of
+    the budget is spent channel by channel: on the group of which the smallest share is kept, or on the channel of the
+    highest score, and where that does not fit on the next one, until no single step fits. With several `steps` it
+    prunes a little and trains a little (Han et al. 2015, "Learning both weights and connections"), and fine-tunes at
+    the end.
 
     Attributes:
         criterion: a name such as `"l1_norm"` or `"taylor"` (docs/criteria.md lists them), an instance with settings, or
@@ -79,7 +82,7 @@ class Uniform(SGDMethod):
         kept = task.widths.greatest
         for step in range(1, self.steps + 1):
             scores = self._scores(task, now)
-            kept = np.minimum(self._kept(task, scores, step), kept)
+            kept = self._kept(task, scores, step, kept)
             orders = {name: np.argsort(-found, kind="stable") for name, found in scores.items()}
             widths = zip(now.groups, kept.tolist(), strict=True)
             plan = Plan.keeping_first(orders, {group.name: w for group, w in widths if w < group.size})
@@ -108,15 +111,15 @@ class Uniform(SGDMethod):
         totals = {metric: getattr(task.costs.total, metric) for metric in task.limits}
         return {m: whole - (whole - task.limits[m]) * step // self.steps for m, whole in totals.items()}
 
-    def _kept(self, task: Task, scores: _Scores, step: int) -> np.ndarray:
-        """int64 `[groups]`: the largest widths within the limits of a step."""
+    def _kept(self, task: Task, scores: _Scores, step: int, before: np.ndarray) -> np.ndarray:
+        """int64 `[groups]`: the largest widths within the limits of a step, and not above those of the step before."""
         limits = self._limits(task, step)
 
         def fits(kept: np.ndarray) -> bool:
             return task.fits_kept(kept, limits)
 
         if self.scope == "local":
-            return task.widths.same_ratio(fits)
+            return task.widths.even(fits, before)
         sizes = task.costs.sizes
         relative = [
             np.sort(_relative(scores[group.name])) if group.name in scores else np.empty(0) for group in task.groups
@@ -132,7 +135,13 @@ class Uniform(SGDMethod):
                 ]
             )
 
-        return task.widths.largest(levels, above, fits)
+        def worth(group: int, widths: np.ndarray) -> np.ndarray:
+            """The scores of the channels that steps from these widths take in first, the highest lowest."""
+            ascending = relative[group]
+            return -ascending[len(ascending) - 1 - widths] if len(ascending) else np.zeros(len(widths))
+
+        kept = np.minimum(task.widths.largest(levels, above, fits), before)
+        return task.widths.grown(kept, worth, fits, before)
 
     def recover(self, student: keras.Model, task: Task) -> dict[str, list[Any]]:
         """Fine-tunes the student."""

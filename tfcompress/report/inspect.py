@@ -37,8 +37,9 @@ def describe(model: keras.Model, control: Control | None = None) -> str:
             *_warnings(costs),
             "",
             f"Smallest share of the MACs that can be reached: {share_of(costs, costs.smallest.macs)} (all groups)",
-            "Share of the MACs that is reached with one pruning ratio for all channels that may be pruned; - where the "
-            "row's share is out of reach ('inside blocks': where RLAL and Random prune)",
+            "Share of the MACs that is reached with one pruning ratio for all channels that may be pruned, and what is "
+            "left spent channel by channel; - where the row's share is out of reach ('inside blocks': where RLAL and "
+            "Random prune)",
             *(f"  {line}" for line in in_columns(table, left=1)),
         ]
     )
@@ -78,6 +79,5 @@ def _layers(costs: CostModel) -> list[str]:
 
 
 def _warnings(costs: CostModel) -> list[str]:
-    if not costs.unknown:
-        return []
-    return [f"  MACs of these layers are not known, and not counted: {', '.join(costs.unknown)}"]
+    not_known = dict.fromkeys((*costs.unknown, *costs.unmeasured))
+    return [f"  MACs of these layers are not known, and not counted: {', '.join(not_known)}"] if not_known else []

@@ -18,6 +18,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
+from tfcompress.graph.arithmetic import arithmetic_of
 from tfcompress.graph.labels import Ids, LabelBook, Labels
 from tfcompress.graph.layer_graph import LayerGraph, Node, TensorRef
 
@@ -193,6 +194,10 @@ class Handler:
         """Multiply-adds for one sample."""
         return ()
 
+    def counts_all(self, call: Call) -> bool:
+        """Whether `macs` are all of the call's multiply-adds, as far as anyone can tell."""
+        return True
+
     def config(self, call: Call, outputs: tuple[Labels, ...], width: Width) -> dict[str, Any]:
         """Entries of the layer's config that change; `width(ids)` is how many of `ids` stay."""
         return {}
@@ -238,7 +243,10 @@ class Handler:
 
 
 class Unknown(Handler):
-    """An operation nobody has described: what it reads and what it gives stays whole."""
+    """An operation nobody has described: what it reads and what it gives stays whole.
+
+    Its multiply-adds are counted in the graph that TensorFlow makes of it.
+    """
 
     known = False
 
@@ -249,6 +257,16 @@ class Unknown(Handler):
     def flow(self, call: Call) -> tuple[Labels, ...]:
         """Fixes all inputs and outputs."""
         return call.whole(f"no handler for {call.node.type_name}")
+
+    def macs(self, call: Call, outputs: tuple[Labels, ...]) -> tuple[MacTerm, ...]:
+        """A number, as nothing of it can go."""
+        assert call.graph is not None  # of a call inside a wrapper nobody asks, as the wrapper is unknown then too
+        macs = arithmetic_of(call.node, call.graph).macs
+        return (MacTerm(macs, ()),) if macs else ()
+
+    def counts_all(self, call: Call) -> bool:
+        """Whether TensorFlow's graph shows all of them."""
+        return call.graph is not None and arithmetic_of(call.node, call.graph).is_known
 
 
 _UNKNOWN = Unknown()
