@@ -7,6 +7,7 @@ from typing import Any
 import keras
 
 from tfcompress.graph.handlers.base import Call, Handler, channel_axis, handles
+from tfcompress.graph.handlers.functions import treats_numbers_alone
 from tfcompress.graph.labels import Ids, Labels
 
 __all__ = ["GlobalPooling", "PassThrough", "fix_if_mixing"]
@@ -50,8 +51,10 @@ _ELEMENTWISE_LAYERS = (_layers.ReLU, _layers.LeakyReLU, _layers.ELU)
 
 
 def fix_if_mixing(call: Call, activation: Any, ids: Ids) -> None:
-    """Fixes the channels if the activation mixes them (softmax) or may do so (a function of the user's)."""
-    if activation is not None and activation not in _ELEMENTWISE and type(activation) not in _ELEMENTWISE_LAYERS:
+    """Fixes the channels if the activation mixes them (softmax), or treats them by their places."""
+    if activation is None or activation in _ELEMENTWISE or type(activation) in _ELEMENTWISE_LAYERS:
+        return
+    if not treats_numbers_alone(activation):
         name = getattr(activation, "__name__", type(activation).__name__)
         call.fix(ids, f"activation {name!r} is not known to treat each channel on its own")
 
