@@ -110,7 +110,7 @@ def apply(
     first = {id(item.node.operation): item for item in groups.layers.values()}
     built: set[str] = set()
     with Copies(
-        groups.graph.operations.values(), lambda operation: _new_operation(first[id(operation)], width)
+        groups.graph.operations.values(), lambda operation: _new_operation(first[id(operation)], width, free_batch)
     ) as copies:
         for item in groups.analysis.values():
             node = item.node
@@ -176,12 +176,27 @@ def _new_input(node: Any, free_batch: bool) -> Any:
     )
 
 
-def _new_operation(item: NodeAnalysis, width: _Width) -> Any:
+def _without_batch(item: NodeAnalysis, config: dict[str, Any]) -> dict[str, Any]:
+    """A reshape or a noise whose first axis was written down for one batch size, for any."""
+    if not item.node.input_shapes:
+        return config
+    shape, noise, batch = config.get("newshape"), config.get("noise_shape"), item.node.input_shapes[0][0]
+    if noise and batch and noise[0] == batch:
+        return {**config, "noise_shape": (None, *noise[1:])}
+    if not isinstance(shape, (list, tuple)) or not batch or not shape or shape[0] in (-1, None) or shape[0] % batch:
+        return config
+    rest = [s if t == -1 else t for t, s in zip(shape[1:], item.node.output_shapes[0][1:], strict=True)]
+    return {**config, "newshape": (-1, *rest)}
+
+
+def _new_operation(item: NodeAnalysis, width: _Width, free_batch: bool = False) -> Any:
     node = item.node
     with _refusing(item):
         config = _config_of(node.operation)
         if item.whole is None:
             config.update(item.handler.config(item.call, item.outputs, width))
+        if free_batch:
+            config = _without_batch(item, config)
         if isinstance(node.operation, keras.Layer):
             config = names_last_axis(node.operation, config, len(node.input_shapes[0]) if node.input_shapes else 0)
         if "name" in config or not isinstance(node.operation, keras.Layer):
@@ -219,6 +234,16 @@ def _refusing(item: NodeAnalysis) -> Iterator[None]:
         ) from error
 
 
+def _initialized_by(layer: Any, name: str) -> Any:
+    """The variable of a layer that the attribute of this name initializes, or `None`."""
+    stem, ending, _ = name.partition("_initializer")
+    if not ending:
+        return None
+    kinds = (stem, f"{stem}_kernel", "kernel") if stem in ("recurrent", "depthwise", "pointwise") else (stem,)
+    found = (getattr(layer, kind, None) for kind in kinds)
+    return next((variable for variable in found if isinstance(variable, keras.Variable)), None)
+
+
 def _config_of(operation: Any) -> dict[str, Any]:
     try:
         return config_of(operation)
@@ -248,10 +273,9 @@ class _Weights:
         for old, new in pairs_of_layers(self._old, self._new):
             if new.built:
                 continue
-            for variable in (*old._trainable_variables, *old._non_trainable_variables):
-                name = f"{variable.name}_initializer"
-                if getattr(old, variable.name, None) is variable and hasattr(new, name):
-                    initializer = getattr(new, name)
+            for name, initializer in list(vars(new).items()):
+                variable = _initialized_by(old, name)
+                if variable is not None and initializer is not None:
                     self._initializers.append((new, name, initializer, variable))
                     setattr(new, name, self._giver(variable, initializer))
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from tfcompress.graph.handlers.base import Call, Handler, channel_axis, handles
+from tfcompress.graph.handlers.base import Call, Handler, Width, channel_axis, handles
 from tfcompress.graph.handlers.functions import treats_numbers_alone
 from tfcompress.graph.labels import Ids, Labels
 
@@ -102,6 +102,24 @@ class PassThrough(Handler):
             if ids is not labels.ids:
                 return (Labels(ids, channel_axis(call.layer, len(call.node.output_shapes[0]))),)
         return (labels,)
+
+    def _noise_shape(self, call: Call) -> list[int | None] | None:
+        """The shape of the noise, where it has a number for each channel."""
+        shape = getattr(call.layer, "noise_shape", None)
+        axis = call.inputs[0].axis
+        return list(shape) if shape is not None and axis < len(shape) and shape[axis] not in (None, 1) else None
+
+    def runs_on_slices(self, call: Call) -> bool:
+        """Not where the layer is told how many channels there are."""
+        return self._noise_shape(call) is None
+
+    def config(self, call: Call, outputs: tuple[Labels, ...], width: Width) -> dict[str, Any]:
+        """Noise of fewer channels."""
+        shape = self._noise_shape(call)
+        if shape is None:
+            return {}
+        shape[call.inputs[0].axis] = width(call.inputs[0].ids)
+        return {"noise_shape": tuple(shape)}
 
 
 # Padding, cropping and pooling over one axis have the channels last, and no data format to ask for.
