@@ -17,8 +17,7 @@ from tfcompress.costs import Cost, CostModel
 from tfcompress.data import Splits
 from tfcompress.graph import ChannelGroups, LayerGraph
 from tfcompress.importance import Evidence
-from tfcompress.plan import Plan
-from tfcompress.rewrite import apply
+from tfcompress.rewrite.working_copy import working_copy
 from tfcompress.training import (
     NoRunFolder,
     Objective,
@@ -37,6 +36,7 @@ __all__ = ["Task"]
 
 # Random stream of the seed, for what the working copy's layers draw in training.
 _WORKING_COPY = 101
+_COPIED_SAMPLES = 4  # by which the working copy is compared with the original
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,9 +88,9 @@ class Task:
         """The task on a working copy of a model, with the loss and metric of the original, or an objective given."""
         labels = splits.validation.take(1000)[1]
         found = objective if isinstance(objective, Objective) else infer(original, labels, objective)
-        check_objective(original, found, labels)
-        chance, luck = guessing(original, found, labels, splits.validation.take)
-        working = apply(original, Plan())
+        working = working_copy(original, splits.calibration.take(_COPIED_SAMPLES)[0])
+        check_objective(working, found, labels)
+        chance, luck = guessing(working, found, labels, splits.validation.take)
         seed_layers(working, seed, _WORKING_COPY)
         rest: dict[str, Any] = {"control": control or Control(), "seed": seed, "run": run, "progress": progress}
         return cls(working, splits, found, limits, chance=chance, luck=luck, **rest)

@@ -22,6 +22,7 @@ from tfcompress.methods import Method, Search, method_by_name
 from tfcompress.result import Measured, Result, about_lambdas, candidate_from_dict, candidate_to_dict, refuse_others
 from tfcompress.rewrite import apply
 from tfcompress.rewrite.verify import verify
+from tfcompress.rewrite.working_copy import any_batch, fixed_batch
 from tfcompress.task import Task
 from tfcompress.training import (
     DamagedFileError,
@@ -241,7 +242,12 @@ def _limits(method: Method, budget: Budget, control: Control, costs: CostModel) 
         return budget.limits(costs.total, least, method.advice)
     except ValueError as error:
         if not control.settings():
-            raise
+            whole = {layer: item.whole for layer, item in costs.groups.layers.items() if item.whole}
+            if not whole:
+                raise
+            named = "; ".join(f"{layer!r}: {reason}" for layer, reason in list(whole.items())[:3])
+            more = f"; and {len(whole) - 3} more" if len(whole) > 3 else ""
+            raise ValueError(f"{error} {len(whole)} layers are left whole: {named}{more}.") from None
         limits = budget.limits(
             costs.total, method.least(costs, Control()), method.advice
         )  # is control what stands in the way?
@@ -258,6 +264,8 @@ def _first_notes(task: Task, costs: CostModel) -> list[str]:
         "no metric" if task.accuracy is None else f"{objective.metric_name} {task.accuracy:.4f} on the validation split"
     )
     notes.append(f"{task.model.name}: {shown}, {total.macs:,} MACs, {total.params:,} parameters")
+    if batch := fixed_batch(costs.groups.graph):
+        notes.append(f"The model takes {batch} samples at once; what is made of it takes any number of them.")
     if kept := kept_lambdas(task.original):
         notes.append(about_lambdas(kept))
     if not_known := dict.fromkeys((*costs.unknown, *costs.unmeasured)):
@@ -368,7 +376,7 @@ def _report(
 
 def _accuracy(model: keras.Model, task: Task, names: tuple[str, ...]) -> dict[str, float]:
     """The metric on each of the splits that there are."""
-    metric, evaluator = task.objective.metric_name, Evaluator(model, task.objective)
+    metric, evaluator = task.objective.metric_name, Evaluator(any_batch(model), task.objective)
     splits = {name: getattr(task.splits, name) for name in names}
     if metric is None:
         return {}

@@ -133,6 +133,7 @@ class CostModel:
         self._fixed: list[int] = [1]
         self._multiplicity: list[_Int] = [np.zeros(len(groups), np.int64)]
         self._keep_alive: list[Ids] = []
+        self._counted: set[int] = set()
         self._terms = {metric: _Terms() for metric in METRICS}
         self._names = {name: i for i, name in enumerate(groups.groups)}
         self.sizes = np.array([group.size for group in groups], np.int64)
@@ -167,6 +168,9 @@ class CostModel:
         layer, node, operation = item.node.layer_name, item.node.name, item.node.operation
         labelled = {id(weight.variable): weight for weight in item.weights}
         for variable in getattr(operation, "weights", ()):
+            if id(variable) in self._counted:  # layers may share a weight
+                continue
+            self._counted.add(id(variable))
             weight = labelled.get(id(variable))
             axes = weight.axes if weight else {}
             rest = math.prod(size for axis, size in enumerate(variable.shape) if axis not in axes)

@@ -10,8 +10,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from types import FunctionType
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import keras
@@ -19,10 +18,11 @@ import numpy as np
 import numpy.typing as npt
 
 from tfcompress.graph.arithmetic import arithmetic_of
+from tfcompress.graph.copying import made
 from tfcompress.graph.labels import Ids, LabelBook, Labels
 from tfcompress.graph.layer_graph import LayerGraph, Node, TensorRef
 
-__all__ = ["Call", "Handler", "MacTerm", "WeightAxes", "Width", "handler_of", "handles"]
+__all__ = ["Call", "Handler", "MacTerm", "WeightAxes", "Width", "adapted", "handler_of", "handles"]
 
 
 class Width(Protocol):
@@ -210,9 +210,7 @@ class Handler:
 
     def create(self, call: Call, config: dict[str, Any]) -> Any:
         """The operation anew, from its changed config."""
-        if isinstance(getattr(call.layer, "activation", None), FunctionType):
-            config["activation"] = call.layer.activation  # Keras cannot find a function of the user's by its name
-        return type(call.layer).from_config(config)
+        return made(call.layer, config)
 
     def finish(self, layer: Any, call: Call) -> None:
         """Called with a new layer when its weights are in place; `call` is that of the layer it was made from."""
@@ -249,10 +247,6 @@ class Unknown(Handler):
     """
 
     known = False
-
-    def create(self, call: Call, config: dict[str, Any]) -> Any:
-        """As the layer's class makes it from its own config."""
-        return type(call.layer).from_config(config)
 
     def flow(self, call: Call) -> tuple[Labels, ...]:
         """Fixes all inputs and outputs."""
@@ -298,6 +292,30 @@ def handler_of(operation: Any) -> Handler:
     if found is None and not isinstance(operation, keras.layers.Layer):
         found = _BY_OPERATION_NAME.get(type(operation).__name__)
     return found if found is not None and found.serves(operation) else _UNKNOWN
+
+
+def adapted(layer: Any, kernel: WeightAxes) -> tuple[WeightAxes, ...]:
+    """A kernel, and what LoRA adds to it: of the shape `[..., last]` a product of `[..., rank]` and `[rank, last]`.
+
+    `layer.kernel` is then their sum, and no weight.
+    """
+    if not getattr(layer, "lora_enabled", False):
+        return (kernel,)
+    name = "kernel" if hasattr(layer, "lora_kernel_a") else "embeddings"
+    variable = getattr(layer, f"_{name}", None)
+    variable = getattr(layer, name) if variable is None else variable
+    last = len(variable.shape) - 1
+
+    def factor(letter: str, kept: Callable[[int], bool], at: Callable[[int], int]) -> WeightAxes:
+        kinds = (kernel.reads, kernel.writes, kernel.carries)
+        reads, writes, carries = ({at(a): ids for a, ids in kind.items() if kept(a)} for kind in kinds)
+        return WeightAxes(getattr(layer, f"lora_{name}_{letter}"), reads, writes, carries)
+
+    return (
+        replace(kernel, variable=variable),
+        factor("a", lambda a: a != last, lambda a: a),
+        factor("b", lambda a: a == last, lambda a: 1),
+    )
 
 
 def sizes(shape: tuple[int | None, ...], node: Node) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from tfcompress.graph.copying import config_of
 from tfcompress.graph.handlers.base import Call, Handler, MacTerm, WeightAxes, Width, handler_of, handles, sizes
 from tfcompress.graph.handlers.recurrent import Recurrent
 from tfcompress.graph.labels import Labels
@@ -99,7 +100,7 @@ class Bidirectional(Handler):
 
     def config(self, call: Call, outputs: tuple[Labels, ...], width: Width) -> dict[str, Any]:
         """Fewer units in both."""
-        config = call.layer.get_config()
+        config = config_of(call.layer)
         for key, (handler, inner, labels) in zip(("layer", "backward_layer"), self._inner(call, outputs), strict=True):
             entry = {k: v for k, v in config[key].items() if k != "build_config"}  # it speaks of the old widths
             config[key] = {**entry, "config": {**entry["config"], **handler.config(inner, labels, width)}}
@@ -122,7 +123,7 @@ class _Around(Handler):
     def config(self, call: Call, outputs: tuple[Labels, ...], width: Width) -> dict[str, Any]:
         """The inner layer's changed config in the place of the layer."""
         handler, inner, labels = self._with_outputs(call, outputs)
-        return {"layer": {**inner.layer.get_config(), **handler.config(inner, labels, width)}}
+        return {"layer": {**config_of(inner.layer), **handler.config(inner, labels, width)}}
 
     def create(self, call: Call, config: dict[str, Any]) -> Any:
         """Around a new inner layer, which its own handler makes."""
@@ -186,6 +187,7 @@ class TimeDistributed(_Around):
         terms = handler.macs(inner, labels)
         steps = sizes(call.node.input_shapes[0][1:2], call.node) if terms else 1
         return tuple(MacTerm(steps * term.factor, term.widths) for term in terms)
+
 
 
 @handles(keras.layers.SpectralNormalization)
