@@ -166,7 +166,9 @@ class RefusalTest(CommandTest):
         self.assert_refused(self.compress("--flops-budget", "0.5", "--set", "epochs=-1"), "epochs=-1")
 
     def test_blocks_stand_for_a_budget(self):
-        method = configured(LIT(), {"blocks": "1,2", "sections": "2,", "cache_gb": "1.5", "tuning.taus": "1,2"})
+        method = configured(
+            LIT(), {"blocks": "1,2", "sections": "2,", "cache_gb": "1.5", "tune": "true", "tuning.taus": "1,2"}
+        )
         self.assertEqual((method.blocks, method.sections, method.cache_gb), ((1, 2), (2,), 1.5))
         self.assertEqual(method.tuning.taus, (1.0, 2.0))
         self.assertEqual(method.budget(None, None), Budget(flops=1.0))
@@ -178,7 +180,7 @@ class RefusalTest(CommandTest):
             ("nan", ["above 0", "nan"]),
             ("-0.5", ["above 0", "-0.5"]),
             ("1.5", ["as an int", "1.5"]),
-            ("0.01", [f"{smallest} of {MACS:,} macs"]),
+            ("0.01", [f"{2 * smallest:,} of {2 * MACS:,} FLOPs"]),
         ):
             with self.subTest(budget=budget):
                 self.assert_refused(self.compress("--flops-budget", budget), *words)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numbers
 import os
 import pathlib
 from types import FunctionType
@@ -10,10 +9,12 @@ from typing import Any
 
 import keras
 
+from tfcompress import expect
 from tfcompress.data import Splits, splits
 from tfcompress.graph import LayerGraph
+from tfcompress.training import Objective, Score
 
-__all__ = ["check_whole", "given_model", "given_seed", "given_splits", "is_of_keras"]
+__all__ = ["given_model", "given_objective", "given_seed", "given_splits", "is_of_keras"]
 
 
 def given_model(model: keras.Model | str | os.PathLike[str]) -> keras.Model:
@@ -37,23 +38,25 @@ def given_seed(seed: Any) -> int:
     """The seed as an int.
 
     Raises:
-        ValueError: not a whole number, or below 0.
+        TypeError, ValueError: not a whole number, below 0, or too large for the random streams made of it.
     """
-    check_whole("seed", seed, 0)
-    return int(seed)
+    checked: int = expect.seed("seed", seed)
+    return checked
 
 
-def check_whole(name: str, value: Any, least: int, or_none: bool = False) -> None:
-    """Expects a whole number, or `None` (for all) where that is allowed.
+def given_objective(objective: Any) -> Objective | Score | None:
+    """The objective of a call, if there is one.
 
     Raises:
-        ValueError: anything else; the message names the argument.
+        TypeError: neither a function nor an `Objective`.
     """
-    if or_none and value is None:
-        return
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or int(value) < least:
-        none = " or None (for all)" if or_none else ""
-        raise ValueError(f"Expected `{name}` to be a whole number, {least} or more{none}. Received: {name}={value!r}")
+    what = "a function (y, outputs) -> one number a sample, or an Objective"
+    if isinstance(objective, type):
+        expect.refuse("objective", what, objective, f"Write {objective.__name__}(...).", wrong_type=True)
+    if not isinstance(objective, Objective):
+        expect.function("objective", objective, what, or_none=True)
+    checked: Objective | Score | None = objective
+    return checked
 
 
 def given_splits(model: keras.Model, data: Any, validation_data: Any, test_data: Any = None, seed: int = 0) -> Splits:

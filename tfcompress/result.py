@@ -13,6 +13,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from tfcompress import expect
 from tfcompress.costs import Cost
 from tfcompress.export import ExportReport
 from tfcompress.export import export as write_exports
@@ -133,7 +134,7 @@ class Result:
         Raises:
             OSError: the folder cannot be written.
         """
-        target = pathlib.Path(folder)
+        target: pathlib.Path = expect.path("folder", folder, "a folder")
         part = target.with_name(f"{target.name}.part")
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir(parents=True)
@@ -170,7 +171,7 @@ class Result:
         Raises:
             FileNotFoundError: no result there.
         """
-        path = pathlib.Path(folder)
+        path: pathlib.Path = expect.path("folder", folder, "a folder")
         if not (path / _RESULT).exists() and (path / "result" / _RESULT).exists():
             path = path / "result"
         if not (path / _RESULT).exists():

@@ -13,11 +13,12 @@ import numpy as np
 from absl import logging
 
 from tfcompress import data as data_lib
-from tfcompress.budget import Budget
+from tfcompress import expect
+from tfcompress.budget import Budget, as_budget
 from tfcompress.control import Control, Pattern
 from tfcompress.costs import CostModel, cost
 from tfcompress.data.sources import ArraySource
-from tfcompress.given import given_model, given_seed, given_splits, is_of_keras
+from tfcompress.given import given_model, given_objective, given_seed, given_splits, is_of_keras
 from tfcompress.graph import ChannelGroups, LayerGraph
 from tfcompress.methods import Method, Search, method_by_name
 from tfcompress.plan import Plan
@@ -94,11 +95,13 @@ def compress(
     chosen = method_by_name(method)
     budget = chosen.budget(flops_budget, params_budget)
     control = Control.of(exclude, only, ratio_limits, round_to, through_norms)
-    seed = given_seed(seed)
+    seed, objective, progress = given_seed(seed), given_objective(objective), Progress(verbose)
+    run_dir = expect.path("run_dir", run_dir, "a folder", or_none=True)
+    data_lib.check_forms(data, validation_data, test_data)
     original = given_model(model)
     splits = given_splits(original, data, validation_data, test_data, seed)
     with open_run(run_dir, _fingerprint(original, chosen, budget, control, objective, splits, seed)) as run:
-        task, notes = _task(original, chosen, splits, budget, control, objective, seed, run, Progress(verbose))
+        task, notes = _task(original, chosen, splits, budget, control, objective, seed, run, progress)
         chosen.check(task)
         task.progress.plan(chosen.phases(task))
         search = _decide(chosen, task)
@@ -184,7 +187,7 @@ def _limits(method: Method, budget: Budget, control: Control, costs: CostModel) 
             costs.total, method.least(costs, Control()), method.advice
         )  # is control what stands in the way?
         given = ", ".join(f"{name}={value}" for name, value in control.settings().items())
-        raise ValueError(f"{error} Without {given} this budget ({limits}) could be reached.") from None
+        raise ValueError(f"{error} Without {given} this budget ({as_budget(limits)}) could be reached.") from None
 
 
 def _first_notes(task: Task, costs: CostModel) -> list[str]:

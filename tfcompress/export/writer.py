@@ -11,6 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from tfcompress import expect
 from tfcompress.export import inputs as inputs_lib
 from tfcompress.export import parity, saved_model, tflite
 from tfcompress.export.network import is_float32, network_of
@@ -91,22 +92,18 @@ class _Written:
 
 def _names(argument: str, given: Any, known: tuple[str, ...]) -> tuple[str, ...]:
     """Returns the names asked for in the order of `known`, None being float32."""
-    given = [given] if given is None or isinstance(given, str) else list(given)
-    if argument == "quantize":
-        given = ["float32" if name is None else name for name in given]
-    if not given or any(name not in known for name in given):
-        raise ValueError(
-            f"Expected {argument} to be one or several of {known}. Received: {argument}={given}. Use these names."
-        )
-    return tuple(name for name in known if name in given)
+    if argument == "formats":
+        return expect.some_of(argument, given, known)
+    names = expect.some_of(argument, given, (None, *known))
+    return tuple(name for name in known if name in names or (name == "float32" and None in names))
 
 
 def _folder(path: str | os.PathLike[str]) -> pathlib.Path:
-    folder = pathlib.Path(path).expanduser()
+    folder: pathlib.Path = expect.path("path", path, "a folder")
     if folder.suffix in _SUFFIXES or (folder.exists() and not folder.is_dir()):
         raise ValueError(
-            f"Expected path to be a folder, in which files like model.keras are written. Received: path={str(path)!r}."
-            " Give a folder's name."
+            "Expected `path` to be a folder, in which files like model.keras are written. "
+            f"Received: path={str(path)!r}. Give a folder's name."
         )
     return folder
 

@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple, TextIO
 
+from tfcompress import expect
+
 __all__ = ["PhasePlan", "Progress", "duration"]
 
 _REFRESH_S = 0.5
@@ -46,12 +48,10 @@ class Progress:
     def __init__(
         self, verbose: int = 1, stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        if verbose not in (0, 1, 2):
-            raise ValueError(f"Expected `verbose` to be 0, 1 or 2. Received: verbose={verbose!r}")
-        self.verbose = int(verbose)
+        self.verbose: int = expect.one_of("verbose", verbose, (0, 1, 2), what="0, 1 or 2")
         self._stream = stream or sys.stdout
         self._clock = clock
-        self._updates = verbose == 1 and self._stream.isatty()
+        self._updates = self.verbose == 1 and self._stream.isatty()
         self._line = ""
         self._refreshed = -math.inf
         self._phases: list[PhasePlan] = []
