@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import pathlib
 from types import FunctionType
 from typing import Any
 
@@ -11,27 +9,18 @@ import keras
 
 from tfcompress import expect
 from tfcompress.data import Splits, splits
-from tfcompress.graph import LayerGraph
+from tfcompress.model_files import GivenModel, given_model, read_model
 from tfcompress.training import Objective, Score
 
-__all__ = ["given_model", "given_objective", "given_seed", "given_splits", "is_of_keras"]
-
-
-def given_model(model: keras.Model | str | os.PathLike[str]) -> keras.Model:
-    """The model, read from its file where a path is given.
-
-    Raises:
-        FileNotFoundError: no file of that name.
-        TypeError: not a model, or a subclassed one.
-        ValueError: an unknown dimension other than the batch.
-    """
-    if isinstance(model, (str, os.PathLike)):
-        path = pathlib.Path(model)
-        if not path.exists():
-            raise FileNotFoundError(f"Expected `model` to be a model or an existing file. Received: {str(model)!r}")
-        model = keras.saving.load_model(path)
-    LayerGraph.from_keras(model)  # says what is wrong with a model that cannot be read
-    return model
+__all__ = [
+    "GivenModel",
+    "given_model",
+    "given_objective",
+    "given_seed",
+    "given_splits",
+    "is_of_keras",
+    "read_model",
+]
 
 
 def given_seed(seed: Any) -> int:

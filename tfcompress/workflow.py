@@ -18,7 +18,7 @@ from tfcompress.budget import Budget, as_budget
 from tfcompress.control import Control, Pattern
 from tfcompress.costs import CostModel, cost
 from tfcompress.data.sources import ArraySource
-from tfcompress.given import given_model, given_objective, given_seed, given_splits, is_of_keras
+from tfcompress.given import given_objective, given_seed, given_splits, is_of_keras, read_model
 from tfcompress.graph import ChannelGroups, LayerGraph
 from tfcompress.methods import Method, Search, method_by_name
 from tfcompress.plan import Plan
@@ -58,7 +58,8 @@ def compress(
     """Makes a trained network cheaper, within a budget, with one of the published methods.
 
     Args:
-        model: a built Functional or Sequential `keras.Model`, or the path of a .keras or .h5 file. It is never changed.
+        model: a built Functional or Sequential `keras.Model`, or the path of a .keras, .h5 or .hdf5 file. It is never
+            changed.
         method: a name for the paper's defaults, or an instance with settings, such as
             `tfcompress.methods.RLAL(epochs=90)`. `"rlal"`, `"uniform"` and `"random"` remove channels; `"lit"`, `"kd"`,
             `"hint"`, `"born_again"` and `"scratch"` train a shallower student (docs/distillation.md).
@@ -98,7 +99,7 @@ def compress(
     seed, objective, progress = given_seed(seed), given_objective(objective), Progress(verbose)
     run_dir = expect.path("run_dir", run_dir, "a folder", or_none=True)
     data_lib.check_forms(data, validation_data, test_data)
-    original = given_model(model)
+    original, of_file = read_model(model)
     splits = given_splits(original, data, validation_data, test_data, seed)
     with open_run(run_dir, _fingerprint(original, chosen, budget, control, objective, splits, seed)) as run:
         task, notes = _task(original, chosen, splits, budget, control, objective, seed, run, progress)
@@ -110,7 +111,7 @@ def compress(
         seed_layers(student, seed, _STUDENT)
         verify(search.source, search.plan, student, _inputs(task, 8), tolerance=1e-3, groups=groups)
         history = chosen.recover(student, task.on(search.teacher or search.source))
-        result = _report(original, student, search, history, chosen, task, notes)
+        result = _report(original, student, search, history, chosen, task, [*of_file, *notes])
         if isinstance(run, RunFolder):
             result.save(run.path / "result")
         return result
