@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from tfcompress.manifest import MANIFEST, check_manifest
-from tfcompress.staging import Stage, as_folder, recover, refuse_foreign
+from tfcompress.staging import Stage, recover, refuse_foreign
 
 # Killed while it renames: after `renames` of them.
 _KILLED = """
@@ -237,13 +237,3 @@ def test_the_current_folder_stays_the_current_folder(tmp_path, monkeypatch):
     write(".", whole=True)
     write(".", "newer", whole=True)
     assert pathlib.Path("a").read_text() == "newer"
-
-
-def test_bad_names_of_folders_are_refused():
-    for path in (5, None, b"out", ["out"]):
-        with pytest.raises(TypeError, match="Expected `folder` to be the path of a folder"):
-            as_folder(path, "folder")
-    for path in ("", "a\0b"):
-        with pytest.raises(ValueError, match="Expected `folder` to be the path of a folder"):
-            as_folder(path, "folder")
-    assert as_folder("~/x", "folder") == pathlib.Path.home() / "x"

@@ -3,61 +3,52 @@
 from __future__ import annotations
 
 import dataclasses
-import numbers
-import os
-import pathlib
 from types import FunctionType
 from typing import Any
 
 import keras
 
+from tfcompress import expect
 from tfcompress.data import Splits, splits
 from tfcompress.data.checks import Expected
-from tfcompress.graph import LayerGraph
-from tfcompress.training import Objective
+from tfcompress.model_files import GivenModel, given_model, read_model
+from tfcompress.training import Objective, Score
 from tfcompress.training.compiled import metric_specs, name_of, read_loss
 
-__all__ = ["check_whole", "given_model", "given_seed", "given_splits", "is_of_keras"]
-
-
-def given_model(model: keras.Model | str | os.PathLike[str]) -> keras.Model:
-    """The model, read from its file where a path is given.
-
-    Raises:
-        FileNotFoundError: no file of that name.
-        TypeError: not a model, or a subclassed one.
-        ValueError: an unknown dimension other than the batch.
-    """
-    if isinstance(model, (str, os.PathLike)):
-        path = pathlib.Path(model)
-        if not path.exists():
-            raise FileNotFoundError(f"Expected `model` to be a model or an existing file. Received: {str(model)!r}")
-        model = keras.saving.load_model(path)
-    LayerGraph.from_keras(model)  # says what is wrong with a model that cannot be read
-    return model
+__all__ = [
+    "GivenModel",
+    "given_model",
+    "given_objective",
+    "given_seed",
+    "given_splits",
+    "is_of_keras",
+    "read_model",
+]
 
 
 def given_seed(seed: Any) -> int:
     """The seed as an int.
 
     Raises:
-        ValueError: not a whole number, or below 0.
+        TypeError, ValueError: not a whole number, below 0, or too large for the random streams made of it.
     """
-    check_whole("seed", seed, 0)
-    return int(seed)
+    checked: int = expect.seed("seed", seed)
+    return checked
 
 
-def check_whole(name: str, value: Any, least: int, or_none: bool = False) -> None:
-    """Expects a whole number, or `None` (for all) where that is allowed.
+def given_objective(objective: Any) -> Objective | Score | None:
+    """The objective of a call, if there is one.
 
     Raises:
-        ValueError: anything else; the message names the argument.
+        TypeError: neither a function nor an `Objective`.
     """
-    if or_none and value is None:
-        return
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or int(value) < least:
-        none = " or None (for all)" if or_none else ""
-        raise ValueError(f"Expected `{name}` to be a whole number, {least} or more{none}. Received: {name}={value!r}")
+    what = "a function (y, outputs) -> one number a sample, or an Objective"
+    if isinstance(objective, type):
+        expect.refuse("objective", what, objective, f"Write {objective.__name__}(...).", wrong_type=True)
+    if not isinstance(objective, Objective):
+        expect.function("objective", objective, what, or_none=True)
+    checked: Objective | Score | None = objective
+    return checked
 
 
 def given_splits(

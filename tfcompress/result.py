@@ -14,6 +14,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from tfcompress import expect
 from tfcompress.costs import Cost
 from tfcompress.export import ExportReport, kept_lambdas, without_lambdas
 from tfcompress.export import export as write_exports
@@ -23,7 +24,7 @@ from tfcompress.plan import Plan
 from tfcompress.process import ignored_warnings
 from tfcompress.report.table import in_columns
 from tfcompress.rewrite import apply
-from tfcompress.staging import Stage, as_folder, recover, refuse_foreign
+from tfcompress.staging import Stage, recover, refuse_foreign
 from tfcompress.training import Checkpoints
 
 __all__ = ["Measured", "Result"]
@@ -148,7 +149,7 @@ class Result:
                 nothing has been touched.
             OSError: the folder cannot be written; what was there before is there still.
         """
-        path = as_folder(folder, "folder")
+        path = expect.path("folder", folder, "a folder")
         refuse_others(path)
         network = without_lambdas(self.model)
         if kept := kept_lambdas(network):
@@ -192,7 +193,7 @@ class Result:
             ValueError: a file is damaged or missing, or belongs to another result; the message names it. Or Keras
                 cannot make the model, or `model` is not the one that was compressed.
         """
-        path = as_folder(folder, "folder")
+        path = expect.path("folder", folder, "a folder")
         if not (path / _RESULT).exists() and (path / "result").is_dir():
             path = path / "result"
         recover(path)

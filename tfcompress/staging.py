@@ -23,7 +23,7 @@ try:
 except ImportError:  # no such locks on Windows: what a killed process left stays there
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["Stage", "as_folder", "recover", "refuse_foreign"]
+__all__ = ["Stage", "recover", "refuse_foreign"]
 
 _PREFIX = ".tfcompress-"
 _NEW, _OLD, _MARKER, _JOURNAL = "new", "old", "stage.json", "placing.json"
@@ -115,20 +115,6 @@ class Stage:
         for path in self._made:
             with contextlib.suppress(OSError):  # it holds something now
                 path.rmdir()
-
-
-def as_folder(path: str | os.PathLike[str], argument: str) -> pathlib.Path:
-    """Returns the folder that a caller names, "~" read as the home folder.
-
-    Raises:
-        TypeError: not a path.
-        ValueError: an empty name, or one with a zero byte.
-    """
-    if not isinstance(path, (str, os.PathLike)) or not isinstance(os.fspath(path), str):
-        raise TypeError(f"Expected `{argument}` to be the path of a folder. Received: {argument}={path!r}")
-    if not os.fspath(path) or "\0" in os.fspath(path):
-        raise ValueError(f"Expected `{argument}` to be the path of a folder. Received: {argument}={path!r}")
-    return pathlib.Path(path).expanduser()
 
 
 def refuse_foreign(folder: str | os.PathLike[str], names: Iterable[str] | None = None) -> dict[str, tuple[str, ...]]:

@@ -11,12 +11,13 @@ import keras
 from absl import logging
 
 from tfcompress import data as data_lib
-from tfcompress.budget import Budget
+from tfcompress import expect
+from tfcompress.budget import Budget, as_budget
 from tfcompress.control import Control, Pattern
 from tfcompress.costs import CostModel, cost
 from tfcompress.export import kept_lambdas
 from tfcompress.fingerprint import Contents, canonical_loss, layer_names, model_contents, split_contents
-from tfcompress.given import given_model, given_seed, given_splits, is_of_keras
+from tfcompress.given import given_objective, given_seed, given_splits, is_of_keras, read_model
 from tfcompress.graph import ChannelGroups, LayerGraph, check_runs_here
 from tfcompress.methods import Method, Search, method_by_name
 from tfcompress.result import Measured, Result, about_lambdas, candidate_from_dict, candidate_to_dict, refuse_others
@@ -65,7 +66,8 @@ def compress(
     """Makes a trained network cheaper, within a budget, with one of the published methods.
 
     Args:
-        model: a built Functional or Sequential `keras.Model`, or the path of a .keras or .h5 file. It is never changed.
+        model: a built Functional or Sequential `keras.Model`, or the path of a .keras, .h5 or .hdf5 file. It is never
+            changed.
         method: a name for the paper's defaults, or an instance with settings, such as
             `tfcompress.methods.RLAL(epochs=90)`. `"rlal"`, `"uniform"` and `"random"` remove channels; `"lit"`, `"kd"`,
             `"hint"`, `"born_again"` and `"scratch"` train a shallower student (docs/distillation.md).
@@ -102,14 +104,16 @@ def compress(
     chosen = method_by_name(method)
     budget = chosen.budget(flops_budget, params_budget)
     control = Control.of(exclude, only, ratio_limits, round_to, through_norms)
-    seed = given_seed(seed)
-    original = given_model(model)
+    seed, objective, progress = given_seed(seed), given_objective(objective), Progress(verbose)
+    run_dir = expect.path("run_dir", run_dir, "a folder", or_none=True)
+    data_lib.check_forms(data, validation_data, test_data)
+    original, of_file = read_model(model)
     check_runs_here(original)
     with open_run(run_dir) as run:
         if isinstance(run, RunFolder):
             refuse_others(run.path / "result")
         splits = given_splits(original, data, validation_data, test_data, seed, objective)
-        task, costs = _task(original, chosen, splits, budget, control, objective, seed, run, Progress(verbose))
+        task, costs = _task(original, chosen, splits, budget, control, objective, seed, run, progress)
         chosen.check(task)
         # All that can be refused was: from here on it is the folder of this run.
         notes = _begin(original, chosen, budget, task)
@@ -121,7 +125,7 @@ def compress(
         seed_layers(student, seed, _STUDENT)
         verify(search.source, search.plan, student, _inputs(task, 8), tolerance=1e-3, groups=groups)
         history = _recover(chosen, student, search, task)
-        result = _report(original, student, search, history, chosen, task, notes)
+        result = _report(original, student, search, history, chosen, task, [*of_file, *notes])
         if isinstance(run, RunFolder):
             with run.room(result.after.bytes):
                 result.save(run.path / "result")
@@ -252,7 +256,7 @@ def _limits(method: Method, budget: Budget, control: Control, costs: CostModel) 
             costs.total, method.least(costs, Control()), method.advice
         )  # is control what stands in the way?
         given = ", ".join(f"{name}={value}" for name, value in control.settings().items())
-        raise ValueError(f"{error} Without {given} this budget ({limits}) could be reached.") from None
+        raise ValueError(f"{error} Without {given} this budget ({as_budget(limits)}) could be reached.") from None
 
 
 def _first_notes(task: Task, costs: CostModel) -> list[str]:

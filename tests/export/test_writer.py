@@ -283,18 +283,18 @@ class ExportTest(tf.test.TestCase):
     def test_bad_arguments_are_refused_before_anything_is_written(self):
         model = dense_network()
         refused = {
-            r"formats to be one or several of \('keras', 'saved_model', 'tflite'\).*onnx": {"formats": "onnx"},
-            r"quantize to be one or several of \('float32', 'float16', 'dynamic', 'int8'\).*int4": {
+            r"`formats` to be one or several of \('keras', 'saved_model', 'tflite'\).*onnx": {"formats": "onnx"},
+            r"`quantize` to be one or several of \(None, 'float32', 'float16', 'dynamic', 'int8'\).*int4": {
                 "quantize": (None, "int4")
             },
-            "formats=\\[\\]": {"formats": ()},
+            r"formats=\(\)": {"formats": ()},
             "calibration inputs for quantize='int8'": {"quantize": "int8"},
             r"samples of shape \('samples', 200\).*\(3, 100\)": {"samples": np.ones((3, 100))},
         }
         for message, arguments in refused.items():
             with self.assertRaisesRegex(ValueError, message):
                 export(model, self.folder / "none", **arguments)
-        with self.assertRaisesRegex(ValueError, "path to be a folder"):
+        with self.assertRaisesRegex(ValueError, "`path` to be a folder"):
             export(model, self.folder / "none" / "model.tflite")
         self.assertFalse((self.folder / "none").exists())
 

@@ -14,6 +14,7 @@ statistics, as published figures have them; bytes are all weights, as a file hol
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -24,6 +25,7 @@ import numpy.typing as npt
 
 from tfcompress.graph import ChannelGroups, LayerGraph, bypasses
 from tfcompress.graph.labels import Ids
+from tfcompress.model_files import given_model
 from tfcompress.plan import Plan
 
 __all__ = ["Cost", "CostModel", "LayerCost", "ModelCost", "cost"]
@@ -259,14 +261,15 @@ class CostModel:
         )
 
 
-def cost(model: keras.Model) -> ModelCost:
+def cost(model: keras.Model | str | os.PathLike[str]) -> ModelCost:
     """Counts a model's multiply-adds, parameters and bytes, and names the layers whose arithmetic it does not count.
 
     For the layers that both count, `macs` is half of what the TensorFlow profiler calls float operations;
     docs/macs.md has the comparison, and where TensorFlow counts otherwise.
 
     Args:
-        model: a built Functional or Sequential model with static shapes (the batch may be unknown).
+        model: a built Functional or Sequential model with static shapes (the batch may be unknown), or the path of a
+            .keras, .h5 or .hdf5 file.
 
     Returns:
         A `ModelCost`: `macs` of one sample (one multiply-add = 1, FLOPs = 2 x MACs; convolutions, dense and recurrent
@@ -277,6 +280,6 @@ def cost(model: keras.Model) -> ModelCost:
         TypeError: not a model, or a subclassed one.
         ValueError: an unknown dimension other than the batch.
     """
-    costs = CostModel(ChannelGroups.of(LayerGraph.from_keras(model)))
+    costs = CostModel(ChannelGroups.of(LayerGraph.from_keras(given_model(model))))
     total = costs.total
     return ModelCost(total.macs, total.params, total.bytes, costs.uncounted, costs.unknown, costs.unmeasured)

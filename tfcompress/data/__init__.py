@@ -10,7 +10,7 @@ from tfcompress.data.batches import ArrayBatches, FollowEpoch, set_epoch
 from tfcompress.data.characters import CHARACTERS
 from tfcompress.data.named import NamedData, load, load_arrays
 from tfcompress.data.pipeline import without_autotuning
-from tfcompress.data.splits import Split, Splits, splits
+from tfcompress.data.splits import Split, Splits, check_forms, splits
 from tfcompress.data.text_files import load_text_files
 from tfcompress.data.text_sets import load_text
 
@@ -21,6 +21,7 @@ __all__ = [
     "NamedData",
     "Split",
     "Splits",
+    "check_forms",
     "flip_and_crop",
     "load",
     "load_arrays",

@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 
+from tfcompress import expect
 from tfcompress.data.batches import ArrayBatches
 from tfcompress.data.checks import Expected
 from tfcompress.data.image_streams import ImageStream
@@ -14,7 +15,7 @@ from tfcompress.data.named_data import NamedData
 from tfcompress.data.sources import ArraySource
 from tfcompress.data.streams import PyDatasetSource, TensorFlowSource, is_tensorflow_dataset
 
-__all__ = ["Split", "Splits", "splits"]
+__all__ = ["Split", "Splits", "check_forms", "splits"]
 
 _CALIBRATION_SAMPLES = 1000
 _STREAM_SIZE = (224, 224)  # of streamed images, where the model does not say
@@ -77,9 +78,7 @@ class Split:
         Returns:
             `(x, y)` of numpy arrays, or structures of them.
         """
-        if count < 1:
-            raise ValueError(f"Expected `count` to be at least 1. Received: count={count}")
-        return self.source.take(count)
+        return self.source.take(expect.whole("count", count, least=1))
 
     def describe(self):
         """What this split is, such as "5,000 images held out of the training data (seed 0)"."""
@@ -176,11 +175,41 @@ class _Request:
             return self.arrays(data.x, data.y, what, batch_size=data.batch_size, **settings)
         if isinstance(data, keras.utils.PyDataset) or _gives_batches(data):
             return PyDatasetSource.checked(data, self.expected, what, self.seed)
-        if hasattr(data, "__array__"):
-            raise TypeError(
-                f"Expected {what} to come with labels: a tuple (inputs, labels). Received: one {type(data).__name__}."
+        raise _no_data(data, what)
+
+
+def _no_data(data, what):
+    if hasattr(data, "__array__"):
+        return TypeError(
+            f"Expected {what} to come with labels: a tuple (inputs, labels). Received: one {type(data).__name__}."
+        )
+    return TypeError(f"Expected {what} to be {_FORMS}. Received: {type(data).__name__}.")
+
+
+def check_forms(data, validation_data=None, test_data=None):
+    """Refuses what is no form of data, as far as that can be seen without reading any.
+
+    Args:
+        data, validation_data, test_data: as for `splits`.
+
+    Raises:
+        ValueError: no data, an empty name, or a name in the place of a single split.
+        TypeError: data of no known form.
+    """
+    if data is None:
+        raise ValueError(f"Expected `data` to train on. Received: no data (data=None). Pass {_FORMS}.")
+    if isinstance(data, str):
+        expect.text("data", data, "the name of a dataset such as 'cifar10'")
+    for argument, given in (("data", data), ("validation_data", validation_data), ("test_data", test_data)):
+        if argument != "data" and isinstance(given, str | NamedData):
+            raise ValueError(
+                f"Expected `{argument}` to be arrays or a dataset. Received: "
+                f"{argument}={getattr(given, 'name', given)!r}. A name stands for a whole dataset with its test split: "
+                "pass it as `data`."
             )
-        raise TypeError(f"Expected {what} to be {_FORMS}. Received: {type(data).__name__}.")
+        known = given is None or isinstance(given, str | tuple | NamedData | ArrayBatches | keras.utils.PyDataset)
+        if not known and not is_tensorflow_dataset(given) and not _gives_batches(given):
+            raise _no_data(given, f"`{argument}`")
 
 
 def _gives_batches(data):
@@ -189,19 +218,8 @@ def _gives_batches(data):
     return hasattr(data, "__len__") and hasattr(data, "__getitem__")
 
 
-def _given(request, data, argument):
-    if isinstance(data, str | NamedData):
-        raise ValueError(
-            f"Expected `{argument}` to be arrays or a dataset. Received: {argument}={getattr(data, 'name', data)!r}. "
-            "A name stands for a whole dataset with its test split: pass it as `data`."
-        )
-    return request.source(data, f"`{argument}`")
-
-
 def _train_and_test(request, data):
     """`(source of the training data, source of the test split or None, name or None)`."""
-    if data is None:
-        raise ValueError(f"Expected `data` to train on. Received: no data (data=None). Pass {_FORMS}.")
     if isinstance(data, str):
         data = load(data)
     if isinstance(data, NamedData):
@@ -251,15 +269,16 @@ def splits(
             or with NaN or infinity (all of an array, the first batches of a stream); an unknown name.
         TypeError: data of another form, or labels that are not integers where classes are expected.
     """
-    if not 0 < validation_share < 1:
-        raise ValueError(
-            "Expected `validation_share` to be a part of the training data, between 0 and 1. "
-            f"Received: validation_share={validation_share}"
-        )
+    hint = "It is the part of the training data that is held out."
+    validation_share = expect.number("validation_share", validation_share, above=0, below=1, advice=hint)
+    batch_size = expect.whole("batch_size", batch_size, least=1)
+    classes = expect.whole("classes", classes, least=1, or_none=True)
+    seed = expect.seed("seed", seed)
+    check_forms(data, validation_data, test_data)
     request = _Request(expected or Expected(input_shape, classes), batch_size, seed)
     # What is refused should be refused before a large dataset is read.
-    validation = None if validation_data is None else _given(request, validation_data, "validation_data").shuffled()
-    given_test = None if test_data is None else _given(request, test_data, "test_data")
+    validation = None if validation_data is None else request.source(validation_data, "`validation_data`").shuffled()
+    given_test = None if test_data is None else request.source(test_data, "`test_data`")
     train, test, name = _train_and_test(request, data)
     of_name = "" if name is None else f" of {name}"
     if validation is None:

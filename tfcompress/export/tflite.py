@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfcompress import expect
 from tfcompress.export import inputs as inputs_lib
 from tfcompress.export.calibration import refuse_what_crashes, representative
 from tfcompress.export.errors import ExportError, MissingOperatorError
@@ -39,10 +40,7 @@ def convert(model: keras.Model, quantize: str = "float32", calibration: Any = No
         MissingOperatorError: if TensorFlow Lite lacks an operator; names the layer.
         ValueError: if `quantize` is unknown, or `"int8"` comes without calibration inputs.
     """
-    if quantize not in QUANTIZATIONS:
-        raise ValueError(
-            f"Expected quantize to be one of {QUANTIZATIONS}. Received: quantize={quantize!r}. Use a name."
-        )
+    quantize = expect.one_of("quantize", quantize, QUANTIZATIONS, "Use a name.")
     require_calibration((quantize,), calibration)
     network = network_of(model)
     arrays = None if calibration is None else inputs_lib.as_arrays(calibration, network, "calibration")

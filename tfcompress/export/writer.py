@@ -10,12 +10,13 @@ from typing import Any
 import keras
 import numpy as np
 
+from tfcompress import expect
 from tfcompress.export import inputs as inputs_lib
 from tfcompress.export import parity, saved_model, tflite
 from tfcompress.export.network import is_float32, network_of
 from tfcompress.export.report import ExportedFile, ExportReport
 from tfcompress.graph import check_runs_here
-from tfcompress.staging import Stage, as_folder, refuse_foreign
+from tfcompress.staging import Stage, refuse_foreign
 
 FORMATS = ("keras", "saved_model", "tflite")
 _FILES = {"keras": "model.keras", "saved_model": "saved_model"}
@@ -102,23 +103,19 @@ class _Written:
 
 def _names(argument: str, given: Any, known: tuple[str, ...]) -> tuple[str, ...]:
     """Returns the names asked for in the order of `known`, None being float32."""
-    given = [given] if given is None or isinstance(given, str) else list(given)
-    if argument == "quantize":
-        given = ["float32" if name is None else name for name in given]
-    if not given or any(name not in known for name in given):
-        raise ValueError(
-            f"Expected {argument} to be one or several of {known}. Received: {argument}={given}. Use these names."
-        )
-    return tuple(name for name in known if name in given)
+    if argument == "formats":
+        return expect.some_of(argument, given, known)
+    names = expect.some_of(argument, given, (None, *known))
+    return tuple(name for name in known if name in names or (name == "float32" and None in names))
 
 
 def _folder(path: str | os.PathLike[str], names: list[str]) -> pathlib.Path:
     """Returns the folder, if files of these names can be written there without taking another's place."""
-    folder = as_folder(path, "path")
+    folder: pathlib.Path = expect.path("path", path, "a folder")
     if folder.suffix in _SUFFIXES or (folder.exists() and not folder.is_dir()):
         raise ValueError(
-            f"Expected path to be a folder, in which files like model.keras are written. Received: path={str(path)!r}."
-            " Give a folder's name."
+            "Expected `path` to be a folder, in which files like model.keras are written. "
+            f"Received: path={str(path)!r}. Give a folder's name."
         )
     strange = [name for name in refuse_foreign(folder, names) if name.partition("/")[0] not in _NAMES]
     if strange:

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import keras
 
+from tfcompress import expect
 from tfcompress.methods.base import Method
 from tfcompress.task import Task
 from tfcompress.training import Cosine, Objective, Schedule, StepDecay, WeightDecay, fit, scaled, words_for_kept
@@ -37,7 +38,7 @@ class SGDMethod(Method):
             distillation; searches that train, and training against a discriminator, keep their last weights.
 
     Raises:
-        ValueError: a setting out of its range.
+        TypeError, ValueError: a setting of another type, or out of its range.
     """
 
     epochs: int = 200
@@ -51,25 +52,14 @@ class SGDMethod(Method):
     keep: Keep = "best"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "milestones", tuple(self.milestones))
-        self._expect_whole("epochs", 0)
-        self._expect_whole("batch_size", 1)
-        self._expect("learning_rate", "None or above 0", self.learning_rate is None or self.learning_rate > 0)
-        self._expect("schedule", "'step' or 'cosine'", self.schedule in ("step", "cosine"))
-        self._expect_whole("reference_epochs", 1)
-        self._expect("momentum", "at least 0 and below 1", 0 <= self.momentum < 1)
-        self._expect("weight_decay", "0 or more", self.weight_decay >= 0)
-        self._expect("keep", "'best' or 'last'", self.keep in ("best", "last"))
-
-    def _expect(self, name: str, what: str, holds: bool) -> None:
-        if not holds:
-            raise ValueError(f"Expected `{name}` to be {what}. Received: {name}={getattr(self, name)!r}")
-
-    def _expect_whole(self, name: str, least: int, or_none: bool = False) -> None:
-        value = getattr(self, name)
-        holds = isinstance(value, int) and not isinstance(value, bool) and value >= least
-        words = f"a whole number, {least} or more"
-        self._expect(name, f"None, or {words}" if or_none else words, holds or (or_none and value is None))
+        expect.settings(self, expect.whole, "epochs")
+        expect.settings(self, expect.whole, "batch_size", "reference_epochs", least=1)
+        expect.settings(self, expect.each, "milestones", check=expect.whole, what="epochs such as (100, 150)")
+        expect.settings(self, expect.number, "learning_rate", above=0, or_none=True)
+        expect.settings(self, expect.one_of, "schedule", options=("step", "cosine"))
+        expect.settings(self, expect.number, "momentum", at_least=0, below=1)
+        expect.settings(self, expect.number, "weight_decay", at_least=0)
+        expect.settings(self, expect.one_of, "keep", options=("best", "last"))
 
     def first_learning_rate(self, task: Task) -> float:
         """The learning rate that the schedule starts from."""

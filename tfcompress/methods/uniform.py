@@ -10,6 +10,7 @@ from typing import Any, Literal
 import keras
 import numpy as np
 
+from tfcompress import expect
 from tfcompress.importance import Criterion, by_name, scores_of
 from tfcompress.methods.base import Candidate, Search
 from tfcompress.methods.registry import register_method
@@ -60,9 +61,9 @@ class Uniform(SGDMethod):
     def __post_init__(self) -> None:
         super().__post_init__()
         by_name(self.criterion)
-        self._expect("scope", "'local' or 'global'", self.scope in ("local", "global"))
-        self._expect_whole("steps", 1)
-        self._expect_whole("step_epochs", 0)
+        expect.settings(self, expect.one_of, "scope", options=("local", "global"))
+        expect.settings(self, expect.whole, "steps", least=1)
+        expect.settings(self, expect.whole, "step_epochs")
 
     def phases(self, task: Task) -> tuple[PhasePlan, ...]:
         """Training between the steps, and fine-tuning."""

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import keras
 
+from tfcompress import expect
 from tfcompress.data import without_autotuning
 from tfcompress.training.callbacks import EpochStart, Guard, Recorder, Reporter, Row, TrainingDiverged
 from tfcompress.training.checkpoints import Checkpoint, Checkpoints
@@ -168,8 +169,7 @@ def _check(model: keras.Model, epochs: int) -> None:
             "Expected a built keras.Model. "
             f"Received: model={model!r}. Call it on a batch first, or build it with an Input."
         )
-    if not isinstance(epochs, int) or epochs < 0:
-        raise ValueError(f"Expected `epochs` to be a whole number, 0 or more. Received: epochs={epochs!r}")
+    expect.whole("epochs", epochs)
 
 
 def _latest(checkpoints: Checkpoints | None, progress: Progress) -> Checkpoint | None:

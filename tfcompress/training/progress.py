@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple, TextIO
 
+from tfcompress import expect
+
 __all__ = ["PhasePlan", "Progress", "duration"]
 
 _REFRESH_S = 0.5
@@ -47,9 +49,7 @@ class Progress:
     def __init__(
         self, verbose: int = 1, stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        if verbose not in (0, 1, 2):
-            raise ValueError(f"Expected `verbose` to be 0, 1 or 2. Received: verbose={verbose!r}")
-        self.verbose = int(verbose)
+        self.verbose: int = expect.one_of("verbose", verbose, (0, 1, 2), what="0, 1 or 2")
         self._stream: Any = sys.stdout if stream is None else stream
         if self._stream is None:
             self.verbose = 0

@@ -189,7 +189,6 @@ class TimeDistributed(_Around):
         return tuple(MacTerm(steps * term.factor, term.widths) for term in terms)
 
 
-
 @handles(keras.layers.SpectralNormalization)
 class SpectralNormalization(_Around):
     """A layer whose kernel is divided by its largest singular value in training; otherwise the layer itself.

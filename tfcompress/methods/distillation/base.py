@@ -12,7 +12,8 @@ from typing import Any, Literal, Self
 
 import keras
 
-from tfcompress.budget import Budget
+from tfcompress import expect
+from tfcompress.budget import Budget, as_budget
 from tfcompress.control import Control
 from tfcompress.costs import Cost, CostModel, cost
 from tfcompress.graph import Sections, find_sections
@@ -34,6 +35,25 @@ __all__ = ["Distilling"]
 _FRESH = 104
 Blocks = tuple[int, ...]
 Precision = Literal["mixed_float16", "mixed_bfloat16"]
+
+
+def _students(name: str, value: Any) -> keras.Model | tuple[keras.Model, ...] | None:
+    """Checks `student`."""
+    what = "a built keras.Model, or a tuple of them"
+    if value is None or isinstance(value, keras.Model):
+        return value
+    one = partial(expect.instance, kinds=keras.Model, what=what)
+    models: tuple[keras.Model, ...] = expect.each(name, value, one, what, empty=False, or_none=True)
+    return models
+
+
+def _blocks(name: str, value: Any) -> tuple[Any, ...] | None:
+    """Checks `blocks`: a tuple of whole numbers, or a tuple of such tuples."""
+    what = "numbers of blocks, 1 or more for each section, or a sequence of such"
+    nested = isinstance(value, (tuple, list)) and any(isinstance(entry, (tuple, list)) for entry in value)
+    one = partial(expect.each, check=expect.whole, what=what, least=1, empty=False)
+    blocks: tuple[Any, ...] | None = expect.each(name, value, one, what) if nested else one(name, value, or_none=True)
+    return blocks
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,42 +101,34 @@ class Distilling(SGDMethod):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.soft_targets  # noqa: B018  checks alpha, tau and soft
-        self._expect("learning_rate", "above 0", self.learning_rate is not None)
-        self._expect("decay", "above 0", self.decay > 0)
-        self._expect_whole("cardinality", 1, or_none=True)
-        for name in ("blocks", "sections", "student"):
-            if isinstance(value := getattr(self, name), list):
-                object.__setattr__(self, name, tuple(tuple(v) if isinstance(v, list) else v for v in value))
-        self._expect("optimizer", "'sgd' or 'adam'", self.optimizer in ("sgd", "adam"))
+        for name, value in dataclasses.asdict(self.soft_targets).items():  # checked, and plain
+            object.__setattr__(self, name, value)
+        expect.settings(self, expect.number, "learning_rate", "decay", above=0)
+        expect.settings(self, expect.whole, "cardinality", least=1, or_none=True)
+        expect.settings(self, expect.one_of, "optimizer", options=("sgd", "adam"))
         policies = (None, "mixed_float16", "mixed_bfloat16")
-        self._expect("mixed_precision", f"one of {policies}", self.mixed_precision in policies)
+        expect.settings(self, expect.one_of, "mixed_precision", options=policies)
+        sections = "numbers of sections, counted from 1"
+        each_section = {"check": expect.whole, "what": sections, "least": 1, "empty": False, "or_none": True}
+        expect.settings(self, expect.each, "sections", **each_section)
+        expect.settings(self, _students, "student")
+        if self.optimizer == "adam":
+            expect.unused(self, ["momentum"], "with optimizer='adam', whose betas are (0.5, 0.999)")
+        if self.soft == "logits":
+            expect.unused(self, ["tau", "scale_by_tau"], "with soft='logits', which has no temperature")
         given = [name for name in ("student", "blocks") if getattr(self, name) is not None]
         if len(given) == 2 or (self.student is not None and (self.sections or self.cardinality)):
             raise ValueError(
                 "Expected `student` alone, or settings of a student that is made (blocks, sections, cardinality). "
                 f"Received: both, in {type(self).__name__}(student=..., ...)."
             )
-        models = all(isinstance(model, keras.Model) for model in self._students_given)
-        self._expect("student", "a built keras.Model, or a tuple of them", models)
-        self._check_blocks()
-        sections = self.sections is None or bool(self.sections)
-        self._expect("sections", "None, or numbers of sections, counted from 1", sections)
-
-    def _check_blocks(self) -> None:
-        value = self.blocks
-        nested = isinstance(value, tuple) and bool(value) and all(isinstance(entry, tuple) for entry in value)
-        each = value if nested else (value,)
-        whole = value is None or all(
-            isinstance(blocks, tuple) and blocks and all(isinstance(n, int) and n >= 1 for n in blocks)
-            for blocks in each  # type: ignore[union-attr]
-        )
-        self._expect("blocks", "None, or numbers of blocks, 1 or more for each section, or a sequence of such", whole)
+        expect.settings(self, _blocks, "blocks")
         falling = all(
             len(one) == len(next_) and all(a >= b for a, b in zip(one, next_, strict=True))
             for one, next_ in itertools.pairwise(self._blocks_given)
         )
-        self._expect("blocks", "a sequence in which no section gains blocks", falling)
+        if not falling:
+            expect.refuse("blocks", "a sequence in which no section gains blocks", self.blocks)
 
     @property
     def soft_targets(self) -> SoftTargets:
@@ -222,7 +234,10 @@ class Distilling(SGDMethod):
             self._plans(task)
             check_drawable(task.model.layers)
         elif not task.fits(found := cost(self._students_given[-1])):
-            raise ValueError(f"Expected a student within {dict(task.limits)}. Received: student={found}")
+            costs = {metric: getattr(found, metric) for metric in task.limits}
+            raise ValueError(
+                f"Expected a student within {as_budget(task.limits)}. Received: a student of {as_budget(costs)}."
+            )
         if self.distils_outputs:
             self._check_outputs(task)
 
@@ -258,16 +273,22 @@ class Distilling(SGDMethod):
             make = partial(self._plan, sections, task.costs)
             found = even_blocks(sections, lambda blocks: task.fits(make(blocks)[1]), self._free(sections))
             if found is None:
+                least = self.least(task.costs, Control())
+                costs = {metric: getattr(least, metric) for metric in task.limits}
                 raise ValueError(
                     "Expected a budget that the shallowest student can hold, which costs "
-                    f"{self.least(task.costs, Control())} with the blocks of\n{sections}\nReceived: "
-                    f"{dict(task.limits)}. Allow all sections to lose blocks, raise the budget, or give a student: "
-                    "student=."
+                    f"{as_budget(costs)} with the blocks of\n{sections}\nReceived: "
+                    f"{as_budget(task.limits)}. Allow all sections to lose blocks, raise the budget, or give a "
+                    "student: student=."
                 )
             counts = [found]
         plans = [self._plan(sections, task.costs, blocks)[0] for blocks in counts]
         if not task.fits(last := task.costs.of(plans[-1])):
-            raise ValueError(f"Expected `blocks` within the budget {dict(task.limits)}. Received: {counts[-1]}, {last}")
+            costs = {metric: getattr(last, metric) for metric in task.limits}
+            raise ValueError(
+                f"Expected `blocks` within the budget of {as_budget(task.limits)}. Received: blocks={counts[-1]}, "
+                f"which cost {as_budget(costs)}."
+            )
         return plans
 
     @staticmethod

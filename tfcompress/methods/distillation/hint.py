@@ -8,6 +8,7 @@ from typing import Any
 
 import keras
 
+from tfcompress import expect
 from tfcompress.methods.distillation.sectioned import Sectioned
 from tfcompress.methods.registry import register_method
 from tfcompress.task import Task
@@ -44,8 +45,8 @@ class Hint(Sectioned):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._expect_whole("hint_epochs", 0)
-        self._expect_whole("hint", 1, or_none=True)
+        expect.settings(self, expect.whole, "hint_epochs")
+        expect.settings(self, expect.whole, "hint", least=1, or_none=True)
 
     def stages(self) -> tuple[tuple[str, int, int], ...]:
         """The hint, then all."""
