@@ -26,6 +26,7 @@ from tfcompress.rewrite import apply
 from tfcompress.rewrite.verify import verify
 from tfcompress.task import Task
 from tfcompress.training import Evaluator, Objective, Progress, RunFolder, Score, model_digest, open_run, seed_layers
+from tfcompress.training.state import check_finite_weights
 from tfcompress.training.thawing import cut_layers, thawed, to_thaw, words_for
 
 __all__ = ["compress"]
@@ -98,6 +99,8 @@ def compress(
     seed = given_seed(seed)
     original = given_model(model)
     splits = given_splits(original, data, validation_data, test_data, seed)
+    check_finite_weights(original)
+    splits.check_whole()
     with open_run(run_dir, _fingerprint(original, chosen, budget, control, objective, splits, seed)) as run:
         task, notes = _task(original, chosen, splits, budget, control, objective, seed, run, Progress(verbose))
         chosen.check(task)
@@ -293,4 +296,11 @@ def _accuracy(model: keras.Model, task: Task, names: tuple[str, ...]) -> dict[st
     splits = {name: getattr(task.splits, name) for name in names}
     if metric is None:
         return {}
-    return {name: evaluator(split.batches(250))[metric] for name, split in splits.items() if split is not None}
+    found = {}
+    for name, split in splits.items():
+        if split is not None:
+            values = evaluator(split.batches(250), f"{name} data")
+            found[name] = values[metric]
+            if bad := [key for key, value in values.items() if not np.isfinite(value)]:
+                task.say(f"Warning: {' and '.join(bad)} of {model.name} on the {name} split: NaN or infinite.")
+    return found

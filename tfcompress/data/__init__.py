@@ -8,6 +8,7 @@ tensorflow-datasets before it is needed.
 from tfcompress.data.augment import flip_and_crop
 from tfcompress.data.batches import ArrayBatches, FollowEpoch, set_epoch
 from tfcompress.data.characters import CHARACTERS
+from tfcompress.data.failures import clear_error, is_of_tensorflow
 from tfcompress.data.named import NamedData, load, load_arrays
 from tfcompress.data.pipeline import without_autotuning
 from tfcompress.data.splits import Split, Splits, splits
@@ -21,7 +22,9 @@ __all__ = [
     "NamedData",
     "Split",
     "Splits",
+    "clear_error",
     "flip_and_crop",
+    "is_of_tensorflow",
     "load",
     "load_arrays",
     "load_text",
