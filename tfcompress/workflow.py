@@ -35,6 +35,7 @@ from tfcompress.training import (
     open_run,
     seed_layers,
 )
+from tfcompress.training.state import check_finite_weights
 from tfcompress.training.thawing import cut_layers, thawed, to_thaw, words_for
 
 __all__ = ["compress"]
@@ -109,10 +110,12 @@ def compress(
     data_lib.check_forms(data, validation_data, test_data)
     original, of_file = read_model(model)
     check_runs_here(original)
+    check_finite_weights(original)
     with open_run(run_dir) as run:
         if isinstance(run, RunFolder):
             refuse_others(run.path / "result")
         splits = given_splits(original, data, validation_data, test_data, seed, objective)
+        splits.check_whole()
         task, costs = _task(original, chosen, splits, budget, control, objective, seed, run, progress)
         chosen.check(task)
         # All that can be refused was: from here on it is the folder of this run.
@@ -384,4 +387,11 @@ def _accuracy(model: keras.Model, task: Task, names: tuple[str, ...]) -> dict[st
     splits = {name: getattr(task.splits, name) for name in names}
     if metric is None:
         return {}
-    return {name: evaluator(split.batches(250))[metric] for name, split in splits.items() if split is not None}
+    found = {}
+    for name, split in splits.items():
+        if split is not None:
+            values = evaluator(split.batches(250), f"{name} data")
+            found[name] = values[metric]
+            if bad := [key for key, value in values.items() if not np.isfinite(value)]:
+                task.say(f"Warning: {' and '.join(bad)} of {model.name} on the {name} split: NaN or infinite.")
+    return found

@@ -12,7 +12,8 @@ import keras
 import numpy as np
 
 from tfcompress.data.batches import ArrayBatches
-from tfcompress.data.checks import check_batch, integer_labels, label_arrays, labels_as_read, to_arrays
+from tfcompress.data.checks import check_batch, check_finite, integer_labels, label_arrays, labels_as_read, to_arrays
+from tfcompress.data.failures import reading
 from tfcompress.data.holdout import hold_out_indices
 
 __all__ = ["BATCHES_LOOKED_AT", "ArraySource", "FirstSamples", "first_samples"]
@@ -139,7 +140,11 @@ class FirstSamples:
     def arrays(self):
         """The samples as an `ArraySource`."""
         if not self._kept:
-            self._kept.append(ArraySource(*self.stream.take(self.count), batch_size=self.batch_size))
+            with reading(f"the first {self.count:,} samples of the training data"):
+                x, y = self.stream.take(self.count)
+            for part in keras.tree.flatten((x, y)):
+                check_finite(part, f"the first {self.count:,} samples of the training data")
+            self._kept.append(ArraySource(x, y, batch_size=self.batch_size))
         return self._kept[0]
 
     @property

@@ -1,7 +1,7 @@
 """From what a user gives as data to the four splits that compression reads: training, validation, calibration, test."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import keras
@@ -9,6 +9,7 @@ import keras
 from tfcompress import expect
 from tfcompress.data.batches import ArrayBatches
 from tfcompress.data.checks import Expected
+from tfcompress.data.guards import check_whole
 from tfcompress.data.image_streams import ImageStream
 from tfcompress.data.named import load
 from tfcompress.data.named_data import NamedData
@@ -95,12 +96,25 @@ class Splits:
             that the first samples are a fair sample.
         calibration: up to 1,000 training samples without augmentation, for statistics of activations.
         test: read once, for the report; `None` where none was given.
+        expected: what the model reads and answers, by which they were checked.
     """
 
     train: Split
     validation: Split
     calibration: Split
     test: Split | None
+    expected: Expected = field(default_factory=Expected, repr=False)
+
+    def check_whole(self):
+        """Reads validation and test split once, and checks every batch; training batches are checked as they come.
+
+        Raises:
+            ValueError, TypeError: a batch with NaN or infinity, of another shape, with labels outside the classes, or
+                that cannot be read; the message names split and batch.
+        """
+        for split in (self.validation, self.test):
+            if split is not None:
+                check_whole(split, self.expected)
 
     def describe(self):
         """Which split is what, a line each."""
@@ -297,4 +311,5 @@ def splits(
         validation=Split("validation", validation, text),
         calibration=Split("calibration", calibration, f"{calibration.describe()} of the training split"),
         test=test_split,
+        expected=request.expected,
     )

@@ -11,6 +11,7 @@ import numpy as np
 
 from tfcompress.data.batches import ChosenBatches
 from tfcompress.data.checks import check_batch, label_arrays, labels_as_read, to_arrays
+from tfcompress.data.failures import reading
 from tfcompress.data.holdout import hold_out_indices, is_held_out
 from tfcompress.data.sources import BATCHES_LOOKED_AT, FirstSamples, first_samples
 
@@ -65,8 +66,9 @@ def check_batches(batches, expected, what):
         TypeError: batches that are not pairs of arrays.
     """
     sizes = []
-    for _, batch in zip(range(BATCHES_LOOKED_AT), batches, strict=False):
-        sizes.append(check_batch(*_arrays(batch, expected, what), expected, what))
+    with reading(f"the first batches of {what}"):
+        for _, batch in zip(range(BATCHES_LOOKED_AT), batches, strict=False):
+            sizes.append(check_batch(*_arrays(batch, expected, what), expected, what))
     if not sizes:
         raise ValueError(f"Expected batches in {what}. Received: an empty dataset. Check its path, filters and split.")
     return sizes[0]
@@ -142,12 +144,15 @@ class TensorFlowSource(_Stream):
 
     def hold_out(self, share, expected):
         """`(rest, held out, how)`: a sample is held out or not by its content, however the dataset is shuffled."""
-        _check_repeatable(self)
+        with reading("the training data"):
+            _check_repeatable(self)
         kept = self._part(False, share, 1 - share, "a tf.data.Dataset without what is held out")
         text = f"about {share:.0%} of the training data, held out by a hash of the inputs (seed {self.seed})"
         held_out = self._part(True, share, share, text)
         for source in (kept, held_out):
-            if next(iter(source.dataset.take(1)), None) is None:
+            with reading("the training data"):
+                first = next(iter(source.dataset.take(1)), None)
+            if first is None:
                 raise ValueError(
                     f"Expected enough samples to hold about {share:.0%} of them out. Received: a dataset in which the "
                     "hash of the inputs chose none or all. Pass `validation_data`."

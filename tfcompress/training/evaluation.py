@@ -7,9 +7,9 @@ from typing import Any
 
 import keras
 
-from tfcompress.data import without_autotuning
+from tfcompress.data import clear_error, is_of_tensorflow, without_autotuning
 from tfcompress.training.objectives import Objective
-from tfcompress.training.penalized import PenalizedModel
+from tfcompress.training.penalized import BatchNumber, PenalizedModel
 
 __all__ = ["Evaluator", "evaluate", "loss_function", "meter"]
 
@@ -28,9 +28,20 @@ class Evaluator:
         self._measured = PenalizedModel(model)
         objective.compile(self._measured)
 
-    def __call__(self, batches: Any) -> dict[str, float]:
-        """The objective's loss, without regularisation, and its metric over all of `batches`, by name."""
-        results = self._measured.evaluate(without_autotuning(batches), verbose=0, return_dict=True)
+    def __call__(self, batches: Any, what: str = "data to measure on") -> dict[str, float]:
+        """The objective's loss, without regularisation, and its metric over all of `batches`, by name.
+
+        Raises:
+            ValueError: a batch that cannot be read, or that the loss cannot serve; the message names it and `what`.
+        """
+        at = BatchNumber()
+        settings: dict[str, Any] = {"verbose": 0, "return_dict": True, "callbacks": [at]}
+        try:
+            results = self._measured.evaluate(without_autotuning(batches), **settings)
+        except Exception as error:
+            if not is_of_tensorflow(error):
+                raise
+            raise clear_error(error, f"batch {at.number} of the {what}") from None
         return {name: float(value) for name, value in results.items()}
 
 

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import keras
 
 from tfcompress import expect
-from tfcompress.data import without_autotuning
+from tfcompress.data import clear_error, is_of_tensorflow, without_autotuning
 from tfcompress.training.callbacks import EpochStart, Guard, Recorder, Reporter, Row, TrainingDiverged
 from tfcompress.training.checkpoints import Checkpoint, Checkpoints
 from tfcompress.training.keeping import KEPT, Best
@@ -129,9 +129,10 @@ def fit(
         best.restore(last.info["best"], select(last.tensors, "best") or select(last.tensors, "model"))
     recorder = Recorder(model, state, checkpoints, [] if last is None else last.info["rows"], best)
     batches = without_autotuning(train)
+    guard = Guard(phase.name, lambda: _kept(len(recorder.rows), checkpoints))
     all_callbacks = [
         EpochStart(train, schedule, epochs, tell_end=batches is not train),
-        Guard(phase.name, lambda: _kept(len(recorder.rows), checkpoints)),
+        guard,
         *callbacks,
         *_tensorboard(phase),
         Reporter(phase.progress, phase.name, done, tuple(penalty.name for penalty in penalties)),
@@ -150,6 +151,11 @@ def fit(
     except TrainingDiverged:
         load_model_state(model, recorder.good)
         raise
+    except Exception as error:
+        if not is_of_tensorflow(error):
+            raise
+        load_model_state(model, recorder.good)
+        raise clear_error(error, guard.place) from None
     finally:
         phase.progress.end()
     if best is not None and best.epoch:
