@@ -5,7 +5,17 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
-__all__ = ["Expected", "check_batch", "check_finite", "integer_labels", "label_arrays", "labels_as_read", "to_arrays"]
+__all__ = [
+    "Expected",
+    "check_batch",
+    "check_finite",
+    "check_weights",
+    "input_arrays",
+    "integer_labels",
+    "label_arrays",
+    "labels_as_read",
+    "to_arrays",
+]
 
 _CHUNK = 1024  # samples looked at together, so that a check needs little memory
 
@@ -82,6 +92,19 @@ def to_arrays(value, what, several=False, strings=False):
             f"as an array of dtype {array.dtype}.{advice if are_strings else ''}"
         )
     return array
+
+
+def input_arrays(x, expected, what):
+    """Inputs as numpy arrays, in the structure in which they come; for one input the array, also of a list of one.
+
+    Raises:
+        TypeError: what cannot be an array of numbers, or of strings for a model that reads them.
+    """
+    shapes = list((expected.shapes or {}).values())
+    one = len(shapes) == 1 and isinstance(x, tuple | list) and len(x) == 1
+    if one and np.ndim(x[0]) == len(shapes[0]) + 1 and not isinstance(expected.input_shape, dict):
+        x = x[0]
+    return to_arrays(x, what, several=len(shapes) > 1, strings=expected.strings)
 
 
 def label_arrays(y, expected, what):
@@ -266,6 +289,26 @@ def _length(value, what):
     if len(lengths) != 1:
         raise ValueError(f"Expected arrays of one length in {what}. Received: lengths {sorted(lengths)}.")
     return lengths.pop()
+
+
+def check_weights(weights, samples, what):
+    """Checks sample weights.
+
+    Args:
+        weights: array `[samples, ...]`, or a structure of them for several outputs.
+        samples: number of samples that they belong to.
+        what: the words for them in a message.
+
+    Raises:
+        ValueError: as many as there are samples, each a finite number, is not what they are.
+    """
+    for part in keras.tree.flatten(weights):
+        if part.ndim == 0 or len(part) != samples:
+            raise ValueError(
+                f"Expected a sample weight for each of {samples} samples in {what}. Received: an array of shape "
+                f"{list(part.shape)}. Check that they come from the same samples."
+            )
+        check_finite(part, f"the sample weights in {what}")
 
 
 def check_batch(x, y, expected, what):

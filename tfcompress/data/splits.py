@@ -23,7 +23,7 @@ _STREAM_SIZE = (224, 224)  # of streamed images, where the model does not say
 
 _FORMS = (
     "the name of a dataset ('cifar10'), tfcompress.data.load(...), a tuple (inputs, labels) of arrays, a batched "
-    "tf.data.Dataset of (inputs, labels), or a keras.utils.PyDataset"
+    "tf.data.Dataset of (inputs, labels), or a keras.utils.PyDataset; sample weights may be a third part"
 )
 
 
@@ -40,6 +40,11 @@ class Split:
     name: str
     source: Any
     text: str
+
+    @property
+    def weighted(self):
+        """Whether samples have weights, which training batches give as their third part."""
+        return self.source.weighted
 
     @property
     def num_samples(self):
@@ -123,6 +128,8 @@ class Splits:
             lines.append("test: no test split was given; accuracies are those on the validation split")
         else:
             lines.append(f"test: {self.test.text}")
+        if any(split.weighted for split in (self.train, self.validation, self.test) if split is not None):
+            lines.append("sample weights: of the training loss; what is measured on the other splits is not weighted")
         return "\n".join(lines)
 
 
@@ -180,12 +187,14 @@ class _Request:
 
     def source(self, data, what):
         """What a user gave, other than by name."""
-        if isinstance(data, tuple) and len(data) == 2:
-            return self.arrays(*data, what)
+        if isinstance(data, tuple) and len(data) in (2, 3):
+            x, y, *weights = data
+            return self.arrays(x, y, what, weights=weights[0] if weights else None)
         if is_tensorflow_dataset(data):
             return TensorFlowSource.checked(data, self.expected, what, self.seed)
         if isinstance(data, ArrayBatches):
             settings = {"indices": data.indices, "preprocess": data.preprocess, "augment": data.augment}
+            settings["weights"] = data.weights
             return self.arrays(data.x, data.y, what, batch_size=data.batch_size, **settings)
         if isinstance(data, keras.utils.PyDataset) or _gives_batches(data):
             return PyDatasetSource.checked(data, self.expected, what, self.seed)
@@ -263,8 +272,9 @@ def splits(
     Args:
         data: the name of a dataset, what `tfcompress.data.load` returns, a tuple `(inputs, labels)` of arrays (inputs
             may be a tuple or dict for several inputs; labels int `[samples]` or one-hot `[samples, classes]`, or
-            numbers of any shape), a batched tf.data.Dataset of such pairs, or a keras PyDataset (or any object with
-            `__len__` and `__getitem__`) that gives such batches. Arrays and datasets hold what the model reads.
+            numbers of any shape, for several outputs a list, tuple or dict), a batched tf.data.Dataset of such pairs,
+            or a keras PyDataset (or any object with `__len__` and `__getitem__`) that gives such batches. Arrays and
+            datasets hold what the model reads. Sample weights may be a third part: they count in the training loss.
         validation_data: the same, but no name; `None` to hold out a part of `data`.
         test_data: the same, but no name; `None` for the test split of a named dataset, else none.
         input_shape: `keras.Model.input_shape`, with the batch dimension first; a list or a dict of name to shape for

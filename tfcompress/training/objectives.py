@@ -22,6 +22,7 @@ from tfcompress.training.compiled import (
     name_of,
     read_loss,
     read_losses,
+    unwrapped,
 )
 from tfcompress.training.penalized import PenalizedModel
 
@@ -355,9 +356,12 @@ def _chosen_metric(
             continue
         make = made_anew(spec)
         metric = make()
-        if "acc" in metric.name.lower():
+        unfit = _unfit(metric, labels)
+        if unfit is not None:
+            passed_over.append(f"metric {metric.name} is not used, as it {unfit}")
+        elif "acc" in metric.name.lower():
             return make, _fitting_accuracy(loss, labels, True).from_logits, True, "the first accuracy among its metrics"
-        if direction(metric) is None:
+        elif direction(metric) is None:
             passed_over.append(
                 f"metric {metric.name} is not used, as nothing says whether more of it is better: {_ASK}"
             )
@@ -375,6 +379,22 @@ def _chosen_metric(
     if loss.is_keras and loss.name in _ERRORS:
         return _ERRORS[loss.name], False, False, f"the metric is that of the loss, as {fitting.words}{said}"
     return "loss", fitting.from_logits, False, f"the metric is the loss itself, as {fitting.words}; {_ASK}{said}"
+
+
+def _unfit(metric: keras.metrics.Metric, labels: _Labels) -> str | None:
+    """Why one of Keras' accuracies does not fit the labels, for which it would still give some number; else `None`."""
+    function, _ = unwrapped(getattr(metric, "_fn", None))
+    name = getattr(function, "__name__", "") if str(getattr(function, "__module__", "")).startswith("keras.") else ""
+    if name in ("categorical_accuracy", "top_k_categorical_accuracy") and not labels.have_the_shape:
+        return "compares one-hot labels"
+    if name.startswith("sparse_") and name.endswith("accuracy") and not labels.have_a_number_a_place:
+        return "compares the indices of classes"
+    single = labels.one_number and labels.have_a_number_a_place
+    if name == "binary_accuracy" and not (labels.have_the_shape or single):
+        return "compares labels of the outputs' own shape"
+    if name == "binary_accuracy" and not labels.are_zero_or_one:
+        return "compares labels 0 and 1"
+    return "compares outputs for equality" if name == "accuracy" else None
 
 
 def _compiled_with_score(model: keras.Model, score: Score) -> Objective:

@@ -228,6 +228,12 @@ class Distilling(SGDMethod):
 
     def check(self, task: Task) -> None:
         """Refuses a student that does not fit the teacher or the budget, and outputs that cannot be distilled."""
+        if task.splits.train.weighted:
+            raise ValueError(
+                f"Expected training data without sample weights for {self.name!r}, whose losses compare a student with "
+                "its teacher. Received: sample weights as the third part of `data`. Leave them out, or take a method "
+                "that removes channels, such as 'uniform'."
+            )
         for student in self._students_given:
             _check_student(student, task.original)
         if self.student is None:
