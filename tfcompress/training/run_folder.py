@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import re
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any, Self
 
@@ -362,6 +363,13 @@ def _checked(path: Any) -> pathlib.Path:
     text = os.fspath(path)
     if not text.strip() or "\0" in text:
         raise ValueError(f"{wanted}Received: run_dir={text!r}. Name a folder, such as 'runs/first'.")
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError:
+        raise ValueError(
+            f"{wanted}Received: run_dir={ascii(text)}, which cannot be the name of a file in this process' encoding, "
+            f"{sys.getfilesystemencoding()!r}. Start Python with PYTHONUTF8=1, or name it in ASCII."
+        ) from None
     try:
         return pathlib.Path(text).expanduser().absolute()
     except RuntimeError:  # `~` of nobody
