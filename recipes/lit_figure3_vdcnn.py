@@ -33,7 +33,7 @@ def load(args):
         with tempfile.TemporaryDirectory() as folder:
             file = pathlib.Path(folder) / "train.csv"
             lines = [f'"{1 + i % 2}","number {i}","{SENTENCES[i % 4]}"' for i in range(60)]
-            file.write_text("\n".join(lines) + "\n")
+            file.write_text("\n".join(lines) + "\n", encoding="utf-8")
             return tfcompress.data.load_text_files(str(file), str(file), length=64)
     folder = pathlib.Path(args.data)
     if folder.is_dir():

@@ -130,7 +130,7 @@ def main():
     temporary = folder / f"{name}.part.keras"
     model.save(temporary)
     temporary.replace(folder / f"{name}.keras")
-    (folder / f"{name}.json").write_text(json.dumps(card, indent=2) + "\n")
+    (folder / f"{name}.json").write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
     print(json.dumps(card, indent=2))
 
 

@@ -14,6 +14,7 @@ import dataclasses
 import math
 import os
 import pathlib
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from numbers import Integral, Real
 from typing import Any, NoReturn, TypeVar
@@ -391,6 +392,12 @@ def path(name: str, value: Any, what: str = "a path", or_none: bool = False) -> 
         refuse(name, what, value, "Give one that is not empty; '.' is the folder of the process.")
     if "\0" in plain or not _is_encodable(plain):
         refuse(name, what, value, "No name of a file holds a zero byte or half a character.")
+    try:
+        os.fsencode(plain)
+    except UnicodeEncodeError:
+        encoding = sys.getfilesystemencoding()
+        hint = f"This process writes names in {encoding}: start Python with PYTHONUTF8=1, or name it in ASCII."
+        refuse(name, what, ascii(plain), hint)
     too_long = any(len(part.encode()) > _NAME_BYTES for part in plain.split(os.sep))
     if too_long or len(plain.encode()) > _PATH_BYTES:
         refuse(name, what, value, f"A file system holds names of up to {_NAME_BYTES} bytes.")

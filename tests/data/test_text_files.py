@@ -72,6 +72,19 @@ class LoadTextFilesTest(tf.test.TestCase):
         with self.assertRaisesRegex(ValueError, r"line 2 of .*x\.\.\.'"):
             load_text_files(self.file('"1","a"\n"2","' + "x" * 5000 + "\n"))
 
+    def test_long_texts_and_odd_bytes(self):
+        long = "y" * 300_000
+        for content in (f'"1","{long}"\n"2","b"\n', f'"1","b"\n"2","{long} ""q"""\n', '"1","a\0b"\n"2","b"\n'):
+            self.assertAllEqual(load_text_files(self.file(content), length=4).arrays.train[1], [0, 1])
+        for encoding in ("utf-16", "utf-8-sig"):
+            with self.assertRaisesRegex(ValueError, "UTF-8 without a byte order mark. Received: a file that begins"):
+                load_text_files(self.file('"1","a"\n"2","b"\n'.encode(encoding)))
+        for content in (bytes(range(256)), '"1","a"\n'.encode("utf-16-le"), b'"1","a"\r"2","b"\r'):
+            with self.assertRaisesRegex(ValueError, "line 1 of "):
+                load_text_files(self.file(content))
+        with self.assertRaisesRegex(ValueError, "no file at"):
+            load_text_files("a\0b")
+
     def test_classes_outside_the_range_are_refused(self):
         path = self.file(TRAIN)
         with self.assertRaisesRegex(ValueError, "counted from 1 on. Received: class 0 in line 2 of "):

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfcompress import training
+from tfcompress import KeepChannels, Plan, training
 
 FINGERPRINT = {"model": "3f2a", "method": {"name": "rlal", "epochs": 200, "milestones": (100, 150)}, "budget": 0.5}
 
@@ -67,6 +67,44 @@ class RunFolderTest(tf.test.TestCase):
         (self.path / "run.json").write_text('{"model": ')
         with self.assertRaisesRegex(training.RunFolderError, "damaged file"):
             self.opened()
+
+    def test_each_bit_of_a_file_counts(self):
+        run = self.opened()
+        run.write_json("plan", {"a": [1.5, float("nan"), "\u00e4"]})
+        file = self.path / "plan.json"
+        content = file.read_bytes()
+        for bit in range(8 * len(content)):
+            changed = bytearray(content)
+            changed[bit // 8] ^= 1 << bit % 8
+            file.write_bytes(changed)
+            with self.assertRaisesRegex(training.DamagedFileError, "plan.json to be as it was written"):
+                run.read_json("plan")
+        notes = []
+        self.assertIsNone(run.recall("plan", notes.append))
+        self.assertRegex(notes[0], "plan.json is damaged .* is made again")
+
+    def test_what_fails_before_anything_was_made_leaves_no_trace(self):
+        for error, left in ((ValueError("no"), False), (OSError("no"), False), (KeyboardInterrupt(), True)):
+            with self.assertRaises(type(error)), training.open_run(self.path) as run:
+                run.begin(FINGERPRINT)
+                run.write_json("before", 1)
+                raise error
+            self.assertEqual(self.path.exists(), left)
+        with self.assertRaisesRegex(ValueError, "no"), self.opened() as run:  # an earlier run is not of this one
+            raise ValueError("no")
+        self.assertTrue((self.path / "run.json").exists())
+
+    def test_plans_follow_the_names_of_layers(self):
+        plan = KeepChannels("dense_1", (0, 2))
+        with training.open_run(
+            self.path, {"model": {"names": ["dense", "dense_1"], "architecture": [], "weights": []}}
+        ) as run:
+            text = run.plan_to_json(Plan((plan,)))
+        now = {"model": {"names": ["dense_7", "dense_8"], "architecture": [], "weights": []}}
+        with training.open_run(self.path, now) as run:
+            there = run.plan_from_json(text)
+            self.assertEqual([edit.group for edit in there], ["dense_8"])
+            self.assertEqual(run.plan_to_json(there), text)  # in the names of the first call, for the third one
 
     def test_a_second_run_at_once_is_refused_and_a_killed_one_leaves_no_lock(self):
         code = (

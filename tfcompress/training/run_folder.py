@@ -26,6 +26,7 @@ except ImportError:  # no such locks on Windows
 __all__ = ["DamagedFileError", "NoRoomError", "NoRunFolder", "RunFolder", "RunFolderError", "open_run"]
 
 _RUN, _LOCK = "run", ".lock"
+_FIRST = ("before", _RUN)  # what is written before any training, the name of the run last
 _FORMAT, _NOT_COMPARED = "format", "not_compared"
 _FORMAT_NUMBER = 2
 _ANEW = "Give another run_dir for the new run, or delete this folder to start anew"
@@ -50,6 +51,7 @@ class RunFolder:
         self.path = expect.path("run_dir", path, "a folder").absolute()
         self._lock: int | None = None
         self._made: list[pathlib.Path] = []  # what `open` put there
+        self._is_new = False  # whether the run was begun since then
         self._names: tuple[list[str], list[str]] = ([], [])  # of the model's layers, in the first call and in this one
 
     def open(self, fingerprint: Mapping[str, Any] | None = None) -> Self:
@@ -113,6 +115,7 @@ class RunFolder:
                 self.write_json(_RUN, {_FORMAT: _FORMAT_NUMBER, **now})
             except OSError as error:
                 raise _unwritable(self.path, error) from error
+            self._is_new = True
             then = now
         elif found := differences(
             {key: value for key, value in then.items() if key != _NOT_COMPARED},
@@ -146,9 +149,20 @@ class RunFolder:
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> None:
+        full = isinstance(error, Exception) and _files.is_of_room(error)
+        if isinstance(error, Exception) and not full and self._is_new and not self._has_results():
+            # What could be refused only now leaves no trace either, so that the call can be corrected.
+            for name in _FIRST:
+                self._json(name).unlink(missing_ok=True)
         self.close()
-        if isinstance(error, Exception) and not isinstance(error, NoRoomError) and _files.is_of_room(error):
+        if isinstance(error, Exception) and full and not isinstance(error, NoRoomError):
             raise _files.no_room(self.path, error) from None
+
+    def _has_results(self) -> bool:
+        """Whether there is any file that took work to make."""
+        first = {_LOCK, *(f"{name}.json" for name in _FIRST)}
+        files = (path for path in self.path.rglob("*") if path.is_file() and not path.name.startswith("events.out."))
+        return any(path.name not in first for path in files)
 
     def has(self, name: str) -> bool:
         """Whether `write_json(name, ...)` was called in this run."""

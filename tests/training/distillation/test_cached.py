@@ -1,6 +1,7 @@
 """What the teacher gives, on disk: the same losses, one pass of the teacher, a limit that holds before anything is written."""
 
 import pathlib
+import re
 import tempfile
 
 import keras
@@ -164,6 +165,20 @@ class CachedTest(tf.test.TestCase):
                 path.write_bytes(b"\0" * (path.stat().st_size // 2))
         self.assertNotEmpty(list(self.folder.rglob("*")))
         self.assertEqual(self.order(0), expected)
+
+    def test_a_damaged_one_is_written_anew_and_it_is_said(self):
+        files, notes = self.kept_after_a_kill(), []
+        self.assertIn("complete", {path.name for path in files})
+        for damaged in files:
+            for path, content in files.items():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                middle = len(content) // 2
+                flipped = content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+                path.write_bytes(flipped if path == damaged else content)
+            with cached_batches(self.model(), split(), BATCH, 1.0, self.folder, 0, notes.append) as batches:
+                self.assertEqual(sum(len(y) for _, y in self.epoch(batches)), SAMPLES)
+            self.assertRegex(notes.pop(), f"{re.escape(damaged.name)} is damaged .* written anew")
+        self.assertEmpty(notes)
 
     def test_augmented_data_and_streams_are_refused(self):
         x, y = small_tasks.pictures(SAMPLES)
