@@ -209,7 +209,8 @@ class Widths:
         most = self.greatest if most is None else np.minimum(most, self.greatest)
         widths = [self._between(group, int(kept[group]), int(most[group])) for group in range(len(kept))]
         groups = np.repeat(np.arange(len(kept)), [len(ws) - 1 for ws in widths])
-        keys = np.concatenate([np.asarray(key(i, ws[:-1]), np.float64) for i, ws in enumerate(widths)] or [[]])
+        each = [np.asarray(key(group, ws[:-1]), np.float64) for group, ws in enumerate(widths)]
+        keys = np.concatenate([np.zeros(0), *each])
         order = groups[np.argsort(keys, kind="stable")]
         now = np.zeros(len(kept), np.int64)  # how many steps each group has made
 

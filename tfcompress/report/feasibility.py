@@ -21,7 +21,8 @@ def feasibility(costs: CostModel, control: Control) -> list[list[str]]:
     """For shares of the MACs from 0.9 to 0.1 the share that is reached under each control, as rows of a table.
 
     A cell is the share that `Uniform` reaches within its row's: one pruning ratio for all channels that may be pruned,
-    and what is left spent channel by channel; `-` where the share cannot be reached at all. The last row is the smallest share.
+    and what is left spent channel by channel; `-` where the share cannot be reached at all. The last row is the
+    smallest share.
 
     Args:
         costs: of the model, whose groups are those of the control.
