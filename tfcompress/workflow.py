@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -31,6 +31,7 @@ from tfcompress.training import Evaluator, Objective, Progress, RunFolder, Score
 __all__ = ["compress"]
 
 _CALIBRATION_SAMPLES = 256
+_HELD_OUT_SAMPLES = 256
 _COMPARED_SAMPLES = 64
 # Random stream of the seed, for what a student's layers draw in training: its own, as its source may come from a file.
 _STUDENT = 102
@@ -279,7 +280,33 @@ def _report(
         seed=task.seed,
         notes=tuple(all_notes),
         calibration=_inputs(task, _CALIBRATION_SAMPLES),
+        held_out=_held_out(task),
+        measure=_measure(task.objective),
+        higher_is_better=task.objective.higher_is_better,
     )
+
+
+def _held_out(task: Task) -> tuple[Any, Any]:
+    """Samples with labels by which exported files are judged: of the test split where there is one."""
+    split = task.splits.validation if task.splits.test is None else task.splits.test
+    source = split.source.shuffled() if isinstance(split.source, ArraySource) else split.source
+    return source.take(_HELD_OUT_SAMPLES)
+
+
+def _measure(objective: Objective) -> Callable[[Any, Any], float] | None:
+    """The objective's metric of all labels and outputs at once."""
+    if objective.score is not None:
+        return lambda y, outputs: float(keras.ops.mean(objective.scores(y, outputs)))
+    if objective.metric is None:
+        return None
+    make = objective.metric
+
+    def measure(y: Any, outputs: Any) -> float:
+        metric = make()
+        metric.update_state(*(keras.tree.flatten(part)[0] for part in (y, outputs)))
+        return float(metric.result())
+
+    return measure
 
 
 def _accuracy(model: keras.Model, task: Task, names: tuple[str, ...]) -> dict[str, float]:

@@ -4,7 +4,7 @@
 `convert` gives the content of one TFLite file, `run_tflite` runs one through LiteRT.
 """
 
-from tfcompress.export.errors import ExportError, MissingOperatorError
+from tfcompress.export.errors import ExportError, MetricError, MissingOperatorError
 from tfcompress.export.lambdas import kept_lambdas, without_lambdas
 from tfcompress.export.parity import run_tflite
 from tfcompress.export.report import ExportedFile, ExportReport
@@ -15,6 +15,7 @@ __all__ = [
     "ExportError",
     "ExportReport",
     "ExportedFile",
+    "MetricError",
     "MissingOperatorError",
     "convert",
     "export",

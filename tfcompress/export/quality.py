@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from tfcompress.export import parity
+from tfcompress.export.errors import MetricError
 
 # What a quantised file may differ by before it is marked. Post-training int8 costs a sound network less than a point
 # of accuracy, agrees with it on 95% of the samples and more, and is a few hundredths off in its outputs.
@@ -78,7 +79,7 @@ class TaskMetric:
         """The metric of outputs, given in the order of `network.outputs`.
 
         Raises:
-            ValueError: the function does not give a number.
+            MetricError: the function does not give a number.
         """
         if isinstance(self.function, keras.metrics.Metric):
             self.function.reset_state()
@@ -86,7 +87,7 @@ class TaskMetric:
         try:
             return float(keras.ops.convert_to_numpy(self.function(self.labels, structured)))
         except Exception as error:  # whatever a function of the caller's says
-            raise ValueError(
+            raise MetricError(
                 f"Expected `metric` ({self.name}) to give one number for the labels and the model's outputs. Received:"
                 f" {type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}"
             ) from error

@@ -59,6 +59,10 @@ class ExportReport:
     metric_name: str = ""
     metric: float | None = None
 
+    def noted(self, note: str) -> "ExportReport":
+        """Returns the report with one more note, in front."""
+        return dataclasses.replace(self, notes=(note, *self.notes))
+
     def summary(self) -> str:
         """Returns a text table, one line a file, with the notes below."""
         rows: list[tuple[str, ...]] = [("file", "format", "bytes", "largest difference", "top-1 agreement", "samples")]

@@ -1,5 +1,6 @@
 """The one way to train: losses, the fit loop, schedules, checkpoints and resume, progress."""
 
+from tfcompress.training.arrays import load_arrays, save_arrays
 from tfcompress.training.callbacks import TrainingDiverged
 from tfcompress.training.checkpoints import Checkpoint, Checkpoints
 from tfcompress.training.fit import History, Phase, fit
@@ -46,6 +47,7 @@ __all__ = [
     "evaluate",
     "fit",
     "infer",
+    "load_arrays",
     "load_model_state",
     "load_optimizer_state",
     "loss_function",
@@ -53,6 +55,7 @@ __all__ = [
     "model_state",
     "open_run",
     "optimizer_state",
+    "save_arrays",
     "scaled",
     "seed_layers",
 ]
