@@ -44,9 +44,10 @@ class ResultTest(tf.test.TestCase):
 
     def assertSame(self, one, other):
         for field in dataclasses.fields(Result):
-            if field.name not in ("model", "calibration"):
+            if field.name not in ("model", "calibration", "held_out", "measure"):
                 self.assertEqual(getattr(one, field.name), getattr(other, field.name), field.name)
         keras.tree.map_structure(self.assertAllEqual, one.calibration, other.calibration)
+        keras.tree.map_structure(self.assertAllEqual, one.held_out, other.held_out)
         for a, b in zip(one.model.weights, other.model.weights, strict=True):
             self.assertAllEqual(a, b)
         self.assertAllEqual(one.model(self.x[:5]), other.model(self.x[:5]))
@@ -70,7 +71,14 @@ class ResultTest(tf.test.TestCase):
 
     def test_every_form_of_calibration_inputs(self):
         x = self.x[:6]
-        for number, calibration in enumerate((x, (x, x + 1), {"b": x, "a": x + 1}, tuple(x + i for i in range(11)))):
+        forms = (
+            x,
+            (x, x + 1),
+            {"b": x, "a": x + 1},
+            {"b": [x, {"c": x + 1}], "a": (x,)},
+            tuple(x + i for i in range(11)),
+        )
+        for number, calibration in enumerate(forms):
             self.changed(calibration=calibration).save(self.folder / f"calibration{number}")
             loaded = Result.load(self.folder / f"calibration{number}").calibration
             self.assertIsInstance(loaded, type(calibration))
@@ -136,7 +144,7 @@ class ResultTest(tf.test.TestCase):
     def test_a_flipped_bit_or_a_missing_file_is_found_and_named(self):
         self.result.save(self.folder / "damaged")
         files = [path for path in sorted((self.folder / "damaged").rglob("*")) if path.is_file()]
-        self.assertLen(files, 8)  # model, plan, figures, manifest, and four of the calibration inputs
+        self.assertLen(files, 12)  # model, plan, figures, manifest; four of calibration and of held-out samples each
         for path in files:
             content = path.read_bytes()
             for place in (0, len(content) // 2, len(content) - 1):
@@ -243,10 +251,47 @@ class ResultTest(tf.test.TestCase):
             self.assertTrue(pathlib.Path(entry.path).exists())
             self.assertGreater(entry.top1_agreement, 0.95)
             self.assertFalse(entry.suspect)
-        self.assertEqual(report.files[0].samples, len(self.result.calibration))
+        self.assertEqual(report.files[0].samples, len(self.result.held_out[0]))
         answers = run_tflite(report.files[1].path, self.x)
         self.assertAllClose(np.asarray(keras.tree.flatten(answers)[0]), expected, atol=1e-5)
         self.assertLess(report.files[2].bytes, report.files[1].bytes)
+
+    def test_exported_files_are_measured_by_the_tasks_metric_on_held_out_samples(self):
+        x, y = self.result.held_out
+        right = self.result.model.predict(x, verbose=0).argmax(-1) == np.reshape(y, -1)
+        for number, result in enumerate((self.result, Result.load(self.folder / "run"))):
+            report = result.export(self.folder / f"measured{number}", formats="keras")
+            self.assertEqual(report.metric_name, "accuracy")
+            self.assertAllClose(report.metric, right.mean())
+            self.assertAllClose(report.files[0].metric, right.mean())
+            self.assertEqual(report.notes[0], "Compared on held-out samples.")
+
+    def test_a_metric_that_a_loaded_result_does_not_know_any_more_is_said(self):
+        def share_right(y, outputs):
+            right = keras.ops.equal(keras.ops.argmax(outputs, -1), keras.ops.cast(keras.ops.reshape(y, (-1,)), "int32"))
+            return keras.ops.cast(right, "float32")
+
+        result = tfcompress.compress(
+            small_tasks.trained_network(),
+            Uniform(epochs=0),
+            (self.x, self.y),
+            flops_budget=0.7,
+            objective=share_right,
+            verbose=0,
+        )
+        report = result.export(self.folder / "own_score", formats="keras")
+        self.assertEqual(report.metric_name, "share_right")
+        result.save(self.folder / "own_score_saved")
+        loaded = Result.load(self.folder / "own_score_saved")
+        unknown = loaded.export(self.folder / "own_score", formats="keras")
+        self.assertIsNone(unknown.metric)
+        self.assertIn("share_right is not known any more", unknown.notes[0])
+        given = loaded.export(
+            self.folder / "own_score", formats="keras", metric=lambda y, outputs: np.mean(share_right(y, outputs))
+        )
+        self.assertAllClose(given.metric, report.metric)
+        without = dataclasses.replace(loaded, held_out=None).export(self.folder / "own_score", formats="keras")
+        self.assertIn("no labels", without.notes[0])
 
     def test_the_table(self):
         before = Measured(2000, 100, 400, 0.9, "test", 0.8)

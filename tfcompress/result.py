@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
 import pathlib
 import warnings
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
-import numpy as np
 
 from tfcompress import expect
 from tfcompress.costs import Cost
-from tfcompress.export import ExportReport, kept_lambdas, without_lambdas
+from tfcompress.export import ExportReport, MetricError, kept_lambdas, without_lambdas
 from tfcompress.export import export as write_exports
 from tfcompress.manifest import check_manifest
 from tfcompress.methods import Candidate
@@ -25,13 +25,25 @@ from tfcompress.process import ignored_warnings
 from tfcompress.report.table import in_columns
 from tfcompress.rewrite import apply
 from tfcompress.staging import Stage, recover, refuse_foreign
-from tfcompress.training import Checkpoints
+from tfcompress.training import load_arrays, save_arrays
 
 __all__ = ["Measured", "Result"]
 
-_MODEL, _PLAN, _RESULT, _CALIBRATION = "model.keras", "plan.json", "result.json", "calibration"
+_MODEL, _PLAN, _RESULT = "model.keras", "plan.json", "result.json"
+_CALIBRATION, _HELD_OUT = "calibration", "held_out"
 _FORMAT = 2
-_STORED = {"before", "after", "candidates", "history", "metric", "method", "settings", "seed", "notes"}
+_STORED = {
+    "before",
+    "after",
+    "candidates",
+    "history",
+    "metric",
+    "method",
+    "settings",
+    "seed",
+    "notes",
+    "higher_is_better",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,7 +89,12 @@ class Result:
         settings: its settings.
         seed: the seed.
         notes: what should be known of the run: the splits, warnings, decisions.
-        calibration: inputs for int8 export and for comparing exported files.
+        calibration: inputs for int8 export.
+        held_out: `(x, y)` of some hundred samples of the test split, or else of the validation split, on which exported
+            files are compared; `None` where a result has none, then the calibration inputs serve.
+        measure: `metric` as a function `(y, outputs) -> float` of all labels and outputs, or `None`. A loaded result
+            has it from what its model is compiled with.
+        higher_is_better: whether a larger `metric` means a better model.
     """
 
     model: keras.Model
@@ -92,6 +109,9 @@ class Result:
     seed: int
     notes: tuple[str, ...]
     calibration: Any
+    held_out: tuple[Any, Any] | None = None
+    measure: Callable[[Any, Any], Any] | None = None
+    higher_is_better: bool = True
 
     def __str__(self) -> str:
         rows = [
@@ -121,6 +141,7 @@ class Result:
         path: str | os.PathLike[str],
         formats: str | Sequence[str] = ("keras", "saved_model", "tflite"),
         quantize: str | Sequence[str | None] | None = (None,),
+        metric: Callable[[Any, Any], Any] | None = None,
     ) -> ExportReport:
         """Writes the model for other runtimes; every file is read back, run, and compared with the model.
 
@@ -128,12 +149,30 @@ class Result:
             path: a folder.
             formats: any of `"keras"`, `"saved_model"`, `"tflite"`.
             quantize: for TFLite, any of `None` (float32), `"float16"`, `"dynamic"`, `"int8"`.
+            metric: how good outputs are, `(y, outputs) -> float`, where a loaded result does not know its own metric
+                any more: it was a function of the caller's. Larger is better if `higher_is_better`.
 
         Returns:
             An `ExportReport`: for each file its size, the largest difference of outputs, the agreement of top-1
-            answers on the calibration inputs.
+            answers, and the task's metric, on held-out samples.
         """
-        return write_exports(self.model, path, formats, quantize, calibration=self.calibration)
+        inputs = self.calibration
+        if self.held_out is None:
+            report = write_exports(self.model, path, formats, quantize, inputs)
+            return report.noted("This result holds no labels to measure files by.")
+        x, y = self.held_out
+        own = self.measure or (_compiled_measure(self.model, self.metric) if self.model.compiled else None)
+        if metric is not None:
+            report = write_exports(self.model, path, formats, quantize, inputs, x, y, metric, self.higher_is_better)
+            return report.noted("Compared on held-out samples.")
+        if own is not None and self.metric:
+            named = _named(own, self.metric)
+            with contextlib.suppress(MetricError):
+                report = write_exports(self.model, path, formats, quantize, inputs, x, y, named, self.higher_is_better)
+                return report.noted("Compared on held-out samples.")
+        report = write_exports(self.model, path, formats, quantize, inputs, x)
+        lost = f"{self.metric} is not known any more, metric= gives it" if self.metric else "the task has no metric"
+        return report.noted(f"Compared on held-out samples by outputs alone: {lost}.")
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Writes the result into a folder, which `Result.load` reads; an older result there is replaced as a whole.
@@ -159,9 +198,9 @@ class Result:
                 network.save(stage.new / _MODEL)
             (stage.new / _PLAN).write_text(self.plan.to_json(), encoding="utf-8")
             (stage.new / _RESULT).write_text(json.dumps(self._to_dict(), indent=1), encoding="utf-8")
-            for name, arrays in ((_CALIBRATION, self.calibration),):
-                flat = {f"{i:03d}": np.asarray(array) for i, array in enumerate(keras.tree.flatten(arrays))}
-                Checkpoints(stage.new / name).finish(0, flat, {"keys": _keys(arrays)})
+            save_arrays(stage.new / _CALIBRATION, self.calibration)
+            if self.held_out is not None:
+                save_arrays(stage.new / _HELD_OUT, self.held_out)
             stage.place(whole=True)
 
     def _to_dict(self) -> dict[str, Any]:
@@ -176,6 +215,7 @@ class Result:
             "settings": self.settings,
             "seed": self.seed,
             "notes": list(self.notes),
+            "higher_is_better": self.higher_is_better,
         }
 
     @classmethod
@@ -207,7 +247,8 @@ class Result:
         return cls(
             model=_load_model(path / _MODEL) if model is None else _rebuilt(path, model),
             plan=Plan.from_json((path / _PLAN).read_text(encoding="utf-8")),
-            calibration=_load_arrays(path / _CALIBRATION),
+            calibration=load_arrays(path / _CALIBRATION),
+            held_out=load_arrays(path / _HELD_OUT),
             **data,
         )
 
@@ -284,9 +325,29 @@ def _rebuilt(path: pathlib.Path, source: keras.Model) -> keras.Model:
     return model
 
 
-def _load_arrays(path: pathlib.Path) -> Any:
-    stored = Checkpoints(path).latest()
-    return None if stored is None else _structure(stored.tensors, stored.info["keys"])
+def _compiled_measure(model: keras.Model, name: str) -> Callable[[Any, Any], float]:
+    """The metric of this name that a model is compiled with, as a function `(y, outputs) -> float`.
+
+    Calling it raises KeyError where there is no such metric. The model's own record of metrics is reset.
+    """
+
+    def measure(y: Any, outputs: Any) -> float:
+        model.reset_metrics()
+        value = model.compute_metrics(x=None, y=y, y_pred=outputs, sample_weight=None)[name]
+        model.reset_metrics()
+        return float(value)
+
+    return measure
+
+
+def _named(function: Callable[[Any, Any], Any], name: str) -> Callable[[Any, Any], Any]:
+    """The function under a name for the report."""
+
+    def named(y: Any, outputs: Any) -> Any:
+        return function(y, outputs)
+
+    named.__name__ = name
+    return named
 
 
 def _row(name: str, before: int, after: int) -> tuple[str, str, str, str]:
@@ -301,17 +362,3 @@ def candidate_to_dict(candidate: Candidate) -> dict[str, Any]:
 def candidate_from_dict(data: dict[str, Any]) -> Candidate:
     """What `candidate_to_dict` made."""
     return Candidate(Plan.from_json(data["plan"]), Cost(**data["cost"]), data["score"], data["origin"])
-
-
-def _keys(structure: Any) -> list[str] | int | None:
-    """Names of a dict of arrays, length of a tuple, `None` for a single array."""
-    if isinstance(structure, dict):
-        return sorted(structure)
-    return len(structure) if isinstance(structure, (tuple, list)) else None
-
-
-def _structure(tensors: dict[str, np.ndarray], keys: Any) -> Any:
-    arrays = [tensors[name] for name in sorted(tensors)]
-    if isinstance(keys, list):
-        return dict(zip(keys, arrays, strict=True))
-    return arrays[0] if keys is None else tuple(arrays)

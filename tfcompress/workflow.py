@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -33,6 +33,7 @@ from tfcompress.training import (
     Progress,
     RunFolder,
     Score,
+    meter,
     open_run,
     seed_layers,
 )
@@ -42,6 +43,7 @@ from tfcompress.training.thawing import cut_layers, thawed, to_thaw, words_for
 __all__ = ["compress"]
 
 _CALIBRATION_SAMPLES = 256
+_HELD_OUT_SAMPLES = 256
 # Random stream of the seed, for what a student's layers draw in training: its own, as its source may come from a file.
 _STUDENT = 102
 
@@ -379,7 +381,30 @@ def _report(
         seed=task.seed,
         notes=tuple(all_notes),
         calibration=_inputs(task, _CALIBRATION_SAMPLES),
+        held_out=_held_out(task),
+        measure=_measure(student, task.objective),
+        higher_is_better=task.objective.higher_is_better,
     )
+
+
+def _held_out(task: Task) -> tuple[Any, Any]:
+    """Samples with labels by which exported files are judged: of the test split where there is one."""
+    split = task.splits.validation if task.splits.test is None else task.splits.test
+    x, y = split.source.shuffled().take(_HELD_OUT_SAMPLES)[:2]
+    return x, y
+
+
+def _measure(student: keras.Model, objective: Objective) -> Callable[[Any, Any], float] | None:
+    """The objective's metric of all labels and outputs at once."""
+    if objective.metric_name is None:
+        return None
+
+    def measure(y: Any, outputs: Any) -> float:
+        metric = meter(student, objective)
+        metric.update_state(y, outputs)
+        return float(metric.result())
+
+    return measure
 
 
 def _accuracy(model: keras.Model, task: Task, names: tuple[str, ...]) -> dict[str, float]:

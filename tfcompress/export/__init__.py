@@ -5,7 +5,7 @@
 """
 
 from tfcompress._needs_tensorflow import BACKEND  # noqa: F401
-from tfcompress.export.errors import ExportError, MissingOperatorError
+from tfcompress.export.errors import ExportError, MetricError, MissingOperatorError
 from tfcompress.export.lambdas import kept_lambdas, without_lambdas
 from tfcompress.export.parity import run_tflite
 from tfcompress.export.report import ExportedFile, ExportReport
@@ -16,6 +16,7 @@ __all__ = [
     "ExportError",
     "ExportReport",
     "ExportedFile",
+    "MetricError",
     "MissingOperatorError",
     "convert",
     "export",

@@ -4,7 +4,7 @@ import dataclasses
 import os
 import pathlib
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -14,6 +14,7 @@ from tfcompress import expect
 from tfcompress.export import inputs as inputs_lib
 from tfcompress.export import parity, saved_model, tflite
 from tfcompress.export.network import is_float32, network_of
+from tfcompress.export.quality import RELATIVE_TOLERANCE, TOP1_TOLERANCE, TaskMetric, drop_tolerance, relative_error
 from tfcompress.export.report import ExportedFile, ExportReport
 from tfcompress.graph import check_runs_here
 from tfcompress.staging import Stage, refuse_foreign
@@ -35,6 +36,9 @@ def export(
     quantize: str | Sequence[str | None] | None = (None,),
     calibration: Any = None,
     samples: Any = None,
+    labels: Any = None,
+    metric: Callable[[Any, Any], Any] | None = None,
+    higher_is_better: bool = True,
 ) -> ExportReport:
     """Writes a model into a folder, reads every file back, runs it and compares it with the model.
 
@@ -54,6 +58,10 @@ def export(
             All of them are used; some hundred do.
         samples: real inputs on which the files are compared with the model, given in the same ways. By default the
             calibration inputs; without these, seeded random numbers, and the report says so.
+        labels: those of the samples, for `metric`.
+        metric: the metric of the task: a function `(y, outputs) -> float` of all labels and of outputs in the model's
+            own structure, or a `keras.metrics.Metric`. The report has it for the model and for each file.
+        higher_is_better: whether a larger metric means a better model.
 
     Returns:
         The report, one entry a file.
@@ -75,16 +83,33 @@ def export(
     tflite.require_calibration(quantizations, calibration)
     calibration = None if calibration is None else inputs_lib.as_arrays(calibration, network, "calibration")
     arrays, notes = _samples(samples, calibration, network)
+    task_metric = TaskMetric.checked(metric, labels, samples, len(arrays[0]), higher_is_better)
     expected = parity.keras_outputs(model, network, arrays)
+    compared = _Compared(
+        network,
+        arrays,
+        expected,
+        is_real=samples is not None or calibration is not None,
+        metric=task_metric,
+        own_metric=None if task_metric is None else task_metric.of(expected, network),
+    )
 
     with Stage(folder) as stage:
         written = _write(network, stage.new, formats, quantizations, calibration)
-        files = [_entry(file, network, arrays, expected) for file in written]
-        notes += _float_notes(written)
+        entries = [compared.entry(file) for file in written]
+        notes += _float_notes(written) + _batch_notes(network, formats, quantizations)
         stage.place()
-    files = [dataclasses.replace(file, path=str(folder / pathlib.Path(file.path).name)) for file in files]
-    notes += _suspicions(files)
-    return ExportReport(tuple(files), parity.largest_magnitude(expected), tuple(notes))
+    for (_, reasons), file in zip(entries, written, strict=True):
+        if reasons:
+            notes.append(_warning(file.path.name, reasons))
+            warnings.warn(notes[-1], stacklevel=2)
+    return ExportReport(
+        tuple(dataclasses.replace(entry, path=str(folder / pathlib.Path(entry.path).name)) for entry, _ in entries),
+        parity.largest_magnitude(expected),
+        tuple(notes),
+        "" if task_metric is None else task_metric.name,
+        compared.own_metric,
+    )
 
 
 def _tflite_name(quantize: str) -> str:
@@ -157,22 +182,57 @@ def _write(
     return written
 
 
-def _entry(file: _Written, network: keras.Model, arrays: list[np.ndarray], expected: list[np.ndarray]) -> ExportedFile:
-    actual = _OUTPUTS_OF[file.format](file.path, network, arrays)
-    difference = parity.largest_difference(expected, actual)
-    tolerance = parity.FLOAT32_TOLERANCE if is_float32(network) else parity.HALF_TOLERANCE
-    is_exact = file.quantize in (None, "float32")
-    too_far = difference > tolerance * max(parity.largest_magnitude(expected), float(np.finfo(np.float32).tiny))
-    return ExportedFile(
-        path=str(file.path),
-        format=file.format,
-        quantize=file.quantize,
-        bytes=saved_model.size_in_bytes(file.path),
-        max_difference=difference,
-        top1_agreement=parity.top1_agreement(expected, actual),
-        samples=len(arrays[0]),
-        suspect=bool((is_exact and too_far) or not np.isfinite(difference)),
-    )
+@dataclasses.dataclass(frozen=True)
+class _Compared:
+    """What files are compared with: the network's outputs on the samples, and its metric."""
+
+    network: keras.Model
+    arrays: list[np.ndarray]
+    expected: list[np.ndarray]
+    is_real: bool
+    metric: TaskMetric | None
+    own_metric: float | None
+
+    def entry(self, file: _Written) -> tuple[ExportedFile, list[str]]:
+        """Runs a file and returns its entry in the report, and why it is suspect."""
+        actual = _OUTPUTS_OF[file.format](file.path, self.network, self.arrays)
+        entry = ExportedFile(
+            path=str(file.path),
+            format=file.format,
+            quantize=file.quantize,
+            bytes=saved_model.size_in_bytes(file.path),
+            max_difference=parity.largest_difference(self.expected, actual),
+            top1_agreement=parity.top1_agreement(self.expected, actual),
+            samples=len(self.arrays[0]),
+            relative_error=relative_error(self.expected, actual),
+            metric=None if self.metric is None else self.metric.of(actual, self.network),
+        )
+        reasons = self._reasons(entry)
+        return dataclasses.replace(entry, suspect=bool(reasons)), reasons
+
+    def _reasons(self, entry: ExportedFile) -> list[str]:
+        if not np.isfinite(entry.max_difference):
+            return ["some of its answers are not numbers, or of another shape"]
+        if entry.quantize in (None, "float32"):
+            tolerance = parity.FLOAT32_TOLERANCE if is_float32(self.network) else parity.HALF_TOLERANCE
+            largest = max(parity.largest_magnitude(self.expected), float(np.finfo(np.float32).tiny))
+            if entry.max_difference > tolerance * largest:
+                return [f"its outputs differ by up to {entry.max_difference:.3g}, where rounding explains far less"]
+            return []
+        reasons = []
+        if entry.relative_error > RELATIVE_TOLERANCE:
+            reasons.append(f"its outputs differ by {entry.relative_error:.0%} of their size")
+        if self.is_real and entry.top1_agreement is not None and entry.top1_agreement < TOP1_TOLERANCE:
+            reasons.append(f"its top-1 answers agree on {entry.top1_agreement:.2%} of the samples")
+        if self.metric is not None and self.own_metric is not None and entry.metric is not None:
+            drop = self.own_metric - entry.metric if self.metric.higher_is_better else entry.metric - self.own_metric
+            better = self.metric.higher_is_better
+            tolerated = drop_tolerance(self.own_metric, better, entry.samples, entry.top1_agreement)
+            if not drop <= tolerated:
+                reasons.append(
+                    f"its {self.metric.name} is {entry.metric:.4g}, that of the Keras model {self.own_metric:.4g}"
+                )
+        return reasons
 
 
 def _float_notes(written: list[_Written]) -> list[str]:
@@ -184,13 +244,20 @@ def _float_notes(written: list[_Written]) -> list[str]:
     return notes
 
 
-def _suspicions(files: list[ExportedFile]) -> list[str]:
+def _batch_notes(network: keras.Model, formats: tuple[str, ...], quantizations: tuple[str, ...]) -> list[str]:
+    size = network.inputs[0].shape[0] or 1
+    if size == 1:
+        return []
     notes = []
-    for file in files:
-        if file.suspect:
-            notes.append(
-                f"(!) {pathlib.Path(file.path).name} does not compute what the Keras model computes: its outputs differ"
-                f" by up to {file.max_difference:.3g}. Do not use it before the reason is known."
-            )
-            warnings.warn(notes[-1], stacklevel=3)
+    if quantizations and tflite.batch_size(network) > 1:
+        notes.append(f"The TFLite files take {size} samples at a time, as the network does: it does not run with one.")
+    if "saved_model" in formats:
+        notes.append(f"The SavedModel takes {size} samples at a time, which is what the model's inputs say.")
     return notes
+
+
+def _warning(name: str, reasons: list[str]) -> str:
+    return (
+        f"(!) {name} does not compute what the Keras model computes: {'; '.join(reasons)}. Do not use it before the"
+        " reason is known."
+    )

@@ -1,6 +1,7 @@
 """The one way to train: losses, the fit loop, schedules, checkpoints and resume, progress."""
 
 from tfcompress._needs_tensorflow import BACKEND  # noqa: F401
+from tfcompress.training.arrays import load_arrays, save_arrays
 from tfcompress.training.callbacks import TrainingDiverged
 from tfcompress.training.chance import guessing
 from tfcompress.training.checkpoints import Checkpoint, Checkpoints
@@ -61,6 +62,7 @@ __all__ = [
     "fit",
     "guessing",
     "infer",
+    "load_arrays",
     "load_model_state",
     "load_optimizer_state",
     "loss_function",
@@ -68,6 +70,7 @@ __all__ = [
     "model_state",
     "open_run",
     "optimizer_state",
+    "save_arrays",
     "scaled",
     "seed_layers",
     "words_for_kept",
