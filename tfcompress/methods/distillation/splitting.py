@@ -46,8 +46,8 @@ def _between_blocks(graph: LayerGraph, points: Sequence[str], between: Sequence[
         if name in graph.nodes and name not in allowed:
             raise ValueError(
                 "Expected split points that every path from inputs to outputs goes through, or that lie between the "
-                f"blocks inside a long skip. Received: {name!r} of {graph.name!r}, which some path goes round. Take the "
-                "sum that ends its block."
+                f"blocks inside a long skip. Received: {name!r} of {graph.name!r}, which some path goes round. Take "
+                "the sum that ends its block."
             )
     return tuple(points)
 
