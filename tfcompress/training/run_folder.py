@@ -367,7 +367,7 @@ def _checked(path: Any) -> pathlib.Path:
         os.fsencode(text)
     except UnicodeEncodeError:
         raise ValueError(
-            f"{wanted}Received: run_dir={ascii(text)}, which cannot be the name of a file in this process' encoding, "
+            f"{wanted}Received: run_dir={text!a}, which cannot be the name of a file in this process' encoding, "
             f"{sys.getfilesystemencoding()!r}. Start Python with PYTHONUTF8=1, or name it in ASCII."
         ) from None
     try:
