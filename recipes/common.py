@@ -52,8 +52,9 @@ def network(name, data, args):
 
 
 def settings(args):
-    """The settings of RLAL that are flags of every recipe."""
+    """The settings of RLAL that are flags of every recipe; the last epoch's weights are reported, as in the paper."""
     return {
+        "keep": "last",
         "epochs": args.epochs,
         "finetune_epochs": args.finetune_epochs,
         "episodes_per_epoch": args.episodes_per_epoch,

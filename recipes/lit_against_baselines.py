@@ -47,6 +47,7 @@ from tfcompress.methods.distillation import KD, LIT, Hint, Scratch
 def methods(args):
     """The methods, each with as many epochs in all."""
     both = {"blocks": tuple(args.blocks), "batch_size": args.batch_size, "learning_rate": args.learning_rate}
+    both["keep"] = "last"  # as in the paper
     shorter = args.epochs // 3
     longer = args.epochs - shorter
     taught = both | {"alpha": args.alpha}

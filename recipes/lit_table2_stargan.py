@@ -181,6 +181,7 @@ def main():
     generator, discriminator = networks(*data[0], args)
     exclusive = args.data != "celeb_a"
     gan = {"optimizer": "adam", "batch_size": 16, "weight_decay": 0.0, "learning_rate": 1e-4, "epochs": args.epochs}
+    gan["keep"] = "last"  # as in the paper
     gan |= {"milestones": (args.epochs // 2,), "reference_epochs": max(args.epochs, 1), "discriminator": discriminator}
     gan |= {"adversarial": AdversarialSettings(steps=1 if args.smoke else 5, exclusive_domains=exclusive)}
     untrained = {args.blocks: generator}

@@ -59,7 +59,8 @@ class Replay(Uniform):
 
 def methods(args):
     """The three methods, each seeing as many training images."""
-    reward = {"reward_images": args.reward_images, "recalibrate_batches": args.recalibrate_batches}
+    last = {"keep": "last"}  # as in the paper
+    reward = last | {"reward_images": args.reward_images, "recalibrate_batches": args.recalibrate_batches}
     both = args.baseline_epochs or args.epochs + args.finetune_epochs
     rlal = RLAL(
         epochs=args.epochs,
@@ -71,8 +72,12 @@ def methods(args):
     )
     # RLAL's agent acts in three quarters of the epochs of joint training.
     tries = args.episodes_per_epoch * -(-args.epochs * 3 // 4)
-    found = {"replay": Replay(epochs=both, folder=args.replay)} if args.replay else {}
-    return found | {"uniform": Uniform(epochs=both), "random": Random(epochs=both, tries=tries, **reward), "rlal": rlal}
+    found = {"replay": Replay(epochs=both, folder=args.replay, **last)} if args.replay else {}
+    return found | {
+        "uniform": Uniform(epochs=both, **last),
+        "random": Random(epochs=both, tries=tries, **reward),
+        "rlal": rlal,
+    }
 
 
 def main():

@@ -125,6 +125,24 @@ class WidthsTest(tf.test.TestCase):
             found = widths.same_ratio(lambda kept: costs.of_kept(kept).macs <= limit)  # noqa: B023
             self.assertAllEqual(found, fitting[-1])
 
+    def test_what_is_left_is_spent_in_the_order_of_the_keys(self):
+        """10 to spend on steps that cost 1, 2 and 3 a channel: the keys are tried in order, the last group first."""
+        widths = Widths(*(np.array(v, np.int64) for v in ([4, 4, 9], [1, 1, 1], [4, 4, 8], [1, 1, 2])))
+        spent = np.array([1, 2, 3])
+
+        def key(group, ws):
+            return ws + 10 * (2 - group)
+
+        def fits(kept):
+            return int(((kept - 1) * spent).sum()) <= 10
+
+        # The third group: 2 (3 spent), 4 (9); 6 does not fit (15). The second does not (11), the first once (10).
+        start = np.array([1, 1, 1], np.int64)
+        self.assertAllEqual(widths.grown(start, key, fits), [2, 1, 4])
+        self.assertAllEqual(widths.grown(start, key, fits, most=np.array([1, 4, 2])), [1, 4, 2])
+        self.assertAllEqual(widths.grown(start, key, lambda kept: False), start)
+        self.assertAllEqual(widths.grown(start, key, lambda kept: True), widths.greatest)
+
 
 class RefusedTest(tf.test.TestCase):
     def refused(self, words, **control):

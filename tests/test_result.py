@@ -13,8 +13,18 @@ import tensorflow as tf
 import tfcompress
 from tfcompress import Plan, Result
 from tfcompress.export import run_tflite
+from tfcompress.manifest import write_manifest
 from tfcompress.methods import Uniform
 from tfcompress.result import Measured
+
+
+def with_lambda(model, function):
+    """The model behind a Lambda, compiled as it is."""
+    i = keras.Input(model.input_shape[1:])
+    h = keras.layers.Lambda(function, name="own", output_shape=model.input_shape[1:])(i)
+    whole = keras.Model(i, model(h))
+    whole.compile(loss=model.loss, metrics=["accuracy"])
+    return whole
 
 
 class ResultTest(tf.test.TestCase):
@@ -34,9 +44,10 @@ class ResultTest(tf.test.TestCase):
 
     def assertSame(self, one, other):
         for field in dataclasses.fields(Result):
-            if field.name not in ("model", "calibration"):
+            if field.name not in ("model", "calibration", "held_out", "measure"):
                 self.assertEqual(getattr(one, field.name), getattr(other, field.name), field.name)
         keras.tree.map_structure(self.assertAllEqual, one.calibration, other.calibration)
+        keras.tree.map_structure(self.assertAllEqual, one.held_out, other.held_out)
         for a, b in zip(one.model.weights, other.model.weights, strict=True):
             self.assertAllEqual(a, b)
         self.assertAllEqual(one.model(self.x[:5]), other.model(self.x[:5]))
@@ -60,7 +71,14 @@ class ResultTest(tf.test.TestCase):
 
     def test_every_form_of_calibration_inputs(self):
         x = self.x[:6]
-        for number, calibration in enumerate((x, (x, x + 1), {"b": x, "a": x + 1}, tuple(x + i for i in range(11)))):
+        forms = (
+            x,
+            (x, x + 1),
+            {"b": x, "a": x + 1},
+            {"b": [x, {"c": x + 1}], "a": (x,)},
+            tuple(x + i for i in range(11)),
+        )
+        for number, calibration in enumerate(forms):
             self.changed(calibration=calibration).save(self.folder / f"calibration{number}")
             loaded = Result.load(self.folder / f"calibration{number}").calibration
             self.assertIsInstance(loaded, type(calibration))
@@ -84,11 +102,122 @@ class ResultTest(tf.test.TestCase):
     def test_an_older_result_is_replaced_as_a_whole(self):
         target = self.folder / "replaced"
         self.changed(seed=1).save(target)
-        (target / "of_the_older_one").write_text("x")
         self.changed(seed=2).save(target)
         self.assertEqual(Result.load(target).seed, 2)
-        self.assertFalse((target / "of_the_older_one").exists())
         self.assertEqual([path.name for path in self.folder.glob("replaced*")], ["replaced"])
+        self.assertFalse(list(target.glob(".*")))
+
+    def test_nothing_of_anybody_else_is_touched(self):
+        """Files beside and in the folder, siblings called .old and .part, links: the save is refused or passes by."""
+        (self.folder / "project.old").mkdir()
+        (self.folder / "project.part").write_text("x")
+        (self.folder / "project.old" / "users").write_text("x")
+        self.changed(seed=1).save(self.folder / "project")
+        (self.folder / "project" / "users").mkdir()
+        (self.folder / "project" / "users" / "thesis").write_text("x")
+        with self.assertRaisesRegex(FileExistsError, "Received: users/thesis. Nothing was written"):
+            self.changed(seed=2).save(self.folder / "project")
+        (self.folder / "project" / "users" / "thesis").unlink()
+        (self.folder / "project" / "users").rmdir()
+        (self.folder / "link").symlink_to("project")
+        self.changed(seed=3).save(self.folder / "link")
+        self.assertTrue((self.folder / "link").is_symlink())
+        self.assertEqual(Result.load(self.folder / "project").seed, 3)
+        self.assertEqual((self.folder / "project.old" / "users").read_text(), "x")
+        self.assertEqual((self.folder / "project.part").read_text(), "x")
+        for name in ("file", "to_file", "dangling"):
+            (self.folder / "plain").write_text("x")
+            path = self.folder / f"in_the_way_{name}"
+            path.write_text("x") if name == "file" else path.symlink_to("plain" if name == "to_file" else "nowhere")
+            with self.assertRaises(FileExistsError):
+                self.result.save(path)
+        self.assertEqual((self.folder / "plain").read_text(), "x")
+
+    def test_a_folder_of_exported_files_is_refused_and_the_other_way_round(self):
+        self.result.export(self.folder / "files", formats="keras")
+        with self.assertRaisesRegex(FileExistsError, "in which tfcompress wrote model.keras and no result"):
+            self.result.save(self.folder / "files")
+        self.result.save(self.folder / "not_for_files")
+        with self.assertRaisesRegex(FileExistsError, "in which tfcompress wrote"):
+            self.result.export(self.folder / "not_for_files", formats="keras")
+
+    def test_a_flipped_bit_or_a_missing_file_is_found_and_named(self):
+        self.result.save(self.folder / "damaged")
+        files = [path for path in sorted((self.folder / "damaged").rglob("*")) if path.is_file()]
+        self.assertLen(files, 12)  # model, plan, figures, manifest; four of calibration and of held-out samples each
+        for path in files:
+            content = path.read_bytes()
+            for place in (0, len(content) // 2, len(content) - 1):
+                path.write_bytes(content[:place] + bytes([content[place] ^ 4]) + content[place + 1 :])
+                with self.assertRaisesRegex(ValueError, rf"{path.name}.* Received: a damaged file"):
+                    Result.load(self.folder / "damaged")
+            path.unlink()
+            with self.assertRaisesRegex((ValueError, FileNotFoundError), path.name):
+                Result.load(self.folder / "damaged")
+            path.write_bytes(content)
+        self.assertSame(self.result, Result.load(self.folder / "damaged"))
+
+    def test_a_run_whose_result_would_take_a_foreign_file_is_refused_before_it_trains(self):
+        (self.folder / "occupied" / "result").mkdir(parents=True)
+        (self.folder / "occupied" / "result" / "thesis").write_text("x")
+        with self.assertRaisesRegex(FileExistsError, "Received: thesis"):
+            tfcompress.compress(
+                small_tasks.trained_network(),
+                "born_again",  # trains for hours
+                (self.x, self.y),
+                run_dir=self.folder / "occupied",
+                verbose=0,
+            )
+
+    def test_files_of_two_results_are_not_mixed(self):
+        self.result.save(self.folder / "one")
+        self.changed(plan=Plan(), seed=5).save(self.folder / "other")
+        for name in ("plan.json", "result.json"):
+            own = (self.folder / "one" / name).read_bytes()
+            (self.folder / "one" / name).write_bytes((self.folder / "other" / name).read_bytes())
+            with self.assertRaisesRegex(ValueError, f"{name} to be what tfcompress wrote"):
+                Result.load(self.folder / "one")
+            (self.folder / "one" / name).write_bytes(own)
+
+    def rewritten(self, name, **fields):
+        """A result whose figures were changed, with a manifest that vouches for them."""
+        path = self.folder / name
+        self.result.save(path)
+        data = json.loads((path / "result.json").read_text()) | fields
+        data = {key: value for key, value in data.items() if value != "left out"}
+        (path / "result.json").write_text(json.dumps(data))
+        write_manifest(path)
+        return path
+
+    def test_unknown_and_missing_fields_are_refused_in_our_words(self):
+        with self.assertRaisesRegex(ValueError, "Expected metric, seed in .*result.json. Received: a result without"):
+            Result.load(self.rewritten("less", seed="left out", metric="left out"))
+        with self.assertRaisesRegex(ValueError, r"Received besides: colour, shape\."):
+            Result.load(self.rewritten("more", colour=1, shape=2))
+        for name, fields in (("before", {"before": {"macs": 1}}), ("candidates", {"candidates": [{"plan": 3}]})):
+            with self.assertRaisesRegex(ValueError, "to be what `Result.save` writes. Received: "):
+                Result.load(self.rewritten(name, **fields))
+
+    def test_a_lambda_of_operators_is_saved_as_operations(self):
+        result = self.changed(model=with_lambda(self.result.model, lambda t: t / 2 - 1))
+        result.save(self.folder / "lambda")
+        loaded = Result.load(self.folder / "lambda")
+        self.assertAllClose(loaded.model(self.x[:5]), result.model(self.x[:5]), atol=1e-6)
+        self.assertTrue(loaded.model.compiled)
+
+    def test_another_lambda_is_said_when_saving_and_loaded_with_the_model(self):
+        model = with_lambda(small_tasks.trained_network(), lambda t: tf.nn.relu(t))
+        result = tfcompress.compress(model, Uniform(epochs=0), (self.x, self.y), flops_budget=0.7, verbose=0, seed=1)
+        self.assertTrue(any("Lambda layer" in note and "Result.load" in note for note in result.notes), result.notes)
+        with self.assertWarnsRegex(UserWarning, "Lambda layer 'own' holds Python code"):
+            result.save(self.folder / "code")
+        with self.assertRaisesRegex(ValueError, r"Expected Keras to make the model.*Result.load\(folder, model=...\)"):
+            Result.load(self.folder / "code")
+        loaded = Result.load(self.folder / "code", model=model)
+        self.assertAllEqual(loaded.model(self.x[:5]), result.model(self.x[:5]))
+        self.assertTrue(loaded.model.compiled)
+        with self.assertRaisesRegex(ValueError, "Expected `model` to be the model that the result"):
+            Result.load(self.folder / "code", model=keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)]))
 
     def test_a_folder_that_does_not_exist_yet(self):
         self.result.save(self.folder / "deep" / "deeper" / "result")
@@ -106,8 +235,9 @@ class ResultTest(tf.test.TestCase):
     def test_a_later_format_is_refused(self):
         self.result.save(self.folder / "later")
         path = self.folder / "later" / "result.json"
-        path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 2}))
-        with self.assertRaisesRegex(ValueError, "Expected a result of format 1. Received"):
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 3}))
+        write_manifest(self.folder / "later")
+        with self.assertRaisesRegex(ValueError, "Expected a result of format 2. Received"):
             Result.load(self.folder / "later")
 
     def test_a_loaded_result_is_exported(self):
@@ -121,10 +251,47 @@ class ResultTest(tf.test.TestCase):
             self.assertTrue(pathlib.Path(entry.path).exists())
             self.assertGreater(entry.top1_agreement, 0.95)
             self.assertFalse(entry.suspect)
-        self.assertEqual(report.files[0].samples, len(self.result.calibration))
+        self.assertEqual(report.files[0].samples, len(self.result.held_out[0]))
         answers = run_tflite(report.files[1].path, self.x)
         self.assertAllClose(np.asarray(keras.tree.flatten(answers)[0]), expected, atol=1e-5)
         self.assertLess(report.files[2].bytes, report.files[1].bytes)
+
+    def test_exported_files_are_measured_by_the_tasks_metric_on_held_out_samples(self):
+        x, y = self.result.held_out
+        right = self.result.model.predict(x, verbose=0).argmax(-1) == np.reshape(y, -1)
+        for number, result in enumerate((self.result, Result.load(self.folder / "run"))):
+            report = result.export(self.folder / f"measured{number}", formats="keras")
+            self.assertEqual(report.metric_name, "accuracy")
+            self.assertAllClose(report.metric, right.mean())
+            self.assertAllClose(report.files[0].metric, right.mean())
+            self.assertEqual(report.notes[0], "Compared on held-out samples.")
+
+    def test_a_metric_that_a_loaded_result_does_not_know_any_more_is_said(self):
+        def share_right(y, outputs):
+            right = keras.ops.equal(keras.ops.argmax(outputs, -1), keras.ops.cast(keras.ops.reshape(y, (-1,)), "int32"))
+            return keras.ops.cast(right, "float32")
+
+        result = tfcompress.compress(
+            small_tasks.trained_network(),
+            Uniform(epochs=0),
+            (self.x, self.y),
+            flops_budget=0.7,
+            objective=share_right,
+            verbose=0,
+        )
+        report = result.export(self.folder / "own_score", formats="keras")
+        self.assertEqual(report.metric_name, "share_right")
+        result.save(self.folder / "own_score_saved")
+        loaded = Result.load(self.folder / "own_score_saved")
+        unknown = loaded.export(self.folder / "own_score", formats="keras")
+        self.assertIsNone(unknown.metric)
+        self.assertIn("share_right is not known any more", unknown.notes[0])
+        given = loaded.export(
+            self.folder / "own_score", formats="keras", metric=lambda y, outputs: np.mean(share_right(y, outputs))
+        )
+        self.assertAllClose(given.metric, report.metric)
+        without = dataclasses.replace(loaded, held_out=None).export(self.folder / "own_score", formats="keras")
+        self.assertIn("no labels", without.notes[0])
 
     def test_the_table(self):
         before = Measured(2000, 100, 400, 0.9, "test", 0.8)

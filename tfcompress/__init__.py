@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from tfcompress.control import Control
     from tfcompress.costs import Cost, cost
     from tfcompress.plan import KeepChannels, Plan, RemoveLayers
-    from tfcompress.report import Sensitivity, inspect, sensitivity
+    from tfcompress.report.inspect import inspect
+    from tfcompress.report.sensitivity import Sensitivity, sensitivity
     from tfcompress.result import Result
     from tfcompress.training import Objective
     from tfcompress.workflow import compress

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-import numbers
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
+from tfcompress import expect
 from tfcompress.costs import Cost
 
-__all__ = ["ADVICE", "Budget"]
+__all__ = ["ADVICE", "Budget", "as_budget"]
 
 # What a message says of a limit below what can be reached, where a method says nothing else.
 ADVICE = "tfcompress.inspect(model) shows what cannot be pruned, and why."
@@ -23,6 +24,10 @@ class Budget:
         flops: a share of the original (a float, `0 < share <= 1`) or an absolute number of FLOPs (an int above 1; two
             FLOPs are one MAC), or `None`.
         params: a share of the original's parameters, or an absolute number, or `None`.
+
+    Raises:
+        TypeError: no number.
+        ValueError: neither of both, a number out of its range, or the whole number 1, which may mean either form.
     """
 
     flops: float | int | None = None
@@ -34,12 +39,10 @@ class Budget:
                 "Expected a budget. Received neither `flops_budget` nor `params_budget`. "
                 "Pass for example flops_budget=0.5 for half the FLOPs."
             )
-        for name in ("flops", "params"):
+        for name, unit in (("flops", "FLOPs"), ("params", "parameters")):
             value = getattr(self, name)
             if value is not None:
-                _check(f"{name}_budget", value)
-                plain = int(value) if isinstance(value, numbers.Integral) else float(value)  # of numpy's numbers
-                object.__setattr__(self, name, plain)
+                object.__setattr__(self, name, expect.share_or_count(f"{name}_budget", value, unit))
 
     def limits(self, total: Cost, smallest: Cost, advice: str = ADVICE) -> dict[str, int]:
         """The limits in the units of `Cost`.
@@ -56,18 +59,17 @@ class Budget:
             ValueError: a limit below what can be reached; the message gives the smallest reachable share.
         """
         limits = {}
-        for name, metric, unit in (("flops", "macs", 2), ("params", "params", 1)):
+        for name, metric, each, unit in (("flops", "macs", 2, "FLOPs"), ("params", "params", 1, "parameters")):
             value = getattr(self, name)
             if value is None:
                 continue
             whole, least = getattr(total, metric), getattr(smallest, metric)
-            is_share = not isinstance(value, numbers.Integral) or value == 1
-            # As it is written: in floats, 0.29 * 100 is below 29.
-            limit = math.floor(Fraction(str(float(value))) * whole) if is_share else int(value) // unit
+            # A share as it is written: in floats, 0.29 * 100 is below 29.
+            limit = math.floor(Fraction(str(value)) * whole) if isinstance(value, float) else value // each
             if limit < least:
                 raise ValueError(
                     f"Expected a {name}_budget that can be reached: at least {_ceil(least / whole)} of the original "
-                    f"({least:,} of {whole:,} {metric}). Received: {name}_budget={value!r}. {advice}"
+                    f"({each * least:,} of {each * whole:,} {unit}). Received: {name}_budget={value!r}. {advice}"
                 )
             limits[metric] = min(limit, whole)
         return limits
@@ -78,14 +80,8 @@ def _ceil(share: float) -> str:
     return f"{math.ceil(share * 1e4) / 1e4:.4f}"
 
 
-def _check(name: str, value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        raise TypeError(f"Expected `{name}` to be a number. Received: {name}={value!r}")
-    number = float(value)
-    if math.isnan(number) or number <= 0:
-        raise ValueError(f"Expected `{name}` to be above 0. Received: {name}={value!r}")
-    if not isinstance(value, numbers.Integral) and number > 1:
-        raise ValueError(
-            f"Expected `{name}` to be a share of the original, above 0 and at most 1, or an absolute number as an int. "
-            f"Received: {name}={value!r}"
-        )
+def as_budget(costs: Mapping[str, int]) -> str:
+    """Limits or costs `{metric: number}` in the units of budgets, such as "1,334 FLOPs and 250 parameters"."""
+    units = {"macs": (2, "FLOPs"), "params": (1, "parameters")}
+    each = {metric: units.get(metric, (1, metric)) for metric in costs}
+    return " and ".join(f"{factor * costs[metric]:,} {unit}" for metric, (factor, unit) in each.items())

@@ -16,9 +16,11 @@ from typing import Any, NoReturn
 from absl import app, flags, logging
 from absl.flags import argparse_flags
 
+from tfcompress import expect
+
 __all__ = ["main"]
 
-_MODEL_SUFFIXES = (".keras", ".h5")
+_MODEL_SUFFIXES = (".keras", ".h5", ".hdf5")
 # The names of tfcompress.export, which needs TensorFlow.
 _FORMATS = ("keras", "saved_model", "tflite")
 _QUANTIZATIONS = ("float32", "float16", "dynamic", "int8")
@@ -121,7 +123,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_model(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", metavar="MODEL", type=_model_path, help="a .keras or .h5 file")
+    parser.add_argument("model", metavar="MODEL", type=_model_path, help="a .keras, .h5 or .hdf5 file")
 
 
 def _add_control_flags(parser: argparse.ArgumentParser) -> None:
@@ -137,7 +139,8 @@ def _add_control_flags(parser: argparse.ArgumentParser) -> None:
         help="least and greatest share of the channels to remove, such as 'conv2_*=0.1:0.5', or the greatest alone; "
         "may be repeated",
     )
-    group.add_argument("--round-to", type=int, default=1, metavar="N", help="channel counts are multiples of N")
+    whole = _checked(int, expect.whole, "round_to", least=1)
+    group.add_argument("--round-to", type=whole, default=1, metavar="N", help="channel counts are multiples of N")
     group.add_argument(
         "--through-norms",
         action="store_true",
@@ -158,21 +161,44 @@ def _control(args: argparse.Namespace) -> dict[str, Any]:
 
 def _add_data(parser: argparse.ArgumentParser) -> None:
     text = "a dataset: digits, or a name of tensorflow-datasets"
-    parser.add_argument("--data", required=True, metavar="NAME", help=text)
+    parser.add_argument("--data", required=True, metavar="NAME", type=_checked(str, expect.text, "data"), help=text)
+
+
+def _add_seed(parser: argparse.ArgumentParser) -> None:
+    text = "what all randomness comes from (default: 0)"
+    parser.add_argument("--seed", type=_checked(int, expect.seed, "seed"), default=0, help=text)
+
+
+def _checked(read: Callable[[str], Any], check: Callable[..., Any], name: str, **limits: Any) -> Callable[[str], Any]:
+    """A type of arguments: read, then checked as the argument `name` of the function is; argparse ends with code 2."""
+
+    def checked(text: str) -> Any:
+        value = read(text)  # what it raises argparse puts into words of its own, with the name of the type
+        try:
+            return check(name, value, **limits)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    checked.__name__ = read.__name__
+    return checked
 
 
 def _add_sensitivity_flags(parser: argparse.ArgumentParser) -> None:
     _add_model(parser)
     _add_data(parser)
     text = "shares of the group's channels that are kept (default: 0.75 0.5 0.25)"
-    parser.add_argument("--keep-ratios", nargs="+", type=float, default=(0.75, 0.5, 0.25), metavar="RATIO", help=text)
+    ratio = _checked(float, expect.number, "keep_ratios", above=0, at_most=1)
+    parser.add_argument("--keep-ratios", nargs="+", type=ratio, default=(0.75, 0.5, 0.25), metavar="RATIO", help=text)
     parser.add_argument("--criterion", default="l1_norm", metavar="NAME", help="ranks channels (default: l1_norm)")
-    parser.add_argument("--images", type=int, default=1000, help="validation samples at most (default: 1000)")
+    images = _checked(int, expect.whole, "images", least=1)
+    parser.add_argument("--images", type=images, default=1000, help="validation samples at most (default: 1000)")
     text = "takes BatchNormalization statistics anew, from so many batches of 128 training samples (default: 0)"
-    parser.add_argument("--recalibrate-batches", type=int, default=0, metavar="N", help=text)
+    batches = _checked(int, expect.whole, "recalibrate_batches")
+    parser.add_argument("--recalibrate-batches", type=batches, default=0, metavar="N", help=text)
     parser.add_argument("--plot", metavar="FILE", type=_plot_path, help=f"where a plot goes ({', '.join(_PLOTS)})")
-    parser.add_argument("--json", metavar="FILE", help="where the numbers go")
-    parser.add_argument("--seed", type=int, default=0, help="what all randomness comes from (default: 0)")
+    file = _checked(str, expect.path, "json", what="a file")
+    parser.add_argument("--json", metavar="FILE", type=file, help="where the numbers go")
+    _add_seed(parser)
 
 
 def _add_compress_flags(parser: argparse.ArgumentParser) -> None:
@@ -189,28 +215,34 @@ def _add_compress_flags(parser: argparse.ArgumentParser) -> None:
     )
     for unit, name in (("FLOPs", "--flops-budget"), ("parameters", "--params-budget")):
         text = f"upper limit for {unit}: a share of the original such as 0.5, or an absolute whole number above 1"
-        parser.add_argument(name, metavar="LIMIT", type=_number, help=text)
+        limit = _checked(_number, expect.share_or_count, name.strip("-").replace("-", "_"), of=unit)
+        parser.add_argument(name, metavar="LIMIT", type=limit, help=text)
     _add_data(parser)
     parser.add_argument(
         "--run-dir",
         required=True,
         metavar="DIR",
+        type=_checked(str, expect.path, "run_dir", what="a folder"),
         help="where checkpoints, logs and the result go; after an interruption the same command goes on from there",
     )
-    parser.add_argument("--seed", type=int, default=0, help="what all randomness comes from (default: 0)")
+    _add_seed(parser)
     _add_control_flags(parser)
     parser.set_defaults(check=_check_compress)
 
 
 def _add_export_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "run_dir", metavar="RUN", help="the run folder of a finished run, or the folder of a saved result"
+        "run_dir",
+        metavar="RUN",
+        type=_checked(str, expect.path, "run_dir", what="a folder"),
+        help="the run folder of a finished run, or the folder of a saved result",
     )
     parser.add_argument("--format", action="append", choices=_FORMATS, help="may be repeated (default: all of them)")
     parser.add_argument(
         "--quantize", action="append", choices=_QUANTIZATIONS, help="for tflite; may be repeated (default: float32)"
     )
-    parser.add_argument("--out", metavar="DIR", help="the folder to write to (default: RUN/export)")
+    folder = _checked(str, expect.path, "out", what="a folder")
+    parser.add_argument("--out", metavar="DIR", type=folder, help="the folder to write to (default: RUN/export)")
     parser.set_defaults(check=_check_export)
 
 
@@ -228,7 +260,7 @@ def _check_export(args: argparse.Namespace) -> None:
 
 
 def _model_path(text: str) -> pathlib.Path:
-    path = pathlib.Path(text)
+    path: pathlib.Path = _checked(str, expect.path, "model")(text)
     if path.suffix not in _MODEL_SUFFIXES:
         raise argparse.ArgumentTypeError(f"Expected the path of a .keras or .h5 file. Received: {text!r}")
     return path
@@ -237,7 +269,7 @@ def _model_path(text: str) -> pathlib.Path:
 def _plot_path(text: str) -> str:
     if pathlib.Path(text).suffix not in _PLOTS:
         raise argparse.ArgumentTypeError(f"Expected a file that ends with one of {_PLOTS}. Received: {text!r}")
-    return text
+    return str(_checked(str, expect.path, "plot")(text))
 
 
 def _number(text: str) -> int | float:
@@ -261,10 +293,14 @@ def _limits(text: str) -> tuple[str, tuple[float, float]]:
     pattern, values = _name_and_value(text)
     least, colon, greatest = values.rpartition(":")
     try:
-        return pattern, (float(least) if colon else 0.0, float(greatest))
+        limits = (float(least) if colon else 0.0, float(greatest))
+        if not 0 <= limits[0] <= limits[1] <= 1:
+            raise ValueError
+        return pattern, limits
     except ValueError:
         raise argparse.ArgumentTypeError(
-            f"Expected PATTERN=LEAST:GREATEST, such as conv2_*=0.1:0.5. Received: {text!r}"
+            "Expected PATTERN=LEAST:GREATEST with 0 <= LEAST <= GREATEST <= 1, such as conv2_*=0.1:0.5. "
+            f"Received: {text!r}"
         ) from None
 
 
@@ -278,10 +314,7 @@ def _inspect(args: argparse.Namespace) -> None:
     path = _existing(args.model)
     import tfcompress
 
-    show = tfcompress.inspect  # before Keras is imported: says which backend it needs
-    import keras
-
-    show(keras.saving.load_model(path), **_control(args))
+    tfcompress.inspect(path, **_control(args))
 
 
 def _sensitivity(args: argparse.Namespace) -> None:
@@ -331,7 +364,7 @@ def _export(args: argparse.Namespace) -> None:
     import tfcompress
 
     result = tfcompress.Result.load(args.run_dir)
-    folder = pathlib.Path(args.out) if args.out else pathlib.Path(args.run_dir) / "export"
+    folder = args.out or args.run_dir / "export"
     report = result.export(folder, args.format or _FORMATS, args.quantize or (None,))
     print(report.summary())
     print(f"Written to {folder}")

@@ -5,14 +5,14 @@ from __future__ import annotations
 import difflib
 import fnmatch
 import math
-import numbers
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from tfcompress import expect
 from tfcompress.graph import ChannelGroup, ChannelGroups
 
 __all__ = ["Control", "Pattern", "Widths"]
@@ -57,14 +57,15 @@ class Control:
             object.__setattr__(self, "only", _patterns("only", self.only))
             if not self.only:
                 raise ValueError("Expected `only` to name layers, or to be None for all. Received: only=()")
-        limits = {pattern: _limits(pattern, value) for pattern, value in dict(self.ratio_limits or {}).items()}
+        if self.ratio_limits is None:
+            object.__setattr__(self, "ratio_limits", {})
+        what = "a dictionary {pattern: (least, greatest)}, such as {'conv2_*': (0.1, 0.5)}"
+        expect.instance("ratio_limits", self.ratio_limits, Mapping, what)
+        limits = {pattern: _limits(pattern, value) for pattern, value in self.ratio_limits.items()}
         _patterns("ratio_limits", tuple(limits))
         object.__setattr__(self, "ratio_limits", limits)
-        whole = isinstance(self.round_to, numbers.Integral) and not isinstance(self.round_to, bool)
-        if not whole or self.round_to < 1:
-            raise ValueError(
-                f"Expected `round_to` to be a whole number, 1 or more. Received: round_to={self.round_to!r}"
-            )
+        expect.settings(self, expect.whole, "round_to", least=1)
+        expect.settings(self, expect.flag, "through_norms")
 
     @classmethod
     def of(
@@ -78,7 +79,7 @@ class Control:
         """From the short forms too: one pattern alone, one number for limits."""
         out: Any = exclude
         names: Any = only
-        limits: Any = ratio_limits or {}
+        limits: Any = ratio_limits
         return cls(out, names, limits, round_to, through_norms)
 
     def settings(self) -> dict[str, Any]:
@@ -87,7 +88,7 @@ class Control:
             "exclude": [_name(pattern) for pattern in self.exclude],
             "only": None if self.only is None else [_name(pattern) for pattern in self.only],
             "ratio_limits": {_name(pattern): list(limits) for pattern, limits in self.ratio_limits.items()},
-            "round_to": int(self.round_to) if self.round_to > 1 else None,
+            "round_to": self.round_to if self.round_to > 1 else None,
             "through_norms": self.through_norms or None,
         }
         return {name: value for name, value in found.items() if value}
@@ -112,7 +113,7 @@ class Control:
                 out = "only"
             rows.append(_bounds(group, [limit for limit in limits if _holds(group) & limit.layers], out))
         least, greatest = (np.array([row[i] for row in rows], np.int64) for i in (0, 1))
-        step = np.array([_step(groups, group, int(self.round_to)) for group in groups], np.int64)
+        step = np.array([_step(groups, group, self.round_to) for group in groups], np.int64)
         return Widths.between(np.array([group.size for group in groups], np.int64), least, greatest, step)
 
 
@@ -183,6 +184,67 @@ class Widths:
         shares = [np.arange(1, size + 1) / size for size in np.unique(self.sizes).tolist()]
         levels = np.unique(np.concatenate(shares or [np.ones(1)]))
         return self.largest(levels, lambda share: np.maximum(1, np.floor(self.sizes * share + 1e-9)), fits)
+
+    def grown(
+        self,
+        kept: _Int,
+        key: Callable[[int, _Int], npt.ArrayLike],
+        fits: Callable[[_Int], bool],
+        most: _Int | None = None,
+    ) -> _Int:
+        """The widths after what is left has been spent, one step of one group at a time, until no single step fits.
+
+        The step with the lowest key is tried first; among equal keys that of the earlier group. A step that does not
+        fit ends the growth of its group, as wider groups cost no less: so each step is tried once.
+
+        Args:
+            kept: int64 `[groups]`, widths that fit.
+            key: of a group and ascending widths `[steps]`: how late a step from each is tried; it must not fall.
+            fits: whether widths `[groups]` fit; what does not fit does not fit with more channels either.
+            most: int64 `[groups]`, widths that are not exceeded; `greatest` by default.
+
+        Returns:
+            int64 `[groups]`.
+        """
+        most = self.greatest if most is None else np.minimum(most, self.greatest)
+        widths = [self._between(group, int(kept[group]), int(most[group])) for group in range(len(kept))]
+        groups = np.repeat(np.arange(len(kept)), [len(ws) - 1 for ws in widths])
+        each = [np.asarray(key(group, ws[:-1]), np.float64) for group, ws in enumerate(widths)]
+        keys = np.concatenate([np.zeros(0), *each])
+        order = groups[np.argsort(keys, kind="stable")]
+        now = np.zeros(len(kept), np.int64)  # how many steps each group has made
+
+        def after(steps: _Int) -> _Int:
+            made = now + np.bincount(steps, minlength=len(now))
+            return np.array([ws[n] for ws, n in zip(widths, made.tolist(), strict=True)], np.int64)
+
+        while len(order):
+            low, high = 0, 1  # `low` of the next steps fit together; `high` do not, or have not been tried
+            while high <= len(order) and fits(after(order[:high])):
+                low, high = high, min(2 * high, len(order)) if high < len(order) else high + 1
+            while high - low > 1:
+                middle = (low + high) // 2
+                low, high = (middle, high) if fits(after(order[:middle])) else (low, middle)
+            now += np.bincount(order[:low], minlength=len(now))
+            blocked = order[low] if low < len(order) else -1
+            order = order[low:][order[low:] != blocked]
+        return after(order)
+
+    def _between(self, group: int, low: int, high: int) -> _Int:
+        """The allowed widths of a group from `low` to `high`, both included."""
+        step = int(self.step[group])
+        multiples = np.arange((low // step + 1) * step, high, step)
+        last = [high] if high > low else []
+        return np.concatenate([[low], multiples, last]).astype(np.int64)
+
+    def even(self, fits: Callable[[_Int], bool], most: _Int | None = None) -> _Int:
+        """int64 `[groups]`: the widths at the same ratio for all groups, and what is left spent step by step.
+
+        The next step is that of the group of which the smallest share is kept.
+        """
+        even = self.same_ratio(fits)
+        even = even if most is None else np.minimum(even, most)
+        return self.grown(even, lambda group, widths: widths / self.sizes[group], fits, most)
 
     def only(self, free: npt.NDArray[np.bool_]) -> Widths:
         """The same for groups that are `free`; the others stay as large as they may be."""
@@ -263,24 +325,34 @@ class _Matches:
 
 
 def _patterns(argument: str, value: Any) -> tuple[Pattern, ...]:
-    patterns = (value,) if isinstance(value, (str, type)) else tuple(value) if isinstance(value, Iterable) else None
-    if patterns is None or not all(isinstance(pattern, (str, type)) and pattern != "" for pattern in patterns):
-        raise TypeError(
-            f"Expected `{argument}` to be names or patterns of layers such as 'conv2_*', or classes such as "
-            f"keras.layers.Dense. Received: {argument}={value!r}"
-        )
+    given = (value,) if isinstance(value, (str, type)) else value
+    # A set has no order of its own, and needs none: all of its patterns hold.
+    given = tuple(given) if isinstance(given, (Set, Iterator)) else given
+    what = "names or patterns of layers such as 'conv2_*', or classes such as keras.layers.Dense"
+    patterns: tuple[Pattern, ...] = expect.each(argument, given, _pattern, what)
     return patterns
 
 
+def _pattern(argument: str, value: Any) -> Pattern:
+    if isinstance(value, str) and not value:
+        expect.refuse(argument, "no empty name", value, wrong_type=True)
+    return value if isinstance(value, type) else expect.text(argument, value)
+
+
 def _limits(pattern: Any, value: Any) -> tuple[float, float]:
-    pair = (0.0, value) if isinstance(value, numbers.Real) else tuple(value) if isinstance(value, Iterable) else ()
-    numeric = len(pair) == 2 and all(isinstance(v, numbers.Real) and not isinstance(v, bool) for v in pair)
-    if not numeric or not 0 <= pair[0] <= pair[1] <= 1:
-        raise ValueError(
+    share: dict[str, Any] = {"at_least": 0, "at_most": 1}
+    try:
+        pair = value if isinstance(value, Iterable) else (0.0, value)
+        least, greatest = expect.each("ratio_limits", pair, expect.number, "two numbers", length=2, **share)
+        if least > greatest:
+            raise ValueError
+    except ValueError as error:
+        raise type(error)(
             "Expected each of `ratio_limits` to be (least, greatest), shares of the channels to remove with "
-            f"0 <= least <= greatest <= 1, or the greatest alone. Received: {_name(pattern)!r}: {value!r}"
-        )
-    return float(pair[0]), float(pair[1])
+            f"0 <= least <= greatest <= 1, or the greatest alone. Received: {expect.received(pattern)}: "
+            f"{expect.received(value)}"
+        ) from None
+    return least, greatest
 
 
 def _name(pattern: Any) -> str:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -18,8 +17,7 @@ from tfcompress.costs import Cost, CostModel
 from tfcompress.data import Splits
 from tfcompress.graph import ChannelGroups, LayerGraph
 from tfcompress.importance import Evidence
-from tfcompress.plan import Plan
-from tfcompress.rewrite import apply
+from tfcompress.rewrite.working_copy import working_copy
 from tfcompress.training import (
     NoRunFolder,
     Objective,
@@ -27,6 +25,8 @@ from tfcompress.training import (
     Progress,
     RunFolder,
     Score,
+    check_objective,
+    guessing,
     infer,
     loss_function,
     seed_layers,
@@ -36,7 +36,7 @@ __all__ = ["Task"]
 
 # Random stream of the seed, for what the working copy's layers draw in training.
 _WORKING_COPY = 101
-_SCORED_SAMPLES, _BATCH = 256, 32
+_COPIED_SAMPLES = 4  # by which the working copy is compared with the original
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +56,7 @@ class Task:
         run: the run folder, or its stand-in.
         progress: the display.
         first: the model that the task was for before `on`, if that was another one.
+        said: what `say` was told, for the report.
     """
 
     model: keras.Model
@@ -70,6 +71,7 @@ class Task:
     run: RunFolder | NoRunFolder = field(default_factory=NoRunFolder)
     progress: Progress = field(default_factory=lambda: Progress(verbose=0))
     first: keras.Model | None = None
+    said: list[str] = field(default_factory=list)
 
     @classmethod
     def of(
@@ -86,10 +88,9 @@ class Task:
         """The task on a working copy of a model, with the loss and metric of the original, or an objective given."""
         labels = splits.validation.take(1000)[1]
         found = objective if isinstance(objective, Objective) else infer(original, labels, objective)
-        chance, luck = _chance(original, found, labels), None
-        if found.score is not None:
-            chance, luck = _score_of_strangers(original, found.scores, *splits.validation.take(_SCORED_SAMPLES))
-        working = apply(original, Plan())
+        working = working_copy(original, splits.calibration.take(_COPIED_SAMPLES)[0])
+        check_objective(working, found, labels)
+        chance, luck = guessing(working, found, labels, splits.validation.take)
         seed_layers(working, seed, _WORKING_COPY)
         rest: dict[str, Any] = {"control": control or Control(), "seed": seed, "run": run, "progress": progress}
         return cls(working, splits, found, limits, chance=chance, luck=luck, **rest)
@@ -125,22 +126,34 @@ class Task:
 
     @property
     def is_trained(self) -> bool:
-        """Whether the model is clearly above chance: more than twice chance (or half way from chance to perfect), and
-        by more than three standard deviations of guessing on as many samples."""
+        """Whether the model is clearly better than guessing.
+
+        An accuracy has to be above chance by more than three standard errors, and by as much again as chance itself or
+        half of what is missing to perfect; by less where one class dominates, as nothing but what was learned goes
+        beyond always naming it. Other metrics have to be better than on labels of other samples, by three standard
+        errors.
+        """
         if self.accuracy is None or self.chance is None:
             return False
+        chance, least = self.chance, 0.0
+        if self.luck is None:
+            least = min(chance, (1 - chance) / 2, (1 - chance) ** 2)
+        return self.objective.sign * (self.accuracy - chance) > max(least, self._by_luck)
+
+    @property
+    def _by_luck(self) -> float:
+        """How much better than `chance` guessing may come out: three standard errors."""
         if self.luck is not None:
-            return self.accuracy > self.chance + self.luck
+            return self.luck
         samples = self.splits.validation.num_samples or math.inf
-        luck = 3 * math.sqrt(self.chance * (1 - self.chance) / samples)
-        return self.accuracy > max(min(2 * self.chance, (1 + self.chance) / 2), self.chance + luck)
+        return 3 * math.sqrt((self.chance or 0) * (1 - (self.chance or 0)) / samples)
 
     @property
     def warning(self) -> str | None:
-        """What to say of a model that is at chance level, or `None`."""
+        """What to say of a model that is not better than guessing, or `None`."""
         if self.accuracy is None or self.chance is None:
             return None
-        if self.is_trained if self.luck is not None else self.accuracy >= 1.2 * self.chance:
+        if self.objective.sign * (self.accuracy - self.chance) > self._by_luck:
             return None
         return (
             f"The model is at chance level on the validation split ({self.objective.metric_name} {self.accuracy:.4f}, "
@@ -152,6 +165,12 @@ class Task:
         """A training phase of this task's run."""
         return Phase(name, self.run, self.progress, stateful or {})
 
+    def say(self, text: str) -> None:
+        """Shows a line, and keeps it for the notes of the result, once."""
+        if text not in self.said:
+            self.said.append(text)
+            self.progress.note(text)
+
     def fits(self, cost: Cost) -> bool:
         """Whether a cost is within the limits."""
         return all(getattr(cost, metric) <= limit for metric, limit in self.limits.items())
@@ -161,79 +180,6 @@ class Task:
         within = self.limits if limits is None else limits
         return all(int(self.costs.count(metric, kept)) <= limit for metric, limit in within.items())
 
-    def per_sample_score(self) -> Callable[[Any, Any], Any]:
-        """The metric as a function `(y, outputs) -> [batch]` numbers of which a higher one is better.
-
-        Classifiers give 1 for a right answer and 0 for a wrong one; others the negative mean squared error.
-        """
-        if self.objective.score is not None:
-            return self.objective.scores
-        if not self.objective.higher_is_better:
-            return _negative_squared_error
-        return functools.partial(_correct, threshold=0.0 if self.objective.from_logits else 0.5)
-
     def rng(self, *stream: int) -> np.random.Generator:
         """An independent random stream of this task's seed."""
         return np.random.default_rng([self.seed, *stream])
-
-
-def _chance(model: keras.Model, objective: Objective, labels: Any) -> float | None:
-    """The share of the most frequent class, which always guessing it would reach."""
-    if objective.score is not None or "accuracy" not in (objective.metric_name or ""):
-        return None
-    labels = np.asarray(labels)
-    if labels.ndim == len(model.outputs[0].shape) and labels.shape[-1] > 1:  # one-hot, and not a map of classes
-        labels = labels.argmax(-1)
-    counts = np.unique(labels, return_counts=True)[1]
-    return float(counts.max() / counts.sum())
-
-
-def _score_of_strangers(model: keras.Model, score: Score, x: Any, y: Any) -> tuple[float, float]:
-    """The mean score when each sample's labels meet another one's outputs, and three standard errors of the difference
-    that its own make: what guessing without a look at the sample gives, for any score.
-
-    Raises:
-        ValueError: the score does not give one finite number a sample.
-    """
-    samples = len(keras.tree.flatten(y)[0])
-    outputs = _in_batches(lambda part: model(part, training=False), x, samples)
-    scores = []
-    for shift in (0, max(1, samples // 2)):
-        labels = keras.tree.map_structure(lambda a: np.roll(np.asarray(a), shift, axis=0), y)  # noqa: B023
-        given = keras.ops.convert_to_numpy(score(labels, outputs))
-        if given.shape != (samples,) or given.dtype.kind not in "biuf" or not np.isfinite(given).all():
-            raise ValueError(
-                f"Expected `objective(y, outputs)` to give one finite number for each of {samples} samples. Received: "
-                f"an array of shape {given.shape}, dtype {given.dtype}. Take the mean over all axes but the first."
-            )
-        scores.append(given.astype("float64"))
-    own, others = scores
-    return float(others.mean()), float(3 * (own - others).std() / math.sqrt(samples))
-
-
-def _in_batches(call: Callable[[Any], Any], x: Any, samples: int) -> Any:
-    parts = [
-        call(keras.tree.map_structure(lambda a: np.asarray(a)[at : at + _BATCH], x))  # noqa: B023
-        for at in range(0, samples, _BATCH)
-    ]
-    return keras.tree.map_structure(lambda *arrays: keras.ops.concatenate(arrays), *parts)
-
-
-def _correct(y: Any, outputs: Any, threshold: float) -> Any:
-    """1 where the largest output is the label's (a single output: where it is on its side of the threshold)."""
-    ops = keras.ops
-    if outputs.shape[-1] == 1:
-        says_one = ops.cast(ops.reshape(outputs, (-1,)) > threshold, "int32")
-        return ops.equal(says_one, ops.cast(ops.reshape(y, (-1,)), "int32"))
-    if len(y.shape) == len(outputs.shape) and y.shape[-1] == outputs.shape[-1]:
-        y = ops.argmax(y, axis=-1)
-    if len(y.shape) == len(outputs.shape):
-        y = ops.squeeze(y, axis=-1)
-    right = ops.cast(ops.equal(ops.cast(ops.argmax(outputs, axis=-1), "int64"), ops.cast(y, "int64")), "float32")
-    return ops.mean(ops.reshape(right, (ops.shape(right)[0], -1)), axis=-1)
-
-
-def _negative_squared_error(y: Any, outputs: Any) -> Any:
-    ops = keras.ops
-    errors = ops.square(ops.cast(outputs, "float32") - ops.reshape(ops.cast(y, "float32"), ops.shape(outputs)))
-    return -ops.mean(ops.reshape(errors, (ops.shape(errors)[0], -1)), axis=-1)

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 from absl import logging
 
 from tfcompress import data as data_lib
-from tfcompress.budget import Budget
+from tfcompress import expect
+from tfcompress.budget import Budget, as_budget
 from tfcompress.control import Control, Pattern
 from tfcompress.costs import CostModel, cost
+from tfcompress.export import kept_lambdas
 from tfcompress.fingerprint import Contents, canonical_loss, layer_names, model_contents, split_contents
-from tfcompress.given import given_model, given_seed, given_splits, is_of_keras
-from tfcompress.graph import ChannelGroups, LayerGraph
+from tfcompress.given import given_objective, given_seed, given_splits, is_of_keras, read_model
+from tfcompress.graph import ChannelGroups, LayerGraph, check_runs_here
 from tfcompress.methods import Method, Search, method_by_name
-from tfcompress.result import Measured, Result, candidate_from_dict, candidate_to_dict
+from tfcompress.result import Measured, Result, about_lambdas, candidate_from_dict, candidate_to_dict, refuse_others
 from tfcompress.rewrite import apply
 from tfcompress.rewrite.verify import verify
+from tfcompress.rewrite.working_copy import any_batch, fixed_batch
 from tfcompress.task import Task
 from tfcompress.training import (
     DamagedFileError,
@@ -29,13 +33,17 @@ from tfcompress.training import (
     Progress,
     RunFolder,
     Score,
+    meter,
     open_run,
     seed_layers,
 )
+from tfcompress.training.state import check_finite_weights
+from tfcompress.training.thawing import cut_layers, thawed, to_thaw, words_for
 
 __all__ = ["compress"]
 
 _CALIBRATION_SAMPLES = 256
+_HELD_OUT_SAMPLES = 256
 # Random stream of the seed, for what a student's layers draw in training: its own, as its source may come from a file.
 _STUDENT = 102
 
@@ -62,7 +70,8 @@ def compress(
     """Makes a trained network cheaper, within a budget, with one of the published methods.
 
     Args:
-        model: a built Functional or Sequential `keras.Model`, or the path of a .keras or .h5 file. It is never changed.
+        model: a built Functional or Sequential `keras.Model`, or the path of a .keras, .h5 or .hdf5 file. It is never
+            changed.
         method: a name for the paper's defaults, or an instance with settings, such as
             `tfcompress.methods.RLAL(epochs=90)`. `"rlal"`, `"uniform"` and `"random"` remove channels; `"lit"`, `"kd"`,
             `"hint"`, `"born_again"` and `"scratch"` train a shallower student (docs/distillation.md).
@@ -99,11 +108,18 @@ def compress(
     chosen = method_by_name(method)
     budget = chosen.budget(flops_budget, params_budget)
     control = Control.of(exclude, only, ratio_limits, round_to, through_norms)
-    seed = given_seed(seed)
-    original = given_model(model)
+    seed, objective, progress = given_seed(seed), given_objective(objective), Progress(verbose)
+    run_dir = expect.path("run_dir", run_dir, "a folder", or_none=True)
+    data_lib.check_forms(data, validation_data, test_data)
+    original, of_file = read_model(model)
+    check_runs_here(original)
+    check_finite_weights(original)
     with open_run(run_dir) as run:
-        splits = given_splits(original, data, validation_data, test_data, seed)
-        task, costs = _task(original, chosen, splits, budget, control, objective, seed, run, Progress(verbose))
+        if isinstance(run, RunFolder):
+            refuse_others(run.path / "result")
+        splits = given_splits(original, data, validation_data, test_data, seed, objective)
+        splits.check_whole()
+        task, costs = _task(original, chosen, splits, budget, control, objective, seed, run, progress)
         chosen.check(task)
         # All that can be refused was: from here on it is the folder of this run.
         notes = _begin(original, chosen, budget, task)
@@ -114,8 +130,8 @@ def compress(
         student = apply(search.source, search.plan, groups)
         seed_layers(student, seed, _STUDENT)
         verify(search.source, search.plan, student, _inputs(task, 8), tolerance=1e-3, groups=groups)
-        history = chosen.recover(student, task.on(search.teacher or search.source))
-        result = _report(original, student, search, history, chosen, task, notes)
+        history = _recover(chosen, student, search, task)
+        result = _report(original, student, search, history, chosen, task, [*of_file, *notes])
         if isinstance(run, RunFolder):
             with run.room(result.after.bytes):
                 result.save(run.path / "result")
@@ -221,18 +237,32 @@ def _measured(original: keras.Model, task: Task, costs: CostModel, notes: Sequen
 
 
 def _limits(method: Method, budget: Budget, control: Control, costs: CostModel) -> dict[str, int]:
-    """The budget in units of `Cost`, if the method can reach it with what may be pruned."""
+    """The budget in units of `Cost`, if the method can reach it with what may be pruned, and if it can be counted."""
+    heavy = costs.heavy_unmeasured()
+    if budget.flops is not None and heavy:
+        shown = ", ".join(f"{name!r} ({share:.0%} of the parameters)" for name, share in heavy.items())
+        raise ValueError(
+            "Expected a model whose multiply-adds are known, for a FLOPs budget. Received: "
+            f"flops_budget={budget.flops!r}, for {costs.groups.graph.name!r} with {shown}, of which neither a "
+            "handler nor TensorFlow's graph says how many it makes. Register a handler for its class "
+            "(docs/custom_layers.md), or give a params_budget instead."
+        )
     least = method.least(costs, control)
     try:
         return budget.limits(costs.total, least, method.advice)
     except ValueError as error:
         if not control.settings():
-            raise
+            whole = {layer: item.whole for layer, item in costs.groups.layers.items() if item.whole}
+            if not whole:
+                raise
+            named = "; ".join(f"{layer!r}: {reason}" for layer, reason in list(whole.items())[:3])
+            more = f"; and {len(whole) - 3} more" if len(whole) > 3 else ""
+            raise ValueError(f"{error} {len(whole)} layers are left whole: {named}{more}.") from None
         limits = budget.limits(
             costs.total, method.least(costs, Control()), method.advice
         )  # is control what stands in the way?
         given = ", ".join(f"{name}={value}" for name, value in control.settings().items())
-        raise ValueError(f"{error} Without {given} this budget ({limits}) could be reached.") from None
+        raise ValueError(f"{error} Without {given} this budget ({as_budget(limits)}) could be reached.") from None
 
 
 def _first_notes(task: Task, costs: CostModel) -> list[str]:
@@ -244,8 +274,12 @@ def _first_notes(task: Task, costs: CostModel) -> list[str]:
         "no metric" if task.accuracy is None else f"{objective.metric_name} {task.accuracy:.4f} on the validation split"
     )
     notes.append(f"{task.model.name}: {shown}, {total.macs:,} MACs, {total.params:,} parameters")
-    if costs.unknown:
-        notes.append(f"MACs of these layers are not known and not counted: {', '.join(costs.unknown)}")
+    if batch := fixed_batch(costs.groups.graph):
+        notes.append(f"The model takes {batch} samples at once; what is made of it takes any number of them.")
+    if kept := kept_lambdas(task.original):
+        notes.append(about_lambdas(kept))
+    if not_known := dict.fromkeys((*costs.unknown, *costs.unmeasured)):
+        notes.append(f"MACs of these layers are not known and not counted: {', '.join(not_known)}")
     if task.warning is not None:
         logging.warning("%s", task.warning)
         notes.append(f"Warning: {task.warning}")
@@ -297,6 +331,15 @@ def _decide(method: Method, task: Task) -> Search:
     return search
 
 
+def _recover(method: Method, student: keras.Model, search: Search, task: Task) -> dict[str, list[Any]]:
+    """The method's recovery, which trains frozen layers too where their weights changed."""
+    layers = to_thaw(student, cut_layers(task.groups, search.removed.then(search.plan)))
+    if layers:
+        task.say(words_for(layers))
+    with thawed(student, layers):
+        return method.recover(student, task.on(search.teacher or search.source))
+
+
 def _inputs(task: Task, count: int) -> Any:
     return task.splits.calibration.take(count)[0]
 
@@ -316,7 +359,7 @@ def _report(
             f"Expected a model within {dict(task.limits)}. Received: {finished}. This is a bug: report it."
         )
     on_test, after = _accuracy(original, task, ("test",)), _accuracy(student, task, ("validation", "test"))
-    all_notes = [*notes, *search.notes]
+    all_notes = [*notes, *search.notes, *task.said]
     metrics = task.objective.new_metrics()
     losses = [loss for loss in keras.tree.flatten(task.objective.loss) if loss is not None]
     if all(map(is_of_keras, [*losses, *(metrics or [])])):
@@ -338,13 +381,43 @@ def _report(
         seed=task.seed,
         notes=tuple(all_notes),
         calibration=_inputs(task, _CALIBRATION_SAMPLES),
+        held_out=_held_out(task),
+        measure=_measure(student, task.objective),
+        higher_is_better=task.objective.higher_is_better,
     )
+
+
+def _held_out(task: Task) -> tuple[Any, Any]:
+    """Samples with labels by which exported files are judged: of the test split where there is one."""
+    split = task.splits.validation if task.splits.test is None else task.splits.test
+    x, y = split.source.shuffled().take(_HELD_OUT_SAMPLES)[:2]
+    return x, y
+
+
+def _measure(student: keras.Model, objective: Objective) -> Callable[[Any, Any], float] | None:
+    """The objective's metric of all labels and outputs at once."""
+    if objective.metric_name is None:
+        return None
+
+    def measure(y: Any, outputs: Any) -> float:
+        metric = meter(student, objective)
+        metric.update_state(y, outputs)
+        return float(metric.result())
+
+    return measure
 
 
 def _accuracy(model: keras.Model, task: Task, names: tuple[str, ...]) -> dict[str, float]:
     """The metric on each of the splits that there are."""
-    metric, evaluator = task.objective.metric_name, Evaluator(model, task.objective)
+    metric, evaluator = task.objective.metric_name, Evaluator(any_batch(model), task.objective)
     splits = {name: getattr(task.splits, name) for name in names}
     if metric is None:
         return {}
-    return {name: evaluator(split.batches(250))[metric] for name, split in splits.items() if split is not None}
+    found = {}
+    for name, split in splits.items():
+        if split is not None:
+            values = evaluator(split.batches(250), f"{name} data")
+            found[name] = values[metric]
+            if bad := [key for key, value in values.items() if not np.isfinite(value)]:
+                task.say(f"Warning: {' and '.join(bad)} of {model.name} on the {name} split: NaN or infinite.")
+    return found

@@ -214,7 +214,7 @@ class ThreeBlocksTest(tf.test.TestCase):
         least = FIXED + sum(UNIT)  # 9,628 of 37,708 are 0.25533
         self.assertLess(self.costs.smallest.macs, least)
         with self.assertRaisesRegex(
-            ValueError, r"inside blocks.*at least 0\.2554 .*macs.*Received: a limit of 0\.2553"
+            ValueError, r"inside blocks.*at least 0\.2554 .*19,256 FLOPs.*Received: a limit of 0\.2553"
         ):
             environment(self.costs, macs=least - 1)
         kept, _ = play(environment(self.costs, macs=least), lambda _: 0.0)

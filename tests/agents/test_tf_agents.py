@@ -17,6 +17,7 @@ def run_in_fresh_process(code):
         [sys.executable, "-c", textwrap.dedent(code)], env=environment, capture_output=True, text=True, check=False
     )
     assert process.returncode == 0, process.stderr
+    assert "Gym" not in process.stderr, process.stderr
     return process.stdout.split("\n")
 
 

@@ -219,7 +219,9 @@ class PlanTest(tf.test.TestCase):
 
 class RefusalTest(tf.test.TestCase):
     def test_not_a_model(self):
-        with self.assertRaisesRegex(TypeError, r"Expected a keras\.Model"):
+        with self.assertRaisesRegex(TypeError, r"Expected `model` to be a keras\.Model"):
+            cost(3)
+        with self.assertRaisesRegex(FileNotFoundError, "an existing file. Received: 'model.keras'"):
             cost("model.keras")
 
     def test_unknown_dimensions(self):

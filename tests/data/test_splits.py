@@ -196,7 +196,7 @@ class BadInputTest(tf.test.TestCase):
         self.refused("Expected `data` to be the name of a dataset.*Received: list", [x, y], TypeError)
         self.refused("Received: dict", {"x": x, "y": y}, TypeError)
         self.refused("Received: generator", (pair for pair in [(x, y)]), TypeError)
-        self.refused("Received: tuple", (x, y, y), TypeError)
+        self.refused("Received: tuple", (x, y, y, y), TypeError)
         self.refused("the labels in `data` to be an array of numbers", (x, None), TypeError)
         for argument in ("validation_data", "test_data"):
             for value in ("digits", load("digits")):

@@ -107,7 +107,7 @@ class TensorFlowSourceTest(tf.test.TestCase):
         refused("infinite.*repeat", dataset_of(8).repeat())
         refused("an empty dataset", dataset_of(8).take(0))
         refused("single samples.*batch", tf.data.Dataset.from_tensor_slices((x, y)))
-        refused(r"pairs|\(inputs, labels\)`. Received: 3 parts", tf.data.Dataset.from_tensors((x, y, y)), TypeError)
+        refused(r"pairs|\(inputs, labels\)`. Received: 4 parts", tf.data.Dataset.from_tensors((x, y, y, y)), TypeError)
         refused("Received: TensorSpec", tf.data.Dataset.from_tensors(x), TypeError)
         refused("labels from 0 to 4", tf.data.Dataset.from_tensor_slices((x, np.arange(8) % 5)).batch(8))
         bad = x.copy()

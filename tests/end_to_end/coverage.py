@@ -30,6 +30,7 @@ _OTHERS = [path for path in sys.path if path != str(pathlib.Path(__file__).paren
 sys.path[:] = [str(ROOT / "tests" / "helpers"), str(ROOT), *_OTHERS]
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # for channels_first convolutions
 
 import coverage_models  # noqa: E402
 import coverage_table  # noqa: E402

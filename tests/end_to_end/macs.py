@@ -132,7 +132,11 @@ def document(found):
         "## What is not counted",
         "",
         "`tfcompress.cost(model).uncounted` lists by name the layers and operations without counted multiply-adds;"
-        " `.unknown` those among them that no handler knows, which may hold any number of multiply-adds. Of the models"
+        " `.unknown` those among them that no handler knows. Layers without a handler, and layers that hold other layers"
+        " in ways that no handler describes, are counted in the graph that TensorFlow makes of them, loops included;"
+        " `.unmeasured` names those of which it does not show all (code outside TensorFlow, unknown sizes, weights that"
+        " are multiplied elementwise). Where one of them holds more than a tenth of the parameters, a `flops_budget` is"
+        " refused. Of the models"
         f" above, {len(unknown) or 'none'} have unknown layers{': ' if unknown else ''}{', '.join(unknown)}. The classes"
         " of what is not counted, with how often they occur in all models together:",
         "",

@@ -1,5 +1,7 @@
 """Tests of the ways in which inputs can be given."""
 
+import warnings
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -42,6 +44,28 @@ class InputsTest(tf.test.TestCase):
             arrays = inputs.as_arrays(given, network(2, 5), "samples")
             self.assertAllEqual(arrays[0], two)
             self.assertAllEqual(arrays[1], five)
+
+    def test_the_keys_of_the_models_own_structure(self):
+        """Keys that are not input names, nested ones, and keys that are the names of each other's inputs."""
+        a, b = keras.Input((2,), name="in_a"), keras.Input((5,), name="in_b")
+        two, five = np.ones((4, 2)), np.zeros((4, 5))
+        outputs = keras.layers.Concatenate()([a, b])
+        for structure, data in (
+            ({"z": a, "y": b}, {"z": two, "y": five}),
+            ({"z": a, "y": b}, {"in_a": two, "in_b": five}),
+            ({"in_b": a, "in_a": b}, {"in_b": two, "in_a": five}),
+            ({"z": {"deep": a}, "y": [b]}, {"z": {"deep": two}, "y": [five]}),
+        ):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # Keras: keys should be the inputs' names
+                model = keras.Model(structure, outputs)
+            halves = [keras.tree.map_structure(lambda array, part=part: array[part], data) for part in ([0, 1], [2, 3])]
+            for given in (data, halves):
+                arrays = dict(zip(inputs.input_keys(model), inputs.as_arrays(given, model, "samples"), strict=True))
+                self.assertAllEqual(arrays["in_a"], two)
+                self.assertAllEqual(arrays["in_b"], five)
+        with self.assertRaisesRegex(ValueError, r"names? the model's inputs .*or its own keys \['z', 'y'\].*\['x'\]"):
+            inputs.as_arrays({"x": two}, model, "samples")
 
     def test_what_does_not_fit_is_refused(self):
         three = np.zeros((4, 3))

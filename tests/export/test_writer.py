@@ -1,16 +1,22 @@
 """Tests of `export`: every format of small models against the models themselves."""
 
 import json
+import logging
 import os
 import pathlib
+import sys
 import tempfile
+import threading
 import warnings
 
 import keras
 import numpy as np
 import tensorflow as tf
+from absl import logging as absl_logging
 
 from tfcompress.export import ExportError, MissingOperatorError, export, writer
+from tfcompress.manifest import MANIFEST, foreign
+from tfcompress.staging import Stage
 
 IMAGES = np.random.default_rng(0).standard_normal((48, 12, 12, 3)).astype("float32")
 ALL = (None, "float16", "dynamic", "int8")
@@ -55,7 +61,7 @@ class ExportTest(tf.test.TestCase):
             ["model.keras", "saved_model"]
             + [f"model_{name}.tflite" for name in ("float32", "float16", "dynamic", "int8")],
         )
-        self.assertEqual(sorted(names), sorted(path.name for path in (self.folder / "new").iterdir()))
+        self.assertEqual(sorted([*names, MANIFEST]), sorted(path.name for path in (self.folder / "new").iterdir()))
         self.assertEqual([file.samples for file in report.files], [48] * 6)
         self.assertFalse(any(file.suspect for file in report.files))
 
@@ -201,30 +207,94 @@ class ExportTest(tf.test.TestCase):
         with self.assertRaises(MissingOperatorError):
             export(unsupported, self.folder)
         self.assertEqual((self.folder / "model.keras").read_bytes(), old)
-        self.assertEqual(sorted(path.name for path in self.folder.iterdir()), ["model.keras", "saved_model"])
+        self.assertEqual(sorted(path.name for path in self.folder.iterdir()), ["model.keras", "saved_model", MANIFEST])
 
         model = keras.Model(vector, keras.layers.Dense(2)(vector))
         export(model, self.folder, formats=("keras", "saved_model"))
-        self.assertEqual(sorted(path.name for path in self.folder.iterdir()), ["model.keras", "saved_model"])
+        self.assertEqual(sorted(path.name for path in self.folder.iterdir()), ["model.keras", "saved_model", MANIFEST])
         self.assertEqual(keras.models.load_model(self.folder / "model.keras").input_shape, (None, 4))
         loaded = tf.saved_model.load(str(self.folder / "saved_model"))
         self.assertEqual(loaded.serve(tf.ones((3, 4))).shape, (3, 2))
 
+    def test_nothing_of_anybody_else_is_touched(self):
+        """Foreign files, folders and links under our names are refused by name, before anything is written."""
+        (self.folder / "notes").write_text("x")
+        export(dense_network(), self.folder, formats=("keras", "tflite"))
+        before = {path.name: path.read_bytes() for path in self.folder.iterdir()}
+        (self.folder / "saved_model").mkdir()
+        (self.folder / "saved_model" / "users").write_text("x")
+        with self.assertRaisesRegex(FileExistsError, "Received: saved_model/users. Nothing was written"):
+            export(dense_network(), self.folder)
+        (self.folder / "model.keras").write_text("the user's own")
+        (self.folder / "model_float32.tflite").unlink()
+        (self.folder / "model_float32.tflite").symlink_to("notes")
+        with self.assertRaisesRegex(FileExistsError, "Received: model.keras, saved_model/users, model_float32.tflite."):
+            export(dense_network(), self.folder)
+        self.assertEqual((self.folder / "model.keras").read_text(), "the user's own")
+        self.assertEqual((self.folder / "notes").read_bytes(), before["notes"])
+        self.assertFalse(list(self.folder.glob(".*")))
+        export(dense_network(), self.folder, formats="tflite", quantize="float16")  # stands in nobody's way
+        (self.folder / "linked").symlink_to(tempfile.mkdtemp(dir=self.folder))
+        export(dense_network(), self.folder / "linked", formats="keras")
+        self.assertTrue((self.folder / "linked").is_symlink())
+
+    def test_a_folder_of_something_else_of_ours_is_refused(self):
+        with Stage(self.folder) as stage:
+            (stage.new / "result.json").write_text("{}")
+            stage.place()
+        with self.assertRaisesRegex(FileExistsError, "in which tfcompress wrote result.json"):
+            export(dense_network(), self.folder)
+
+    def test_exports_of_several_threads_leave_the_process_as_it_was(self):
+        """They write into one folder; streams, handlers, levels and filters are looked at afterwards, and meanwhile."""
+        handler, logger = logging.StreamHandler(), logging.getLogger("tfcompress-test")
+        logger.addHandler(handler)
+        self.addCleanup(logger.removeHandler, handler)
+        before = sys.stdout, sys.stderr, list(warnings.filters), tf.get_logger().level, absl_logging.get_verbosity()
+        model, errors = dense_network(), []
+
+        def work(quantize):
+            try:
+                export(model, self.folder, formats="tflite", quantize=quantize, samples=np.eye(200)[:2])
+                assert sys.stdout is before[0]
+            except Exception as error:
+                errors.append(error)
+
+        threads = [threading.Thread(target=work, args=(name,)) for name in (None, "float16", "dynamic")]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.assertEqual(errors, [])
+        after = sys.stdout, sys.stderr, list(warnings.filters), tf.get_logger().level, absl_logging.get_verbosity()
+        self.assertEqual(before, after)
+        with tempfile.TemporaryFile() as caught:
+            saved = os.dup(2)
+            os.dup2(caught.fileno(), 2)
+            os.write(2, b"heard")
+            os.dup2(saved, 2)
+            os.close(saved)
+            caught.seek(0)
+            self.assertEqual(caught.read(), b"heard")
+        self.assertFalse(handler.stream.closed)
+        self.assertLen(list(self.folder.iterdir()), 4)
+        self.assertEqual(foreign(self.folder), [])
+
     def test_bad_arguments_are_refused_before_anything_is_written(self):
         model = dense_network()
         refused = {
-            r"formats to be one or several of \('keras', 'saved_model', 'tflite'\).*onnx": {"formats": "onnx"},
-            r"quantize to be one or several of \('float32', 'float16', 'dynamic', 'int8'\).*int4": {
+            r"`formats` to be one or several of \('keras', 'saved_model', 'tflite'\).*onnx": {"formats": "onnx"},
+            r"`quantize` to be one or several of \(None, 'float32', 'float16', 'dynamic', 'int8'\).*int4": {
                 "quantize": (None, "int4")
             },
-            "formats=\\[\\]": {"formats": ()},
+            r"formats=\(\)": {"formats": ()},
             "calibration inputs for quantize='int8'": {"quantize": "int8"},
             r"samples of shape \('samples', 200\).*\(3, 100\)": {"samples": np.ones((3, 100))},
         }
         for message, arguments in refused.items():
             with self.assertRaisesRegex(ValueError, message):
                 export(model, self.folder / "none", **arguments)
-        with self.assertRaisesRegex(ValueError, "path to be a folder"):
+        with self.assertRaisesRegex(ValueError, "`path` to be a folder"):
             export(model, self.folder / "none" / "model.tflite")
         self.assertFalse((self.folder / "none").exists())
 

@@ -280,7 +280,7 @@ class FixedTest(tf.test.TestCase):
         expected = {
             ("two_outputs", "probabilities"): "activation 'softmax'",
             ("softmax_in_the_middle", "mixed"): "activation 'softmax'",
-            ("activation_of_ones_own", "own"): "activation 'thirds_of_itself'",
+            ("activation_that_mixes", "own"): "activation 'less_the_mean'",
             ("rescaling_of_each_channel", "into"): "Rescaling has a scale or an offset for each channel",
             ("subclassed_model_inside", "into"): "no handler for Mixer",
             ("subclassed_model_inside", "mixer"): "no handler for Mixer",

@@ -117,6 +117,69 @@ class FoundTest(tf.test.TestCase):
             find_sections(graph_of(y, x))
 
 
+class LongSkipTest(tf.test.TestCase):
+    """Blocks inside of what a skip connection goes around."""
+
+    def inside(self, join, blocks=3, middle=None):
+        """stem, blocks, a last convolution; `join(stem, all that follows it)`."""
+        x = keras.Input((8, 8, 3), name="image")
+        stem = y = layers.Conv2D(4, 3, padding="same", name="stem")(x)
+        for i in range(blocks):
+            y = (middle or block)(y, f"b{i}")
+        y = join(stem, layers.Conv2D(4, 3, padding="same", name="last")(y))
+        return find_sections(graph_of(layers.Conv2D(3, 3, padding="same", name="out")(y), x))
+
+    def test_super_resolution(self):
+        for join in (layers.Add(), layers.Concatenate()):
+            sections = self.inside(lambda stem, y, join=join: layers.UpSampling2D()(join([stem, y])))
+            self.assertEqual(sections.blocks, (3,))
+            self.assertEqual(sections.boundaries, ("stem", "b2"))
+            self.assertEqual(sections.removed((2,)), ("b2_conv", "b2_relu", "b2"))
+
+    def test_plain_convolutions(self):
+        """VDSR: the skip goes from the image to the output."""
+        x = y = keras.Input((8, 8, 1), name="image")
+        for i in range(5):
+            y = layers.Conv2D(4, 3, padding="same", activation="relu", name=f"conv{i}")(y)
+        y = layers.Add()([x, layers.Conv2D(1, 3, padding="same")(y)])
+        sections = find_sections(graph_of(y, x))
+        self.assertEqual((sections.blocks, sections.boundaries), ((4,), ("conv0", "conv4")))
+
+    def test_groups_of_blocks_are_the_blocks(self):
+        """RCAN: the skip around all goes around groups, each with a skip around its own blocks."""
+
+        def group(y, name):
+            start = y
+            for i in range(4):
+                y = block(y, f"{name}_{i}")
+            return layers.Add(name=name)([start, layers.Conv2D(4, 3, padding="same", name=f"{name}_last")(y)])
+
+        sections = self.inside(lambda stem, y: layers.Add()([stem, y]), middle=group)
+        self.assertEqual((sections.blocks, sections.boundaries), ((3,), ("stem", "b2")))
+        self.assertLen(sections.removed((2,)), 14)
+
+    def test_a_block_is_not_taken_apart(self):
+        """Two equal convolutions before a sum, and blocks outside that are as many as those inside."""
+        x = keras.Input((8, 8, 3), name="image")
+        y = z = layers.Conv2D(4, 3, padding="same", name="stem")(x)
+        for i in range(2):
+            z = layers.Conv2D(4, 3, padding="same", name=f"conv{i}")(layers.ReLU(name=f"relu{i}")(z))
+        y = layers.Add(name="sum")([y, z])
+        self.assertEqual(find_sections(graph_of(layers.Flatten()(y), x)).boundaries, ("stem", "sum"))
+
+    def test_what_is_read_outside_stays(self):
+        """The last of three blocks hands something from its middle to the end."""
+        x = keras.Input((8, 8, 3), name="image")
+        stem = y = layers.Conv2D(4, 3, padding="same", name="stem")(x)
+        for i in range(3):
+            y = block(y, f"b{i}")
+        z = layers.Conv2D(4, 3, padding="same", name="c_conv")(y)
+        y = layers.Add(name="c")([y, layers.ReLU(name="c_relu")(z)])
+        joined = layers.Concatenate()([stem, layers.Conv2D(4, 1, name="last")(y), z])
+        sections = find_sections(graph_of(layers.Conv2D(3, 1, name="out")(joined), x))
+        self.assertEqual((sections.blocks, sections.boundaries), ((3,), ("stem", "b2")))
+
+
 class RemovedTest(tf.test.TestCase):
     def setUp(self):
         super().setUp()

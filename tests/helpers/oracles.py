@@ -8,6 +8,8 @@ import zlib
 
 import keras
 import numpy as np
+import processor
+import profiler
 import topologies
 
 from tfcompress.plan import Plan
@@ -45,7 +47,8 @@ def student_of(name, kind):
 
 
 def call(model, inputs):
-    """The outputs as a flat list of float arrays."""
+    """The outputs as a flat list of float arrays; skips the test where TensorFlow cannot run the model here."""
+    processor.skip_where_it_cannot_run(model)
     return [keras.ops.convert_to_numpy(keras.ops.cast(t, "float32")) for t in keras.tree.flatten(model(inputs))]
 
 
@@ -118,19 +121,29 @@ def calls_of(model):
 
 
 def walked_macs(model):
-    """Multiply-adds of convolutions, dense and recurrent layers and attention, from the shapes of kernels and tensors."""
+    """Multiply-adds of convolutions, dense and recurrent layers and attention, from the shapes of kernels and tensors.
+
+    Those of layers of one's own are TensorFlow's.
+    """
     return sum(_macs_of_call(*item) for item in calls_of(model))
 
 
 def _macs_of_call(layer, input_shapes, output_shape):
     kind, input_shape = type(layer).__name__, input_shapes[0]
     if type(layer).__module__.partition(".")[0] != "keras":
-        return 0  # a layer of one's own may bear any name
+        return profiler.multiply_adds(layer, input_shapes)  # a layer of one's own may bear any name
 
     def positions(shape):
         channels_first = getattr(layer, "data_format", "") == "channels_first"
         return math.prod(shape[2:] if channels_first else shape[1:-1])
 
+    if kind == "SpectralNormalization":
+        return _macs_of_call(layer.layer, input_shapes, output_shape)
+    if kind == "TimeDistributed" and isinstance(layer.layer, keras.Model):
+        return input_shape[1] * walked_macs(layer.layer)
+    if kind == "RNN":
+        kernels = [(cell.kernel, cell.recurrent_kernel) for cell in getattr(layer.cell, "cells", [layer.cell])]
+        return input_shape[1] * sum(math.prod(kernel.shape) for pair in kernels for kernel in pair)
     if kind == "TimeDistributed":
         inner = [(shape[0], *shape[2:]) for shape in (input_shape, output_shape)]
         return input_shape[1] * _macs_of_call(layer.layer, inner[:1], inner[1])
@@ -177,7 +190,7 @@ def _macs_of_attention(layer, queries, values, attended):
 
 def walked_params(model):
     """Entries of all weights but running statistics."""
-    statistics = ("moving_mean", "moving_variance", "mean", "variance", "count")
+    statistics = ("moving_mean", "moving_variance", "mean", "variance", "count", "vector_u")
     return sum(math.prod(w.shape) for w in model.weights if w.name not in statistics)
 
 

@@ -79,6 +79,13 @@ def compare(model):
     )
 
 
+def multiply_adds(layer, input_shapes):
+    """Half of the float operations of one call of a built layer for one sample, in the nodes of `MULTIPLY_ADDS`."""
+    inputs = [tf.TensorSpec((1, *shape[1:]), "float32") for shape in input_shapes]
+    traced = tf.function(lambda *x: layer(*x)).get_concrete_function(*inputs)
+    return sum(ops for _, kind, ops, _ in _nodes(traced.graph) if kind in MULTIPLY_ADDS) // 2
+
+
 def _traced(model):
     """The model for one sample, as a graph; variables need not be frozen, as the profiler reads shapes only."""
     inputs = [tf.TensorSpec((1, *x.shape[1:]), x.dtype) for x in model.inputs]

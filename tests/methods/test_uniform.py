@@ -1,4 +1,4 @@
-"""Uniform pruning: one ratio for all groups, the largest that fits, found by trying all of them."""
+"""Uniform pruning: the largest ratio for all groups that fits, found by trying all, and what is left, step by step."""
 
 import dataclasses
 from unittest import mock
@@ -9,7 +9,7 @@ import small_tasks
 import tensorflow as tf
 from keras import layers
 
-from tfcompress import Budget, cost
+from tfcompress import Budget, Control, cost
 from tfcompress.methods import Uniform
 from tfcompress.rewrite import apply
 
@@ -38,16 +38,52 @@ class UniformTest(tf.test.TestCase):
         fitting = [r for r in RATIOS if task.fits(task.costs.of_kept(widths_at(task.costs.sizes, r)))]
         return widths_at(task.costs.sizes, fitting[-1]) if fitting else np.ones_like(task.costs.sizes)
 
-    def test_the_largest_ratio_that_fits(self):
+    def grown(self, task, kept, step=1):
+        """The rest of the budget, one step at a time, always on the group of the smallest share of those that fit."""
+        sizes = task.costs.sizes
+        while True:
+            for group in sorted(range(len(kept)), key=lambda group: (kept[group] / sizes[group], group)):
+                wider = kept.copy()
+                wider[group] = min((kept[group] // step + 1) * step, sizes[group])
+                if kept[group] < sizes[group] and task.fits(task.costs.of_kept(wider)):
+                    kept = wider
+                    break
+            else:
+                return kept
+
+    def test_the_largest_ratio_that_fits_and_what_it_leaves(self):
         budgets = [{"flops": share} for share in (0.1, 0.25, 0.37, 0.5, 0.66, 0.8, 0.95, 1.0)]
         budgets += [{"params": 0.4}, {"params": 700}, {"flops": 0.5, "params": 0.4}, {"flops": 0.4, "params": 0.9}]
+        grew = False
         for budget in budgets:
             task, found = self.search(**budget)
             kept = task.costs.kept(found.plan)
-            self.assertAllEqual(kept, self.largest_fit(task), str(budget))
+            even = self.largest_fit(task)
+            self.assertAllEqual(kept, self.grown(task, even), str(budget))
+            grew = grew or bool(np.any(kept > even))
+        self.assertTrue(grew)
         finished = cost(apply(found.source, found.plan))  # of the last one
         self.assertTrue(task.fits(finished))
         self.assertEqual(found.candidates[0].cost, finished)
+
+    def test_no_single_step_is_left_whatever_the_widths_allow(self):
+        """With multiples of 4, and half of the parameters too; the same from the ranking of all channels."""
+        costs = self.task.costs
+        for scope in ("local", "global"):
+            for control in (Control(round_to=4), Control(ratio_limits={"block2_conv1": 0.5})):
+                limits = {"macs": costs.total.macs // 2, "params": costs.total.params * 6 // 10}
+                task = dataclasses.replace(self.task, limits=limits, control=control)
+                task.__dict__.update(groups=self.task.groups, costs=costs)
+                kept = costs.kept(Uniform(epochs=0, scope=scope).search(task).plan)
+                widths = task.widths
+                self.assertAllEqual(widths.floor(kept), kept)
+                self.assertTrue(task.fits_kept(kept))
+                for group in np.flatnonzero(kept < widths.greatest):
+                    wider = kept.copy()
+                    wider[group] = min(
+                        (kept[group] // widths.step[group] + 1) * widths.step[group], widths.greatest[group]
+                    )
+                    self.assertFalse(task.fits_kept(wider), f"{scope}, {control}")
 
     def test_each_of_two_budgets_can_be_the_tighter_one(self):
         _, flops = self.search(flops=0.3)
@@ -62,9 +98,9 @@ class UniformTest(tf.test.TestCase):
         kept = dict(zip(task.groups.groups, task.costs.kept(found.plan).tolist(), strict=True))
         self.assertCountEqual(kept, ["stem", "block1_conv1", "block2_conv1"])
         sizes = {"stem": 6, "block1_conv1": 5, "block2_conv1": 10}
-        low = max(kept[name] / sizes[name] for name in sizes)
+        low = max((kept[name] - 1) / sizes[name] for name in sizes)
         high = min((kept[name] + 1) / sizes[name] for name in sizes)
-        self.assertLess(low, high)  # some ratio in [low, high) gives all three
+        self.assertLess(low, high)  # some ratio in [low, high) gives all three, or one channel less
 
     def test_the_budget_that_can_just_be_reached_leaves_one_channel_of_each_group(self):
         task, found = self.search(flops=2 * self.task.costs.smallest.macs)
@@ -128,7 +164,8 @@ class UniformTest(tf.test.TestCase):
             low = np.where(np.arange(group.size) % 2, 0.01, 1.0)
             return low if group.name == "block2_conv1" else np.ones(group.size)
 
-        _, found = self.search(Uniform(epochs=0, scope="global", criterion=flat_but_for_one), flops=0.85)
+        budget = 2 * self.task.costs.of_kept([6, 5, 5]).macs
+        _, found = self.search(Uniform(epochs=0, scope="global", criterion=flat_but_for_one), flops=budget)
         self.assertEqual([(edit.group, edit.indices) for edit in found.plan], [("block2_conv1", (0, 2, 4, 6, 8))])
 
     def test_steps_reach_the_budget_by_equal_parts(self):

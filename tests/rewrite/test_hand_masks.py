@@ -6,6 +6,7 @@ original by name.
 
 import keras
 import numpy as np
+import processor
 import tensorflow as tf
 from keras import layers, ops
 from topologies.registry import randomise
@@ -31,6 +32,7 @@ class HandMaskTest(tf.test.TestCase):
             zeros: `{layer: index of the first weight that becomes zero}` in the original.
         """
         model = keras.Model(inputs, outputs)
+        processor.skip_where_it_cannot_run(model)
         randomise(model, RNG)
         x = RNG.normal(size=(4, *inputs.shape[1:])).astype("float32")
         student = apply(model, Plan.keeping(kept))

@@ -1,6 +1,7 @@
 """Progress lines, with a clock that the test sets."""
 
 import io
+import sys
 
 import tensorflow as tf
 
@@ -141,6 +142,30 @@ class ProgressTest(tf.test.TestCase):
         progress.skip("x")
         progress.end()
         self.assertEqual(self.stream.getvalue(), "")
+
+    def test_a_standard_output_that_is_none_or_can_only_write(self):
+        class OnlyWrites:
+            def __init__(self):
+                self.text = ""
+
+            def write(self, text):
+                self.text += text
+
+        real = sys.stdout
+        self.addCleanup(setattr, sys, "stdout", real)
+        for stream in (None, OnlyWrites()):
+            sys.stdout = stream
+            for verbose in (0, 1, 2):
+                progress = training.Progress(verbose)
+                progress.begin("fine", 2, steps=5)
+                progress.doing("validation")
+                progress.step(1, {"loss": 1.0})
+                progress.note("x")
+                progress.epoch_done(1, {"loss": 1.0})
+                progress.end()
+        sys.stdout = real
+        self.assertEqual(stream.text.count("epoch 1/2"), 2)
+        self.assertNotIn("\r", stream.text)
 
     def test_bad_settings(self):
         with self.assertRaisesRegex(ValueError, "verbose=3"):

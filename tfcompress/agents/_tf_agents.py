@@ -8,18 +8,20 @@ tensorflow modules, which pass every attribute on to the real ones but have tf_k
 import contextlib
 import functools
 import importlib
-import io
 import os
 import sys
-import threading
 import types
 import warnings
 from collections.abc import Iterator
 from typing import Any
 
+from tfcompress.process import lock
+
 __all__ = ["load"]
 
-_lock = threading.Lock()
+# What the packages set when they are imported. Other names are left to other threads.
+_VARIABLES = ("PYGAME_HIDE_SUPPORT_PROMPT", "TF_USE_LEGACY_KERAS")
+_WARNING = "(tf_agents|tensorflow|tf_keras|gym|pygame|gin|numpy|google|pkg_resources|flatbuffers)"
 
 # Loaded on first access by tensorflow_probability; that access must fall while the stand-ins are in place.
 _LAZY_PARTS_OF_TFP = ("bijectors", "distributions", "math", "random", "stats", "util")
@@ -54,6 +56,8 @@ def _stand_ins() -> dict[str, types.ModuleType]:
     v1 = _StandIn(tf.compat.v1, keras=keras_v1)
     v2 = _StandIn(tf.compat.v2, keras=keras_v2)
     compat = _StandIn(tf.compat, v1=v1, v2=v2)
+    silent = types.ModuleType("gym_notices.notices")  # gym prints them on standard error: it is no longer maintained
+    silent.notices = {}  # type: ignore[attr-defined]
     return {
         "tensorflow": _StandIn(tf, compat=compat, keras=keras_v2),
         "tensorflow.compat": compat,
@@ -62,22 +66,23 @@ def _stand_ins() -> dict[str, types.ModuleType]:
         "tensorflow.keras": keras_v2,
         "tensorflow.compat.v1.keras": keras_v1,
         "tensorflow.compat.v2.keras": keras_v2,
+        "gym_notices.notices": silent,
     }
 
 
 @contextlib.contextmanager
 def _unchanged_environment() -> Iterator[None]:
-    """Puts back `os.environ` and the warning filters, which some packages change when they are imported."""
-    before = dict(os.environ)
+    """Puts back the variables and the warning filters that some packages change when they are imported."""
+    before = {name: os.environ.get(name) for name in _VARIABLES}
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+            warnings.filterwarnings("ignore", module=_WARNING)
             yield
     finally:
-        for name in set(os.environ) - set(before):
-            del os.environ[name]
         for name, value in before.items():
-            if os.environ.get(name) != value:
+            if value is None:
+                os.environ.pop(name, None)
+            else:
                 os.environ[name] = value
 
 
@@ -106,8 +111,7 @@ def _how_to_install() -> str:
 @functools.cache
 def _import_all() -> types.SimpleNamespace:
     try:
-        # gym, which tf-agents imports, prints on standard error that it is no longer maintained.
-        with _unchanged_environment(), _keras_2_for_tensorflow(), contextlib.redirect_stderr(io.StringIO()):
+        with _unchanged_environment(), _keras_2_for_tensorflow():
             tfp = importlib.import_module("tensorflow_probability")
             for part in _LAZY_PARTS_OF_TFP:
                 dir(getattr(tfp, part))
@@ -154,5 +158,5 @@ def load() -> types.SimpleNamespace:
     Raises:
         ImportError: if tf-agents or something it needs is missing; the message has the line to run.
     """
-    with _lock:
+    with lock:
         return _import_all()

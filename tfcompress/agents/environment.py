@@ -10,6 +10,7 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
+from tfcompress.budget import as_budget
 from tfcompress.control import Control, Widths
 from tfcompress.costs import CostModel
 from tfcompress.graph import PruningUnit
@@ -91,9 +92,10 @@ class PruningEnvironment:
             if least > limit:
                 raise ValueError(
                     "Expected a budget that pruning inside blocks can reach: at least "
-                    f"{np.ceil(least / whole * 1e4) / 1e4} of the original's {metric}. "
-                    f"Received: a limit of {limit / whole:.4f}. Ask for less, loosen what is left out or limited, or "
-                    "choose a method that prunes the channels between blocks as well (method='uniform')."
+                    f"{np.ceil(least / whole * 1e4) / 1e4} of the original ({as_budget({metric: least})} of "
+                    f"{as_budget({metric: whole})}). Received: a limit of {limit / whole:.4f}. Ask for less, loosen "
+                    "what is left out or limited, or choose a method that prunes the channels between blocks as well "
+                    "(method='uniform')."
                 )
 
     def _describe(self) -> npt.NDArray[np.float32]:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tfcompress import expect
 from tfcompress.agents import _networks, _tf_agents
 from tfcompress.agents.environment_model import EnvironmentModel
 from tfcompress.agents.replay import ReplayBuffer
@@ -55,7 +56,7 @@ class AgentSettings:
         use_environment_model: False is the ablation without epoch embeddings (Table 3): the agent sees S alone.
 
     Raises:
-        ValueError: if a setting is out of its range.
+        TypeError, ValueError: if a setting is of another type, or out of its range.
     """
 
     actor_learning_rate: float = 1e-4
@@ -71,18 +72,16 @@ class AgentSettings:
     use_environment_model: bool = True
 
     def __post_init__(self) -> None:
-        for name in ("actor_learning_rate", "critic_learning_rate", "environment_learning_rate"):
-            self._expect(name, "above 0", 0 < getattr(self, name) < math.inf)
-        self._expect("entropy_coefficient", "above 0", 0 < self.entropy_coefficient < math.inf)
-        self._expect("gamma", "from 0 to 1", 0 <= self.gamma <= 1)
-        self._expect("tau", "above 0 and at most 1", 0 < self.tau <= 1)
-        for name in ("batch_size", "updates_per_epoch", "buffer_capacity"):
-            self._expect(name, "at least 1", getattr(self, name) >= 1)
-        self._expect("hidden", "widths of at least 1", all(width >= 1 for width in self.hidden))
-
-    def _expect(self, name: str, range_: str, holds: bool) -> None:
-        if not holds:
-            raise ValueError(f"Expected {name} {range_}. Received: {name}={getattr(self, name)}. Give another value.")
+        rates = ("actor_learning_rate", "critic_learning_rate", "environment_learning_rate")
+        expect.settings(self, expect.number, *rates, "entropy_coefficient", above=0)
+        expect.settings(self, expect.number, "gamma", at_least=0, at_most=1)
+        expect.settings(self, expect.number, "tau", above=0, at_most=1)
+        expect.settings(self, expect.whole, "batch_size", "updates_per_epoch", "buffer_capacity", least=1)
+        widths = "widths of layers such as (300, 300)"
+        expect.settings(self, expect.each, "hidden", check=expect.whole, what=widths, least=1)
+        expect.settings(self, expect.flag, "use_environment_model")
+        if not self.use_environment_model:
+            expect.unused(self, ["environment_learning_rate"], "with use_environment_model=False")
 
 
 class PruningAgent:

@@ -6,13 +6,15 @@ has. A plan changes widths only, so its cost is two matrix products away.
 Units: one multiply-add is one MAC (FLOPs = 2 x MACs). Counted are convolutions and dense layers, recurrent layers (the
 products of all steps) and attention (its projections, and the products with keys and values), which are all but a few
 percent of a network's arithmetic and what the papers count; normalisation, activations, gates, pooling, sums and biases
-are not, and neither is what no handler knows: `ModelCost` names both. Parameters are weights without running
+are not. Of a layer that no handler knows, or that holds other layers, those are counted that TensorFlow's graph of it
+shows; where it shows none, `ModelCost` names the layer. Parameters are weights without running
 statistics, as published figures have them; bytes are all weights, as a file holds them.
 """
 
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -23,12 +25,14 @@ import numpy.typing as npt
 
 from tfcompress.graph import ChannelGroups, LayerGraph, bypasses
 from tfcompress.graph.labels import Ids
+from tfcompress.model_files import given_model
 from tfcompress.plan import Plan
 
 __all__ = ["Cost", "CostModel", "LayerCost", "ModelCost", "cost"]
 
 _Int = npt.NDArray[np.int64]
 METRICS = ("macs", "params", "bytes")
+HEAVY = 0.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,11 +66,15 @@ class ModelCost(Cost):
         uncounted: layers and operations without counted multiply-adds, in the order of the graph and without the
             inputs: what the count leaves out (normalisation, activations, pooling, sums), what only moves data, and
             `unknown`.
-        unknown: those among them that no handler knows: they may hold any number of multiply-adds.
+        unknown: those among them that no handler knows, and of which TensorFlow's graph shows no multiply-adds.
+        unmeasured: layers that no handler knows and of which that graph does not show all: it cannot be made, has
+            sizes or steps that are not known beforehand, or code that TensorFlow does not see; or the layer multiplies
+            its weights elementwise. They may hold any number of multiply-adds.
     """
 
     uncounted: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
+    unmeasured: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -117,7 +125,7 @@ class CostModel:
     Attributes:
         groups: the model's channel groups.
         uncounted: layers and operations without counted multiply-adds, as in `ModelCost`.
-        unknown: those among them that no handler knows.
+        unknown, unmeasured: as in `ModelCost`.
     """
 
     def __init__(self, groups: ChannelGroups) -> None:
@@ -127,6 +135,7 @@ class CostModel:
         self._fixed: list[int] = [1]
         self._multiplicity: list[_Int] = [np.zeros(len(groups), np.int64)]
         self._keep_alive: list[Ids] = []
+        self._counted: set[int] = set()
         self._terms = {metric: _Terms() for metric in METRICS}
         self._names = {name: i for i, name in enumerate(groups.groups)}
         self.sizes = np.array([group.size for group in groups], np.int64)
@@ -141,6 +150,8 @@ class CostModel:
             layer for layer, item in groups.layers.items() if layer not in counted and not item.node.is_input
         )
         self.unknown = tuple(layer for layer in self.uncounted if not groups.layers[layer].handler.known)
+        calls = groups.analysis.values()
+        self.unmeasured = tuple(dict.fromkeys(i.node.layer_name for i in calls if not i.handler.counts_all(i.call)))
         self._fixed_widths = np.array(self._fixed, np.int64)
         self._widths = np.stack(self._multiplicity).T
 
@@ -159,6 +170,9 @@ class CostModel:
         layer, node, operation = item.node.layer_name, item.node.name, item.node.operation
         labelled = {id(weight.variable): weight for weight in item.weights}
         for variable in getattr(operation, "weights", ()):
+            if id(variable) in self._counted:  # layers may share a weight
+                continue
+            self._counted.add(id(variable))
             weight = labelled.get(id(variable))
             axes = weight.axes if weight else {}
             rest = math.prod(size for axis, size in enumerate(variable.shape) if axis not in axes)
@@ -211,6 +225,14 @@ class CostModel:
         terms = (self._terms[metric] for metric in METRICS)
         return Cost(*(int(t.products(widths)[[node not in removed for node in t.nodes]].sum()) for t in terms))
 
+    def heavy_unmeasured(self) -> dict[str, float]:
+        """The `unmeasured` layers that hold more than a tenth of the parameters, with their shares."""
+        if not self.unmeasured:
+            return {}
+        params = {row.layer: row.params for row in self.by_layer()}
+        whole = sum(params.values())
+        return {name: params[name] / whole for name in self.unmeasured if params[name] > HEAVY * whole}
+
     @cached_property
     def total(self) -> Cost:
         """The cost of the model as it is."""
@@ -239,24 +261,25 @@ class CostModel:
         )
 
 
-def cost(model: keras.Model) -> ModelCost:
+def cost(model: keras.Model | str | os.PathLike[str]) -> ModelCost:
     """Counts a model's multiply-adds, parameters and bytes, and names the layers whose arithmetic it does not count.
 
     For the layers that both count, `macs` is half of what the TensorFlow profiler calls float operations;
     docs/macs.md has the comparison, and where TensorFlow counts otherwise.
 
     Args:
-        model: a built Functional or Sequential model with static shapes (the batch may be unknown).
+        model: a built Functional or Sequential model with static shapes (the batch may be unknown), or the path of a
+            .keras, .h5 or .hdf5 file.
 
     Returns:
         A `ModelCost`: `macs` of one sample (one multiply-add = 1, FLOPs = 2 x MACs; convolutions, dense and recurrent
-        layers, attention), `params` (numbers, without running statistics) and `bytes` (all weights); `uncounted` and,
-        among those, `unknown` layers.
+        layers, attention, and what TensorFlow's graph shows of layers without a handler), `params` (numbers, without
+        running statistics) and `bytes` (all weights); by name `uncounted`, `unknown` and `unmeasured` layers.
 
     Raises:
         TypeError: not a model, or a subclassed one.
         ValueError: an unknown dimension other than the batch.
     """
-    costs = CostModel(ChannelGroups.of(LayerGraph.from_keras(model)))
+    costs = CostModel(ChannelGroups.of(LayerGraph.from_keras(given_model(model))))
     total = costs.total
-    return ModelCost(total.macs, total.params, total.bytes, costs.uncounted, costs.unknown)
+    return ModelCost(total.macs, total.params, total.bytes, costs.uncounted, costs.unknown, costs.unmeasured)

@@ -8,9 +8,10 @@ tensorflow-datasets before it is needed.
 from tfcompress.data.augment import flip_and_crop
 from tfcompress.data.batches import ArrayBatches, FollowEpoch, set_epoch
 from tfcompress.data.characters import CHARACTERS
+from tfcompress.data.failures import clear_error, is_of_tensorflow
 from tfcompress.data.named import NamedData, load, load_arrays
 from tfcompress.data.pipeline import without_autotuning
-from tfcompress.data.splits import Split, Splits, splits
+from tfcompress.data.splits import Split, Splits, check_forms, splits
 from tfcompress.data.text_files import load_text_files
 from tfcompress.data.text_sets import load_text
 
@@ -21,7 +22,10 @@ __all__ = [
     "NamedData",
     "Split",
     "Splits",
+    "check_forms",
+    "clear_error",
     "flip_and_crop",
+    "is_of_tensorflow",
     "load",
     "load_arrays",
     "load_text",

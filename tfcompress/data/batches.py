@@ -50,10 +50,23 @@ class ArrayBatches(_EpochBatches):
         augment: `None` or a function `(images, numpy.random.Generator) -> images`, applied before `preprocess` to the
             arrays `[batch, height, width, channels]` in `x`.
         indices: `None` or the samples that belong to this dataset, int `[chosen]`, in their order. Nothing is copied.
+        weights: `None` or an array `[samples]` (or a structure of them) of sample weights, the third part of a batch.
     """
 
-    def __init__(self, x, y, batch_size=128, shuffle=False, seed=0, preprocess=None, augment=None, indices=None):
+    def __init__(
+        self,
+        x,
+        y,
+        batch_size=128,
+        shuffle=False,
+        seed=0,
+        preprocess=None,
+        augment=None,
+        indices=None,
+        weights=None,
+    ):
         super().__init__(seed)
+        self.weights = weights
         self.x, self.y = x, y
         self.batch_size = batch_size
         self.shuffle = shuffle
@@ -76,12 +89,13 @@ class ArrayBatches(_EpochBatches):
             chosen = self._permutation(epoch, self.num_samples)[chosen]
         if self.indices is not None:
             chosen = self.indices[chosen]
-        x, y = keras.tree.map_structure(lambda array: array[chosen], (self.x, self.y))
+        parts = (self.x, self.y) if self.weights is None else (self.x, self.y, self.weights)
+        x, *rest = keras.tree.map_structure(lambda array: array[chosen], parts)
         if self.augment is not None:
             x = augment_images(self.augment, x, [self.seed, epoch, index])
         if self.preprocess is not None:
             x = self.preprocess(x)
-        return x, y
+        return x, *rest
 
 
 class ChosenBatches(_EpochBatches):

@@ -3,7 +3,9 @@
 import keras
 import numpy as np
 
-__all__ = ["CHARACTERS", "CharacterEncoder", "to_int32"]
+from tfcompress import expect
+
+__all__ = ["CHARACTERS", "CharacterEncoder", "check_characters", "to_int32"]
 
 # Zhang et al. 2015 (section 2.2), whose hyphen stands there twice, and the space: 26 letters, 10 digits, 33 others.
 CHARACTERS = "abcdefghijklmnopqrstuvwxyz0123456789-,;.!?:'\"/\\|_@#$%^&*~`+=<>()[]{} "
@@ -31,8 +33,7 @@ class CharacterEncoder:
     """
 
     def __init__(self, length, alphabet):
-        _check(length, alphabet)
-        self.length = length
+        self.length = check_characters(length, alphabet)
         self.alphabet = alphabet
         # Of code points, not of strings: that is two to three times faster.
         self._lookup = keras.layers.IntegerLookup(vocabulary=[ord(character) for character in alphabet])
@@ -62,11 +63,9 @@ class CharacterEncoder:
         return tf.cast(self._lookup(points), self.dtype)
 
 
-def _check(length, alphabet):
-    if not isinstance(length, int) or isinstance(length, bool):
-        raise TypeError(f"Expected `length` to be a whole number of characters. Received: length={length!r}")
-    if length < 1:
-        raise ValueError(f"Expected `length` to be 1 character or more. Received: length={length}")
+def check_characters(length, alphabet):
+    """Checks the arguments of `CharacterEncoder`; returns the length as an int."""
+    length = expect.whole("length", length, least=1, what="a whole number of characters, 1 or more")
     if not isinstance(alphabet, str):
         raise TypeError(f"Expected `alphabet` to be a string of characters. Received: {type(alphabet).__name__}.")
     if not alphabet:
@@ -83,3 +82,5 @@ def _check(length, alphabet):
             f"Expected each character of `alphabet` once. Received: alphabet with {''.join(twice)!r} more than once. "
             "Remove the repetitions: an index stands for one character."
         )
+    expect.text("alphabet", alphabet, "characters that UTF-8 can write")
+    return length

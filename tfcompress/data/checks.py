@@ -5,7 +5,17 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
-__all__ = ["Expected", "check_batch", "check_finite", "integer_labels", "labels_as_read", "to_arrays"]
+__all__ = [
+    "Expected",
+    "check_batch",
+    "check_finite",
+    "check_weights",
+    "input_arrays",
+    "integer_labels",
+    "label_arrays",
+    "labels_as_read",
+    "to_arrays",
+]
 
 _CHUNK = 1024  # samples looked at together, so that a check needs little memory
 
@@ -18,10 +28,24 @@ class Expected:
         input_shape: as `keras.Model.input_shape`, the batch dimension first: one shape, or a list of shapes or a dict
             of name to shape for several inputs. `None` where it is not known.
         classes: number of classes, 1 for a single probability, `None` where the answer is not a class.
+        labels: form of the labels that the loss reads, where it says so: "indices" of the outputs, "one-hot" labels,
+            or "numbers", both in the outputs' own shape; "classes" for labels of which those that are single whole
+            numbers are indices; `None` for any.
+        output_shape: shape of the one output, the batch dimension first; `None` for several outputs.
+        outputs: number of outputs.
+        ignored: the class that the loss leaves out, or `None`.
+        loss: name of the loss, for messages.
+        strings: whether an input of the model holds strings.
     """
 
     input_shape: tuple | list | dict | None = None
     classes: int | None = None
+    labels: str | None = None
+    output_shape: tuple | None = None
+    outputs: int = 1
+    ignored: int | None = None
+    loss: str = "the loss"
+    strings: bool = False
 
     @property
     def shapes(self):
@@ -36,16 +60,16 @@ class Expected:
         return {0: tuple(given)[1:]}
 
 
-def to_arrays(value, what, several=False):
+def to_arrays(value, what, several=False, strings=False):
     """`value` as numpy arrays; a tuple or dict stays one, as does a list where `several` arrays are expected.
 
     Raises:
-        TypeError: what cannot be an array of numbers.
+        TypeError: what cannot be an array of numbers, or, where `strings` are expected, of strings.
     """
     if isinstance(value, dict):
-        return {name: to_arrays(part, f"{what}[{name!r}]") for name, part in value.items()}
+        return {name: to_arrays(part, f"{what}[{name!r}]", several, strings) for name, part in value.items()}
     if isinstance(value, tuple) or (several and isinstance(value, list)):
-        return tuple(to_arrays(part, f"{what}[{index}]") for index, part in enumerate(value))
+        return tuple(to_arrays(part, f"{what}[{index}]", several, strings) for index, part in enumerate(value))
     try:
         array = np.asarray(value)
     except ValueError as error:
@@ -53,12 +77,45 @@ def to_arrays(value, what, several=False):
             f"Expected {what} to be an array of numbers. Received: {type(value).__name__} of parts that do not share a "
             "shape. Resize or pad them to one shape."
         ) from error
+    are_strings = array.dtype.kind in "US" or (
+        array.dtype.kind == "O" and array.size > 0 and all(isinstance(part, str | bytes) for part in array.flat)
+    )
+    if are_strings and strings:
+        return array.astype(object)
     if array.dtype.kind not in "biuf":
+        advice = (
+            " Turn strings into numbers first, as with keras.layers.TextVectorization or keras.layers.StringLookup: "
+            "`dataset.map(lambda x, y: (lookup(x), y))`."
+        )
         raise TypeError(
             f"Expected {what} to be an array of numbers `[samples, ...]`. Received: {type(value).__name__}, "
-            f"as an array of dtype {array.dtype}."
+            f"as an array of dtype {array.dtype}.{advice if are_strings else ''}"
         )
     return array
+
+
+def input_arrays(x, expected, what):
+    """Inputs as numpy arrays, in the structure in which they come; for one input the array, also of a list of one.
+
+    Raises:
+        TypeError: what cannot be an array of numbers, or of strings for a model that reads them.
+    """
+    shapes = list((expected.shapes or {}).values())
+    one = len(shapes) == 1 and isinstance(x, tuple | list) and len(x) == 1
+    if one and np.ndim(x[0]) == len(shapes[0]) + 1 and not isinstance(expected.input_shape, dict):
+        x = x[0]
+    return to_arrays(x, what, several=len(shapes) > 1, strings=expected.strings)
+
+
+def label_arrays(y, expected, what):
+    """Labels as numpy arrays, in the structure in which they come: a list for several outputs, as for Keras' `fit`.
+
+    Raises:
+        TypeError: what cannot be an array of numbers.
+    """
+    if expected.outputs == 1 and isinstance(y, tuple | list) and len(y) == 1 and np.ndim(y[0]) > 1:
+        y = y[0]
+    return to_arrays(y, what, several=expected.outputs > 1)
 
 
 def _fits(received, shape):
@@ -129,7 +186,7 @@ def integer_labels(y, classes):
     if not isinstance(y, np.ndarray):
         return None
     if classes is not None and classes > 1 and y.ndim == 2 and y.shape[1] == classes:
-        return y.argmax(axis=1)
+        return y.argmax(axis=1) if y.min(initial=0) >= 0 and y.max(initial=0) <= 1 else None
     if y.dtype.kind not in "biu":
         return None
     if y.ndim == 2 and y.shape[1] == 1:
@@ -144,25 +201,85 @@ def labels_as_read(y, classes):
     return y
 
 
-def _check_labels(y, classes, what):
-    if classes is None or not isinstance(y, np.ndarray):
+def _check_labels(y, expected, what):
+    leaves = keras.tree.flatten(y)
+    if expected.outputs != 1 or len(leaves) != 1:
         return
+    y, shape = leaves[0], expected.output_shape
+    if expected.labels is not None and shape is not None:
+        _check_form(y, expected, what)
+    classes = expected.classes
+    if classes is None and expected.labels in ("indices", "classes") and shape is not None:
+        classes = shape[-1]
+    if classes is not None:
+        _check_classes(y, classes, expected, what)
+
+
+def _same_shape(y, shape, broadcast=False):
+    sizes = zip(shape[1:], y.shape[1:], strict=False)
+    return y.ndim == len(shape) and all(size in (None, got) or (broadcast and got == 1) for size, got in sizes)
+
+
+def _number_a_place(y, shape):
+    """Whether the shape is that of the output without its last axis, or with 1 there."""
+    y = y[..., 0] if y.ndim == len(shape) and y.shape[-1] == 1 else y
+    return _same_shape(y, shape[:-1])
+
+
+def _check_form(y, expected, what):
+    """Raises ValueError for labels of another form than the loss reads, with what turns one into the other."""
+    shape, form, classes = expected.output_shape, expected.labels, expected.output_shape[-1]
+    place = "[batch" + "".join(f", {'any' if size is None else size}" for size in shape[1:-1])
+    received = f"Received: labels of shape {list(y.shape)}, dtype {y.dtype}."
+    if form == "indices" and not _number_a_place(y, shape) and _same_shape(y, shape):
+        raise ValueError(
+            f"Expected labels in {what} of shape {place}]: the model is compiled with {expected.loss}, which reads the "
+            f"index of each class. {received} Pass `y.argmax(-1)`, or compile the model with "
+            '"categorical_crossentropy" to keep one-hot or soft labels.'
+        )
+    if form not in ("one-hot", "numbers") or _same_shape(y, shape) or (classes == 1 and _number_a_place(y, shape)):
+        return
+    expects = (
+        f"Expected labels in {what} of shape {place}, {classes}], as the outputs: the model is compiled with "
+        f"{expected.loss}, which compares each of them. {received}"
+    )
+    if y.dtype.kind in "biu" and _number_a_place(y, shape):
+        raise ValueError(
+            f"{expects} Pass `keras.utils.to_categorical(y, {classes})`, or compile the model with "
+            '"sparse_categorical_crossentropy", which reads the index of each class.'
+        )
+    if form == "one-hot" or not _same_shape(y, shape, broadcast=True):
+        raise ValueError(f"{expects} Bring both to one shape.")
+
+
+def _check_classes(y, classes, expected, what):
+    shape = expected.output_shape
+    single = shape is None or len(shape) == 2
     one_hot = classes > 1 and y.ndim >= 2 and y.shape[-1] == classes
-    if not one_hot and y.ndim == 2 and y.shape[1] > 1:
+    one_hot = one_hot and expected.labels not in ("indices", "classes")
+    if single and expected.labels != "classes" and not one_hot and y.ndim == 2 and y.shape[1] > 1:
         raise ValueError(
             f"Expected labels in {what} of shape [batch] or one-hot [batch, {classes}]: the model has {classes} "
             f"classes. Received: shape {y.shape}. Pass the labels of these classes."
         )
-    if not one_hot and classes > 1 and y.dtype.kind == "f":
+    if one_hot and expected.labels is None:
+        return  # numbers of the outputs' own shape may be anything where no loss says what they are
+    is_float = y.dtype.kind == "f"
+    if expected.labels == "classes" and (is_float or shape is None or not _number_a_place(y, shape)):
+        return
+    if not one_hot and classes > 1 and is_float and (single or not np.array_equal(y, np.floor(y))):
         raise TypeError(
             f"Expected labels in {what} to be integers from 0 to {classes - 1}, or one-hot [batch, {classes}]. "
             f"Received: dtype {y.dtype}, shape {list(y.shape)}. Convert them: `y.astype('int64')`."
         )
     highest = 1 if one_hot or classes == 1 else classes - 1
-    low, high = y.min(), y.max()
+    if expected.ignored is not None:
+        y = y[y != expected.ignored]
+    low, high = (y.min(), y.max()) if y.size else (0, 0)
     if low < 0 or high > highest:
+        ignored = "" if expected.ignored is None else f", or the ignored class {expected.ignored}"
         raise ValueError(
-            f"Expected labels in {what} between 0 and {highest}: the model has {classes} classes. "
+            f"Expected labels in {what} between 0 and {highest}{ignored}: the model has {classes} classes. "
             f"Received: labels from {low} to {high}. Renumber the labels, or build the model with as many classes."
         )
 
@@ -172,6 +289,26 @@ def _length(value, what):
     if len(lengths) != 1:
         raise ValueError(f"Expected arrays of one length in {what}. Received: lengths {sorted(lengths)}.")
     return lengths.pop()
+
+
+def check_weights(weights, samples, what):
+    """Checks sample weights.
+
+    Args:
+        weights: array `[samples, ...]`, or a structure of them for several outputs.
+        samples: number of samples that they belong to.
+        what: the words for them in a message.
+
+    Raises:
+        ValueError: as many as there are samples, each a finite number, is not what they are.
+    """
+    for part in keras.tree.flatten(weights):
+        if part.ndim == 0 or len(part) != samples:
+            raise ValueError(
+                f"Expected a sample weight for each of {samples} samples in {what}. Received: an array of shape "
+                f"{list(part.shape)}. Check that they come from the same samples."
+            )
+        check_finite(part, f"the sample weights in {what}")
 
 
 def check_batch(x, y, expected, what):
@@ -206,5 +343,5 @@ def check_batch(x, y, expected, what):
         raise ValueError(f"Expected samples in {what}. Received: an empty dataset. Check its path, filters and split.")
     for part in keras.tree.flatten((x, y)):
         check_finite(part, what)
-    _check_labels(y, expected.classes, what)
+    _check_labels(y, expected, what)
     return samples

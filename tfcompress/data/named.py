@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from tfcompress import expect
 from tfcompress.data.augment import flip_and_crop
 from tfcompress.data.builders import has_images, known_builder, prepare, refusal, text_features
 from tfcompress.data.named_data import NamedArrays, NamedData, fits_in_memory, memory_limit_gb
@@ -85,6 +86,7 @@ def load_arrays(name, data_dir=None):
     Raises:
         ValueError: the name is not known, the dataset has no images with one label each, or it is too large.
     """
+    name, data_dir = _name_and_folder(name, data_dir)
     if name == "digits":
         return _digits()
     builder = known_builder(name, data_dir)
@@ -99,14 +101,19 @@ def load_arrays(name, data_dir=None):
     return _read_arrays(builder, name)
 
 
+def _name_and_folder(name, data_dir):
+    name = expect.text("name", name, "the name of a dataset, such as 'cifar10'")
+    return name, expect.path("data_dir", data_dir, "the folder of tensorflow-datasets", or_none=True)
+
+
 def _choose(option, choices, argument):
     """A function as it is, or what a name (or `None`) stands for."""
     if callable(option):
         return option
+    if option is not None and not isinstance(option, str):
+        expect.refuse(argument, f"a function or one of {list(choices)}", option, wrong_type=True)
     if option not in choices:
-        raise ValueError(
-            f"Expected `{argument}` to be a function or one of {list(choices)}. Received: {argument}={option!r}"
-        )
+        expect.refuse(argument, f"a function or one of {list(choices)}", option)
     return choices[option]
 
 
@@ -137,12 +144,10 @@ def load(name, preprocess="unit_interval", augment="auto", images=None, data_dir
         ValueError: the name is not known, the dataset has neither images nor texts with one label each, or it has texts
             and is to be preprocessed or augmented as images are.
     """
-    if not isinstance(name, str):
-        raise TypeError(f"Expected `name` to be the name of a dataset, such as 'cifar10'. Received: name={name!r}")
+    name, data_dir = _name_and_folder(name, data_dir)
     preprocess = _choose(preprocess, {"unit_interval": to_unit_interval, None: to_float}, "preprocess")
     augment = _choose(augment, {"auto": "auto", None: None}, "augment")
-    if images is not None and images < 1:
-        raise ValueError(f"Expected `images` to be None, or 1 or more. Received: images={images!r}")
+    images = expect.whole("images", images, least=1, or_none=True)
     if augment == "auto" and _base_name(name) in _MIRRORING_CHANGES_THE_CLASS:
         augment = None
     if name == "digits":

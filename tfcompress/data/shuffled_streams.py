@@ -31,6 +31,8 @@ class ShuffledStream:
 
     _SHUFFLE_BUFFER = 4096  # samples as they lie on disk
 
+    weighted = False
+
     def check(self, expected, what):
         """Checks the first batches. Raises ValueError or TypeError where they do not fit `expected`."""
         check_batches(self.batches().as_numpy_iterator(), expected, what)

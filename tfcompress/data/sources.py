@@ -12,7 +12,17 @@ import keras
 import numpy as np
 
 from tfcompress.data.batches import ArrayBatches
-from tfcompress.data.checks import check_batch, integer_labels, labels_as_read, to_arrays
+from tfcompress.data.checks import (
+    check_batch,
+    check_finite,
+    check_weights,
+    input_arrays,
+    integer_labels,
+    label_arrays,
+    labels_as_read,
+    to_arrays,
+)
+from tfcompress.data.failures import reading
 from tfcompress.data.holdout import hold_out_indices
 
 __all__ = ["BATCHES_LOOKED_AT", "ArraySource", "FirstSamples", "first_samples"]
@@ -44,6 +54,7 @@ class ArraySource:
         augment: `None` or what is applied to training batches of images before that.
         batch_size: samples in a batch.
         seed: of order and augmentation.
+        weights: `None` or an array `[samples]`, or a structure of them: how much each counts in the training loss.
     """
 
     x: Any
@@ -53,20 +64,28 @@ class ArraySource:
     augment: Any = None
     batch_size: int = 128
     seed: int = 0
+    weights: Any = None
 
     @classmethod
-    def checked(cls, x, y, expected, what, **settings):
+    def checked(cls, x, y, expected, what, *, weights=None, **settings):
         """Makes a source of what a user gave. Raises ValueError or TypeError where it does not fit `expected`."""
-        several = expected.shapes is not None and len(expected.shapes) > 1
-        x = to_arrays(x, f"the inputs in {what}", several)
-        y = labels_as_read(to_arrays(y, f"the labels in {what}"), expected.classes)
-        source = cls(x, y, **settings)
+        x = input_arrays(x, expected, f"the inputs in {what}")
+        y = labels_as_read(label_arrays(y, expected, f"the labels in {what}"), expected.classes)
+        if weights is not None:
+            weights = to_arrays(weights, f"the sample weights in {what}", several=expected.outputs > 1)
+            check_weights(weights, len(keras.tree.flatten(x)[0]), what)
+        source = cls(x, y, weights=weights, **settings)
         if source.preprocess is None:
             check_batch(x, y, expected, what)
         else:
             check_batch(x, y, replace(expected, input_shape=None), what)
             check_batch(*source.take(BATCHES_LOOKED_AT), expected, f"{what}, preprocessed,")
         return source
+
+    @property
+    def weighted(self):
+        """Whether samples have weights."""
+        return self.weights is not None
 
     @property
     def num_samples(self):
@@ -78,7 +97,7 @@ class ArraySource:
         return math.ceil(self.num_samples / (batch_size or self.batch_size))
 
     def batches(self, batch_size=None, training=False):
-        """`ArrayBatches`, shuffled and augmented for training."""
+        """`ArrayBatches`, shuffled, augmented and weighted for training."""
         return ArrayBatches(
             self.x,
             self.y,
@@ -88,6 +107,7 @@ class ArraySource:
             preprocess=self.preprocess,
             augment=self.augment if training else None,
             indices=self.indices,
+            weights=self.weights if training else None,
         )
 
     def take(self, count):
@@ -135,11 +155,17 @@ class FirstSamples:
     batch_size: int
     _kept: list = field(default_factory=list, repr=False, compare=False)
 
+    weighted = False
+
     @property
     def arrays(self):
         """The samples as an `ArraySource`."""
         if not self._kept:
-            self._kept.append(ArraySource(*self.stream.take(self.count), batch_size=self.batch_size))
+            with reading(f"the first {self.count:,} samples of the training data"):
+                x, y = self.stream.take(self.count)
+            for part in keras.tree.flatten((x, y)):
+                check_finite(part, f"the first {self.count:,} samples of the training data")
+            self._kept.append(ArraySource(x, y, batch_size=self.batch_size))
         return self._kept[0]
 
     @property

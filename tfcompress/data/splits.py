@@ -1,27 +1,29 @@
 """From what a user gives as data to the four splits that compression reads: training, validation, calibration, test."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import keras
 
+from tfcompress import expect
 from tfcompress.data.batches import ArrayBatches
 from tfcompress.data.checks import Expected
+from tfcompress.data.guards import check_whole
 from tfcompress.data.image_streams import ImageStream
 from tfcompress.data.named import load
 from tfcompress.data.named_data import NamedData
 from tfcompress.data.sources import ArraySource
 from tfcompress.data.streams import PyDatasetSource, TensorFlowSource, is_tensorflow_dataset
 
-__all__ = ["Split", "Splits", "splits"]
+__all__ = ["Split", "Splits", "check_forms", "splits"]
 
 _CALIBRATION_SAMPLES = 1000
 _STREAM_SIZE = (224, 224)  # of streamed images, where the model does not say
 
 _FORMS = (
     "the name of a dataset ('cifar10'), tfcompress.data.load(...), a tuple (inputs, labels) of arrays, a batched "
-    "tf.data.Dataset of (inputs, labels), or a keras.utils.PyDataset"
+    "tf.data.Dataset of (inputs, labels), or a keras.utils.PyDataset; sample weights may be a third part"
 )
 
 
@@ -38,6 +40,11 @@ class Split:
     name: str
     source: Any
     text: str
+
+    @property
+    def weighted(self):
+        """Whether samples have weights, which training batches give as their third part."""
+        return self.source.weighted
 
     @property
     def num_samples(self):
@@ -77,9 +84,7 @@ class Split:
         Returns:
             `(x, y)` of numpy arrays, or structures of them.
         """
-        if count < 1:
-            raise ValueError(f"Expected `count` to be at least 1. Received: count={count}")
-        return self.source.take(count)
+        return self.source.take(expect.whole("count", count, least=1))
 
     def describe(self):
         """What this split is, such as "5,000 images held out of the training data (seed 0)"."""
@@ -96,12 +101,25 @@ class Splits:
             that the first samples are a fair sample.
         calibration: up to 1,000 training samples without augmentation, for statistics of activations.
         test: read once, for the report; `None` where none was given.
+        expected: what the model reads and answers, by which they were checked.
     """
 
     train: Split
     validation: Split
     calibration: Split
     test: Split | None
+    expected: Expected = field(default_factory=Expected, repr=False)
+
+    def check_whole(self):
+        """Reads validation and test split once, and checks every batch; training batches are checked as they come.
+
+        Raises:
+            ValueError, TypeError: a batch with NaN or infinity, of another shape, with labels outside the classes, or
+                that cannot be read; the message names split and batch.
+        """
+        for split in (self.validation, self.test):
+            if split is not None:
+                check_whole(split, self.expected)
 
     def describe(self):
         """Which split is what, a line each."""
@@ -110,6 +128,8 @@ class Splits:
             lines.append("test: no test split was given; accuracies are those on the validation split")
         else:
             lines.append(f"test: {self.test.text}")
+        if any(split.weighted for split in (self.train, self.validation, self.test) if split is not None):
+            lines.append("sample weights: of the training loss; what is measured on the other splits is not weighted")
         return "\n".join(lines)
 
 
@@ -167,20 +187,52 @@ class _Request:
 
     def source(self, data, what):
         """What a user gave, other than by name."""
-        if isinstance(data, tuple) and len(data) == 2:
-            return self.arrays(*data, what)
+        if isinstance(data, tuple) and len(data) in (2, 3):
+            x, y, *weights = data
+            return self.arrays(x, y, what, weights=weights[0] if weights else None)
         if is_tensorflow_dataset(data):
             return TensorFlowSource.checked(data, self.expected, what, self.seed)
         if isinstance(data, ArrayBatches):
             settings = {"indices": data.indices, "preprocess": data.preprocess, "augment": data.augment}
+            settings["weights"] = data.weights
             return self.arrays(data.x, data.y, what, batch_size=data.batch_size, **settings)
         if isinstance(data, keras.utils.PyDataset) or _gives_batches(data):
             return PyDatasetSource.checked(data, self.expected, what, self.seed)
-        if hasattr(data, "__array__"):
-            raise TypeError(
-                f"Expected {what} to come with labels: a tuple (inputs, labels). Received: one {type(data).__name__}."
+        raise _no_data(data, what)
+
+
+def _no_data(data, what):
+    if hasattr(data, "__array__"):
+        return TypeError(
+            f"Expected {what} to come with labels: a tuple (inputs, labels). Received: one {type(data).__name__}."
+        )
+    return TypeError(f"Expected {what} to be {_FORMS}. Received: {type(data).__name__}.")
+
+
+def check_forms(data, validation_data=None, test_data=None):
+    """Refuses what is no form of data, as far as that can be seen without reading any.
+
+    Args:
+        data, validation_data, test_data: as for `splits`.
+
+    Raises:
+        ValueError: no data, an empty name, or a name in the place of a single split.
+        TypeError: data of no known form.
+    """
+    if data is None:
+        raise ValueError(f"Expected `data` to train on. Received: no data (data=None). Pass {_FORMS}.")
+    if isinstance(data, str):
+        expect.text("data", data, "the name of a dataset such as 'cifar10'")
+    for argument, given in (("data", data), ("validation_data", validation_data), ("test_data", test_data)):
+        if argument != "data" and isinstance(given, str | NamedData):
+            raise ValueError(
+                f"Expected `{argument}` to be arrays or a dataset. Received: "
+                f"{argument}={getattr(given, 'name', given)!r}. A name stands for a whole dataset with its test split: "
+                "pass it as `data`."
             )
-        raise TypeError(f"Expected {what} to be {_FORMS}. Received: {type(data).__name__}.")
+        known = given is None or isinstance(given, str | tuple | NamedData | ArrayBatches | keras.utils.PyDataset)
+        if not known and not is_tensorflow_dataset(given) and not _gives_batches(given):
+            raise _no_data(given, f"`{argument}`")
 
 
 def _gives_batches(data):
@@ -189,19 +241,8 @@ def _gives_batches(data):
     return hasattr(data, "__len__") and hasattr(data, "__getitem__")
 
 
-def _given(request, data, argument):
-    if isinstance(data, str | NamedData):
-        raise ValueError(
-            f"Expected `{argument}` to be arrays or a dataset. Received: {argument}={getattr(data, 'name', data)!r}. "
-            "A name stands for a whole dataset with its test split: pass it as `data`."
-        )
-    return request.source(data, f"`{argument}`")
-
-
 def _train_and_test(request, data):
     """`(source of the training data, source of the test split or None, name or None)`."""
-    if data is None:
-        raise ValueError(f"Expected `data` to train on. Received: no data (data=None). Pass {_FORMS}.")
     if isinstance(data, str):
         data = load(data)
     if isinstance(data, NamedData):
@@ -219,6 +260,7 @@ def splits(
     batch_size=128,
     seed=0,
     validation_share=0.1,
+    expected=None,
 ):
     """Makes the splits of a task, and checks them before anything is trained.
 
@@ -230,8 +272,9 @@ def splits(
     Args:
         data: the name of a dataset, what `tfcompress.data.load` returns, a tuple `(inputs, labels)` of arrays (inputs
             may be a tuple or dict for several inputs; labels int `[samples]` or one-hot `[samples, classes]`, or
-            numbers of any shape), a batched tf.data.Dataset of such pairs, or a keras PyDataset (or any object with
-            `__len__` and `__getitem__`) that gives such batches. Arrays and datasets hold what the model reads.
+            numbers of any shape, for several outputs a list, tuple or dict), a batched tf.data.Dataset of such pairs,
+            or a keras PyDataset (or any object with `__len__` and `__getitem__`) that gives such batches. Arrays and
+            datasets hold what the model reads. Sample weights may be a third part: they count in the training loss.
         validation_data: the same, but no name; `None` to hold out a part of `data`.
         test_data: the same, but no name; `None` for the test split of a named dataset, else none.
         input_shape: `keras.Model.input_shape`, with the batch dimension first; a list or a dict of name to shape for
@@ -240,6 +283,7 @@ def splits(
         batch_size: samples in a batch of arrays and of named datasets. Datasets keep their own.
         seed: of what is held out, of order and of augmentation.
         validation_share: part of the training data to hold out.
+        expected: `Expected`, all that is known of the model, in place of `input_shape` and `classes`.
 
     Returns:
         `Splits`.
@@ -249,15 +293,16 @@ def splits(
             or with NaN or infinity (all of an array, the first batches of a stream); an unknown name.
         TypeError: data of another form, or labels that are not integers where classes are expected.
     """
-    if not 0 < validation_share < 1:
-        raise ValueError(
-            "Expected `validation_share` to be a part of the training data, between 0 and 1. "
-            f"Received: validation_share={validation_share}"
-        )
-    request = _Request(Expected(input_shape, classes), batch_size, seed)
+    hint = "It is the part of the training data that is held out."
+    validation_share = expect.number("validation_share", validation_share, above=0, below=1, advice=hint)
+    batch_size = expect.whole("batch_size", batch_size, least=1)
+    classes = expect.whole("classes", classes, least=1, or_none=True)
+    seed = expect.seed("seed", seed)
+    check_forms(data, validation_data, test_data)
+    request = _Request(expected or Expected(input_shape, classes), batch_size, seed)
     # What is refused should be refused before a large dataset is read.
-    validation = None if validation_data is None else _given(request, validation_data, "validation_data").shuffled()
-    given_test = None if test_data is None else _given(request, test_data, "test_data")
+    validation = None if validation_data is None else request.source(validation_data, "`validation_data`").shuffled()
+    given_test = None if test_data is None else request.source(test_data, "`test_data`")
     train, test, name = _train_and_test(request, data)
     of_name = "" if name is None else f" of {name}"
     if validation is None:
@@ -276,4 +321,5 @@ def splits(
         validation=Split("validation", validation, text),
         calibration=Split("calibration", calibration, f"{calibration.describe()} of the training split"),
         test=test_split,
+        expected=request.expected,
     )

@@ -10,7 +10,8 @@ import keras
 import numpy as np
 
 from tfcompress.data.batches import ChosenBatches
-from tfcompress.data.checks import check_batch, labels_as_read, to_arrays
+from tfcompress.data.checks import check_batch, check_weights, input_arrays, label_arrays, labels_as_read, to_arrays
+from tfcompress.data.failures import reading
 from tfcompress.data.holdout import hold_out_indices, is_held_out
 from tfcompress.data.sources import BATCHES_LOOKED_AT, FirstSamples, first_samples
 
@@ -32,20 +33,24 @@ def is_tensorflow_dataset(data):
     return tensorflow is not None and isinstance(data, tensorflow.data.Dataset)
 
 
-def _pair(batch, what):
-    if not isinstance(batch, tuple | list) or len(batch) != 2:
+def _parts(batch, what):
+    """`(inputs, labels)`, or these and the sample weights."""
+    if not isinstance(batch, tuple | list) or len(batch) not in (2, 3):
         received = f"{len(batch)} parts" if isinstance(batch, tuple | list) else type(batch).__name__
         raise TypeError(
-            f"Expected {what} to give batches `(inputs, labels)`. Received: {received}. "
-            "Map it to such pairs: `dataset.map(lambda ...: (inputs, labels))`."
+            f"Expected {what} to give batches `(inputs, labels)` or `(inputs, labels, sample weights)`. "
+            f"Received: {received}. Map it to such pairs: `dataset.map(lambda ...: (inputs, labels))`."
         )
     return tuple(batch)
 
 
 def _arrays(batch, expected, what):
-    x, y = _pair(batch, what)
-    several = expected.shapes is not None and len(expected.shapes) > 1
-    return to_arrays(x, f"the inputs in {what}", several), to_arrays(y, f"the labels in {what}")
+    x, y, *weights = _parts(batch, what)
+    x = input_arrays(x, expected, f"the inputs in {what}")
+    if weights:
+        given = to_arrays(weights[0], f"the sample weights in {what}", several=expected.outputs > 1)
+        check_weights(given, len(keras.tree.flatten(x)[0]), what)
+    return x, label_arrays(y, expected, f"the labels in {what}")
 
 
 def check_batches(batches, expected, what):
@@ -64,8 +69,9 @@ def check_batches(batches, expected, what):
         TypeError: batches that are not pairs of arrays.
     """
     sizes = []
-    for _, batch in zip(range(BATCHES_LOOKED_AT), batches, strict=False):
-        sizes.append(check_batch(*_arrays(batch, expected, what), expected, what))
+    with reading(f"the first batches of {what}"):
+        for _, batch in zip(range(BATCHES_LOOKED_AT), batches, strict=False):
+            sizes.append(check_batch(*_arrays(batch, expected, what), expected, what))
     if not sizes:
         raise ValueError(f"Expected batches in {what}. Received: an empty dataset. Check its path, filters and split.")
     return sizes[0]
@@ -79,11 +85,13 @@ class _Stream:
         dataset: the user's.
         batch_size: samples in its first batch.
         seed: of what is held out.
+        weighted: whether batches have sample weights as their third part, which training alone gets.
     """
 
     dataset: Any
     batch_size: int
     seed: int = 0
+    weighted: bool = False
 
     num_samples = None
 
@@ -123,11 +131,11 @@ class TensorFlowSource(_Stream):
                 f"Expected {what} to end after an epoch. Received: an infinite tf.data.Dataset. "
                 "Remove `.repeat()`, or limit it with `.take(batches)`."
             )
-        _, y = _pair(dataset.element_spec, what)
+        _, y, *weights = _parts(dataset.element_spec, what)
         if (expected.classes or 0) > 1 and isinstance(y, tf.TensorSpec) and y.shape.rank == 2 and y.shape[1] == 1:
-            dataset = dataset.map(lambda x, y: (x, y[:, 0]), num_parallel_calls=tf.data.AUTOTUNE)
+            dataset = dataset.map(lambda x, y, *rest: (x, y[:, 0], *rest), num_parallel_calls=tf.data.AUTOTUNE)
         batch_size = check_batches(dataset.as_numpy_iterator(), expected, what)
-        return cls(dataset, batch_size, seed, cardinality if cardinality >= 0 else None)
+        return cls(dataset, batch_size, seed, bool(weights), cardinality if cardinality >= 0 else None)
 
     def num_batches(self, batch_size=None):
         """Number of batches in an epoch: of a part, or where they are batched anew, an estimate."""
@@ -136,17 +144,23 @@ class TensorFlowSource(_Stream):
         return math.ceil(self.known_batches * self.batch_size / batch_size)
 
     def batches(self, batch_size=None, training=False):
-        """The dataset itself, batched anew where another size is asked for."""
-        return self.dataset if batch_size in (None, self.batch_size) else self.dataset.rebatch(batch_size)
+        """The dataset itself, batched anew where another size is asked for, and without weights but for training."""
+        dataset = self.dataset
+        if self.weighted and not training:
+            dataset = dataset.map(lambda x, y, _: (x, y))
+        return dataset if batch_size in (None, self.batch_size) else dataset.rebatch(batch_size)
 
     def hold_out(self, share, expected):
         """`(rest, held out, how)`: a sample is held out or not by its content, however the dataset is shuffled."""
-        _check_repeatable(self)
+        with reading("the training data"):
+            _check_repeatable(self)
         kept = self._part(False, share, 1 - share, "a tf.data.Dataset without what is held out")
         text = f"about {share:.0%} of the training data, held out by a hash of the inputs (seed {self.seed})"
         held_out = self._part(True, share, share, text)
         for source in (kept, held_out):
-            if next(iter(source.dataset.take(1)), None) is None:
+            with reading("the training data"):
+                first = next(iter(source.dataset.take(1)), None)
+            if first is None:
                 raise ValueError(
                     f"Expected enough samples to hold about {share:.0%} of them out. Received: a dataset in which the "
                     "hash of the inputs chose none or all. Pass `validation_data`."
@@ -156,7 +170,7 @@ class TensorFlowSource(_Stream):
     def _part(self, wanted, share, own_share, text):
         import tensorflow as tf
 
-        def belongs(x, y):
+        def belongs(x, *_):
             return tf.equal(is_held_out(x, share, self.seed), wanted)
 
         dataset = self.dataset.unbatch().filter(belongs).batch(self.batch_size).prefetch(tf.data.AUTOTUNE)
@@ -177,7 +191,7 @@ def _digests(arrays):
 def _read_digests(dataset, batches):
     """`(hashes of the inputs, hashes of the labels, whether this was all)` of the first batches."""
     inputs, labels, count = [], [], 0
-    for x, y in dataset.take(batches + 1).as_numpy_iterator():
+    for x, y, *_ in dataset.take(batches + 1).as_numpy_iterator():
         count += 1
         if count <= batches:
             inputs += _digests(x)
@@ -206,9 +220,10 @@ def _check_repeatable(source):
         raise ValueError(_NOT_REPEATABLE.format(what="a tf.data.Dataset"))
 
 
-def _with_plain_labels(batch, classes):
-    x, y = batch
-    return x, labels_as_read(y if isinstance(y, dict | tuple | list) else np.asarray(y), classes)
+def _with_plain_labels(batch, classes, weighted):
+    x, y, *weights = batch
+    y = labels_as_read(y if isinstance(y, dict | tuple | list) else np.asarray(y), classes)
+    return (x, y, *weights) if weighted else (x, y)
 
 
 @dataclass(frozen=True)
@@ -236,7 +251,8 @@ class PyDatasetSource(_Stream):
                 f"Expected {what} to end after an epoch. Received: a PyDataset without a length. Give it `__len__`."
             )
         batch_size = check_batches((dataset[index] for index in range(number)), expected, what)
-        return cls(dataset, batch_size, seed, expected.classes, np.arange(number))
+        weighted = len(dataset[0]) == 3
+        return cls(dataset, batch_size, seed, weighted, expected.classes, np.arange(number))
 
     def num_batches(self, batch_size=None):
         """Number of batches in an epoch."""
@@ -249,7 +265,7 @@ class PyDatasetSource(_Stream):
             self.indices,
             shuffle=training,
             seed=self.seed,
-            convert=partial(_with_plain_labels, classes=self.classes),
+            convert=partial(_with_plain_labels, classes=self.classes, weighted=self.weighted and training),
             forward_epoch_end=training and self.whole,
         )
 

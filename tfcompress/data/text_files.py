@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tfcompress import expect
 from tfcompress.data.characters import CHARACTERS, CharacterEncoder
-from tfcompress.data.text_sets import check_samples
 from tfcompress.data.text_streams import named_texts
 
 __all__ = ["FileTexts", "load_text_files"]
@@ -39,10 +39,8 @@ class FileTexts:
     @classmethod
     def of(cls, path, argument):
         """Looks at the first line. Raises ValueError or TypeError where there is no such file of that form."""
-        if not isinstance(path, str | os.PathLike):
-            raise TypeError(f"Expected `{argument}` to be the path of a CSV file. Received: {type(path).__name__}.")
-        path = os.fspath(path)
-        if not isinstance(path, str) or "\0" in path or not os.path.isfile(path):
+        path = str(expect.path(argument, path, "the path of a CSV file"))
+        if not os.path.isfile(path):
             raise ValueError(f"Expected `{argument}` to be the path of a CSV file. Received: no file at {path!r}.")
         try:
             with open(path, "rb") as file:
@@ -157,9 +155,8 @@ def load_text_files(train, test=None, length=1014, alphabet=CHARACTERS, classes=
         TypeError: a setting of another type.
     """
     encoder = CharacterEncoder(length, alphabet)
-    check_samples(samples)
-    if classes is not None and (not isinstance(classes, int) or isinstance(classes, bool) or classes < 2):
-        raise ValueError(f"Expected `classes` to be None, or a whole number, 2 or more. Received: classes={classes!r}")
+    samples = expect.whole("samples", samples, least=1, or_none=True)
+    classes = expect.whole("classes", classes, least=2, or_none=True)
     source = _checked(train, "train", classes)
     if classes is None:
         classes = int(source.labels.max()) + 1

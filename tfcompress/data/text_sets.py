@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from tfcompress import expect
 from tfcompress.data.builders import known_builder, prepare, refusal, text_features
-from tfcompress.data.characters import CHARACTERS, CharacterEncoder
+from tfcompress.data.characters import CHARACTERS, CharacterEncoder, check_characters
 from tfcompress.data.text_streams import named_texts
 
-__all__ = ["BuilderTexts", "check_samples", "load_text", "read_texts"]
+__all__ = ["BuilderTexts", "load_text", "read_texts"]
 
 _TEXTS = "texts and a 'label', one class a text"
 # Title and text are read together, as Zhang et al. (2015) do.
@@ -79,6 +80,12 @@ def _feature(example, name):
     return example
 
 
+def _names(argument, value):
+    if value is None or isinstance(value, str):
+        return None if value is None else (expect.text(argument, value),)
+    return expect.each(argument, value, expect.text, "names of texts of the dataset, one or several")
+
+
 def _text_of(builder, name, text):
     known = text_features(builder)
     if text is None:
@@ -89,24 +96,17 @@ def _text_of(builder, name, text):
                 f"Received: text=None. Pass one or several of {sorted(known)}."
             )
         return tuple(usual)
-    chosen = (text,) if isinstance(text, str) else tuple(text)
+    chosen = _names("text", text)
     if not chosen or not set(chosen) <= set(known):
         raise ValueError(f"Expected `text` to name one or several of {sorted(known)}. Received: text={text!r}")
     return chosen
 
 
-def check_samples(samples):
-    """Raises ValueError where it is neither `None` nor a whole number above 0."""
-    if samples is not None and (not isinstance(samples, int) or isinstance(samples, bool) or samples < 1):
-        raise ValueError(f"Expected `samples` to be None, or a whole number, 1 or more. Received: samples={samples!r}")
-
-
 def read_texts(builder, name, length=1014, alphabet=CHARACTERS, text=None, stars="polarity", samples=None):
     """What `load_text` says, of a builder."""
     encoder = CharacterEncoder(length, alphabet)
-    check_samples(samples)
-    if stars not in _STARS_AS_CLASSES:
-        raise ValueError(f"Expected `stars` to be one of {list(_STARS_AS_CLASSES)}. Received: stars={stars!r}")
+    samples = expect.whole("samples", samples, least=1, or_none=True)
+    stars = expect.one_of("stars", stars, list(_STARS_AS_CLASSES))
     if not text_features(builder):
         raise refusal(builder, name, _TEXTS)
     text = _text_of(builder, name, text)
@@ -158,6 +158,11 @@ def load_text(name, length=1014, alphabet=CHARACTERS, text=None, stars="polarity
         ValueError: the name is not known, the set has no texts with one class each, or a setting is out of range.
         TypeError: a setting of another type.
     """
-    if not isinstance(name, str):
-        raise TypeError(f"Expected `name` to be the name of a dataset, such as 'imdb_reviews'. Received: name={name!r}")
+    name = expect.text("name", name, "the name of a dataset, such as 'imdb_reviews'")
+    data_dir = expect.path("data_dir", data_dir, "the folder of tensorflow-datasets", or_none=True)
+    # Before the set is looked up, which may take a download.
+    check_characters(length, alphabet)
+    expect.whole("samples", samples, least=1, or_none=True)
+    expect.one_of("stars", stars, list(_STARS_AS_CLASSES))
+    _names("text", text)
     return read_texts(known_builder(name, data_dir), name, length, alphabet, text, stars, samples)

@@ -5,10 +5,22 @@
 """
 
 from tfcompress._needs_tensorflow import BACKEND  # noqa: F401
-from tfcompress.export.errors import ExportError, MissingOperatorError
+from tfcompress.export.errors import ExportError, MetricError, MissingOperatorError
+from tfcompress.export.lambdas import kept_lambdas, without_lambdas
 from tfcompress.export.parity import run_tflite
 from tfcompress.export.report import ExportedFile, ExportReport
 from tfcompress.export.tflite import convert
 from tfcompress.export.writer import export
 
-__all__ = ["ExportError", "ExportReport", "ExportedFile", "MissingOperatorError", "convert", "export", "run_tflite"]
+__all__ = [
+    "ExportError",
+    "ExportReport",
+    "ExportedFile",
+    "MetricError",
+    "MissingOperatorError",
+    "convert",
+    "export",
+    "kept_lambdas",
+    "run_tflite",
+    "without_lambdas",
+]

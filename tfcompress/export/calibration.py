@@ -61,10 +61,16 @@ def _refuse_infinity(network: keras.Model, arrays: list[np.ndarray]) -> None:
     if not outputs:
         return
     activations = keras.Model(network.inputs, [tensor for _, tensor in outputs])
+
+    @tf.function
+    def are_finite(batch: list[tf.Tensor]) -> list[tf.Tensor]:
+        values = keras.tree.flatten(activations(batch, training=False))
+        return [tf.reduce_all(tf.math.is_finite(value)) for value in values]
+
     for batch in batches(arrays, network.inputs[0].shape[0] or min(_SAMPLES_AT_A_TIME, len(arrays[0]))):
-        values = keras.tree.flatten(activations([tf.constant(part) for part in batch], training=False))
-        for (operation, _), value in zip(outputs, values, strict=True):
-            if not tf.reduce_all(tf.math.is_finite(value)):
+        finite = are_finite([tf.constant(part) for part in batch])
+        for (operation, _), is_finite in zip(outputs, finite, strict=True):
+            if not is_finite:
                 raise ExportError(
                     "Expected finite activations on the calibration inputs for quantize='int8'. Received: NaN or"
                     f" infinity from layer {operation.name!r} ({type(operation).__name__}). Check how the inputs are"

@@ -19,3 +19,7 @@ class MissingOperatorError(ExportError):
         super().__init__(message)
         self.layer = layer
         self.operators = operators
+
+
+class MetricError(ValueError):
+    """The metric by which files are compared gives no number for the model's own outputs."""

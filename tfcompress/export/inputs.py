@@ -20,8 +20,9 @@ def as_arrays(data: Any, network: keras.Model, argument: str) -> list[np.ndarray
     """Returns one array [samples, ...] for each input of the model, in the order of `network.inputs`.
 
     Args:
-        data: an array [samples, ...]; for a model of several inputs a tuple or list of arrays, or a dictionary by input
-            name; or an iterable whose elements are such (batches, without labels).
+        data: an array [samples, ...]; for a model of several inputs arrays in the structure of its `input` (by the
+            keys of its own dictionary), a tuple or list of arrays, or a dictionary by input name; or an iterable whose
+            elements are such (batches, without labels).
         network: the Functional model that will read the arrays.
         argument: what the caller calls `data`, for messages.
 
@@ -29,7 +30,7 @@ def as_arrays(data: Any, network: keras.Model, argument: str) -> list[np.ndarray
         ValueError: if the number of arrays, their shapes or lengths do not fit, if there is no sample, or if a number
             is not finite.
     """
-    if _is_one_set(data, len(network.inputs)):
+    if _is_one_set(data, network):
         arrays = _one_set(data, network, argument)
     else:
         arrays = _joined_batches(data, network, argument)
@@ -56,19 +57,32 @@ def batches(arrays: list[np.ndarray], size: int) -> Iterator[list[np.ndarray]]:
         yield [np.concatenate([part, np.repeat(part[-1:], missing, axis=0)]) if missing else part for part in batch]
 
 
-def _is_one_set(data: Any, inputs: int) -> bool:
-    if isinstance(data, dict) or hasattr(data, "shape"):
+def _is_one_set(data: Any, network: keras.Model) -> bool:
+    if isinstance(data, dict) or hasattr(data, "shape") or _has_structure(data, network):
         return True
-    return inputs > 1 and isinstance(data, (tuple, list)) and all(hasattr(part, "shape") for part in data)
+    several = len(network.inputs) > 1 and isinstance(data, (tuple, list))
+    return several and all(hasattr(part, "shape") for part in data)
+
+
+def _has_structure(data: Any, network: keras.Model) -> bool:
+    """Whether data are arrays in the structure of the model's own input, where that is more than one tensor."""
+    try:
+        keras.tree.assert_same_structure(network.input, data)
+    except (ValueError, TypeError):
+        return False
+    return keras.tree.is_nested(data) and all(hasattr(part, "shape") for part in keras.tree.flatten(data))
 
 
 def _one_set(data: Any, network: keras.Model, argument: str) -> list[np.ndarray]:
     keys = input_keys(network)
+    if _has_structure(data, network):
+        return [np.asarray(part) for part in keras.tree.flatten(data)]
     if isinstance(data, dict):
         if set(data) != set(keys):
+            own = f", or its own keys {list(network.input)}" if isinstance(network.input, dict) else ""
             raise ValueError(
-                f"Expected {argument} to name the model's inputs {keys}. Received: {argument} with keys {list(data)}."
-                " Use these names, each with its array."
+                f"Expected {argument} to name the model's inputs {keys}{own}. Received: {argument} with keys"
+                f" {list(data)}. Use these names, each with its array."
             )
         return [np.asarray(data[key]) for key in keys]
     parts = list(data) if isinstance(data, (tuple, list)) else [data]

@@ -6,6 +6,8 @@ import keras
 import numpy as np
 
 from tfcompress.export.errors import ExportError
+from tfcompress.export.lambdas import without_lambdas
+from tfcompress.graph.copying import Copies, carry_state, copied
 
 _OTHER_FLOATS = ("float16", "bfloat16", "float64")
 _OTHER_POLICIES = (*_OTHER_FLOATS, "mixed_float16", "mixed_bfloat16")
@@ -15,7 +17,8 @@ def network_of(model: keras.Model) -> keras.Model:
     """Returns a plain Functional model on the layers and weights of `model`.
 
     It shares everything with `model`, which is not changed, but has neither optimizer nor loss: a delivered file holds
-    no optimizer slots, and loads without the code of a training loss or of a Functional model's subclass.
+    no optimizer slots, and loads without the code of a training loss or of a Functional model's subclass. A model with
+    Lambda layers is copied where Keras operations can stand in for them.
 
     Args:
         model: a Functional or built Sequential model, or a subclass made of inputs and outputs.
@@ -38,7 +41,7 @@ def network_of(model: keras.Model) -> keras.Model:
             f" Received: model of type {type(model).__name__}. Make it from keras.Input tensors."
         )
     _refuse_non_finite(network)
-    return network
+    return without_lambdas(network)
 
 
 def _refuse_non_finite(network: keras.Model) -> None:
@@ -57,8 +60,9 @@ def _refuse_non_finite(network: keras.Model) -> None:
 def is_float32(network: keras.Model) -> bool:
     """Tells whether every layer, in nested models too, computes in float32 (or in integers)."""
     for operation in network.operations:
-        nested = isinstance(operation, keras.Model) and hasattr(operation, "operations")
-        if getattr(operation, "compute_dtype", "float32") in _OTHER_FLOATS or (nested and not is_float32(operation)):
+        if getattr(operation, "compute_dtype", "float32") in _OTHER_FLOATS or (
+            _is_model(operation) and not is_float32(operation)
+        ):
             return False
     return True
 
@@ -70,13 +74,24 @@ def in_float32(network: keras.Model) -> keras.Model:
     """
     if is_float32(network):
         return network
-    copy = keras.models.clone_model(network, clone_function=_clone_in_float32, recursive=True)
-    copy.set_weights(network.get_weights())
+    operations = _operations(network)
+    with Copies(operations, lambda operation: copied(operation, _float32_config)) as copies:
+        copy = keras.models.clone_model(network, clone_function=copies.new, recursive=True)
+        copy.set_weights(network.get_weights())
+        for operation in operations:
+            carry_state(operation, copies.new(operation))
     return copy
 
 
-def _clone_in_float32(operation: Any) -> Any:
-    return type(operation).from_config(_float32_config(operation.get_config()))
+def _operations(network: keras.Model) -> list[Any]:
+    """Returns the layers and operations of a network and of the models in it, without these models."""
+    nested = [operation for operation in network.operations if _is_model(operation)]
+    own = [operation for operation in network.operations if not _is_model(operation)]
+    return [*own, *(inner for model in nested for inner in _operations(model))]
+
+
+def _is_model(operation: Any) -> bool:
+    return isinstance(operation, keras.Model) and hasattr(operation, "operations")
 
 
 def _float32_config(config: Any) -> Any:

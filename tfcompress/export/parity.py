@@ -11,7 +11,7 @@ import tensorflow as tf
 from tfcompress.export import inputs as inputs_lib
 from tfcompress.export import tflite
 from tfcompress.export.errors import ExportError
-from tfcompress.export.quiet import quiet
+from tfcompress.process import quiet
 
 BATCH = 32  # samples at a time where the model leaves it open
 
@@ -33,8 +33,7 @@ def keras_file_outputs(path: pathlib.Path, network: keras.Model, arrays: list[np
         ExportError: if Keras cannot load it, as where a layer's class is not registered.
     """
     try:
-        with quiet():
-            loaded = keras.models.load_model(path)
+        loaded = keras.models.load_model(path)
     except Exception as error:
         raise ExportError(
             f"Expected the written .keras file to load. Received: {type(error).__name__}: {error}"
@@ -46,8 +45,7 @@ def keras_file_outputs(path: pathlib.Path, network: keras.Model, arrays: list[np
 
 def saved_model_outputs(path: pathlib.Path, network: keras.Model, arrays: list[np.ndarray]) -> list[np.ndarray]:
     """Loads a SavedModel and returns the outputs of its endpoint `serve`."""
-    with quiet():
-        loaded = tf.saved_model.load(str(path))
+    loaded = tf.saved_model.load(str(path))
     return _outputs(loaded.serve, network, arrays)
 
 
@@ -70,15 +68,15 @@ def run_tflite(path: Any, inputs: Any) -> dict[str, np.ndarray]:
     """
     from ai_edge_litert.interpreter import Interpreter
 
+    source = {"model_content": path} if isinstance(path, bytes) else {"model_path": str(path)}
     with quiet():
-        source = {"model_content": path} if isinstance(path, bytes) else {"model_path": str(path)}
         runner = Interpreter(**source).get_signature_runner()
         details = runner.get_input_details()
-        if not isinstance(inputs, dict):
-            inputs = {next(iter(details)): inputs}
-        arrays = [np.asarray(inputs[name]).astype(detail["dtype"], copy=False) for name, detail in details.items()]
-        size = int(next(iter(details.values()))["shape"][0])
-        results = [runner(**dict(zip(details, batch, strict=True))) for batch in inputs_lib.batches(arrays, size)]
+    if not isinstance(inputs, dict):
+        inputs = {next(iter(details)): inputs}
+    arrays = [np.asarray(inputs[name]).astype(detail["dtype"], copy=False) for name, detail in details.items()]
+    size = int(next(iter(details.values()))["shape"][0])
+    results = [runner(**dict(zip(details, batch, strict=True))) for batch in inputs_lib.batches(arrays, size)]
     samples = len(arrays[0])
     return {name: np.concatenate([result[name] for result in results])[:samples] for name in results[0]}
 
@@ -106,10 +104,12 @@ def largest_magnitude(outputs: list[np.ndarray]) -> float:
 
 
 def _outputs(call: Callable[[Any], Any], network: keras.Model, arrays: list[np.ndarray]) -> list[np.ndarray]:
+    """Calls in a compiled function, many samples at a time: a recurrent layer is some hundred times slower without."""
+    compiled = tf.function(lambda structure: keras.tree.flatten(call(structure)))
     parts: list[list[np.ndarray]] = []
     for batch in inputs_lib.batches(arrays, network.inputs[0].shape[0] or min(BATCH, len(arrays[0]))):
         structure = keras.tree.pack_sequence_as(network.input, [tf.constant(part) for part in batch])
-        parts.append([np.asarray(tensor) for tensor in keras.tree.flatten(call(structure))])
+        parts.append([np.asarray(tensor) for tensor in compiled(structure)])
     return [np.concatenate(column)[: len(arrays[0])] for column in zip(*parts, strict=True)]
 
 

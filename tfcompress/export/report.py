@@ -20,8 +20,12 @@ class ExportedFile:
         top1_agreement: share of the samples whose largest class is the Keras model's, in every output of shape
             [batch, classes > 1]; None where there is no such output.
         samples: number of samples compared.
-        suspect: True where the file should compute what the Keras model computes and does not: a float32 file that is
-            further off than rounding explains, or any file that answers with numbers that are not finite.
+        suspect: True where the file is not to be used before the reason is known: a float32 file that is further off
+            than rounding explains, a quantised file whose outputs, top-1 answers or metric are further off than
+            quantisation explains (the tolerances of `tfcompress.export.quality`), or any file that answers with numbers
+            that are not finite. The report's notes give the reasons.
+        relative_error: root mean square of the differences, as a share of that of the Keras model's outputs.
+        metric: the task's metric of the file's answers on the samples; None where the task's labels are not known.
     """
 
     path: str
@@ -32,6 +36,8 @@ class ExportedFile:
     top1_agreement: float | None
     samples: int
     suspect: bool = False
+    relative_error: float = 0.0
+    metric: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,28 +49,42 @@ class ExportReport:
         largest_output: the largest absolute output of the Keras model on the samples; what `max_difference` is
             measured against.
         notes: sentences, such as that the comparison was made on random inputs.
+        metric_name: the name of the task's metric, "" where it is not known.
+        metric: the metric of the Keras model on the samples; what each file's `metric` is measured against.
     """
 
     files: tuple[ExportedFile, ...]
     largest_output: float
     notes: tuple[str, ...] = ()
+    metric_name: str = ""
+    metric: float | None = None
+
+    def noted(self, note: str) -> "ExportReport":
+        """Returns the report with one more note, in front."""
+        return dataclasses.replace(self, notes=(note, *self.notes))
 
     def summary(self) -> str:
         """Returns a text table, one line a file, with the notes below."""
         rows: list[tuple[str, ...]] = [("file", "format", "bytes", "largest difference", "top-1 agreement", "samples")]
         rows += [_row(file) for file in self.files]
+        if self.metric is not None:
+            metrics = [self.metric_name, *(_number(file.metric) for file in self.files)]
+            rows = [(*row, cell) for row, cell in zip(rows, metrics, strict=True)]
         widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
         lines = ["  ".join(map(_pad, row, widths, range(len(row)))) for row in rows]
         lines.insert(1, "-" * len(lines[0]))
         lines.append(f"Largest absolute output of the Keras model: {self.largest_output:.4g}.")
+        if self.metric is not None:
+            lines.append(f"{self.metric_name} of the Keras model: {_number(self.metric)}.")
         return "\n".join([line.rstrip() for line in lines] + list(self.notes))
 
     def to_json(self) -> str:
         """Returns the report as JSON; numbers that are not finite are written as strings."""
         content = dataclasses.asdict(self)
-        content["largest_output"] = _json_number(self.largest_output)
-        for entry in content["files"]:
-            entry["max_difference"] = _json_number(entry["max_difference"])
+        for entry in (content, *content["files"]):
+            for name, value in entry.items():
+                if isinstance(value, float):
+                    entry[name] = _json_number(value)
         return json.dumps(content, indent=2, allow_nan=False)
 
 
@@ -73,6 +93,10 @@ def _row(file: ExportedFile) -> tuple[str, ...]:
     agreement = "-" if file.top1_agreement is None else f"{file.top1_agreement:.2%}"
     difference = f"{file.max_difference:.3g}" + (" (!)" if file.suspect else "")
     return pathlib.PurePath(file.path).name, form, f"{file.bytes:,}", difference, agreement, f"{file.samples:,}"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}" if value == 0 or 1e-3 <= abs(value) < 1e4 else f"{value:.3g}"
 
 
 def _pad(cell: str, width: int, column: int) -> str:

@@ -7,15 +7,12 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfcompress.export.quiet import quiet
-
 SIGNATURE = "serve"
 
 
 def write_keras(network: keras.Model, path: pathlib.Path) -> None:
     """Writes a .keras file; `keras.models.load_model` reads it."""
-    with quiet():
-        network.save(path)
+    network.save(path)
 
 
 def write_saved_model(network: keras.Model, path: pathlib.Path) -> None:
@@ -23,9 +20,8 @@ def write_saved_model(network: keras.Model, path: pathlib.Path) -> None:
     signature = keras.tree.map_structure(
         lambda tensor: tf.TensorSpec(tensor.shape, tensor.dtype, name=tensor.name), network.input
     )
-    with quiet():
-        archive = archive_of(network, lambda inputs: network(inputs, training=False), [signature])
-        archive.write_out(str(path), verbose=False)
+    archive = archive_of(network, lambda inputs: network(inputs, training=False), [signature])
+    archive.write_out(str(path), verbose=False)
 
 
 def archive_of(network: keras.Model, serve: Callable[..., Any], signature: list[Any]) -> keras.export.ExportArchive:

@@ -9,13 +9,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfcompress import expect
 from tfcompress.export import inputs as inputs_lib
 from tfcompress.export.calibration import refuse_what_crashes, representative
 from tfcompress.export.errors import ExportError, MissingOperatorError
 from tfcompress.export.network import in_float32, network_of
-from tfcompress.export.quiet import quiet
 from tfcompress.export.responsible import responsible_part
 from tfcompress.export.saved_model import SIGNATURE, archive_of
+from tfcompress.process import ignored_warnings, quiet
 
 QUANTIZATIONS = ("float32", "float16", "dynamic", "int8")
 
@@ -23,8 +24,9 @@ QUANTIZATIONS = ("float32", "float16", "dynamic", "int8")
 def convert(model: keras.Model, quantize: str = "float32", calibration: Any = None) -> bytes:
     """Returns the model as a TensorFlow Lite file's content.
 
-    The batch size of the file is that of the model's inputs, 1 where it is unknown: with an unknown one the converter
-    computes shapes in the graph (three more operators for every Reshape), which accelerators of phones refuse.
+    The file takes one sample at a time wherever the model runs with one, else as many as the model's inputs say: with
+    an unknown number the converter computes shapes in the graph (three more operators for every Reshape), which
+    accelerators of phones refuse.
 
     Args:
         model: a Functional or Sequential model; it is not changed.
@@ -38,10 +40,7 @@ def convert(model: keras.Model, quantize: str = "float32", calibration: Any = No
         MissingOperatorError: if TensorFlow Lite lacks an operator; names the layer.
         ValueError: if `quantize` is unknown, or `"int8"` comes without calibration inputs.
     """
-    if quantize not in QUANTIZATIONS:
-        raise ValueError(
-            f"Expected quantize to be one of {QUANTIZATIONS}. Received: quantize={quantize!r}. Use a name."
-        )
+    quantize = expect.one_of("quantize", quantize, QUANTIZATIONS, "Use a name.")
     require_calibration((quantize,), calibration)
     network = network_of(model)
     arrays = None if calibration is None else inputs_lib.as_arrays(calibration, network, "calibration")
@@ -84,8 +83,29 @@ def signature_names(network: keras.Model) -> tuple[list[str], list[str]]:
 
 
 def batch_size(network: keras.Model) -> int:
-    """Returns the batch size of the converted file."""
-    return network.inputs[0].shape[0] or 1
+    """Returns the batch size of the converted file: 1, unless the network runs with its own fixed one only.
+
+    A Sequential model that was built by `fit` bears the size of its batches and runs with any; one that reshapes to a
+    written number, or keeps states between calls, does not.
+    """
+    size = network.inputs[0].shape[0] or 1
+    return 1 if size == 1 or _runs_alone(network, size) else size
+
+
+def _runs_alone(network: keras.Model, size: int) -> bool:
+    """Tells whether a sample alone has the outputs that it has as the first of a batch."""
+    together = next(inputs_lib.batches(inputs_lib.random_arrays(network), size))
+    alone = [array[:1] for array in together]
+    flat = keras.Model(network.inputs, network.outputs)
+    call = tf.function(lambda *tensors: keras.tree.flatten(flat(list(tensors), training=False)))
+    try:
+        expected, actual = call(*map(tf.constant, together)), call(*map(tf.constant, alone))
+    except Exception:  # Keras' and TensorFlow's errors about shapes have no one type
+        return False
+    return all(
+        one.shape[:1] == (1,) and np.allclose(other[:1], one, rtol=1e-3, atol=1e-3 * np.max(np.abs(other), initial=0.0))
+        for other, one in zip(map(np.asarray, expected), map(np.asarray, actual), strict=True)
+    )
 
 
 def float_operators(content: bytes) -> tuple[str, ...]:
@@ -112,17 +132,20 @@ def float_operators(content: bytes) -> tuple[str, ...]:
 def _convert(
     network: keras.Model, quantizations: Sequence[str], calibration: list[np.ndarray] | None
 ) -> dict[str, bytes]:
-    with tempfile.TemporaryDirectory() as folder, quiet():
-        _archive(network).write_out(folder, verbose=False)
-        return {name: _converter(folder, name, network, calibration).convert() for name in quantizations}
+    size = batch_size(network)
+    with tempfile.TemporaryDirectory() as folder:
+        _archive(network, size).write_out(folder, verbose=False)
+        # The calibrator of int8 is built on an interpreter that says it is deprecated.
+        with quiet(), ignored_warnings(r"\s*Warning: tf\.lite\.Interpreter is deprecated"):
+            return {name: _converter(folder, name, network, size, calibration).convert() for name in quantizations}
 
 
-def _archive(network: keras.Model) -> keras.export.ExportArchive:
-    """Returns the SavedModel to convert, of fixed batch size and with named outputs."""
+def _archive(network: keras.Model, size: int) -> keras.export.ExportArchive:
+    """Returns the SavedModel to convert, of a fixed batch size and with named outputs."""
     input_names, output_names = signature_names(network)
     flat = keras.Model(network.inputs, network.outputs)
     signature = [
-        tf.TensorSpec((batch_size(network), *tensor.shape[1:]), tensor.dtype, name=name)
+        tf.TensorSpec((size, *tensor.shape[1:]), tensor.dtype, name=name)
         for tensor, name in zip(network.inputs, input_names, strict=True)
     ]
 
@@ -134,7 +157,7 @@ def _archive(network: keras.Model) -> keras.export.ExportArchive:
 
 
 def _converter(
-    folder: str, quantize: str, network: keras.Model, calibration: list[np.ndarray] | None
+    folder: str, quantize: str, network: keras.Model, size: int, calibration: list[np.ndarray] | None
 ) -> tf.lite.TFLiteConverter:
     converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=[SIGNATURE])
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
@@ -145,7 +168,7 @@ def _converter(
     if quantize == "int8":
         assert calibration is not None
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-        converter.representative_dataset = representative(calibration, signature_names(network)[0], batch_size(network))
+        converter.representative_dataset = representative(calibration, signature_names(network)[0], size)
     return converter
 
 

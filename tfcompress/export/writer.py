@@ -3,20 +3,24 @@
 import dataclasses
 import os
 import pathlib
-import tempfile
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
+from tfcompress import expect
 from tfcompress.export import inputs as inputs_lib
 from tfcompress.export import parity, saved_model, tflite
 from tfcompress.export.network import is_float32, network_of
+from tfcompress.export.quality import RELATIVE_TOLERANCE, TOP1_TOLERANCE, TaskMetric, drop_tolerance, relative_error
 from tfcompress.export.report import ExportedFile, ExportReport
+from tfcompress.graph import check_runs_here
+from tfcompress.staging import Stage, refuse_foreign
 
 FORMATS = ("keras", "saved_model", "tflite")
+_FILES = {"keras": "model.keras", "saved_model": "saved_model"}
 _SUFFIXES = (".keras", ".tflite", ".h5", ".pb")
 _OUTPUTS_OF = {
     "keras": parity.keras_file_outputs,
@@ -32,16 +36,20 @@ def export(
     quantize: str | Sequence[str | None] | None = (None,),
     calibration: Any = None,
     samples: Any = None,
+    labels: Any = None,
+    metric: Callable[[Any, Any], Any] | None = None,
+    higher_is_better: bool = True,
 ) -> ExportReport:
     """Writes a model into a folder, reads every file back, runs it and compares it with the model.
 
     The files are `model.keras`, `saved_model/`, `model_float32.tflite`, `model_float16.tflite`, `model_dynamic.tflite`
-    and `model_int8.tflite`. They hold the network alone, without optimizer and loss. All are written and run beside
-    their place first and then renamed: after an error no file in the folder has changed.
+    and `model_int8.tflite`, and a manifest of them. They hold the network alone, without optimizer and loss. All are
+    written and run beside their place first and then renamed: after an error no file in the folder has changed.
 
     Args:
         model: a Functional or built Sequential Keras model on the TensorFlow backend; it is not changed.
-        path: the folder; it is made where it is missing, and files of the same names in it are replaced.
+        path: the folder; it is made where it is missing. Files of the same names in it are replaced where the manifest
+            proves that an export wrote them; all others in it are left alone.
         formats: one or several of `"keras"`, `"saved_model"`, `"tflite"`.
         quantize: one or several of None or `"float32"`, `"float16"`, `"dynamic"`, `"int8"`; concerns TFLite only.
             See `tfcompress.export.convert`. An int8 file takes and gives float32.
@@ -50,6 +58,10 @@ def export(
             All of them are used; some hundred do.
         samples: real inputs on which the files are compared with the model, given in the same ways. By default the
             calibration inputs; without these, seeded random numbers, and the report says so.
+        labels: those of the samples, for `metric`.
+        metric: the metric of the task: a function `(y, outputs) -> float` of all labels and of outputs in the model's
+            own structure, or a `keras.metrics.Metric`. The report has it for the model and for each file.
+        higher_is_better: whether a larger metric means a better model.
 
     Returns:
         The report, one entry a file.
@@ -57,29 +69,54 @@ def export(
     Raises:
         ExportError: if the model is not Functional or Sequential, cannot be converted, or a file cannot be read back.
         MissingOperatorError: if a layer needs an operator that TensorFlow Lite lacks; names the layer.
-        ValueError: if a name is unknown, int8 has no calibration inputs, or inputs do not fit the model.
+        FileExistsError: if something under these names is not from an export, or has been changed since.
+        ValueError: if a name is unknown, int8 has no calibration inputs, inputs do not fit the model, or TensorFlow
+            cannot run a layer on this machine.
     """
     formats = _names("formats", formats, FORMATS)
     quantizations = _names("quantize", quantize, tflite.QUANTIZATIONS)
     if "tflite" not in formats:
         quantizations = ()
-    folder = _folder(path)
+    folder = _folder(path, [*(_FILES[name] for name in formats if name != "tflite"), *map(_tflite_name, quantizations)])
     network = network_of(model)
+    check_runs_here(network)
     tflite.require_calibration(quantizations, calibration)
     calibration = None if calibration is None else inputs_lib.as_arrays(calibration, network, "calibration")
     arrays, notes = _samples(samples, calibration, network)
+    task_metric = TaskMetric.checked(metric, labels, samples, len(arrays[0]), higher_is_better)
     expected = parity.keras_outputs(model, network, arrays)
+    compared = _Compared(
+        network,
+        arrays,
+        expected,
+        is_real=samples is not None or calibration is not None,
+        metric=task_metric,
+        own_metric=None if task_metric is None else task_metric.of(expected, network),
+    )
 
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".export-") as stage:
-        written = _write(network, pathlib.Path(stage), formats, quantizations, calibration)
-        files = [_entry(file, network, arrays, expected) for file in written]
-        notes += _float_notes(written)
-        for file in written:
-            _replace(file.path, folder / file.path.name)
-    files = [dataclasses.replace(file, path=str(folder / pathlib.Path(file.path).name)) for file in files]
-    notes += _suspicions(files)
-    return ExportReport(tuple(files), parity.largest_magnitude(expected), tuple(notes))
+    with Stage(folder) as stage:
+        written = _write(network, stage.new, formats, quantizations, calibration)
+        entries = [compared.entry(file) for file in written]
+        notes += _float_notes(written) + _batch_notes(network, formats, quantizations)
+        stage.place()
+    for (_, reasons), file in zip(entries, written, strict=True):
+        if reasons:
+            notes.append(_warning(file.path.name, reasons))
+            warnings.warn(notes[-1], stacklevel=2)
+    return ExportReport(
+        tuple(dataclasses.replace(entry, path=str(folder / pathlib.Path(entry.path).name)) for entry, _ in entries),
+        parity.largest_magnitude(expected),
+        tuple(notes),
+        "" if task_metric is None else task_metric.name,
+        compared.own_metric,
+    )
+
+
+def _tflite_name(quantize: str) -> str:
+    return f"model_{quantize}.tflite"
+
+
+_NAMES = {*_FILES.values(), *map(_tflite_name, tflite.QUANTIZATIONS)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,22 +128,25 @@ class _Written:
 
 def _names(argument: str, given: Any, known: tuple[str, ...]) -> tuple[str, ...]:
     """Returns the names asked for in the order of `known`, None being float32."""
-    given = [given] if given is None or isinstance(given, str) else list(given)
-    if argument == "quantize":
-        given = ["float32" if name is None else name for name in given]
-    if not given or any(name not in known for name in given):
-        raise ValueError(
-            f"Expected {argument} to be one or several of {known}. Received: {argument}={given}. Use these names."
-        )
-    return tuple(name for name in known if name in given)
+    if argument == "formats":
+        return expect.some_of(argument, given, known)
+    names = expect.some_of(argument, given, (None, *known))
+    return tuple(name for name in known if name in names or (name == "float32" and None in names))
 
 
-def _folder(path: str | os.PathLike[str]) -> pathlib.Path:
-    folder = pathlib.Path(path).expanduser()
+def _folder(path: str | os.PathLike[str], names: list[str]) -> pathlib.Path:
+    """Returns the folder, if files of these names can be written there without taking another's place."""
+    folder: pathlib.Path = expect.path("path", path, "a folder")
     if folder.suffix in _SUFFIXES or (folder.exists() and not folder.is_dir()):
         raise ValueError(
-            f"Expected path to be a folder, in which files like model.keras are written. Received: path={str(path)!r}."
-            " Give a folder's name."
+            "Expected `path` to be a folder, in which files like model.keras are written. "
+            f"Received: path={str(path)!r}. Give a folder's name."
+        )
+    strange = [name for name in refuse_foreign(folder, names) if name.partition("/")[0] not in _NAMES]
+    if strange:
+        raise FileExistsError(
+            f"Expected a folder for exported files alone. Received: path={str(path)!r}, a folder in which tfcompress"
+            f" wrote {strange[0]}. Give another folder, such as one in it."
         )
     return folder
 
@@ -130,34 +170,69 @@ def _write(
 ) -> list[_Written]:
     written = []
     if "keras" in formats:
-        written.append(_Written(stage / "model.keras", "keras", None))
+        written.append(_Written(stage / _FILES["keras"], "keras", None))
         saved_model.write_keras(network, written[-1].path)
     if "saved_model" in formats:
-        written.append(_Written(stage / "saved_model", "saved_model", None))
+        written.append(_Written(stage / _FILES["saved_model"], "saved_model", None))
         saved_model.write_saved_model(network, written[-1].path)
     if quantizations:
         for name, content in tflite.convert_network(network, quantizations, calibration).items():
-            written.append(_Written(stage / f"model_{name}.tflite", "tflite", name))
+            written.append(_Written(stage / _tflite_name(name), "tflite", name))
             written[-1].path.write_bytes(content)
     return written
 
 
-def _entry(file: _Written, network: keras.Model, arrays: list[np.ndarray], expected: list[np.ndarray]) -> ExportedFile:
-    actual = _OUTPUTS_OF[file.format](file.path, network, arrays)
-    difference = parity.largest_difference(expected, actual)
-    tolerance = parity.FLOAT32_TOLERANCE if is_float32(network) else parity.HALF_TOLERANCE
-    is_exact = file.quantize in (None, "float32")
-    too_far = difference > tolerance * max(parity.largest_magnitude(expected), float(np.finfo(np.float32).tiny))
-    return ExportedFile(
-        path=str(file.path),
-        format=file.format,
-        quantize=file.quantize,
-        bytes=saved_model.size_in_bytes(file.path),
-        max_difference=difference,
-        top1_agreement=parity.top1_agreement(expected, actual),
-        samples=len(arrays[0]),
-        suspect=bool((is_exact and too_far) or not np.isfinite(difference)),
-    )
+@dataclasses.dataclass(frozen=True)
+class _Compared:
+    """What files are compared with: the network's outputs on the samples, and its metric."""
+
+    network: keras.Model
+    arrays: list[np.ndarray]
+    expected: list[np.ndarray]
+    is_real: bool
+    metric: TaskMetric | None
+    own_metric: float | None
+
+    def entry(self, file: _Written) -> tuple[ExportedFile, list[str]]:
+        """Runs a file and returns its entry in the report, and why it is suspect."""
+        actual = _OUTPUTS_OF[file.format](file.path, self.network, self.arrays)
+        entry = ExportedFile(
+            path=str(file.path),
+            format=file.format,
+            quantize=file.quantize,
+            bytes=saved_model.size_in_bytes(file.path),
+            max_difference=parity.largest_difference(self.expected, actual),
+            top1_agreement=parity.top1_agreement(self.expected, actual),
+            samples=len(self.arrays[0]),
+            relative_error=relative_error(self.expected, actual),
+            metric=None if self.metric is None else self.metric.of(actual, self.network),
+        )
+        reasons = self._reasons(entry)
+        return dataclasses.replace(entry, suspect=bool(reasons)), reasons
+
+    def _reasons(self, entry: ExportedFile) -> list[str]:
+        if not np.isfinite(entry.max_difference):
+            return ["some of its answers are not numbers, or of another shape"]
+        if entry.quantize in (None, "float32"):
+            tolerance = parity.FLOAT32_TOLERANCE if is_float32(self.network) else parity.HALF_TOLERANCE
+            largest = max(parity.largest_magnitude(self.expected), float(np.finfo(np.float32).tiny))
+            if entry.max_difference > tolerance * largest:
+                return [f"its outputs differ by up to {entry.max_difference:.3g}, where rounding explains far less"]
+            return []
+        reasons = []
+        if entry.relative_error > RELATIVE_TOLERANCE:
+            reasons.append(f"its outputs differ by {entry.relative_error:.0%} of their size")
+        if self.is_real and entry.top1_agreement is not None and entry.top1_agreement < TOP1_TOLERANCE:
+            reasons.append(f"its top-1 answers agree on {entry.top1_agreement:.2%} of the samples")
+        if self.metric is not None and self.own_metric is not None and entry.metric is not None:
+            drop = self.own_metric - entry.metric if self.metric.higher_is_better else entry.metric - self.own_metric
+            better = self.metric.higher_is_better
+            tolerated = drop_tolerance(self.own_metric, better, entry.samples, entry.top1_agreement)
+            if not drop <= tolerated:
+                reasons.append(
+                    f"its {self.metric.name} is {entry.metric:.4g}, that of the Keras model {self.own_metric:.4g}"
+                )
+        return reasons
 
 
 def _float_notes(written: list[_Written]) -> list[str]:
@@ -169,20 +244,20 @@ def _float_notes(written: list[_Written]) -> list[str]:
     return notes
 
 
-def _suspicions(files: list[ExportedFile]) -> list[str]:
+def _batch_notes(network: keras.Model, formats: tuple[str, ...], quantizations: tuple[str, ...]) -> list[str]:
+    size = network.inputs[0].shape[0] or 1
+    if size == 1:
+        return []
     notes = []
-    for file in files:
-        if file.suspect:
-            notes.append(
-                f"(!) {pathlib.Path(file.path).name} does not compute what the Keras model computes: its outputs differ"
-                f" by up to {file.max_difference:.3g}. Do not use it before the reason is known."
-            )
-            warnings.warn(notes[-1], stacklevel=3)
+    if quantizations and tflite.batch_size(network) > 1:
+        notes.append(f"The TFLite files take {size} samples at a time, as the network does: it does not run with one.")
+    if "saved_model" in formats:
+        notes.append(f"The SavedModel takes {size} samples at a time, which is what the model's inputs say.")
     return notes
 
 
-def _replace(source: pathlib.Path, target: pathlib.Path) -> None:
-    """Renames a file or folder; an old folder of that name is first moved into the stage, which is deleted."""
-    if target.is_dir():
-        target.rename(source.parent / f"old-{target.name}")
-    source.replace(target)
+def _warning(name: str, reasons: list[str]) -> str:
+    return (
+        f"(!) {name} does not compute what the Keras model computes: {'; '.join(reasons)}. Do not use it before the"
+        " reason is known."
+    )

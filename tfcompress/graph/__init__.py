@@ -6,6 +6,7 @@ from tfcompress.graph.channel_groups import ChannelGroup, ChannelGroups, FixedCh
 from tfcompress.graph.handlers import Call, Handler, MacTerm, WeightAxes, handles
 from tfcompress.graph.labels import Labels
 from tfcompress.graph.layer_graph import LayerGraph, Node, TensorRef
+from tfcompress.graph.processor import check_runs_here
 from tfcompress.graph.sections import Section, Sections, bypasses, cut_points, find_sections
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "TensorRef",
     "WeightAxes",
     "bypasses",
+    "check_runs_here",
     "cut_points",
     "find_blocks",
     "find_sections",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import keras
 import numpy as np
 import numpy.typing as npt
 
@@ -67,13 +68,23 @@ class FixedChannels:
 
 @dataclass(frozen=True, eq=False)
 class NodeAnalysis:
-    """What the handler said of one node."""
+    """What the handler said of one node.
+
+    Attributes:
+        call: the call, as the handler saw it.
+        handler: the handler of its class.
+        outputs: labels of its outputs.
+        weights: its weights with labelled axes.
+        macs: its multiply-adds.
+        whole: why the layer is left whole although its class has a handler, or `None`.
+    """
 
     call: Call
     handler: Handler
     outputs: tuple[Labels, ...]
     weights: tuple[WeightAxes, ...]
     macs: tuple[MacTerm, ...]
+    whole: str | None = None
 
     @property
     def node(self) -> Node:
@@ -172,6 +183,7 @@ def _follow(graph: LayerGraph, book: LabelBook, through_norms: bool) -> dict[str
     analysis: dict[str, NodeAnalysis] = {}
     labels: dict[TensorRef, Labels] = {}
     first_calls: dict[str, NodeAnalysis] = {}
+    shared = _shared_weights(graph)
     for node in graph.nodes.values():
         inputs = tuple(labels[ref] for ref in node.inputs)
         earlier = first_calls.get(node.layer_name)
@@ -185,7 +197,12 @@ def _follow(graph: LayerGraph, book: LabelBook, through_norms: bool) -> dict[str
         else:
             handler = handler_of(node.operation)
             outputs = handler.flow(call)
-            item = NodeAnalysis(call, handler, outputs, handler.weights(call, outputs), handler.macs(call, outputs))
+            weights, macs = handler.weights(call, outputs), handler.macs(call, outputs)
+            whole = _why_whole(node, handler, weights, shared)
+            if whole is not None:
+                for ids in _ids_of(inputs, outputs, weights):
+                    call.fix(ids, whole)
+            item = NodeAnalysis(call, handler, outputs, weights, macs, whole)
         if earlier is not None:
             _tie_calls(book, earlier, item)
         first_calls.setdefault(node.layer_name, item)
@@ -194,6 +211,42 @@ def _follow(graph: LayerGraph, book: LabelBook, through_norms: bool) -> dict[str
     for ref in graph.output_refs:
         book.fix(labels[ref].ids, ref.node, "output of the model")
     return analysis
+
+
+def _shared_weights(graph: LayerGraph) -> dict[str, str]:
+    """`{layer: another that holds a weight of it too}`; an operation may be called with a weight of a layer."""
+    owner: dict[int, str] = {}
+    shared: dict[str, str] = {}
+    for node in graph.nodes.values():
+        arguments = keras.tree.flatten((node.args, dict(node.kwargs)))
+        given = [leaf for leaf in arguments if isinstance(leaf, keras.Variable)]
+        for variable in (*getattr(node.operation, "weights", ()), *given):
+            first = owner.setdefault(id(variable), node.layer_name)
+            if first != node.layer_name:
+                shared.setdefault(first, node.layer_name)
+                shared.setdefault(node.layer_name, first)
+    return shared
+
+
+def _why_whole(node: Node, handler: Handler, weights: tuple[WeightAxes, ...], shared: Mapping[str, str]) -> str | None:
+    """Why a layer is left whole although its handler would cut it."""
+    if node.layer_name in shared:
+        return f"it shares weights with {shared[node.layer_name]!r}"
+    if not handler.known:
+        return None
+    labelled = {id(weight.variable) for weight in weights}
+    others = [v.name for v in getattr(node.operation, "weights", ()) if id(v) not in labelled and len(v.shape)]
+    if not others:
+        return None
+    mode = getattr(node.operation, "quantization_mode", None)
+    kind = f"quantized to {mode}" if mode else "extended" if not getattr(node.operation, "lora_enabled", False) else ""
+    kind = kind or "adapted by LoRA"
+    return f"{node.type_name} is {kind}, with weights that its class does not have otherwise ({', '.join(others)})"
+
+
+def _ids_of(inputs: tuple[Labels, ...], outputs: tuple[Labels, ...], weights: tuple[WeightAxes, ...]) -> Iterator[Ids]:
+    yield from (labels.ids for labels in (*inputs, *outputs))
+    yield from (ids for weight in weights for ids in weight.axes.values())
 
 
 class _InputHandler(Handler):

@@ -201,7 +201,14 @@ class _Reader:
         return self.names[id(operation)]
 
     def _add(
-        self, operation: Any, args: Any, kwargs: Any, input_shapes: Any, outputs: list[Any], prefix: str
+        self,
+        operation: Any,
+        args: Any,
+        kwargs: Any,
+        input_shapes: Any,
+        outputs: list[Any],
+        prefix: str,
+        tensors: list[Any] | None = None,
     ) -> tuple[TensorRef, ...]:
         layer_name = self._name(operation, prefix)
         calls = self.calls[layer_name] = self.calls.get(layer_name, 0) + 1
@@ -217,7 +224,7 @@ class _Reader:
             output_shapes=tuple(tuple(t.shape) for t in outputs),
         )
         self.nodes[name] = node
-        self.tensors.update(zip(node.outputs, outputs, strict=True))
+        self.tensors.update(zip(node.outputs, tensors or outputs, strict=True))
         return node.outputs
 
     def _walk(self, functional: Any, env: dict[int, TensorRef], prefix: str, training: Any) -> None:
@@ -249,9 +256,28 @@ class _Reader:
             return
         if training is not None and getattr(operation, "_call_has_training_arg", False) and not kwargs.get("training"):
             kwargs = {**kwargs, "training": training}
-        input_shapes = [tuple(t.shape) for t in arguments.keras_tensors]
-        for outer, ref in zip(outputs, self._add(operation, args, kwargs, input_shapes, outputs, prefix), strict=True):
+        input_shapes = [self.nodes[ref.node].output_shapes[ref.index] for ref in _refs((args, kwargs))]
+        specs = outputs
+        if input_shapes != [tuple(t.shape) for t in arguments.keras_tensors]:
+            specs = self._called_on(operation, args, kwargs, outputs)
+        refs = self._add(operation, args, kwargs, input_shapes, specs, prefix, outputs)
+        for outer, ref in zip(outputs, refs, strict=True):
             env[id(outer)] = ref
+
+    def _called_on(self, operation: Any, args: Any, kwargs: Any, outputs: list[Any]) -> list[Any]:
+        """What a call inside a nested model gives for the shapes that it has in the model around, which may be known
+        where those of the nested model are not."""
+
+        def symbolic(ref: TensorRef) -> Any:
+            shape = self.nodes[ref.node].output_shapes[ref.index]
+            return keras.KerasTensor(shape, dtype=self.tensors[ref].dtype)
+
+        try:
+            args, kwargs = map_refs(symbolic, (args, kwargs))
+            specs = keras.tree.flatten(operation.compute_output_spec(*args, **kwargs))
+        except Exception:  # then the shapes are those that the nested model knows
+            return outputs
+        return specs if len(specs) == len(outputs) else outputs
 
 
 def _ordered_calls(functional: Any, known: Mapping[int, Any]) -> list[Any]:

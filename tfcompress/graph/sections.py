@@ -7,7 +7,7 @@ changes the shape stands at its beginning.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ from tfcompress.graph.layer_graph import LayerGraph, Node, TensorRef
 
 __all__ = ["Section", "Sections", "bypasses", "cut_points", "find_sections"]
 
+Dominators = Mapping[str, str | None]
 _SUM = "Add"  # the class of keras.layers.Add, and of keras.ops.add
 
 
@@ -82,7 +83,10 @@ class Sections:
 
     @property
     def boundaries(self) -> tuple[str, ...]:
-        """The nodes at which the network is split: what the first section reads, and what each section gives."""
+        """The nodes at which the network is split: what the first section reads, and what each section gives.
+
+        Every path to one of them goes through the one before it.
+        """
         return (self.sections[0].entry.node, *(section.exit.node for section in self.sections))
 
     def removed(self, blocks: Sequence[int]) -> tuple[str, ...]:
@@ -111,7 +115,7 @@ def cut_points(graph: LayerGraph) -> tuple[str, ...]:
     return tuple(reversed(chain))
 
 
-def _common(a: str | None, b: str | None, dominators: Any) -> str | None:
+def _common(a: str | None, b: str | None, dominators: Dominators) -> str | None:
     above = set()
     while a is not None:
         above.add(a)
@@ -123,11 +127,12 @@ def _common(a: str | None, b: str | None, dominators: Any) -> str | None:
 
 @dataclass(frozen=True, eq=False)
 class _Segment:
-    """The nodes between two neighbouring cut points, the second included."""
+    """The nodes between two neighbouring points of a chain, the second included."""
 
     nodes: tuple[Node, ...]
     entry: str | None
     keeps_shape: bool
+    leaks: bool = False  # whether anything outside reads what lies before its exit
 
     @property
     def exit(self) -> str:
@@ -167,6 +172,36 @@ def _segments(graph: LayerGraph) -> list[_Segment]:
     return found
 
 
+def _segments_inside(graph: LayerGraph, dominators: Dominators, segment: _Segment) -> list[list[_Segment]]:
+    """For each branch of a segment that ends with a join, its segments between the fork and the join."""
+    branches = dict.fromkeys(ref.node for ref in segment.nodes[-1].inputs if ref.node != segment.entry)
+    return [_segments_along(graph, dominators, str(segment.entry), end) for end in branches]
+
+
+def _segments_along(graph: LayerGraph, dominators: Dominators, entry: str, end: str) -> list[_Segment]:
+    """The segments between the nodes that every path from `entry` to `end` goes through."""
+    chain, at = [], end
+    while at != entry:
+        if len(graph.nodes[at].outputs) == 1:
+            chain.append(at)
+        at = str(dominators[at])
+    order = {name: i for i, name in enumerate(graph.nodes)}
+    ends = {ref.node for ref in graph.output_refs}
+    found = []
+    for name in reversed(chain):
+        inside, pending = {name}, [name]
+        while pending:
+            before = {ref.node for ref in graph.nodes[pending.pop()].inputs} - inside - {entry}
+            inside |= before
+            pending += before
+        nodes = tuple(graph.nodes[node] for node in sorted(inside, key=order.__getitem__))
+        read = {reader for node in nodes[:-1] for ref in node.outputs for reader in graph.readers.get(ref, ())}
+        keeps = graph.shape(TensorRef(entry)) == graph.shape(TensorRef(name))
+        found.append(_Segment(nodes, entry, keeps, not read <= inside or not ends.isdisjoint(inside - {name})))
+        entry = name
+    return found
+
+
 @dataclass(frozen=True)
 class _Run:
     """Segments `[start, end)`: a pattern of `period` segments, repeated; its units are counted from the end."""
@@ -185,7 +220,8 @@ def _runs(segments: list[_Segment]) -> list[_Run]:
     """Patterns that are repeated, short ones first, and single residual blocks among what is left."""
     numbers: dict[Any, int] = {}
     kinds = np.array([numbers.setdefault(segment.signature, len(numbers)) for segment in segments])
-    free = np.array([segment.entry is not None for segment in segments], dtype=bool)  # what a section can be fed with
+    # What can be left out, and what a section can be fed with.
+    free = np.array([segment.entry is not None and not segment.leaks for segment in segments], dtype=bool)
     weighty = np.array([segment.has_weights for segment in segments])
     found: list[_Run] = []
 
@@ -209,6 +245,35 @@ def _runs(segments: list[_Segment]) -> list[_Run]:
     return sorted(found, key=lambda run: run.start)
 
 
+def _deepest(graph: LayerGraph, dominators: Dominators, segments: list[_Segment]) -> tuple[list[_Segment], list[_Run]]:
+    """The chain in which blocks are repeated, and its runs: these segments, or a chain inside one of them with more.
+
+    A long skip makes one segment of all that it goes around. Inside of segments only a real repetition counts: of parts
+    that branch, or of three others. So the two convolutions of a residual block are no blocks of their own.
+    """
+    best = segments, _runs(segments)
+    within = {i for run in best[1] if len(run.units) > 1 for i in range(run.start, run.end)}
+    for i, segment in enumerate(segments):
+        if i in within or segment.entry is None:
+            continue
+        for branch in _segments_inside(graph, dominators, segment):
+            found = _deepest(graph, dominators, branch)
+            if _is_repetition(*found) and _blocks(found[1]) > _blocks(best[1]):
+                best = found
+    return best
+
+
+def _blocks(runs: list[_Run]) -> int:
+    return sum(len(run.units) for run in runs)
+
+
+def _is_repetition(segments: list[_Segment], runs: list[_Run]) -> bool:
+    return any(
+        len(run.units) > 2 or (len(run.units) == 2 and any(len(segments[i].nodes) > 1 for i in run.units[-1]))
+        for run in runs
+    )
+
+
 def _stretches(same: Any) -> list[tuple[int, int]]:
     edges = np.flatnonzero(np.diff(np.concatenate([[0], same.astype(int), [0]])))
     return [(int(start), int(end)) for start, end in edges.reshape(-1, 2)]
@@ -219,7 +284,8 @@ def find_sections(graph: LayerGraph) -> Sections:
 
     Blocks are found by their repetition along the nodes that every path goes through, so residual blocks, transformer
     encoders and plain chains of convolutions are all found; so is a single residual block with an identity shortcut.
-    Blocks that follow each other without a change of shape are one section.
+    Blocks that follow each other without a change of shape are one section. Where a long skip goes around more blocks
+    than there are outside (SRResNet), the sections are those inside; the skip is a part of the head.
 
     Args:
         graph: a network with any number of inputs and outputs.
@@ -230,8 +296,8 @@ def find_sections(graph: LayerGraph) -> Sections:
     Raises:
         ValueError: a network without blocks that could be removed.
     """
-    segments = _segments(graph)
-    runs = _runs(segments)
+    along = _segments(graph)
+    segments, runs = _deepest(graph, immediate_dominators(graph), along)
     groups: list[list[_Run]] = []
     for run in runs:
         first = run.units[0].start
@@ -242,7 +308,7 @@ def find_sections(graph: LayerGraph) -> Sections:
     if not groups:
         raise ValueError(
             "Expected a network with repeated blocks that keep the shape of what they read, such as a ResNet. "
-            f"Received: the model {graph.name!r}, in which {len(segments)} parts stand one after the other and none "
+            f"Received: the model {graph.name!r}, in which {len(along)} parts stand one after the other and none "
             "could be left out. Give split points and a student of your own, or prune its channels (method='uniform')."
         )
     found: list[Section] = []

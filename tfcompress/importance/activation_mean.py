@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from tfcompress.importance._settings import expect_counts
+from tfcompress import expect
 
 __all__ = ["ActivationMean"]
 
@@ -36,11 +36,9 @@ class ActivationMean:
     batch_size: int = 32
 
     def __post_init__(self):
-        if self.at not in ("written", "read"):
-            raise ValueError(f"Expected `at` to be 'written' or 'read'. Received: at={self.at!r}")
-        if self.of not in ("absolute", "nonzero"):
-            raise ValueError(f"Expected `of` to be 'absolute' or 'nonzero'. Received: of={self.of!r}")
-        expect_counts(self, "samples", "batch_size")
+        expect.settings(self, expect.one_of, "at", options=("written", "read"))
+        expect.settings(self, expect.one_of, "of", options=("absolute", "nonzero"))
+        expect.settings(self, expect.whole, "samples", "batch_size", least=1)
 
     def __call__(self, group, evidence):
         """Scores of a group.

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
+from tfcompress import expect
 from tfcompress.graph import ChannelGroup, ChannelGroups
 from tfcompress.graph.handlers import WeightAxes
 from tfcompress.importance.passes import Activations, Passes, Place, Products
@@ -78,7 +79,7 @@ class Evidence:
                 f"Received: {type(data).__name__}. Labels may be None where no criterion needs gradients."
             )
         self.groups = groups
-        self.seed = seed
+        self.seed = expect.seed("seed", seed)
         self._data, self._loss = data, keras.losses.get(loss) if isinstance(loss, str) else loss
         self._axes = groups.weight_axes()
         self._made: Passes | None = None
@@ -156,8 +157,7 @@ class Evidence:
         Raises:
             MissingData: no calibration data.
         """
-        if at not in ("written", "read"):
-            raise ValueError(f"Expected `at` to be 'written' or 'read'. Received: at={at!r}")
+        expect.one_of("at", at, ("written", "read"))
         self._require_data(f"the activations of {group.name!r}")
         return self._once("activations", samples, batch_size, at).at(group.roots)
 
@@ -192,11 +192,10 @@ class Evidence:
             )
 
     def _once(self, what: str, samples: int, batch_size: int, *more: Any) -> Any:
+        samples = expect.whole("samples", samples, least=1)
+        batch_size = expect.whole("batch_size", batch_size, least=1)
         key = (what, samples, batch_size, *more)
         if key not in self._found:
-            for name, value in (("samples", samples), ("batch_size", batch_size)):
-                if value < 1:
-                    raise ValueError(f"Expected `{name}` to be 1 or more. Received: {name}={value}")
             self._made = self._made or Passes(self.groups, self._loss)
             self._found[key] = getattr(self._made, what)(*self._taken(samples), batch_size, *more)
         return self._found[key]

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from tfcompress.importance._settings import expect_counts
+from tfcompress import expect
 
 __all__ = ["Fisher"]
 
@@ -31,7 +31,7 @@ class Fisher:
     batch_size: int = 1
 
     def __post_init__(self):
-        expect_counts(self, "samples", "batch_size")
+        expect.settings(self, expect.whole, "samples", "batch_size", least=1)
 
     def __call__(self, group, evidence):
         """Scores of a group.

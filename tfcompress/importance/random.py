@@ -5,6 +5,8 @@ from typing import ClassVar
 
 import numpy as np
 
+from tfcompress import expect
+
 __all__ = ["RandomScores"]
 
 
@@ -23,9 +25,7 @@ class RandomScores:
     seed: int | None = None
 
     def __post_init__(self):
-        whole = isinstance(self.seed, int) and not isinstance(self.seed, bool) and self.seed >= 0
-        if self.seed is not None and not whole:
-            raise ValueError(f"Expected `seed` to be None or a whole number, 0 or more. Received: seed={self.seed!r}")
+        expect.settings(self, expect.seed, "seed", or_none=True)
 
     def __call__(self, group, evidence):
         """Scores of a group.

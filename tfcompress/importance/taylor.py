@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from tfcompress.importance._settings import expect_counts
+from tfcompress import expect
 
 __all__ = ["Taylor"]
 
@@ -37,7 +37,8 @@ class Taylor:
     batch_size: int = 32
 
     def __post_init__(self):
-        expect_counts(self, "samples", "batch_size")
+        expect.settings(self, expect.flag, "joint", "absolute")
+        expect.settings(self, expect.whole, "samples", "batch_size", least=1)
 
     def __call__(self, group, evidence):
         """Scores of a group.

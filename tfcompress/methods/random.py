@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 
+from tfcompress import expect
 from tfcompress.importance import Criterion, by_name
 from tfcompress.methods.base import Candidate, Search
 from tfcompress.methods.episodes import Episode, Episodes, check_budget
@@ -39,9 +40,9 @@ class Random(SGDMethod):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._expect_whole("tries", 1)
-        self._expect_whole("reward_images", 1, or_none=True)
-        self._expect_whole("recalibrate_batches", 0)
+        expect.settings(self, expect.whole, "tries", least=1)
+        expect.settings(self, expect.whole, "reward_images", least=1, or_none=True)
+        expect.settings(self, expect.whole, "recalibrate_batches")
         by_name(self.criterion)
 
     def check(self, task: Task) -> None:
@@ -73,4 +74,4 @@ class Random(SGDMethod):
 
     def recover(self, student: keras.Model, task: Task) -> dict[str, list[Any]]:
         """Fine-tunes the student."""
-        return self.train(student, task, "fine-tuning", self.epochs)
+        return self.train(student, task, "fine-tuning", self.epochs, keep=self.keep)

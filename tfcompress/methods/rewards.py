@@ -11,6 +11,7 @@ import keras
 from tfcompress.plan import Plan
 from tfcompress.rewrite.subnetwork import Subnetwork
 from tfcompress.task import Task
+from tfcompress.training import meter
 
 __all__ = ["Reward"]
 
@@ -21,6 +22,8 @@ class Reward:
     """Measures plans on the current weights of a task's model, on the validation split.
 
     The model runs as its own sub-network: no model is built, and all plans go through one trace.
+
+    A reward is the objective's metric as it is reported, its negative where less of it is better.
 
     Args:
         task: the task.
@@ -40,7 +43,8 @@ class Reward:
         self._x, self._y = map(_on_device, task.splits.validation.take(images or sys.maxsize))
         self.samples = len(keras.tree.flatten(self._x)[0])
         self._batches = _batches(task, recalibrate_batches)
-        self._score = task.per_sample_score()
+        self._metric = meter(task.model, task.objective)
+        self._sign = task.objective.sign
         self._batch_size = max(1, min(250, _LARGEST // _largest_activation(task)))
 
     @property
@@ -49,7 +53,7 @@ class Reward:
         return self._subnetwork.traces
 
     def __call__(self, plan: Plan) -> float:
-        """The metric of the sub-network that the plan describes: a mean of `Task.per_sample_score`."""
+        """The metric of the sub-network that the plan describes, or its negative where less of it is better."""
         statistics = self._subnetwork.recalibrate(plan, self._batches) if self._batches else None
         return self._measured(plan, statistics)
 
@@ -58,7 +62,8 @@ class Reward:
         return self._measured(Plan(), None)
 
     def _measured(self, plan: Plan, statistics: Any) -> float:
-        return self._subnetwork.mean(plan, self._x, self._y, self._score, self._batch_size, statistics)
+        mean = self._subnetwork.mean(plan, self._x, self._y, self._metric, self._batch_size, statistics)
+        return self._sign * mean
 
 
 def _largest_activation(task: Task) -> int:

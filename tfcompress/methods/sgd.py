@@ -8,11 +8,14 @@ from typing import Any, Literal
 
 import keras
 
+from tfcompress import expect
 from tfcompress.methods.base import Method
 from tfcompress.task import Task
-from tfcompress.training import Cosine, Objective, Schedule, StepDecay, WeightDecay, fit, scaled
+from tfcompress.training import Cosine, Objective, Schedule, StepDecay, WeightDecay, fit, scaled, words_for_kept
 
-__all__ = ["SGDMethod"]
+__all__ = ["Keep", "SGDMethod"]
+
+Keep = Literal["best", "last"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,9 +32,13 @@ class SGDMethod(Method):
         reference_epochs: the length of phase that milestones speak of.
         momentum: of SGD.
         weight_decay: strength * w is added to the gradient of every weight.
+        keep: which weights recovery leaves: `"best"` for those of the epoch that did best on the validation split (by
+            the metric, of equal ones the one with the lower loss; by the loss where there is no metric), `"last"` for
+            those of the last epoch, as the papers have it. It speaks of fine-tuning and of the last phase of a
+            distillation; searches that train, and training against a discriminator, keep their last weights.
 
     Raises:
-        ValueError: a setting out of its range.
+        TypeError, ValueError: a setting of another type, or out of its range.
     """
 
     epochs: int = 200
@@ -42,26 +49,17 @@ class SGDMethod(Method):
     reference_epochs: int = 200
     momentum: float = 0.9
     weight_decay: float = 1e-4
+    keep: Keep = "best"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "milestones", tuple(self.milestones))
-        self._expect_whole("epochs", 0)
-        self._expect_whole("batch_size", 1)
-        self._expect("learning_rate", "None or above 0", self.learning_rate is None or self.learning_rate > 0)
-        self._expect("schedule", "'step' or 'cosine'", self.schedule in ("step", "cosine"))
-        self._expect_whole("reference_epochs", 1)
-        self._expect("momentum", "at least 0 and below 1", 0 <= self.momentum < 1)
-        self._expect("weight_decay", "0 or more", self.weight_decay >= 0)
-
-    def _expect(self, name: str, what: str, holds: bool) -> None:
-        if not holds:
-            raise ValueError(f"Expected `{name}` to be {what}. Received: {name}={getattr(self, name)!r}")
-
-    def _expect_whole(self, name: str, least: int, or_none: bool = False) -> None:
-        value = getattr(self, name)
-        holds = isinstance(value, int) and not isinstance(value, bool) and value >= least
-        words = f"a whole number, {least} or more"
-        self._expect(name, f"None, or {words}" if or_none else words, holds or (or_none and value is None))
+        expect.settings(self, expect.whole, "epochs")
+        expect.settings(self, expect.whole, "batch_size", "reference_epochs", least=1)
+        expect.settings(self, expect.each, "milestones", check=expect.whole, what="epochs such as (100, 150)")
+        expect.settings(self, expect.number, "learning_rate", above=0, or_none=True)
+        expect.settings(self, expect.one_of, "schedule", options=("step", "cosine"))
+        expect.settings(self, expect.number, "momentum", at_least=0, below=1)
+        expect.settings(self, expect.number, "weight_decay", at_least=0)
+        expect.settings(self, expect.one_of, "keep", options=("best", "last"))
 
     def first_learning_rate(self, task: Task) -> float:
         """The learning rate that the schedule starts from."""
@@ -93,6 +91,7 @@ class SGDMethod(Method):
         penalties: Sequence[Any] = (),
         callbacks: Sequence[keras.callbacks.Callback] = (),
         stateful: Mapping[str, Any] | None = None,
+        keep: Keep = "last",
     ) -> dict[str, list[Any]]:
         """Trains `model` in place for one phase of the run; returns its history.
 
@@ -105,10 +104,11 @@ class SGDMethod(Method):
             schedule: other than `schedule_for`.
             data: batches other than the task's training split, augmented.
             penalties, callbacks, stateful: as for `fit`.
+            keep: `self.keep` where this is the recovery.
         """
         decay = [WeightDecay(self.weight_decay)] if self.weight_decay else []
         schedule = schedule or self.schedule_for(task, epochs)
-        return fit(
+        history = fit(
             model,
             task.splits.train.batches(self.batch_size, training=True) if data is None else data,
             objective or task.objective,
@@ -119,4 +119,8 @@ class SGDMethod(Method):
             penalties=[*decay, *penalties],
             callbacks=callbacks,
             phase=task.phase(phase, stateful),
+            keep=keep,
         )
+        if said := words_for_kept(phase, history, task.objective):
+            task.say(said)
+        return history

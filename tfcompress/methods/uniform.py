@@ -10,6 +10,7 @@ from typing import Any, Literal
 import keras
 import numpy as np
 
+from tfcompress import expect
 from tfcompress.importance import Criterion, by_name, scores_of
 from tfcompress.methods.base import Candidate, Search
 from tfcompress.methods.registry import register_method
@@ -18,6 +19,7 @@ from tfcompress.plan import Plan
 from tfcompress.rewrite import apply
 from tfcompress.task import Task
 from tfcompress.training import PhasePlan, seed_layers
+from tfcompress.training.thawing import cut_layers, thawed, to_thaw
 
 __all__ = ["Uniform"]
 
@@ -33,8 +35,11 @@ class Uniform(SGDMethod):
     """Removes the same share of the channels of every group, those of the smallest norm, and fine-tunes.
 
     Li et al. (2017), "Pruning filters for efficient convnets", with one ratio for all layers; `scope="global"` ranks
-    the channels of all groups together instead, as Molchanov et al. (2017) do. With several `steps` it prunes a little
-    and trains a little (Han et al. 2015, "Learning both weights and connections"), and fine-tunes at the end.
+    the channels of all groups together instead, as Molchanov et al. (2017) do. What the ratio or the ranking leaves of
+    the budget is spent channel by channel: on the group of which the smallest share is kept, or on the channel of the
+    highest score, and where that does not fit on the next one, until no single step fits. With several `steps` it
+    prunes a little and trains a little (Han et al. 2015, "Learning both weights and connections"), and fine-tunes at
+    the end.
 
     Attributes:
         criterion: a name such as `"l1_norm"` or `"taylor"` (docs/criteria.md lists them), an instance with settings, or
@@ -56,9 +61,9 @@ class Uniform(SGDMethod):
     def __post_init__(self) -> None:
         super().__post_init__()
         by_name(self.criterion)
-        self._expect("scope", "'local' or 'global'", self.scope in ("local", "global"))
-        self._expect_whole("steps", 1)
-        self._expect_whole("step_epochs", 0)
+        expect.settings(self, expect.one_of, "scope", options=("local", "global"))
+        expect.settings(self, expect.whole, "steps", least=1)
+        expect.settings(self, expect.whole, "step_epochs")
 
     def phases(self, task: Task) -> tuple[PhasePlan, ...]:
         """Training between the steps, and fine-tuning."""
@@ -78,7 +83,7 @@ class Uniform(SGDMethod):
         kept = task.widths.greatest
         for step in range(1, self.steps + 1):
             scores = self._scores(task, now)
-            kept = np.minimum(self._kept(task, scores, step), kept)
+            kept = self._kept(task, scores, step, kept)
             orders = {name: np.argsort(-found, kind="stable") for name, found in scores.items()}
             widths = zip(now.groups, kept.tolist(), strict=True)
             plan = Plan.keeping_first(orders, {group.name: w for group, w in widths if w < group.size})
@@ -86,7 +91,9 @@ class Uniform(SGDMethod):
                 break
             source, removed = apply(now.model, plan, now.groups), removed.then(plan)
             seed_layers(source, task.seed, _STEP, step)
-            for name, values in self.train(source, task, _phase(step), self.step_epochs).items():
+            with thawed(source, to_thaw(source, cut_layers(task.groups, removed))):
+                trained = self.train(source, task, _phase(step), self.step_epochs)
+            for name, values in trained.items():
                 history.setdefault(name, []).extend(values)
             now = task.on(source)
         whole = removed.then(plan)
@@ -105,15 +112,15 @@ class Uniform(SGDMethod):
         totals = {metric: getattr(task.costs.total, metric) for metric in task.limits}
         return {m: whole - (whole - task.limits[m]) * step // self.steps for m, whole in totals.items()}
 
-    def _kept(self, task: Task, scores: _Scores, step: int) -> np.ndarray:
-        """int64 `[groups]`: the largest widths within the limits of a step."""
+    def _kept(self, task: Task, scores: _Scores, step: int, before: np.ndarray) -> np.ndarray:
+        """int64 `[groups]`: the largest widths within the limits of a step, and not above those of the step before."""
         limits = self._limits(task, step)
 
         def fits(kept: np.ndarray) -> bool:
             return task.fits_kept(kept, limits)
 
         if self.scope == "local":
-            return task.widths.same_ratio(fits)
+            return task.widths.even(fits, before)
         sizes = task.costs.sizes
         relative = [
             np.sort(_relative(scores[group.name])) if group.name in scores else np.empty(0) for group in task.groups
@@ -129,11 +136,17 @@ class Uniform(SGDMethod):
                 ]
             )
 
-        return task.widths.largest(levels, above, fits)
+        def worth(group: int, widths: np.ndarray) -> np.ndarray:
+            """The scores of the channels that steps from these widths take in first, the highest lowest."""
+            ascending = relative[group]
+            return -ascending[len(ascending) - 1 - widths] if len(ascending) else np.zeros(len(widths))
+
+        kept = np.minimum(task.widths.largest(levels, above, fits), before)
+        return task.widths.grown(kept, worth, fits, before)
 
     def recover(self, student: keras.Model, task: Task) -> dict[str, list[Any]]:
         """Fine-tunes the student."""
-        return self.train(student, task, "fine-tuning", self.epochs)
+        return self.train(student, task, "fine-tuning", self.epochs, keep=self.keep)
 
 
 def _phase(step: int) -> str:

@@ -20,8 +20,9 @@ _MULTIPLE = 8
 def feasibility(costs: CostModel, control: Control) -> list[list[str]]:
     """For shares of the MACs from 0.9 to 0.1 the share that is reached under each control, as rows of a table.
 
-    A cell is the largest share that does not exceed its row's, with one pruning ratio for all channels that may be
-    pruned, as `Uniform` chooses it; `-` where the share cannot be reached at all. The last row is the smallest share.
+    A cell is the share that `Uniform` reaches within its row's: one pruning ratio for all channels that may be pruned,
+    and what is left spent channel by channel; `-` where the share cannot be reached at all. The last row is the
+    smallest share.
 
     Args:
         costs: of the model, whose groups are those of the control.
@@ -63,7 +64,7 @@ def _reached(costs: CostModel, widths: Widths, share: float) -> str:
     def fits(kept: np.ndarray) -> bool:
         return int(costs.count("macs", kept)) <= limit
 
-    return share_of(costs, int(costs.count("macs", widths.same_ratio(fits)))) if fits(widths.least) else "-"
+    return share_of(costs, int(costs.count("macs", widths.even(fits)))) if fits(widths.least) else "-"
 
 
 def share_of(costs: CostModel, macs: int) -> str:

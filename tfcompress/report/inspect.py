@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import keras
 
+from tfcompress import expect
 from tfcompress.control import Control, Pattern
 from tfcompress.costs import CostModel
+from tfcompress.given import given_model
 from tfcompress.graph import ChannelGroups, LayerGraph
 from tfcompress.report.feasibility import feasibility, share_of
 from tfcompress.report.table import in_columns
@@ -37,15 +40,16 @@ def describe(model: keras.Model, control: Control | None = None) -> str:
             *_warnings(costs),
             "",
             f"Smallest share of the MACs that can be reached: {share_of(costs, costs.smallest.macs)} (all groups)",
-            "Share of the MACs that is reached with one pruning ratio for all channels that may be pruned; - where the "
-            "row's share is out of reach ('inside blocks': where RLAL and Random prune)",
+            "Share of the MACs that is reached with one pruning ratio for all channels that may be pruned, and what is "
+            "left spent channel by channel; - where the row's share is out of reach ('inside blocks': where RLAL and "
+            "Random prune)",
             *(f"  {line}" for line in in_columns(table, left=1)),
         ]
     )
 
 
 def inspect(
-    model: keras.Model,
+    model: keras.Model | str | os.PathLike[str],
     print_fn: Callable[[str], Any] = print,
     *,
     exclude: Pattern | Iterable[Pattern] = (),
@@ -58,7 +62,7 @@ def inspect(
     be reached, under each control alone and under all of them together.
 
     Args:
-        model: a built Functional or Sequential model with static shapes.
+        model: a built Functional or Sequential model with static shapes, or the path of a .keras, .h5 or .hdf5 file.
         print_fn: what takes the text.
         exclude, only, ratio_limits, round_to, through_norms: as in `compress`; see `tfcompress.Control`.
 
@@ -66,7 +70,9 @@ def inspect(
         TypeError: not a model, or a subclassed one; a control of another type.
         ValueError: an unknown dimension other than the batch; a control that cannot be meant, or that names no layer.
     """
-    print_fn(describe(model, Control.of(exclude, only, ratio_limits, round_to, through_norms)))
+    control = Control.of(exclude, only, ratio_limits, round_to, through_norms)
+    expect.function("print_fn", print_fn, "a function of a text")
+    print_fn(describe(given_model(model), control))
 
 
 def _layers(costs: CostModel) -> list[str]:
@@ -78,6 +84,5 @@ def _layers(costs: CostModel) -> list[str]:
 
 
 def _warnings(costs: CostModel) -> list[str]:
-    if not costs.unknown:
-        return []
-    return [f"  MACs of these layers are not known, and not counted: {', '.join(costs.unknown)}"]
+    not_known = dict.fromkeys((*costs.unknown, *costs.unmeasured))
+    return [f"  MACs of these layers are not known, and not counted: {', '.join(not_known)}"] if not_known else []

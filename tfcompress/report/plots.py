@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from tfcompress import expect
+
 __all__ = ["plot_history", "plot_lines", "plot_sensitivity"]
 
 _NAMED = 20  # groups that a legend can tell apart
@@ -138,7 +140,7 @@ def _figure(width: float, height: float) -> Any:
 
 
 def _write(figure: Any, path: str | os.PathLike[str]) -> None:
-    whole = pathlib.Path(path)
+    whole: pathlib.Path = expect.path("path", path)
     part = whole.with_name(f"part.{whole.name}")
     figure.savefig(part)
     part.replace(whole)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import numbers
 import os
 import pathlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -15,7 +14,10 @@ import keras
 import numpy as np
 from absl import logging
 
-from tfcompress.given import check_whole, given_model, given_seed, given_splits
+from tfcompress import expect
+from tfcompress.data import check_forms
+from tfcompress.given import given_model, given_objective, given_seed, given_splits
+from tfcompress.graph import check_runs_here
 from tfcompress.importance import Criterion, by_name, ranking
 from tfcompress.methods.rewards import Reward
 from tfcompress.plan import Plan
@@ -42,8 +44,8 @@ class Sensitivity:
         baseline: `metric` of the model as it is, on the same samples.
         macs: float64 `[groups, ratios]`, the share of the model's MACs that is left then.
         total_macs: multiply-adds of the whole model for one sample (FLOPs = 2 x MACs).
-        metric: name of the objective given, else "accuracy", or "negative mean squared error" where the model is no
-            classifier. Higher is better.
+        metric: name of the objective given or of the model's metric; "negative mean squared error", for instance,
+            where less of it is better. Higher is better.
         samples: how many samples of the validation split it was measured on.
         model: name of the model.
         notes: how it was measured: criterion, split, warnings.
@@ -117,7 +119,8 @@ class Sensitivity:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes `to_json()` into a file."""
-        pathlib.Path(path).write_text(self.to_json(), encoding="utf-8")
+        target: pathlib.Path = expect.path("path", path)
+        target.write_text(self.to_json(), encoding="utf-8")
 
 
 def sensitivity(
@@ -163,11 +166,13 @@ def sensitivity(
     """
     shares = _checked_ratios(keep_ratios)
     chosen = by_name(criterion)
-    check_whole("images", images, 1, or_none=True)
-    check_whole("recalibrate_batches", recalibrate_batches, 0)
-    seed, progress = given_seed(seed), Progress(verbose)
+    images = expect.whole("images", images, 1, or_none=True)
+    recalibrate_batches = expect.whole("recalibrate_batches", recalibrate_batches)
+    seed, objective, progress = given_seed(seed), given_objective(objective), Progress(verbose)
+    check_forms(data, validation_data)
     original = given_model(model)
-    splits = given_splits(original, data, validation_data, seed=seed)
+    check_runs_here(original)
+    splits = given_splits(original, data, validation_data, seed=seed, objective=objective)
     task = Task.of(original, splits, {}, seed, NoRunFolder(), progress, objective=objective)
     kept = _kept(task, shares)
     plans = _plans(task, kept, chosen)
@@ -190,20 +195,12 @@ def sensitivity(
 
 
 def _checked_ratios(keep_ratios: Any) -> tuple[float, ...]:
-    if isinstance(keep_ratios, (str, bytes)) or not isinstance(keep_ratios, Iterable):
-        raise TypeError(
-            f"Expected `keep_ratios` to be a list of numbers such as (0.75, 0.5). Received: keep_ratios={keep_ratios!r}"
-        )
-    given = tuple(keep_ratios)
-    for ratio in given:
-        if isinstance(ratio, bool) or not isinstance(ratio, numbers.Real) or not 0 < float(ratio) <= 1:
-            raise ValueError(
-                "Expected `keep_ratios` to be shares of a group's channels that are kept, above 0 and at most 1. "
-                f"Received: {ratio!r}, in keep_ratios={given}"
-            )
-    if not given or len(set(given)) < len(given):
-        raise ValueError(f"Expected `keep_ratios` to be one or more different numbers. Received: keep_ratios={given}")
-    return tuple(map(float, given))
+    what = "one or more different shares of a group's channels that are kept, each above 0 and at most 1"
+    limits: dict[str, Any] = {"above": 0, "at_most": 1}
+    ratios: tuple[float, ...] = expect.each(
+        "keep_ratios", keep_ratios, expect.number, what, empty=False, unique=True, **limits
+    )
+    return ratios
 
 
 def _kept(task: Task, keep_ratios: Sequence[float]) -> np.ndarray:
@@ -267,9 +264,8 @@ def _macs(task: Task, kept: np.ndarray) -> np.ndarray:
 
 
 def _metric(task: Task) -> str:
-    if task.objective.score is not None:
-        return str(task.objective.metric_name)
-    return "accuracy" if task.objective.higher_is_better else "negative mean squared error"
+    name = str(task.objective.metric_name or "loss")
+    return name if task.objective.sign > 0 else f"negative {name.replace('_', ' ')}"
 
 
 def _notes(task: Task, baseline: float, criterion: Criterion, recalibrate_batches: int) -> tuple[str, ...]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
@@ -12,6 +13,18 @@ import numpy.typing as npt
 
 from tfcompress.graph import ChannelGroups, LayerGraph, TensorRef, bypasses
 from tfcompress.graph.channel_groups import NodeAnalysis
+from tfcompress.graph.copying import (
+    CannotBeCopied,
+    Copies,
+    carry_flags,
+    carry_settings,
+    carry_state,
+    config_of,
+    has_own_objects,
+    made,
+    names_last_axis,
+    pairs_of_layers,
+)
 from tfcompress.graph.handlers import WeightAxes
 from tfcompress.graph.labels import Ids
 from tfcompress.graph.layer_graph import map_refs
@@ -57,7 +70,11 @@ class _Width:
 
 
 def apply(
-    source: keras.Model, plan: Plan, groups: ChannelGroups | None = None, through_norms: bool = False
+    source: keras.Model,
+    plan: Plan,
+    groups: ChannelGroups | None = None,
+    through_norms: bool = False,
+    free_batch: bool = False,
 ) -> keras.Model:
     """Builds the student that a plan describes, with the source's weights where channels stay.
 
@@ -69,6 +86,7 @@ def apply(
         plan: the edits.
         groups: the source's channel groups, if they are known already.
         through_norms: of the groups, where they are not given: see `ChannelGroups.of`.
+        free_batch: whether inputs of a fixed batch size take any in the student.
 
     Returns:
         A new `keras.Model` with the inputs and outputs of the source, in the same nested structure.
@@ -83,33 +101,47 @@ def apply(
     kept = kept_labels(groups, plan)
     removed = set(plan.removed)
     passed = _passed_by(groups, plan, kept)
-    operations: dict[str, Any] = {}
     tensors: dict[TensorRef, Any] = {}
 
     def tensor(ref: TensorRef) -> Any:
         return tensors[passed.get(ref, ref)]
 
     width = _Width(kept)
-    for item in groups.analysis.values():
-        node = item.node
-        if node.name in removed:
-            continue
-        if node.is_input:
-            tensors[node.outputs[0]] = _new_input(node)
-            continue
-        args, kwargs = item.handler.arguments(item.call, item.outputs, width)
-        args, kwargs = map_refs(tensor, (args, dict(kwargs)))
-        if node.layer_name not in operations:
-            operation = _new_operation(item, width)
-            operations[node.layer_name] = operation
-            with _Weights(node.operation, operation, groups.layers[node.layer_name].weights, kept):
+    first = {id(item.node.operation): item for item in groups.layers.values()}
+    built: set[str] = set()
+    with Copies(
+        groups.graph.operations.values(), lambda operation: _new_operation(first[id(operation)], width, free_batch)
+    ) as copies:
+        for item in groups.analysis.values():
+            node = item.node
+            if node.name in removed:
+                continue
+            if node.is_input:
+                tensors[node.outputs[0]] = _new_input(node, free_batch)
+                continue
+            args, kwargs = item.handler.arguments(item.call, item.outputs, width)
+            args, kwargs = map_refs(tensor, (args, dict(kwargs)))
+            args, kwargs = _with_new_variables(copies, args, kwargs)
+            operation = copies.new(node.operation)
+            if node.layer_name not in built:
+                built.add(node.layer_name)
+                with _refusing(item), _Weights(node, operation, groups.layers[node.layer_name].weights, kept, copies):
+                    called = operation(*args, **kwargs)
+                item.handler.finish(operation, item.call)
+            else:
                 called = operation(*args, **kwargs)
-            item.handler.finish(operation, item.call)
-        else:
-            called = operations[node.layer_name](*args, **kwargs)
-        tensors.update(zip(node.outputs, keras.tree.flatten(called), strict=True))
+            tensors.update(zip(node.outputs, keras.tree.flatten(called), strict=True))
     graph = groups.graph
     return keras.Model(map_refs(tensor, graph.inputs), map_refs(tensor, graph.outputs), name=graph.name)
+
+
+def _with_new_variables(copies: Copies, args: Any, kwargs: Any) -> Any:
+    """Arguments in which a variable of a copied layer is the copy's."""
+
+    def new(leaf: Any) -> Any:
+        return copies.variables.get(id(leaf), leaf) if isinstance(leaf, keras.Variable) else leaf
+
+    return keras.tree.map_structure(new, (args, kwargs))
 
 
 def _passed_by(groups: ChannelGroups, plan: Plan, kept: _Mask) -> dict[TensorRef, TensorRef]:
@@ -131,33 +163,90 @@ def _passed_by(groups: ChannelGroups, plan: Plan, kept: _Mask) -> dict[TensorRef
     return passed
 
 
-def _new_input(node: Any) -> Any:
+def _new_input(node: Any, free_batch: bool) -> Any:
     layer = node.operation
-    return keras.Input(batch_shape=layer.batch_shape, dtype=layer.dtype, sparse=layer.sparse or None, name=node.name)
+    batch, *shape = layer.batch_shape
+    return keras.Input(
+        batch_shape=(None if free_batch else batch, *shape),
+        dtype=layer.dtype,
+        sparse=layer.sparse or None,
+        ragged=getattr(layer, "ragged", None) or None,
+        optional=layer.optional,
+        name=node.name,
+    )
 
 
-def _new_operation(item: NodeAnalysis, width: _Width) -> Any:
+def _without_batch(item: NodeAnalysis, config: dict[str, Any]) -> dict[str, Any]:
+    """A reshape or a noise whose first axis was written down for one batch size, for any."""
+    if not item.node.input_shapes:
+        return config
+    shape, noise, batch = config.get("newshape"), config.get("noise_shape"), item.node.input_shapes[0][0]
+    if noise and batch and noise[0] == batch:
+        return {**config, "noise_shape": (None, *noise[1:])}
+    if not isinstance(shape, (list, tuple)) or not batch or not shape or shape[0] in (-1, None) or shape[0] % batch:
+        return config
+    rest = [s if t == -1 else t for t, s in zip(shape[1:], item.node.output_shapes[0][1:], strict=True)]
+    return {**config, "newshape": (-1, *rest)}
+
+
+def _new_operation(item: NodeAnalysis, width: _Width, free_batch: bool = False) -> Any:
     node = item.node
-    try:
+    with _refusing(item):
         config = _config_of(node.operation)
-        config.update(item.handler.config(item.call, item.outputs, width))
-        config["name"] = node.layer_name
-        return item.handler.create(item.call, config)
-    except (NotImplementedError, TypeError, ValueError) as error:
-        if item.handler.known:
+        if item.whole is None:
+            config.update(item.handler.config(item.call, item.outputs, width))
+        if free_batch:
+            config = _without_batch(item, config)
+        if isinstance(node.operation, keras.Layer):
+            config = names_last_axis(node.operation, config, len(node.input_shapes[0]) if node.input_shapes else 0)
+        if "name" in config or not isinstance(node.operation, keras.Layer):
+            config["name"] = node.layer_name
+        operation = (item.handler.create if item.whole is None else _as_it_is)(item.call, config)
+        if isinstance(operation, keras.Layer):
+            carry_settings(node.operation, operation)
+            if "name" not in config:
+                operation.name = node.layer_name
+            if not operation.built:
+                carry_state(node.operation, operation)
+        return operation
+
+
+def _as_it_is(call: Any, config: dict[str, Any]) -> Any:
+    return made(call.layer, config)
+
+
+@contextlib.contextmanager
+def _refusing(item: NodeAnalysis) -> Iterator[None]:
+    """Says of a layer that cannot be made again which one it is, and what to do."""
+    try:
+        yield
+    except CannotBeCopied:
+        raise
+    except Exception as error:
+        if item.handler.known and item.whole is None and not has_own_objects(item.node.operation):
             raise
         reason = " ".join(f"{type(error).__name__}: {error}".split())
-        raise TypeError(
+        node = item.node
+        raise CannotBeCopied(
             f"Expected {node.type_name} to be made again by from_config(get_config()), as every layer of a copied "
             f"model is. Received: layer {node.layer_name!r}, {reason} Give its class a get_config() that returns all "
             "arguments of its constructor."
         ) from error
 
 
+def _initialized_by(layer: Any, name: str) -> Any:
+    """The variable of a layer that the attribute of this name initializes, or `None`."""
+    stem, ending, _ = name.partition("_initializer")
+    if not ending:
+        return None
+    kinds = (stem, f"{stem}_kernel", "kernel") if stem in ("recurrent", "depthwise", "pointwise") else (stem,)
+    found = (getattr(layer, kind, None) for kind in kinds)
+    return next((variable for variable in found if isinstance(variable, keras.Variable)), None)
+
+
 def _config_of(operation: Any) -> dict[str, Any]:
     try:
-        config: dict[str, Any] = operation.get_config()
-        return config
+        return config_of(operation)
     except NotImplementedError:
         # Keras gives no config for operations with an array among their arguments; they keep these under their names.
         if isinstance(operation, keras.Layer):
@@ -169,27 +258,35 @@ def _config_of(operation: Any) -> dict[str, Any]:
 class _Weights:
     """While a new layer is called first, and so built: gives its variables what stays of the old layer's.
 
-    Where a layer has an initializer for a variable, the initializer gives the value: random numbers that are replaced
-    at once would be most of the time that building takes.
+    Where a layer, or one in it, has an initializer for a variable, the initializer gives the value: random numbers that
+    are replaced at once would be most of the time that building takes.
     """
 
-    def __init__(self, old: Any, new: Any, axes: tuple[WeightAxes, ...], kept: _Mask) -> None:
-        self._old, self._new, self._kept = old, new, kept
+    def __init__(self, node: Any, new: Any, axes: tuple[WeightAxes, ...], kept: _Mask, copies: Copies) -> None:
+        self._node, self._old, self._new = node, node.operation, new
+        self._kept, self._copies = kept, copies
         self._labelled = {id(weight.variable): weight.axes for weight in axes}
-        self._initializers: dict[str, Any] = {}
+        self._initializers: list[tuple[Any, str, Any, Any]] = []
         self._given: set[int] = set()
 
     def __enter__(self) -> None:
-        for variable in getattr(self._old, "variables", ()):
-            name = f"{variable.name}_initializer"
-            if getattr(self._old, variable.name, None) is variable and hasattr(self._new, name):
-                self._initializers[name] = getattr(self._new, name)
-                setattr(self._new, name, self._giver(variable))
+        for old, new in pairs_of_layers(self._old, self._new):
+            if new.built:
+                continue
+            for name, initializer in list(vars(new).items()):
+                variable = _initialized_by(old, name)
+                if variable is not None and initializer is not None:
+                    self._initializers.append((new, name, initializer, variable))
+                    setattr(new, name, self._giver(variable, initializer))
 
-    def _giver(self, variable: Any) -> Callable[..., Any]:
+    def _giver(self, variable: Any, initializer: Any) -> Callable[..., Any]:
+        value = self._value(variable)  # now: a layer in another one may be built in a graph
+
         def give(shape: Any, dtype: Any = None) -> Any:
+            if tuple(shape) != value.shape:  # an LSTM puts its bias together out of parts
+                return initializer(shape, dtype=dtype)
             self._given.add(id(variable))
-            return keras.ops.convert_to_tensor(self._value(variable), dtype)
+            return keras.ops.convert_to_tensor(value, dtype)
 
         return give
 
@@ -202,11 +299,54 @@ class _Weights:
         return value
 
     def __exit__(self, *error: Any) -> None:
-        for name, initializer in self._initializers.items():
-            setattr(self._new, name, initializer)
+        for layer, name, initializer, variable in self._initializers:
+            setattr(layer, name, initializer if error[0] else self._fitting(initializer, variable))
         if error[0] is not None:
             return
-        old, new = getattr(self._old, "variables", ()), getattr(self._new, "variables", ())
-        for source, target in zip(old, new, strict=True):
+        carry_settings(self._old, self._new)
+        for source, target in self._pairs():
+            known = self._copies.variables.setdefault(id(source), target)
+            if known is not target:
+                raise CannotBeCopied(
+                    f"Expected layer {self._node.layer_name!r} to go on sharing its weight {source.path!r} with "
+                    "another layer. Received: a copy that has one of its own. Give its class a get_config() that "
+                    "returns the layer whose weight it reads, keras.saving.serialize_keras_object(self.other), and a "
+                    "from_config() that reads it back."
+                )
             if id(source) not in self._given:
                 target.assign(self._value(source))
+        if isinstance(self._old, keras.Layer):
+            carry_state(self._old, self._new)
+            carry_flags(self._old, self._new)
+
+    def _pairs(self) -> list[tuple[Any, Any]]:
+        """The variables of both, two by two: in their order, or by their names where Keras orders them otherwise."""
+        old, new = (list(getattr(layer, "variables", ())) for layer in (self._old, self._new))
+        if [v.name for v in old] != [v.name for v in new]:
+            paths = [{v.path.partition("/")[2]: v for v in variables} for variables in (old, new)]
+            if len(paths[0]) == len(old) and paths[0].keys() == paths[1].keys():
+                return [(variable, paths[1][path]) for path, variable in paths[0].items()]
+        return list(zip(old, new, strict=True))
+
+    def _fitting(self, initializer: Any, variable: Any) -> Any:
+        """The initializer; the values themselves where it can only give those of the uncut variable.
+
+        A layer in a file is built before it is given its weights.
+        """
+        if all(self._kept[ids].all() for ids in self._labelled.get(id(variable), {}).values()):
+            return initializer
+        if type(initializer).__module__.startswith("keras.") and np.ndim(getattr(initializer, "value", 0)) == 0:
+            return initializer
+        value = self._value(variable)
+        try:
+            if tuple(initializer(value.shape, dtype=variable.dtype).shape) == value.shape:
+                return initializer
+        except Exception:
+            pass
+        array = getattr(initializer, "value", None)
+        whole = keras.ops.convert_to_numpy(variable)
+        if array is not None and np.shape(array) == whole.shape:
+            for axis, ids in self._labelled[id(variable)].items():
+                array = np.compress(self._kept[ids], array, axis=axis)
+            return keras.initializers.Constant(array)
+        return keras.initializers.Zeros()

@@ -80,6 +80,7 @@ class Subnetwork:
             for item in groups.layers.values()
             for attribute in item.handler.width_attributes
         ]
+        self._measures: dict[tuple[int, str], tuple[Any, keras.metrics.Metric, Any]] = {}
         self._run = tf.function(self._forward, input_signature=[x, arguments, statistics])
         self._observe = tf.function(self._batch_statistics, input_signature=[x, arguments])
         self._current_statistics = tf.function(
@@ -136,6 +137,17 @@ class Subnetwork:
             shape = [None if axis in gathered else size for axis, size in enumerate(edit.variable.shape)]
             statistics.append(tf.TensorSpec(shape, edit.variable.dtype))
         return [inputs, arguments, statistics]
+
+    def _as_read(self, x: Any) -> Any:
+        """Inputs in the structure and the dtypes of the model's own, as Keras makes them in every call."""
+        specs = self._signature()[0]
+        if isinstance(x, dict) and not isinstance(specs, dict):
+            x = [x[tensor._keras_history.operation.name] for tensor in self.model.inputs]
+        arrays = [
+            tf.cast(array, spec.dtype) if spec.dtype != tf.string else tf.convert_to_tensor(array)
+            for array, spec in zip(keras.tree.flatten(x), keras.tree.flatten(specs), strict=True)
+        ]
+        return keras.tree.pack_sequence_as(specs, arrays)
 
     def _argument(self, ids: Ids, mask: bool) -> int:
         key = (id(ids), mask)
@@ -226,7 +238,7 @@ class Subnetwork:
         """
         self._check(plan)
         arguments = self._arguments(plan)
-        observed = [self._observe(batch, arguments) for batch in batches]
+        observed = [self._observe(self._as_read(batch), arguments) for batch in batches]
         return [tf.add_n(values) / len(observed) for values in zip(*observed, strict=True)]
 
     def predict(self, plan: Plan, x: Any) -> Any:
@@ -237,7 +249,7 @@ class Subnetwork:
         """
         self._check(plan)
         arguments = self._arguments(plan)
-        return self._run(x, arguments, self._current_statistics(arguments))
+        return self._run(self._as_read(x), arguments, self._current_statistics(arguments))
 
     def _check(self, plan: Plan) -> None:
         strange = sorted({edit.group for edit in plan.channels} - set(self.prunable))
@@ -249,31 +261,51 @@ class Subnetwork:
         plan: Plan,
         x: Any,
         y: Any,
-        score: Callable[[Any, Any], Any],
+        score: Callable[[Any, Any], Any] | keras.metrics.Metric,
         batch_size: int = 250,
         statistics: list[tf.Tensor] | None = None,
     ) -> float:
-        """The mean of `score(y, outputs)` (`[batch]` numbers) over samples.
+        """The mean of `score(y, outputs)` (`[batch]` numbers), or the result of a metric, over samples.
 
         Args:
             plan: which channels stay.
             x: structure of arrays or tensors `[samples, ...]`.
             y: labels, likewise.
-            score: one number a sample, such as `keras.metrics.sparse_categorical_accuracy`.
+            score: one number a sample, such as `keras.metrics.sparse_categorical_accuracy`; or a metric, updated with
+                `(y, outputs)` in the model's own structure, in the function that the model is traced in.
             batch_size: samples that run at once.
             statistics: what `recalibrate` returned; `None` for the model's own running statistics.
 
         Returns:
-            A mean over the samples.
+            The mean, or the metric.
         """
         self._check(plan)
         arguments = self._arguments(plan)
         if statistics is None:
             statistics = self._current_statistics(arguments)
-        samples = len(keras.tree.flatten(x)[0])
-        total = 0.0
-        for start in range(0, samples, batch_size):
+        metric, update = self._measuring(score, y)
+        metric.reset_state()
+        for start in range(0, len(keras.tree.flatten(x)[0]), batch_size):
             part = keras.tree.map_structure(lambda a: a[start : start + batch_size], (x, y))  # noqa: B023
-            scores = score(part[1], self._run(part[0], arguments, statistics))
-            total += float(keras.ops.sum(keras.ops.cast(scores, "float32")))
-        return total / samples
+            update(self._as_read(part[0]), part[1], arguments, statistics)
+        result = float(keras.ops.convert_to_numpy(metric.result()))
+        metric.reset_state()
+        return result
+
+    def _measuring(
+        self, score: Callable[[Any, Any], Any] | keras.metrics.Metric, y: Any
+    ) -> tuple[keras.metrics.Metric, Any]:
+        """A metric and the function that updates it with one batch; the same ones for the same score."""
+        specs = keras.tree.map_structure(lambda a: tf.TensorSpec((None, *a.shape[1:]), a.dtype), y)
+        key = id(score), str(specs)
+        if key not in self._measures:
+            metric = score if isinstance(score, keras.metrics.Metric) else keras.metrics.MeanMetricWrapper(score)
+
+            def update(x: Any, y: Any, arguments: list[tf.Tensor], statistics: list[tf.Tensor]) -> None:
+                metric.update_state(y, self._forward(x, arguments, statistics))
+
+            inputs, *rest = self._signature()
+            signature = [inputs, specs, *rest]
+            self._measures[key] = score, metric, tf.function(update, input_signature=signature)
+        _, metric, update = self._measures[key]
+        return metric, update

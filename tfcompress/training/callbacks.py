@@ -13,9 +13,10 @@ import numpy as np
 
 from tfcompress.data import set_epoch
 from tfcompress.training.checkpoints import Checkpoints
+from tfcompress.training.keeping import Best
 from tfcompress.training.progress import Progress
 from tfcompress.training.schedules import Schedule
-from tfcompress.training.state import Tensors, join, model_state
+from tfcompress.training.state import Tensors, is_finite, join, model_state
 
 __all__ = ["EpochStart", "Guard", "Recorder", "Reporter", "TrainingDiverged"]
 
@@ -84,10 +85,31 @@ class Guard(keras.callbacks.Callback):
         self._phase, self._kept, self._clock = phase, kept, clock
         self._epoch = 0
         self._looked = clock()
+        self._finite: list[Any] = []
+        self._validation_batch: int | None = None
+
+    def on_train_begin(self, logs: Row | None = None) -> None:
+        """Notes which variables are finite; a constant of the user's (a mask) may be infinite."""
+        self._finite = [variable for variable in self.model.inner.variables if is_finite(variable)]
 
     def on_epoch_begin(self, epoch: int, logs: Row | None = None) -> None:
         """Notes the epoch, for the message."""
         self._epoch = epoch
+
+    def on_test_batch_begin(self, batch: int, logs: Row | None = None) -> None:
+        """Notes the batch, for the message."""
+        self._validation_batch = batch
+
+    def on_test_end(self, logs: Row | None = None) -> None:
+        """Notes that validation is over."""
+        self._validation_batch = None
+
+    @property
+    def place(self) -> str:
+        """The batch that is being worked on, in words."""
+        if self._validation_batch is not None:
+            return f"batch {self._validation_batch + 1} of the validation data"
+        return f"batch {self.model.steps() + 1} of the training data (epoch {self._epoch + 1} of {self._phase})"
 
     def on_train_batch_begin(self, batch: int, logs: Row | None = None) -> None:
         """Looks at the losses so far, once a second."""
@@ -97,25 +119,33 @@ class Guard(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: Row | None = None) -> None:
         """Looks at all losses of the epoch, and at the weights that its last step left."""
         self._look()
-        weights = (keras.ops.convert_to_numpy(variable) for variable in self.model.trainable_variables)
-        if not all(np.all(np.isfinite(weight)) for weight in weights):
-            self._stop("the weights became NaN or infinite in the last step", None)
+        broken = next((variable.path for variable in self._finite if not is_finite(variable)), None)
+        if broken is not None:
+            self._stop(f"{broken} became NaN or infinite in the last step", None)
 
     def _look(self) -> None:
         self._looked = self._clock()
+        step = self.model.bad_batch()
+        if step is not None:
+            self._raise(
+                f"batch {step} of the training data of epoch {self._epoch + 1} holds NaN or infinity. "
+                f"{self._kept()} Remove or repair such samples.",
+                step,
+            )
         step = self.model.bad_step()
         if step is not None:
             self._stop(f"the loss became NaN or infinite in step {step}", step)
 
     def _stop(self, what: str, step: int | None) -> None:
         rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
-        raise TrainingDiverged(
-            f"{self._phase}: {what} of epoch {self._epoch + 1}. {self._kept()} Try a lower learning rate (it was "
-            f"{rate:g}), an optimizer with clipnorm, and look for NaN or a wrong scale in the inputs.",
-            self._phase,
-            self._epoch + 1,
+        self._raise(
+            f"{what} of epoch {self._epoch + 1}. {self._kept()} Try a lower learning rate (it was {rate:g}), an "
+            "optimizer with clipnorm, and look for a wrong scale of the inputs.",
             step,
         )
+
+    def _raise(self, message: str, step: int | None) -> None:
+        raise TrainingDiverged(f"{self._phase}: {message}", self._phase, self._epoch + 1, step)
 
 
 class Reporter(keras.callbacks.Callback):
@@ -132,6 +162,7 @@ class Reporter(keras.callbacks.Callback):
         super().__init__()
         self._progress, self._phase, self._done = progress, phase, done
         self._hidden = {"learning_rate", "val_loss", *hidden}
+        self._said = False
 
     def on_train_begin(self, logs: Row | None = None) -> None:
         """Speaks before the first step, which compiles and is slow."""
@@ -148,7 +179,14 @@ class Reporter(keras.callbacks.Callback):
         self._progress.doing("validation")
 
     def on_epoch_end(self, epoch: int, logs: Row | None = None) -> None:
-        """Shows the values of the epoch."""
+        """Shows the values of the epoch, and says where validation gave none that is a number."""
+        bad = [name for name, value in (logs or {}).items() if name.startswith("val_") and not np.isfinite(value)]
+        if bad and not self._said:
+            self._said = True
+            self._progress.note(
+                f"Warning: {self._phase}: {' and '.join(bad)} {'is' if len(bad) == 1 else 'are'} NaN or infinite after "
+                f"epoch {epoch + 1}: the model's outputs are no numbers on the validation split."
+            )
         shown = {name: value for name, value in (logs or {}).items() if name not in self._hidden}
         self._progress.epoch_done(epoch + 1, _loss_first(shown))
 
@@ -165,6 +203,7 @@ class Recorder(keras.callbacks.Callback):
         state: gives everything that a checkpoint holds besides the model.
         checkpoints: where they go, or None.
         rows: the logs of the epochs before.
+        best: what looks for the best epoch, or None.
     """
 
     def __init__(
@@ -173,9 +212,10 @@ class Recorder(keras.callbacks.Callback):
         state: Callable[[], Mapping[str, Tensors]],
         checkpoints: Checkpoints | None,
         rows: list[Row],
+        best: Best | None = None,
     ):
         super().__init__()
-        self._inner, self._state, self._checkpoints = model, state, checkpoints
+        self._inner, self._state, self._checkpoints, self._best = model, state, checkpoints, best
         self.rows = rows
         self.good = model_state(model)
 
@@ -183,7 +223,14 @@ class Recorder(keras.callbacks.Callback):
         """Records the epoch."""
         self.rows.append({name: float(value) for name, value in (logs or {}).items()})
         self.good = model_state(self._inner)
+        if self._best is not None:
+            self._best.look(len(self.rows), self.rows[-1], self.good)
         if self._checkpoints is not None:
-            tensors = join({"model": self.good, **self._state()})
-            info = {"rows": self.rows, "stopped": bool(self.model.stop_training)}
+            parts = {"model": self.good, **self._state()}
+            info: dict[str, Any] = {"rows": self.rows, "stopped": bool(self.model.stop_training)}
+            if self._best is not None:
+                info["best"] = self._best.info()
+                if self._best.tensors is not self.good:
+                    parts["best"] = self._best.tensors
+            tensors = join(parts)
             self._checkpoints.save(epoch + 1, tensors, info)

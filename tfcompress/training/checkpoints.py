@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
+from tfcompress import expect
 from tfcompress.training import _files
 
 __all__ = ["Checkpoint", "Checkpoints"]
@@ -49,10 +50,8 @@ class Checkpoints:
     """
 
     def __init__(self, folder: str | pathlib.Path, keep: int = 2):
-        if keep < 2:
-            raise ValueError(f"Expected `keep` to be 2 or more. Received: keep={keep!r}")
-        self.folder = pathlib.Path(folder)
-        self.keep = keep
+        self.folder = expect.path("folder", folder)
+        self.keep = expect.whole("keep", keep, least=2)
         self.skipped: list[str] = []
         """Messages about checkpoints that `latest` found damaged."""
 

@@ -2,13 +2,15 @@
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import keras
 
-from tfcompress.data import without_autotuning
+from tfcompress import expect
+from tfcompress.data import clear_error, is_of_tensorflow, without_autotuning
 from tfcompress.training.callbacks import EpochStart, Guard, Recorder, Reporter, Row, TrainingDiverged
 from tfcompress.training.checkpoints import Checkpoint, Checkpoints
+from tfcompress.training.keeping import KEPT, Best
 from tfcompress.training.objectives import Objective
 from tfcompress.training.penalized import PenalizedModel
 from tfcompress.training.penalties import Penalty
@@ -62,6 +64,7 @@ def fit(
     penalties: Sequence[Penalty] = (),
     callbacks: Iterable[keras.callbacks.Callback] = (),
     phase: Phase | None = None,
+    keep: Literal["best", "last"] = "last",
 ) -> History:
     """Trains `model` in place.
 
@@ -86,15 +89,19 @@ def fit(
             into the `logs` of `on_epoch_end` goes into history, TensorBoard and progress. They hold no state over an
             interruption, unless they are in `phase.stateful` as well.
         phase: where it is recorded and shown; by default nowhere.
+        keep: which weights the model has in the end: those of the last epoch, or those of the epoch that did best on
+            `validation`, see `Best`.
 
     Returns:
-        The history of all epochs.
+        The history of all epochs; with `keep="best"` it says under "kept" which epoch that was.
 
     Raises:
         ValueError: for arguments that cannot be, before anything is trained.
         TrainingDiverged: where the loss becomes NaN or infinite. The model then has the weights of the last good epoch.
     """
     _check(model, epochs)
+    if keep == "best" and validation is None:
+        raise ValueError("Expected `validation`, to keep the best weights by. Received: validation=None, keep='best'")
     phase = phase or Phase()
     checkpoints = phase.run.checkpoints(phase.name)
     last = _latest(checkpoints, phase.progress)
@@ -117,11 +124,15 @@ def fit(
     def state() -> dict[str, Tensors]:
         return {"optimizer": optimizer_state(trained.optimizer), **_stateful_state(phase.stateful)}
 
-    recorder = Recorder(model, state, checkpoints, [] if last is None else last.info["rows"])
+    best = Best(objective) if keep == "best" else None
+    if best is not None and last is not None and "best" in last.info:
+        best.restore(last.info["best"], select(last.tensors, "best") or select(last.tensors, "model"))
+    recorder = Recorder(model, state, checkpoints, [] if last is None else last.info["rows"], best)
     batches = without_autotuning(train)
+    guard = Guard(phase.name, lambda: _kept(len(recorder.rows), checkpoints))
     all_callbacks = [
         EpochStart(train, schedule, epochs, tell_end=batches is not train),
-        Guard(phase.name, lambda: _kept(len(recorder.rows), checkpoints)),
+        guard,
         *callbacks,
         *_tensorboard(phase),
         Reporter(phase.progress, phase.name, done, tuple(penalty.name for penalty in penalties)),
@@ -140,8 +151,17 @@ def fit(
     except TrainingDiverged:
         load_model_state(model, recorder.good)
         raise
+    except Exception as error:
+        if not is_of_tensorflow(error):
+            raise
+        load_model_state(model, recorder.good)
+        raise clear_error(error, guard.place) from None
     finally:
         phase.progress.end()
+    if best is not None and best.epoch:
+        load_model_state(model, best.tensors)
+        for number, row in enumerate(recorder.rows, start=1):
+            row[KEPT] = float(number == best.epoch)
     if checkpoints is not None:
         # Once more, as callbacks may set the best weights, and optimizers averaged ones, at the end of training.
         tensors = join({"model": model_state(model), **_stateful_state(phase.stateful)})
@@ -155,8 +175,7 @@ def _check(model: keras.Model, epochs: int) -> None:
             "Expected a built keras.Model. "
             f"Received: model={model!r}. Call it on a batch first, or build it with an Input."
         )
-    if not isinstance(epochs, int) or epochs < 0:
-        raise ValueError(f"Expected `epochs` to be a whole number, 0 or more. Received: epochs={epochs!r}")
+    expect.whole("epochs", epochs)
 
 
 def _latest(checkpoints: Checkpoints | None, progress: Progress) -> Checkpoint | None:

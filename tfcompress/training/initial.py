@@ -1,38 +1,134 @@
-"""Weights as they are before any training."""
+"""Weights as they are before any training, and the one place that tells them from state that training does not make."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
+import keras
 import numpy as np
 
-__all__ = ["draw_anew"]
+from tfcompress.training.thawing import inner_layers, keeps_its_values, own_variables, thawed
+
+__all__ = ["check_drawable", "draw_anew", "learned_variables"]
 
 
-def draw_anew(layers: Iterable[Any], rng: np.random.Generator) -> None:
+def learned_variables(layer: Any) -> list[Any]:
+    """The variables of a layer that training makes, and that a student with fresh weights therefore starts anew.
+
+    - Everything that is trained where the layer is, frozen at present or not.
+    - The statistics of BatchNormalization, and the vector of SpectralNormalization, which follow the weights.
+
+    All other state is kept: what `adapt` has set (Normalization, lookups, TextVectorization, Discretization), the
+    states of random layers, constants that a layer holds as non-trainable weights, and a frozen Embedding.
+
+    Args:
+        layer: a built layer; the layers inside it count too.
+    """
+    found = []
+    with thawed(layer, inner_layers(layer)):
+        for inner in inner_layers(layer):
+            if keeps_its_values(inner):
+                continue
+            follows = isinstance(inner, (keras.layers.BatchNormalization, keras.layers.SpectralNormalization))
+            own = {id(variable) for variable in inner.weights}
+            found += [
+                variable for variable in own_variables(inner) if variable.trainable or (follows and id(variable) in own)
+            ]
+    return found
+
+
+def draw_anew(layers: Iterable[Any], rng: np.random.Generator) -> list[Any]:
     """Gives layers the weights that their own initializers draw, and statistics as they are in the beginning.
 
     Args:
-        layers: built layers; operations without weights are passed over.
+        layers: built layers; operations without weights are passed over. What is drawn of them says
+            `learned_variables`.
         rng: where the seeds of initializers come from that have none of their own.
 
+    Returns:
+        The layers of which anything was drawn.
+
     Raises:
-        TypeError: a layer that cannot be made again from its config.
+        TypeError: a layer that cannot be made again from its config, and does not say how its weights begin.
     """
+    found = []
     for layer in layers:
-        if not getattr(layer, "weights", None):
+        if not getattr(layer, "weights", None) or not (learned := learned_variables(layer)):
             continue
-        try:
-            new = type(layer).from_config(_seeded(layer.get_config(), rng))
-            new.build_from_config(layer.get_build_config())
-        except (NotImplementedError, TypeError, ValueError) as error:
-            raise TypeError(
-                f"Expected {type(layer).__name__} to be made again by from_config(get_config()), for fresh weights. "
-                f"Received: layer {layer.name!r}, {type(error).__name__}: {error}. Give the student yourself: student=."
-            ) from error
-        for old, drawn in zip(layer.weights, new.weights, strict=True):
-            old.assign(drawn)
+        for variable, value in _drawn(layer, learned, rng):
+            variable.assign(value)
+        found.append(layer)
+    return found
+
+
+def check_drawable(layers: Iterable[Any]) -> None:
+    """Refuses layers that `draw_anew` cannot serve, without changing them.
+
+    Raises:
+        TypeError: as `draw_anew` does.
+    """
+    rng = np.random.default_rng(0)
+    for layer in layers:
+        # Keras' own come back from their configs.
+        own = type(layer).__module__.partition(".")[0] != "keras"
+        if own and getattr(layer, "weights", None) and (learned := learned_variables(layer)):
+            _drawn(layer, learned, rng)
+
+
+def _drawn(layer: Any, variables: list[Any], rng: np.random.Generator) -> list[tuple[Any, Any]]:
+    """`(variable, fresh value)` for the variables of a layer that are learned."""
+    learned = {id(variable) for variable in variables}
+    try:
+        new = type(layer).from_config(_seeded(layer.get_config(), rng))
+        new.build_from_config(layer.get_build_config())
+        pairs = list(zip(layer.weights, new.weights, strict=True))
+        if any(old.shape != fresh.shape for old, fresh in pairs):
+            raise ValueError("its config makes weights of other shapes")
+    except Exception as error:
+        values = _by_initializers(layer, learned, rng)
+        if values is not None:
+            return values
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise TypeError(
+            f"Expected {type(layer).__name__} to be made again by from_config(get_config()), for fresh weights. "
+            f"Received: layer {layer.name!r}, {reason}. Give the student yourself: student=."
+        ) from error
+    return [(old, fresh) for old, fresh in pairs if id(old) in learned]
+
+
+def _by_initializers(layer: Any, learned: set[int], rng: np.random.Generator) -> list[tuple[Any, Any]] | None:
+    """The same by the initializers that a layer holds for its weights; `None` where it holds none for one of them.
+
+    That needs no config, and serves layers with functions, partials and classes that no config can bring back.
+    """
+    found = []
+    for inner in inner_layers(layer):
+        for variable in own_variables(inner):
+            if id(variable) not in learned:
+                continue
+            names = (variable.name, variable.name.removesuffix("_kernel"), "depthwise")
+            held = (getattr(inner, f"{name}_initializer", None) for name in names)
+            initializer = next((given for given in held if given is not None), None)
+            if initializer is None and variable.trainable:
+                return None
+            if initializer is None:
+                continue  # it follows the weights, from wherever it begins
+            value = _with_seed(initializer, rng)(variable.shape, dtype=variable.dtype)
+            found.append((variable, value))
+    return found
+
+
+def _with_seed(initializer: Any, rng: np.random.Generator) -> Callable[..., Any]:
+    """An initializer that draws by `rng` where it has no seed of its own."""
+    try:
+        config = initializer.get_config()
+        if config.get("seed", 0) is None:
+            seeded: Callable[..., Any] = type(initializer).from_config({**config, "seed": int(rng.integers(2**31))})
+            return seeded
+    except (AttributeError, NotImplementedError, TypeError, ValueError):
+        pass  # a function, or a class without a config: it draws as it likes
+    return initializer  # type: ignore[no-any-return]
 
 
 def _seeded(config: Any, rng: np.random.Generator) -> Any:

@@ -1,25 +1,39 @@
 """Which loss and which metric a model has: as compiled, else inferred from its outputs and labels."""
 
+from __future__ import annotations
+
 import dataclasses
 import functools
-import warnings
-from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
 
 import keras
 import numpy as np
 
-from tfcompress.data import without_autotuning
+from tfcompress.training.compiled import (
+    GivenLoss,
+    MetricMaker,
+    direction,
+    last_activation,
+    loss_leaves,
+    loss_weights,
+    made_anew,
+    metric_specs,
+    name_of,
+    read_loss,
+    read_losses,
+    unwrapped,
+)
 from tfcompress.training.penalized import PenalizedModel
 
-__all__ = ["Evaluator", "Objective", "Score", "evaluate", "infer", "last_activation", "loss_function"]
+__all__ = ["Objective", "Score", "infer", "last_activation"]
 
-MetricMaker = Callable[[], keras.metrics.Metric]
 Score = Callable[[Any, Any], Any]
 """`(y, outputs) -> [batch]`: one number for each sample, the higher the better; both in the model's structure."""
 
 _PROBABILITIES = ("softmax", "sigmoid")
-_PASSED_OVER = ("Dropout", "Identity", "Reshape", "Flatten", "Cast", "Squeeze")
+_ASK = "pass objective= to choose by another number"
+_ABOVE_ZERO = ", so outputs above 0 count as 1"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,7 +43,8 @@ class Objective:
     Attributes:
         loss: a Keras loss or its name, or a list or dict of them for several outputs, as `keras.Model.compile` takes
             it; None for a model that brings its own `compute_loss`.
-        metric: makes a new metric, for instance the class `keras.metrics.MeanAbsoluteError`; or None.
+        metric: makes a new metric, for instance the class `keras.metrics.MeanAbsoluteError`; or "loss" for the loss
+            itself; or None.
         from_logits: whether a classifier's outputs are logits, and not probabilities.
         name: of the loss.
         description: for the report: both, and where they come from.
@@ -40,7 +55,7 @@ class Objective:
     """
 
     loss: Any
-    metric: MetricMaker | None
+    metric: MetricMaker | Literal["loss"] | None
     from_logits: bool = False
     name: str = "custom"
     description: str = "given by the caller"
@@ -53,11 +68,17 @@ class Objective:
         """The name of the metric in history and results."""
         if self.score is not None:
             return _score_name(self.score)
-        return None if self.metric is None else self.metric().name
+        return self.metric().name if callable(self.metric) else self.metric
+
+    @property
+    def sign(self) -> int:
+        """1, or -1 where less of the metric is better: times the metric, higher is better."""
+        measured = self.score is not None or self.metric is not None
+        return 1 if measured and self.higher_is_better else -1
 
     def new_metrics(self) -> list[keras.metrics.Metric] | None:
-        """The metric in the form in which `compile` takes it."""
-        return None if self.metric is None or self.score is not None else [self.metric()]
+        """The metric in the form in which `compile` takes it; the loss is measured without being asked for."""
+        return [self.metric()] if callable(self.metric) and self.score is None else None
 
     def scores(self, y: Any, outputs: Any) -> Any:
         """`[batch]` numbers of the score; labels that are floats come to it in Keras' float type, as to losses."""
@@ -74,9 +95,11 @@ class Objective:
 def infer(model: keras.Model, y_sample: Any, score: Score | None = None) -> Objective:
     """Loss and metric of the compiled model, else those that fit its outputs and labels.
 
-    The metric is the first of the compiled ones that is an accuracy, else the accuracy that belongs to the loss, and
-    the mean squared error for regression. Metrics named "accuracy" respect `from_logits`, unlike Keras, which
-    compares the logit of a binary classifier with 0.5.
+    The metric is the first of the compiled ones that is an accuracy, else the first of which it is known whether more
+    of it is better, else the accuracy that belongs to the loss where labels and outputs are those of a classifier, else
+    the error that a regression's loss measures, else the loss itself. Metrics named "accuracy" respect `from_logits`,
+    unlike Keras, which compares the logit of a binary classifier with 0.5, and compare each of several labels 0 and 1
+    at once, where Keras compares the largest. The description says what was decided and why.
 
     Args:
         model: a Functional or Sequential model; one with several outputs needs a score, and to be compiled.
@@ -88,14 +111,15 @@ def infer(model: keras.Model, y_sample: Any, score: Score | None = None) -> Obje
             not fit the output.
     """
     outputs = getattr(model, "outputs", None) or []
-    if score is not None and getattr(model, "loss", None) is not None:
+    losses = loss_leaves(model)
+    if score is not None and losses:
         return _compiled_with_score(model, score)
     if len(outputs) != 1:
         raise ValueError(
             "Expected a built Functional or Sequential model with one output, or, for a model with several, that it is "
             "compiled with its losses and that `objective=` says how good it is. "
             f"Received: model {model.name!r} ({type(model).__name__}) with {len(outputs)} known outputs, "
-            f"{'not ' if getattr(model, 'loss', None) is None else ''}compiled, "
+            f"{'' if losses else 'not '}compiled, "
             f"{'no objective' if score is None else 'an objective'}. Compile it, and pass a function "
             "objective(y, outputs) that gives one number a sample, the higher the better."
         )
@@ -103,85 +127,69 @@ def infer(model: keras.Model, y_sample: Any, score: Score | None = None) -> Obje
         found = infer(model, y_sample)
         words = f"loss {found.name}, inferred, as the model is not compiled; metric {_score_name(score)}, as given"
         return dataclasses.replace(found, metric=None, score=score, description=words, higher_is_better=True)
-    activation = last_activation(model)
-    if getattr(model, "loss", None) is not None:
-        return _compiled(model, np.asarray(y_sample), activation)
-    seen = _look(np.asarray(y_sample), tuple(model.outputs[0].shape), activation)
-    from_logits = seen.kind != "regression" and activation not in _PROBABILITIES
-    loss = _LOSSES[seen.kind](from_logits)
-    metric = _metric(seen.kind, from_logits)
-    form = "logits" if from_logits else f"last activation {activation}"
-    return Objective(
-        loss,
-        metric,
-        from_logits,
-        loss.name,
-        f"loss {loss.name}, metric {metric().name}; inferred, as the model is not compiled: {seen.words}, {form}",
-        seen.kind != "regression",
-    )
+    labels = _Labels.of(keras.tree.flatten(y_sample)[0], tuple(model.outputs[0].shape), last_activation(model))
+    return _compiled(model, labels) if losses else _uncompiled(labels)
 
 
-class Evaluator:
-    """Measures loss and metric of a model, again and again with one compiled function.
+class _Labels(NamedTuple):
+    """Labels and the output that they belong to.
 
-    Neither the model's weights nor its compile state change.
-
-    Args:
-        model: a built model.
-        objective: loss and metric.
+    Attributes:
+        y: labels.
+        shape: of the output, `[batch, ..., outputs]`.
+        activation: of the output.
     """
 
-    def __init__(self, model: keras.Model, objective: Objective):
-        self._measured = PenalizedModel(model)
-        objective.compile(self._measured)
+    y: np.ndarray
+    shape: tuple[int | None, ...]
+    activation: str
 
-    def __call__(self, batches: Any) -> dict[str, float]:
-        """The objective's loss, without regularisation, and its metric over all of `batches`, by name."""
-        results = self._measured.evaluate(without_autotuning(batches), verbose=0, return_dict=True)
-        return {name: float(value) for name, value in results.items()}
+    @classmethod
+    def of(cls, y: Any, shape: tuple[int | None, ...], activation: str) -> _Labels:
+        return cls(np.asarray(y), shape, activation)
+
+    @property
+    def one_number(self) -> bool:
+        """Whether the output is a single number for each place."""
+        return self.shape[-1] == 1
+
+    @property
+    def are_whole(self) -> bool:
+        return self.y.dtype == bool or bool(np.all(np.equal(np.mod(self.y, 1), 0)))
+
+    @property
+    def are_zero_or_one(self) -> bool:
+        return bool(np.all((self.y == 0) | (self.y == 1)))
+
+    @property
+    def have_a_number_a_place(self) -> bool:
+        """Whether the shape is the output's without its last axis, or with 1 there."""
+        y = self.y[..., 0] if self.y.ndim == len(self.shape) and self.y.shape[-1] == 1 else self.y
+        return _fits(y.shape, self.shape[:-1])
+
+    @property
+    def have_the_shape(self) -> bool:
+        """Whether the shape is the output's."""
+        return _fits(self.y.shape, self.shape)
+
+    @property
+    def are_indices(self) -> bool:
+        """Whether they can be indices of the outputs."""
+        classes = self.shape[-1]
+        in_range = self.are_whole and classes is not None and self.y.min() >= 0 and self.y.max() < classes
+        return self.have_a_number_a_place and not self.one_number and bool(in_range)
+
+    @property
+    def sum_to_one(self) -> bool:
+        """Whether they are distributions over the outputs: one-hot, or probabilities."""
+        if not self.have_the_shape or self.one_number or not bool(np.all(self.y >= 0)):
+            return False
+        return bool(np.allclose(self.y.sum(axis=-1, dtype="float64"), 1, atol=1e-3))
 
 
-def evaluate(model: keras.Model, batches: Any, objective: Objective) -> dict[str, float]:
-    """Loss and metric of `model` over all of `batches`, a PyDataset or tf.data.Dataset. See `Evaluator`."""
-    return Evaluator(model, objective)(batches)
-
-
-def loss_function(model: keras.Model, objective: Objective) -> Callable[[Any, Any], Any] | None:
-    """The objective's loss, without regularisation, as a function `(y, outputs) -> scalar`.
-
-    Args:
-        model: a built model, whose outputs tell what the short forms of Keras' losses stand for.
-        objective: loss and metric.
-
-    Returns:
-        The function, or `None` where the objective has no loss of its own.
-    """
-    if objective.loss is None:
-        return None
-    measured = PenalizedModel(model)
-    objective.compile(measured)
-    return lambda y, outputs: measured.compute_loss(y=y, y_pred=outputs, training=False)
-
-
-def last_activation(model: keras.Model) -> str:
-    """Name of the activation that gives the output of a Functional or Sequential model, "linear" for none.
-
-    A Softmax layer, an Activation layer, `keras.ops.softmax` and the `activation` of the last layer all count; nested
-    models, dropout and reshaping are passed over.
-    """
-    tensor = model.outputs[0]
-    while True:
-        operation, _, position = tensor._keras_history
-        kind = type(operation).__name__
-        if isinstance(operation, keras.Model) and hasattr(operation, "outputs"):
-            tensor = operation.outputs[position]
-            continue
-        name = _activation_of(operation)
-        inputs = operation._inbound_nodes[0].input_tensors if operation._inbound_nodes else []
-        if name == "linear" and len(inputs) == 1 and (kind in _PASSED_OVER or kind == "Activation"):
-            tensor = inputs[0]
-            continue
-        return name
+def _fits(shape: tuple[int, ...], expected: tuple[int | None, ...]) -> bool:
+    sizes = zip(shape[1:], expected[1:], strict=False)
+    return len(shape) == len(expected) and all(size in (None, got) for got, size in sizes)
 
 
 class _Look(NamedTuple):
@@ -191,27 +199,25 @@ class _Look(NamedTuple):
     words: str
 
 
-def _look(y: np.ndarray, shape: tuple[int | None, ...], activation: str) -> _Look:
+def _look(labels: _Labels) -> _Look:
     """Tells the kind of problem from labels, output shape `[batch, ..., outputs]` and last activation."""
-    outputs, rank = shape[-1], len(shape)
-    whole = bool(np.all(np.equal(np.mod(y, 1), 0))) if y.dtype != bool else True
-    zero_one = whole and bool(np.all((y == 0) | (y == 1)))
-    may_be_binary = zero_one and activation in ("sigmoid", "linear")
-    fits_indices = y.ndim == rank - 1 or (y.ndim == rank and y.shape[-1] == 1)
-    if outputs == 1 and fits_indices:
+    y, shape, activation = labels
+    may_be_binary = labels.are_zero_or_one and activation in ("sigmoid", "linear")
+    if labels.one_number and labels.have_a_number_a_place:
         return _Look("binary", "labels 0 and 1") if may_be_binary else _Look("regression", "numbers as labels")
-    if fits_indices and whole and outputs is not None and y.min() >= 0 and y.max() < outputs:
-        return _Look("sparse", f"whole numbers as labels, {outputs} outputs")
-    if y.ndim == rank and all(b is None or a == b for a, b in zip(y.shape[1:], shape[1:], strict=True)):
-        sums_to_one = bool(np.all(y >= 0)) and np.allclose(y.sum(axis=-1, dtype="float64"), 1, atol=1e-3)
-        if sums_to_one and activation != "sigmoid" and (zero_one or activation == "softmax"):
+    if labels.are_indices:
+        return _Look("sparse", f"whole numbers as labels, {shape[-1]} outputs")
+    if labels.have_the_shape:
+        zero_one = labels.are_zero_or_one
+        if labels.sum_to_one and activation != "sigmoid" and (zero_one or activation == "softmax"):
             return _Look("categorical", "one-hot labels" if zero_one else "probabilities as labels")
         if may_be_binary:
             return _Look("binary", "several labels 0 and 1 at once")
         return _Look("regression", "numbers as labels")
     raise ValueError(
-        f"Expected labels that fit the output {shape}: class indices from 0 to {outputs} - 1, one-hot labels, or "
+        f"Expected labels that fit the output {shape}: class indices from 0 to {shape[-1]} - 1, one-hot labels, or "
         f"numbers of the same shape. Received: labels of shape {y.shape}, dtype {y.dtype}, from {y.min()} to {y.max()}."
+        " If they are something else, compile the model with its own loss."
     )
 
 
@@ -222,18 +228,21 @@ _LOSSES: dict[str, Callable[[bool], keras.losses.Loss]] = {
     "regression": lambda _: keras.losses.MeanSquaredError(),
 }
 
-_KINDS = {
-    "sparse_categorical_crossentropy": "sparse",
-    "categorical_crossentropy": "categorical",
-    "categorical_focal_crossentropy": "categorical",
-    "binary_crossentropy": "binary",
-    "binary_focal_crossentropy": "binary",
+_ERRORS: dict[str, MetricMaker] = {
+    "mean_squared_error": keras.metrics.MeanSquaredError,
+    "mean_absolute_error": keras.metrics.MeanAbsoluteError,
+    "mean_absolute_percentage_error": keras.metrics.MeanAbsolutePercentageError,
+    "mean_squared_logarithmic_error": keras.metrics.MeanSquaredLogarithmicError,
+    "huber": keras.metrics.MeanSquaredError,
+    "log_cosh": keras.metrics.MeanSquaredError,
 }
+"""What is measured of regressions, by their loss."""
+
+_NO_CLASSES = ("ctc", "kl_divergence", "poisson", "cosine_similarity", "circle")
+"""Losses that say nothing about classes, whatever the labels look like."""
 
 
-def _metric(kind: str, from_logits: bool) -> MetricMaker:
-    if kind == "regression":
-        return keras.metrics.MeanSquaredError
+def _accuracy(kind: str, from_logits: bool) -> MetricMaker:
     if kind == "binary":
         threshold = 0.0 if from_logits else 0.5
         return functools.partial(keras.metrics.BinaryAccuracy, name="accuracy", threshold=threshold)
@@ -241,36 +250,161 @@ def _metric(kind: str, from_logits: bool) -> MetricMaker:
     return functools.partial(accuracies[kind], name="accuracy")
 
 
-def _compiled(model: keras.Model, y: np.ndarray, activation: str) -> Objective:
-    loss = keras.tree.flatten(model.loss)[0]  # the only output's, where they are given by output
-    name, from_logits = _loss_name(loss)
-    kind = _KINDS.get(name)
-    if kind is None:  # some other loss: the labels tell what an accuracy would be
-        kind = _look(y, tuple(model.outputs[0].shape), activation).kind
-        from_logits = kind != "regression" and activation not in _PROBABILITIES
-    metric, whence = _metric(kind, from_logits), "the metric belongs to the loss"
-    given = next(_accuracies(model), None)
-    if given is not None:
-        whence = "the first accuracy among its metrics"
-        metric = given if callable(given) else metric
+def _uncompiled(labels: _Labels) -> Objective:
+    seen = _look(labels)
+    from_logits = seen.kind != "regression" and labels.activation not in _PROBABILITIES
+    loss = _LOSSES[seen.kind](from_logits)
+    metric = keras.metrics.MeanSquaredError if seen.kind == "regression" else _accuracy(seen.kind, from_logits)
+    form = "logits" if from_logits else f"last activation {labels.activation}"
     return Objective(
         loss,
         metric,
         from_logits,
-        name,
-        f"loss {name}, metric {metric().name}; as the model is compiled, {whence}",
-        kind != "regression" or given is not None,
+        loss.name,
+        f"loss {loss.name}, metric {metric().name}; inferred, as the model is not compiled: {seen.words}, {form}; "
+        "compile it where it has another loss",
+        seen.kind != "regression",
     )
 
 
+class _Fitting(NamedTuple):
+    """The accuracy that fits a compiled model: its kind, `None` for none, and why."""
+
+    kind: str | None
+    from_logits: bool
+    words: str
+
+
+def _fitting_accuracy(loss: GivenLoss, labels: _Labels, asked: bool) -> _Fitting:
+    """Which accuracy belongs to a loss, its labels and its output.
+
+    Args:
+        loss: the loss.
+        labels: the labels.
+        asked: whether the model is compiled with "accuracy", so that its labels are classes of some kind.
+    """
+    name, logits = loss.name, loss.from_logits
+    if name == "crossentropy":
+        name = "binary_crossentropy" if labels.one_number else "categorical_crossentropy"
+        name = "sparse_categorical_crossentropy" if labels.are_indices else name
+    belongs = f"belongs to the loss {loss.name}"
+    if name == "sparse_categorical_crossentropy":
+        counted = "" if loss.ignored is None else f", and counts places of the ignored class {loss.ignored} as wrong"
+        return _Fitting("sparse", logits, belongs + counted)
+    if name in ("categorical_crossentropy", "categorical_focal_crossentropy"):
+        return _Fitting("categorical", logits, belongs)
+    if name in ("binary_crossentropy", "binary_focal_crossentropy"):
+        if not labels.are_zero_or_one:
+            return _Fitting(None, logits, "the labels are not all 0 or 1")
+        if labels.sum_to_one and (labels.activation == "softmax" or asked):
+            return _Fitting("categorical", logits, f"{belongs} with one-hot labels")
+        several = "" if labels.one_number else ", and compares each of several labels 0 and 1 at once"
+        return _Fitting("binary", logits, belongs + several + (_ABOVE_ZERO if logits else ""))
+    if name in ("hinge", "squared_hinge"):
+        fits = asked and labels.are_zero_or_one
+        words = belongs + _ABOVE_ZERO if fits else "an accuracy does not fit a hinge loss"
+        return _Fitting("binary" if fits else None, True, words)
+    probabilities = labels.activation in _PROBABILITIES
+    if name in _NO_CLASSES or not (probabilities or asked):
+        return _Fitting(None, False, f"the loss {loss.name} does not say that the labels are classes")
+    return _by_look(loss, labels, asked)
+
+
+def _by_look(loss: GivenLoss, labels: _Labels, asked: bool) -> _Fitting:
+    """The accuracy for a loss that does not say it: as the labels look."""
+    try:
+        seen = _look(labels)
+    except ValueError:
+        return _Fitting(None, False, "the labels do not fit the output as classes")
+    if seen.kind == "regression" or (seen.kind == "categorical" and not labels.are_zero_or_one):
+        return _Fitting(None, False, "the labels are numbers and no classes")
+    # Of a regression of labels 0 and 1 the outputs are near these; any other loss has logits where it has not said.
+    from_logits = labels.activation not in _PROBABILITIES and loss.name not in _ERRORS
+    return _Fitting(seen.kind, from_logits, f"fits the labels ({seen.words})")
+
+
+def _compiled(model: keras.Model, labels: _Labels) -> Objective:
+    losses, specs = loss_leaves(model), metric_specs(model)
+    one_loss = len(losses) == 1
+    loss = read_loss(losses[0]) if one_loss else GivenLoss(" + ".join(map(name_of, losses)), is_keras=False)
+    metric, from_logits, higher, words = _chosen_metric(loss, labels, specs)
+    name = metric if isinstance(metric, str) else metric().name
+    return Objective(
+        losses[0] if one_loss else model.loss,
+        metric,
+        from_logits,
+        loss.name,
+        f"loss {loss.name}, metric {name}; as the model is compiled, {words}",
+        higher,
+        loss_weights(model),
+    )
+
+
+def _chosen_metric(
+    loss: GivenLoss, labels: _Labels, specs: list[Any]
+) -> tuple[MetricMaker | Literal["loss"], bool, bool, str]:
+    """`(metric, from_logits, higher_is_better, why)` of a compiled model."""
+    passed_over, others = [], []
+    for spec in specs:
+        asked = isinstance(spec, str) and spec.lower() in ("accuracy", "acc")
+        if asked:
+            fitting = _fitting_accuracy(loss, labels, asked=True)
+            if fitting.kind is not None:
+                words = f"the first accuracy among its metrics; it {fitting.words}"
+                return _accuracy(fitting.kind, fitting.from_logits), fitting.from_logits, True, words
+            passed_over.append(f"metric accuracy is not used: {fitting.words}")
+            continue
+        make = made_anew(spec)
+        metric = make()
+        unfit = _unfit(metric, labels)
+        if unfit is not None:
+            passed_over.append(f"metric {metric.name} is not used, as it {unfit}")
+        elif "acc" in metric.name.lower():
+            return make, _fitting_accuracy(loss, labels, True).from_logits, True, "the first accuracy among its metrics"
+        elif direction(metric) is None:
+            passed_over.append(
+                f"metric {metric.name} is not used, as nothing says whether more of it is better: {_ASK}"
+            )
+        else:
+            others.append(make)
+    said = "".join(f"; {words}" for words in passed_over)
+    fitting = _fitting_accuracy(loss, labels, asked=False)
+    if others:
+        better = bool(direction(others[0]()))
+        which = "more" if better else "less"
+        return others[0], fitting.from_logits, better, f"the first of its metrics, of which {which} is better{said}"
+    if fitting.kind is not None:
+        words = f"the metric {fitting.words}{said}"
+        return _accuracy(fitting.kind, fitting.from_logits), fitting.from_logits, True, words
+    if loss.is_keras and loss.name in _ERRORS:
+        return _ERRORS[loss.name], False, False, f"the metric is that of the loss, as {fitting.words}{said}"
+    return "loss", fitting.from_logits, False, f"the metric is the loss itself, as {fitting.words}; {_ASK}{said}"
+
+
+def _unfit(metric: keras.metrics.Metric, labels: _Labels) -> str | None:
+    """Why one of Keras' accuracies does not fit the labels, for which it would still give some number; else `None`."""
+    function, _ = unwrapped(getattr(metric, "_fn", None))
+    name = getattr(function, "__name__", "") if str(getattr(function, "__module__", "")).startswith("keras.") else ""
+    if name in ("categorical_accuracy", "top_k_categorical_accuracy") and not labels.have_the_shape:
+        return "compares one-hot labels"
+    if name.startswith("sparse_") and name.endswith("accuracy") and not labels.have_a_number_a_place:
+        return "compares the indices of classes"
+    single = labels.one_number and labels.have_a_number_a_place
+    if name == "binary_accuracy" and not (labels.have_the_shape or single):
+        return "compares labels of the outputs' own shape"
+    if name == "binary_accuracy" and not labels.are_zero_or_one:
+        return "compares labels 0 and 1"
+    return "compares outputs for equality" if name == "accuracy" else None
+
+
 def _compiled_with_score(model: keras.Model, score: Score) -> Objective:
-    names = [_loss_name(loss)[0] for loss in keras.tree.flatten(model.loss) if loss is not None]
+    names = [loss.name for loss in read_losses(model)]
     return Objective(
         model.loss,
         None,
         name=" + ".join(dict.fromkeys(names)),
         description=f"loss {' + '.join(names)}, as the model is compiled; metric {_score_name(score)}, as given",
-        loss_weights=(model.get_compile_config() or {}).get("loss_weights"),
+        loss_weights=loss_weights(model),
         score=score,
     )
 
@@ -281,53 +415,5 @@ def _as_float(labels: Any) -> Any:
 
 
 def _score_name(score: Any) -> str:
-    name = getattr(score, "__name__", type(score).__name__)
-    return "objective" if name == "<lambda>" else str(name)
-
-
-def _loss_name(loss: Any) -> tuple[str, bool]:
-    """Snake-case name of a Keras loss, of whatever form, and its `from_logits`."""
-    found = loss if str(loss).lower() in ("crossentropy", "ce") else keras.losses.get(loss)
-    if isinstance(found, keras.losses.Loss):
-        name = "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in type(found).__name__)
-        return name.lstrip("_"), bool(getattr(found, "from_logits", False))
-    return getattr(found, "__name__", str(found)), False
-
-
-def _accuracies(model: keras.Model) -> Iterator[MetricMaker | str]:
-    """The compiled metrics that are accuracies: their makers, or "accuracy", which depends on the loss."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about lambdas among the metrics
-        config = model.get_compile_config()
-    for spec in _leaves([config.get("metrics"), config.get("weighted_metrics")]):
-        details = spec.get("config") if isinstance(spec, dict) else None
-        name = spec if isinstance(spec, str) else details.get("name", "") if isinstance(details, dict) else ""
-        if "acc" not in name.lower():
-            continue
-        if name in ("accuracy", "acc") and isinstance(spec, str):
-            yield "accuracy"
-        else:
-            yield functools.partial(_make_metric, spec)
-
-
-def _leaves(specs: Any) -> Iterator[Any]:
-    if isinstance(specs, dict) and "class_name" not in specs:
-        specs = list(specs.values())
-    if isinstance(specs, (list, tuple)):
-        for spec in specs:
-            yield from _leaves(spec)
-    elif specs is not None:
-        yield specs
-
-
-def _make_metric(spec: Any) -> keras.metrics.Metric:
-    made = keras.metrics.get(spec)
-    return made if isinstance(made, keras.metrics.Metric) else keras.metrics.MeanMetricWrapper(made, name=str(spec))
-
-
-def _activation_of(operation: Any) -> str:
-    function = getattr(operation, "activation", None)
-    if function is not None:
-        return getattr(function, "__name__", type(function).__name__.lower())
-    kind = type(operation).__name__.lower()
-    return kind if kind in ("softmax", "sigmoid", "logsoftmax", "relu", "tanh") else "linear"
+    name = name_of(score)
+    return "objective" if name == "<lambda>" else name

@@ -1,5 +1,6 @@
 """The thin model around a model that Keras' own `fit` trains."""
 
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -8,7 +9,7 @@ from keras import ops
 
 from tfcompress.training.penalties import Penalty
 
-__all__ = ["PenalizedModel", "policy_of"]
+__all__ = ["BatchNumber", "PenalizedModel", "policy_of"]
 
 
 def policy_of(model: keras.Model) -> Any:
@@ -17,6 +18,42 @@ def policy_of(model: keras.Model) -> Any:
     return next(
         (layer.dtype_policy for layer in layers if layer.dtype_policy.name == "mixed_float16"), model.dtype_policy
     )
+
+
+class BatchNumber(keras.callbacks.Callback):
+    """Knows the number of the batch that is measured, counted from 1."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.number = 1
+
+    def on_test_batch_begin(self, batch: int, logs: Any = None) -> None:
+        """Notes the number."""
+        self.number = batch + 1
+
+
+def _waiting_for(batch: Any) -> contextlib.AbstractContextManager[Any]:
+    """Makes everything that a traced step does wait for its batch.
+
+    Keras finds the end of data of unknown length by a call of the compiled step that finds no batch. In that call
+    TensorFlow runs what does not depend on the batch: counters, the optimizer's step number, the states of random
+    layers, the counts of metrics whose batch has a static size.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return contextlib.nullcontext()
+    import tensorflow as tf
+
+    return tf.control_dependencies(
+        [part for part in tf.nest.flatten(batch, expand_composites=True) if tf.is_tensor(part)]
+    )
+
+
+def _is_finite(batch: Any) -> Any:
+    """Whether all floats in a batch are finite numbers."""
+    parts = keras.tree.flatten(batch)
+    floats = [part for part in parts if "float" in str(getattr(part, "dtype", "")) and hasattr(part, "shape")]
+    found = [ops.all(ops.isfinite(part)) for part in floats if keras.ops.is_tensor(part)]
+    return ops.all(ops.stack(found)) if found else ops.convert_to_tensor(True)
 
 
 class PenalizedModel(keras.Model):
@@ -39,6 +76,7 @@ class PenalizedModel(keras.Model):
         for penalty in self.penalties:
             penalty.build(inner)
         self._steps, self._good_steps = self._counter("steps"), self._counter("good_steps")
+        self._good_batches = self._counter("good_batches")
         self._inner_metrics = list(getattr(inner, "training_metrics", ()))
         self._score: Callable[[Any, Any], Any] | None = None
         # By which losses and labels in a dict find their outputs.
@@ -84,10 +122,16 @@ class PenalizedModel(keras.Model):
         return self.inner(inputs, training=training)
 
     def train_step(self, *args: Any, **kwargs: Any) -> Any:
-        """Keras' own, after what the inner model trains beside itself."""
-        if getattr(self.inner, "critic", None) is not None:
-            self.inner.before_step(keras.utils.unpack_x_y_sample_weight(args[-1])[0])
-        return super().train_step(*args, **kwargs)
+        """Keras' own, after what the inner model trains beside itself; nothing of it runs without a batch."""
+        with _waiting_for(args[-1]):
+            if getattr(self.inner, "critic", None) is not None:
+                self.inner.before_step(keras.utils.unpack_x_y_sample_weight(args[-1])[0])
+            return super().train_step(*args, **kwargs)
+
+    def test_step(self, *args: Any, **kwargs: Any) -> Any:
+        """Keras' own; nothing of it runs without a batch."""
+        with _waiting_for(args[-1]):
+            return super().test_step(*args, **kwargs)
 
     def compute_loss(
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
@@ -103,7 +147,7 @@ class PenalizedModel(keras.Model):
             return loss
         for penalty in self.penalties:
             loss = loss + self._aggregate_additional_loss(penalty())
-        self._count(loss)
+        self._count(loss, (x, y))
         return loss
 
     def _counter(self, name: str) -> Any:
@@ -117,21 +161,36 @@ class PenalizedModel(keras.Model):
             name=name,
         )
 
-    def _count(self, loss: Any) -> None:
-        """Counts the steps of the epoch, and those before the first loss that is not a finite number."""
-        good = ops.logical_and(ops.isfinite(loss), ops.equal(self._good_steps, self._steps))
-        self._good_steps.assign_add(ops.cast(good, "float32"))
-        self._steps.assign_add(1.0)
+    def _count(self, loss: Any, batch: Any) -> None:
+        """Counts the steps of the epoch, and those before the first bad loss and the first bad batch."""
+        with _waiting_for(loss):
+            counts = ((self._good_steps, ops.isfinite(loss)), (self._good_batches, _is_finite(batch)))
+            for counter, holds in counts:
+                good = ops.logical_and(holds, ops.equal(counter, self._steps))
+                counter.assign_add(ops.cast(good, "float32"))
+            self._steps.assign_add(1.0)
 
     def start_epoch(self) -> None:
         """Starts counting the steps of an epoch."""
         self._steps.assign(0.0)
         self._good_steps.assign(0.0)
+        self._good_batches.assign(0.0)
+
+    def steps(self) -> int:
+        """How many steps of the epoch are done."""
+        return int(ops.convert_to_numpy(self._steps))
 
     def bad_step(self) -> int | None:
         """Number, counted from 1, of the first step of the epoch whose loss was NaN or infinite; None without one."""
-        steps, good = (int(ops.convert_to_numpy(variable)) for variable in (self._steps, self._good_steps))
-        return None if steps == good else good + 1
+        return self._first_bad(self._good_steps)
+
+    def bad_batch(self) -> int | None:
+        """Number, from 1, of the first batch of the epoch that holds NaN or infinity; None without one."""
+        return self._first_bad(self._good_batches)
+
+    def _first_bad(self, counter: Any) -> int | None:
+        good = int(ops.convert_to_numpy(counter))
+        return None if good == self.steps() else good + 1
 
     def penalty_values(self) -> dict[str, float]:
         """The present value of each penalty, by name."""

@@ -5,6 +5,8 @@ from typing import Any, Protocol
 import keras
 from keras import ops
 
+from tfcompress import expect
+
 __all__ = ["Penalty", "WeightDecay"]
 
 
@@ -42,10 +44,8 @@ class WeightDecay:
     """
 
     def __init__(self, strength: float = 1e-4, name: str = "weight_decay"):
-        if not strength >= 0:
-            raise ValueError(f"Expected `strength` to be 0 or more. Received: strength={strength!r}")
-        self.strength = strength
-        self.name = name
+        self.strength = expect.number("strength", strength, at_least=0)
+        self.name = expect.text("name", name)
         self._variables: list[Any] = []
 
     def build(self, model: keras.Model) -> None:

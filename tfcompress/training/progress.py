@@ -5,7 +5,9 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import NamedTuple, TextIO
+from typing import Any, NamedTuple, TextIO
+
+from tfcompress import expect
 
 __all__ = ["PhasePlan", "Progress", "duration"]
 
@@ -39,19 +41,20 @@ class Progress:
 
     Args:
         verbose: 0: nothing; 1: a line that is updated in a terminal, one line an epoch elsewhere; 2: one line an epoch.
-        stream: where to; standard output by default.
+        stream: where to; standard output by default. A program may have none (`sys.stdout` is None): then nothing is
+            shown. One that does not say whether it is a terminal is taken for a file.
         clock: gives seconds; `time.monotonic` by default.
     """
 
     def __init__(
         self, verbose: int = 1, stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        if verbose not in (0, 1, 2):
-            raise ValueError(f"Expected `verbose` to be 0, 1 or 2. Received: verbose={verbose!r}")
-        self.verbose = int(verbose)
-        self._stream = stream or sys.stdout
+        self.verbose: int = expect.one_of("verbose", verbose, (0, 1, 2), what="0, 1 or 2")
+        self._stream: Any = sys.stdout if stream is None else stream
+        if self._stream is None:
+            self.verbose = 0
         self._clock = clock
-        self._updates = verbose == 1 and self._stream.isatty()
+        self._updates = self.verbose == 1 and _is_terminal(self._stream)
         self._line = ""
         self._refreshed = -math.inf
         self._phases: list[PhasePlan] = []
@@ -146,15 +149,14 @@ class Progress:
     def note(self, text: str) -> None:
         """Prints a line that stays."""
         if self._line:
-            self._stream.write("\r\x1b[K")
+            self._write("\r\x1b[K")
             self._line = ""
         self._print(text)
 
     def end(self) -> None:
         """The phase is over: its last line stays."""
         if self._line:
-            self._stream.write("\n")
-            self._stream.flush()
+            self._write("\n")
             self._line = ""
 
     def _head(self, epoch: int) -> str:
@@ -191,14 +193,22 @@ class Progress:
 
     def _print(self, text: str) -> None:
         if self.verbose:
-            self._stream.write(text + "\n")
-            self._stream.flush()
+            self._write(text + "\n")
 
     def _update(self, text: str) -> None:
         # A line that wraps could not be overwritten.
         self._line = text[: shutil.get_terminal_size().columns - 1]
-        self._stream.write(f"\r{self._line}\x1b[K")
-        self._stream.flush()
+        self._write(f"\r{self._line}\x1b[K")
+
+    def _write(self, text: str) -> None:
+        self._stream.write(text)
+        if flush := getattr(self._stream, "flush", None):
+            flush()
+
+
+def _is_terminal(stream: Any) -> bool:
+    isatty = getattr(stream, "isatty", None)
+    return isatty is not None and bool(isatty())
 
 
 def duration(seconds: float) -> str:

@@ -5,13 +5,13 @@ import json
 import os
 import pathlib
 import re
-import sys
 from collections.abc import Callable, Mapping
 from typing import Any, Self
 
 import keras
 from absl import logging
 
+from tfcompress import expect
 from tfcompress.fingerprint import differences, renamed
 from tfcompress.plan import Plan
 from tfcompress.training import _files
@@ -48,7 +48,7 @@ class RunFolder:
     """
 
     def __init__(self, path: str | os.PathLike[str]):
-        self.path = _checked(path)
+        self.path = expect.path("run_dir", path, "a folder").absolute()
         self._lock: int | None = None
         self._made: list[pathlib.Path] = []  # what `open` put there
         self._is_new = False  # whether the run was begun since then
@@ -354,26 +354,6 @@ def open_run(
 ) -> RunFolder | NoRunFolder:
     """Opens the run folder `path`, or the stand-in where `path` is None. Use it in a `with` statement."""
     return NoRunFolder() if path is None else RunFolder(path).open(fingerprint)
-
-
-def _checked(path: Any) -> pathlib.Path:
-    wanted = "Expected `run_dir` to be the path of a folder, or None to keep nothing. "
-    if not isinstance(path, (str, os.PathLike)) or not isinstance(os.fspath(path), str):
-        raise TypeError(f"{wanted}Received: run_dir={path!r} ({type(path).__name__}). Write it as text.")
-    text = os.fspath(path)
-    if not text.strip() or "\0" in text:
-        raise ValueError(f"{wanted}Received: run_dir={text!r}. Name a folder, such as 'runs/first'.")
-    try:
-        os.fsencode(text)
-    except UnicodeEncodeError:
-        raise ValueError(
-            f"{wanted}Received: run_dir={text!a}, which cannot be the name of a file in this process' encoding, "
-            f"{sys.getfilesystemencoding()!r}. Start Python with PYTHONUTF8=1, or name it in ASCII."
-        ) from None
-    try:
-        return pathlib.Path(text).expanduser().absolute()
-    except RuntimeError:  # `~` of nobody
-        raise ValueError(f"{wanted}Received: run_dir={text!r}, the home of a user who is not known here.") from None
 
 
 def _unwritable(path: pathlib.Path, error: OSError) -> RunFolderError:

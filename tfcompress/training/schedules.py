@@ -5,6 +5,8 @@ import math
 from collections.abc import Sequence
 from typing import Protocol
 
+from tfcompress import expect
+
 __all__ = ["Constant", "Cosine", "Schedule", "StepDecay", "scaled"]
 
 
@@ -16,11 +18,6 @@ class Schedule(Protocol):
         ...
 
 
-def _check_initial(initial: float) -> None:
-    if not (initial > 0 and math.isfinite(initial)):
-        raise ValueError(f"Expected `initial` to be a learning rate above 0. Received: initial={initial!r}")
-
-
 @dataclasses.dataclass(frozen=True)
 class Constant:
     """The same learning rate in all epochs."""
@@ -28,7 +25,7 @@ class Constant:
     initial: float
 
     def __post_init__(self):
-        _check_initial(self.initial)
+        expect.settings(self, expect.number, "initial", above=0)
 
     def __call__(self, epoch: int, epochs: int) -> float:
         """The learning rate of epoch `epoch`."""
@@ -51,10 +48,8 @@ class StepDecay:
     factor: float = 0.1
 
     def __post_init__(self):
-        _check_initial(self.initial)
-        object.__setattr__(self, "milestones", tuple(self.milestones))
-        if not self.factor > 0:
-            raise ValueError(f"Expected `factor` to be above 0. Received: factor={self.factor!r}")
+        expect.settings(self, expect.number, "initial", "factor", above=0)
+        expect.settings(self, expect.each, "milestones", check=expect.whole, what="epochs, counted from 0")
 
     def __call__(self, epoch: int, epochs: int) -> float:
         """The learning rate of epoch `epoch`."""
@@ -69,7 +64,7 @@ class Cosine:
     initial: float
 
     def __post_init__(self):
-        _check_initial(self.initial)
+        expect.settings(self, expect.number, "initial", above=0)
 
     def __call__(self, epoch: int, epochs: int) -> float:
         """The learning rate of epoch `epoch` of `epochs`."""
@@ -85,6 +80,5 @@ def scaled(milestones: Sequence[int], of: int, to: int) -> tuple[int, ...]:
     Raises:
         ValueError: for numbers of epochs that are not positive.
     """
-    if of < 1 or to < 1:
-        raise ValueError(f"Expected `of` and `to` to be 1 or more epochs. Received: of={of!r}, to={to!r}")
+    of, to = expect.whole("of", of, least=1), expect.whole("to", to, least=1)
     return tuple(-(-milestone * to // of) for milestone in milestones)

@@ -8,6 +8,8 @@ import numpy as np
 
 __all__ = [
     "Stateful",
+    "check_finite_weights",
+    "is_finite",
     "load_model_state",
     "load_optimizer_state",
     "model_state",
@@ -59,6 +61,28 @@ def load_optimizer_state(optimizer: keras.optimizers.Optimizer, tensors: Mapping
         ValueError: where number, shape or dtype of the variables differ; nothing is changed then.
     """
     _assign(f"optimizer {optimizer.name!r}", optimizer.variables, tensors)
+
+
+def is_finite(variable: Any) -> bool:
+    """Whether all numbers of a variable are finite."""
+    values = keras.ops.convert_to_numpy(variable)
+    return not np.issubdtype(np.asarray(values).dtype, np.inexact) or bool(np.all(np.isfinite(values)))
+
+
+def check_finite_weights(model: keras.Model) -> None:
+    """Refuses a model whose weights hold NaN or infinity; constants that it does not train may (masks).
+
+    Raises:
+        ValueError: the message names the first such weight.
+    """
+    for layer in model._flatten_layers():
+        statistics = isinstance(layer, keras.layers.BatchNormalization)
+        for variable in layer.variables if statistics else layer.trainable_variables:
+            if not is_finite(variable):
+                raise ValueError(
+                    f"Expected a model with finite weights. Received: NaN or infinity in {variable.path}. Its "
+                    "training diverged, or its inputs had a wrong scale: take an earlier state of it."
+                )
 
 
 def seed_layers(model: keras.Model, *seed: int) -> None:

@@ -1,8 +1,8 @@
 """The pieces that networks of several families are made of."""
 
-import numbers
-
 from keras import layers, ops
+
+from tfcompress import expect
 
 __all__ = ["batch_norm", "check_count", "check_shortcut", "conv", "is_large", "shortcut_of"]
 
@@ -33,13 +33,8 @@ def is_large(input_shape):
 
 
 def check_count(name, value, least=1):
-    """Refuses an argument that is no whole number, or too small.
-
-    Raises:
-        ValueError: `value` is not a whole number of at least `least`.
-    """
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:
-        raise ValueError(f"Expected `{name}` to be a whole number of at least {least}. Received: {name}={value!r}")
+    """Refuses an argument that is no whole number, or too small; returns it as an int."""
+    return expect.whole(name, value, least, what=f"a whole number of at least {least}")
 
 
 def check_shortcut(kind):
@@ -48,8 +43,7 @@ def check_shortcut(kind):
     Raises:
         ValueError: it is not one of them.
     """
-    if kind not in _SHORTCUTS:
-        raise ValueError(f"Expected `shortcut` to be one of {_SHORTCUTS}. Received: shortcut={kind!r}")
+    expect.one_of("shortcut", kind, _SHORTCUTS)
 
 
 def shortcut_of(x, filters, strides, kind, name):

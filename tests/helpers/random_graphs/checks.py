@@ -12,7 +12,7 @@ from topologies.registry import random_inputs, randomise
 from tfcompress.costs import CostModel, cost
 from tfcompress.graph import ChannelGroups, LayerGraph
 from tfcompress.rewrite import apply
-from tfcompress.rewrite.verify import mask
+from tfcompress.rewrite.verify import masked
 
 __all__ = ["FLOATS", "TOLERANCE", "check", "floats", "prepare"]
 
@@ -80,7 +80,7 @@ def check(model, plan, through_norms=False):
 def _masked(model, groups, plan, inputs):
     """With zeros for what reads removed channels; where norms are cut, by their formula over the channels that stay."""
     if groups.through_norms:
-        return oracles.call(mask(model, plan, groups), inputs)
+        return masked(model, plan, groups)(inputs)
     return oracles.masked_outputs(model, groups, plan, inputs)
 
 

@@ -13,6 +13,7 @@ from topologies import (  # noqa: F401  (each registers its models)
     sequences,
     structures,
     transformers,
+    wrapped,
 )
 from topologies.registry import TOPOLOGIES, Built, Topology, build
 

@@ -66,6 +66,26 @@ class SplitModelTest(tf.test.TestCase):
             taps(self.x, training=False)
         self.assertEqual((head.call_count, later.call_count), (0, 0))
 
+    def test_points_inside_a_long_skip(self):
+        """What the skip carries past the last point is in the head."""
+        x = keras.Input((8, 3))
+        stem = layers.Dense(4, name="stem")(x)
+        first = layers.Dense(4, name="first")(stem)
+        second = layers.Add(name="second")([first, layers.Dense(4, name="inside")(first)])
+        end = layers.Add(name="end")([layers.Dense(4, name="aside")(stem), layers.Dense(4, name="last")(second)])
+        model = keras.Model(x, end)
+        split = SplitModel(model, ("stem", "first", "second"))
+        parts = {name: {layer.name for layer in found} for name, found in split.layers.items()}
+        self.assertEqual(parts["section1"], {"first"})
+        self.assertEqual(parts["section2"], {"inside", "second"})
+        self.assertEqual(parts["head"], {"aside", "last", "end"})
+        inputs = np.random.default_rng(0).normal(size=(2, 8, 3)).astype("float32")
+        at_first, at_second = keras.Model(x, [first, second])(inputs)
+        self.assertAllClose(split.section(2)(at_first), at_second)
+        self.assertAllClose(split.section(2, from_inputs=True)(inputs), at_second)
+        with self.assertRaisesRegex(ValueError, "'last'.*some path to 'end' goes round"):
+            SplitModel(model, ("last", "end"))
+
     def test_refused_points(self):
         first, middle, last = self.points
         for points, message in (

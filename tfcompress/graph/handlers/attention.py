@@ -230,6 +230,11 @@ class ScoresOfChannels(Handler):
             call.fix(labels.ids, "attention scores")
         return (output, *scores)
 
+    def weights(self, call: Call, outputs: tuple[Labels, ...]) -> tuple[WeightAxes, ...]:
+        """The scale `[channels]` of additive attention; that of the other is one number."""
+        key = call.input_along(-1, self._indices(call)[2])
+        return tuple(WeightAxes(v, reads={0: key} if len(v.shape) else {}) for v in call.layer.weights)
+
     def macs(self, call: Call, outputs: tuple[Labels, ...]) -> tuple[MacTerm, ...]:
         """The products with keys and with values for each pair of positions."""
         query, value, key = self._indices(call)

@@ -10,18 +10,19 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from types import FunctionType
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import keras
 import numpy as np
 import numpy.typing as npt
 
+from tfcompress.graph.arithmetic import arithmetic_of
+from tfcompress.graph.copying import made
 from tfcompress.graph.labels import Ids, LabelBook, Labels
 from tfcompress.graph.layer_graph import LayerGraph, Node, TensorRef
 
-__all__ = ["Call", "Handler", "MacTerm", "WeightAxes", "Width", "handler_of", "handles"]
+__all__ = ["Call", "Handler", "MacTerm", "WeightAxes", "Width", "adapted", "handler_of", "handles"]
 
 
 class Width(Protocol):
@@ -193,6 +194,10 @@ class Handler:
         """Multiply-adds for one sample."""
         return ()
 
+    def counts_all(self, call: Call) -> bool:
+        """Whether `macs` are all of the call's multiply-adds, as far as anyone can tell."""
+        return True
+
     def config(self, call: Call, outputs: tuple[Labels, ...], width: Width) -> dict[str, Any]:
         """Entries of the layer's config that change; `width(ids)` is how many of `ids` stay."""
         return {}
@@ -205,9 +210,7 @@ class Handler:
 
     def create(self, call: Call, config: dict[str, Any]) -> Any:
         """The operation anew, from its changed config."""
-        if isinstance(getattr(call.layer, "activation", None), FunctionType):
-            config["activation"] = call.layer.activation  # Keras cannot find a function of the user's by its name
-        return type(call.layer).from_config(config)
+        return made(call.layer, config)
 
     def finish(self, layer: Any, call: Call) -> None:
         """Called with a new layer when its weights are in place; `call` is that of the layer it was made from."""
@@ -238,17 +241,26 @@ class Handler:
 
 
 class Unknown(Handler):
-    """An operation nobody has described: what it reads and what it gives stays whole."""
+    """An operation nobody has described: what it reads and what it gives stays whole.
+
+    Its multiply-adds are counted in the graph that TensorFlow makes of it.
+    """
 
     known = False
-
-    def create(self, call: Call, config: dict[str, Any]) -> Any:
-        """As the layer's class makes it from its own config."""
-        return type(call.layer).from_config(config)
 
     def flow(self, call: Call) -> tuple[Labels, ...]:
         """Fixes all inputs and outputs."""
         return call.whole(f"no handler for {call.node.type_name}")
+
+    def macs(self, call: Call, outputs: tuple[Labels, ...]) -> tuple[MacTerm, ...]:
+        """A number, as nothing of it can go."""
+        assert call.graph is not None  # of a call inside a wrapper nobody asks, as the wrapper is unknown then too
+        macs = arithmetic_of(call.node, call.graph).macs
+        return (MacTerm(macs, ()),) if macs else ()
+
+    def counts_all(self, call: Call) -> bool:
+        """Whether TensorFlow's graph shows all of them."""
+        return call.graph is not None and arithmetic_of(call.node, call.graph).is_known
 
 
 _UNKNOWN = Unknown()
@@ -280,6 +292,30 @@ def handler_of(operation: Any) -> Handler:
     if found is None and not isinstance(operation, keras.layers.Layer):
         found = _BY_OPERATION_NAME.get(type(operation).__name__)
     return found if found is not None and found.serves(operation) else _UNKNOWN
+
+
+def adapted(layer: Any, kernel: WeightAxes) -> tuple[WeightAxes, ...]:
+    """A kernel, and what LoRA adds to it: of the shape `[..., last]` a product of `[..., rank]` and `[rank, last]`.
+
+    `layer.kernel` is then their sum, and no weight.
+    """
+    if not getattr(layer, "lora_enabled", False):
+        return (kernel,)
+    name = "kernel" if hasattr(layer, "lora_kernel_a") else "embeddings"
+    variable = getattr(layer, f"_{name}", None)
+    variable = getattr(layer, name) if variable is None else variable
+    last = len(variable.shape) - 1
+
+    def factor(letter: str, kept: Callable[[int], bool], at: Callable[[int], int]) -> WeightAxes:
+        kinds = (kernel.reads, kernel.writes, kernel.carries)
+        reads, writes, carries = ({at(a): ids for a, ids in kind.items() if kept(a)} for kind in kinds)
+        return WeightAxes(getattr(layer, f"lora_{name}_{letter}"), reads, writes, carries)
+
+    return (
+        replace(kernel, variable=variable),
+        factor("a", lambda a: a != last, lambda a: a),
+        factor("b", lambda a: a == last, lambda a: 1),
+    )
 
 
 def sizes(shape: tuple[int | None, ...], node: Node) -> int:

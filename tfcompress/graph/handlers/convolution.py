@@ -8,7 +8,17 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfcompress.graph.handlers.base import Call, Handler, MacTerm, WeightAxes, Width, channel_axis, handles, sizes
+from tfcompress.graph.handlers.base import (
+    Call,
+    Handler,
+    MacTerm,
+    WeightAxes,
+    Width,
+    adapted,
+    channel_axis,
+    handles,
+    sizes,
+)
 from tfcompress.graph.handlers.elementwise import fix_if_mixing
 from tfcompress.graph.labels import Ids, Labels
 
@@ -57,8 +67,8 @@ class Convolution(_Convolutional):
         out = outputs[0].ids
         rank = len(layer.kernel.shape)
         reads = {rank - 2: call.input_along(self._axis(call))} if layer.groups == 1 else {}
-        kernel = WeightAxes(layer.kernel, reads=reads, writes={rank - 1: out})
-        return (kernel, WeightAxes(layer.bias, writes={0: out})) if layer.use_bias else (kernel,)
+        kernels = adapted(layer, WeightAxes(layer.kernel, reads=reads, writes={rank - 1: out}))
+        return (*kernels, WeightAxes(layer.bias, writes={0: out})) if layer.use_bias else kernels
 
     def macs(self, call: Call, outputs: tuple[Labels, ...]) -> tuple[MacTerm, ...]:
         """Kernel positions x output positions x inputs / groups x filters."""

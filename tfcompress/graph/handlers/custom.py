@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import keras
 
-from tfcompress.graph.handlers.base import Call, Unknown, handles
+from tfcompress.graph.handlers.base import Call, handles
+from tfcompress.graph.handlers.elementwise import PassThrough
+from tfcompress.graph.handlers.functions import treats_numbers_alone
+from tfcompress.graph.labels import Labels
 
-__all__ = ["Lambda"]
+__all__ = ["ElementwiseLambda"]
 
 
 @handles(keras.layers.Lambda)
-class Lambda(Unknown):
-    """A function of the user's: left whole."""
+class ElementwiseLambda(PassThrough):
+    """A function of the user's that treats each number on its own; any other is left whole."""
 
-    def create(self, call: Call, config: dict[str, Any]) -> Any:
-        """With the function itself: Keras refuses to make a lambda again from its config."""
-        layer = call.layer
-        own = {"function": layer.function, "mask": layer.mask, "arguments": layer.arguments}
-        return keras.layers.Lambda(**{**config, **own, "output_shape": layer._output_shape})
+    def serves(self, operation: Any) -> bool:
+        """Whether the function, tried with numbers, is such a one."""
+        return not callable(operation.mask) and treats_numbers_alone(
+            functools.partial(operation.function, **operation.arguments) if operation.arguments else operation.function
+        )
+
+    def runs_on_slices(self, call: Call) -> bool:
+        """No: it may ask for a static shape."""
+        return False
+
+    def flow(self, call: Call) -> tuple[Labels, ...]:
+        """Labels pass through."""
+        if len(call.inputs) != 1 or call.node.output_shapes != call.node.input_shapes:
+            return call.whole("Lambda gives another shape than it reads")
+        return (call.inputs[0],)

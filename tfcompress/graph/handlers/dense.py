@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from tfcompress.graph.handlers.base import Call, Handler, MacTerm, WeightAxes, Width, handles, sizes
+from tfcompress.graph.handlers.base import Call, Handler, MacTerm, WeightAxes, Width, adapted, handles, sizes
 from tfcompress.graph.handlers.elementwise import fix_if_mixing
 from tfcompress.graph.labels import Labels
 
@@ -34,7 +34,8 @@ class Dense(Handler):
         """Kernel `[inputs, units]`, bias `[units]`."""
         layer = call.layer
         kernel = WeightAxes(layer.kernel, reads={0: call.input_along(-1)}, writes={1: outputs[0].ids})
-        return (kernel, WeightAxes(layer.bias, writes={0: outputs[0].ids})) if layer.use_bias else (kernel,)
+        kernels = adapted(layer, kernel)
+        return (*kernels, WeightAxes(layer.bias, writes={0: outputs[0].ids})) if layer.use_bias else kernels
 
     def macs(self, call: Call, outputs: tuple[Labels, ...]) -> tuple[MacTerm, ...]:
         """Positions x inputs x units."""

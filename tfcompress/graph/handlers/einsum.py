@@ -9,7 +9,7 @@ from typing import Any
 
 import keras
 
-from tfcompress.graph.handlers.base import Call, Handler, MacTerm, WeightAxes, Width, handles, sizes
+from tfcompress.graph.handlers.base import Call, Handler, MacTerm, WeightAxes, Width, adapted, handles, sizes
 from tfcompress.graph.handlers.elementwise import fix_if_mixing
 from tfcompress.graph.labels import Ids, Labels
 
@@ -66,13 +66,10 @@ class EinsumDense(Handler):
     """
 
     def serves(self, operation: Any) -> bool:
-        """Whether each axis has a name of its own, and the kernel is what it was built as."""
+        """Whether each axis has a name of its own."""
         match = _EQUATION.fullmatch(operation.equation)
-        return (
-            match is not None
-            and all(len(set(part)) == len(part) for part in match.group("inputs", "kernel", "outputs"))
-            and not operation.lora_enabled
-            and operation.quantization_mode is None
+        return match is not None and all(
+            len(set(part)) == len(part) for part in match.group("inputs", "kernel", "outputs")
         )
 
     def _channel(self, call: Call, equation: _Equation) -> str:
@@ -108,12 +105,12 @@ class EinsumDense(Handler):
         """Kernel with the axes of its letters; bias with those of the output from its first letter on."""
         equation, layer = _Equation.of(call), call.layer
         labelled = self._labelled(call, equation, outputs)
-        kernel = _weight_axes(layer.kernel, equation, labelled, equation.kernel)
+        kernels = adapted(layer, _weight_axes(layer.kernel, equation, labelled, equation.kernel))
         if layer.bias is None:
-            return (kernel,)
+            return kernels
         first = min(equation.letters.index(name) for name in layer.bias_axes)
         axes = [name if name in layer.bias_axes else "" for name in equation.letters[first:]]  # others have length 1
-        return (kernel, _weight_axes(layer.bias, equation, labelled, axes))
+        return (*kernels, _weight_axes(layer.bias, equation, labelled, axes))
 
     def macs(self, call: Call, outputs: tuple[Labels, ...]) -> tuple[MacTerm, ...]:
         """The product of all axes but the batch."""

@@ -6,7 +6,8 @@ from typing import Any
 
 import keras
 
-from tfcompress.graph.handlers.base import Call, Handler, channel_axis, handles
+from tfcompress.graph.handlers.base import Call, Handler, Width, channel_axis, handles
+from tfcompress.graph.handlers.functions import treats_numbers_alone
 from tfcompress.graph.labels import Ids, Labels
 
 __all__ = ["GlobalPooling", "PassThrough", "fix_if_mixing"]
@@ -50,8 +51,10 @@ _ELEMENTWISE_LAYERS = (_layers.ReLU, _layers.LeakyReLU, _layers.ELU)
 
 
 def fix_if_mixing(call: Call, activation: Any, ids: Ids) -> None:
-    """Fixes the channels if the activation mixes them (softmax) or may do so (a function of the user's)."""
-    if activation is not None and activation not in _ELEMENTWISE and type(activation) not in _ELEMENTWISE_LAYERS:
+    """Fixes the channels if the activation mixes them (softmax), or treats them by their places."""
+    if activation is None or activation in _ELEMENTWISE or type(activation) in _ELEMENTWISE_LAYERS:
+        return
+    if not treats_numbers_alone(activation):
         name = getattr(activation, "__name__", type(activation).__name__)
         call.fix(ids, f"activation {name!r} is not known to treat each channel on its own")
 
@@ -99,6 +102,24 @@ class PassThrough(Handler):
             if ids is not labels.ids:
                 return (Labels(ids, channel_axis(call.layer, len(call.node.output_shapes[0]))),)
         return (labels,)
+
+    def _noise_shape(self, call: Call) -> list[int | None] | None:
+        """The shape of the noise, where it has a number for each channel."""
+        shape = getattr(call.layer, "noise_shape", None)
+        axis = call.inputs[0].axis
+        return list(shape) if shape is not None and axis < len(shape) and shape[axis] not in (None, 1) else None
+
+    def runs_on_slices(self, call: Call) -> bool:
+        """Not where the layer is told how many channels there are."""
+        return self._noise_shape(call) is None
+
+    def config(self, call: Call, outputs: tuple[Labels, ...], width: Width) -> dict[str, Any]:
+        """Noise of fewer channels."""
+        shape = self._noise_shape(call)
+        if shape is None:
+            return {}
+        shape[call.inputs[0].axis] = width(call.inputs[0].ids)
+        return {"noise_shape": tuple(shape)}
 
 
 # Padding, cropping and pooling over one axis have the channels last, and no data format to ask for.

@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from tfcompress.graph.handlers.base import Call, Handler, WeightAxes, Width, handles
+from tfcompress.graph.handlers.base import Call, Handler, WeightAxes, Width, adapted, handles
 from tfcompress.graph.labels import Labels
 
 __all__ = ["Embedding"]
@@ -16,10 +16,6 @@ __all__ = ["Embedding"]
 class Embedding(Handler):
     """A vector for each whole number: its channels are columns of the table, whose rows all stay."""
 
-    def serves(self, operation: Any) -> bool:
-        """Whether the table is what it was built as."""
-        return not operation.lora_enabled and operation.quantization_mode is None
-
     def flow(self, call: Call) -> tuple[Labels, ...]:
         """New labels on a new last axis."""
         call.fix(call.inputs[0].ids, "Embedding looks these numbers up")
@@ -27,7 +23,7 @@ class Embedding(Handler):
 
     def weights(self, call: Call, outputs: tuple[Labels, ...]) -> tuple[WeightAxes, ...]:
         """Table `[vocabulary, channels]`."""
-        return (WeightAxes(call.layer.embeddings, writes={1: outputs[0].ids}),)
+        return adapted(call.layer, WeightAxes(call.layer.embeddings, writes={1: outputs[0].ids}))
 
     def config(self, call: Call, outputs: tuple[Labels, ...], width: Width) -> dict[str, Any]:
         """Fewer channels."""

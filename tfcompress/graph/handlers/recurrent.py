@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from types import FunctionType
 from typing import Any
 
 import keras
@@ -84,12 +83,6 @@ class Recurrent(Handler):
     def config(self, call: Call, outputs: tuple[Labels, ...], width: Width) -> dict[str, Any]:
         """Fewer units."""
         return {self.width_name: width(outputs[0].ids)}
-
-    def create(self, call: Call, config: dict[str, Any]) -> Any:
-        """From its config, with the function of the user's that may be its second activation."""
-        if isinstance(getattr(call.layer, "recurrent_activation", None), FunctionType):
-            config["recurrent_activation"] = call.layer.recurrent_activation
-        return super().create(call, config)
 
 
 @handles(_layers.ConvLSTM1D, _layers.ConvLSTM2D, _layers.ConvLSTM3D)

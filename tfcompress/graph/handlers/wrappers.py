@@ -1,4 +1,4 @@
-"""Layers around other layers: Bidirectional and TimeDistributed."""
+"""Layers around other layers: Bidirectional, TimeDistributed and SpectralNormalization."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from typing import Any
 import keras
 import numpy as np
 
+from tfcompress.graph.copying import config_of
 from tfcompress.graph.handlers.base import Call, Handler, MacTerm, WeightAxes, Width, handler_of, handles, sizes
 from tfcompress.graph.handlers.recurrent import Recurrent
 from tfcompress.graph.labels import Labels
 
-__all__ = ["Bidirectional", "TimeDistributed"]
+__all__ = ["Bidirectional", "SpectralNormalization", "TimeDistributed"]
 
 
 def _units(layer: Any) -> int:
@@ -99,20 +100,45 @@ class Bidirectional(Handler):
 
     def config(self, call: Call, outputs: tuple[Labels, ...], width: Width) -> dict[str, Any]:
         """Fewer units in both."""
-        config = call.layer.get_config()
+        config = config_of(call.layer)
         for key, (handler, inner, labels) in zip(("layer", "backward_layer"), self._inner(call, outputs), strict=True):
             entry = {k: v for k, v in config[key].items() if k != "build_config"}  # it speaks of the old widths
             config[key] = {**entry, "config": {**entry["config"], **handler.config(inner, labels, width)}}
         return {key: config[key] for key in ("layer", "backward_layer")}
 
 
-@handles(keras.layers.TimeDistributed)
-class TimeDistributed(Handler):
-    """A layer at every step: what the layer's own handler says, without the axis of the steps."""
+class _Around(Handler):
+    """A layer around one other, which the inner layer's own handler describes."""
 
     def serves(self, operation: Any) -> bool:
         """Whether the layer inside is known."""
         return handler_of(operation.layer).known
+
+    def _inner(self, call: Call) -> tuple[Handler, Call]:
+        raise NotImplementedError
+
+    def _with_outputs(self, call: Call, outputs: tuple[Labels, ...]) -> tuple[Handler, Call, tuple[Labels, ...]]:
+        return (*self._inner(call), outputs)
+
+    def config(self, call: Call, outputs: tuple[Labels, ...], width: Width) -> dict[str, Any]:
+        """The inner layer's changed config in the place of the layer."""
+        handler, inner, labels = self._with_outputs(call, outputs)
+        return {"layer": {**config_of(inner.layer), **handler.config(inner, labels, width)}}
+
+    def create(self, call: Call, config: dict[str, Any]) -> Any:
+        """Around a new inner layer, which its own handler makes."""
+        handler, inner = self._inner(call)
+        return type(call.layer)(handler.create(inner, config.pop("layer")), **config)
+
+    def finish(self, layer: Any, call: Call) -> None:
+        """As the inner layer is finished."""
+        handler, inner = self._inner(call)
+        handler.finish(layer.layer, inner)
+
+
+@handles(keras.layers.TimeDistributed)
+class TimeDistributed(_Around):
+    """A layer at every step: what the layer's own handler says, without the axis of the steps."""
 
     def runs_on_slices(self, call: Call) -> bool:
         """Where the layer inside does, without being told of its width."""
@@ -162,17 +188,42 @@ class TimeDistributed(Handler):
         steps = sizes(call.node.input_shapes[0][1:2], call.node) if terms else 1
         return tuple(MacTerm(steps * term.factor, term.widths) for term in terms)
 
-    def config(self, call: Call, outputs: tuple[Labels, ...], width: Width) -> dict[str, Any]:
-        """The inner layer's changed config in the place of the layer."""
-        handler, inner, labels = self._with_outputs(call, outputs)
-        return {"layer": {**inner.layer.get_config(), **handler.config(inner, labels, width)}}
 
-    def create(self, call: Call, config: dict[str, Any]) -> Any:
-        """Around a new inner layer, which its own handler makes."""
-        handler, inner = self._inner(call)
-        return type(call.layer)(handler.create(inner, config.pop("layer")), **config)
+@handles(keras.layers.SpectralNormalization)
+class SpectralNormalization(_Around):
+    """A layer whose kernel is divided by its largest singular value in training; otherwise the layer itself.
 
-    def finish(self, layer: Any, call: Call) -> None:
-        """As the inner layer is finished."""
+    The vector of the power iteration, `vector_u` `[1, last axis of the kernel]`, is cut as that axis is.
+    """
+
+    def runs_on_slices(self, call: Call) -> bool:
+        """No: the kernel's static shape is kept for training."""
+        return False
+
+    def _inner(self, call: Call) -> tuple[Handler, Call]:
+        first = call.node.inputs[:1]
+        node = dataclasses.replace(call.node, operation=call.layer.layer, args=first, kwargs={}, inputs=first)
+        return handler_of(node.operation), dataclasses.replace(call, node=node)
+
+    def flow(self, call: Call) -> tuple[Labels, ...]:
+        """The inner layer's labels."""
         handler, inner = self._inner(call)
-        handler.finish(layer.layer, inner)
+        outputs = handler.flow(inner)
+        if call.node.kwargs.get("training"):
+            for labels in (*call.inputs, *outputs):
+                call.fix(labels.ids, "SpectralNormalization in training takes the norm of the whole kernel")
+        return outputs
+
+    def weights(self, call: Call, outputs: tuple[Labels, ...]) -> tuple[WeightAxes, ...]:
+        """The inner layer's, and the vector of the power iteration, which is no parameter."""
+        handler, inner = self._inner(call)
+        weights = handler.weights(inner, outputs)
+        last = len(call.layer.kernel.shape) - 1
+        axes = [weight.axes for weight in weights if weight.variable is call.layer.kernel]
+        carries = {1: axes[0][last]} if axes and last in axes[0] else {}
+        return (*weights, WeightAxes(call.layer.vector_u, carries=carries, is_parameter=False))
+
+    def macs(self, call: Call, outputs: tuple[Labels, ...]) -> tuple[MacTerm, ...]:
+        """Those of the inner layer."""
+        handler, inner = self._inner(call)
+        return handler.macs(inner, outputs)

@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal, Self
 
 import keras
 
-from tfcompress.budget import Budget
+from tfcompress import expect
+from tfcompress.budget import Budget, as_budget
 from tfcompress.control import Control
 from tfcompress.costs import Cost, CostModel, cost
 from tfcompress.graph import Sections, find_sections
 from tfcompress.methods.base import Candidate, Search
 from tfcompress.methods.distillation.students import even_blocks, shallow_plan
-from tfcompress.methods.sgd import SGDMethod
+from tfcompress.methods.sgd import Keep, SGDMethod
 from tfcompress.plan import Plan
 from tfcompress.rewrite import apply
 from tfcompress.task import Task
 from tfcompress.training import Cosine, Evaluator, PhasePlan, Schedule, StepDecay, loss_function, scaled
 from tfcompress.training.distillation import Distillation, KDLoss, OutputsLoss, SoftTargets, computing_in, logits_of
-from tfcompress.training.initial import draw_anew
+from tfcompress.training.initial import check_drawable, draw_anew
 from tfcompress.training.objectives import last_activation
+from tfcompress.training.thawing import inner_layers, keeps_its_values, thawed, words_for
 
 __all__ = ["Distilling"]
 
@@ -32,6 +35,25 @@ __all__ = ["Distilling"]
 _FRESH = 104
 Blocks = tuple[int, ...]
 Precision = Literal["mixed_float16", "mixed_bfloat16"]
+
+
+def _students(name: str, value: Any) -> keras.Model | tuple[keras.Model, ...] | None:
+    """Checks `student`."""
+    what = "a built keras.Model, or a tuple of them"
+    if value is None or isinstance(value, keras.Model):
+        return value
+    one = partial(expect.instance, kinds=keras.Model, what=what)
+    models: tuple[keras.Model, ...] = expect.each(name, value, one, what, empty=False, or_none=True)
+    return models
+
+
+def _blocks(name: str, value: Any) -> tuple[Any, ...] | None:
+    """Checks `blocks`: a tuple of whole numbers, or a tuple of such tuples."""
+    what = "numbers of blocks, 1 or more for each section, or a sequence of such"
+    nested = isinstance(value, (tuple, list)) and any(isinstance(entry, (tuple, list)) for entry in value)
+    one = partial(expect.each, check=expect.whole, what=what, least=1, empty=False)
+    blocks: tuple[Any, ...] | None = expect.each(name, value, one, what) if nested else one(name, value, or_none=True)
+    return blocks
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,42 +101,34 @@ class Distilling(SGDMethod):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.soft_targets  # noqa: B018  checks alpha, tau and soft
-        self._expect("learning_rate", "above 0", self.learning_rate is not None)
-        self._expect("decay", "above 0", self.decay > 0)
-        self._expect_whole("cardinality", 1, or_none=True)
-        for name in ("blocks", "sections", "student"):
-            if isinstance(value := getattr(self, name), list):
-                object.__setattr__(self, name, tuple(tuple(v) if isinstance(v, list) else v for v in value))
-        self._expect("optimizer", "'sgd' or 'adam'", self.optimizer in ("sgd", "adam"))
+        for name, value in dataclasses.asdict(self.soft_targets).items():  # checked, and plain
+            object.__setattr__(self, name, value)
+        expect.settings(self, expect.number, "learning_rate", "decay", above=0)
+        expect.settings(self, expect.whole, "cardinality", least=1, or_none=True)
+        expect.settings(self, expect.one_of, "optimizer", options=("sgd", "adam"))
         policies = (None, "mixed_float16", "mixed_bfloat16")
-        self._expect("mixed_precision", f"one of {policies}", self.mixed_precision in policies)
+        expect.settings(self, expect.one_of, "mixed_precision", options=policies)
+        sections = "numbers of sections, counted from 1"
+        each_section = {"check": expect.whole, "what": sections, "least": 1, "empty": False, "or_none": True}
+        expect.settings(self, expect.each, "sections", **each_section)
+        expect.settings(self, _students, "student")
+        if self.optimizer == "adam":
+            expect.unused(self, ["momentum"], "with optimizer='adam', whose betas are (0.5, 0.999)")
+        if self.soft == "logits":
+            expect.unused(self, ["tau", "scale_by_tau"], "with soft='logits', which has no temperature")
         given = [name for name in ("student", "blocks") if getattr(self, name) is not None]
         if len(given) == 2 or (self.student is not None and (self.sections or self.cardinality)):
             raise ValueError(
                 "Expected `student` alone, or settings of a student that is made (blocks, sections, cardinality). "
                 f"Received: both, in {type(self).__name__}(student=..., ...)."
             )
-        models = all(isinstance(model, keras.Model) for model in self._students_given)
-        self._expect("student", "a built keras.Model, or a tuple of them", models)
-        self._check_blocks()
-        sections = self.sections is None or bool(self.sections)
-        self._expect("sections", "None, or numbers of sections, counted from 1", sections)
-
-    def _check_blocks(self) -> None:
-        value = self.blocks
-        nested = isinstance(value, tuple) and bool(value) and all(isinstance(entry, tuple) for entry in value)
-        each = value if nested else (value,)
-        whole = value is None or all(
-            isinstance(blocks, tuple) and blocks and all(isinstance(n, int) and n >= 1 for n in blocks)
-            for blocks in each  # type: ignore[union-attr]
-        )
-        self._expect("blocks", "None, or numbers of blocks, 1 or more for each section, or a sequence of such", whole)
+        expect.settings(self, _blocks, "blocks")
         falling = all(
             len(one) == len(next_) and all(a >= b for a, b in zip(one, next_, strict=True))
             for one, next_ in itertools.pairwise(self._blocks_given)
         )
-        self._expect("blocks", "a sequence in which no section gains blocks", falling)
+        if not falling:
+            expect.refuse("blocks", "a sequence in which no section gains blocks", self.blocks)
 
     @property
     def soft_targets(self) -> SoftTargets:
@@ -214,12 +228,22 @@ class Distilling(SGDMethod):
 
     def check(self, task: Task) -> None:
         """Refuses a student that does not fit the teacher or the budget, and outputs that cannot be distilled."""
+        if task.splits.train.weighted:
+            raise ValueError(
+                f"Expected training data without sample weights for {self.name!r}, whose losses compare a student with "
+                "its teacher. Received: sample weights as the third part of `data`. Leave them out, or take a method "
+                "that removes channels, such as 'uniform'."
+            )
         for student in self._students_given:
             _check_student(student, task.original)
         if self.student is None:
             self._plans(task)
+            check_drawable(task.model.layers)
         elif not task.fits(found := cost(self._students_given[-1])):
-            raise ValueError(f"Expected a student within {dict(task.limits)}. Received: student={found}")
+            costs = {metric: getattr(found, metric) for metric in task.limits}
+            raise ValueError(
+                f"Expected a student within {as_budget(task.limits)}. Received: a student of {as_budget(costs)}."
+            )
         if self.distils_outputs:
             self._check_outputs(task)
 
@@ -255,16 +279,22 @@ class Distilling(SGDMethod):
             make = partial(self._plan, sections, task.costs)
             found = even_blocks(sections, lambda blocks: task.fits(make(blocks)[1]), self._free(sections))
             if found is None:
+                least = self.least(task.costs, Control())
+                costs = {metric: getattr(least, metric) for metric in task.limits}
                 raise ValueError(
                     "Expected a budget that the shallowest student can hold, which costs "
-                    f"{self.least(task.costs, Control())} with the blocks of\n{sections}\nReceived: "
-                    f"{dict(task.limits)}. Allow all sections to lose blocks, raise the budget, or give a student: "
-                    "student=."
+                    f"{as_budget(costs)} with the blocks of\n{sections}\nReceived: "
+                    f"{as_budget(task.limits)}. Allow all sections to lose blocks, raise the budget, or give a "
+                    "student: student=."
                 )
             counts = [found]
         plans = [self._plan(sections, task.costs, blocks)[0] for blocks in counts]
         if not task.fits(last := task.costs.of(plans[-1])):
-            raise ValueError(f"Expected `blocks` within the budget {dict(task.limits)}. Received: {counts[-1]}, {last}")
+            costs = {metric: getattr(last, metric) for metric in task.limits}
+            raise ValueError(
+                f"Expected `blocks` within the budget of {as_budget(task.limits)}. Received: blocks={counts[-1]}, "
+                f"which cost {as_budget(costs)}."
+            )
         return plans
 
     @staticmethod
@@ -347,10 +377,25 @@ class Distilling(SGDMethod):
         """Trains a student in place; phases are named after `prefix`."""
         raise NotImplementedError
 
-    def start_anew(self, student: keras.Model, task: Task, prefix: str = "", layers: Any = None) -> None:
-        """Fresh weights for the student, where it was made from the teacher; for `layers` if not all."""
-        if self.student is None:
-            draw_anew(student.operations if layers is None else layers, task.rng(_FRESH, zlib.crc32(prefix.encode())))
+    @contextlib.contextmanager
+    def start_anew(self, student: keras.Model, task: Task, prefix: str = "", layers: Any = None) -> Iterator[None]:
+        """Fresh weights for the student, where it was made from the teacher; for `layers` if not all.
+
+        Layers with fresh weights are trained inside the `with`, whatever their flags; those of a student that was given
+        are respected.
+        """
+        if self.student is not None:
+            yield
+            return
+        rng = task.rng(_FRESH, zlib.crc32(prefix.encode()))
+        fresh = draw_anew(student.operations if layers is None else layers, rng)
+        every = [inner for layer in fresh for inner in inner_layers(layer)]
+        if frozen := [
+            layer for layer in every if not layer.trainable and layer.weights and not keeps_its_values(layer)
+        ]:
+            task.say(words_for(frozen))
+        with thawed(student, every):
+            yield
 
     def kd_loss(self, student: keras.Model, teacher: keras.Model, task: Task) -> KDLoss:
         """L_KD with the task's loss on labels."""
@@ -367,6 +412,7 @@ class Distilling(SGDMethod):
         epochs: int,
         outputs_loss: OutputsLoss | None = None,
         schedule: Schedule | None = None,
+        keep: Keep = "last",
         **feeding: Any,
     ) -> dict[str, list[Any]]:
         """Trains all of the student on its outputs alone: by L_KD, or another loss.
@@ -376,6 +422,7 @@ class Distilling(SGDMethod):
             task: the task.
             phase, epochs, schedule: of the training.
             outputs_loss: other than L_KD.
+            keep: the weights of which epoch stay.
             **feeding: `shuffled_inputs` and `critic` of `Distillation`.
         """
         with computing_in(self.mixed_precision, (student, teacher)):
@@ -389,7 +436,8 @@ class Distilling(SGDMethod):
             )
             critic = feeding.get("critic")
             stateful = None if critic is None else {"critic": critic}
-            return self.train_distillation(model, task, phase, epochs, schedule=schedule, stateful=stateful)
+            options = {"schedule": schedule, "stateful": stateful, "keep": keep}
+            return self.train_distillation(model, task, phase, epochs, **options)
 
     def train_distillation(
         self, model: keras.Model, task: Task, phase: str, epochs: int, **options: Any
@@ -400,7 +448,7 @@ class Distilling(SGDMethod):
 
     @classmethod
     def as_published(cls, network: str, **changes: Any) -> Self:
-        """The method with the paper's settings for one of its networks.
+        """The method with the paper's settings for one of its networks, and the last epoch's weights as in the paper.
 
         Args:
             network: "resnet", "resnext", "vdcnn" or, where the method serves generators, "stargan".
@@ -412,7 +460,7 @@ class Distilling(SGDMethod):
         published: Mapping[str, Mapping[str, Any]] = cls.published()
         if network not in published:
             raise ValueError(f"Expected `network` to be one of {sorted(published)}. Received: network={network!r}")
-        return cls(**{**published[network], **changes})
+        return cls(**{"keep": "last", **published[network], **changes})
 
     @classmethod
     def published(cls) -> Mapping[str, Mapping[str, Any]]:

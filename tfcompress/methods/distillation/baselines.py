@@ -8,6 +8,7 @@ from typing import Any
 
 import keras
 
+from tfcompress import expect
 from tfcompress.budget import Budget
 from tfcompress.methods.distillation.base import Distilling
 from tfcompress.methods.distillation.generative import Generative
@@ -53,12 +54,12 @@ class Scratch(Generative):
 
     def teach(self, student: keras.Model, teacher: keras.Model, task: Task, prefix: str) -> dict[str, list[Any]]:
         """Trains on labels."""
-        self.start_anew(student, task, prefix)
         phase = f"{prefix}training from scratch"
-        if self.discriminator is not None:
-            return self.train_against_discriminator(student, teacher, task, phase, self.epochs, against_labels=True)
-        with computing_in(self.mixed_precision, (student,)):
-            return self.train(student, task, phase, self.epochs)
+        with self.start_anew(student, task, prefix):
+            if self.discriminator is not None:
+                return self.train_against_discriminator(student, teacher, task, phase, self.epochs, against_labels=True)
+            with computing_in(self.mixed_precision, (student,)):
+                return self.train(student, task, phase, self.epochs, keep=self.keep)
 
     def check(self, task: Task) -> None:
         """Refuses a discriminator that does not fit."""
@@ -90,8 +91,8 @@ class KD(Distilling):
 
     def teach(self, student: keras.Model, teacher: keras.Model, task: Task, prefix: str) -> dict[str, list[Any]]:
         """Trains on labels and the teacher's outputs."""
-        self.start_anew(student, task, prefix)
-        return self.train_on_outputs(student, teacher, task, f"{prefix}distillation", self.epochs)
+        with self.start_anew(student, task, prefix):
+            return self.train_on_outputs(student, teacher, task, f"{prefix}distillation", self.epochs, keep=self.keep)
 
     @classmethod
     def published(cls) -> Mapping[str, Mapping[str, Any]]:
@@ -118,15 +119,17 @@ class BornAgain(KD):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._expect_whole("generations", 1)
+        expect.settings(self, expect.whole, "generations", least=1)
         given = [n for n in ("student", "blocks", "sections", "cardinality") if getattr(self, n) is not None]
         if given:
             raise ValueError(f"Expected the teacher's architecture in BornAgain. Received: {given}. Use KD(...).")
 
     def budget(self, flops: float | int | None, params: float | int | None) -> Budget:
         """The whole model's."""
-        whole = all(value is None or (value == 1 and isinstance(value, float)) for value in (flops, params))
-        if not whole:
+        if flops is not None or params is not None:
+            given = super().budget(flops, params)
+            flops, params = given.flops, given.params
+        if not all(value is None or value == 1 for value in (flops, params)):
             raise ValueError(
                 "Expected flops_budget=1.0 or none for method='born_again', whose student is as large as its teacher. "
                 f"Received: flops_budget={flops!r}, params_budget={params!r}. Use method='kd' or 'lit' for a smaller "

@@ -8,6 +8,7 @@ from typing import Any
 
 import keras
 
+from tfcompress import expect
 from tfcompress.fingerprint import Contents, model_contents
 from tfcompress.methods.distillation.base import Distilling
 from tfcompress.task import Task
@@ -32,7 +33,7 @@ class AdversarialSettings:
         exclusive_domains: whether an image is of one domain (softmax), or may be of several (attributes, sigmoid).
 
     Raises:
-        ValueError: a setting out of its range.
+        TypeError, ValueError: a setting of another type, out of its range, or without effect.
     """
 
     steps: int = 5
@@ -43,11 +44,13 @@ class AdversarialSettings:
     exclusive_domains: bool = True
 
     def __post_init__(self) -> None:
-        if isinstance(self.steps, bool) or not isinstance(self.steps, int) or self.steps < 0:
-            raise ValueError(f"Expected `steps` to be a whole number, 0 or more. Received: steps={self.steps!r}")
-        for name in ("learning_rate", "domain_weight", "reconstruction_weight", "penalty_weight"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"Expected `{name}` to be 0 or more. Received: {name}={getattr(self, name)!r}")
+        expect.settings(self, expect.whole, "steps")
+        weights = ("domain_weight", "reconstruction_weight", "penalty_weight")
+        expect.settings(self, expect.number, "learning_rate", *weights, at_least=0)
+        expect.settings(self, expect.flag, "exclusive_domains")
+        if not self.steps:
+            why = "with steps=0, which leaves the discriminator as it is"
+            expect.unused(self, ["learning_rate", "penalty_weight"], why)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,8 +71,13 @@ class Generative(Distilling):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if isinstance(self.shuffled_inputs, list):
-            object.__setattr__(self, "shuffled_inputs", tuple(self.shuffled_inputs))
+        expect.settings(self, expect.instance, "discriminator", kinds=keras.Model, what="a keras.Model", or_none=True)
+        how = {"kinds": AdversarialSettings, "what": "AdversarialSettings(...)"}
+        expect.settings(self, expect.instance, "adversarial", **how)
+        inputs = {"check": expect.whole, "what": "numbers of inputs, counted from 0", "unique": True, "or_none": True}
+        expect.settings(self, expect.each, "shuffled_inputs", **inputs)
+        if self.discriminator is None:
+            expect.unused(self, ["adversarial"], "without a discriminator=, which it is about")
 
     def settings(self) -> dict[str, Any]:
         """The settings as plain data; of a discriminator that learns its architecture alone, as its weights change."""
@@ -142,5 +150,5 @@ class Generative(Distilling):
             how.exclusive_domains,
             against_labels,
         )
-        feeding = {"shuffled_inputs": self.shuffled(task), "critic": critic}
+        feeding: dict[str, Any] = {"shuffled_inputs": self.shuffled(task), "critic": critic}
         return self.train_on_outputs(student, teacher, task, phase, epochs, loss, schedule, **feeding)

@@ -8,6 +8,7 @@ from typing import Any
 
 import keras
 
+from tfcompress import expect
 from tfcompress.methods.distillation.sectioned import Sectioned
 from tfcompress.methods.registry import register_method
 from tfcompress.task import Task
@@ -44,8 +45,8 @@ class Hint(Sectioned):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._expect_whole("hint_epochs", 0)
-        self._expect_whole("hint", 1, or_none=True)
+        expect.settings(self, expect.whole, "hint_epochs")
+        expect.settings(self, expect.whole, "hint", least=1, or_none=True)
 
     def stages(self) -> tuple[tuple[str, int, int], ...]:
         """The hint, then all."""
@@ -60,10 +61,11 @@ class Hint(Sectioned):
 
     def teach(self, student: keras.Model, teacher: keras.Model, task: Task, prefix: str) -> dict[str, list[Any]]:
         """The two stages."""
-        self.start_anew(student, task, prefix)
-        split, split_teacher = self.split(student, teacher, task)
-        history = self._train_to_hint(split, split_teacher, task, f"{prefix}hint training")
-        later = self.train_on_outputs(student, teacher, task, f"{prefix}distillation", self.epochs)
+        with self.start_anew(student, task, prefix):
+            split, split_teacher = self.split(student, teacher, task)
+            history = self._train_to_hint(split, split_teacher, task, f"{prefix}hint training")
+            phase = f"{prefix}distillation"
+            later = self.train_on_outputs(student, teacher, task, phase, self.epochs, keep=self.keep)
         return {**{f"hint {name}": values for name, values in history.items()}, **later}
 
     def _train_to_hint(self, student: SplitModel, teacher: SplitModel, task: Task, phase: str) -> dict[str, list[Any]]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import keras
 
+from tfcompress import expect
 from tfcompress.methods.distillation.generative import Generative
 from tfcompress.methods.distillation.sectioned import Sectioned
 from tfcompress.methods.distillation.splitting import check_copy, copy_part
@@ -86,23 +87,27 @@ class LIT(Sectioned, Generative):
     tuning: Tuning = dataclasses.field(default_factory=Tuning)
 
     def __post_init__(self) -> None:
-        for name in ("hints", "copy", "freeze", "finetune_milestones"):
-            if isinstance(value := getattr(self, name), list):
-                object.__setattr__(self, name, tuple(value))
         super().__post_init__()
-        self._expect_whole("finetune_epochs", 0)
-        self._expect_whole("finetune_reference_epochs", 1)
-        self._expect("finetune_learning_rate", "above 0", self.finetune_learning_rate > 0)
-        self._expect("beta", "between 0 and 1; with 1 it is method='kd'", 0 <= self.beta < 1)
-        self._expect("cache_gb", "None or above 0", self.cache_gb is None or self.cache_gb > 0)
-        self._expect("tune", "False where beta is 0, as tau and alpha do nothing then", not self.tune or self.beta > 0)
-        self._expect(
-            "tune", "False with soft='logits', which has no temperature", not self.tune or self.soft != "logits"
-        )
-        unique = self.hints is None or 0 < len(self.hints) == len(set(self.hints))
-        self._expect("hints", "None, or at least one section, each once", unique)
-        for name in ("copy", "freeze"):
-            self._expect(name, "names of parts such as ('stem', 'head')", not isinstance(getattr(self, name), str))
+        expect.settings(self, expect.whole, "finetune_epochs")
+        expect.settings(self, expect.whole, "finetune_reference_epochs", least=1)
+        epochs = {"check": expect.whole, "what": "epochs such as (35, 55)"}
+        expect.settings(self, expect.each, "finetune_milestones", **epochs)
+        expect.settings(self, expect.number, "finetune_learning_rate", above=0)
+        expect.settings(self, expect.number, "beta", at_least=0, below=1, advice="With 1 it is method='kd'.")
+        expect.settings(self, expect.number, "cache_gb", above=0, or_none=True)
+        expect.settings(self, expect.flag, "teacher_input", "tune")
+        expect.settings(self, expect.instance, "tuning", kinds=Tuning, what="Tuning(...)")
+        sections = {"check": expect.whole, "what": "at least one section, counted from 1, each once"}
+        expect.settings(self, expect.each, "hints", empty=False, unique=True, or_none=True, **sections)
+        parts = {"check": expect.text, "what": "names of parts such as ('stem', 'head')"}
+        expect.settings(self, expect.each, "copy", **parts)
+        expect.settings(self, expect.each, "freeze", or_none=True, **parts)
+        if not self.tune:
+            expect.unused(self, ["tuning"], "without tune=True, which it is about")
+        elif not self.beta:
+            expect.refuse("tune", "False where beta is 0, as tau and alpha do nothing then", self.tune)
+        elif self.soft == "logits":
+            expect.refuse("tune", "False with soft='logits', which has no temperature", self.tune)
 
     @property
     def distils_outputs(self) -> bool:
@@ -167,37 +172,41 @@ class LIT(Sectioned, Generative):
         if self.tune:
             tuned, scores = self._tuned(student, teacher, task, prefix)
             return {**scores, **tuned.teach(student, teacher, task, prefix)}
-        split, split_teacher = self._begin(student, teacher, task, prefix)
-        history = self.train_sections(split, split_teacher, task, f"{prefix}training of sections")
-        later = self.fine_tune(student, teacher, task, f"{prefix}fine-tuning")
+        with self._begin(student, teacher, task, prefix) as (split, split_teacher):
+            history = self.train_sections(split, split_teacher, task, f"{prefix}training of sections")
+            later = self.fine_tune(student, teacher, task, f"{prefix}fine-tuning")
         return {**history, **{f"fine-tuning {name}": values for name, values in later.items()}}
 
+    @contextlib.contextmanager
     def _begin(
         self, student: keras.Model, teacher: keras.Model, task: Task, prefix: str
-    ) -> tuple[SplitModel, SplitModel]:
-        """Split student and teacher, the student with the weights that it begins with."""
+    ) -> Iterator[tuple[SplitModel, SplitModel]]:
+        """Split student and teacher, the student with the weights that it begins with; what is fresh is trained."""
         split, split_teacher = self.split(student, teacher, task)
         copied = self.copied(split)
         fresh = [layer for part in split.names if part not in copied for layer in split.layers[part]]
-        self.start_anew(student, task, prefix, fresh)
-        for part in copied:
-            copy_part(part, split_teacher, split)
-        return split, split_teacher
+        with self.start_anew(student, task, prefix, fresh):
+            for part in copied:
+                copy_part(part, split_teacher, split)
+            yield split, split_teacher
 
     def _tuned(
         self, student: keras.Model, teacher: keras.Model, task: Task, prefix: str
     ) -> tuple[LIT, dict[str, list[float]]]:
         """This method with the settings that did best, and how well each did."""
 
+        untuned: dict[str, Any] = {"tune": False, "tuning": Tuning()}
+
         def score(name: str, settings: Mapping[str, Any]) -> float:
-            tried = dataclasses.replace(self, tune=False, epochs=self.tuning.epochs, **settings)
+            tried = dataclasses.replace(self, **untuned, epochs=self.tuning.epochs, **settings)
             trial = self._copy(student)
             phase = prefix + _trial(name, settings[name])
             if name == "beta":
-                tried.train_sections(*tried._begin(trial, teacher, task, prefix), task, phase)
+                with tried._begin(trial, teacher, task, prefix) as parts:
+                    tried.train_sections(*parts, task, phase)
             else:
-                self.start_anew(trial, task, prefix)
-                tried.train_on_outputs(trial, teacher, task, phase, tried.epochs)
+                with self.start_anew(trial, task, prefix):
+                    tried.train_on_outputs(trial, teacher, task, phase, tried.epochs)
             found = self._score(trial, task)
             assert found is not None
             return found if task.objective.higher_is_better else -found
@@ -205,7 +214,7 @@ class LIT(Sectioned, Generative):
         best, scores = one_after_the_other(self.tuning, score, task.progress.note)
         found = {f"tuning of {name}": values for name, values in scores.items()}
         found |= {f"tuned {name}": [value] for name, value in best.items()}
-        return dataclasses.replace(self, tune=False, **best), found
+        return dataclasses.replace(self, **untuned, **best), found
 
     def train_sections(self, student: SplitModel, teacher: SplitModel, task: Task, phase: str) -> dict[str, list[Any]]:
         """The first phase: Equation (1)."""
@@ -260,7 +269,7 @@ class LIT(Sectioned, Generative):
         if self.discriminator is not None:
             return self.train_against_discriminator(student, teacher, task, phase, self.finetune_epochs, schedule)
         loss = None if self.classifies(task) else OutputLoss(self.loss)
-        feeding = {"shuffled_inputs": self.shuffled(task)}
+        feeding: dict[str, Any] = {"shuffled_inputs": self.shuffled(task), "keep": self.keep}
         return self.train_on_outputs(student, teacher, task, phase, self.finetune_epochs, loss, schedule, **feeding)
 
     @classmethod

@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 
 import keras
 
+from tfcompress import expect
 from tfcompress.methods.distillation.base import Distilling
 from tfcompress.methods.distillation.splitting import (
     check_shapes,
@@ -40,13 +41,14 @@ class Sectioned(Distilling):
     channels_may_differ: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        for name in ("split_points", "student_split_points"):
-            if isinstance(value := getattr(self, name), list):
-                object.__setattr__(self, name, tuple(value))
         super().__post_init__()
-        self._expect("loss", "'l2', 'l1' or 'smooth_l1'", self.loss in ("l2", "l1", "smooth_l1"))
-        points = self.student_split_points is None or self.student is not None
-        self._expect("student_split_points", "None where no student= is given", points)
+        expect.settings(self, expect.one_of, "loss", options=("l2", "l1", "smooth_l1"))
+        points = ("split_points", "student_split_points")
+        layers = {"check": expect.text, "what": "names of layers", "empty": False, "or_none": True}
+        expect.settings(self, expect.each, *points, **layers)
+        if self.student_split_points is not None and self.student is None:
+            what = "None where no student= is given"
+            expect.refuse("student_split_points", what, self.student_split_points)
 
     def check(self, task: Task) -> None:
         """Refuses split points that do not match."""

@@ -6,6 +6,8 @@ import dataclasses
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from tfcompress import expect
+
 __all__ = ["Tuning", "one_after_the_other"]
 
 
@@ -20,7 +22,7 @@ class Tuning:
         betas: weights of L_KD beside L_I, with the best of both; each trains sections.
 
     Raises:
-        ValueError: no values, or values out of their range.
+        TypeError, ValueError: no values, or values of another type or out of their range.
     """
 
     epochs: int = 10
@@ -29,19 +31,14 @@ class Tuning:
     betas: tuple[float, ...] = (0.02, 0.25, 0.5, 0.75)
 
     def __post_init__(self) -> None:
-        for name in ("taus", "alphas", "betas"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
-        if isinstance(self.epochs, bool) or not isinstance(self.epochs, int) or self.epochs < 1:
-            raise ValueError(f"Expected `epochs` to be a whole number, 1 or more. Received: epochs={self.epochs!r}")
-        fits = {
-            "taus": lambda value: value > 0,
-            "alphas": lambda value: 0 <= value <= 1,
-            "betas": lambda value: 0 <= value < 1,
+        expect.settings(self, expect.whole, "epochs", least=1)
+        limits: dict[str, dict[str, Any]] = {
+            "taus": {"what": "numbers above 0, at least one", "above": 0},
+            "alphas": {"what": "numbers from 0 to 1, at least one", "at_least": 0, "at_most": 1},
+            "betas": {"what": "numbers of at least 0 and below 1, at least one", "at_least": 0, "below": 1},
         }
-        for name, holds in fits.items():
-            values = getattr(self, name)
-            if not values or not all(map(holds, values)):
-                raise ValueError(f"Expected `{name}` to be values in their range, at least one. Received: {values!r}")
+        for name, limit in limits.items():
+            expect.settings(self, expect.each, name, check=expect.number, empty=False, **limit)
 
     @property
     def trainings(self) -> tuple[tuple[str, float], ...]:

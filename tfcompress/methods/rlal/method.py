@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 
+from tfcompress import expect
 from tfcompress.agents.environment import STATE_SIZE
 from tfcompress.agents.sac import AgentSettings, PruningAgent
 from tfcompress.importance import Criterion, by_name
@@ -66,18 +67,20 @@ class RLAL(SGDMethod):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        object.__setattr__(self, "agent_epochs", tuple(self.agent_epochs))
-        self._expect("epochs", "4 or more, one for each phase of the joint training", self.epochs >= 4)
-        self._expect_whole("finetune_epochs", 0, or_none=True)
-        bounds = (0, *self.agent_epochs, self.reference_epochs)
-        rising = len(bounds) == 5 and bounds[0] <= bounds[1] < bounds[2] < bounds[3] <= bounds[4]
-        self._expect(
-            "agent_epochs", f"three rising epochs from 0 to {self.reference_epochs} (reference_epochs)", rising
-        )
-        self._expect_whole("episodes_per_epoch", 1)
-        self._expect("alignment", "0 or more", self.alignment >= 0)
-        self._expect_whole("reward_images", 1, or_none=True)
-        self._expect_whole("recalibrate_batches", 0)
+        each_phase = "The joint training has four parts, of an epoch or more."
+        expect.settings(self, expect.whole, "epochs", least=4, advice=each_phase)
+        expect.settings(self, expect.whole, "finetune_epochs", or_none=True)
+        rising = f"three rising epochs from 0 to {self.reference_epochs} (reference_epochs)"
+        expect.settings(self, expect.each, "agent_epochs", check=expect.whole, what=rising, length=3)
+        start, learn, end = self.agent_epochs
+        if not start < learn < end <= self.reference_epochs:
+            expect.refuse("agent_epochs", rising, self.agent_epochs)
+        expect.settings(self, expect.whole, "episodes_per_epoch", least=1)
+        expect.settings(self, expect.number, "alignment", at_least=0)
+        expect.settings(self, expect.whole, "reward_images", least=1, or_none=True)
+        expect.settings(self, expect.whole, "recalibrate_batches")
+        expect.settings(self, expect.flag, "rescore_best")
+        expect.settings(self, expect.instance, "agent", kinds=AgentSettings, what="AgentSettings(...)")
         by_name(self.criterion)
 
     def check(self, task: Task) -> None:
@@ -155,4 +158,4 @@ class RLAL(SGDMethod):
 
     def recover(self, student: keras.Model, task: Task) -> dict[str, list[Any]]:
         """Fine-tunes the pruned model with the settings of the joint training."""
-        return self.train(student, task, "fine-tuning", self.epochs_of_finetuning)
+        return self.train(student, task, "fine-tuning", self.epochs_of_finetuning, keep=self.keep)

@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 import keras
 from keras import ops
 
+from tfcompress import expect
 from tfcompress.training.distillation.logits import logits_of
 from tfcompress.training.objectives import last_activation
 
@@ -37,7 +38,7 @@ class SoftTargets:
         scale_by_tau: whether the soft term is multiplied by tau^2.
 
     Raises:
-        ValueError: a value out of its range.
+        TypeError, ValueError: a value of another type, or out of its range.
     """
 
     alpha: float = 0.95
@@ -46,13 +47,10 @@ class SoftTargets:
     scale_by_tau: bool = True
 
     def __post_init__(self) -> None:
-        for name, holds, what in (
-            ("alpha", 0 <= self.alpha <= 1, "between 0 and 1"),
-            ("tau", self.tau > 0, "above 0"),
-            ("soft", self.soft in ("cross_entropy", "logits"), "'cross_entropy' or 'logits'"),
-        ):
-            if not holds:
-                raise ValueError(f"Expected `{name}` to be {what}. Received: {name}={getattr(self, name)!r}")
+        expect.settings(self, expect.number, "alpha", at_least=0, at_most=1)
+        expect.settings(self, expect.number, "tau", above=0)
+        expect.settings(self, expect.one_of, "soft", options=("cross_entropy", "logits"))
+        expect.settings(self, expect.flag, "scale_by_tau")
 
     def __call__(self, hard: Any, student: Any, teacher: Any) -> Any:
         """The loss, a scalar.
@@ -159,6 +157,9 @@ class OutputLoss:
     loss: str = "l2"
 
     needs_teacher = True
+
+    def __post_init__(self) -> None:
+        expect.settings(self, expect.one_of, "loss", options=tuple(HINT_LOSSES))
 
     def __call__(self, step: Step) -> Any:
         """The sum over outputs of the mean over elements, a scalar."""

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import keras
 from keras import ops
 
+from tfcompress import expect
 from tfcompress.training.distillation.losses import HINT_LOSSES, OutputsLoss, Step, hint_loss
 from tfcompress.training.distillation.parts import SplitModel
 from tfcompress.training.penalized import policy_of
@@ -47,8 +48,7 @@ class Hints:
     regressors: tuple[keras.Layer | None, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.loss not in HINT_LOSSES:
-            raise ValueError(f"Expected `loss` to be one of {sorted(HINT_LOSSES)}. Received: loss={self.loss!r}")
+        expect.settings(self, expect.one_of, "loss", options=tuple(HINT_LOSSES))
         object.__setattr__(self, "regressors", tuple(self.regressors) or (None,) * len(self.sections))
 
     def paths(self) -> list[tuple[int | None, keras.Model]]:

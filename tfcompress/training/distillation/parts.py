@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
 import keras
 
 from tfcompress.graph import LayerGraph, TensorRef, cut_points
+from tfcompress.graph.blocks import immediate_dominators
 
 __all__ = ["SplitModel"]
 
@@ -19,34 +21,39 @@ class SplitModel:
     Args:
         model: a built model without nested ones, such as `tfcompress.rewrite.apply` makes.
         boundaries: the nodes at which it is split, in their order: what the first section reads, and what each section
-            gives. At least two.
+            gives. At least two. Paths may go round all of them (a long skip), but every path to one of them goes
+            through the one before it.
 
     Raises:
-        ValueError: a name that is not a node of the model, or one that some path goes round.
+        ValueError: a name that is not a node of the model, or one that some path to the next goes round.
     """
 
     def __init__(self, model: keras.Model, boundaries: Sequence[str]) -> None:
         self.model = model
         self.boundaries = tuple(boundaries)
         self._graph = LayerGraph.from_keras(model)
-        through = cut_points(self._graph)
         for name in self.boundaries:
             if name not in self._graph.nodes:
+                through = cut_points(self._graph)
                 raise ValueError(
                     f"Expected split points that are layers of the model. Received: {name!r}, which is none of "
                     f"{model.name!r}. Among them are {', '.join(through[:: max(1, len(through) // 8)])}."
                 )
-            if name not in through:
-                raise ValueError(
-                    "Expected split points that every path from inputs to outputs goes through. Received: "
-                    f"{name!r} of {model.name!r}, which some path goes round. Take the sum that ends its block."
-                )
-        places = [through.index(name) for name in self.boundaries]
+        order = list(self._graph.nodes)
+        places = [order.index(name) for name in self.boundaries]
         if len(places) < 2 or places != sorted(set(places)):
             raise ValueError(
                 "Expected at least two different split points, in the order of the model: what the first section "
                 f"reads, and what each section gives. Received: {self.boundaries}"
             )
+        dominators = immediate_dominators(self._graph)
+        for name, following in itertools.pairwise(self.boundaries):
+            if len(self._graph.nodes[name].outputs) != 1 or not _dominates(name, following, dominators):
+                raise ValueError(
+                    "Expected split points of which every path to one goes through the one before it. Received: "
+                    f"{name!r} of {model.name!r}, which some path to {following!r} goes round. Take the sum that ends "
+                    "its block."
+                )
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -59,14 +66,23 @@ class SplitModel:
 
     @cached_property
     def layers(self) -> dict[str, tuple[Any, ...]]:
-        """The operations of each part."""
+        """The operations of each part; what a skip carries past the last split point is in the head."""
         found: dict[str, dict[int, Any]] = {name: {} for name in self.names}
-        part = 0
+        part_of = dict.fromkeys(self._graph.nodes, "head")
+        for boundary, part in reversed(list(zip(self.boundaries, self.names, strict=False))):
+            part_of.update(dict.fromkeys(self._before(boundary), part))
         for node in self._graph.nodes.values():
-            found[self.names[part]][id(node.operation)] = node.operation
-            if part < len(self.boundaries) and node.name == self.boundaries[part]:
-                part += 1
+            found[part_of[node.name]][id(node.operation)] = node.operation
         return {name: tuple(operations.values()) for name, operations in found.items()}
+
+    def _before(self, boundary: str) -> set[str]:
+        """The nodes that a split point is computed from, itself included."""
+        found, pending = {boundary}, [boundary]
+        while pending:
+            new = {ref.node for ref in self._graph.nodes[pending.pop()].inputs} - found
+            found |= new
+            pending += new
+        return found
 
     def _tensor(self, boundary: int) -> Any:
         return self._graph.tensors[TensorRef(self.boundaries[boundary])]
@@ -85,3 +101,10 @@ class SplitModel:
         """A model, with this model's layers, that gives `(what is handed on at `boundaries`, outputs or [])`."""
         outputs = self.model.output if with_outputs else []
         return keras.Model(self.model.input, ([self._tensor(i) for i in boundaries], outputs))
+
+
+def _dominates(name: str, following: str, dominators: Mapping[str, str | None]) -> bool:
+    at: str | None = following
+    while at is not None and at != name:
+        at = dominators[at]
+    return at == name

@@ -4,39 +4,34 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 import keras
 
+from tfcompress.training.thawing import frozen, inner_layers
+
 __all__ = ["computing_in", "frozen"]
-
-
-@contextlib.contextmanager
-def frozen(layers: Iterable[Any]) -> Iterator[None]:
-    """Layers that are not trained inside the `with`; BatchNormalization among them keeps and uses its statistics."""
-    were = [(layer, layer.trainable) for layer in layers if isinstance(layer, keras.Layer)]
-    for layer, _ in were:
-        layer.trainable = False
-    try:
-        yield
-    finally:
-        for layer, trainable in were:
-            layer.trainable = trainable
 
 
 @contextlib.contextmanager
 def computing_in(policy: str | None, models: Iterable[keras.Model]) -> Iterator[None]:
     """Models whose layers compute in a dtype policy such as "mixed_bfloat16" inside the `with`; weights stay float32.
 
-    Layers that do not compute in float32 keep their own policy, and those that give the outputs stay in float32: the
-    probabilities of float16 are zero too soon to be distilled.
+    All layers do, those inside wrappers, cells and nested models too. Layers that do not compute in float32 keep their
+    own policy, and those that give the outputs stay in float32: the probabilities of float16 are zero too soon to be
+    distilled.
     """
     were = []
     if policy is not None:
         models = list(models)
-        last = {id(tensor._keras_history.operation) for model in models for tensor in model.outputs}
-        for layer in [layer for model in models for layer in _all_layers(model) if id(layer) not in last]:
-            if layer.dtype_policy.name == "float32":
+        last = {
+            id(inner)
+            for model in models
+            for tensor in model.outputs
+            for inner in inner_layers(tensor._keras_history.operation)
+        }
+        every = [inner for model in models for outer in model.layers for inner in inner_layers(outer)]
+        for layer in every:
+            if id(layer) not in last and layer.dtype_policy.name == "float32":
                 were.append((layer, layer.dtype_policy))
                 layer.dtype_policy = policy
     try:
@@ -44,10 +39,3 @@ def computing_in(policy: str | None, models: Iterable[keras.Model]) -> Iterator[
     finally:
         for layer, before in were:
             layer.dtype_policy = before
-
-
-def _all_layers(model: keras.Model) -> list[Any]:
-    found = []
-    for layer in model.layers:
-        found += [layer, *_all_layers(layer)] if isinstance(layer, keras.Model) else [layer]
-    return found

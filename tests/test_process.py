@@ -1,0 +1,133 @@
+"""State of the whole process: changed for a while, and put back whoever else was there meanwhile."""
+
+import contextlib
+import logging
+import os
+import sys
+import tempfile
+import threading
+import warnings
+
+from tfcompress.process import ignored_warnings, quiet
+
+
+@contextlib.contextmanager
+def standard_error():
+    """A file in the place of descriptor 2."""
+    with tempfile.TemporaryFile() as caught:
+        saved = os.dup(2)
+        os.dup2(caught.fileno(), 2)
+        try:
+            yield caught
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)
+
+
+def said(caught):
+    caught.seek(0)
+    return caught.read()
+
+
+def test_quiet_silences_descriptor_2_and_gives_it_back():
+    with standard_error() as caught:
+        os.write(2, b"before ")
+        with quiet():
+            os.write(2, b"within ")
+            with quiet():
+                os.write(2, b"deeper ")
+            os.write(2, b"within ")
+        os.write(2, b"after")
+        assert said(caught) == b"before after"
+
+
+def test_threads_that_overlap_give_it_back_in_any_order():
+    """A begins, B begins, A ends, B ends: B's "before" would be A's silence."""
+    with standard_error() as caught:
+        first, second = quiet(), quiet()
+        steps = [first.__enter__, second.__enter__, lambda: first.__exit__(None, None, None)]
+        for step in steps:
+            thread = threading.Thread(target=step)
+            thread.start()
+            thread.join()
+            os.write(2, b"lost ")
+        second.__exit__(None, None, None)
+        os.write(2, b"heard")
+        assert said(caught) == b"heard"
+
+
+def test_it_is_given_back_after_an_error_and_by_many_threads():
+    def work():
+        for _ in range(20):
+            with contextlib.suppress(KeyError), quiet():
+                os.write(2, b"lost")
+                raise KeyError
+
+    with standard_error() as caught:
+        threads = [threading.Thread(target=work) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        os.write(2, b"heard")
+        assert said(caught) == b"heard"
+    descriptors = len(os.listdir("/proc/self/fd"))
+    work()
+    assert len(os.listdir("/proc/self/fd")) == descriptors
+
+
+def test_who_redirects_meanwhile_keeps_what_he_chose():
+    with standard_error(), tempfile.TemporaryFile() as other:
+        with quiet():
+            os.dup2(other.fileno(), 2)
+        os.write(2, b"heard")
+        assert said(other) == b"heard"
+
+
+def test_a_process_without_standard_error():
+    with standard_error():
+        os.close(2)
+        with quiet():
+            pass
+        os.dup2(1, 2)  # for the way back
+
+
+def test_streams_and_handlers_stay_the_same_objects(monkeypatch):
+    stream, error = sys.stdout, sys.stderr
+    with quiet():
+        assert sys.stdout is stream and sys.stderr is error
+        handler = logging.StreamHandler()
+    assert handler.stream is sys.stderr and not handler.stream.closed
+    monkeypatch.setattr(sys, "stderr", None)
+    with quiet():
+        pass
+
+
+def test_only_the_named_warnings_are_ignored_and_only_meanwhile():
+    with warnings.catch_warnings(record=True) as shown:
+        warnings.simplefilter("always")
+        before = list(warnings.filters)
+        with ignored_warnings("known .*fault"):
+            warnings.warn("Known old fault of another", stacklevel=1)
+            warnings.warn("something else", stacklevel=1)
+        warnings.warn("known fault", stacklevel=1)
+        with ignored_warnings(module=__name__), ignored_warnings(module="another"):
+            warnings.warn("from here", stacklevel=1)
+        assert warnings.filters == before
+    assert [str(warning.message) for warning in shown] == ["something else", "known fault"]
+
+
+def test_filters_of_others_survive_threads_that_overlap():
+    with warnings.catch_warnings():
+        warnings.resetwarnings()
+        first, second = ignored_warnings("a"), ignored_warnings("a")
+        first.__enter__()
+        second.__enter__()
+        warnings.filterwarnings("error", "mine")
+        first.__exit__(None, None, None)
+        assert len(warnings.filters) == 2
+        second.__exit__(None, None, None)
+        assert [entry[0] for entry in warnings.filters] == ["error"]
+        with ignored_warnings("a"):
+            warnings.resetwarnings()
+        assert warnings.filters == []

@@ -1,0 +1,124 @@
+"""Lambda layers as the Keras operations that they call, so that a file holds no Python code.
+
+Keras stores a Lambda's function as bytecode or by name, and rightly refuses to make it again from a file. A function
+that is written with operators or `keras.ops` can be called on symbolic tensors, which gives a model of operations that
+every Keras loads. One that uses `tf.` functions, draws random numbers, or looks at `mask` or `training` stays a Lambda.
+"""
+
+import inspect
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+_TOLERANCE = 1e-5  # of the largest output: the operations are the same, rounding is all that may differ
+_HALF_TOLERANCE = 1e-2
+
+
+def kept_lambdas(network: keras.Model) -> tuple[str, ...]:
+    """Returns the names of the Lambdas, in nested models and wrappers too, that operations cannot stand in for."""
+    inside = [layer for layer in network._flatten_layers() if isinstance(layer, keras.layers.Lambda)]
+    direct = {id(layer) for layer in _operations_of(network)}
+    return tuple(layer.name for layer in inside if id(layer) not in direct or as_operations(layer) is None)
+
+
+def without_lambdas(network: keras.Model) -> keras.Model:
+    """Returns a copy in which operations stand in for all Lambda layers; the network itself where that cannot be.
+
+    Args:
+        network: a Functional or Sequential model; it is not changed.
+    """
+    replaced = {
+        id(layer): as_operations(layer) for layer in _operations_of(network) if isinstance(layer, keras.layers.Lambda)
+    }
+    if not replaced or kept_lambdas(network):
+        return network
+
+    def clone(operation: Any) -> Any:
+        stand_in = replaced.get(id(operation))
+        return type(operation).from_config(operation.get_config()) if stand_in is None else stand_in
+
+    try:
+        copy = keras.models.clone_model(network, clone_function=clone, recursive=True)
+        copy.set_weights(network.get_weights())
+        for layer in copy._flatten_layers():
+            if isinstance(layer, keras.layers.Normalization):
+                layer.finalize_state()  # what it computes with is worked out from its weights
+    except Exception:  # a layer that cannot be made again from its config
+        return network
+    return copy
+
+
+def as_operations(layer: keras.layers.Lambda) -> keras.Model | None:
+    """Returns a model of Keras operations that computes what a Lambda does; None where there is none.
+
+    The model is one that was made from its config, as from a file, and it has been run beside the Lambda.
+    """
+    if layer.mask is not None or {"mask", "training"} & set(inspect.signature(layer.function).parameters):
+        return None
+    calls = [call.arguments.args for call in layer._inbound_nodes]
+    if not calls or any(len(args) != 1 or _specs(args[0]) != _specs(calls[0][0]) for args in calls):
+        return None
+    try:
+        inputs = keras.tree.map_structure(_input, calls[0][0])
+        # As the Lambda does: in its compute type. A layer says so in its policy, which export can change.
+        cast = keras.layers.Identity(dtype=layer.dtype_policy.name) if _casts(layer, inputs) else lambda tensor: tensor
+        outputs = layer.function(keras.tree.map_structure(cast, inputs), **layer.arguments)
+        given, made = keras.tree.flatten(inputs), keras.tree.flatten(outputs)
+        if not all(isinstance(tensor, keras.KerasTensor) for tensor in made):
+            return None
+        if any(tensor is other for tensor in made for other in given):
+            return None  # a Lambda drops the mask of what it hands through
+        traced = keras.Model(inputs, outputs, name=layer.name)
+        model = keras.Model.from_config(traced.get_config())
+        alike = all(_alike(layer, model, inputs, batch_size) for batch_size in (1, 3))
+    except Exception:  # whatever a function of the user's says to symbolic tensors
+        return None
+    return model if alike else None
+
+
+def _operations_of(network: keras.Model) -> list[Any]:
+    """Returns what a model calls, nested models' own operations in their place."""
+    found = []
+    for operation in network.layers if isinstance(network, keras.Sequential) else network.operations:
+        nested = isinstance(operation, (keras.Sequential, keras.Function))
+        found += _operations_of(operation) if nested else [operation]
+    return found
+
+
+def _specs(structure: Any) -> Any:
+    return [(tuple(tensor.shape), str(tensor.dtype)) for tensor in keras.tree.flatten(structure)]
+
+
+def _input(tensor: Any) -> Any:
+    """Returns an input of a tensor's shape; one for half precision is in float32, so that nothing is lost before."""
+    is_half = str(tensor.dtype) in ("float16", "bfloat16")
+    return keras.Input(batch_shape=tensor.shape, dtype="float32" if is_half else tensor.dtype)
+
+
+def _casts(layer: keras.layers.Lambda, inputs: Any) -> bool:
+    types = {str(tensor.dtype) for tensor in keras.tree.flatten(inputs) if tf.as_dtype(tensor.dtype).is_floating}
+    return layer.autocast and bool(types - {layer.compute_dtype})
+
+
+def _alike(layer: keras.layers.Lambda, model: keras.Model, inputs: Any, batch_size: int) -> bool:
+    generator = np.random.default_rng(batch_size)
+
+    def numbers(tensor: Any) -> tf.Tensor:
+        shape = [size or 5 for size in (tensor.shape[0] or batch_size, *tensor.shape[1:])]
+        is_float = tf.as_dtype(tensor.dtype).is_floating
+        return tf.cast(generator.normal(size=shape) if is_float else generator.integers(0, 2, shape), tensor.dtype)
+
+    arrays = keras.tree.map_structure(numbers, inputs)
+    expected, actual = keras.tree.flatten(layer(arrays)), keras.tree.flatten(model(arrays))
+    return len(expected) == len(actual) and all(map(_close, expected, actual))
+
+
+def _close(expected: Any, actual: Any) -> bool:
+    if expected.shape != actual.shape or expected.dtype != actual.dtype:
+        return False
+    one, other = np.asarray(expected).astype(np.float64), np.asarray(actual).astype(np.float64)
+    tolerance = _TOLERANCE if expected.dtype in (tf.float32, tf.float64) else _HALF_TOLERANCE
+    largest = np.max(np.abs(one), initial=0.0, where=np.isfinite(one))
+    return np.allclose(one, other, rtol=0.0, atol=tolerance * largest, equal_nan=True)

@@ -1,0 +1,98 @@
+"""What the whole process shares and a library may change for a while only: standard error, and the warning filters.
+
+Each change is made under one lock, counted, so that threads may overlap, and undone by the last one to leave. Objects
+that others may hold (`sys.stdout`, `sys.stderr`, log handlers, log levels) are never exchanged.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import sys
+import threading
+import warnings
+from collections.abc import Iterator
+
+__all__ = ["ignored_warnings", "lock", "quiet"]
+
+lock = threading.RLock()
+"""Held while something that the whole process shares is changed."""
+
+
+class _Silence:
+    """Standard error's descriptor on the way to nowhere, for as long as at least one thread wants it."""
+
+    def __init__(self, descriptor: int):
+        self._descriptor = descriptor
+        self._wanted = 0
+        self._saved: int | None = None
+        self._sink = -1
+
+    def enter(self) -> None:
+        with lock:
+            if self._wanted == 0:
+                self._begin()
+            self._wanted += 1
+
+    def leave(self) -> None:
+        with lock:
+            self._wanted -= 1
+            if self._wanted == 0:
+                self._end()
+
+    def _begin(self) -> None:
+        with contextlib.suppress(Exception):  # what a user put there may be anything
+            sys.stderr.flush()
+        try:
+            self._saved = os.dup(self._descriptor)
+        except OSError:  # a program without a terminal may have no standard error
+            self._saved = None
+            return
+        self._sink = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(self._sink, self._descriptor)
+
+    def _end(self) -> None:
+        if self._saved is None:
+            return
+        # Where somebody has redirected it meanwhile, that is what stays.
+        if os.path.samestat(os.fstat(self._descriptor), os.fstat(self._sink)):
+            os.dup2(self._saved, self._descriptor)
+        os.close(self._saved)
+        os.close(self._sink)
+        self._saved = None
+
+
+_standard_error = _Silence(2)
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Silences what C++ code writes to standard error, past Python, while it lasts.
+
+    In the whole process: keep it around the calls that need it. Whatever matters comes as an exception.
+    """
+    _standard_error.enter()
+    try:
+        yield
+    finally:
+        _standard_error.leave()
+
+
+@contextlib.contextmanager
+def ignored_warnings(message: str = "", module: str = "") -> Iterator[None]:
+    """Ignores warnings whose text begins with a regular expression, given from modules whose name begins with another.
+
+    `warnings.catch_warnings` puts back the list of filters that it found; where two threads overlap, the second one's
+    "before" is the first one's "within". Here only the filter that was added is taken out again.
+    """
+    entry = ("ignore", re.compile(message, re.IGNORECASE), Warning, re.compile(module), 0)
+    with lock:
+        warnings.filters.insert(0, entry)  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        with lock:
+            places = [place for place, other in enumerate(warnings.filters) if other is entry]
+            for place in places:  # none where somebody has reset all filters
+                del warnings.filters[place]  # type: ignore[attr-defined]

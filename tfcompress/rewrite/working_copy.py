@@ -1,0 +1,112 @@
+"""The copy of a user's model that everything is done to: checked against the model, for any number of samples."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfcompress.graph import LayerGraph
+from tfcompress.plan import Plan
+from tfcompress.rewrite.apply import apply
+from tfcompress.rewrite.running import Runner, compare
+from tfcompress.rewrite.verify import check_copy
+
+__all__ = ["any_batch", "fixed_batch", "working_copy"]
+
+_SAMPLES, _TOLERANCE = 4, 1e-3
+
+
+def fixed_batch(graph: LayerGraph) -> int | None:
+    """The only number of samples that a model takes at once; `None` where it takes any."""
+    sizes = [graph.shape(ref)[0] for ref in graph.input_refs]
+    return next((size for size in sizes if size is not None), None)
+
+
+def any_batch(model: keras.Model) -> keras.Model:
+    """The model itself where it takes any number of samples, else a copy that does.
+
+    Raises:
+        TypeError, ValueError: as for `working_copy`, but the copy is not run.
+    """
+    return model if fixed_batch(LayerGraph.from_keras(model)) is None else _freed(model)
+
+
+def working_copy(original: keras.Model, inputs: Any) -> keras.Model:
+    """A copy of a model that computes what the model does, for any number of samples.
+
+    A batch size that is fixed is given up: a Sequential model that was built by `fit` has one by accident, and training
+    on batches of one's own and a file for a phone want another.
+
+    Args:
+        original: the user's model, which is not changed.
+        inputs: some real inputs.
+
+    Raises:
+        TypeError: a layer of which no such copy can be made; named in the message.
+        ValueError: a layer that keeps a state from batch to batch, or cannot do with another number of samples.
+    """
+    _refuse_stateful(original)
+    batch = fixed_batch(LayerGraph.from_keras(original))
+    copy = apply(original, Plan()) if batch is None else _freed(original)
+    inputs = _samples(inputs, _SAMPLES if batch is None else batch)
+    check_copy(original, copy, inputs)
+    if batch is not None:
+        _check_other_batches(copy, inputs, batch)
+    return copy
+
+
+def _samples(inputs: Any, count: int) -> Any:
+    """The first samples, over and over where there are too few."""
+    return keras.tree.map_structure(
+        lambda leaf: leaf if leaf is None else np.asarray(leaf)[np.arange(count) % len(leaf)], inputs
+    )
+
+
+def _refuse_stateful(model: keras.Model) -> None:
+    for layer in model._flatten_layers():
+        if getattr(layer, "stateful", False):
+            raise ValueError(
+                "Expected layers that keep no state from one batch to the next: batches are shuffled, and every sample "
+                f"is looked at on its own. Received: layer {layer.name!r} with stateful=True. Build the model with "
+                "stateful=False, give it the weights, new.set_weights(model.get_weights()), and go back afterwards."
+            )
+
+
+def _freed(model: keras.Model) -> keras.Model:
+    try:
+        return apply(model, Plan(), free_batch=True)
+    except Exception as error:
+        batch = fixed_batch(LayerGraph.from_keras(model)) or 0
+        raise ValueError(_needs_all(model.name, batch, f"a layer cannot be built ({_line(error)})")) from error
+
+
+def _check_other_batches(copy: keras.Model, inputs: Any, batch: int) -> None:
+    """Each sample has to be computed on its own.
+
+    Raises:
+        ValueError: the first samples give something else when they come alone.
+    """
+    few = max(1, batch // 2)
+    runner = Runner(copy)
+    part = keras.tree.map_structure(lambda leaf: leaf if leaf is None else leaf[:few], inputs)
+    try:
+        alone = runner(part)
+    except Exception as error:
+        raise ValueError(_needs_all(copy.name, batch, f"a layer fails ({_line(error)})")) from error
+    together = [array[:few] for array in runner(inputs)]
+    if not compare(together, alone).largest <= _TOLERANCE:
+        raise ValueError(_needs_all(copy.name, batch, "its outputs are others"))
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]
+
+
+def _needs_all(name: str, batch: int, reason: str) -> str:
+    return (
+        f"Expected a model that takes any number of samples. Received: {name!r}, made for {batch}: with another "
+        f"number, {reason}. Build it with keras.Input(shape) and with -1 for the batch in every reshape, and give it "
+        "the weights: new.set_weights(model.get_weights())."
+    )

@@ -1,0 +1,253 @@
+"""Folders whose content is replaced as a whole or not at all, and never at the cost of what is not ours.
+
+New files are written into a stage, a folder of its own in the folder that they are meant for. They are renamed into
+place when all are there, and everything is renamed back where that fails on the way. A killed process leaves its stage,
+which the next one to write there (or `recover`) brings to its end.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pathlib
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from typing import Self
+
+from tfcompress.manifest import MANIFEST, ManifestError, foreign, read_manifest, sums_of, write_manifest
+
+try:
+    import fcntl
+except ImportError:  # no such locks on Windows: what a killed process left stays there
+    fcntl = None  # type: ignore[assignment]
+
+__all__ = ["Stage", "recover", "refuse_foreign"]
+
+_PREFIX = ".tfcompress-"
+_NEW, _OLD, _MARKER, _JOURNAL = "new", "old", "stage.json", "placing.json"
+_MARK = b'{"writer": "tfcompress"}'
+_SHOWN = 5
+
+
+class Stage:
+    """New files of a folder, which `place` puts there.
+
+        with Stage("out") as stage:
+            (stage.new / "model.keras").write_bytes(content)
+            stage.place()
+
+    The folder is made where it is missing, and removed again where nothing came into it.
+
+    Attributes:
+        folder: the folder that the files are meant for; a link to a folder stands for that folder.
+        new: where they are written.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str]):
+        self.folder = pathlib.Path(folder)
+        self._made: list[pathlib.Path] = []
+        self._lock: int | None = None
+
+    def __enter__(self) -> Self:
+        """Makes the stage. Raises OSError where the folder cannot be written."""
+        self._made = _make(self.folder)
+        try:
+            with _locked(self.folder):
+                _recover(self.folder)
+                self._stage = pathlib.Path(tempfile.mkdtemp(prefix=_PREFIX, dir=self.folder))
+                self._lock = _take(self._stage / _MARKER)
+                self.new = self._stage / _NEW
+                self.new.mkdir()
+        except BaseException:
+            self._leave()
+            raise
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        _remove(self._stage)
+        self._leave()
+
+    def place(self, whole: bool = False) -> None:
+        """Puts everything in `new` into the folder, with a manifest.
+
+        Args:
+            whole: whether what an earlier call has put there under other names is removed.
+
+        Raises:
+            FileExistsError: something in the way, or with `whole` anything in the folder, is not provably ours.
+                Nothing has changed then.
+            OSError: a file cannot be renamed; what was done is undone.
+        """
+        with _locked(self.folder):
+            names = sorted(path.name for path in self.new.iterdir())
+            before = refuse_foreign(self.folder, None if whole else names)
+            sums = sums_of(self.new)
+            kept = {} if whole else {name: old for name, old in before.items() if name.partition("/")[0] not in names}
+            write_manifest(self.new, {**kept, **sums})
+            # The manifest comes last: a reader that finds it finds the rest.
+            names.append(MANIFEST)
+            gone = {name.partition("/")[0] for name in before} if whole else set()
+            gone = {name for name in gone | set(names) if os.path.lexists(self.folder / name)}
+            self._swap(names, sorted(gone), sums)
+
+    def _swap(self, names: list[str], gone: list[str], sums: dict[str, tuple[str, ...]]) -> None:
+        old, journal = self._stage / _OLD, self._stage / _JOURNAL
+        old.mkdir()
+        part = self._stage / f"{_JOURNAL}.part"
+        part.write_text(json.dumps({"names": names, "sums": sums}), encoding="utf-8")
+        part.replace(journal)
+        try:
+            for name in gone:
+                (self.folder / name).rename(old / name)
+            for name in names:
+                (self.new / name).rename(self.folder / name)
+        except BaseException:
+            _roll_back(self.folder, self._stage)
+            raise
+        journal.unlink()  # from here on, it is done
+
+    def _leave(self) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+        for path in self._made:
+            with contextlib.suppress(OSError):  # it holds something now
+                path.rmdir()
+
+
+def refuse_foreign(folder: str | os.PathLike[str], names: Iterable[str] | None = None) -> dict[str, tuple[str, ...]]:
+    """Refuses to write where something lies that is not provably ours; returns the manifest of the folder.
+
+    Args:
+        folder: the folder to be written to; it may be missing.
+        names: what is to be written, names of files and folders in it; `None` for the folder as a whole.
+
+    Raises:
+        FileExistsError: names what is in the way.
+    """
+    path = pathlib.Path(folder)
+    if not path.is_dir():
+        if os.path.lexists(path):
+            kind = "a link that leads to no folder" if path.is_symlink() else "a file"
+            raise FileExistsError(f"Expected a folder. Received: {str(folder)!r}, which is {kind}. Give another name.")
+        return {}
+    if names is not None:
+        names = [*names, MANIFEST]
+    strangers = [name for name in foreign(path, names) if not _is_stage(path / name.partition("/")[0])]
+    if strangers:
+        more = f" and {len(strangers) - _SHOWN} more" if len(strangers) > _SHOWN else ""
+        what = "nothing but" if names is None else "under the names to be written nothing but"
+        raise FileExistsError(
+            f"Expected in {str(folder)!r} {what} what tfcompress wrote, unchanged. Received: "
+            f"{', '.join(strangers[:_SHOWN])}{more}. Nothing was written. Give another folder, or move these away."
+        )
+    try:
+        return read_manifest(path)
+    except ManifestError:
+        return {}
+
+
+def recover(folder: str | os.PathLike[str]) -> None:
+    """Undoes what killed processes left half done in a folder, and removes their stages; nothing where it cannot."""
+    path = pathlib.Path(folder)
+    if path.is_dir() and any(path.glob(f"{_PREFIX}*")):
+        with contextlib.suppress(OSError), _locked(path):
+            _recover(path)
+
+
+def _recover(folder: pathlib.Path) -> None:
+    for stage in sorted(folder.glob(f"{_PREFIX}*")):
+        with contextlib.suppress(OSError, ValueError):  # what cannot be read or removed stays
+            if _is_stage(stage) and _is_dead(stage):
+                if (stage / _JOURNAL).exists():
+                    _roll_back(folder, stage)
+                _remove(stage)
+
+
+def _roll_back(folder: pathlib.Path, stage: pathlib.Path) -> None:
+    """Renames what was placed back, then what was there before; nothing where somebody has changed it meanwhile."""
+    journal = json.loads((stage / _JOURNAL).read_text(encoding="utf-8"))
+    placed = [name for name in journal["names"] if not os.path.lexists(stage / _NEW / name)]
+    before = sorted(path.name for path in (stage / _OLD).iterdir())
+    in_the_way = [name for name in before if name not in placed and os.path.lexists(folder / name)]
+    if in_the_way or foreign(folder, placed, journal["sums"]):
+        return
+    for name in reversed(placed):
+        if os.path.lexists(folder / name):
+            (folder / name).rename(stage / _NEW / name)
+    for name in before:
+        (stage / _OLD / name).rename(folder / name)
+    (stage / _JOURNAL).unlink()
+
+
+def _make(folder: pathlib.Path) -> list[pathlib.Path]:
+    """Makes a folder and those above it; returns the new ones, the innermost first."""
+    made = []
+    for path in [folder, *folder.parents]:
+        if os.path.lexists(path):
+            break
+        made.append(path)
+    folder.mkdir(parents=True, exist_ok=True)
+    return made
+
+
+def _is_stage(path: pathlib.Path) -> bool:
+    """Whether a folder is a stage: it has its name and its marker, or nothing at all where the process was killed."""
+    if not path.name.startswith(_PREFIX) or path.is_symlink() or not path.is_dir():
+        return False
+    names = os.listdir(path)
+    return not names or (_MARKER in names and (path / _MARKER).is_file())
+
+
+def _is_dead(stage: pathlib.Path) -> bool:
+    """Whether the process that made a stage has ended, which releases its lock, however sudden the end."""
+    marker = stage / _MARKER
+    if not marker.exists():
+        return True
+    if fcntl is None or not _MARK.startswith(marker.read_bytes()):
+        return False
+    descriptor = os.open(marker, os.O_RDWR)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True
+
+
+def _take(marker: pathlib.Path) -> int:
+    """Writes the marker of a stage and locks it for as long as the process has it open."""
+    descriptor = os.open(marker, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+    os.write(descriptor, _MARK)
+    if fcntl is not None:
+        with contextlib.suppress(OSError):  # a file system without locks
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    return descriptor
+
+
+@contextlib.contextmanager
+def _locked(folder: pathlib.Path) -> Iterator[None]:
+    """Holds the folder against other threads and processes that write into it."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        if fcntl is not None:
+            with contextlib.suppress(OSError):
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _remove(stage: pathlib.Path) -> None:
+    """Removes a stage: what is in it by our names."""
+    if (stage / _JOURNAL).exists():
+        return  # it holds what was in the folder before
+    for name in (_NEW, _OLD):
+        shutil.rmtree(stage / name, ignore_errors=True)
+    (stage / f"{_JOURNAL}.part").unlink(missing_ok=True)
+    if set(os.listdir(stage)) <= {_MARKER}:
+        (stage / _MARKER).unlink(missing_ok=True)
+        stage.rmdir()

@@ -1,0 +1,48 @@
+"""Structures of arrays on disk: inputs and labels that belong to a result."""
+
+import pathlib
+from typing import Any
+
+import numpy as np
+
+from tfcompress.training.checkpoints import Checkpoints
+
+__all__ = ["load_arrays", "save_arrays"]
+
+
+def save_arrays(folder: pathlib.Path, structure: Any) -> None:
+    """Writes a structure of arrays: dicts, tuples and lists, nested as they are."""
+    leaves: list[np.ndarray] = []
+    form = _form(structure, leaves)
+    Checkpoints(folder).finish(0, {f"{i:03d}": array for i, array in enumerate(leaves)}, {"form": form})
+
+
+def load_arrays(folder: pathlib.Path) -> Any:
+    """Reads what `save_arrays` wrote; None where there is nothing."""
+    stored = Checkpoints(folder).latest()
+    return None if stored is None else _filled(stored.info["form"], stored.tensors)
+
+
+def _form(structure: Any, leaves: list[np.ndarray]) -> Any:
+    """The structure as JSON, with the places of its arrays in `leaves`, to which they are added."""
+    if structure is None:
+        return None
+    if isinstance(structure, dict):
+        return {"dict": [[key, _form(part, leaves)] for key, part in structure.items()]}
+    if isinstance(structure, (tuple, list)):
+        kind = "tuple" if isinstance(structure, tuple) else "list"
+        return {kind: [_form(part, leaves) for part in structure]}
+    leaves.append(np.asarray(structure))
+    return len(leaves) - 1
+
+
+def _filled(form: Any, tensors: dict[str, np.ndarray]) -> Any:
+    if form is None:
+        return None
+    if isinstance(form, int):
+        return tensors[f"{form:03d}"]
+    ((kind, parts),) = form.items()
+    if kind == "dict":
+        return {key: _filled(part, tensors) for key, part in parts}
+    filled = [_filled(part, tensors) for part in parts]
+    return tuple(filled) if kind == "tuple" else filled

@@ -1,0 +1,231 @@
+"""What a model is compiled with: which of Keras' losses, and its metrics as they are, each to be made anew."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import re
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import keras
+
+__all__ = [
+    "GivenLoss",
+    "MetricMaker",
+    "direction",
+    "last_activation",
+    "loss_leaves",
+    "loss_weights",
+    "made_anew",
+    "metric_specs",
+    "name_of",
+    "output_structure",
+    "read_loss",
+    "read_losses",
+    "unwrapped",
+]
+
+MetricMaker = Callable[[], keras.metrics.Metric]
+
+_PASSED_OVER = ("Dropout", "Identity", "Reshape", "Flatten", "Cast", "Squeeze")
+
+_SHORT = {
+    "crossentropy": "crossentropy",
+    "ce": "crossentropy",
+    "bce": "binary_crossentropy",
+    "mse": "mean_squared_error",
+    "mae": "mean_absolute_error",
+    "mape": "mean_absolute_percentage_error",
+    "msle": "mean_squared_logarithmic_error",
+    "logcosh": "log_cosh",
+    "kld": "kl_divergence",
+    "kullback_leibler_divergence": "kl_divergence",
+    "ctc": "ctc",
+}
+
+
+class GivenLoss(NamedTuple):
+    """One loss that a model is compiled with.
+
+    Attributes:
+        name: in snake case, such as "binary_crossentropy"; "crossentropy" for Keras' short form, which depends on the
+            shapes.
+        is_keras: whether it is one of Keras' own, and no function or subclass of somebody else's.
+        from_logits: whether it takes the outputs for logits.
+        ignored: the class that it leaves out, or `None`.
+    """
+
+    name: str
+    is_keras: bool
+    from_logits: bool = False
+    ignored: int | None = None
+
+
+def loss_leaves(model: keras.Model) -> list[Any]:
+    """The losses that a model is compiled with, in a flat list; empty where it is not compiled."""
+    return [loss for loss in keras.tree.flatten(getattr(model, "loss", None)) if loss is not None]
+
+
+def loss_weights(model: keras.Model) -> Any:
+    """The weights of the losses, as `keras.Model.compile` got them."""
+    return getattr(getattr(model, "_compile_loss", None), "_user_loss_weights", None)
+
+
+def read_losses(model: keras.Model) -> list[GivenLoss]:
+    """The losses that a model is compiled with."""
+    return [read_loss(loss) for loss in loss_leaves(model)]
+
+
+def read_loss(loss: Any) -> GivenLoss:
+    """Which loss it is, in whatever form `keras.Model.compile` takes one."""
+    if str(loss).lower() in ("crossentropy", "ce"):
+        return GivenLoss("crossentropy", is_keras=True)
+    given, keywords = unwrapped(loss if callable(loss) and not inspect.isclass(loss) else keras.losses.get(loss))
+    is_keras = _module(given).partition(".")[0] == "keras"
+    if isinstance(given, keras.losses.Loss):
+        from_logits, ignored = getattr(given, "from_logits", False), getattr(given, "ignore_class", None)
+        name = _snake_case(type(given).__name__)
+        if type(given) in (keras.losses.Loss, _wrapper_class()):
+            name = name_of(given)
+    else:
+        from_logits, ignored = keywords.get("from_logits", False), keywords.get("ignore_class")
+        name = name_of(given)
+    return GivenLoss(_SHORT.get(name, name), is_keras, bool(from_logits), ignored)
+
+
+def unwrapped(thing: Any) -> tuple[Any, dict[str, Any]]:
+    """The function in a `functools.partial`, and the keywords that it is given; anything else as it is."""
+    keywords: dict[str, Any] = {}
+    while isinstance(thing, functools.partial):
+        keywords = {**thing.keywords, **keywords}
+        thing = thing.func
+    return thing, keywords
+
+
+def name_of(thing: Any) -> str:
+    """The name of a loss or metric, of whatever form."""
+    if isinstance(thing, str):
+        return thing
+    thing, _ = unwrapped(thing)
+    name = getattr(thing, "name", None) or getattr(thing, "__name__", None)
+    return str(name or _snake_case(type(thing).__name__))
+
+
+def metric_specs(model: keras.Model) -> list[Any]:
+    """The metrics that a model is compiled with, `metrics` before `weighted_metrics`, as the user gave them."""
+    compiled = getattr(model, "_compile_metrics", None)
+    given = [getattr(compiled, "_user_metrics", None), getattr(compiled, "_user_weighted_metrics", None)]
+    return list(_leaves(given))
+
+
+def made_anew(spec: Any) -> MetricMaker:
+    """Makes new metrics like the one given: a name, a function, a `functools.partial`, a class, or an object.
+
+    An object is made anew by its class and its config, where that gives the same; else, as where `get_config` leaves
+    an argument out, the very object is used, reset before it measures.
+    """
+    if not isinstance(spec, keras.metrics.Metric):
+        return functools.partial(_made, spec)
+    try:
+        make = functools.partial(_from_config, type(spec), spec.get_config())
+        if _settings(make()) == _settings(spec):
+            return make
+    except Exception:  # whatever the class of somebody else's raises where its config is not all that it is made with
+        pass
+    return lambda: spec
+
+
+def direction(metric: keras.metrics.Metric) -> bool | None:
+    """Whether a larger value means a better model; `None` where nothing says it."""
+    if "acc" in metric.name.lower():
+        return True
+    known = getattr(metric, "_direction", None)
+    return None if known not in ("up", "down") else known == "up"
+
+
+def output_structure(model: keras.Model) -> Any:
+    """The symbolic outputs of a Functional or Sequential model, in the structure in which a call gives them."""
+    functional = getattr(model, "_functional", None) or model  # that of a Sequential model
+    outputs: list[Any] = model.outputs
+    return getattr(functional, "_outputs_struct", outputs[0] if len(outputs) == 1 else outputs)
+
+
+def last_activation(model: keras.Model) -> str:
+    """Name of the activation that gives the output of a Functional or Sequential model, "linear" for none.
+
+    A Softmax layer, an Activation layer, `keras.ops.softmax` and the `activation` of the last layer all count; nested
+    models, dropout and reshaping are passed over.
+    """
+    tensor = model.outputs[0]
+    while True:
+        operation, _, position = tensor._keras_history
+        kind = type(operation).__name__
+        if isinstance(operation, keras.Model) and hasattr(operation, "outputs"):
+            tensor = operation.outputs[position]
+            continue
+        name = _activation_of(operation)
+        inputs = operation._inbound_nodes[0].input_tensors if operation._inbound_nodes else []
+        if name == "linear" and len(inputs) == 1 and (kind in _PASSED_OVER or kind == "Activation"):
+            tensor = inputs[0]
+            continue
+        return name
+
+
+def _activation_of(operation: Any) -> str:
+    function = getattr(operation, "activation", None)
+    if function is not None:
+        return getattr(function, "__name__", type(function).__name__.lower())
+    kind = type(operation).__name__.lower()
+    return kind if kind in ("softmax", "sigmoid", "logsoftmax", "relu", "tanh") else "linear"
+
+
+def _wrapper_class() -> type:
+    """Keras' class of losses that are made of a function."""
+    return keras.losses.MeanSquaredError.__mro__[1]
+
+
+def _module(thing: Any) -> str:
+    wrapped = getattr(thing, "fn", None) if type(thing) is _wrapper_class() else None
+    thing = thing if wrapped is None else unwrapped(wrapped)[0]
+    return str(getattr(thing if inspect.isroutine(thing) or inspect.isclass(thing) else type(thing), "__module__", ""))
+
+
+def _snake_case(name: str) -> str:
+    if name.upper() == name:
+        return name.lower()
+    name = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", name)
+    return re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()
+
+
+def _leaves(specs: Any) -> Iterator[Any]:
+    if isinstance(specs, dict) and "class_name" not in specs:
+        specs = list(specs.values())
+    if isinstance(specs, (list, tuple)):
+        for spec in specs:
+            yield from _leaves(spec)
+    elif specs is not None:
+        yield specs
+
+
+def _made(spec: Any) -> keras.metrics.Metric:
+    made = spec if isinstance(spec, functools.partial) else keras.metrics.get(spec)
+    if isinstance(made, keras.metrics.Metric):
+        if isinstance(spec, str):
+            made.name = spec  # as Keras names it
+        return made
+    return keras.metrics.MeanMetricWrapper(made, name=name_of(spec))
+
+
+def _from_config(kind: type[keras.metrics.Metric], config: dict[str, Any]) -> keras.metrics.Metric:
+    with keras.saving.custom_object_scope({kind.__name__: kind}):
+        made: keras.metrics.Metric = kind.from_config(config)
+    return made
+
+
+def _settings(metric: keras.metrics.Metric) -> dict[str, str]:
+    """The attributes of a metric that its class adds to Keras' and that are no state of its own, as text."""
+    of_keras = vars(keras.metrics.Mean(name="any"))
+    state = (keras.Variable, keras.metrics.Metric)
+    settings = {name: value for name, value in vars(metric).items() if name not in of_keras or name == "name"}
+    return {name: repr(value) for name, value in settings.items() if not isinstance(value, state)}

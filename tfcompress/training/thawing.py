@@ -1,0 +1,178 @@
+"""Which frozen layers a phase trains all the same, which it leaves as they are, and the way back to the flags."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import keras
+
+from tfcompress.graph import ChannelGroups, LayerGraph
+from tfcompress.plan import Plan
+from tfcompress.rewrite.apply import kept_labels
+
+__all__ = [
+    "cut_layers",
+    "frozen",
+    "inner_layers",
+    "keeps_its_values",
+    "own_variables",
+    "thawed",
+    "to_thaw",
+    "words_for",
+]
+
+_NAMED = 5
+
+
+def cut_layers(groups: ChannelGroups, plan: Plan) -> dict[str, list[int]]:
+    """The layers whose weights a plan cuts, each with the places of these weights in `layer.variables`.
+
+    Args:
+        groups: the channel groups that the plan speaks of.
+        plan: the plan.
+    """
+    kept = kept_labels(groups, plan)
+    operations = groups.graph.operations
+    found = {}
+    for name, weights in groups.weight_axes().items():
+        cut = {id(weight.variable) for weight in weights if not all(kept[ids].all() for ids in weight.axes.values())}
+        if cut:
+            variables = getattr(operations[name], "variables", ())
+            found[name] = [place for place, variable in enumerate(variables) if id(variable) in cut]
+    return found
+
+
+def to_thaw(student: keras.Model, cut: Mapping[str, Sequence[int]]) -> list[Any]:
+    """The frozen layers of a student that its recovery trains all the same, because their weights changed.
+
+    - A layer is trained that holds a weight which the plan cut; inside a wrapper, an RNN or a nested model the
+      innermost such layer.
+    - A frozen BatchNormalization is trained (scale, offset and statistics) where its channels were cut, where it was
+      drawn anew, or where it reads directly what another layer of this list writes. Any other stays frozen and goes by
+      its statistics.
+    - A frozen Embedding keeps its values, cut or not: they were learned elsewhere, from more than the data at hand.
+
+    Before the cut, in a search that trains (RLAL's joint training), frozen layers stay frozen, as nothing of them has
+    changed. Layers that are drawn anew are trained too, see `Distilling.start_anew`. Flags come back in either case.
+
+    Args:
+        student: what the plan made.
+        cut: what `cut_layers` gave.
+    """
+    graph = LayerGraph.from_keras(student)
+    found: list[Any] = []
+    writers: set[str] = set()
+    for name, layer in graph.operations.items():
+        if name not in cut or not isinstance(layer, keras.Layer):
+            continue
+        ids = {id(layer.variables[place]) for place in cut[name]}
+        changed = [inner for inner in inner_layers(layer) if ids & {id(own) for own in own_variables(inner)}]
+        changed = [inner for inner in changed if not inner.trainable and not keeps_its_values(inner)]
+        if changed:
+            found += changed
+            writers.add(name)
+    for node in graph.nodes.values():
+        layer = node.operation
+        if not isinstance(layer, keras.layers.BatchNormalization) or layer.trainable or layer in found:
+            continue
+        if any(graph.nodes[ref.node].layer_name in writers for ref in node.inputs):
+            found.append(layer)
+    return found
+
+
+def words_for(layers: Sequence[Any]) -> str:
+    """A sentence on frozen layers that are trained."""
+    names = [layer.name for layer in layers]
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    one = len(names) == 1
+    return (
+        f"{len(names)} frozen {'layer' if one else 'layers'} whose weights changed {'is' if one else 'are'} trained: "
+        f"{', '.join(names[:_NAMED])}{more}"
+    )
+
+
+def keeps_its_values(layer: Any) -> bool:
+    """Whether a layer is a frozen Embedding, which is neither drawn anew nor trained."""
+    return isinstance(layer, keras.layers.Embedding) and not layer.trainable
+
+
+def inner_layers(layer: Any) -> list[Any]:
+    """A layer and all that lies inside it (wrapped layers, cells, layers of nested models), each before its own."""
+    return list(layer._flatten_layers()) if isinstance(layer, keras.Layer) else []
+
+
+def own_variables(layer: Any) -> list[Any]:
+    """The variables of a layer that are of none of the layers inside it."""
+    inner = {id(variable) for part in inner_layers(layer)[1:] for variable in part.variables}
+    return [variable for variable in layer.variables if id(variable) not in inner]
+
+
+class _Flags:
+    """The `trainable` flags of layers, of all layers inside them, and of their variables.
+
+    Setting the flag of a layer sets those of all layers inside it, so that the way back needs each of them.
+    """
+
+    def __init__(self, layers: Iterable[Any]) -> None:
+        every = {id(inner): inner for layer in layers for inner in inner_layers(layer)}
+        # Those that hold others first.
+        self.layers = sorted(every.values(), key=lambda layer: -len(inner_layers(layer)))
+        self._of_layers = {id(layer): layer.trainable for layer in self.layers}
+        variables = {id(variable): variable for layer in self.layers for variable in layer.variables}
+        self._of_variables = [(variable, variable.trainable) for variable in variables.values()]
+
+    def of(self, layer: Any) -> bool:
+        return self._of_layers[id(layer)]
+
+    def restore(self) -> None:
+        """Sets all flags as they were."""
+        for layer in self.layers:
+            layer.trainable = self.of(layer)
+        self.restore_variables()
+
+    def restore_variables(self, but: Iterable[Any] = ()) -> None:
+        kept = {id(variable) for variable in but}
+        for variable, trainable in self._of_variables:
+            if id(variable) not in kept and variable.trainable != trainable:
+                variable.trainable = trainable
+
+
+@contextlib.contextmanager
+def frozen(layers: Iterable[Any]) -> Iterator[None]:
+    """Layers that are not trained inside the `with`; BatchNormalization among them keeps and uses its statistics."""
+    layers = [layer for layer in layers if isinstance(layer, keras.Layer)]
+    flags = _Flags(layers)
+    for layer in layers:
+        layer.trainable = False
+    try:
+        yield
+    finally:
+        flags.restore()
+
+
+@contextlib.contextmanager
+def thawed(model: keras.Model, layers: Iterable[Any]) -> Iterator[None]:
+    """Layers of a model that are trained inside the `with`, whatever their flags; all flags come back afterwards.
+
+    Args:
+        model: the model.
+        layers: layers of it, or layers inside those. A frozen Embedding among them, or inside them, stays frozen.
+    """
+    wanted = {id(layer) for layer in layers if not keeps_its_values(layer)}
+    if not wanted:
+        yield
+        return
+    flags = _Flags([model])
+    trained: list[Any] = []
+    try:
+        for layer in flags.layers:
+            # What holds a layer has to be open for Keras to find the variables of that layer.
+            layer.trainable = flags.of(layer) or any(id(inner) in wanted for inner in inner_layers(layer))
+            if id(layer) in wanted:
+                trained += [variable for variable in own_variables(layer) if variable.trainable]
+        flags.restore_variables(but=trained)
+        yield
+    finally:
+        flags.restore()
