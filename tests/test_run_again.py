@@ -202,7 +202,16 @@ class TestOtherSettings:
         folder = compressed(tmp_path / "run", model=network(optimizer="sgd"))
         self.refused(folder, "model.weights: differ in layers dense", network(seed=1, optimizer="sgd"))
         self.refused(folder, "model.architecture: differs in", network(activation="tanh", optimizer="sgd"))
-        self.refused(folder, "objective.loss", network(optimizer="sgd", loss="poisson"))
+
+        def scaled(factor):
+            def loss(y, outputs):
+                return factor * keras.losses.sparse_categorical_crossentropy(y, outputs)
+
+            return network(optimizer="sgd", loss=loss)
+
+        folder = compressed(tmp_path / "other", model=scaled(1))
+        compress(folder, scaled(1))
+        self.refused(folder, "objective.loss.reads.factor: 1 in the folder, 2 now", scaled(2))
 
     def test_harmless_changes_go_on(self, tmp_path):
         keras.backend.clear_session()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copyreg
+import dataclasses
 import enum
 import functools
 import inspect
@@ -112,6 +113,10 @@ class Contents:
             return self.of(value.__wrapped__, where)
         if _is_dataset(value):
             return self._unknown(value, where, "whose contents cannot be compared")
+        if dataclasses.is_dataclass(value):
+            names = dict.fromkeys([*(field.name for field in dataclasses.fields(value)), *_state(value)])
+            held = {name: self.of(getattr(value, name), f"{where}.{name}") for name in names if hasattr(value, name)}
+            return {"object": self.of(type(value), where), **held}
         if hasattr(value, "__array__") and hasattr(value, "dtype"):
             return self._array(np.asarray(value), where)
         return self._object(value, where)

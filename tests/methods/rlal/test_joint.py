@@ -9,6 +9,7 @@ from keras import layers
 
 from tfcompress import Plan
 from tfcompress.costs import CostModel
+from tfcompress.fingerprint import renamed
 from tfcompress.graph import ChannelGroups, LayerGraph
 from tfcompress.methods.episodes import Episode
 from tfcompress.methods.rlal.joint import AgentEpochs, Timetable
@@ -224,6 +225,17 @@ class AgentEpochsTest(tf.test.TestCase):
         self.assertEqual(resumed.candidates(), whole.candidates())
         for name, array in whole.state_dict().items():
             self.assertAllEqual(array, resumed.state_dict()[name])
+
+    def test_a_plan_in_a_checkpoint_follows_the_names_of_layers(self):
+        """They are called otherwise in the process that goes on, where Keras made their names."""
+        joint = self.joint({1: [((2, 1), 0.5), ((3, 1), 0.4)]})
+        self.run_epochs(joint, [0, 1])
+        names = [edit.group for edit in joint.plan]
+        joint._task.run.plan_to_json = lambda plan: renamed(plan, names, ["x", "y"]).to_json()
+        joint._task.run.plan_from_json = lambda text: renamed(Plan.from_json(text), ["x", "y"], ["p", "q"])
+        joint.load_state_dict(joint.state_dict())
+        self.assertEqual([edit.group for edit in joint.plan], ["p", "q"])
+        self.assertEqual([edit.group for edit in self.alignment.plans[-1]], ["p", "q"])
 
     def test_state_before_the_first_episode(self):
         state = self.joint({}).state_dict()
