@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 
+from tfcompress import expect
 from tfcompress.data.augment import augment_images
 
 __all__ = ["ArrayBatches", "ChosenBatches", "FollowEpoch", "set_epoch"]
@@ -55,7 +56,7 @@ class ArrayBatches(_EpochBatches):
     def __init__(self, x, y, batch_size=128, shuffle=False, seed=0, preprocess=None, augment=None, indices=None):
         super().__init__(seed)
         self.x, self.y = x, y
-        self.batch_size = batch_size
+        self.batch_size = expect.whole("batch_size", batch_size, least=1)
         self.shuffle = shuffle
         self.preprocess = preprocess
         self.augment = augment
