@@ -45,7 +45,7 @@ def given_objective(objective: Any) -> Objective | Score | None:
     if isinstance(objective, type):
         expect.refuse("objective", what, objective, f"Write {objective.__name__}(...).", wrong_type=True)
     if not isinstance(objective, Objective):
-        expect.function("objective", objective, what, or_none=True)
+        expect.function("objective", objective, what, or_none=True, arguments=2)
     checked: Objective | Score | None = objective
     return checked
 

@@ -105,7 +105,11 @@ class Sensitivity:
         Raises:
             ValueError: not JSON, or of another format.
         """
-        data = json.loads(text)
+        expect.text("text", text, "what Sensitivity.to_json() writes")
+        try:
+            data = json.loads(text)
+        except ValueError:
+            data = None
         names = {field.name for field in dataclasses.fields(cls)}
         if not isinstance(data, dict) or data.pop("format", None) != _FORMAT or set(data) != names:
             raise ValueError(f"Expected what Sensitivity.to_json() writes, format {_FORMAT}. Received: {text[:80]!r}")
