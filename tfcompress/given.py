@@ -24,6 +24,7 @@ def given_model(model: keras.Model | str | os.PathLike[str]) -> keras.Model:
         TypeError: not a model, or a subclassed one.
         ValueError: an unknown dimension other than the batch.
     """
+    check_surroundings()
     if isinstance(model, (str, os.PathLike)):
         path = pathlib.Path(model)
         if not path.exists():
@@ -31,6 +32,28 @@ def given_model(model: keras.Model | str | os.PathLike[str]) -> keras.Model:
         model = keras.saving.load_model(path)
     LayerGraph.from_keras(model)  # says what is wrong with a model that cannot be read
     return model
+
+
+def check_surroundings() -> None:
+    """Refuses settings of the process that training does not work under.
+
+    Raises:
+        ValueError: inside the scope of a distribution strategy, or with another float type than float32.
+    """
+    import tensorflow as tf
+
+    if tf.distribute.has_strategy():
+        raise ValueError(
+            "Expected a call outside of the scope of a distribution strategy. Received: a call inside the scope of "
+            f"{type(tf.distribute.get_strategy()).__name__}. Build the model in the scope if you like, and leave the "
+            "scope before this call, which runs on one device."
+        )
+    if keras.config.floatx() != "float32":
+        raise ValueError(
+            f"Expected keras.config.floatx() to be 'float32'. Received: {keras.config.floatx()!r}. Call "
+            "keras.config.set_floatx('float32') before the model is built or loaded; distillation computes in half "
+            "precision with its setting mixed_precision."
+        )
 
 
 def given_seed(seed: Any) -> int:

@@ -26,6 +26,7 @@ from tfcompress.rewrite import apply
 from tfcompress.rewrite.verify import verify
 from tfcompress.task import Task
 from tfcompress.training import Evaluator, Objective, Progress, RunFolder, Score, model_digest, open_run, seed_layers
+from tfcompress.training.ignored import words_for_ignored
 from tfcompress.training.state import check_finite_weights
 from tfcompress.training.thawing import cut_layers, thawed, to_thaw, words_for
 
@@ -170,7 +171,7 @@ def _task(
     if not run.has("before"):
         run.write_json("before", _accuracy(original, task, ("validation",)).get("validation"))
     task = dataclasses.replace(task, accuracy=run.read_json("before"))
-    notes = _first_notes(task, costs)
+    notes = _first_notes(task, costs, words_for_ignored(original, task.objective, method.trains_with(task)))
     for note in notes:
         progress.note(note)
     return task, notes
@@ -191,7 +192,7 @@ def _limits(method: Method, budget: Budget, control: Control, costs: CostModel) 
         raise ValueError(f"{error} Without {given} this budget ({limits}) could be reached.") from None
 
 
-def _first_notes(task: Task, costs: CostModel) -> list[str]:
+def _first_notes(task: Task, costs: CostModel, ignored: Sequence[str]) -> list[str]:
     total, objective = costs.total, task.objective
     notes = [task.splits.describe(), objective.description]
     if control := task.control.settings():
@@ -202,6 +203,7 @@ def _first_notes(task: Task, costs: CostModel) -> list[str]:
     notes.append(f"{task.model.name}: {shown}, {total.macs:,} MACs, {total.params:,} parameters")
     if costs.unknown:
         notes.append(f"MACs of these layers are not known and not counted: {', '.join(costs.unknown)}")
+    notes += ignored
     if task.warning is not None:
         logging.warning("%s", task.warning)
         notes.append(f"Warning: {task.warning}")
