@@ -16,6 +16,7 @@ from tfcompress.training.label_forms import expected_labels
 
 __all__ = [
     "GivenModel",
+    "check_surroundings",
     "given_model",
     "given_objective",
     "given_seed",
@@ -23,6 +24,28 @@ __all__ = [
     "is_of_keras",
     "read_model",
 ]
+
+
+def check_surroundings() -> None:
+    """Refuses settings of the process that training does not work under.
+
+    Raises:
+        ValueError: inside the scope of a distribution strategy, or with another float type than float32.
+    """
+    import tensorflow as tf
+
+    if tf.distribute.has_strategy():
+        raise ValueError(
+            "Expected a call outside of the scope of a distribution strategy. Received: a call inside the scope of "
+            f"{type(tf.distribute.get_strategy()).__name__}. Build the model in the scope if you like, and leave the "
+            "scope before this call, which runs on one device."
+        )
+    if keras.config.floatx() != "float32":
+        raise ValueError(
+            f"Expected keras.config.floatx() to be 'float32'. Received: {keras.config.floatx()!r}. Call "
+            "keras.config.set_floatx('float32') before the model is built or loaded; distillation computes in half "
+            "precision with its setting mixed_precision."
+        )
 
 
 def given_seed(seed: Any) -> int:
