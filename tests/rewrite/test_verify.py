@@ -75,14 +75,14 @@ def test_random_layers_neither_disturb_nor_are_disturbed():
 def test_dropout_that_is_always_on_is_passed_over():
     x = keras.Input((6,))
     y = layers.Dropout(0.5)(layers.Dense(16, name="dense")(x), training=True)
-    model = keras.Model(x, layers.Dense(3)(y))
+    model = keras.Model(x, layers.Dense(3, name="head")(y))
     assert verify(model, HALF, apply(model, HALF), inputs_of(model)) < 1e-5
     assert model(ops.ones((4, 6))).shape == (4, 3)
     assert "call" not in vars(model.layers[2])
 
 
 def cancelling():
-    """Two sums of thousands whose difference is about one."""
+    """Two sums of thousands whose difference is a thousand times smaller."""
     keras.utils.set_random_seed(1)
     x = keras.Input((20,))
     p, q = layers.Dense(1, name="p"), layers.Dense(1, name="q")
@@ -91,7 +91,7 @@ def cancelling():
     kernel = np.asarray(p.kernel) + 300
     bias = np.full(1, 300.0)
     p.set_weights([kernel, bias])
-    q.set_weights([kernel + 1e-3 * RNG.normal(size=kernel.shape), bias])
+    q.set_weights([kernel + 0.1 * RNG.normal(size=kernel.shape), bias])
     return model, (10 * RNG.normal(size=(8, 20))).astype("float32")
 
 
@@ -100,7 +100,7 @@ def test_rounding_is_no_mistake_and_a_mistake_is_no_rounding():
     kept = np.sort(RNG.permutation(64)[:37]).tolist()
     plan = Plan.keeping({"dense": kept, "last": kept})
     student = apply(model, plan)
-    assert verify(model, plan, student, inputs) > 1e-3  # more than the tolerance, and explained
+    assert verify(model, plan, student, inputs) > 1e-4  # more than the tolerance, and explained
     for wrong in (
         lambda s: s.get_layer("last").kernel.assign(np.roll(s.get_layer("last").kernel, 1, axis=0)),
         lambda s: s.get_layer("p").kernel.assign(s.get_layer("p").kernel * 1.001),
@@ -113,7 +113,7 @@ def test_rounding_is_no_mistake_and_a_mistake_is_no_rounding():
 
 def test_outputs_that_are_no_floats():
     x = keras.Input((6,))
-    y = layers.Dense(3)(layers.Dense(16, activation="relu", name="dense")(x))
+    y = layers.Dense(3, name="head")(layers.Dense(16, activation="relu", name="dense")(x))
     outputs = {"yes": y > 0.0, "which": ops.argmax(y, axis=-1), "much": y}
     model = keras.Model(x, outputs)
     inputs = inputs_of(model)
@@ -126,7 +126,7 @@ def test_outputs_that_are_no_floats():
 
 def test_numbers_that_are_none_are_compared_too():
     x = keras.Input((6,))
-    y = layers.Dense(3)(layers.Dense(16, name="dense")(x))
+    y = layers.Dense(3, name="head")(layers.Dense(16, name="dense")(x))
     model = keras.Model(x, ops.sqrt(y))  # not a number where y is negative
     inputs = inputs_of(model)
     assert verify(model, HALF, apply(model, HALF), inputs) < 1e-4
