@@ -20,6 +20,7 @@ from tfcompress import Budget, cli
 from tfcompress.export import run_tflite
 from tfcompress.export.tflite import QUANTIZATIONS
 from tfcompress.export.writer import FORMATS
+from tfcompress.manifest import MANIFEST
 from tfcompress.methods import LIT, RLAL, Uniform, registered_methods
 from tfcompress.methods.settings import configured
 
@@ -433,7 +434,7 @@ class RunTest(CommandTest):
             cli.main()
         self.assertEqual(end.exception.code, 0)
         file = self.run_dir / "export" / "model_int8.tflite"
-        self.assertEqual([path.name for path in file.parent.iterdir()], [file.name])
+        self.assertCountEqual([path.name for path in file.parent.iterdir()], [file.name, MANIFEST])
         self.assertRegex(out.getvalue(), rf"model_int8.tflite +tflite int8 +{file.stat().st_size:,} ")
         images = np.linspace(0, 1, 2 * 64, dtype="float32").reshape(2, 8, 8, 1)
         expected = tfcompress.Result.load(self.run_dir).model(images)
@@ -446,7 +447,8 @@ class RunTest(CommandTest):
         code, out, err = run("export", self.run_dir / "result", "--out", folder, *flags)
         self.assertEqual(code, 0, err)
         self.assertEqual(
-            {path.name for path in folder.iterdir()}, {"model.keras", "model_float16.tflite", "model_float32.tflite"}
+            {path.name for path in folder.iterdir()},
+            {"model.keras", "model_float16.tflite", "model_float32.tflite", MANIFEST},
         )
         self.assertIn(f"Written to {folder}", out)
 

@@ -317,9 +317,9 @@ class _Matches:
             known = kinds if isinstance(pattern, type) else list(self._operations)
             close = difflib.get_close_matches(_name(pattern), known, n=3, cutoff=0.4) or known[:3]
             raise ValueError(
-                f"Expected `{argument}` to match a layer of the model. Received: {_name(pattern)!r}, which matches "
-                f"none of {len(self._operations)}. Close to it: {', '.join(close)}. tfcompress.inspect(model) lists "
-                "them all."
+                f"Expected `{argument}` to match a layer of the model. Received: {expect.received(_name(pattern))}, "
+                f"which matches none of {len(self._operations)}. Close to it: {', '.join(close)}. "
+                "tfcompress.inspect(model) lists them all."
             )
         return found
 

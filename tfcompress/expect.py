@@ -11,6 +11,7 @@ and stored (numpy's numbers as Python's, lists as tuples), or raises with the sa
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import math
 import os
 import pathlib
@@ -41,9 +42,9 @@ __all__ = [
 
 _Value = TypeVar("_Value")
 _LONGEST = 200  # characters of a value that a message shows
-# Counts go into int64 and random streams into int32, with room for the constants that tell streams apart.
+# What fits into int64; of seeds with room for the constants that tell streams apart.
 _GREATEST = 2**63 - 1
-_GREATEST_SEED = 2**31 - 1_000_001
+_GREATEST_SEED = 2**63 - 1_001
 _PATH_BYTES, _NAME_BYTES = 4095, 255
 
 
@@ -349,7 +350,7 @@ def each(
         refuse(name, what, value, "Write a single one in brackets too: (value,).", wrong_type=True)
     try:
         plain = tuple(check(name, entry, **limits) for entry in entries)
-    except (TypeError, ValueError) as error:
+    except ValueError as error:
         refuse(name, what, value, wrong_type=isinstance(error, TypeError))
     wrong_length = (not plain and not empty) or (length is not None and len(plain) != length)
     if wrong_length or (unique and len(set(plain)) < len(plain)):
@@ -407,24 +408,34 @@ def path(name: str, value: Any, what: str = "a path", or_none: bool = False) -> 
         refuse(name, what, value, "No home folder is known for it; write the path in full.")
 
 
-def function(name: str, value: Any, what: str = "a function", or_none: bool = False) -> Any:
-    """What can be called; a class is refused where an instance or a function is meant.
+def function(
+    name: str, value: Any, what: str = "a function", or_none: bool = False, arguments: int | None = None
+) -> Any:
+    """What can be called.
 
     Args:
         name: of the argument.
         value: the function.
         what: it in words, with its arguments.
         or_none: whether `None` may stand in its place.
+        arguments: with how many arguments by position it is called, where that is to be checked.
     """
     if or_none and value is None:
         return None
     if not callable(value):
         refuse(name, _or_none(what, or_none), value, wrong_type=True)
+    if arguments is not None:
+        try:
+            inspect.signature(value).bind(*[None] * arguments)
+        except TypeError as error:
+            refuse(name, _or_none(what, or_none), value, f"It is called with {arguments}: {error}.", wrong_type=True)
+        except ValueError:  # a function written in C, which does not say
+            pass
     return value
 
 
 def instance(
-    name: str, value: _Value, kinds: type | tuple[type, ...], what: str, or_none: bool = False, advice: str = ""
+    name: str, value: _Value, kinds: type | tuple[type, ...], what: str = "", or_none: bool = False, advice: str = ""
 ) -> _Value:
     """An object of a class, or of one of several.
 

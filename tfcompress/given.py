@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from types import FunctionType
 from typing import Any
 
@@ -13,10 +12,11 @@ from tfcompress.data import Splits, splits
 from tfcompress.data.checks import Expected
 from tfcompress.model_files import GivenModel, given_model, read_model
 from tfcompress.training import Objective, Score
-from tfcompress.training.compiled import metric_specs, name_of, read_loss
+from tfcompress.training.label_forms import expected_labels
 
 __all__ = [
     "GivenModel",
+    "check_surroundings",
     "given_model",
     "given_objective",
     "given_seed",
@@ -24,6 +24,28 @@ __all__ = [
     "is_of_keras",
     "read_model",
 ]
+
+
+def check_surroundings() -> None:
+    """Refuses settings of the process that training does not work under.
+
+    Raises:
+        ValueError: inside the scope of a distribution strategy, or with another float type than float32.
+    """
+    import tensorflow as tf
+
+    if tf.distribute.has_strategy():
+        raise ValueError(
+            "Expected a call outside of the scope of a distribution strategy. Received: a call inside the scope of "
+            f"{type(tf.distribute.get_strategy()).__name__}. Build the model in the scope if you like, and leave the "
+            "scope before this call, which runs on one device."
+        )
+    if keras.config.floatx() != "float32":
+        raise ValueError(
+            f"Expected keras.config.floatx() to be 'float32'. Received: {keras.config.floatx()!r}. Call "
+            "keras.config.set_floatx('float32') before the model is built or loaded; distillation computes in half "
+            "precision with its setting mixed_precision."
+        )
 
 
 def given_seed(seed: Any) -> int:
@@ -46,7 +68,7 @@ def given_objective(objective: Any) -> Objective | Score | None:
     if isinstance(objective, type):
         expect.refuse("objective", what, objective, f"Write {objective.__name__}(...).", wrong_type=True)
     if not isinstance(objective, Objective):
-        expect.function("objective", objective, what, or_none=True)
+        expect.function("objective", objective, what, or_none=True, arguments=2)
     checked: Objective | Score | None = objective
     return checked
 
@@ -61,7 +83,7 @@ def given_splits(
     Raises:
         ValueError: no labels for a classifier.
     """
-    expected = _expected(model, objective)
+    expected = expected_labels(model, objective)
     data, validation_data, test_data = (
         _with_labels(model, given, expected) for given in (data, validation_data, test_data)
     )
@@ -78,58 +100,6 @@ def _with_labels(model: keras.Model, data: Any, expected: Expected) -> Any:
             "whose outputs are no classes, such as generators, can do without."
         )
     return data[0], model.predict(data[0], batch_size=32, verbose=0)
-
-
-_ONE_HOT = ("categorical_crossentropy", "categorical_focal_crossentropy")
-_BINARY = ("binary_crossentropy", "binary_focal_crossentropy")
-_NUMBERS = (
-    "mean_squared_error",
-    "mean_absolute_error",
-    "mean_absolute_percentage_error",
-    "mean_squared_logarithmic_error",
-    "huber",
-    "log_cosh",
-    "poisson",
-    "cosine_similarity",
-    "kl_divergence",
-    "hinge",
-    "squared_hinge",
-    "categorical_hinge",
-)
-
-
-def _expected(model: keras.Model, objective: Any) -> Expected:
-    """What the model reads and, by its loss, which labels it is compared with.
-
-    A loss of the user's own says nothing about labels, unless the model is compiled with an accuracy; a model that is
-    not compiled has classes where single whole numbers are its labels.
-    """
-    strings = any(tensor.dtype == "string" for tensor in model.inputs)
-    expected = Expected(model.input_shape, outputs=len(model.outputs), strings=strings)
-    if len(model.outputs) != 1:
-        return expected
-    shape = tuple(model.outputs[0].shape)
-    expected = dataclasses.replace(expected, output_shape=shape)
-    classes = None if len(shape) != 2 or shape[-1] is None else int(shape[-1])
-    given = objective.loss if isinstance(objective, Objective) else getattr(model, "loss", None)
-    losses = [loss for loss in keras.tree.flatten(given) if loss is not None]
-    if not losses:
-        unknown = classes == 1 or isinstance(objective, Objective)
-        return dataclasses.replace(expected, classes=None if unknown else classes)
-    loss = read_loss(losses[0]) if len(losses) == 1 else None
-    if loss is None or not loss.is_keras:
-        accuracies = [spec for spec in metric_specs(model) if "acc" in name_of(spec).lower()]
-        return dataclasses.replace(expected, labels="classes" if accuracies and shape[-1] != 1 else None)
-    expected = dataclasses.replace(expected, ignored=loss.ignored, loss=loss.name)
-    if loss.name == "sparse_categorical_crossentropy":
-        return dataclasses.replace(expected, classes=classes, labels="indices")
-    if loss.name in _ONE_HOT:
-        return dataclasses.replace(expected, classes=classes, labels="one-hot")
-    if loss.name in _BINARY:
-        return dataclasses.replace(expected, classes=classes, labels="numbers")
-    if loss.name == "crossentropy":
-        return dataclasses.replace(expected, classes=classes)
-    return dataclasses.replace(expected, labels="numbers" if loss.name in _NUMBERS else None)
 
 
 def is_of_keras(thing: Any) -> bool:

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import operator
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from tfcompress import expect
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -33,7 +36,11 @@ class KeepChannels:
     indices: tuple[int, ...]
 
     def __post_init__(self) -> None:
-        indices = tuple(int(i) for i in self.indices)
+        expect.settings(self, expect.text, "group", what="the name of a channel group")
+        try:
+            indices = tuple(map(operator.index, self.indices))
+        except TypeError:  # one number, a string, or fractions
+            expect.refuse("indices", "several whole numbers", self.indices, wrong_type=True)
         if not indices or list(indices) != sorted(set(indices)) or indices[0] < 0:
             raise ValueError(
                 "Expected `indices` to be ascending, unique, not negative, and at least one. "
@@ -54,16 +61,8 @@ class RemoveLayers:
     nodes: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        nodes = tuple(self.nodes)
-        if isinstance(self.nodes, str) or not nodes or len(set(nodes)) < len(nodes) or not all(map(_is_name, nodes)):
-            raise ValueError(
-                f"Expected `nodes` to be names of nodes, unique, and at least one. Received: nodes={self.nodes!r}"
-            )
-        object.__setattr__(self, "nodes", nodes)
-
-
-def _is_name(value: Any) -> bool:
-    return isinstance(value, str) and value != ""
+        names: dict[str, Any] = {"check": expect.text, "what": "names of nodes, unique, and at least one"}
+        expect.settings(self, expect.each, "nodes", empty=False, unique=True, **names)
 
 
 Edit = KeepChannels | RemoveLayers
@@ -82,7 +81,8 @@ class Plan:
     edits: tuple[Edit, ...] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "edits", tuple(self.edits))
+        edit: dict[str, Any] = {"check": expect.instance, "kinds": (KeepChannels, RemoveLayers)}
+        expect.settings(self, expect.each, "edits", what="edits: KeepChannels(...) and RemoveLayers(...)", **edit)
         for what, names in (("channel group", [edit.group for edit in self.channels]), ("node", list(self.removed))):
             twice = sorted({name for name in names if names.count(name) > 1})
             if twice:
@@ -152,7 +152,11 @@ class Plan:
         Raises:
             ValueError: the text is no plan, or one of a later format.
         """
-        data = json.loads(text)
+        expect.text("text", text, "the JSON of a plan")
+        try:
+            data = json.loads(text)
+        except ValueError as error:
+            expect.refuse("text", f"the JSON of a plan ({error})", text)
         if not isinstance(data, dict) or data.get("format") != _FORMAT:
             received = data.get("format") if isinstance(data, dict) else type(data).__name__
             raise ValueError(f"Expected a plan of format {_FORMAT}. Received: format={received!r}")

@@ -137,6 +137,7 @@ def refuse_foreign(folder: str | os.PathLike[str], names: Iterable[str] | None =
         names = [*names, MANIFEST]
     strangers = [name for name in foreign(path, names) if not _is_stage(path / name.partition("/")[0])]
     if strangers:
+        strangers.sort(key=lambda name: name != MANIFEST)  # a damaged one is why the others are not provably ours
         more = f" and {len(strangers) - _SHOWN} more" if len(strangers) > _SHOWN else ""
         what = "nothing but" if names is None else "under the names to be written nothing but"
         raise FileExistsError(

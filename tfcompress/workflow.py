@@ -18,7 +18,14 @@ from tfcompress.control import Control, Pattern
 from tfcompress.costs import CostModel, cost
 from tfcompress.export import kept_lambdas
 from tfcompress.fingerprint import Contents, canonical_loss, layer_names, model_contents, split_contents
-from tfcompress.given import given_objective, given_seed, given_splits, is_of_keras, read_model
+from tfcompress.given import (
+    check_surroundings,
+    given_objective,
+    given_seed,
+    given_splits,
+    is_of_keras,
+    read_model,
+)
 from tfcompress.graph import ChannelGroups, LayerGraph, check_runs_here
 from tfcompress.methods import Method, Search, method_by_name
 from tfcompress.result import Measured, Result, about_lambdas, candidate_from_dict, candidate_to_dict, refuse_others
@@ -37,6 +44,7 @@ from tfcompress.training import (
     open_run,
     seed_layers,
 )
+from tfcompress.training.ignored import words_for_ignored
 from tfcompress.training.state import check_finite_weights
 from tfcompress.training.thawing import cut_layers, thawed, to_thaw, words_for
 
@@ -111,6 +119,7 @@ def compress(
     seed, objective, progress = given_seed(seed), given_objective(objective), Progress(verbose)
     run_dir = expect.path("run_dir", run_dir, "a folder", or_none=True)
     data_lib.check_forms(data, validation_data, test_data)
+    check_surroundings()
     original, of_file = read_model(model)
     check_runs_here(original)
     check_finite_weights(original)
@@ -123,7 +132,7 @@ def compress(
         chosen.check(task)
         # All that can be refused was: from here on it is the folder of this run.
         notes = _begin(original, chosen, budget, task)
-        task, notes = _measured(original, task, costs, notes)
+        task, notes = _measured(original, chosen, task, costs, notes)
         task.progress.plan(chosen.phases(task))
         search = _decide(chosen, task)
         groups = task.on(search.source).groups
@@ -227,7 +236,9 @@ def _task(
     return Task.of(original, splits, limits, seed, run, progress, control, objective), costs
 
 
-def _measured(original: keras.Model, task: Task, costs: CostModel, notes: Sequence[str]) -> tuple[Task, list[str]]:
+def _measured(
+    original: keras.Model, method: Method, task: Task, costs: CostModel, notes: Sequence[str]
+) -> tuple[Task, list[str]]:
     """The task with the model's accuracy as it is, and what is to be known of it, which is said first."""
     said: list[str] = []
     before = task.run.recall("before", said.append)
@@ -235,7 +246,8 @@ def _measured(original: keras.Model, task: Task, costs: CostModel, notes: Sequen
         before = {"accuracy": _accuracy(original, task, ("validation",)).get("validation")}
         task.run.write_json("before", before)
     task = dataclasses.replace(task, accuracy=before["accuracy"])
-    notes = [*_first_notes(task, costs), *notes, *said]
+    ignored = words_for_ignored(original, task.objective, method.trains_with(task))
+    notes = [*_first_notes(task, costs, ignored), *notes, *said]
     for note in notes:
         task.progress.note(note)
     return task, notes
@@ -270,7 +282,7 @@ def _limits(method: Method, budget: Budget, control: Control, costs: CostModel) 
         raise ValueError(f"{error} Without {given} this budget ({as_budget(limits)}) could be reached.") from None
 
 
-def _first_notes(task: Task, costs: CostModel) -> list[str]:
+def _first_notes(task: Task, costs: CostModel, ignored: Sequence[str]) -> list[str]:
     total, objective = costs.total, task.objective
     notes = [task.splits.describe(), objective.description]
     if control := task.control.settings():
@@ -285,6 +297,7 @@ def _first_notes(task: Task, costs: CostModel) -> list[str]:
         notes.append(about_lambdas(kept))
     if not_known := dict.fromkeys((*costs.unknown, *costs.unmeasured)):
         notes.append(f"MACs of these layers are not known and not counted: {', '.join(not_known)}")
+    notes += ignored
     if task.warning is not None:
         logging.warning("%s", task.warning)
         notes.append(f"Warning: {task.warning}")

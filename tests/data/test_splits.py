@@ -183,6 +183,41 @@ class BatchesOf:
         return self.x[index::5], self.y[index::5]
 
 
+class Triples(keras.utils.PyDataset):
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, index):
+        part = slice(5 * index, 5 * index + 5)
+        return tuple(array[part] for array in WEIGHTED)
+
+
+WEIGHTED = (*images(20), np.arange(20.0))
+
+
+class WeightsTest(tf.test.TestCase):
+    def test_training_alone_has_them_and_each_sample_its_own(self):
+        dataset = tf.data.Dataset.from_tensor_slices(WEIGHTED).batch(5)
+        for data in (WEIGHTED, dataset, Triples()):
+            for validation in (None, WEIGHTED):
+                parts = splits(data, validation_data=validation, classes=2, batch_size=5, validation_share=0.3)
+                self.assertTrue(parts.train.weighted)
+                self.assertIn("sample weights: of the training loss", parts.describe())
+                for batch in parts.train.batches(training=True):
+                    x, _, weights = (np.asarray(part) for part in batch)
+                    self.assertAllEqual(weights, x[:, 0, 0, 0])  # the weight of image i is i, as are its pixels
+                for split in (parts.train, parts.validation, parts.calibration):
+                    self.assertLen(next(iter(split.batches())), 2)
+                    self.assertLen(split.take(3), 2)
+        self.assertNotIn("weights", splits(images(20), classes=2).describe())
+
+    def test_as_many_as_samples(self):
+        x, y, weights = WEIGHTED
+        for data in ((x, y, weights[:7]), tf.data.Dataset.from_tensors((x, y, weights[:7]))):
+            with self.assertRaisesRegex(ValueError, "a sample weight for each of 20 samples in `data`"):
+                splits(data, classes=2)
+
+
 class BadInputTest(tf.test.TestCase):
     def refused(self, words, data, error=ValueError, **settings):
         with self.assertRaisesRegex(error, words):

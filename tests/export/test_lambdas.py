@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfcompress.export import export
+from tfcompress.export import ExportError, export
 from tfcompress.export.lambdas import as_operations, kept_lambdas, without_lambdas
 
 X = np.random.default_rng(0).normal(size=(6, 4)).astype("float32")
@@ -124,3 +124,23 @@ def test_a_network_stays_as_it_is_where_one_lambda_cannot_be_replaced_or_there_i
     wrapped = keras.layers.TimeDistributed(keras.layers.Lambda(lambda t: t + 1, name="inside"))
     i = keras.Input((3, 4))
     assert kept_lambdas(keras.Model(i, wrapped(i))) == ("inside",)
+
+
+@keras.saving.register_keras_serializable("tests")
+def registered(t):
+    return tf.nn.relu(t)
+
+
+def test_a_registered_function_is_read_back_and_another_is_refused_by_name(tmp_path):
+    def model(function):
+        i = keras.Input((4,))
+        h = keras.layers.Lambda(function, name="own", output_shape=(4,))(i)
+        return keras.Model(i, keras.layers.Dense(2)(keras.layers.Lambda(lambda t: t * 2, name="double")(h)))
+
+    assert kept_lambdas(model(registered)) == ()
+    report = export(model(registered), tmp_path, "keras", samples=X)
+    assert report.files[0].max_difference < 1e-5
+    loaded = keras.saving.load_model(report.files[0].path)
+    assert [layer.name for layer in loaded.layers if isinstance(layer, keras.layers.Lambda)] == ["own"]
+    with pytest.raises(ExportError, match="Received: Lambda 'own', whose function is Python code"):
+        export(model(lambda t: tf.nn.relu(t)), tmp_path)

@@ -44,3 +44,26 @@ class ParityTest(tf.test.TestCase):
         numbers = np.random.default_rng(0).standard_normal((70, 3)).astype("float32")  # more than two batches
         (outputs,) = parity.keras_outputs(model, network_of(model), [numbers])
         self.assertAllClose(outputs, 2 * numbers)
+
+    def test_many_comparisons_are_no_reason_for_a_warning_of_tensorflow(self):
+        vector = keras.Input((2,))
+        model = keras.Model(vector, vector * 2)
+        with self.assertNoLogs("tensorflow"):
+            for _ in range(8):
+                parity.keras_outputs(model, network_of(model), [np.ones((3, 2), "float32")])
+
+    def test_models_are_called_compiled_and_many_samples_at_a_time(self):
+        traced, eager = [], []
+
+        @keras.saving.register_keras_serializable("tests")
+        class Watched(keras.layers.Layer):
+            def call(self, x):
+                if not isinstance(x, keras.KerasTensor):
+                    (eager if tf.executing_eagerly() else traced).append(x.shape[0])
+                return x
+
+        vector = keras.Input((2,))
+        model = keras.Model(vector, Watched()(vector))
+        del traced[:], eager[:]
+        parity.keras_outputs(model, network_of(model), [np.ones((100, 2), "float32")])
+        self.assertEqual((traced, eager), ([32], []))

@@ -57,6 +57,29 @@ class ConvertTest(tf.test.TestCase):
         self.assertAllEqual(interpreter.get_input_details()[0]["shape_signature"], [1, 4])
         self.assertNotIn("SHAPE", [operator["op_name"] for operator in interpreter._get_ops_details()])
 
+    def test_one_sample_at_a_time_wherever_the_network_runs_with_one(self):
+        from ai_edge_litert.interpreter import Interpreter
+
+        numbers = np.random.default_rng(0).standard_normal((16, 6)).astype("float32")
+        built = keras.Sequential([keras.layers.Dense(4, activation="relu"), keras.layers.Dense(2)])
+        built.compile("sgd", "mse")
+        built.fit(numbers, numbers[:, :2], batch_size=16, verbose=0)
+        self.assertEqual(built.inputs[0].shape[0], 16)
+        i = keras.Input((6,), batch_size=16)
+        fixed = keras.Model(i, keras.layers.Dense(2)(keras.ops.reshape(i, (16, 6))))
+        i = keras.Input((6, 1), batch_size=16)
+        stateful = keras.Model(i, keras.layers.SimpleRNN(3, stateful=True, unroll=True)(i))
+        mixing = keras.Input((6,), batch_size=16)
+        mixed = keras.Model(mixing, mixing - keras.ops.mean(mixing, axis=0, keepdims=True))
+        for model, size in ((built, 1), (fixed, 16), (stateful, 16), (mixed, 16)):
+            self.assertEqual(tflite.batch_size(network_of(model)), size)
+        for model, size in ((built, 1), (fixed, 16)):
+            content = convert(model)
+            details = Interpreter(model_content=content).get_input_details()
+            self.assertEqual(details[0]["shape"][0], size)
+            (outputs,) = run_tflite(content, numbers).values()
+            self.assertAllClose(outputs, model(numbers), atol=1e-5)
+
     def test_float_operators_are_found(self):
         content = convert(vector_model(keras.layers.Dense(3), keras.ops.floor))
         self.assertEqual(tflite.float_operators(content), ("FULLY_CONNECTED", "FLOOR"))

@@ -161,6 +161,15 @@ class ExportTest(tf.test.TestCase):
             self.assertEqual([file.samples for file in report.files], [6] * 3)
             self.assertEqual([file.top1_agreement for file in report.files], [None] * 3)
             self.assertLess(max(file.max_difference for file in report.files), 1e-5)
+            saved_model_takes_four = any("The SavedModel takes 4 samples" in note for note in report.notes)
+            self.assertEqual(saved_model_takes_four, batch_size == 4)
+            self.assertFalse(any("TFLite files take" in note for note in report.notes))  # it runs with one
+
+    def test_files_for_several_samples_are_said(self):
+        i = keras.Input((6,), batch_size=4)
+        model = keras.Model(i, keras.layers.Dense(2)(keras.ops.reshape(i, (4, 6))))
+        report = export(model, self.folder, "tflite", samples=np.ones((6, 6)))
+        self.assertTrue(any("The TFLite files take 4 samples at a time" in note for note in report.notes))
 
     def test_mixed_precision_model(self):
         keras.utils.set_random_seed(5)
@@ -253,14 +262,15 @@ class ExportTest(tf.test.TestCase):
         before = sys.stdout, sys.stderr, list(warnings.filters), tf.get_logger().level, absl_logging.get_verbosity()
         model, errors = dense_network(), []
 
-        def work(quantize):
+        def work(formats, quantize):
             try:
-                export(model, self.folder, formats="tflite", quantize=quantize, samples=np.eye(200)[:2])
+                export(model, self.folder, formats, quantize, samples=np.eye(200)[:2])
                 assert sys.stdout is before[0]
             except Exception as error:
                 errors.append(error)
 
-        threads = [threading.Thread(target=work, args=(name,)) for name in (None, "float16", "dynamic")]
+        jobs = ((("keras", "saved_model"), None), ("tflite", None), ("tflite", "float16"))
+        threads = [threading.Thread(target=work, args=job) for job in jobs]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -277,7 +287,7 @@ class ExportTest(tf.test.TestCase):
             caught.seek(0)
             self.assertEqual(caught.read(), b"heard")
         self.assertFalse(handler.stream.closed)
-        self.assertLen(list(self.folder.iterdir()), 4)
+        self.assertLen(list(self.folder.iterdir()), 5)
         self.assertEqual(foreign(self.folder), [])
 
     def test_bad_arguments_are_refused_before_anything_is_written(self):

@@ -69,7 +69,7 @@ def consumers_masked(groups, plan):
                 weight.variable.assign(value)
         yield
     finally:
-        for variable, value in before:
+        for variable, value in reversed(before):  # layers may share it
             variable.assign(value)
 
 

@@ -176,6 +176,127 @@ class CompiledTest(tf.test.TestCase):
         self.assertIsInstance(objective.metric(), keras.metrics.CategoricalAccuracy)
 
 
+def own_loss(y, outputs):
+    return keras.ops.mean(keras.ops.cast(y, outputs.dtype) - outputs)
+
+
+class RuleTest(tf.test.TestCase):
+    """The table of docs/objective.md: loss, labels and outputs decide the metric; the description says why."""
+
+    def check(self, model, loss, y, metric, higher, *words, metrics=None, threshold=None):
+        model.compile("sgd", loss, metrics=metrics)
+        objective = training.infer(model, y)
+        self.assertEqual((objective.metric_name, objective.higher_is_better), (metric, higher), objective.description)
+        for word in words:
+            self.assertIn(word, objective.description)
+        if threshold is not None:
+            self.assertEqual(objective.metric().threshold, threshold)
+        return objective
+
+    def test_binary_crossentropy_of_labels_that_are_not_0_or_1(self):
+        y = np.array([[0.2, 0.9, 1.0]])
+        for metrics in (None, ["accuracy"], ["binary_accuracy"]):
+            words = ("the metric is the loss itself", "not all 0 or 1", "pass objective=")
+            objective = self.check(dense(3, activation="sigmoid"), "bce", y, "loss", False, *words, metrics=metrics)
+            self.assertIsNone(objective.new_metrics())
+        self.assertIn("metric binary_accuracy is not used", objective.description)
+
+    def test_several_labels_at_once_or_one_hot(self):
+        y, loss = np.array([[1, 1, 0], [0, 0, 0]]), "binary_crossentropy"
+        words = "compares each of several labels 0 and 1 at once"
+        self.check(
+            dense(3, activation="sigmoid"), loss, y, "accuracy", True, words, metrics=["accuracy"], threshold=0.5
+        )
+        asked = self.check(dense(3, activation="sigmoid"), loss, ONE_HOT, "accuracy", True, metrics=["accuracy"])
+        self.assertIsInstance(asked.metric(), keras.metrics.CategoricalAccuracy)
+        self.check(dense(3, activation="sigmoid"), loss, ONE_HOT, "accuracy", True, threshold=0.5)
+
+    def test_regressions_have_the_error_of_their_loss_and_no_accuracy(self):
+        y = np.array([[0.5, 2.5]])
+        for loss, metric in (("mae", "mean_absolute_error"), ("mape", "mean_absolute_percentage_error")):
+            self.check(dense(2), loss, y, metric, False)
+        words = "metric accuracy is not used: the labels are numbers"
+        self.check(dense(2), keras.losses.Huber(), y, "mean_squared_error", False, words, metrics=["accuracy"])
+        self.check(dense(1), "mse", np.array([0, 1]), "mean_squared_error", False)  # numbers, as nothing says otherwise
+        self.check(dense(1), "mse", np.array([0, 1]), "accuracy", True, metrics=["accuracy"], threshold=0.5)
+
+    def test_losses_that_know_no_classes(self):
+        for loss in ("poisson", "kl_divergence", "cosine_similarity", keras.losses.CTC(), keras.losses.Circle()):
+            self.check(dense(3, activation="softmax"), loss, np.array([0, 1]), "loss", False, "pass objective=")
+
+    def test_hinge(self):
+        self.check(
+            dense(1), "hinge", np.array([-1, 1]), "loss", False, "does not fit a hinge loss", metrics=["accuracy"]
+        )
+        self.check(dense(1), "hinge", np.array([0, 1]), "accuracy", True, "above 0", metrics=["acc"], threshold=0.0)
+
+    def test_a_loss_of_ones_own_is_no_classifiers_unless_the_outputs_or_the_metrics_say_so(self):
+        for labels in (INDICES, np.array([0, 39])):  # a few identities could be classes of an embedding of 3 numbers
+            self.check(dense(3), own_loss, labels, "loss", False, "does not say that the labels are classes")
+        self.check(dense(3), own_loss, INDICES, "accuracy", True, metrics=["accuracy"])
+        self.check(dense(3, activation="softmax"), own_loss, INDICES, "accuracy", True)
+        two = self.check(dense(3), ["mse", "mae"], np.zeros((2, 3)), "loss", False)
+        self.assertEqual((two.name, two.loss), ("mse + mae", ["mse", "mae"]))
+
+    def test_further_metrics(self):
+        binary = dense(1, activation="sigmoid")
+        self.check(binary, "bce", np.array([0, 1]), "auc", True, metrics=[keras.metrics.AUC(name="auc"), "mae"])
+        self.check(dense(2), "mse", np.zeros((2, 2)), "mae", False, "less is better", metrics=[own_loss, "mae"])
+        words = ("metric own_loss is not used, as nothing says whether more of it is better", "pass objective=")
+        self.check(dense(2), "mse", np.zeros((2, 2)), "mean_squared_error", False, *words, metrics=[own_loss])
+
+    def test_an_accuracy_that_gives_some_number_for_labels_of_another_form(self):
+        sparse, softmax = "sparse_categorical_crossentropy", dense(3, activation="softmax")
+        cases = (
+            ("categorical_accuracy", sparse, INDICES),
+            ("sparse_categorical_accuracy", "categorical_crossentropy", ONE_HOT),
+            ("binary_accuracy", sparse, INDICES),
+            (keras.metrics.Accuracy(name="exact"), sparse, INDICES),
+        )
+        for metric, loss, y in cases:
+            self.check(softmax, loss, y, "accuracy", True, "is not used, as it compares", metrics=[metric])
+
+    def test_weights_of_losses_stay(self):
+        model = dense(1)
+        model.compile("sgd", ["mse"], loss_weights=[3.0])
+        self.assertEqual(training.infer(model, np.zeros((2, 1))).loss_weights, [3.0])
+
+
+class CheckedTest(tf.test.TestCase):
+    """Found out without a step: no model is run."""
+
+    def refused(self, words, model, objective, y):
+        with self.assertRaisesRegex(ValueError, words):
+            training.check_objective(model, objective, y)
+
+    def test_losses_and_metrics_that_cannot_be_worked_out(self):
+        model = dense(3)
+
+        def scalar(y, outputs):
+            return keras.ops.mean(y + outputs)
+
+        self.refused(
+            r"the loss scalar can compare .*\[\[None, 3\]\].*\[None, 2\] float32",
+            model,
+            training.Objective(scalar, None, name="scalar"),
+            np.zeros((4, 2), "float32"),
+        )
+        maker = lambda: keras.metrics.MeanMetricWrapper(scalar, name="odd")  # noqa: E731
+        self.refused(
+            "the metric odd can compare.*objective=", model, training.Objective("mse", maker), np.zeros((4, 3))
+        )
+
+    def test_a_metric_of_the_other_direction(self):
+        objective = training.Objective("mse", keras.metrics.MeanAbsoluteError)
+        self.refused("`higher_is_better` .*to be False.*mean_absolute_error", dense(3), objective, np.zeros((4, 3)))
+
+    def test_a_metric_for_several_outputs(self):
+        x = keras.Input((4,))
+        model = keras.Model(x, [layers.Dense(1)(x), layers.Dense(1)(x)])
+        objective = training.Objective("mse", keras.metrics.AUC)
+        self.refused("with `score=` for a model of several outputs", model, objective, [np.zeros((4, 1))] * 2)
+
+
 class EvaluateTest(tf.test.TestCase):
     def test_equals_numpy_and_leaves_the_model_alone(self):
         rng = np.random.default_rng(0)

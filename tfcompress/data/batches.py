@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 
+from tfcompress import expect
 from tfcompress.data.augment import augment_images
 
 __all__ = ["ArrayBatches", "ChosenBatches", "FollowEpoch", "set_epoch"]
@@ -68,7 +69,7 @@ class ArrayBatches(_EpochBatches):
         super().__init__(seed)
         self.weights = weights
         self.x, self.y = x, y
-        self.batch_size = batch_size
+        self.batch_size = expect.whole("batch_size", batch_size, least=1)
         self.shuffle = shuffle
         self.preprocess = preprocess
         self.augment = augment

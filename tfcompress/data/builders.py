@@ -2,6 +2,8 @@
 
 import difflib
 
+from tfcompress import expect
+
 __all__ = ["has_images", "known_builder", "prepare", "refusal", "text_features"]
 
 _ADVICE = "Pass a batched tf.data.Dataset of (inputs, labels) instead."
@@ -11,10 +13,11 @@ def _unknown(name, error):
     import tensorflow_datasets as tfds
 
     known = ["digits", *tfds.list_builders(with_community_datasets=False)]
+    reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
     nearest = difflib.get_close_matches(name, known) or ["digits", "cifar10", "mnist"]
     return ValueError(
-        f"Expected `data` to name a dataset of tensorflow-datasets, or 'digits'. Received: data={name!r} "
-        f"({str(error).splitlines()[0] if str(error) else type(error).__name__}). Near it are "
+        f"Expected `data` to name a dataset of tensorflow-datasets, or 'digits'. Received: "
+        f"data={expect.received(name)} ({reason}). Near it are "
         f"{', '.join(map(repr, nearest))}; `tensorflow_datasets.list_builders()` lists all names."
     )
 

@@ -243,7 +243,8 @@ def _check_form(y, expected, what):
         f"Expected labels in {what} of shape {place}, {classes}], as the outputs: the model is compiled with "
         f"{expected.loss}, which compares each of them. {received}"
     )
-    if y.dtype.kind in "biu" and _number_a_place(y, shape):
+    in_range = form == "one-hot" or (y.size and y.min() >= 0 and y.max() < (classes or 0))
+    if y.dtype.kind in "biu" and _number_a_place(y, shape) and in_range:
         raise ValueError(
             f"{expects} Pass `keras.utils.to_categorical(y, {classes})`, or compile the model with "
             '"sparse_categorical_crossentropy", which reads the index of each class.'

@@ -109,7 +109,8 @@ def _name_and_folder(name, data_dir):
 def _choose(option, choices, argument):
     """A function as it is, or what a name (or `None`) stands for."""
     if callable(option):
-        return option
+        arguments = {"preprocess": 1, "augment": 2}[argument]
+        return expect.function(argument, option, f"a function of {arguments}", arguments=arguments)
     if option is not None and not isinstance(option, str):
         expect.refuse(argument, f"a function or one of {list(choices)}", option, wrong_type=True)
     if option not in choices:

@@ -60,7 +60,7 @@ class Split:
         Returns:
             An int; of a part of a tf.data.Dataset an estimate; `None` for a dataset that cannot tell.
         """
-        return self.source.num_batches(batch_size)
+        return self.source.num_batches(expect.whole("batch_size", batch_size, least=1, or_none=True))
 
     def batches(self, batch_size=None, training=False):
         """The samples in batches, as `fit` and `evaluate` take them.
@@ -73,7 +73,7 @@ class Split:
         Returns:
             A `keras.utils.PyDataset` (`ArrayBatches` for arrays) or a tf.data.Dataset.
         """
-        return self.source.batches(batch_size, training)
+        return self.source.batches(expect.whole("batch_size", batch_size, least=1, or_none=True), training)
 
     def take(self, count):
         """The first samples as arrays, as the model reads them, without augmentation.
@@ -225,10 +225,10 @@ def check_forms(data, validation_data=None, test_data=None):
         expect.text("data", data, "the name of a dataset such as 'cifar10'")
     for argument, given in (("data", data), ("validation_data", validation_data), ("test_data", test_data)):
         if argument != "data" and isinstance(given, str | NamedData):
+            name = expect.received(getattr(given, "name", given))
             raise ValueError(
-                f"Expected `{argument}` to be arrays or a dataset. Received: "
-                f"{argument}={getattr(given, 'name', given)!r}. A name stands for a whole dataset with its test split: "
-                "pass it as `data`."
+                f"Expected `{argument}` to be arrays or a dataset. Received: {argument}={name}. A name stands for a "
+                "whole dataset with its test split: pass it as `data`."
             )
         known = given is None or isinstance(given, str | tuple | NamedData | ArrayBatches | keras.utils.PyDataset)
         if not known and not is_tensorflow_dataset(given) and not _gives_batches(given):
@@ -239,6 +239,26 @@ def _gives_batches(data):
     if isinstance(data, tuple | list | Mapping | str | bytes) or hasattr(data, "__array__"):
         return False
     return hasattr(data, "__len__") and hasattr(data, "__getitem__")
+
+
+def _shapes(value):
+    """Checks `input_shape`: a shape, a list of shapes, or a dict of name to shape."""
+    if value is None:
+        return None
+    if isinstance(value, Mapping):
+        return {name: _shape("input_shape", shape) for name, shape in value.items()}
+    if isinstance(value, tuple | list) and any(isinstance(entry, tuple | list) for entry in value):
+        return [_shape("input_shape", shape) for shape in value]
+    return _shape("input_shape", value)
+
+
+def _shape(name, value):
+    what = "a shape such as keras.Model.input_shape, the batch first, or a list or dict of several"
+    return expect.each(name, value, _size, what, empty=False)
+
+
+def _size(name, value):
+    return expect.whole(name, value, or_none=True)
 
 
 def _train_and_test(request, data):
@@ -299,7 +319,7 @@ def splits(
     classes = expect.whole("classes", classes, least=1, or_none=True)
     seed = expect.seed("seed", seed)
     check_forms(data, validation_data, test_data)
-    request = _Request(expected or Expected(input_shape, classes), batch_size, seed)
+    request = _Request(expected or Expected(_shapes(input_shape), classes), batch_size, seed)
     # What is refused should be refused before a large dataset is read.
     validation = None if validation_data is None else request.source(validation_data, "`validation_data`").shuffled()
     given_test = None if test_data is None else request.source(test_data, "`test_data`")

@@ -98,7 +98,9 @@ def _text_of(builder, name, text):
         return tuple(usual)
     chosen = _names("text", text)
     if not chosen or not set(chosen) <= set(known):
-        raise ValueError(f"Expected `text` to name one or several of {sorted(known)}. Received: text={text!r}")
+        raise ValueError(
+            f"Expected `text` to name one or several of {sorted(known)}. Received: text={expect.received(text)}"
+        )
     return chosen
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfcompress.export.errors import ExportError
-from tfcompress.export.inputs import batches
+from tfcompress.export.inputs import batches, compiled
 from tfcompress.export.responsible import calls_of, responsible_part
 
 _SAMPLES_AT_A_TIME = 4  # all activations of the network are held for so many
@@ -62,13 +62,14 @@ def _refuse_infinity(network: keras.Model, arrays: list[np.ndarray]) -> None:
         return
     activations = keras.Model(network.inputs, [tensor for _, tensor in outputs])
 
-    @tf.function
-    def are_finite(batch: list[tf.Tensor]) -> list[tf.Tensor]:
-        values = keras.tree.flatten(activations(batch, training=False))
+    def are_finite(*batch: tf.Tensor) -> list[tf.Tensor]:
+        values = keras.tree.flatten(activations(list(batch), training=False))
         return [tf.reduce_all(tf.math.is_finite(value)) for value in values]
 
+    traced = None
     for batch in batches(arrays, network.inputs[0].shape[0] or min(_SAMPLES_AT_A_TIME, len(arrays[0]))):
-        finite = are_finite([tf.constant(part) for part in batch])
+        traced = traced or compiled(are_finite, batch)
+        finite = traced(*map(tf.constant, batch))
         for (operation, _), is_finite in zip(outputs, finite, strict=True):
             if not is_finite:
                 raise ExportError(

@@ -12,27 +12,35 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfcompress.process import ignored_warnings
+
 _TOLERANCE = 1e-5  # of the largest output: the operations are the same, rounding is all that may differ
 _HALF_TOLERANCE = 1e-2
 
 
 def kept_lambdas(network: keras.Model) -> tuple[str, ...]:
-    """Returns the names of the Lambdas, in nested models and wrappers too, that operations cannot stand in for."""
+    """Returns the names of the Lambdas, in nested models and wrappers too, that Keras could not read back from a file.
+
+    Operations cannot stand in for them, and their functions are not registered with Keras.
+    """
     inside = [layer for layer in network._flatten_layers() if isinstance(layer, keras.layers.Lambda)]
     direct = {id(layer) for layer in _operations_of(network)}
-    return tuple(layer.name for layer in inside if id(layer) not in direct or as_operations(layer) is None)
+    return tuple(
+        layer.name
+        for layer in inside
+        if (id(layer) not in direct or as_operations(layer) is None) and not _is_registered(layer)
+    )
 
 
 def without_lambdas(network: keras.Model) -> keras.Model:
-    """Returns a copy in which operations stand in for all Lambda layers; the network itself where that cannot be.
+    """Returns a copy in which operations stand in for Lambda layers; the network itself where that cannot be.
 
     Args:
         network: a Functional or Sequential model; it is not changed.
     """
-    replaced = {
-        id(layer): as_operations(layer) for layer in _operations_of(network) if isinstance(layer, keras.layers.Lambda)
-    }
-    if not replaced or kept_lambdas(network):
+    lambdas = [layer for layer in _operations_of(network) if isinstance(layer, keras.layers.Lambda)]
+    replaced = {id(layer): as_operations(layer) for layer in lambdas}
+    if not any(replaced.values()) or kept_lambdas(network):
         return network
 
     def clone(operation: Any) -> Any:
@@ -76,6 +84,16 @@ def as_operations(layer: keras.layers.Lambda) -> keras.Model | None:
     except Exception:  # whatever a function of the user's says to symbolic tensors
         return None
     return model if alike else None
+
+
+def _is_registered(layer: keras.layers.Lambda) -> bool:
+    """Tells whether Keras finds the function by its name."""
+    try:
+        with ignored_warnings("The object being serialized includes a `lambda`"):
+            keras.layers.Lambda.from_config(layer.get_config())
+    except Exception:  # Keras' own errors have no one type
+        return False
+    return True
 
 
 def _operations_of(network: keras.Model) -> list[Any]:

@@ -104,12 +104,13 @@ def largest_magnitude(outputs: list[np.ndarray]) -> float:
 
 
 def _outputs(call: Callable[[Any], Any], network: keras.Model, arrays: list[np.ndarray]) -> list[np.ndarray]:
-    """Calls in a compiled function, many samples at a time: a recurrent layer is some hundred times slower without."""
-    compiled = tf.function(lambda structure: keras.tree.flatten(call(structure)))
-    parts: list[list[np.ndarray]] = []
+    def flat(*tensors: tf.Tensor) -> list[tf.Tensor]:
+        return keras.tree.flatten(call(keras.tree.pack_sequence_as(network.input, list(tensors))))
+
+    traced, parts = None, []
     for batch in inputs_lib.batches(arrays, network.inputs[0].shape[0] or min(BATCH, len(arrays[0]))):
-        structure = keras.tree.pack_sequence_as(network.input, [tf.constant(part) for part in batch])
-        parts.append([np.asarray(tensor) for tensor in compiled(structure)])
+        traced = traced or inputs_lib.compiled(flat, batch)
+        parts.append([np.asarray(tensor) for tensor in traced(*map(tf.constant, batch))])
     return [np.concatenate(column)[: len(arrays[0])] for column in zip(*parts, strict=True)]
 
 

@@ -7,6 +7,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfcompress.process import lock
+
 SIGNATURE = "serve"
 
 
@@ -21,7 +23,7 @@ def write_saved_model(network: keras.Model, path: pathlib.Path) -> None:
         lambda tensor: tf.TensorSpec(tensor.shape, tensor.dtype, name=tensor.name), network.input
     )
     archive = archive_of(network, lambda inputs: network(inputs, training=False), [signature])
-    archive.write_out(str(path), verbose=False)
+    write_archive(archive, path)
 
 
 def archive_of(network: keras.Model, serve: Callable[..., Any], signature: list[Any]) -> keras.export.ExportArchive:
@@ -36,6 +38,16 @@ def archive_of(network: keras.Model, serve: Callable[..., Any], signature: list[
     archive.track(holder)
     archive.add_endpoint(SIGNATURE, serve, signature)
     return archive
+
+
+def write_archive(archive: keras.export.ExportArchive, path: str | pathlib.Path) -> None:
+    """Writes an archive, one at a time in the process.
+
+    TensorFlow changes absl's verbosity and the warning filters while it looks through what it saves; two at once would
+    put back what the other one had set.
+    """
+    with lock:
+        archive.write_out(str(path), verbose=False)
 
 
 def size_in_bytes(path: pathlib.Path) -> int:

@@ -15,7 +15,7 @@ from tfcompress.export.calibration import refuse_what_crashes, representative
 from tfcompress.export.errors import ExportError, MissingOperatorError
 from tfcompress.export.network import in_float32, network_of
 from tfcompress.export.responsible import responsible_part
-from tfcompress.export.saved_model import SIGNATURE, archive_of
+from tfcompress.export.saved_model import SIGNATURE, archive_of, write_archive
 from tfcompress.process import ignored_warnings, quiet
 
 QUANTIZATIONS = ("float32", "float16", "dynamic", "int8")
@@ -97,14 +97,18 @@ def _runs_alone(network: keras.Model, size: int) -> bool:
     together = next(inputs_lib.batches(inputs_lib.random_arrays(network), size))
     alone = [array[:1] for array in together]
     flat = keras.Model(network.inputs, network.outputs)
-    call = tf.function(lambda *tensors: keras.tree.flatten(flat(list(tensors), training=False)))
+
+    def call(arrays: list[np.ndarray]) -> list[np.ndarray]:
+        traced = inputs_lib.compiled(lambda *tensors: keras.tree.flatten(flat(list(tensors), training=False)), arrays)
+        return [np.asarray(tensor) for tensor in traced(*map(tf.constant, arrays))]
+
     try:
-        expected, actual = call(*map(tf.constant, together)), call(*map(tf.constant, alone))
+        expected, actual = call(together), call(alone)
     except Exception:  # Keras' and TensorFlow's errors about shapes have no one type
         return False
     return all(
         one.shape[:1] == (1,) and np.allclose(other[:1], one, rtol=1e-3, atol=1e-3 * np.max(np.abs(other), initial=0.0))
-        for other, one in zip(map(np.asarray, expected), map(np.asarray, actual), strict=True)
+        for other, one in zip(expected, actual, strict=True)
     )
 
 
@@ -134,7 +138,7 @@ def _convert(
 ) -> dict[str, bytes]:
     size = batch_size(network)
     with tempfile.TemporaryDirectory() as folder:
-        _archive(network, size).write_out(folder, verbose=False)
+        write_archive(_archive(network, size), folder)
         # The calibrator of int8 is built on an interpreter that says it is deprecated.
         with quiet(), ignored_warnings(r"\s*Warning: tf\.lite\.Interpreter is deprecated"):
             return {name: _converter(folder, name, network, size, calibration).convert() for name in quantizations}

@@ -13,6 +13,8 @@ import numpy as np
 from tfcompress import expect
 from tfcompress.export import inputs as inputs_lib
 from tfcompress.export import parity, saved_model, tflite
+from tfcompress.export.errors import ExportError
+from tfcompress.export.lambdas import kept_lambdas
 from tfcompress.export.network import is_float32, network_of
 from tfcompress.export.quality import RELATIVE_TOLERANCE, TOP1_TOLERANCE, TaskMetric, drop_tolerance, relative_error
 from tfcompress.export.report import ExportedFile, ExportReport
@@ -81,6 +83,12 @@ def export(
     network = network_of(model)
     check_runs_here(network)
     tflite.require_calibration(quantizations, calibration)
+    if "keras" in formats and (kept := kept_lambdas(network)):
+        raise ExportError(
+            f"Expected layers that Keras reads back from a .keras file. Received: Lambda {kept[0]!r}, whose function is"
+            " Python code. Write it with keras.ops, or register it with @keras.saving.register_keras_serializable(), or"
+            " leave 'keras' out of the formats."
+        )
     calibration = None if calibration is None else inputs_lib.as_arrays(calibration, network, "calibration")
     arrays, notes = _samples(samples, calibration, network)
     task_metric = TaskMetric.checked(metric, labels, samples, len(arrays[0]), higher_is_better)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import keras
 import numpy as np
 import numpy.typing as npt
 
 from tfcompress.graph.handlers import Call, Handler, MacTerm, WeightAxes, handler_of
+from tfcompress.graph.handlers.tied import TiedReader, sharing
 from tfcompress.graph.labels import Ids, LabelBook, Labels
 from tfcompress.graph.layer_graph import LayerGraph, Node, TensorRef
 
@@ -183,7 +183,7 @@ def _follow(graph: LayerGraph, book: LabelBook, through_norms: bool) -> dict[str
     analysis: dict[str, NodeAnalysis] = {}
     labels: dict[TensorRef, Labels] = {}
     first_calls: dict[str, NodeAnalysis] = {}
-    shared = _shared_weights(graph)
+    shared, readers = sharing(graph)
     for node in graph.nodes.values():
         inputs = tuple(labels[ref] for ref in node.inputs)
         earlier = first_calls.get(node.layer_name)
@@ -195,7 +195,7 @@ def _follow(graph: LayerGraph, book: LabelBook, through_norms: bool) -> dict[str
             outputs = (_input_labels(node, book),)
             item = NodeAnalysis(call, _INPUT, outputs, (), ())
         else:
-            handler = handler_of(node.operation)
+            handler = readers.get(node.layer_name) or handler_of(node.operation)
             outputs = handler.flow(call)
             weights, macs = handler.weights(call, outputs), handler.macs(call, outputs)
             whole = _why_whole(node, handler, weights, shared)
@@ -210,29 +210,30 @@ def _follow(graph: LayerGraph, book: LabelBook, through_norms: bool) -> dict[str
         labels.update(zip(node.outputs, outputs, strict=True))
     for ref in graph.output_refs:
         book.fix(labels[ref].ids, ref.node, "output of the model")
+    _tie_shared(book, first_calls, [name for name in first_calls if name in readers])
     return analysis
 
 
-def _shared_weights(graph: LayerGraph) -> dict[str, str]:
-    """`{layer: another that holds a weight of it too}`; an operation may be called with a weight of a layer."""
-    owner: dict[int, str] = {}
-    shared: dict[str, str] = {}
-    for node in graph.nodes.values():
-        arguments = keras.tree.flatten((node.args, dict(node.kwargs)))
-        given = [leaf for leaf in arguments if isinstance(leaf, keras.Variable)]
-        for variable in (*getattr(node.operation, "weights", ()), *given):
-            first = owner.setdefault(id(variable), node.layer_name)
-            if first != node.layer_name:
-                shared.setdefault(first, node.layer_name)
-                shared.setdefault(node.layer_name, first)
-    return shared
+def _tie_shared(book: LabelBook, layers: Mapping[str, NodeAnalysis], sharing: Iterable[str]) -> None:
+    """What layers say of an axis of a weight that they share goes together; where one says nothing, it stays."""
+    said: dict[int, tuple[str, WeightAxes]] = {}
+    for name in sharing:
+        for weight in layers[name].weights:
+            first, other = said.setdefault(id(weight.variable), (name, weight))
+            for axis in weight.axes.keys() | other.axes.keys():
+                pair = [side.axes[axis] for side in (weight, other) if axis in side.axes]
+                if len(pair) == 2:
+                    book.tie(*pair)
+                else:
+                    reason = f"it shares weights with {first!r}, which treats this axis otherwise"
+                    book.fix(pair[0], layers[name].node.name, reason)
 
 
 def _why_whole(node: Node, handler: Handler, weights: tuple[WeightAxes, ...], shared: Mapping[str, str]) -> str | None:
     """Why a layer is left whole although its handler would cut it."""
     if node.layer_name in shared:
         return f"it shares weights with {shared[node.layer_name]!r}"
-    if not handler.known:
+    if not handler.known or isinstance(handler, TiedReader):
         return None
     labelled = {id(weight.variable) for weight in weights}
     others = [v.name for v in getattr(node.operation, "weights", ()) if id(v) not in labelled and len(v.shape)]

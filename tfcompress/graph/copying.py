@@ -314,15 +314,16 @@ def carry_settings(old: Any, new: Any) -> None:
 
 def carry_state(old: Any, new: Any) -> None:
     """Gives a layer and those in it the state that is no variable, such as the vocabulary of a lookup."""
-    for before, after in pairs_of_layers(old, new):
-        if _overrides(before, "save_assets"):
-            with tempfile.TemporaryDirectory(prefix="tfcompress-") as folder:
-                before.save_assets(folder)
-                after.load_assets(folder)
-        if _overrides(before, "save_own_variables") and (_is_own(type(before)) or _overrides(before, "save_assets")):
+    for before, after in pairs_of_layers(old, new):  # in the order in which Keras reads a file
+        has_assets = _overrides(before, "save_assets")
+        if _overrides(before, "save_own_variables") and (has_assets or _is_own(type(before))):
             store: dict[str, Any] = {}
             before.save_own_variables(store)
             after.load_own_variables(store)
+        if has_assets:
+            with tempfile.TemporaryDirectory(prefix="tfcompress-") as folder:
+                before.save_assets(folder)
+                after.load_assets(folder)
 
 
 def _overrides(layer: Any, method: str) -> bool:

@@ -65,10 +65,12 @@ class Sections:
     Attributes:
         graph: the network.
         sections: at least one.
+        points: the nodes between which blocks were looked for: every path to one of them goes through the one before.
     """
 
     graph: LayerGraph
     sections: tuple[Section, ...]
+    points: tuple[str, ...] = ()
 
     def __iter__(self) -> Iterator[Section]:
         return iter(self.sections)
@@ -329,7 +331,8 @@ def find_sections(graph: LayerGraph) -> Sections:
             )
         )
         start = end
-    return Sections(graph, tuple(found))
+    entries = [segment.entry for segment in segments[:1] if segment.entry is not None]
+    return Sections(graph, tuple(found), (*entries, *(segment.exit for segment in segments)))
 
 
 def _names(segments: Sequence[_Segment]) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """Which channels of a group matter most: one criterion a file, `(group, evidence) -> one number a channel`."""
 
+from tfcompress import expect
 from tfcompress._needs_tensorflow import BACKEND  # noqa: F401
 from tfcompress.importance.activation_mean import ActivationMean
 from tfcompress.importance.bn_scale import bn_scale
@@ -62,9 +63,9 @@ def by_name(criterion):
             f"Write its parentheses: criterion={criterion.__name__}()."
         )
     if callable(criterion):
-        return criterion
+        what = "a function (group, evidence) -> one number a channel"
+        return expect.function("criterion", criterion, what, arguments=2)
     if not isinstance(criterion, str) or criterion not in _CRITERIA:
-        raise ValueError(
-            f"Expected `criterion` to be a function or one of {sorted(_CRITERIA)}. Received: criterion={criterion!r}"
-        )
+        what = f"a function or one of {sorted(_CRITERIA)}"
+        expect.refuse("criterion", what, criterion, wrong_type=not isinstance(criterion, str))
     return _CRITERIA[criterion]

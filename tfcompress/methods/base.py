@@ -87,6 +87,10 @@ class Method:
     def check(self, task: Task) -> None:
         """Refuses what this method cannot do for the task, before anything is trained."""
 
+    def trains_with(self, task: Task) -> str | None:
+        """The optimizer of the training in words, for the notes; `None` where a method does not say."""
+        return None
+
     def phases(self, task: Task) -> tuple[PhasePlan, ...]:
         """The training phases that are to come, for the estimate of time."""
         raise NotImplementedError

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from importlib.metadata import entry_points
 from typing import TypeVar
 
+from tfcompress import expect
 from tfcompress.methods.base import Method
 
 __all__ = ["method_by_name", "register_method", "registered_methods"]
@@ -55,9 +56,9 @@ def method_by_name(method: str | Method) -> Method:
         return method
     if not isinstance(method, str):
         is_class = isinstance(method, type) and issubclass(method, Method)
-        hint = f" Write its parentheses: method={method.__name__}()." if is_class else ""
-        raise TypeError(f"Expected `method` to be a name or a Method. Received: method={method!r}.{hint}")
+        hint = f"Write its parentheses: method={method.__name__}()." if is_class else ""
+        expect.refuse("method", "a name or a Method", method, hint, wrong_type=True)
     known = registered_methods()
     if method not in known:
-        raise ValueError(f"Expected `method` to be one of {sorted(known)}. Received: method={method!r}")
+        expect.refuse("method", f"one of {sorted(known)}", method)
     return known[method]()

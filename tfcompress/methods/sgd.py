@@ -67,6 +67,11 @@ class SGDMethod(Method):
             return float(self.learning_rate)
         return 0.01 if task.is_trained else 0.1
 
+    def trains_with(self, task: Task) -> str | None:
+        """The optimizer and its first learning rate."""
+        rate = self.first_learning_rate(task)
+        return f"{type(self.new_optimizer(rate)).__name__} with learning rate {rate:g}"
+
     def schedule_for(self, task: Task, epochs: int) -> Schedule:
         """The learning rate by epoch of a phase of `epochs`."""
         first = self.first_learning_rate(task)

@@ -71,7 +71,7 @@ def inspect(
         ValueError: an unknown dimension other than the batch; a control that cannot be meant, or that names no layer.
     """
     control = Control.of(exclude, only, ratio_limits, round_to, through_norms)
-    expect.function("print_fn", print_fn, "a function of a text")
+    expect.function("print_fn", print_fn, "a function of a text", arguments=1)
     print_fn(describe(given_model(model), control))
 
 

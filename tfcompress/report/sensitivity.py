@@ -16,7 +16,7 @@ from absl import logging
 
 from tfcompress import expect
 from tfcompress.data import check_forms
-from tfcompress.given import given_model, given_objective, given_seed, given_splits
+from tfcompress.given import check_surroundings, given_model, given_objective, given_seed, given_splits
 from tfcompress.graph import check_runs_here
 from tfcompress.importance import Criterion, by_name, ranking
 from tfcompress.methods.rewards import Reward
@@ -105,7 +105,11 @@ class Sensitivity:
         Raises:
             ValueError: not JSON, or of another format.
         """
-        data = json.loads(text)
+        expect.text("text", text, "what Sensitivity.to_json() writes")
+        try:
+            data = json.loads(text)
+        except ValueError:
+            data = None
         names = {field.name for field in dataclasses.fields(cls)}
         if not isinstance(data, dict) or data.pop("format", None) != _FORMAT or set(data) != names:
             raise ValueError(f"Expected what Sensitivity.to_json() writes, format {_FORMAT}. Received: {text[:80]!r}")
@@ -170,6 +174,7 @@ def sensitivity(
     recalibrate_batches = expect.whole("recalibrate_batches", recalibrate_batches)
     seed, objective, progress = given_seed(seed), given_objective(objective), Progress(verbose)
     check_forms(data, validation_data)
+    check_surroundings()
     original = given_model(model)
     check_runs_here(original)
     splits = given_splits(original, data, validation_data, seed=seed, objective=objective)

@@ -109,8 +109,9 @@ def apply(
     width = _Width(kept)
     first = {id(item.node.operation): item for item in groups.layers.values()}
     built: set[str] = set()
+    batch = groups.graph.shape(groups.graph.input_refs[0])[0] if free_batch else None
     with Copies(
-        groups.graph.operations.values(), lambda operation: _new_operation(first[id(operation)], width, free_batch)
+        groups.graph.operations.values(), lambda operation: _new_operation(first[id(operation)], width, batch)
     ) as copies:
         for item in groups.analysis.values():
             node = item.node
@@ -176,27 +177,25 @@ def _new_input(node: Any, free_batch: bool) -> Any:
     )
 
 
-def _without_batch(item: NodeAnalysis, config: dict[str, Any]) -> dict[str, Any]:
+def _without_batch(item: NodeAnalysis, config: dict[str, Any], batch: int) -> dict[str, Any]:
     """A reshape or a noise whose first axis was written down for one batch size, for any."""
-    if not item.node.input_shapes:
-        return config
-    shape, noise, batch = config.get("newshape"), config.get("noise_shape"), item.node.input_shapes[0][0]
-    if noise and batch and noise[0] == batch:
+    shape, noise = config.get("newshape"), config.get("noise_shape")
+    if noise and noise[0] == batch:
         return {**config, "noise_shape": (None, *noise[1:])}
-    if not isinstance(shape, (list, tuple)) or not batch or not shape or shape[0] in (-1, None) or shape[0] % batch:
+    if not isinstance(shape, (list, tuple)) or not shape or shape[0] in (-1, None) or shape[0] % batch:
         return config
     rest = [s if t == -1 else t for t, s in zip(shape[1:], item.node.output_shapes[0][1:], strict=True)]
     return {**config, "newshape": (-1, *rest)}
 
 
-def _new_operation(item: NodeAnalysis, width: _Width, free_batch: bool = False) -> Any:
+def _new_operation(item: NodeAnalysis, width: _Width, batch: int | None = None) -> Any:
     node = item.node
     with _refusing(item):
         config = _config_of(node.operation)
         if item.whole is None:
             config.update(item.handler.config(item.call, item.outputs, width))
-        if free_batch:
-            config = _without_batch(item, config)
+        if batch:
+            config = _without_batch(item, config, batch)
         if isinstance(node.operation, keras.Layer):
             config = names_last_axis(node.operation, config, len(node.input_shapes[0]) if node.input_shapes else 0)
         if "name" in config or not isinstance(node.operation, keras.Layer):
@@ -305,8 +304,11 @@ class _Weights:
             return
         carry_settings(self._old, self._new)
         for source, target in self._pairs():
-            known = self._copies.variables.setdefault(id(source), target)
-            if known is not target:
+            known = self._copies.variables.get(id(source))
+            self._copies.variables[id(source)] = target
+            if known is target:  # of another layer, which has given it its value
+                continue
+            if known is not None:
                 raise CannotBeCopied(
                     f"Expected layer {self._node.layer_name!r} to go on sharing its weight {source.path!r} with "
                     "another layer. Received: a copy that has one of its own. Give its class a get_config() that "

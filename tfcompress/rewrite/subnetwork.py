@@ -121,7 +121,16 @@ class Subnetwork:
                 if weight.momentum is not None:
                     self._statistics.append(edit)
                 elif edits:
-                    self._edits.append(edit)
+                    self._add_edit(edit)
+
+    def _add_edit(self, edit: _Edit) -> None:
+        """Layers may share a weight: then what both say of it is done to it."""
+        for index, other in enumerate(self._edits):
+            if other.variable is edit.variable:
+                axes = sorted({*other.axes, *edit.axes}, key=lambda entry: not self._is_mask[entry[1]])
+                self._edits[index] = other._replace(axes=tuple(axes))
+                return
+        self._edits.append(edit)
 
     def _signature(self) -> list[Any]:
         """Unknown batch and unknown lengths: one trace serves all, and layers see that a width is not known."""

@@ -40,14 +40,15 @@ def masked(source: keras.Model, plan: Plan, groups: ChannelGroups | None = None)
     groups = ChannelGroups.of(LayerGraph.from_keras(source)) if groups is None else groups
     kept = kept_labels(groups, plan)
     operations = LayerGraph.from_keras(source).operations
-    values, calls = {}, []
+    values: dict[int, Any] = {}
+    calls: list[tuple[Any, Any]] = []
     for name, axes in groups.weight_axes().items():
         known = [id(variable) for variable in getattr(groups.graph.operations[name], "weights", ())]
         for weight in axes:
             removed = {axis: kept[ids] for axis, ids in weight.reads.items() if not kept[ids].all()}
             if removed:
                 variable = operations[name].weights[known.index(id(weight.variable))]
-                value = keras.ops.convert_to_tensor(variable)
+                value = values.get(id(variable), keras.ops.convert_to_tensor(variable))  # layers may share it
                 for axis, stays in removed.items():
                     shape = [1] * len(variable.shape)
                     shape[axis] = -1

@@ -125,14 +125,14 @@ class Guard(keras.callbacks.Callback):
 
     def _look(self) -> None:
         self._looked = self._clock()
-        step = self.model.bad_batch()
-        if step is not None:
+        batch, step = self.model.bad_batch(), self.model.bad_step()
+        if batch is not None:
+            loss = f"the loss became NaN or infinite in step {step}, and " if step is not None else ""
             self._raise(
-                f"batch {step} of the training data of epoch {self._epoch + 1} holds NaN or infinity. "
+                f"{loss}batch {batch} of the training data of epoch {self._epoch + 1} holds NaN or infinity. "
                 f"{self._kept()} Remove or repair such samples.",
-                step,
+                batch,
             )
-        step = self.model.bad_step()
         if step is not None:
             self._stop(f"the loss became NaN or infinite in step {step}", step)
 

@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple
 import keras
 import numpy as np
 
+from tfcompress import expect
 from tfcompress.training.compiled import (
     GivenLoss,
     MetricMaker,
@@ -62,6 +63,21 @@ class Objective:
     higher_is_better: bool = True
     loss_weights: Any = None
     score: Score | None = None
+
+    def __post_init__(self) -> None:
+        losses = [part for part in keras.tree.flatten(self.loss) if part is not None]
+        if not all(isinstance(part, str) or callable(part) for part in losses):
+            what = "a Keras loss, its name, a function (y, outputs), or a list or dictionary of such"
+            expect.refuse("loss", what, self.loss, wrong_type=True)
+        maker = "what makes a new metric, such as the class keras.metrics.MeanAbsoluteError"
+        expect.settings(self, expect.function, "metric", what=maker, or_none=True, arguments=0)
+        expect.settings(self, expect.flag, "from_logits", "higher_is_better")
+        expect.settings(self, expect.text, "name", "description")
+        score = "a function (y, outputs) -> one number a sample"
+        expect.settings(self, expect.function, "score", what=score, or_none=True, arguments=2)
+        weights = [part for part in keras.tree.flatten(self.loss_weights) if part is not None]
+        for weight in weights:
+            expect.number("loss_weights", weight)
 
     @property
     def metric_name(self) -> str | None:

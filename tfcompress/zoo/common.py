@@ -1,10 +1,20 @@
 """The pieces that networks of several families are made of."""
 
+import keras
 from keras import layers, ops
 
 from tfcompress import expect
 
-__all__ = ["batch_norm", "check_count", "check_shortcut", "conv", "is_large", "shortcut_of"]
+__all__ = [
+    "batch_norm",
+    "check_count",
+    "check_head",
+    "check_images",
+    "check_shortcut",
+    "conv",
+    "is_large",
+    "shortcut_of",
+]
 
 _SHORTCUTS = ("pad", "conv")
 
@@ -29,7 +39,30 @@ def batch_norm(x, name):
 
 def is_large(input_shape):
     """Whether images of this shape get the network for 224x224 images; below 64 pixels it is the one for 32x32."""
-    return input_shape[0] is None or input_shape[0] >= 64
+    height, _, _ = check_images(input_shape)
+    return height is None or height >= 64
+
+
+def check_images(input_shape):
+    """Refuses what is no shape of an image; returns it as a tuple."""
+    what = "(height, width, channels) of one image, without the batch"
+    return expect.each("input_shape", input_shape, _size, what, length=3)
+
+
+def _size(name, value):
+    return expect.whole(name, value, 1, or_none=True)
+
+
+def check_head(classes, activation):
+    """Refuses a number of classes that is none, and an activation that Keras does not know."""
+    check_count("classes", classes)
+    what = "None for logits, 'softmax', or another activation of Keras"
+    if not (activation is None or isinstance(activation, str) or callable(activation)):
+        expect.refuse("classifier_activation", what, activation, wrong_type=True)
+    try:
+        keras.activations.get(activation)
+    except ValueError:
+        expect.refuse("classifier_activation", what, activation)
 
 
 def check_count(name, value, least=1):

@@ -8,7 +8,8 @@ layers.
 import keras
 from keras import layers
 
-from tfcompress.zoo.common import batch_norm, conv, is_large
+from tfcompress import expect
+from tfcompress.zoo.common import batch_norm, check_head, conv, is_large
 
 __all__ = ["mobilenet_v2"]
 
@@ -81,8 +82,8 @@ def mobilenet_v2(input_shape=(224, 224, 3), classes=1000, width=1.0, classifier_
     Raises:
         ValueError: `width` is not above 0.
     """
-    if not width > 0:
-        raise ValueError(f"Expected `width` to be above 0 (1.0 is the network of the paper). Received: width={width!r}")
+    width = expect.number("width", width, above=0, advice="1.0 is the network of the paper.")
+    check_head(classes, classifier_activation)
     large = is_large(input_shape)
     inputs = keras.Input(input_shape, name="image")
     x = _conv_bn_relu6(inputs, _scaled(32, width), 3, 2 if large else 1, "stem")

@@ -8,7 +8,7 @@ Everything is built from stock Keras layers and operations, on any Keras backend
 import keras
 from keras import layers
 
-from tfcompress.zoo.common import batch_norm, check_shortcut, conv, is_large, shortcut_of
+from tfcompress.zoo.common import batch_norm, check_head, check_images, check_shortcut, conv, is_large, shortcut_of
 
 __all__ = ["resnet18", "resnet20", "resnet32", "resnet34", "resnet44", "resnet56", "resnet110"]
 
@@ -25,6 +25,8 @@ def _basic_block(x, filters, strides, shortcut, name):
 
 def _resnet(name, widths, repeats, input_shape, classes, shortcut, classifier_activation, large_stem):
     check_shortcut(shortcut)
+    check_images(input_shape)
+    check_head(classes, classifier_activation)
     inputs = keras.Input(input_shape, name="image")
     if large_stem:
         x = conv(inputs, widths[0], 7, 2, "stem_conv")

@@ -12,7 +12,7 @@ in each section it is what others call "ResNeXt-29 (32x4d)", the usual network o
 import keras
 from keras import layers
 
-from tfcompress.zoo.common import batch_norm, check_count, check_shortcut, conv, shortcut_of
+from tfcompress.zoo.common import batch_norm, check_count, check_head, check_images, check_shortcut, conv, shortcut_of
 
 __all__ = ["resnext20", "resnext32", "resnext44", "resnext56", "resnext110"]
 
@@ -50,6 +50,8 @@ def _bottleneck(x, filters, inner, strides, cardinality, shortcut, name):
 
 def _resnext(depth, input_shape, classes, cardinality, base_width, shortcut, classifier_activation):
     check_shortcut(shortcut)
+    check_images(input_shape)
+    check_head(classes, classifier_activation)
     check_count("cardinality", cardinality)
     check_count("base_width", base_width)
     inputs = keras.Input(input_shape, name="image")

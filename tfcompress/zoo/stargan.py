@@ -8,7 +8,7 @@ its own here.
 import keras
 from keras import layers, ops
 
-from tfcompress.zoo.common import check_count
+from tfcompress.zoo.common import check_count, check_images
 
 __all__ = ["stargan_discriminator", "stargan_generator"]
 
@@ -42,7 +42,8 @@ def _residual_block(x, name):
 
 def _check_size(input_shape, multiple):
     """Refuses images that strided convolutions would not halve evenly."""
-    if len(input_shape) != 3 or any(size is None or size < 1 or size % multiple for size in input_shape[:2]):
+    input_shape = check_images(input_shape)
+    if any(size is None or size < 1 or size % multiple for size in input_shape[:2]):
         raise ValueError(
             f"Expected `input_shape` to be (height, width, channels), height and width multiples of {multiple}, as "
             f"strided convolutions halve them. Received: input_shape={input_shape}"

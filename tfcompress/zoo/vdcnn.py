@@ -9,7 +9,8 @@ begins a section, and there are no shortcuts unless they are asked for.
 import keras
 from keras import layers, ops
 
-from tfcompress.zoo.common import batch_norm, check_count
+from tfcompress import expect
+from tfcompress.zoo.common import batch_norm, check_count, check_head
 
 __all__ = ["vdcnn9", "vdcnn17", "vdcnn29"]
 
@@ -54,6 +55,8 @@ def _vdcnn(depth, repeats, length, alphabet, classes, shortcut, classifier_activ
     # A length of n becomes (n + 1) // 2 each time; k positions must be left.
     check_count("length", length, least=(_LARGEST - 1) * 2**_HALVINGS + 1)
     check_count("alphabet", alphabet)
+    check_head(classes, classifier_activation)
+    expect.flag("shortcut", shortcut)
     inputs = keras.Input((length,), dtype="int32", name="characters")
     x = layers.Embedding(alphabet + 1, 16, name="embedding")(inputs)
     x = _conv(x, 64, 3, "stem_conv")

@@ -8,8 +8,9 @@ every convolution, global average pooling, and one Dense classifier.
 import keras
 from keras import layers
 
+from tfcompress import expect
 from tfcompress.zoo.common import batch_norm as add_batch_norm
-from tfcompress.zoo.common import conv, is_large
+from tfcompress.zoo.common import check_head, conv, is_large
 
 __all__ = ["vgg13", "vgg16", "vgg19"]
 
@@ -35,6 +36,9 @@ def _large_head(x):
 
 def _vgg(depth, repeats, input_shape, classes, batch_norm, classifier_activation):
     large = is_large(input_shape)
+    check_head(classes, classifier_activation)
+    if batch_norm is not None:
+        expect.flag("batch_norm", batch_norm)
     if any(size is not None and size < 32 for size in input_shape[:2]) or (large and None in input_shape[:2]):
         raise ValueError(
             "Expected `input_shape` with height and width of at least 32 pixels (the network halves them five times). "

@@ -1,6 +1,7 @@
 """Nested models, shared layers, several inputs and outputs, dtype policies, frozen layers."""
 
 import keras
+import numpy as np
 from keras import layers
 
 from topologies.chains import conv, head, image
@@ -229,3 +230,52 @@ def nested_backbone():
     x = image()
     y = backbone(layers.Rescaling(2.0, offset=-1.0)(x), training=False)
     return keras.Model(x, layers.Dense(3)(layers.Dropout(0.2)(layers.GlobalAveragePooling2D()(y))))
+
+
+@topology(smallest=30 * 3 + 30 + 30 * 2 + 3)
+def explicit_axes():
+    # The last axis by its number, as all files of Keras 2 name it.
+    x = image()
+    y = layers.BatchNormalization(axis=3)(conv(5, 1)(x))
+    y = layers.Concatenate(axis=3)([y, conv(4, 1)(y)])
+    y = layers.BatchNormalization(axis=3)(y)
+    y = layers.Multiply()([y, layers.Softmax(axis=[1, 2])(y)])
+    return keras.Model(x, head(conv(7, 1)(y)))
+
+
+@topology(smallest=30 * 3 + 30 + 3)
+def noise_of_each_channel():
+    x = image()
+    y = layers.Dropout(0.3, noise_shape=(None, 1, 1, 5))(conv(5, 1)(x))
+    return keras.Model(x, head(conv(7, 1)(y)))
+
+
+@topology(smallest=30 * 3 + 30 + 30 + 3)
+def adapted_by_lora():
+    x = image()
+    adapted = [conv(5, 1), layers.Dense(4), layers.EinsumDense("...a,ab->...b", output_shape=7, bias_axes="b")]
+    y = x
+    for layer in adapted:
+        y = layer(y)
+        layer.enable_lora(2)
+    return keras.Model(x, head(y))
+
+
+@topology(smallest=30 * 9 * 3 + 30 * 9 + 3)
+def nested_of_unknown_size():
+    # A model for images of any size, wrapped for one: shapes inside follow from those outside.
+    any_size = keras.Input((None, None, 3))
+    inner = keras.Model(any_size, conv(7, padding="same")(conv(5, padding="same")(any_size)), name="inner")
+    x = image()
+    return keras.Model(x, head(inner(x)))
+
+
+@topology(smallest=30 * 3 + 30 + 3)
+def initializers_with_arrays():
+    # Pretrained numbers as initializers: a file is built with them before it gets its weights.
+    rng = np.random.default_rng(0)
+    x = image()
+    kernel = keras.initializers.Constant(rng.normal(size=(1, 1, 3, 5)).astype("float32"))
+    y = conv(5, 1, kernel_initializer=kernel)(x)
+    inner = layers.Dense(7, kernel_initializer=keras.initializers.Constant(rng.normal(size=(5, 7)).astype("float32")))
+    return keras.Model(x, head(layers.TimeDistributed(inner)(y)))

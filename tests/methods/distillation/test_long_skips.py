@@ -1,5 +1,7 @@
 """Networks whose blocks lie inside a long skip: all methods that make them shallower, and the same oracles."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import small_tasks
@@ -59,6 +61,16 @@ class LongSkipTest(tf.test.TestCase):
                     moved = {path.split("/")[0] for path in sections.moved}
                     self.assertEqual(moved, {"b0_conv", "b1_conv"})
                     self.assertAllEqual(sections.before["last/kernel"], model.get_layer("last").kernel)
+
+    def test_points_that_are_given(self):
+        """Those between the blocks inside the skip, of a student of one's own too; none inside a block."""
+        model, student = sequence_classifier(), sequence_classifier()
+        method = LIT(**SHORT, epochs=0, finetune_epochs=0, split_points=("stem", "b1", "b3"))
+        self.assertLen(teachers.compress(model, method, flops_budget=1.0).plan.removed, 0)
+        method = dataclasses.replace(method, student=student, student_split_points=("stem", "b1", "b3"))
+        self.assertEqual(teachers.compress(model, method, flops_budget=1.0).model.count_params(), model.count_params())
+        with self.assertRaisesRegex(ValueError, "'b0_conv'.*which some path goes round"):
+            teachers.compress(model, LIT(**SHORT, split_points=("stem", "b0_conv")), flops_budget=1.0)
 
     def test_a_generator_learns_from_images_alone(self):
         model, images = super_resolution(), small_tasks.pictures(40)[0]

@@ -36,8 +36,8 @@ class BatchNorm(Handler):
         return call.through_norms and self._axis(call) != call.inputs[0].axis
 
     def runs_on_slices(self, call: Call) -> bool:
-        """With the channels last; else Keras reshapes its weights by the input's static width."""
-        return call.inputs[0].axis == self._axis(call) == len(call.node.input_shapes[0]) - 1
+        """With the axis -1; else, also for the last one's number, Keras reshapes its weights by the static width."""
+        return call.inputs[0].axis == self._axis(call) and call.layer.axis in (-1, [-1], (-1,))
 
     def flow(self, call: Call) -> tuple[Labels, ...]:
         """Labels pass through; on another axis than the channels only where statistics over them may change."""

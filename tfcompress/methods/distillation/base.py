@@ -264,7 +264,7 @@ class Distilling(SGDMethod):
         for model in (task.original, *self._students_given):
             logits_of(model)
         objective = task.objective
-        has_accuracy = objective.score is None and objective.higher_is_better
+        has_accuracy = objective.score is None and "acc" in str(objective.metric_name)
         if not has_accuracy and "crossentropy" not in objective.name.replace("_", ""):
             raise ValueError(
                 "Expected a classifier, to distil its outputs as probabilities. Received: a model with loss "

@@ -24,8 +24,32 @@ __all__ = [
 
 
 def split_points_of(model: keras.Model, given: Sequence[str] | None) -> tuple[str, ...]:
-    """Split points of a model: those given, or where its sections begin and end."""
-    return find_sections(LayerGraph.from_keras(model)).boundaries if given is None else tuple(given)
+    """Split points of a model: those given, or where its sections begin and end.
+
+    Raises:
+        ValueError: no sections; or a point given inside a block.
+    """
+    graph = LayerGraph.from_keras(model)
+    if given is None:
+        return find_sections(graph).boundaries
+    try:
+        between = find_sections(graph).points
+    except ValueError:
+        between = ()
+    return _between_blocks(graph, given, between)
+
+
+def _between_blocks(graph: LayerGraph, points: Sequence[str], between: Sequence[str]) -> tuple[str, ...]:
+    """The points, if every path goes through each of them, or if it is one of `between`."""
+    allowed = {*cut_points(graph), *between}
+    for name in points:
+        if name in graph.nodes and name not in allowed:
+            raise ValueError(
+                "Expected split points that every path from inputs to outputs goes through, or that lie between the "
+                f"blocks inside a long skip. Received: {name!r} of {graph.name!r}, which some path goes round. Take "
+                "the sum that ends its block."
+            )
+    return tuple(points)
 
 
 def derived_points(original: keras.Model, points: Sequence[str], student: keras.Model) -> tuple[str, ...]:
@@ -71,9 +95,9 @@ def matching_points(
     Raises:
         ValueError: no points of these shapes.
     """
-    if given is not None:
-        return tuple(given)
     graph = LayerGraph.from_keras(student)
+    if given is not None:
+        return _between_blocks(graph, given, tuple(graph.nodes) if teacher.is_inside else ())
 
     def fits(name: str, number: int) -> bool:
         return _alike(graph.shape(TensorRef(name)), teacher.shape(number), channels_may_differ)

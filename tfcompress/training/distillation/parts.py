@@ -60,6 +60,11 @@ class SplitModel:
         """The parts: "stem", "section1", ..., "head"."""
         return ("stem", *(f"section{i}" for i in range(1, len(self.boundaries))), "head")
 
+    @property
+    def is_inside(self) -> bool:
+        """Whether some path goes round a split point: they lie inside a long skip."""
+        return not set(self.boundaries) <= set(cut_points(self._graph))
+
     def shape(self, boundary: int) -> tuple[int | None, ...]:
         """Static shape of what is handed on at a split point, the batch first."""
         return self._graph.shape(TensorRef(self.boundaries[boundary]))

@@ -1,0 +1,216 @@
+"""Layers of the user's own that read the weights of another layer, such as the decoder of a tied autoencoder.
+
+No handler knows them; but what each axis of a weight means there can be tried with numbers, as the other layer's
+handler has said what it means in that layer. Where the trial leaves a doubt, both layers stay whole.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from tfcompress.graph.handlers.base import Call, Handler, MacTerm, WeightAxes, handler_of, sizes
+from tfcompress.graph.labels import Labels
+from tfcompress.graph.layer_graph import LayerGraph, Node
+
+__all__ = ["TiedReader", "sharing"]
+
+_Array = npt.NDArray[Any]
+
+
+@dataclass
+class _Role:
+    """Which axis of a weight is indexed by the layer's input channels, and which by its output channels."""
+
+    variable: Any
+    reads: list[int] = field(default_factory=list)
+    writes: list[int] = field(default_factory=list)
+
+
+class TiedReader(Handler):
+    """A layer whose weights' axes have been found out."""
+
+    def __init__(self, roles: Iterable[_Role]) -> None:
+        self._roles = list(roles)
+
+    def runs_on_slices(self, call: Call) -> bool:
+        """No: left to the masks, which are known to be right."""
+        return False
+
+    def flow(self, call: Call) -> tuple[Labels, ...]:
+        """New labels on the last axis."""
+        call.input_along(-1)
+        shape = call.node.output_shapes[0]
+        return (Labels(call.new_output(shape[-1] or 0), len(shape) - 1),)
+
+    def weights(self, call: Call, outputs: tuple[Labels, ...]) -> tuple[WeightAxes, ...]:
+        """As found out; weights that the layer holds but does not read are said nothing of."""
+        read, written = call.input_along(-1), outputs[0].ids
+        return tuple(
+            WeightAxes(role.variable, dict.fromkeys(role.reads, read), dict.fromkeys(role.writes, written))
+            for role in self._roles
+        )
+
+    def macs(self, call: Call, outputs: tuple[Labels, ...]) -> tuple[MacTerm, ...]:
+        """Positions x all entries of each weight that takes the input's channels to the output's."""
+        positions = sizes(call.node.output_shapes[0][1:-1], call.node)
+        labels = (call.input_along(-1), outputs[0].ids)
+        return tuple(
+            MacTerm(
+                positions * math.prod(s for a, s in enumerate(r.variable.shape) if a not in (*r.reads, *r.writes)),
+                labels,
+            )
+            for r in self._roles
+            if r.reads and r.writes
+        )
+
+
+def sharing(graph: LayerGraph) -> tuple[dict[str, str], dict[str, Handler]]:
+    """The layers that share weights: `{layer: another}` that stay whole, and handlers of those that need not.
+
+    They need not where one layer that has a handler owns the weights, and what each axis means to every other one has
+    been found out. An operation may also be called with a weight of a layer as an argument: then that stays whole.
+    """
+    holders: dict[int, dict[str, Node]] = {}
+    for node in graph.nodes.values():
+        arguments = keras.tree.flatten((node.args, dict(node.kwargs)))
+        given = [leaf for leaf in arguments if isinstance(leaf, keras.Variable)]
+        for variable in (*getattr(node.operation, "weights", ()), *given):
+            holders.setdefault(id(variable), {}).setdefault(node.layer_name, node)
+    parts: list[dict[str, Node]] = []
+    for holder in holders.values():
+        if len(holder) > 1:
+            joined = [part for part in parts if part.keys() & holder.keys()]
+            parts = [part for part in parts if part not in joined]
+            parts.append({name: node for part in (*joined, holder) for name, node in part.items()})
+    whole: dict[str, str] = {}
+    readers: dict[str, Handler] = {}
+    for part in parts:
+        found = {name: handler_of(node.operation) for name, node in part.items()}
+        owners = [name for name, handler in found.items() if handler.known]
+        handlers = {name: h if h.known else tied_reader(part[name]) for name, h in found.items()}
+        if len(owners) == 1 and all(handlers.values()):
+            readers.update({name: handler for name, handler in handlers.items() if handler is not None})
+        else:
+            first, second, *_ = part
+            whole.update({name: second if name == first else first for name in part})
+    return whole, readers
+
+
+def tied_reader(node: Node) -> TiedReader | None:
+    """The handler of a layer without one, by trial; `None` where its axes cannot be told.
+
+    The layer takes one tensor to another, `[batch, ..., channels]`, adapts to the other layer's weights (no width
+    stands in its config), and gives on slices of its weights what it gives where the rest is zero.
+    """
+    layer = node.operation
+    try:
+        trial = _Trial(node)
+        return TiedReader(trial.roles()) if _says_no_width(layer, (trial.read, trial.written)) else None
+    except Exception:  # whatever a layer of the user's says of numbers that it does not expect
+        return None
+
+
+def _says_no_width(layer: Any, widths: tuple[int, int]) -> bool:
+    config = layer.get_config()
+    values = keras.tree.flatten([v for v in config.values() if not (isinstance(v, dict) and "class_name" in v)])
+    return not any(isinstance(v, int) and not isinstance(v, bool) and v in widths for v in values)
+
+
+class _DoubtError(Exception):
+    """The trial does not tell what an axis means."""
+
+
+class _Trial:
+    def __init__(self, node: Node) -> None:
+        self._layer = node.operation
+        shape, out = node.input_shapes[0], node.output_shapes[0]
+        if (
+            len(node.inputs) != 1
+            or len(node.output_shapes) != 1
+            or len(node.args) != 1
+            or None in (*shape[1:], out[-1])
+        ):
+            raise _DoubtError
+        self._rng = np.random.default_rng(0)
+        self.read, self.written = int(shape[-1] or 0), int(out[-1] or 0)
+        self._x = self._normal((2, *(size or 0 for size in shape[1:])))
+        # Random ones: weights may be zero, or so small that nothing would be seen.
+        self._values = {id(v): self._normal(v.shape) for v in self._layer.weights if "float" in str(v.dtype)}
+        self._y = self._run(self._x, {})
+
+    def _normal(self, shape: Any) -> _Array:
+        return self._rng.normal(size=tuple(shape)).astype("float32")
+
+    def _run(self, x: _Array, values: dict[int, _Array]) -> _Array:
+        scope = keras.StatelessScope()
+        merged = {**self._values, **values}
+        scope.state_mapping.update({key: keras.ops.convert_to_tensor(value) for key, value in merged.items()})
+        with scope:
+            return np.asarray(keras.ops.convert_to_numpy(self._layer.call(keras.ops.convert_to_tensor(x))))
+
+    def roles(self) -> list[_Role]:
+        found = [_Role(v) for v in self._layer.weights if id(v) in self._values and self._is_used(v)]
+        for role in found:
+            for axis, size in enumerate(role.variable.shape):
+                if size == self.read and self._reads(role.variable, axis):
+                    role.reads.append(axis)
+                elif size == self.written and self._writes(role.variable, axis):
+                    role.writes.append(axis)
+        if not any(role.reads for role in found) or not any(role.writes for role in found):
+            raise _DoubtError
+        self._slice(found)
+        return found
+
+    def _is_used(self, variable: Any) -> bool:
+        return not _same(self._y, self._run(self._x, {id(variable): self._normal(variable.shape)}))
+
+    def _some(self, count: int) -> npt.NDArray[np.bool_]:
+        chosen: npt.NDArray[np.bool_] = np.arange(count) % 2 == 0
+        self._rng.shuffle(chosen)
+        return chosen
+
+    def _reads(self, variable: Any, axis: int) -> bool:
+        """Whether the input's channels are not seen where the slices along the axis are zero."""
+        some = self._some(self.read)
+        value = self._values[id(variable)] * _along(~some, axis, len(variable.shape))
+        other = np.where(some, self._normal(self._x.shape), self._x)
+        blind = _same(self._run(self._x, {id(variable): value}), self._run(other, {id(variable): value}))
+        return blind and not _same(self._y, self._run(other, {}))
+
+    def _writes(self, variable: Any, axis: int) -> bool:
+        """Whether slices along the axis change the output's channels in their places, and no others."""
+        some = self._some(self.written)
+        mask = _along(some, axis, len(variable.shape))
+        y = self._run(self._x, {id(variable): np.where(mask, self._normal(variable.shape), self._values[id(variable)])})
+        return _same(y[..., ~some], self._y[..., ~some]) and not _same(y[..., some], self._y[..., some])
+
+    def _slice(self, roles: list[_Role]) -> None:
+        """Sees to it that slices give what masks do, as the cut layer has to."""
+        read, written = self._some(self.read), self._some(self.written)
+        masked, sliced = {}, {}
+        for role in roles:
+            value = part = self._values[id(role.variable)]
+            for axis in role.reads:
+                value = value * _along(read, axis, value.ndim)
+                part = np.compress(read, part, axis)
+            for axis in role.writes:
+                part = np.compress(written, part, axis)
+            masked[id(role.variable)], sliced[id(role.variable)] = value, part
+        whole, cut = self._run(self._x, masked), self._run(self._x[..., read], sliced)
+        if not _same(whole[..., written], cut):
+            raise _DoubtError
+
+
+def _along(values: _Array, axis: int, rank: int) -> _Array:
+    return values.reshape([-1 if a == axis else 1 for a in range(rank)])
+
+
+def _same(one: _Array, other: _Array) -> bool:
+    return one.shape == other.shape and bool(np.allclose(one, other, rtol=1e-4, atol=1e-4))

@@ -1,0 +1,103 @@
+"""Sentences on what a user's model brings along that compression does not use."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+
+from tfcompress.training.objectives import Objective
+
+__all__ = ["words_for_ignored"]
+
+_STEPS = ("fit", "train_step", "compute_loss", "test_step", "evaluate", "compute_metrics")
+_OF_OTHERS = ("keras", "tensorflow", "builtins")
+_DEFAULTS = {"run_eagerly": False, "steps_per_execution": 1, "auto_scale_loss": True}
+
+
+def words_for_ignored(model: keras.Model, objective: Objective, trains_with: str | None) -> list[str]:
+    """What of a model's class and of its `compile` is not used, a sentence each.
+
+    Losses, regularisers and the first metric are used, and `objective.description` says where they come from.
+
+    Args:
+        model: the user's model.
+        objective: what it is trained and measured by.
+        trains_with: the method's optimizer in words; `None` for a method that does not say.
+    """
+    found = [*_of_class(model)]
+    if getattr(model, "compiled", False):
+        found += _of_compile(model, objective, trains_with)
+    return found
+
+
+def _of_class(model: keras.Model) -> Iterator[str]:
+    own = [kind for kind in type(model).__mro__ if kind.__module__.partition(".")[0] not in _OF_OTHERS]
+    brought = {name for kind in own for name in vars(kind)} | set(vars(model))
+    steps = [name for name in _STEPS if name in brought]
+    if steps:
+        are = "is" if len(steps) == 1 else "are"
+        yield (
+            f"The model's own {' and '.join(steps)} {are} not used: Keras' own steps train and measure, by the loss "
+            "above. Check that they lead to the same, or train the result on by your own."
+        )
+    if own:
+        yield f"The result is a plain keras.Model: the class {type(model).__name__} is not carried over."
+
+
+def _of_compile(model: keras.Model, objective: Objective, trains_with: str | None) -> Iterator[str]:
+    optimizer = getattr(model, "optimizer", None)
+    if optimizer is not None:
+        instead = "the method brings its own" if trains_with is None else f"{trains_with} trains instead"
+        yield f"The optimizer that the model is compiled with, {_words_of(optimizer)}, is not used: {instead}."
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about lambdas among the metrics
+        config = model.get_compile_config() or {}
+    further = _further(list(_names([config.get("metrics"), config.get("weighted_metrics")])), objective)
+    if further:
+        used = objective.metric_name or "none"
+        yield f"Further metrics of the model are not measured: {', '.join(further)}. The one that is: {used}."
+    if config.get("loss_weights") is not None and objective.loss_weights is None:
+        yield f"loss_weights={config['loss_weights']!r} of the model's compile() are not used."
+    # Keras notes what "auto" comes to on this machine, which is what training comes to as well.
+    defaults = {**_DEFAULTS, "jit_compile": model._resolve_auto_jit_compile()}
+    changed = [f"{name}={config[name]!r}" for name, usual in defaults.items() if config.get(name, usual) != usual]
+    if changed:
+        yield f"Settings of the model's compile() that are not used: {', '.join(changed)}."
+
+
+def _words_of(optimizer: Any) -> str:
+    inner = getattr(optimizer, "inner_optimizer", optimizer)  # of a LossScaleOptimizer
+    rate = float(keras.ops.convert_to_numpy(inner.learning_rate))
+    return f"{type(inner).__name__} with learning rate {rate:g}"
+
+
+def _further(names: list[str], objective: Objective) -> list[str]:
+    """The names without that of the metric that is used."""
+    metric = objective.metric_name
+    if objective.score is not None or metric is None:
+        return names
+    for place, name in enumerate(names):
+        if name == metric or ("acc" in metric and "acc" in name.lower()):
+            return [*names[:place], *names[place + 1 :]]
+    return names
+
+
+def _names(specs: Any) -> Iterator[str]:
+    """The names of compiled metrics, in whatever structure they were given."""
+    if isinstance(specs, str):
+        yield specs
+    elif isinstance(specs, dict) and "class_name" in specs:
+        config = specs.get("config")
+        name = config.get("name") if isinstance(config, dict) else config
+        yield name if isinstance(name, str) else str(specs["class_name"])
+    elif isinstance(specs, dict):
+        for spec in specs.values():
+            yield from _names(spec)
+    elif isinstance(specs, (list, tuple)):
+        for spec in specs:
+            yield from _names(spec)
+    elif specs is not None:
+        yield getattr(specs, "__name__", type(specs).__name__)
