@@ -17,6 +17,7 @@ import tensorflow as tf
 from keras import layers
 
 import tfcompress
+from tfcompress import workflow
 from tfcompress.methods import KD, LIT, Uniform
 from tfcompress.training import NoRoomError, RunFolderError, callbacks
 
@@ -43,10 +44,22 @@ def compress(run_dir, model=None, **changes):
     return tfcompress.compress(network() if model is None else model, **settings)
 
 
-def compressed(folder, **changes):
-    """A run folder of a finished run."""
-    compress(folder, **changes)
+class Begun(BaseException):
+    """Ends a run, as a kill would, when it has begun in its folder."""
+
+
+def begun(folder, model=None, **changes):
+    """A run folder in which a run has begun, or gone on; nothing is measured or trained."""
+    with mock.patch.object(workflow, "_measured", side_effect=Begun), pytest.raises(Begun):
+        compress(folder, model, **changes)
     return folder
+
+
+def notes_of(folder, **changes):
+    """What a run says when it begins, or goes on."""
+    with mock.patch.object(workflow, "_measured", side_effect=Begun) as measured, pytest.raises(Begun):
+        compress(folder, **changes)
+    return " ".join(measured.call_args.args[-1])
 
 
 def weights_of(result):
@@ -124,15 +137,15 @@ class TestOtherSettings:
         def score(weight):
             return lambda y, outputs: weight * keras.ops.sum(outputs, axis=-1)
 
-        folder = compressed(tmp_path / "run", objective=score(1.0))
-        compress(folder, objective=score(1.0))
+        folder = begun(tmp_path / "run", objective=score(1.0))
+        begun(folder, objective=score(1.0))
         self.refused(folder, r"objective.score.reads.weight: 1.0 in the folder, 2.0 now", objective=score(2.0))
         self.refused(folder, "objective.score", objective=lambda y, outputs: outputs[:, 0])
 
         def by_global(y, outputs):
             return WEIGHT * keras.ops.sum(outputs, axis=-1)
 
-        folder = compressed(tmp_path / "other", objective=by_global)
+        folder = begun(tmp_path / "other", objective=by_global)
         with mock.patch.dict(globals(), WEIGHT=2.0):
             self.refused(folder, "reads.WEIGHT: 1.0 in the folder, 2.0 now", objective=by_global)
 
@@ -140,7 +153,7 @@ class TestOtherSettings:
         def criterion(power):
             return lambda group, evidence: np.arange(group.size, dtype=float) ** power
 
-        folder = compressed(tmp_path / "run", method=Uniform(epochs=0, criterion=criterion(1)))
+        folder = begun(tmp_path / "run", method=Uniform(epochs=0, criterion=criterion(1)))
         self.refused(
             folder, "method.criterion.reads.power: 1 in .*, 2 now", method=Uniform(epochs=0, criterion=criterion(2))
         )
@@ -152,12 +165,12 @@ class TestOtherSettings:
             return copy
 
         splits = {"data": (X, Y), "validation_data": (X[::-1], Y), "test_data": (X + 1, Y)}
-        folder = compressed(tmp_path / "run", **splits)
-        compress(folder, **splits)
+        folder = begun(tmp_path / "run", **splits)
+        begun(folder, **splits)
         for name, split in (("data", "training"), ("validation_data", "validation"), ("test_data", "test")):
             x, y = splits[name]
             self.refused(folder, rf"samples.{split}.labels", **{**splits, name: (x, changed(y))})
-            self.refused(folder, rf"samples.{split}.inputs", **{**splits, name: (changed(x), y)})
+        self.refused(folder, "samples.training.inputs", **splits | {"data": (changed(X), Y)})
 
     def test_streams(self, tmp_path):
         def stream(y=Y, order=None):
@@ -178,9 +191,9 @@ class TestOtherSettings:
         late = np.r_[Y[:-1], (Y[-1] + 1) % CLASSES]
         for name, make in (("tf", stream), ("keras", Batches)):
             arguments = {"data": make(), "validation_data": make(), "test_data": make()}
-            folder = compressed(tmp_path / name, **arguments)
-            compress(folder, **arguments)
-            for argument, split in (("data", "training"), ("validation_data", "validation"), ("test_data", "test")):
+            folder = begun(tmp_path / name, **arguments)
+            begun(folder, **arguments)
+            for argument, split in (("data", "training"), ("test_data", "test")):
                 self.refused(
                     folder, rf"samples.{split}.samples: another content", **{**arguments, argument: make(late)}
                 )
@@ -192,14 +205,13 @@ class TestOtherSettings:
             return dataset.map(lambda x, y: (x + tf.ensure_shape(noise(), [8]), y)).batch(16)
 
         arguments = {"data": noisy(), "validation_data": (X, Y)}
-        folder = compressed(tmp_path / "run", **arguments)
-        assert "training data are other samples in each reading" in " ".join(compress(folder, **arguments).notes)
+        folder = begun(tmp_path / "run", **arguments)
+        assert "training data are other samples in each reading" in notes_of(folder, **arguments)
         with mock.patch("tfcompress.fingerprint.samples._MOST_BYTES", 1000):
-            notes = compress(tmp_path / "large", **arguments).notes
-        assert "only their form is compared" in " ".join(notes)
+            assert "only their form is compared" in notes_of(tmp_path / "large", **arguments)
 
     def test_models(self, tmp_path):
-        folder = compressed(tmp_path / "run", model=network(optimizer="sgd"))
+        folder = begun(tmp_path / "run", model=network(optimizer="sgd"))
         self.refused(folder, "model.weights: differ in layers dense", network(seed=1, optimizer="sgd"))
         self.refused(folder, "model.architecture: differs in", network(activation="tanh", optimizer="sgd"))
 
@@ -209,8 +221,8 @@ class TestOtherSettings:
 
             return network(optimizer="sgd", loss=loss)
 
-        folder = compressed(tmp_path / "other", model=scaled(1))
-        compress(folder, scaled(1))
+        folder = begun(tmp_path / "other", model=scaled(1))
+        begun(folder, scaled(1))
         self.refused(folder, "objective.loss.reads.factor: 1 in the folder, 2 now", scaled(2))
 
     def test_harmless_changes_go_on(self, tmp_path):
@@ -229,15 +241,15 @@ class TestOtherSettings:
     def test_names_in_settings(self, tmp_path):
         keras.backend.clear_session()
         model = network()
-        folder = compressed(tmp_path / "run", model=model, exclude=model.layers[1].name)
+        folder = begun(tmp_path / "run", model=model, exclude=model.layers[1].name)
         other = network()
-        compress(folder, other, exclude=other.layers[1].name)
+        begun(folder, other, exclude=other.layers[1].name)
         self.refused(folder, "control", other, exclude=other.layers[2].name)
 
     def test_what_cannot_be_compared_is_told_and_not_reused(self, tmp_path):
         score = functools.partial(lambda table, y, outputs: keras.ops.sum(outputs, axis=-1), iter([1.0]))
-        result = compress(tmp_path / "run", objective=score)
-        assert "objective[0] is an object of the class builtins.list_iterator" in " ".join(result.notes)
+        notes = notes_of(tmp_path / "run", objective=score)
+        assert "objective[0] is an object of the class builtins.list_iterator" in notes
         self.refused(tmp_path / "run", "can be compared .*list_iterator", objective=score)
 
     def test_a_folder_of_an_earlier_version(self, tmp_path):
@@ -267,9 +279,17 @@ class TestDamage:
         files = [path.relative_to(source) for path in sorted(source.rglob("*")) if path.is_file()]
         names = {str(path) for path in files}
         assert {"run.json", "before.json", "search.json", "source.keras"} <= names
-        chosen = ("checkpoints/",) if which == "half" else ("checkpoints/", *sorted(names & set(os.listdir(source))))
-        told = []  # but for results, which are written anew, and what nobody reads
-        for number, file in enumerate(path for path in files if str(path).startswith(chosen) and path.name != ".lock"):
+        # But for results, which are written anew, and what nobody reads.
+        files = [file for file in files if file.parts[0] not in ("result", ".lock")]
+        if which == "finished":
+            chosen = [file for file in files if len(file.parts) == 1 or file.parent.name == "finished"]
+        else:
+            chosen = [
+                file for file in files if "epoch-" in str(file) and file.name.startswith(("info", "tensors.data"))
+            ]
+        assert len(chosen) == (8 if which == "finished" else 2)
+        told = []
+        for number, file in enumerate(chosen):
             folder = tmp_path / str(number)
             shutil.copytree(source, folder)
             content = bytearray((folder / file).read_bytes())
@@ -286,8 +306,15 @@ class TestDamage:
             shutil.rmtree(folder)
         assert told == ([] if which == "half" else ["run.json"])
 
-    @pytest.mark.parametrize("name", ["before.json", "search.json", "source.keras"])
-    @pytest.mark.parametrize("content", [b"", b'{"sha256": 1, "content": 2}', b"\xff\xfe"])
+    @pytest.mark.parametrize(
+        ("name", "content"),
+        [
+            ("before.json", b""),
+            ("before.json", b'{"sha256": 1, "content": {"accuracy": 0.5}}'),
+            ("search.json", b"\xff\xfe"),
+            ("source.keras", b""),
+        ],
+    )
     def test_other_damage_is_mended_and_said(self, runs, name, content, tmp_path):
         expected, finished, _ = runs
         shutil.copytree(finished, tmp_path / "run")
@@ -314,7 +341,7 @@ def full(path, free):
 
 
 class TestFullDisk:
-    METHOD = Uniform(epochs=3, batch_size=32)
+    METHOD = Uniform(epochs=2, batch_size=32)
 
     @pytest.fixture
     def small_disk(self, tmp_path):
@@ -331,7 +358,7 @@ class TestFullDisk:
         subprocess.run(["umount", "-l", str(disk)], check=True)
 
     def test_a_small_disk(self, small_disk, tmp_path):
-        """Full after each of the first epochs, and while the result is saved; with room it goes on to the same end."""
+        """Full in an epoch, and while the result is saved; with room it goes on to the same end."""
         expected = compress(tmp_path / "elsewhere", method=self.METHOD)
         run = small_disk / "run"
         record = callbacks.Recorder.on_epoch_end
@@ -350,8 +377,7 @@ class TestFullDisk:
 
         original = tfcompress.Result.save
         for patch in (
-            mock.patch.object(callbacks.Recorder, "on_epoch_end", fill_at(0)),
-            mock.patch.object(callbacks.Recorder, "on_epoch_end", fill_at(2)),
+            mock.patch.object(callbacks.Recorder, "on_epoch_end", fill_at(1)),
             mock.patch.object(tfcompress.Result, "save", save),
         ):
             with patch, pytest.raises(NoRoomError) as caught:

@@ -204,13 +204,18 @@ def _control(original: keras.Model, task: Task) -> dict[str, Any]:
 
 def _objective(original: keras.Model, objective: Objective, contents: Contents) -> dict[str, Any]:
     """Loss and metric by what they compute, whether they were inferred, compiled, or given."""
-    names = layer_names(original)
+    names, metrics = layer_names(original), objective.new_metrics()
+    found = {field.name: getattr(objective, field.name) for field in dataclasses.fields(objective)}
+    found |= {
+        "loss": _by_number(canonical_loss(objective.loss), names),
+        "loss_weights": _by_number(objective.loss_weights, names),
+        "metric": objective.metric_name if metrics is None else metrics,
+    }
+    words = {"score": "objective", "loss": "the loss", "metric": "the metric"}
     return {
-        "loss": contents.of(_by_number(canonical_loss(objective.loss), names), "the loss"),
-        "loss_weights": contents.of(_by_number(objective.loss_weights, names), "the weights of the losses"),
-        "metric": contents.of(objective.new_metrics(), "the metric"),
-        "score": contents.of(objective.score, "objective"),
-        "from_logits": objective.from_logits,
+        name: contents.of(value, words.get(name, f"objective.{name}"))
+        for name, value in found.items()
+        if name not in ("name", "description")
     }
 
 
