@@ -256,6 +256,7 @@ def test_settings_that_do_nothing_are_refused(model):
         (methods.LIT, {"tuning": Tuning(epochs=2)}, "tuning"),
         (methods.KD, {"optimizer": "adam", "momentum": 0.5}, "momentum"),
         (methods.KD, {"soft": "logits", "tau": 2.0}, "tau"),
+        (methods.Uniform, {"step_epochs": 3}, "step_epochs"),
         (methods.Scratch, {"adversarial": AdversarialSettings(steps=1)}, "adversarial"),
         (AdversarialSettings, {"steps": 0, "learning_rate": 0.5}, "learning_rate"),
         (AdversarialSettings, {"steps": 0, "penalty_weight": 0.5}, "penalty_weight"),
