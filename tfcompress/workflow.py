@@ -88,7 +88,7 @@ def compress(
         validation_data: what choices are made by; without it a seeded part of the training data is held out.
         test_data: read once, for the report; named datasets bring theirs.
         flops_budget: upper limit for the finished model's FLOPs: a share of the original (0 < share <= 1) as a float,
-            or an absolute number as an int.
+            or an absolute number as an int above 1 (two FLOPs are one multiply-add).
         params_budget: the same for parameters. One budget or both.
         exclude: layers that keep all the channels they write: names, patterns such as `"stage4_*"`, or classes.
         only: the layers that may be pruned; `None` for all.

@@ -32,6 +32,7 @@ __all__ = ["Objective", "Score", "infer", "last_activation"]
 Score = Callable[[Any, Any], Any]
 """`(y, outputs) -> [batch]`: one number for each sample, the higher the better; both in the model's structure."""
 
+_SHORT_NAMES = ("crossentropy", "ce")  # which `keras.Model.compile` alone knows
 _PROBABILITIES = ("softmax", "sigmoid")
 _ASK = "pass objective= to choose by another number"
 _ABOVE_ZERO = ", so outputs above 0 count as 1"
@@ -66,9 +67,15 @@ class Objective:
 
     def __post_init__(self) -> None:
         losses = [part for part in keras.tree.flatten(self.loss) if part is not None]
+        what = "a Keras loss, its name, a function (y, outputs), or a list or dictionary of such"
         if not all(isinstance(part, str) or callable(part) for part in losses):
-            what = "a Keras loss, its name, a function (y, outputs), or a list or dictionary of such"
             expect.refuse("loss", what, self.loss, wrong_type=True)
+        try:
+            for part in losses:
+                if part not in _SHORT_NAMES:
+                    keras.losses.get(part)
+        except ValueError:
+            expect.refuse("loss", what, self.loss)
         maker = "what makes a new metric, such as the class keras.metrics.MeanAbsoluteError"
         expect.settings(self, expect.function, "metric", what=maker, or_none=True, arguments=0)
         expect.settings(self, expect.flag, "from_logits", "higher_is_better")

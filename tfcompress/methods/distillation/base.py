@@ -458,8 +458,7 @@ class Distilling(SGDMethod):
             ValueError: a network that the paper did not train so.
         """
         published: Mapping[str, Mapping[str, Any]] = cls.published()
-        if network not in published:
-            raise ValueError(f"Expected `network` to be one of {sorted(published)}. Received: network={network!r}")
+        network = expect.one_of("network", network, sorted(published))
         return cls(**{"keep": "last", **published[network], **changes})
 
     @classmethod
