@@ -210,3 +210,22 @@ class _Weights:
         for source, target in zip(old, new, strict=True):
             if id(source) not in self._given:
                 target.assign(self._value(source))
+        _take_flags(self._old, self._new)
+
+
+def _take_flags(old: Any, new: Any) -> None:
+    """Gives a layer, those inside it and its variables the `trainable` flags of another of its kind.
+
+    A config holds the flag of the layer itself, but not of what is made when it is built (the parts of
+    MultiHeadAttention), nor of single variables.
+    """
+    if not isinstance(old, keras.Layer):
+        return
+    layers = old._flatten_layers(), new._flatten_layers()
+    if len(layers[0]) == len(layers[1]):
+        for source, target in zip(*layers, strict=True):
+            if target.trainable != source.trainable:
+                target.trainable = source.trainable
+    for source, target in zip(old.variables, new.variables, strict=True):
+        if target.trainable != source.trainable:
+            target.trainable = source.trainable
