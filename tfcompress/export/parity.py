@@ -77,7 +77,7 @@ def run_tflite(path: Any, inputs: Any) -> dict[str, np.ndarray]:
         inputs = {next(iter(details)): inputs}
     arrays = [np.asarray(inputs[name]).astype(detail["dtype"], copy=False) for name, detail in details.items()]
     size = int(next(iter(details.values()))["shape"][0])
-    results = []
+    results: list[dict[str, np.ndarray]] = []
     for batch in inputs_lib.batches(arrays, size):
         with contextlib.nullcontext() if results else quiet():  # the first call says which delegate it made
             results.append(runner(**dict(zip(details, batch, strict=True))))
