@@ -127,6 +127,11 @@ def test_arguments_of_small_things(tmp_path):
     each("criterion", importance.by_name)
     each("method", methods.method_by_name)
     each("text", tfcompress.Plan.from_json)
+    each("network", methods.LIT.as_published)
+    groups = tfcompress.graph.ChannelGroups.of(tfcompress.graph.LayerGraph.from_keras(small_network()))
+    each("data", lambda value: importance.Evidence(groups, value))
+    each("loss", lambda value: importance.Evidence(groups, loss=value))
+    each("seed", lambda value: importance.Evidence(groups, seed=value))
     each("folder", tfcompress.Result.load)
     each("batch_size", lambda value: data.ArrayBatches(X, Y, value))
     split = data.splits((X, Y)).train
@@ -134,14 +139,18 @@ def test_arguments_of_small_things(tmp_path):
     each("batch_size", split.batches)
 
 
-@pytest.fixture(scope="module")
-def model():
+def small_network():
     inputs = keras.Input((8, 8, 1))
     x = layers.Conv2D(4, 3, activation="relu", name="conv")(inputs)
     outputs = layers.Dense(2, activation="softmax")(layers.GlobalAveragePooling2D()(x))
     model = keras.Model(inputs, outputs)
     model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
     return model
+
+
+@pytest.fixture(scope="module")
+def model():
+    return small_network()
 
 
 def every_argument(function, good, values=VALUES + STRANGE, leave_out=()):
@@ -247,6 +256,7 @@ def test_settings_that_do_nothing_are_refused(model):
         (methods.LIT, {"tuning": Tuning(epochs=2)}, "tuning"),
         (methods.KD, {"optimizer": "adam", "momentum": 0.5}, "momentum"),
         (methods.KD, {"soft": "logits", "tau": 2.0}, "tau"),
+        (methods.Uniform, {"step_epochs": 3}, "step_epochs"),
         (methods.Scratch, {"adversarial": AdversarialSettings(steps=1)}, "adversarial"),
         (AdversarialSettings, {"steps": 0, "learning_rate": 0.5}, "learning_rate"),
         (AdversarialSettings, {"steps": 0, "penalty_weight": 0.5}, "penalty_weight"),

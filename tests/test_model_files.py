@@ -175,12 +175,16 @@ def test_files_that_hold_no_model(tmp_path):
             given_model(wrong)
 
 
-def test_no_file_runs_code(tmp_path):
+def test_no_file_runs_code(keras2, tmp_path):
     inputs = keras.Input((4,))
-    model = keras.Model(inputs, layers.Lambda(lambda x: x * 2)(inputs))
-    for name in ("code.keras", "code.h5"):
-        model.save(tmp_path / name)
-        with pytest.raises(ValueError, match=r"holds no Python code.*If you trust the file.*safe_mode=False") as caught:
+    inner = keras.Sequential([keras.Input((4,)), layers.Lambda(lambda x: x * 2, name="doubled")])
+    model = keras.Model(inputs, inner(inputs))
+    old = keras2.Sequential([keras2.layers.Lambda(lambda x: x * 2, name="doubled", input_shape=(4,))])
+    for name, of in (("code.keras", model), ("code.h5", model), ("old.h5", old)):
+        of.save(tmp_path / name)
+        with pytest.raises(
+            ValueError, match=r"holds no Python code.*of 'doubled'.*If you trust the file.*safe_mode=False"
+        ) as caught:
             tfcompress.inspect(tmp_path / name)
         assert "\n" not in str(caught.value)
 

@@ -158,9 +158,10 @@ def _foreign(folder: pathlib.Path, name: str, sums: Mapping[str, Iterable[str]])
     if not os.path.lexists(path):
         return []
     if path.is_dir() and not path.is_symlink():
+        # A folder that the manifest has nothing of is not looked into, large as it may be.
+        if f"{name}/" not in sums and not any(other.startswith(f"{name}/") for other in sums):
+            return [f"{name}/"]
         inner = [f"{name}/{one}" for one in sorted(os.listdir(path))]
-        if not inner:
-            return [] if f"{name}/" in sums else [f"{name}/"]
         return [entry for one in inner for entry in _foreign(folder, one, sums)]
     ours = name in sums and path.is_file() and not path.is_symlink() and sha256(path) in sums[name]
     return [] if ours else [name]

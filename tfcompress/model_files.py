@@ -10,9 +10,7 @@ import json
 import os
 import pathlib
 import re
-import tempfile
 import zipfile
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import keras
@@ -20,6 +18,7 @@ from absl import logging
 
 from tfcompress import expect
 from tfcompress.graph import LayerGraph
+from tfcompress.keras2_files import attribute, compiled_as_written, loaded_from_copy
 
 __all__ = ["GivenModel", "given_model", "read_model"]
 
@@ -37,31 +36,6 @@ _MISSING = (
 )
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _ZIP = b"PK\x03\x04"
-# Arguments that Keras 2 wrote into configs and Keras 3 does not take, with the values at which they change nothing in a
-# model whose weights are loaded; `None` for all values.
-_KERAS2_ARGUMENTS: dict[str, tuple[Any, ...] | None] = {"time_major": (False,)}
-_SEPARABLE: dict[str, tuple[Any, ...] | None] = {
-    "groups": (1,),
-    "kernel_initializer": None,
-    "kernel_regularizer": (None,),
-    "kernel_constraint": (None,),
-}
-_KERAS2_ARGUMENTS_OF: dict[str, dict[str, tuple[Any, ...] | None]] = {
-    "DepthwiseConv1D": _SEPARABLE,
-    "DepthwiseConv2D": _SEPARABLE,
-    "SeparableConv1D": _SEPARABLE,
-    "SeparableConv2D": _SEPARABLE,
-    "Conv1DTranspose": {"groups": (1,)},
-    "Conv2DTranspose": {"groups": (1,)},
-    "Conv3DTranspose": {"groups": (1,)},
-    "MultiHeadAttention": {
-        "query_shape": None,
-        "key_shape": None,
-        "value_shape": None,
-        "softmax_robust_masking": (False,),
-    },
-}
-_MODELS = ("Functional", "Model", "Sequential")
 
 
 class GivenModel(NamedTuple):
@@ -109,7 +83,7 @@ def _loaded(path: pathlib.Path) -> tuple[keras.Model, tuple[str, ...]]:
         raise PermissionError(f"Expected `model` to be a file that can be read. Received: {str(path)!r}") from None
     if kind:
         raise ValueError(f"Expected `model` to be the path of a .keras or .h5 file. Received: {str(path)!r}, {kind}")
-    _check_meaning(path)
+    _check_config(path)
     written = _keras_version(path)
     if written and _is_old(written) and _starts_with(path, _HDF5):
         return _of_keras2(path, written)
@@ -126,16 +100,38 @@ def _loaded(path: pathlib.Path) -> tuple[keras.Model, tuple[str, ...]]:
     )
 
 
-def _check_meaning(path: pathlib.Path) -> None:
-    """Refuses what Keras 3 loads from a file of Keras 2 and computes otherwise."""
-    written = _keras_version(path)
-    if written and _is_old(written) and b"hard_sigmoid" in _config_of(path):
+def _check_config(path: pathlib.Path) -> None:
+    """Refuses code, and what Keras 3 loads from a file of Keras 2 and computes otherwise."""
+    config, written = _config_of(path), _keras_version(path)
+    if code := _layers_of_code(config):
+        raise ValueError(
+            f"Expected a model file that holds no Python code. Received: {str(path)!r}, with the code of "
+            f"{', '.join(code)} (Lambda), which would run when the file is loaded. tfcompress never does that. If you "
+            f"trust the file, {_LOAD.format('safe_mode=False', _CALL)}."
+        )
+    if written and _is_old(written) and "hard_sigmoid" in json.dumps(config):
         raise ValueError(
             f"Expected activations that mean the same in Keras 2 and 3. Received: {str(path)!r}, written by Keras "
             f"{written}, with hard_sigmoid: 0.2 * x + 0.5 within 0 and 1 there, x / 6 + 0.5 in Keras 3. Build the "
             "model anew in Keras 3 with a function of your own in its place, load its weights (model.load_weights), "
             "and pass the model object."
         )
+
+
+def _layers_of_code(config: Any, name: str = "a layer") -> list[str]:
+    """Names of the layers whose config holds a Python lambda: as text, or as the list that Keras 2 wrote."""
+    if isinstance(config, list):
+        return [found for entry in config for found in _layers_of_code(entry, name)]
+    if not isinstance(config, dict):
+        return []
+    if config.get("class_name") == "__lambda__":
+        return [repr(name)]
+    inner = config.get("config")
+    if isinstance(inner, dict):
+        name = str(inner.get("name", name))
+        if config.get("class_name") == "Lambda" and isinstance(inner.get("function"), list):
+            return [repr(name)]
+    return [found for entry in config.values() for found in _layers_of_code(entry, name)]
 
 
 def _explained(path: pathlib.Path, error: Exception, written: str | None) -> str:
@@ -253,18 +249,19 @@ def _is_old(version: str) -> bool:
     return version.startswith(("1.", "2."))
 
 
-def _config_of(path: pathlib.Path) -> bytes:
-    """The JSON of a model's config as it is in the file."""
-    if _starts_with(path, _HDF5):
-        import h5py
+def _config_of(path: pathlib.Path) -> Any:
+    """The config of a model as it is in the file; `None` where it is damaged, which Keras says."""
+    with contextlib.suppress(Exception):
+        if _starts_with(path, _HDF5):
+            import h5py
 
-        with h5py.File(path, "r") as file:
-            config = file.attrs["model_config"]
-        return config if isinstance(config, bytes) else str(config).encode()
-    if path.is_dir():
-        return (path / "config.json").read_bytes()
-    with zipfile.ZipFile(path) as archive:
-        return archive.read("config.json")
+            with h5py.File(path, "r") as file:
+                return attribute(file, "model_config")
+        if path.is_dir():
+            return json.loads((path / "config.json").read_text())
+        with zipfile.ZipFile(path) as archive:
+            return json.loads(archive.read("config.json"))
+    return None
 
 
 def _starts_with(path: pathlib.Path, head: bytes) -> bool:
@@ -296,132 +293,12 @@ def _of_keras2(path: pathlib.Path, written: str) -> tuple[keras.Model, tuple[str
         try:
             model = keras.saving.load_model(path, compile=False)
         except Exception:
-            model = _from_copy(path)
+            model = loaded_from_copy(path)
     except Exception as error:
         raise ValueError(_explained(path, error, written)) from error
     said = f"{path.name} was written by Keras {written}."
     try:
-        compiled = _compiled_as_written(model, path)
+        compiled = compiled_as_written(model, path)
     except Exception as error:
         return model, (f"{said} Its loss, metrics and optimizer cannot be read ({_one_line(error)}): {_UNCOMPILED}",)
     return model, (f"{said} It is compiled anew, with {compiled}." if compiled else said,)
-
-
-def _from_copy(path: pathlib.Path) -> keras.Model:
-    """Loads an .h5 file of Keras 2 from a copy whose config Keras 3 reads, without compile state."""
-    import h5py
-
-    with tempfile.TemporaryDirectory(prefix="tfcompress-") as folder:
-        copy = pathlib.Path(folder) / "model.h5"
-        with h5py.File(path, "r") as old, h5py.File(copy, "w") as new:
-            new.attrs["model_config"] = json.dumps(_for_keras3(_attribute(old, "model_config"))).encode()
-            new.attrs["keras_version"] = keras.__version__.encode()
-            old.copy("model_weights", new)
-        return keras.saving.load_model(copy, compile=False)
-
-
-def _attribute(file: Any, name: str) -> Any:
-    """The JSON of an attribute of an HDF5 file, `None` where there is none."""
-    text = file.attrs.get(name)
-    return None if text is None else json.loads(text.decode() if isinstance(text, bytes) else text)
-
-
-def _compiled_as_written(model: keras.Model, path: pathlib.Path) -> str | None:
-    """Compiles a model with the loss, metrics and optimizer in its file; returns them in words."""
-    import h5py
-
-    with h5py.File(path, "r") as file:
-        state = _attribute(file, "training_config")
-    if not state or not state.get("loss"):
-        return None
-    loss, metrics = _part(state["loss"], keras.losses), _part(state.get("metrics") or [], keras.metrics)
-    if len(model.outputs) == 1 and len(metrics) == 1 and isinstance(metrics[0], list):
-        metrics = metrics[0]
-    optimizer = _optimizer(**state["optimizer_config"])
-    model.compile(optimizer, loss, loss_weights=state.get("loss_weights"), metrics=metrics or None)
-    return f"loss {_in_words(state['loss'])} and {type(optimizer).__name__}({float(optimizer.learning_rate):g})"
-
-
-def _part(value: Any, module: Any) -> Any:
-    """A loss or metric as Keras 2 wrote it, or a structure of them, as `compile` takes it."""
-    if isinstance(value, list):
-        return [_part(entry, module) for entry in value if entry is not None]
-    if isinstance(value, dict) and "class_name" not in value:
-        return {name: _part(entry, module) for name, entry in value.items()}
-    if not isinstance(value, dict):
-        module.get(value)
-        return value
-    settings = dict(value["config"])
-    function = settings.pop("fn", None)
-    if value["class_name"] in ("MeanMetricWrapper", "LossFunctionWrapper"):
-        is_accuracy = str(function).endswith("_accuracy") and str(settings["name"]).endswith(("accuracy", "acc"))
-        return "accuracy" if is_accuracy else _part(function, module)
-    if settings.get("reduction") in ("auto", "sum_over_batch_size"):  # "auto" is what Keras 3 calls the default
-        del settings["reduction"]
-    return getattr(module, value["class_name"]).from_config(settings)
-
-
-def _optimizer(class_name: str, config: dict[str, Any]) -> keras.optimizers.Optimizer:
-    kind = getattr(keras.optimizers, class_name.rpartition(">")[2])
-    settings = {"learning_rate": config["lr"], **config} if "lr" in config else config
-    known = {name: value for name, value in settings.items() if name in kind().get_config() and value is not None}
-    optimizer: keras.optimizers.Optimizer = kind.from_config({**known, "learning_rate": float(known["learning_rate"])})
-    return optimizer
-
-
-def _in_words(loss: Any) -> str:
-    if isinstance(loss, list):
-        return ", ".join(map(_in_words, loss))
-    if isinstance(loss, dict) and "class_name" not in loss:
-        return ", ".join(f"{name}: {_in_words(value)}" for name, value in loss.items())
-    return str(loss["class_name"] if isinstance(loss, dict) else loss)
-
-
-def _for_keras3(config: Any) -> Any:
-    """The config of a model or layer of Keras 2 without arguments that Keras 3 does not take.
-
-    References to a model inside a model count its calls from 1 there, as the model's own building was call 0.
-    """
-    if isinstance(config, list):
-        return [_for_keras3(entry) for entry in config]
-    if not isinstance(config, dict):
-        return config
-    kind, inner = config.get("class_name"), config.get("config")
-    plain = {name: _for_keras3(value) for name, value in config.items()}
-    if not isinstance(kind, str) or not isinstance(inner, dict):
-        return plain
-    plain.pop("build_config", None)  # the layer is built where it is called
-    harmless = {**_KERAS2_ARGUMENTS, **_KERAS2_ARGUMENTS_OF.get(kind, {})}
-
-    def goes(name: str, value: Any) -> bool:
-        values = harmless.get(name, ())
-        return values is None or value in values
-
-    plain["config"] = {name: value for name, value in plain["config"].items() if not goes(name, value)}
-    if kind in _MODELS and "input_layers" in inner:
-        models = {layer["name"] for layer in inner["layers"] if layer.get("class_name") in _MODELS and "name" in layer}
-        for reference in _references(plain["config"]):
-            if reference[0] in models and reference[1] > 0:
-                reference[1] -= 1
-    return plain
-
-
-def _references(config: dict[str, Any]) -> Iterator[list[Any]]:
-    """The `[layer, call, output, ...]` of a functional config, as lists to be changed in place."""
-
-    def walk(value: Any) -> Iterator[list[Any]]:
-        if isinstance(value, list):
-            is_reference = len(value) >= 3 and isinstance(value[0], str) and all(type(v) is int for v in value[1:3])
-            if is_reference:
-                yield value
-                value = value[3:]
-            for entry in value:
-                yield from walk(entry)
-        elif isinstance(value, dict):
-            for entry in value.values():
-                yield from walk(entry)
-
-    for layer in config["layers"]:
-        yield from walk(layer.get("inbound_nodes", []))
-    yield from walk(config["input_layers"])
-    yield from walk(config["output_layers"])

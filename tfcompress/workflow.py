@@ -88,7 +88,7 @@ def compress(
         validation_data: what choices are made by; without it a seeded part of the training data is held out.
         test_data: read once, for the report; named datasets bring theirs.
         flops_budget: upper limit for the finished model's FLOPs: a share of the original (0 < share <= 1) as a float,
-            or an absolute number as an int.
+            or an absolute number as an int above 1 (two FLOPs are one multiply-add).
         params_budget: the same for parameters. One budget or both.
         exclude: layers that keep all the channels they write: names, patterns such as `"stage4_*"`, or classes.
         only: the layers that may be pruned; `None` for all.
@@ -130,6 +130,7 @@ def compress(
         splits.check_whole()
         task, costs = _task(original, chosen, splits, budget, control, objective, seed, run, progress)
         chosen.check(task)
+        on_test = _accuracy(original, task, ("test",)).get("test")  # what is wrong with it shows before training
         # All that can be refused was: from here on it is the folder of this run.
         notes = begin_run(original, chosen, budget, task)
         task, notes = _measured(original, chosen, task, costs, notes)
@@ -140,7 +141,7 @@ def compress(
         seed_layers(student, seed, _STUDENT)
         verify(search.source, search.plan, student, _inputs(task, 8), tolerance=1e-3, groups=groups)
         history = _recover(chosen, student, search, task)
-        result = _report(original, student, search, history, chosen, task, [*of_file, *notes])
+        result = _report(original, student, search, history, chosen, task, [*of_file, *notes], on_test)
         if isinstance(run, RunFolder):
             with run.room(result.after.bytes):
                 result.save(run.path / "result")
@@ -298,13 +299,14 @@ def _report(
     method: Method,
     task: Task,
     notes: Sequence[str],
+    on_test: float | None,
 ) -> Result:
     finished = cost(student)
     if not task.fits(finished):
         raise RuntimeError(
             f"Expected a model within {dict(task.limits)}. Received: {finished}. This is a bug: report it."
         )
-    on_test, after = _accuracy(original, task, ("test",)), _accuracy(student, task, ("validation", "test"))
+    after = _accuracy(student, task, ("validation", "test"))
     all_notes = [*notes, *search.notes, *task.said]
     metrics = task.objective.new_metrics()
     losses = [loss for loss in keras.tree.flatten(task.objective.loss) if loss is not None]
@@ -318,7 +320,7 @@ def _report(
         model=student,
         plan=search.removed.then(search.plan),
         candidates=search.candidates,
-        before=Measured.of(cost(original), task.accuracy, on_test.get("test")),
+        before=Measured.of(cost(original), task.accuracy, on_test),
         after=Measured.of(finished, after.get("validation"), after.get("test")),
         history={"search": search.history, "recover": history},
         metric=task.objective.metric_name or "",

@@ -58,6 +58,18 @@ class Lookup(Product):
         return ops.take(self.matrix, ops.cast(x, "int32"), axis=0)
 
 
+class ScaledLookup(Product):
+    """More steps than rows, and each number times a constant: no product with the weights."""
+
+    def call(self, x):
+        return 2.0 * ops.take(self.matrix, ops.cast(x, "int32"), axis=0)
+
+
+class Distance(Product):
+    def call(self, x):
+        return ops.sum(ops.square(x[..., None] - self.matrix), axis=-2)
+
+
 class Branching(layers.Layer):
     """A composite of stock layers, of which one is called in either branch, and the wider one counts."""
 
@@ -135,15 +147,16 @@ class CountsTest(tf.test.TestCase):
         self.check(Branching(), (5, 3), 5 * 3 * 4 + 5 * 3 * 4 * 4, False)
         self.check(layers.Lambda(lambda x: ops.matmul(x, ops.transpose(x, (0, 2, 1)))), (5, 3), 5 * 5 * 3)
         self.check(Lookup(), (7,), 0)
+        self.check(ScaledLookup(), (70,), 0)
 
     def test_a_fixed_batch_is_one_sample_each(self):
         x = keras.Input(batch_shape=(4, 3, 20))
         self.assertEqual(cost(keras.Model(x, Product()(x))).macs, 3 * 20 * 6)
 
     def test_what_no_graph_shows_is_named(self):
-        for layer, shape in ((ByElements(name="own"), (20,)), (InNumPy(name="own"), (20,))):
-            with self.subTest(type(layer).__name__):
-                self.assertEqual(cost(model_of(layer, shape)).unmeasured, ("own",))
+        for kind in (ByElements, Distance, InNumPy):
+            with self.subTest(kind.__name__):
+                self.assertEqual(cost(model_of(kind(name="own"), (20,))).unmeasured, ("own",))
         x = keras.Input((None, 20))
         self.assertEqual(cost(keras.Model(x, Product(name="own")(x))).unmeasured, ("own",))
 

@@ -94,6 +94,14 @@ class TensorFlowSourceTest(tf.test.TestCase):
     def test_a_large_dataset_that_only_shuffles_is_taken(self):
         tensorflow_source(dataset_of(3000, 50, shuffle=3000)).hold_out(0.1, EXPECTED)
 
+    def test_strings_are_held_out_by_their_content(self):
+        texts = np.array([f"text {number}" for number in range(40)])[:, None]
+        dataset = tf.data.Dataset.from_tensor_slices((texts, np.arange(40) % 4)).batch(8)
+        source = TensorFlowSource.checked(dataset, Expected((None, 1), 4, strings=True), "`data`", seed=0)
+        kept, held_out, _ = source.hold_out(0.3, EXPECTED)
+        found = [split.take(100)[0].ravel().tolist() for split in (kept, held_out)]
+        self.assertEqual(sorted(found[0] + found[1]), sorted(text.encode() for text in texts.ravel()))
+
     def test_nothing_to_hold_out(self):
         with self.assertRaisesRegex(ValueError, "chose none or all. Pass `validation_data`"):
             tensorflow_source(dataset_of(2)).hold_out(0.001, EXPECTED)

@@ -12,6 +12,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfcompress.graph import find_sections
+
 SCRIPT = pathlib.Path(__file__).with_name("coverage.py")
 
 
@@ -40,6 +42,16 @@ class ApplicationsTest(tf.test.TestCase):
         self.assertIn("LayerNormalization normalises over the channels", row["whole"])
         # Each of the 3, 3, 9 and 3 blocks has one group: what its MLP holds inside.
         self.assertEqual(row["groups"], 18)
+
+
+class MethodsTest(tf.test.TestCase):
+    """Where the last axis has its number, as in keras.applications, rewards are those of the cut model as well."""
+
+    def test_resnet50(self):
+        subject = coverage_models.subject(coverage_models.APPLICATION, "ResNet50")
+        pruned = coverage_checks.prune(subject)
+        self.assertLessEqual(coverage_checks.rewards_compared(subject, pruned)["rewards"], 1e-4)
+        self.assertNotEmpty(find_sections(pruned.task.groups.graph).sections)  # what LIT's search looks for
 
 
 class ModelsTest(tf.test.TestCase):

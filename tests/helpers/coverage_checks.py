@@ -18,8 +18,11 @@ import small_tasks
 
 from tfcompress.costs import Cost, cost
 from tfcompress.export import ExportError, convert, export
+from tfcompress.graph import ChannelGroups, LayerGraph
 from tfcompress.methods import Uniform
+from tfcompress.plan import Plan
 from tfcompress.rewrite import apply
+from tfcompress.rewrite.subnetwork import Subnetwork
 from tfcompress.task import Task
 
 # TensorFlow Lite has convolutions of its own, which sum in another order.
@@ -63,7 +66,7 @@ def row(kind, name, tflite=True):
     subject = coverage_models.subject(kind, name)
     pruned = prune(subject)
     result = {"kind": kind, "name": name, "tolerance": subject.tolerance, **described(subject, pruned)}
-    result |= costs_compared(pruned) | outputs_compared(subject, pruned)
+    result |= costs_compared(pruned) | outputs_compared(subject, pruned) | rewards_compared(subject, pruned)
     with tempfile.TemporaryDirectory(prefix="coverage-") as folder:
         result["loaded"] = loaded_difference(subject, pruned.student, pathlib.Path(folder))
         result["tflite"] = tflite_difference(subject, pruned.student, folder) if tflite else None
@@ -111,6 +114,15 @@ def outputs_compared(subject, pruned):
         "spread": max(float(np.std(array, axis=0).max() / max(np.abs(array).max(), 1e-30)) for array in expected),
         "largest": max(float(np.abs(array).max()) for array in expected),
     }
+
+
+def rewards_compared(subject, pruned):
+    """The sub-network of the working copy, as RLAL, Random and sensitivity run it, against the cut model."""
+    copy = apply(subject.model, Plan())
+    groups = ChannelGroups.of(LayerGraph.from_keras(copy), subject.through_norms)
+    outputs = keras.tree.flatten(Subnetwork(copy, groups).predict(pruned.plan, subject.inputs))
+    received = [keras.ops.convert_to_numpy(keras.ops.cast(tensor, "float32")) for tensor in outputs]
+    return {"rewards": oracles.relative_error(received, oracles.call(pruned.student, subject.inputs))}
 
 
 @functools.cache
@@ -208,6 +220,8 @@ def failures(result):
         found.append(f"masked and cut differ by {result['masked']:.2g}")
     if result["macs_after"] < result["macs_before"] and not result["changed"] >= LEAST_CHANGE:
         found.append(f"masks change no more than {result['changed']:.2g}")
+    if not result.get("rewards", 0.0) <= 10 * result["tolerance"]:  # its convolutions may sum in another order
+        found.append(f"the sub-network that rewards look at differs by {result['rewards']:.2g}")
     if not result["spread"] >= 1e-4 or not np.isfinite(result["largest"]):
         found.append(f"outputs say nothing: spread {result['spread']:.2g}, largest {result['largest']:.2g}")
     if not result["cost"]:

@@ -227,6 +227,16 @@ class StudentTest(tf.test.TestCase):
         self.assertEqual({name: trainable[name] for name in expected}, expected)
         self.assertEqual({v.path.split("/")[0] for v in student.trainable_variables} & set(expected), {"free_conv"})
 
+    def test_flags_that_no_config_holds_are_kept(self):
+        x = keras.Input((4, 6))
+        attention, dense = layers.MultiHeadAttention(2, 3, name="attention"), layers.Dense(4, name="dense")
+        model = keras.Model(x, dense(attention(x, x)))
+        attention.trainable = False
+        dense.kernel.trainable = False
+        student = apply(model, Plan())
+        self.assertEqual([v.path for v in student.trainable_variables], ["dense/bias"])
+        self.assertFalse(any(layer.trainable for layer in student.get_layer("attention")._flatten_layers()))
+
     def test_dtype_policies_are_kept(self):
         for name in ("mixed_precision", "half_precision_weights"):
             with self.subTest(name=name):

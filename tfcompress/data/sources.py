@@ -39,7 +39,13 @@ def first_samples(batches, count):
         missing -= len(keras.tree.flatten(part)[0])
         if missing <= 0:
             break
-    return keras.tree.map_structure(lambda *arrays: np.concatenate(arrays), *parts)
+    try:
+        return keras.tree.map_structure(lambda *arrays: np.concatenate(arrays), *parts)
+    except ValueError as error:
+        raise ValueError(
+            f"Expected batches of one shape, but for the number of samples. Received: others among the first "
+            f"{len(parts)} batches ({error}). Resize or pad the samples to one shape."
+        ) from None
 
 
 @dataclass(frozen=True)

@@ -185,7 +185,12 @@ class TensorFlowSource(_Stream):
 def _digests(arrays):
     """One hash for each sample of a batch."""
     leaves = keras.tree.flatten(arrays)
-    return [hash(tuple(leaf[index].tobytes() for leaf in leaves)) for index in range(len(leaves[0]))]
+    return [hash(tuple(_content(leaf[index]) for leaf in leaves)) for index in range(len(leaves[0]))]
+
+
+def _content(array):
+    array = np.asarray(array)
+    return tuple(array.ravel()) if array.dtype == object else array.tobytes()  # strings are objects
 
 
 def _read_digests(dataset, batches):

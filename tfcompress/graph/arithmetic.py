@@ -39,7 +39,8 @@ _OPAQUE = (
     "Case",
     "StatelessCase",
 )
-_ELEMENTWISE = frozenset({"Mul", "Square", "SquaredDifference", "Sub"})
+_ELEMENTWISE = frozenset({"Mul", "SquaredDifference", "Sub"})
+_SAME_NUMBERS = frozenset({"Identity", "Cast", "Reshape", "ExpandDims", "StridedSlice", "Transpose", "BroadcastTo"})
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,7 @@ class _Count:
 
     def __init__(self) -> None:
         self.macs = 0
-        self.elements = 0  # of the largest elementwise product
+        self.elements = 0  # of the largest elementwise product with a weight
         self.is_known = True
 
     def add(self, ends: list[Any], times: int) -> None:
@@ -130,7 +131,7 @@ class _Count:
                 counts[-1]._function(operation, name, times)
             self.macs += max(count.macs for count in counts)
             self.is_known &= all(count.is_known for count in counts)
-        elif kind in _ELEMENTWISE:
+        elif kind in _ELEMENTWISE and any(map(_is_weight, operation.inputs)):
             self.elements = max(self.elements, _size(operation.outputs[0]) or 0)
         elif kind.startswith(_OPAQUE):
             self.is_known = False
@@ -142,6 +143,12 @@ class _Count:
     def _function(self, operation: Any, attribute: str, times: int) -> None:
         body = operation.graph._get_function(operation.get_attr(attribute).name).graph
         self.add([tensor.op for tensor in body.outputs], times)
+
+
+def _is_weight(tensor: Any) -> bool:
+    while tensor.op.type in _SAME_NUMBERS:
+        tensor = tensor.op.inputs[0]
+    return bool(tensor.op.type == "ReadVariableOp")
 
 
 def _steps(tensor: Any) -> int | None:

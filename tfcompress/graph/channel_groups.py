@@ -240,9 +240,9 @@ def _why_whole(node: Node, handler: Handler, weights: tuple[WeightAxes, ...], sh
     if not others:
         return None
     mode = getattr(node.operation, "quantization_mode", None)
-    kind = f"quantized to {mode}" if mode else "extended" if not getattr(node.operation, "lora_enabled", False) else ""
-    kind = kind or "adapted by LoRA"
-    return f"{node.type_name} is {kind}, with weights that its class does not have otherwise ({', '.join(others)})"
+    if mode is not None:
+        return f"{node.type_name} is quantized to {mode}: its scales go with all of its channels"
+    return f"the handler of {node.type_name} says nothing of its weights ({', '.join(others)})"
 
 
 def _ids_of(inputs: tuple[Labels, ...], outputs: tuple[Labels, ...], weights: tuple[WeightAxes, ...]) -> Iterator[Ids]:

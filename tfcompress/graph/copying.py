@@ -312,11 +312,17 @@ def carry_settings(old: Any, new: Any) -> None:
             after.supports_masking = before.supports_masking
 
 
-def carry_state(old: Any, new: Any) -> None:
-    """Gives a layer and those in it the state that is no variable, such as the vocabulary of a lookup."""
+def carry_state(old: Any, new: Any, built: bool = True) -> None:
+    """Gives a layer and those in it the state that is no variable, such as the vocabulary of a lookup.
+
+    Args:
+        old: the layer.
+        new: its copy.
+        built: whether the copy is built; if not, it is given what is not stored with variables.
+    """
     for before, after in pairs_of_layers(old, new):  # in the order in which Keras reads a file
-        has_assets = _overrides(before, "save_assets")
-        if _overrides(before, "save_own_variables") and (has_assets or _is_own(type(before))):
+        has_assets = getattr(type(before), "save_assets", None) is not None
+        if has_assets or (built and type(before).save_own_variables.__module__.partition(".")[0] != "keras"):
             store: dict[str, Any] = {}
             before.save_own_variables(store)
             after.load_own_variables(store)
@@ -324,10 +330,6 @@ def carry_state(old: Any, new: Any) -> None:
             with tempfile.TemporaryDirectory(prefix="tfcompress-") as folder:
                 before.save_assets(folder)
                 after.load_assets(folder)
-
-
-def _overrides(layer: Any, method: str) -> bool:
-    return getattr(type(layer), method, None) is not getattr(keras.Layer, method, None)
 
 
 def carry_flags(old: Any, new: Any) -> None:

@@ -174,34 +174,45 @@ def _segments(graph: LayerGraph) -> list[_Segment]:
     return found
 
 
-def _segments_inside(graph: LayerGraph, dominators: Dominators, segment: _Segment) -> list[list[_Segment]]:
-    """For each branch of a segment that ends with a join, its segments between the fork and the join."""
-    branches = dict.fromkeys(ref.node for ref in segment.nodes[-1].inputs if ref.node != segment.entry)
-    return [_segments_along(graph, dominators, str(segment.entry), end) for end in branches]
+class _Chains:
+    """The chains inside of segments, each given out once: a branch may be a part of many segments (NASNet)."""
 
+    def __init__(self, graph: LayerGraph) -> None:
+        self._graph = graph
+        self._dominators = immediate_dominators(graph)
+        self._order = {name: i for i, name in enumerate(graph.nodes)}
+        self._ends = {ref.node for ref in graph.output_refs}
+        self._given: set[tuple[str, str]] = set()
 
-def _segments_along(graph: LayerGraph, dominators: Dominators, entry: str, end: str) -> list[_Segment]:
-    """The segments between the nodes that every path from `entry` to `end` goes through."""
-    chain, at = [], end
-    while at != entry:
-        if len(graph.nodes[at].outputs) == 1:
-            chain.append(at)
-        at = str(dominators[at])
-    order = {name: i for i, name in enumerate(graph.nodes)}
-    ends = {ref.node for ref in graph.output_refs}
-    found = []
-    for name in reversed(chain):
-        inside, pending = {name}, [name]
-        while pending:
-            before = {ref.node for ref in graph.nodes[pending.pop()].inputs} - inside - {entry}
-            inside |= before
-            pending += before
-        nodes = tuple(graph.nodes[node] for node in sorted(inside, key=order.__getitem__))
-        read = {reader for node in nodes[:-1] for ref in node.outputs for reader in graph.readers.get(ref, ())}
-        keeps = graph.shape(TensorRef(entry)) == graph.shape(TensorRef(name))
-        found.append(_Segment(nodes, entry, keeps, not read <= inside or not ends.isdisjoint(inside - {name})))
-        entry = name
-    return found
+    def inside(self, segment: _Segment) -> Iterator[list[_Segment]]:
+        """For each branch of a segment that ends with a join, its segments between the fork and the join."""
+        entry = str(segment.entry)
+        for end in dict.fromkeys(ref.node for ref in segment.nodes[-1].inputs if ref.node != entry):
+            if (entry, end) not in self._given:
+                self._given.add((entry, end))
+                yield self._along(entry, end)
+
+    def _along(self, entry: str, end: str) -> list[_Segment]:
+        """The segments between the nodes that every path from `entry` to `end` goes through."""
+        graph, chain, at = self._graph, [], end
+        while at != entry:
+            if len(graph.nodes[at].outputs) == 1:
+                chain.append(at)
+            at = str(self._dominators[at])
+        found = []
+        for name in reversed(chain):
+            inside, pending = {name}, [name]
+            while pending:
+                before = {ref.node for ref in graph.nodes[pending.pop()].inputs} - inside - {entry}
+                inside |= before
+                pending += before
+            nodes = tuple(graph.nodes[node] for node in sorted(inside, key=self._order.__getitem__))
+            read = {reader for node in nodes[:-1] for ref in node.outputs for reader in graph.readers.get(ref, ())}
+            keeps = graph.shape(TensorRef(entry)) == graph.shape(TensorRef(name))
+            leaks = not read <= inside or not self._ends.isdisjoint(inside - {name})
+            found.append(_Segment(nodes, entry, keeps, leaks))
+            entry = name
+        return found
 
 
 @dataclass(frozen=True)
@@ -247,7 +258,7 @@ def _runs(segments: list[_Segment]) -> list[_Run]:
     return sorted(found, key=lambda run: run.start)
 
 
-def _deepest(graph: LayerGraph, dominators: Dominators, segments: list[_Segment]) -> tuple[list[_Segment], list[_Run]]:
+def _deepest(chains: _Chains, segments: list[_Segment]) -> tuple[list[_Segment], list[_Run]]:
     """The chain in which blocks are repeated, and its runs: these segments, or a chain inside one of them with more.
 
     A long skip makes one segment of all that it goes around. Inside of segments only a real repetition counts: of parts
@@ -256,10 +267,10 @@ def _deepest(graph: LayerGraph, dominators: Dominators, segments: list[_Segment]
     best = segments, _runs(segments)
     within = {i for run in best[1] if len(run.units) > 1 for i in range(run.start, run.end)}
     for i, segment in enumerate(segments):
-        if i in within or segment.entry is None:
+        if i in within or segment.entry is None or len(segment.nodes) < 4:
             continue
-        for branch in _segments_inside(graph, dominators, segment):
-            found = _deepest(graph, dominators, branch)
+        for branch in chains.inside(segment):
+            found = _deepest(chains, branch)
             if _is_repetition(*found) and _blocks(found[1]) > _blocks(best[1]):
                 best = found
     return best
@@ -299,7 +310,7 @@ def find_sections(graph: LayerGraph) -> Sections:
         ValueError: a network without blocks that could be removed.
     """
     along = _segments(graph)
-    segments, runs = _deepest(graph, immediate_dominators(graph), along)
+    segments, runs = _deepest(_Chains(graph), along)
     groups: list[list[_Run]] = []
     for run in runs:
         first = run.units[0].start

@@ -80,7 +80,7 @@ class Evidence:
             )
         self.groups = groups
         self.seed = expect.seed("seed", seed)
-        self._data, self._loss = data, keras.losses.get(loss) if isinstance(loss, str) else loss
+        self._data, self._loss = data, _loss_of(loss)
         self._axes = groups.weight_axes()
         self._made: Passes | None = None
         self._found: dict[tuple[Any, ...], Any] = {}
@@ -206,6 +206,16 @@ class Evidence:
             raise TypeError(f"Expected `data.take(count)` to give (inputs, labels). Received: {type(taken).__name__}")
         x, y = taken
         return _first(x, samples), _first(y, samples)
+
+
+def _loss_of(loss: Any) -> Any:
+    what = "the name of a Keras loss, or a function (y, outputs) -> numbers"
+    if not isinstance(loss, str):
+        return expect.function("loss", loss, what, or_none=True)
+    try:
+        return keras.losses.get(loss)
+    except ValueError:
+        expect.refuse("loss", what, loss)
 
 
 def _is_pair(data: Any) -> bool:

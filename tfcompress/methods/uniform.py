@@ -64,6 +64,8 @@ class Uniform(SGDMethod):
         expect.settings(self, expect.one_of, "scope", options=("local", "global"))
         expect.settings(self, expect.whole, "steps", least=1)
         expect.settings(self, expect.whole, "step_epochs")
+        if self.steps == 1:
+            expect.unused(self, ["step_epochs"], "with steps=1, as the last step is followed by epochs=")
 
     def phases(self, task: Task) -> tuple[PhasePlan, ...]:
         """Training between the steps, and fine-tuning."""

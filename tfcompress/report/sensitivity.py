@@ -147,7 +147,8 @@ def sensitivity(
     a layer. No model is rebuilt: the network runs as its own sub-network, all plans through one trace.
 
     Args:
-        model: a built Functional or Sequential `keras.Model`, or the path of a .keras or .h5 file. It is not changed.
+        model: a built Functional or Sequential `keras.Model`, or the path of a .keras, .h5 or .hdf5 file. It is
+            not changed.
         data: as in `tfcompress.compress`.
         validation_data: what is measured on, as in `tfcompress.compress`; without it the part of the training data that
             `compress` with the same seed would hold out.

@@ -206,7 +206,7 @@ def _new_operation(item: NodeAnalysis, width: _Width, batch: int | None = None) 
             if "name" not in config:
                 operation.name = node.layer_name
             if not operation.built:
-                carry_state(node.operation, operation)
+                carry_state(node.operation, operation, built=False)
         return operation
 
 

@@ -25,9 +25,9 @@ from tfcompress.rewrite import apply
 from tfcompress.task import Task
 from tfcompress.training import Cosine, Evaluator, PhasePlan, Schedule, StepDecay, loss_function, scaled
 from tfcompress.training.distillation import Distillation, KDLoss, OutputsLoss, SoftTargets, computing_in, logits_of
-from tfcompress.training.initial import check_drawable, draw_anew
+from tfcompress.training.initial import check_drawable, draw_anew, learned_variables
 from tfcompress.training.objectives import last_activation
-from tfcompress.training.thawing import inner_layers, keeps_its_values, thawed, words_for
+from tfcompress.training.thawing import inner_layers, thawed, words_for
 
 __all__ = ["Distilling"]
 
@@ -390,9 +390,7 @@ class Distilling(SGDMethod):
         rng = task.rng(_FRESH, zlib.crc32(prefix.encode()))
         fresh = draw_anew(student.operations if layers is None else layers, rng)
         every = [inner for layer in fresh for inner in inner_layers(layer)]
-        if frozen := [
-            layer for layer in every if not layer.trainable and layer.weights and not keeps_its_values(layer)
-        ]:
+        if frozen := [layer for layer in fresh if not all(v.trainable for v in learned_variables(layer))]:
             task.say(words_for(frozen))
         with thawed(student, every):
             yield
@@ -458,8 +456,7 @@ class Distilling(SGDMethod):
             ValueError: a network that the paper did not train so.
         """
         published: Mapping[str, Mapping[str, Any]] = cls.published()
-        if network not in published:
-            raise ValueError(f"Expected `network` to be one of {sorted(published)}. Received: network={network!r}")
+        network = expect.one_of("network", network, sorted(published))
         return cls(**{"keep": "last", **published[network], **changes})
 
     @classmethod
