@@ -17,7 +17,6 @@ from tfcompress.budget import Budget, as_budget
 from tfcompress.control import Control, Pattern
 from tfcompress.costs import CostModel, cost
 from tfcompress.export import kept_lambdas
-from tfcompress.fingerprint import Contents, canonical_loss, layer_names, model_contents, split_contents
 from tfcompress.given import (
     check_surroundings,
     given_objective,
@@ -32,6 +31,7 @@ from tfcompress.result import Measured, Result, about_lambdas, candidate_from_di
 from tfcompress.rewrite import apply
 from tfcompress.rewrite.verify import verify
 from tfcompress.rewrite.working_copy import any_batch, fixed_batch
+from tfcompress.run_contents import begin_run
 from tfcompress.task import Task
 from tfcompress.training import (
     DamagedFileError,
@@ -132,7 +132,7 @@ def compress(
         chosen.check(task)
         on_test = _accuracy(original, task, ("test",)).get("test")  # what is wrong with it shows before training
         # All that can be refused was: from here on it is the folder of this run.
-        notes = _begin(original, chosen, budget, task)
+        notes = begin_run(original, chosen, budget, task)
         task, notes = _measured(original, chosen, task, costs, notes)
         task.progress.plan(chosen.phases(task))
         search = _decide(chosen, task)
@@ -146,78 +146,6 @@ def compress(
             with run.room(result.after.bytes):
                 result.save(run.path / "result")
         return result
-
-
-def _begin(original: keras.Model, method: Method, budget: Budget, task: Task) -> list[str]:
-    """Begins the run in its folder, or goes on with it; returns what is to be known of that."""
-    notes: list[str] = []
-    if not isinstance(task.run, RunFolder):
-        return notes
-    contents = Contents()
-    fingerprint = _fingerprint(original, method, budget, task, contents, notes)
-    task.run.begin({**fingerprint, "not_compared": contents.unknown})
-    if contents.unknown:
-        notes.append(
-            f"Warning: {'; '.join(contents.unknown)}. No later call can tell whether it is the same, so this run "
-            "cannot go on in its folder after an interruption."
-        )
-    return notes
-
-
-def _fingerprint(
-    original: keras.Model, method: Method, budget: Budget, task: Task, contents: Contents, notes: list[str]
-) -> dict[str, Any]:
-    """Everything that decides the outcome, as plain data, but for names that Keras makes up."""
-    splits, earlier = task.splits, (task.run.earlier or {}).get("samples", {})
-    parts = [split for split in (splits.train, splits.validation, splits.test) if split is not None]
-    return {
-        "model": model_contents(original, contents, "model"),
-        "method": {"name": method.name, **method.contents(contents)},
-        "flops_budget": budget.flops,
-        "params_budget": budget.params,
-        "control": _control(original, task),
-        "objective": _objective(original, task.objective, contents),
-        "data": splits.describe().splitlines(),
-        "samples": {
-            split.name: split_contents(split, contents, earlier.get(split.name), notes.append) for split in parts
-        },
-        "seed": task.seed,
-    }
-
-
-def _by_number(value: Any, names: Sequence[str]) -> Any:
-    """Names of layers in a list or as keys, replaced by their number in the model."""
-    numbers = {name: f"layer {number}" for number, name in enumerate(names, start=1)}
-    if isinstance(value, dict):
-        return {numbers.get(name, name): entry for name, entry in value.items()}
-    return [numbers.get(name, name) for name in value] if isinstance(value, list) else value
-
-
-def _control(original: keras.Model, task: Task) -> dict[str, Any]:
-    """What may be pruned: as it was said, and what it came to."""
-    names = layer_names(original)
-    said = {name: _by_number(value, names) for name, value in task.control.settings().items()}
-    if not said:
-        return {}
-    widths = task.widths
-    return {**said, "widths": [part.tolist() for part in (widths.least, widths.greatest, widths.step)]}
-
-
-def _objective(original: keras.Model, objective: Objective, contents: Contents) -> dict[str, Any]:
-    """Loss and metric by what they compute, whether they were inferred, compiled, or given."""
-    names, metrics = layer_names(original), objective.new_metrics()
-    found = {field.name: getattr(objective, field.name) for field in dataclasses.fields(objective)}
-    found |= {
-        "loss": _by_number(canonical_loss(objective.loss), names),
-        "loss_weights": _by_number(objective.loss_weights, names),
-        "metric": objective.metric_name if metrics is None else metrics,
-    }
-    words = {"score": "objective", "loss": "the loss", "metric": "the metric"}
-    return {
-        name: contents.of(value, words.get(name, f"objective.{name}"))
-        for name, value in found.items()
-        if name not in ("name", "description")
-    }
 
 
 def _task(

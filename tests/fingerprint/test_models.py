@@ -95,6 +95,25 @@ def test_the_code_and_the_state_of_ones_own_layers():
     assert len(set(map(str, found))) == 4
 
 
+def test_a_layer_that_notes_its_tensors():
+    class Noting(layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.table = ops.ones((2, 3))
+
+        def call(self, x):
+            self.last = {"scores": [ops.softmax(x)]}
+            return x + self.table[0]
+
+    inputs = keras.Input((3,))
+    model = keras.Model(inputs, Noting()(inputs))
+    expected = contents_of(model)
+    model.predict(np.ones((4, 3)), verbose=0)
+    assert not differences(expected, contents_of(model), "model")
+    model.layers[1].table = 2 * model.layers[1].table
+    assert differences(expected, contents_of(model), "model")
+
+
 def test_a_vocabulary_is_state():
     def model(words):
         inputs = keras.Input((2,), dtype="int64")

@@ -91,6 +91,8 @@ class Contents:
         self._keep_alive.append(value)
         try:
             found = self._of(value, where)
+        except Exception as error:  # of the object's own code, which is asked for its state
+            found = self._unknown(value, where, f"whose state cannot be read ({type(error).__name__})")
         finally:
             self._open.pop()
         if not self._open or not _mentions_again(found):
@@ -372,7 +374,14 @@ def _is_kerass(value: Any) -> bool:
         return any(map(_is_kerass, value))
     if isinstance(value, dict):
         return any(map(_is_kerass, value.values()))
-    return isinstance(value, (keras.Variable, *_KERAS_OBJECTS)) or type(value).__module__.startswith("keras.")
+    kinds = (keras.Variable, keras.KerasTensor, *_KERAS_OBJECTS)
+    return isinstance(value, kinds) or type(value).__module__.startswith("keras.") or _is_symbolic(value)
+
+
+def _is_symbolic(value: Any) -> bool:
+    """Whether a layer noted a tensor of a call that was only traced."""
+    tensorflow = sys.modules.get("tensorflow")
+    return tensorflow is not None and tensorflow.is_tensor(value) and tensorflow.is_symbolic_tensor(value)
 
 
 def _kind(value: Any) -> type:
