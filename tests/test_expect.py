@@ -18,6 +18,9 @@ class Broken:
     def __repr__(self):
         raise RuntimeError("no words")
 
+    def __fspath__(self):
+        return 3
+
 
 def refused(check, *args, **limits):
     with pytest.raises(ValueError, match=r"^Expected `it` to be .*Received: it=") as caught:
@@ -102,7 +105,7 @@ def test_paths(monkeypatch, tmp_path):
     assert expect.path("it", "~/run") == tmp_path / "run"
     assert expect.path("it", pathlib.Path("a/b")) == pathlib.Path("a/b")
     assert expect.path("it", "~nobody-of-this-name/x") == pathlib.Path("~nobody-of-this-name/x")
-    for value in ("", " ", "a\0b", "\udcff", "a" * 256, "a/" * 2100, b"a", 5, [], ("a",)):
+    for value in ("", " ", "a\0b", "\udcff", "a" * 256, "a/" * 2100, b"a", 5, [], ("a",), Broken()):
         refused(expect.path, value)
     assert len(expect.path("it", "a" * 255).name) == 255
     refused(expect.path, None)

@@ -386,7 +386,10 @@ def path(name: str, value: Any, what: str = "a path", or_none: bool = False) -> 
     if or_none and value is None:
         return None
     what = _or_none(f"{what}, a string or pathlib.Path", or_none)
-    plain = os.fspath(value) if isinstance(value, os.PathLike) else value
+    try:
+        plain = os.fspath(value) if isinstance(value, os.PathLike) else value
+    except Exception:  # of the object's own
+        plain = None
     if not isinstance(plain, str):
         refuse(name, what, value, wrong_type=True)
     if not plain.strip():
