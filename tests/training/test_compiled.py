@@ -67,6 +67,13 @@ def test_a_metric_object_is_made_anew_or_used_itself_and_never_becomes_another()
         assert made_anew(given)() is given
 
 
+def test_a_lambda_is_no_reason_for_a_warning(recwarn):
+    given = metrics.MeanMetricWrapper(lambda y, outputs: outputs, name="odd")
+    assert made_anew(given)() is not given
+    assert made_anew(given)().name == "odd"
+    assert not recwarn.list
+
+
 def test_names_functions_and_partials_are_metrics_too():
     made = made_anew(functools.partial(metrics.binary_accuracy, threshold=0.0))()
     made.update_state(np.array([[1.0]]), np.array([[0.3]]))

@@ -20,7 +20,6 @@ IMAGES = RNG.uniform(size=(N, 4, 4, 2)).astype("float32")
 WORDS = RNG.integers(0, 7, (N, 5))  # 0 is padding
 CLASSES = RNG.integers(0, 3, N)
 ONE_HOT = np.eye(3, dtype="float32")[CLASSES]
-SOFT = (0.8 * ONE_HOT + 0.2 / 3).astype("float32")
 BIT = RNG.integers(0, 2, N)
 BITS = RNG.integers(0, 2, (N, 4))
 BITS[:, 3] = 1
@@ -94,7 +93,6 @@ KINDS = {
     "half precision": (lambda: dense(3, "softmax", SPARSE, ["acc"], "mixed_float16"), VECTORS, CLASSES, "acc"),
     "one-hot": (lambda: dense(3, "softmax", ONE, ["accuracy"]), VECTORS, ONE_HOT, "accuracy"),
     "one-hot booleans": (lambda: dense(3, "softmax", ONE, ["accuracy"]), VECTORS, ONE_HOT.astype(bool), "accuracy"),
-    "soft": (lambda: dense(3, "softmax", losses.CategoricalFocalCrossentropy(), ["accuracy"]), VECTORS, SOFT, None),
     "binary": (lambda: dense(1, "sigmoid", BINARY, ["accuracy"]), VECTORS, BIT, "accuracy"),
     "binary logits": (lambda: dense(1, None, losses.BinaryCrossentropy(True)), VECTORS, BIT.astype(bool), None),
     "partial": (
@@ -130,7 +128,6 @@ KINDS = {
     "sequence loss": (lambda: sequence("kl_divergence"), WORDS, np.eye(3, dtype="float32")[WORDS % 3], "loss"),
     "a number": (lambda: dense(1, None, ["mse"], {"out": ["mae"]}, loss_weights=[2.0]), VECTORS, NUMBER, "mae"),
     "numbers": (lambda: dense(4, None, losses.Huber(0.1)), VECTORS, NUMBERS.astype("float64"), None),
-    "cosine": (lambda: dense(4, None, losses.CosineSimilarity()), VECTORS, NUMBERS, "loss"),
     "autoencoder": (lambda: maps(2, "sigmoid", BINARY, ["accuracy"]), IMAGES, IMAGES, "loss"),
     "metric learning": (lambda: dense(8, None, contrastive), VECTORS, RNG.integers(0, 40, N), "loss"),
     "several losses": (lambda: dense(4, None, ["mse", far]), VECTORS, NUMBERS, "loss"),

@@ -315,6 +315,6 @@ class Subnetwork:
 
             inputs, *rest = self._signature()
             signature = [inputs, specs, *rest]
-            self._measures[key] = score, metric, tf.function(update, input_signature=signature)
+            self._measures[key] = score, metric, tf.function(update, input_signature=signature, autograph=False)
         _, metric, update = self._measures[key]
         return metric, update

@@ -119,7 +119,7 @@ def _shifted(y: Any, shift: int) -> Any:
 
 
 def _outputs(model: keras.Model, x: Any, samples: int) -> Any:
-    call = tf.function(lambda part: model(part, training=False), reduce_retracing=True)
+    call = tf.function(lambda part: model(part, training=False), reduce_retracing=True, autograph=False)
     parts = [
         call(keras.tree.map_structure(lambda a: tf.convert_to_tensor(a[at : at + _BATCH]), x))  # noqa: B023
         for at in range(0, samples, _BATCH)

@@ -127,6 +127,9 @@ def made_anew(spec: Any) -> MetricMaker:
     """
     if not isinstance(spec, keras.metrics.Metric):
         return functools.partial(_made, spec)
+    if type(spec) is keras.metrics.MeanMetricWrapper:  # a config of it warns of lambdas
+        wrapper: Any = keras.metrics.MeanMetricWrapper
+        return functools.partial(wrapper, spec._fn, name=spec.name, dtype=spec.dtype, **spec._fn_kwargs)
     try:
         make = functools.partial(_from_config, type(spec), spec.get_config())
         if _settings(make()) == _settings(spec):

@@ -71,7 +71,7 @@ def _try(call: Callable[[Any, Any], Any], what: str, model: keras.Model, labels:
     outputs = keras.tree.map_structure(_spec, output_structure(model))
     given = keras.tree.map_structure(lambda a: _spec(np.asarray(a)), labels)
     try:
-        return tf.function(call).get_concrete_function(given, outputs).structured_outputs
+        return tf.function(call, autograph=False).get_concrete_function(given, outputs).structured_outputs
     except Exception as error:  # of any kind: the code is somebody else's
         shapes = keras.tree.map_structure(lambda spec: f"{[*spec.shape]} {spec.dtype.name}", given)
         words = " ".join(str(error).split())
