@@ -6,6 +6,7 @@ import tensorflow as tf
 import topologies
 from keras import layers, ops
 
+from tfcompress.costs import cost
 from tfcompress.graph import LayerGraph, TensorRef
 
 
@@ -201,6 +202,21 @@ class NestedAndSharedTest(tf.test.TestCase):
             graph = LayerGraph.from_keras(keras.Model(x, inner(x, training=training)))
             self.assertEqual([graph.nodes[n].kwargs["training"] for n in ("norm", "drop")], [training] * 2)
             self.assertNotIn("training", graph.nodes["relu"].kwargs)
+
+    def test_shapes_inside_a_model_for_any_size_follow_from_those_outside(self):
+        """The way out that the message names: a model for images of any size, put behind one size."""
+        any_size = keras.Input((None, None, 3))
+        y = layers.MaxPooling2D(2, name="pool")(layers.Conv2D(5, 3, name="first")(any_size))
+        inner = keras.Model(any_size, ops.relu(layers.Conv2D(7, 1, name="second")(y)), name="inner")
+        deep = keras.Sequential([keras.Input((None, None, 3)), inner], name="deep")
+        with self.assertRaisesRegex(ValueError, r"static shapes.*keras\.Model\(x, model\(x\)\)"):
+            cost(inner)
+        x = keras.Input((8, 6, 3))
+        model = keras.Model(x, layers.GlobalAveragePooling2D()(deep(x)))
+        nodes = LayerGraph.from_keras(model).nodes
+        shapes = {name: nodes[name].output_shapes[0][1:] for name in ("first", "pool", "second")}
+        self.assertEqual(shapes, {"first": (6, 4, 5), "pool": (3, 2, 5), "second": (3, 2, 7)})
+        self.assertEqual(cost(model).macs, 24 * 9 * 3 * 5 + 6 * 5 * 7)
 
     def test_reading_adds_no_calls_to_the_model(self):
         model, _, inputs = topologies.build("siamese")

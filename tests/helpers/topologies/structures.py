@@ -261,15 +261,6 @@ def adapted_by_lora():
     return keras.Model(x, head(y))
 
 
-@topology(smallest=30 * 9 * 3 + 30 * 9 + 3)
-def nested_of_unknown_size():
-    # A model for images of any size, wrapped for one: shapes inside follow from those outside.
-    any_size = keras.Input((None, None, 3))
-    inner = keras.Model(any_size, conv(7, padding="same")(conv(5, padding="same")(any_size)), name="inner")
-    x = image()
-    return keras.Model(x, head(inner(x)))
-
-
 @topology(smallest=30 * 3 + 30 + 3)
 def initializers_with_arrays():
     # Pretrained numbers as initializers: a file is built with them before it gets its weights.
