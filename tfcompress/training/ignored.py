@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from typing import Any
 
 import keras
 
+from tfcompress.process import ignored_warnings
 from tfcompress.training.objectives import Objective
 
 __all__ = ["words_for_ignored"]
@@ -52,8 +52,7 @@ def _of_compile(model: keras.Model, objective: Objective, trains_with: str | Non
     if optimizer is not None:
         instead = "the method brings its own" if trains_with is None else f"{trains_with} trains instead"
         yield f"The optimizer that the model is compiled with, {_words_of(optimizer)}, is not used: {instead}."
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about lambdas among the metrics
+    with ignored_warnings("The object being serialized includes a `lambda`"):
         config = model.get_compile_config() or {}
     further = _further(list(_names([config.get("metrics"), config.get("weighted_metrics")])), objective)
     if further:
