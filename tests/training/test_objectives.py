@@ -286,6 +286,11 @@ class CheckedTest(tf.test.TestCase):
             "the metric odd can compare.*objective=", model, training.Objective("mse", maker), np.zeros((4, 3))
         )
 
+    def test_the_loss_itself_may_be_given_as_the_metric(self):
+        objective = training.Objective("mse", "loss", higher_is_better=False)
+        training.check_objective(dense(3), objective, np.zeros((4, 3)))
+        self.assertEqual((objective.metric_name, objective.new_metrics(), objective.sign), ("loss", None, -1))
+
     def test_a_metric_of_the_other_direction(self):
         objective = training.Objective("mse", keras.metrics.MeanAbsoluteError)
         self.refused("`higher_is_better` .*to be False.*mean_absolute_error", dense(3), objective, np.zeros((4, 3)))

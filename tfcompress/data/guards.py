@@ -2,7 +2,7 @@
 
 import keras
 
-from tfcompress.data.checks import check_batch, to_arrays
+from tfcompress.data.checks import check_batch, input_arrays, label_arrays
 from tfcompress.data.failures import clear_error
 from tfcompress.data.sources import ArraySource
 
@@ -24,7 +24,6 @@ def check_whole(split, expected):
     source = split.source
     if isinstance(source, ArraySource) and source.preprocess is None:
         return
-    several = expected.shapes is not None and len(expected.shapes) > 1
     batches, number = _in_order(split.batches()), 0
     while True:
         number += 1
@@ -36,7 +35,8 @@ def check_whole(split, expected):
         if batch is None:
             return
         x, y = tuple(batch)
-        x, y = to_arrays(x, f"the inputs in {what}", several), to_arrays(y, f"the labels in {what}")
+        x = input_arrays(x, expected, f"the inputs in {what}")
+        y = label_arrays(y, expected, f"the labels in {what}")
         check_batch(x, y, expected, what)
 
 

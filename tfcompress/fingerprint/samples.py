@@ -87,14 +87,14 @@ def _of_stream(source: Any, where: str, earlier: Any, note: Callable[[str], None
 
 
 def _form(source: Any) -> Any:
-    batches = source.batches()
+    batches = source.batches(training=source.weighted)  # training alone gets the weights of samples
     if is_tensorflow_dataset(batches):
         return keras.tree.flatten(keras.tree.map_structure(str, batches.element_spec))
     return [source.batch_size]
 
 
 def _batches(source: Any) -> Iterator[Any]:
-    batches = source.batches()
+    batches = source.batches(training=source.weighted)  # training alone gets the weights of samples
     if is_tensorflow_dataset(batches):
         yield from batches.as_numpy_iterator()
         return

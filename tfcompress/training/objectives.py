@@ -69,8 +69,9 @@ class Objective:
                     keras.losses.get(part)
         except ValueError:
             expect.refuse("loss", what, self.loss)
-        maker = "what makes a new metric, such as the class keras.metrics.MeanAbsoluteError"
-        expect.settings(self, expect.function, "metric", what=maker, or_none=True, arguments=0)
+        if self.metric != "loss":
+            maker = '"loss", or what makes a new metric, such as the class keras.metrics.MeanAbsoluteError'
+            expect.settings(self, expect.function, "metric", what=maker, or_none=True, arguments=0)
         expect.settings(self, expect.flag, "from_logits", "higher_is_better")
         expect.settings(self, expect.text, "name", "description")
         score = "a function (y, outputs) -> one number a sample"
