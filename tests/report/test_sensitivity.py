@@ -111,7 +111,7 @@ class ClassifierTest(tf.test.TestCase):
     def test_one_trace_and_no_model_built(self):
         (subnetwork,) = self.made
         self.assertEqual((subnetwork.traces, subnetwork.runs), (1, 1 + 9))
-        with recorded() as made, mock.patch("tfcompress.task.apply", wraps=apply) as applied:
+        with recorded() as made, mock.patch("tfcompress.rewrite.working_copy.apply", wraps=apply) as applied:
             tfcompress.sensitivity(self.model, self.train, keep_ratios=[0.5], verbose=0)
         self.assertEqual((len(made), made[0].traces, applied.call_count), (1, 1, 1))  # the working copy
 
