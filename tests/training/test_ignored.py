@@ -1,5 +1,7 @@
 """What a user's model brings along that is not used: each thing is said."""
 
+import functools
+
 import keras
 import pytest
 from keras import layers
@@ -67,3 +69,10 @@ def test_compile(settings, said):
     model._resolve_auto_jit_compile = lambda: False  # as on a machine without a GPU
     model.compile("sgd", "sparse_categorical_crossentropy", **settings)
     assert said in words(model)
+
+
+def test_losses_and_metrics_without_a_config():
+    model = plain()
+    error = functools.partial(keras.losses.categorical_crossentropy, from_logits=False)
+    model.compile("sgd", error, metrics=["accuracy", functools.partial(keras.metrics.top_k_categorical_accuracy, k=2)])
+    assert "Further metrics of the model are not measured: top_k_categorical_accuracy." in words(model)

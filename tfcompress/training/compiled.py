@@ -13,6 +13,7 @@ import keras
 __all__ = [
     "GivenLoss",
     "MetricMaker",
+    "compile_settings",
     "direction",
     "last_activation",
     "loss_leaves",
@@ -117,6 +118,12 @@ def metric_specs(model: keras.Model) -> list[Any]:
     compiled = getattr(model, "_compile_metrics", None)
     given = [getattr(compiled, "_user_metrics", None), getattr(compiled, "_user_weighted_metrics", None)]
     return list(_leaves(given))
+
+
+def compile_settings(model: keras.Model) -> dict[str, Any]:
+    """The arguments of `compile` as the user gave them, where `get_compile_config` wants each to have a config."""
+    recorded = getattr(model, "_compile_config", None)
+    return {} if recorded is None else dict(recorded.config)
 
 
 def made_anew(spec: Any) -> MetricMaker:

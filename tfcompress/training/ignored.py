@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from tfcompress.process import ignored_warnings
+from tfcompress.training.compiled import compile_settings, loss_weights, metric_specs, name_of
 from tfcompress.training.objectives import Objective
 
 __all__ = ["words_for_ignored"]
@@ -52,15 +52,14 @@ def _of_compile(model: keras.Model, objective: Objective, trains_with: str | Non
     if optimizer is not None:
         instead = "the method brings its own" if trains_with is None else f"{trains_with} trains instead"
         yield f"The optimizer that the model is compiled with, {_words_of(optimizer)}, is not used: {instead}."
-    with ignored_warnings("The object being serialized includes a `lambda`"):
-        config = model.get_compile_config() or {}
-    further = _further(list(_names([config.get("metrics"), config.get("weighted_metrics")])), objective)
+    further = _further([name_of(spec) for spec in metric_specs(model)], objective)
     if further:
         used = objective.metric_name or "none"
         yield f"Further metrics of the model are not measured: {', '.join(further)}. The one that is: {used}."
-    if config.get("loss_weights") is not None and objective.loss_weights is None:
-        yield f"loss_weights={config['loss_weights']!r} of the model's compile() are not used."
+    if (weights := loss_weights(model)) is not None and objective.loss_weights is None:
+        yield f"loss_weights={weights!r} of the model's compile() are not used."
     # Keras notes what "auto" comes to on this machine, which is what training comes to as well.
+    config = compile_settings(model)
     defaults = {**_DEFAULTS, "jit_compile": model._resolve_auto_jit_compile()}
     changed = [f"{name}={config[name]!r}" for name, usual in defaults.items() if config.get(name, usual) != usual]
     if changed:
@@ -82,21 +81,3 @@ def _further(names: list[str], objective: Objective) -> list[str]:
         if name == metric or ("acc" in metric and "acc" in name.lower()):
             return [*names[:place], *names[place + 1 :]]
     return names
-
-
-def _names(specs: Any) -> Iterator[str]:
-    """The names of compiled metrics, in whatever structure they were given."""
-    if isinstance(specs, str):
-        yield specs
-    elif isinstance(specs, dict) and "class_name" in specs:
-        config = specs.get("config")
-        name = config.get("name") if isinstance(config, dict) else config
-        yield name if isinstance(name, str) else str(specs["class_name"])
-    elif isinstance(specs, dict):
-        for spec in specs.values():
-            yield from _names(spec)
-    elif isinstance(specs, (list, tuple)):
-        for spec in specs:
-            yield from _names(spec)
-    elif specs is not None:
-        yield getattr(specs, "__name__", type(specs).__name__)
