@@ -82,7 +82,7 @@ class LoadTextFilesTest(tf.test.TestCase):
         for content in (bytes(range(256)), '"1","a"\n'.encode("utf-16-le"), b'"1","a"\r"2","b"\r'):
             with self.assertRaisesRegex(ValueError, "line 1 of "):
                 load_text_files(self.file(content))
-        with self.assertRaisesRegex(ValueError, "no file at"):
+        with self.assertRaisesRegex(ValueError, "zero byte"):
             load_text_files("a\0b")
 
     def test_classes_outside_the_range_are_refused(self):
@@ -102,7 +102,7 @@ class LoadTextFilesTest(tf.test.TestCase):
             load_text_files("/nowhere.csv")
         with self.assertRaisesRegex(ValueError, "`test` to be the path.*no file at"):
             load_text_files(path, self.get_temp_dir())
-        with self.assertRaisesRegex(TypeError, "`train` to be the path of a CSV file. Received: list"):
+        with self.assertRaisesRegex(TypeError, "`train` to be the path of a CSV file, .* Received: train=\\["):
             load_text_files([path])
         for settings in ({"length": 0}, {"alphabet": "xx"}, {"classes": 1}, {"classes": 2.0}, {"samples": 0}):
             with self.assertRaisesRegex(ValueError, next(iter(settings))):
