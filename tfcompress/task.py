@@ -128,7 +128,7 @@ class Task:
     def is_trained(self) -> bool:
         """Whether the model is clearly better than guessing.
 
-        An accuracy has to be above chance by more than three standard errors, and by as much again as chance itself or
+        An accuracy has to be above chance by more than two standard errors, and by as much again as chance itself or
         half of what is missing to perfect; by less where one class dominates, as nothing but what was learned goes
         beyond always naming it. Other metrics have to be better than on labels of other samples, by three standard
         errors.
@@ -142,11 +142,14 @@ class Task:
 
     @property
     def _by_luck(self) -> float:
-        """How much better than `chance` guessing may come out: three standard errors."""
+        """How much better than `chance` guessing may come out: three standard errors.
+
+        Two of an accuracy's: guesses other than the most frequent class are expected below `chance`, not at it.
+        """
         if self.luck is not None:
             return self.luck
         samples = self.splits.validation.num_samples or math.inf
-        return 3 * math.sqrt((self.chance or 0) * (1 - (self.chance or 0)) / samples)
+        return 2 * math.sqrt((self.chance or 0) * (1 - (self.chance or 0)) / samples)
 
     @property
     def warning(self) -> str | None:
