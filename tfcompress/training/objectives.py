@@ -69,7 +69,7 @@ class Objective:
                     keras.losses.get(part)
         except ValueError:
             expect.refuse("loss", what, self.loss)
-        if not (isinstance(self.metric, str) and self.metric == "loss"):  # a tensor compares each of its numbers
+        if not (isinstance(self.metric, str) and self.metric == "loss"):
             maker = '"loss", or what makes a new metric, such as the class keras.metrics.MeanAbsoluteError'
             expect.settings(self, expect.function, "metric", what=maker, or_none=True, arguments=0)
         expect.settings(self, expect.flag, "from_logits", "higher_is_better")
