@@ -246,6 +246,14 @@ class RefusalTest(tf.test.TestCase):
         with self.assertRaisesRegex(TypeError, r"subclassed model 'Own'.*keras\.Model\(inputs, outputs\)"):
             LayerGraph.from_keras(model)
 
+    def test_sizes_that_a_layer_does_not_say_of_itself(self):
+        x = keras.Input((6, 4))
+        scores = layers.EinsumDense("abc,cd->abd", output_shape=(None, 8), name="scores")(x)
+        self.assertEqual(scores.shape, (None, None, 8))
+        model = keras.Model(x, layers.Dense(2, name="dense")(scores))
+        self.assertEqual(LayerGraph.from_keras(model).shape(TensorRef("dense")), (None, 6, 2))
+        self.assertEqual(cost(model).macs, 6 * (4 * 8 + 8 * 2))
+
     def test_subclassed_model_inside(self):
         class Own(keras.Model):
             def call(self, inputs):
