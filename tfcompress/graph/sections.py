@@ -134,7 +134,7 @@ class _Segment:
     nodes: tuple[Node, ...]
     entry: str | None
     keeps_shape: bool
-    leaks: bool = False  # whether anything outside reads what lies before its exit, or calls its layers with weights
+    leaks: bool = False  # whether anything outside reads what lies before its exit, or calls its layers
 
     @property
     def exit(self) -> str:
@@ -183,8 +183,8 @@ def _calls(graph: LayerGraph) -> dict[str, set[str]]:
 
 
 def _stays(node: Node, gone: set[str], calls: Mapping[str, set[str]]) -> bool:
-    """Whether a layer with weights is called outside of what is removed too: one without may lose some of its calls."""
-    return bool(getattr(node.operation, "weights", ())) and not calls[node.layer_name] <= gone
+    """Whether a layer is called outside of what is removed too: its calls are numbered, and would change names."""
+    return not calls[node.layer_name] <= gone
 
 
 def _are_shared(nodes: Sequence[Node], calls: Mapping[str, set[str]]) -> bool:
@@ -392,7 +392,7 @@ def bypasses(graph: LayerGraph, nodes: Sequence[str]) -> dict[TensorRef, TensorR
     Raises:
         KeyError: a name that is not a node of the graph.
         ValueError: a part with several tensors coming in, one of another shape than the one going out, or one call of
-            a layer with weights that is called elsewhere too.
+            a layer that is called elsewhere too.
     """
     unknown = sorted(set(nodes) - graph.nodes.keys())
     if unknown:
@@ -404,7 +404,7 @@ def bypasses(graph: LayerGraph, nodes: Sequence[str]) -> dict[TensorRef, TensorR
             continue
         if _stays(node, gone, calls):
             raise ValueError(
-                f"Expected all calls of a layer with weights to be removed, or none. Received: {node.name!r}, of a "
+                f"Expected all calls of a layer to be removed, or none. Received: {node.name!r}, of a "
                 f"layer that is also called as {sorted(calls[node.layer_name] - gone)}."
             )
         coming = frozenset().union(*(sources.get(ref, frozenset([ref])) for ref in node.inputs))
