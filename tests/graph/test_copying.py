@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
+from tfcompress.graph import ChannelGroups, LayerGraph
 from tfcompress.graph.copying import CannotBeCopied
 from tfcompress.plan import Plan
 from tfcompress.rewrite import apply
@@ -64,6 +65,29 @@ def test_objects_of_the_users_are_carried_over(name):
         copy = apply(model, plan)
         assert getattr(copy.get_layer("own"), name) is OBJECTS[name]
     assert same(model, apply(model, Plan()))
+
+
+class Masked(keras.constraints.Constraint):
+    """A number for each of the channels."""
+
+    def __init__(self, mask):
+        self.mask = np.asarray(mask, "float32")
+
+    def __call__(self, w):
+        return w * self.mask
+
+
+def test_constraints_and_regularizers_of_one_width_keep_a_layer_whole():
+    weights = np.arange(5, dtype="float32")
+    for options in (
+        {"bias_constraint": Masked([0, 1, 0, 1, 1])},
+        {"kernel_regularizer": lambda w: keras.ops.sum(w * weights)},
+    ):
+        held = layers.Dense(5, name="held", **options)
+        groups = ChannelGroups.of(LayerGraph.from_keras(model_of(held, layers.Dense(6, name="free"))))
+        assert list(groups.groups) == ["free"]
+        (name,) = options
+        assert f"its {name} fits this width only" in str(groups)
 
 
 def test_in_layers_inside_layers():

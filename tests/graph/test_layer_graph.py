@@ -18,6 +18,14 @@ def described(graph):
 
 
 class ReadingTest(tf.test.TestCase):
+    def test_sizes_that_a_layer_does_not_say_of_itself(self):
+        x = keras.Input((6, 4))
+        scores = layers.EinsumDense("abc,cd->abd", output_shape=(None, 8), name="scores")(x)
+        self.assertEqual(scores.shape, (None, None, 8))
+        model = keras.Model(x, layers.Dense(2, name="dense")(scores))
+        self.assertEqual(LayerGraph.from_keras(model).shape(TensorRef("dense")), (None, 6, 2))
+        self.assertEqual(cost(model).macs, 6 * (4 * 8 + 8 * 2))
+
     def test_chain(self):
         x = keras.Input((6, 5, 3), name="image")
         y = layers.Conv2D(5, 3, name="conv")(x)

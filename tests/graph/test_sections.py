@@ -53,6 +53,19 @@ class FoundTest(tf.test.TestCase):
             ends = ["stem_relu", *(f"section{s}_block{blocks}_relu2" for s in (1, 2, 3))]
             self.assertEqual(sections.boundaries, tuple(ends))
 
+    def test_blocks_that_share_a_layer_stay(self):
+        x = keras.Input((4, 4, 2))
+        y = layers.Conv2D(4, 1)(x)
+        shared = layers.Conv2D(4, 3, padding="same", name="shared")
+        for number in range(3):
+            z = layers.Conv2D(4, 3, padding="same", name=f"conv{number}")(y)
+            y = layers.Add(name=f"sum{number}")([y, shared(z) if number < 2 else z])
+        graph = graph_of(layers.Dense(2)(y), x)
+        (section,) = find_sections(graph).sections
+        self.assertEqual(section.repeated, (("conv2", "sum2"),))
+        with self.assertRaisesRegex(ValueError, r"all calls of a layer .* 'shared@2'.*\['shared'\]"):
+            bypasses(graph, ("conv1", "shared@2", "sum1"))
+
     def test_a_section_begins_with_the_block_that_changes_the_shape(self):
         sections = find_sections(LayerGraph.from_keras(zoo.resnet20()))
         second = sections.sections[1]

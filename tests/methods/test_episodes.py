@@ -1,5 +1,7 @@
 """Episodes: plans of the most important channels, and rewards that are those of the network really cut."""
 
+import unittest.mock
+
 import keras
 import numpy as np
 import small_tasks
@@ -59,6 +61,12 @@ class EpisodesTest(tf.test.TestCase):
             self.assertAllClose(rewards[-1], accuracy(cut, self.x, self.y), rtol=1e-6)
         self.assertGreater(len(set(rewards)), 1)
         self.assertEqual(self.episodes.traces, 1)
+
+    def test_a_reward_that_is_no_number(self):
+        words = "accuracy to be a finite number .* Received: nan with"
+        broken = unittest.mock.patch.object(self.episodes, "_reward", lambda plan: float("nan"))
+        with broken, self.assertRaisesRegex(ValueError, words):
+            self.episodes.play(lambda state: 0.7)
 
     def test_the_plan_keeps_the_channels_that_rank_highest(self):
         plan = self.episodes.plan(self.kept(block1_conv1=2))

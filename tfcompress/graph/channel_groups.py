@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import keras
 import numpy as np
 import numpy.typing as npt
 
@@ -238,11 +239,32 @@ def _why_whole(node: Node, handler: Handler, weights: tuple[WeightAxes, ...], sh
     labelled = {id(weight.variable) for weight in weights}
     others = [v.name for v in getattr(node.operation, "weights", ()) if id(v) not in labelled and len(v.shape)]
     if not others:
-        return None
+        return _held_to_a_width(node.operation, weights)
     mode = getattr(node.operation, "quantization_mode", None)
     if mode is not None:
         return f"{node.type_name} is quantized to {mode}: its scales go with all of its channels"
     return f"the handler of {node.type_name} says nothing of its weights ({', '.join(others)})"
+
+
+def _held_to_a_width(layer: Any, weights: tuple[WeightAxes, ...]) -> str | None:
+    """Why a constraint or regularizer of the user's, such as one that holds a number a channel, fits one width only."""
+    axes = {id(weight.variable): weight.axes for weight in weights}
+    for name, thing in vars(layer).items():
+        stem, _, kind = name.rpartition("_")
+        variable = getattr(layer, stem, None) if kind in ("constraint", "regularizer") else None
+        if id(variable) not in axes or thing is None or type(thing).__module__.startswith("keras."):
+            continue
+        values = keras.ops.convert_to_numpy(variable)
+        for axis in axes[id(variable)]:
+            wider = np.take(values, [*range(values.shape[axis]), 0], axis)
+            try:
+                found = thing(keras.ops.convert_to_tensor(wider))
+                fits = kind == "regularizer" or tuple(found.shape) == wider.shape
+            except Exception:  # whatever code of the user's says of another width
+                fits = False
+            if not fits:
+                return f"its {name} fits this width only"
+    return None
 
 
 def _ids_of(inputs: tuple[Labels, ...], outputs: tuple[Labels, ...], weights: tuple[WeightAxes, ...]) -> Iterator[Ids]:

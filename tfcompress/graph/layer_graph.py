@@ -5,7 +5,7 @@ The only place that reads the inner structure of Keras models (`_inbound_nodes`,
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -258,15 +258,16 @@ class _Reader:
             kwargs = {**kwargs, "training": training}
         input_shapes = [self.nodes[ref.node].output_shapes[ref.index] for ref in _refs((args, kwargs))]
         specs = outputs
-        if input_shapes != [tuple(t.shape) for t in arguments.keras_tensors]:
+        known = all(None not in shape[1:] for shape in input_shapes)
+        if input_shapes != [tuple(t.shape) for t in arguments.keras_tensors] or (known and not _are_known(outputs)):
             specs = self._called_on(operation, args, kwargs, outputs)
         refs = self._add(operation, args, kwargs, input_shapes, specs, prefix, outputs)
         for outer, ref in zip(outputs, refs, strict=True):
             env[id(outer)] = ref
 
     def _called_on(self, operation: Any, args: Any, kwargs: Any, outputs: list[Any]) -> list[Any]:
-        """What a call inside a nested model gives for the shapes that it has in the model around, which may be known
-        where those of the nested model are not."""
+        """What a call gives for the shapes that it has here, which may be known where those of its nested model, or
+        those that the layer says of itself, are not."""
 
         def symbolic(ref: TensorRef) -> Any:
             shape = self.nodes[ref.node].output_shapes[ref.index]
@@ -275,9 +276,16 @@ class _Reader:
         try:
             args, kwargs = map_refs(symbolic, (args, kwargs))
             specs = keras.tree.flatten(operation.compute_output_spec(*args, **kwargs))
+            if not _are_known(specs):  # run, as EinsumDense(output_shape=(None, 64)) says less than it could
+                specs = keras.tree.flatten(keras.Operation.compute_output_spec(operation, *args, **kwargs))
         except Exception:  # then the shapes are those that the nested model knows
             return outputs
         return specs if len(specs) == len(outputs) else outputs
+
+
+def _are_known(tensors: Sequence[Any]) -> bool:
+    """Whether all sizes but those of the batch are known."""
+    return all(None not in tensor.shape[1:] for tensor in tensors)
 
 
 def _ordered_calls(functional: Any, known: Mapping[int, Any]) -> list[Any]:

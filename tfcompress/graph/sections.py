@@ -134,7 +134,7 @@ class _Segment:
     nodes: tuple[Node, ...]
     entry: str | None
     keeps_shape: bool
-    leaks: bool = False  # whether anything outside reads what lies before its exit
+    leaks: bool = False  # whether anything outside reads what lies before its exit, or calls its layers
 
     @property
     def exit(self) -> str:
@@ -161,7 +161,7 @@ class _Segment:
 
 
 def _segments(graph: LayerGraph) -> list[_Segment]:
-    order = list(graph.nodes.values())
+    order, calls = list(graph.nodes.values()), _calls(graph)
     place = {node.name: i for i, node in enumerate(order)}
     found, before, entry = [], 0, None
     for name in cut_points(graph):
@@ -169,9 +169,27 @@ def _segments(graph: LayerGraph) -> list[_Segment]:
         before = place[name] + 1
         if nodes:
             keeps = entry is not None and graph.shape(TensorRef(entry)) == graph.shape(TensorRef(name))
-            found.append(_Segment(nodes, entry, keeps))
+            found.append(_Segment(nodes, entry, keeps, _are_shared(nodes, calls)))
         entry = name
     return found
+
+
+def _calls(graph: LayerGraph) -> dict[str, set[str]]:
+    """The nodes that are calls of each layer."""
+    found: dict[str, set[str]] = {}
+    for node in graph.nodes.values():
+        found.setdefault(node.layer_name, set()).add(node.name)
+    return found
+
+
+def _stays(node: Node, gone: set[str], calls: Mapping[str, set[str]]) -> bool:
+    """Whether a layer is called outside of what is removed too: its calls are numbered, and would change names."""
+    return not calls[node.layer_name] <= gone
+
+
+def _are_shared(nodes: Sequence[Node], calls: Mapping[str, set[str]]) -> bool:
+    names = {node.name for node in nodes}
+    return any(_stays(node, names, calls) for node in nodes)
 
 
 class _Chains:
@@ -182,6 +200,7 @@ class _Chains:
         self._dominators = immediate_dominators(graph)
         self._order = {name: i for i, name in enumerate(graph.nodes)}
         self._ends = {ref.node for ref in graph.output_refs}
+        self._calls = _calls(graph)
         self._given: set[tuple[str, str]] = set()
 
     def inside(self, segment: _Segment) -> Iterator[list[_Segment]]:
@@ -210,7 +229,7 @@ class _Chains:
             read = {reader for node in nodes[:-1] for ref in node.outputs for reader in graph.readers.get(ref, ())}
             keeps = graph.shape(TensorRef(entry)) == graph.shape(TensorRef(name))
             leaks = not read <= inside or not self._ends.isdisjoint(inside - {name})
-            found.append(_Segment(nodes, entry, keeps, leaks))
+            found.append(_Segment(nodes, entry, keeps, leaks or _are_shared(nodes, self._calls)))
             entry = name
         return found
 
@@ -378,18 +397,15 @@ def bypasses(graph: LayerGraph, nodes: Sequence[str]) -> dict[TensorRef, TensorR
     unknown = sorted(set(nodes) - graph.nodes.keys())
     if unknown:
         raise KeyError(f"Expected names of nodes of {graph.name!r}. Received: {unknown}")
-    gone = set(nodes)
-    calls: dict[str, set[str]] = {}
-    for node in graph.nodes.values():
-        calls.setdefault(node.layer_name, set()).add(node.name)
+    gone, calls = set(nodes), _calls(graph)
     sources: dict[TensorRef, frozenset[TensorRef]] = {}
     for node in graph.nodes.values():
         if node.name not in gone:
             continue
-        if not calls[node.layer_name] <= gone:
+        if _stays(node, gone, calls):
             raise ValueError(
-                f"Expected all calls of a layer to be removed, or none. Received: {node.name!r}, of a layer that is "
-                f"also called as {sorted(calls[node.layer_name] - gone)}."
+                f"Expected all calls of a layer to be removed, or none. Received: {node.name!r}, of a "
+                f"layer that is also called as {sorted(calls[node.layer_name] - gone)}."
             )
         coming = frozenset().union(*(sources.get(ref, frozenset([ref])) for ref in node.inputs))
         sources.update(dict.fromkeys(node.outputs, coming))

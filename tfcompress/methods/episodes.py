@@ -85,8 +85,20 @@ class Episodes:
         return Plan.keeping_first(self._order, {name: width for name, width in widths if name in self._order})
 
     def reward(self, kept: np.ndarray) -> float:
-        """The metric of the sub-network with these widths, on the validation samples."""
-        return self._reward(self.plan(kept))
+        """The metric of the sub-network with these widths, on the validation samples.
+
+        Raises:
+            ValueError: a metric that is NaN or infinite, by which no plans can be compared.
+        """
+        found = self._reward(self.plan(kept))
+        if not np.isfinite(found):
+            metric = self._task.objective.metric_name or "loss"
+            raise ValueError(
+                f"Expected the metric {metric} to be a finite number for every plan that is tried. "
+                f"Received: {found} with {int(kept.sum())} channels kept. Scale the labels, give an objective= that is "
+                "finite whatever the outputs are, or choose method='uniform', which measures no plans."
+            )
+        return found
 
     def play(self, act: Callable[[np.ndarray], float]) -> Episode:
         """One episode of a policy from states to rates in [0, 1]."""

@@ -112,6 +112,12 @@ class AgentEpochsTest(tf.test.TestCase):
         self.assertEqual(self.costs.total.macs, 35)
         self.assertEqual(int(self.costs.count("macs", [2, 1])), 2 * 2 + 2 * 1 + 5 * 1)
 
+    def test_rewards_that_the_agent_cannot_learn_from_are_not_taken_for_a_bad_batch(self):
+        joint = self.joint({1: [((2, 1), -1e24), ((3, 1), -2e24)]}, timetable=Timetable(1, 1, 2))
+        self.agent.learn_epoch = lambda: tf.debugging.check_numerics(np.inf, "Critic loss is inf or nan.")
+        with self.assertRaisesRegex(ValueError, r"Received: rewards from -2e\+24 to -1e\+24, for which its losses"):
+            self.run_epochs(joint, [1])
+
     def test_acts_and_learns_by_the_timetable(self):
         played = {1: [((2, 1), 0.5), ((3, 1), 0.4)], 2: [((1, 2), 0.3), ((2, 2), 0.6)]}
         joint = self.joint(played, {2: {(2, 1): 0.5}})
