@@ -24,9 +24,13 @@ def task(accuracy, chance, samples=10_000, luck=None, higher_is_better=True):
 @pytest.mark.parametrize(
     ("accuracy", "chance", "samples", "warned", "trained"),
     [
-        (0.99, 0.92, 500, False, True),  # three standard errors are 3 * sqrt(0.92 * 0.08 / 500) = 0.036
-        (0.95, 0.92, 500, True, False),
-        (0.95, 0.92, 10_000, False, True),  # 0.008; and by 0.08 ** 2 = 0.0064
+        (0.99, 0.92, 500, False, True),
+        # Naming the other class at random in a share q: -0.84 q + 3 * sqrt(q * (1 - q) / 500), 0.0053 at the most.
+        (0.924, 0.92, 500, True, False),
+        (0.926, 0.92, 500, False, False),  # and by 0.08 ** 2 = 0.0064
+        (0.95, 0.92, 500, False, True),
+        (1.0, 0.97, 200, False, True),  # all right, of 6 samples of the other class
+        (0.95, 0.92, 10_000, False, True),
         (0.92, 0.92, 10_000, True, False),
         (0.90, 0.92, 10_000, True, False),
         (0.12, 0.10, 10_000, False, False),  # 0.009: better than guessing, and still far from trained
