@@ -134,6 +134,8 @@ class TensorFlowSourceTest(tf.test.TestCase):
         refused(r"pairs|\(inputs, labels\)`. Received: 4 parts", tf.data.Dataset.from_tensors((x, y, y, y)), TypeError)
         refused("Received: TensorSpec", tf.data.Dataset.from_tensors(x), TypeError)
         refused("labels from 0 to 4", tf.data.Dataset.from_tensor_slices((x, np.arange(8) % 5)).batch(8))
+        sparse = tf.sparse.from_dense(x)
+        refused("dense.* SparseTensorSpec", tf.data.Dataset.from_tensor_slices((sparse, y)).batch(4), TypeError)
         bad = x.copy()
         bad[6, 1] = np.nan
         refused("NaN or infinity in sample 2", tf.data.Dataset.from_tensor_slices((bad, y)).batch(4))

@@ -132,6 +132,12 @@ class TensorFlowSource(_Stream):
                 "Remove `.repeat()`, or limit it with `.take(batches)`."
             )
         _, y, *weights = _parts(dataset.element_spec, what)
+        other = [spec for spec in tf.nest.flatten(dataset.element_spec) if not isinstance(spec, tf.TensorSpec)]
+        if other:
+            raise TypeError(
+                f"Expected dense tensors in {what}. Received: {type(other[0]).__name__}. Map it to dense ones first: "
+                "`tf.sparse.to_dense(x)` of a sparse tensor, `x.to_tensor()` of a ragged one."
+            )
         if (expected.classes or 0) > 1 and isinstance(y, tf.TensorSpec) and y.shape.rank == 2 and y.shape[1] == 1:
             dataset = dataset.map(lambda x, y, *rest: (x, y[:, 0], *rest), num_parallel_calls=tf.data.AUTOTUNE)
         with reading(f"the first batches of {what}"):
@@ -192,12 +198,10 @@ def _with_known_shapes(dataset, expected):
     import tensorflow as tf
 
     def rank_of(spec, part):
-        return spec.shape if isinstance(spec, tf.TensorSpec) and spec.shape.rank is not None else [None] * part.ndim
+        return spec.shape if spec.shape.rank is not None else [None] * part.ndim
 
     specs = dataset.element_spec
     leaves = tf.nest.flatten(specs)
-    if not all(isinstance(spec, tf.TensorSpec) for spec in leaves):
-        return dataset
     if all(spec.shape.rank is not None and None not in spec.shape[1:] for spec in leaves):
         return dataset
     first = next(dataset.take(1).as_numpy_iterator(), None)
