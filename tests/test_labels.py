@@ -126,7 +126,6 @@ def test_a_model_of_numbers_says_what_to_do_with_strings():
         compress(network(3), CLASSES, x=np.full((N, 6), "word"))
 
 
-@pytest.mark.filterwarnings("ignore:When providing:UserWarning")
 def test_a_dict_of_inputs_with_other_names_is_refused():
     rows, classes = np.zeros((8, 4), "float32"), np.zeros(8, "int64")
 
