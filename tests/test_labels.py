@@ -7,6 +7,7 @@ import small_tasks
 from keras import layers, losses, ops
 
 import tfcompress
+from tfcompress.given import given_splits
 from tfcompress.methods import LIT, Uniform
 
 N = 32
@@ -123,3 +124,23 @@ def test_a_named_dataset_brings_indices_of_classes():
 def test_a_model_of_numbers_says_what_to_do_with_strings():
     with pytest.raises(TypeError, match="Turn strings into numbers first"):
         compress(network(3), CLASSES, x=np.full((N, 6), "word"))
+
+
+def test_a_dict_of_inputs_with_other_names_is_refused():
+    rows, classes = np.zeros((8, 4), "float32"), np.zeros(8, "int64")
+
+    def given(names, inputs):
+        outputs = keras.layers.Dense(3)(keras.layers.Concatenate()(keras.tree.flatten(inputs)))
+        return given_splits(keras.Model(inputs, outputs), (dict.fromkeys(names, rows), classes), None)
+
+    def two(**names):
+        return [keras.Input((4,), **{key: value[at] for key, value in names.items()}) for at in (0, 1)]
+
+    given(["b", "a"], two(name="ab"))
+    with pytest.raises(ValueError, match=r"with the names \['a', 'b'\]. Received: \['a', 'c'\]"):
+        given(["a", "c"], two(name="ab"))
+    given(["p", "q"], dict(zip("pq", two(name="ab"), strict=True)))
+    with pytest.raises(ValueError, match=r"with the names \['p', 'q'\]. Received: \['a', 'b'\]"):
+        given(["a", "b"], dict(zip("pq", two(name="ab"), strict=True)))
+    with pytest.raises(ValueError, match=r"which have no names\. Received: a dict with the names"):
+        given(["input_layer", "input_layer_1"], two())

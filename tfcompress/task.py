@@ -144,12 +144,16 @@ class Task:
     def _by_luck(self) -> float:
         """How much better than `chance` guessing may come out: three standard errors.
 
-        Two of an accuracy's: guesses other than the most frequent class are expected below `chance`, not at it.
+        Where one class has more than half of the samples, whoever names others at random loses on the average what he
+        may win by luck: the bound is what three standard errors leave of the best share of them.
         """
         if self.luck is not None:
             return self.luck
-        samples = self.splits.validation.num_samples or math.inf
-        return 2 * math.sqrt((self.chance or 0) * (1 - (self.chance or 0)) / samples)
+        chance, samples = self.chance or 0.0, self.splits.validation.num_samples or math.inf
+        lost = 2 * chance - 1
+        if lost <= 0:
+            return 3 * math.sqrt(chance * (1 - chance) / samples)
+        return (math.hypot(lost, 3 / math.sqrt(samples)) - lost) / 2
 
     @property
     def warning(self) -> str | None:

@@ -102,6 +102,22 @@ class TensorFlowSourceTest(tf.test.TestCase):
         found = [split.take(100)[0].ravel().tolist() for split in (kept, held_out)]
         self.assertEqual(sorted(found[0] + found[1]), sorted(text.encode() for text in texts.ravel()))
 
+    def test_shapes_that_the_dataset_does_not_know(self):
+        x, y = vectors(8)
+
+        def batches():
+            for start in (0, 5):
+                yield x[start : start + 5], y[start : start + 5]
+
+        of_generator = tf.data.Dataset.from_generator(batches, output_types=(tf.float32, tf.int64))
+        size = tf.TensorSpec((None, None)), tf.TensorSpec((None,), tf.int64)
+        for dataset in (of_generator, tf.data.Dataset.from_generator(batches, output_signature=size)):
+            source = tensorflow_source(dataset)
+            self.assertEqual([spec.shape.as_list() for spec in source.dataset.element_spec], [[None, 3], [None]])
+            self.assertAllEqual(source.take(8)[0], x)
+        known = dataset_of(8)
+        self.assertIs(tensorflow_source(known).dataset, known)
+
     def test_nothing_to_hold_out(self):
         with self.assertRaisesRegex(ValueError, "chose none or all. Pass `validation_data`"):
             tensorflow_source(dataset_of(2)).hold_out(0.001, EXPECTED)
@@ -118,6 +134,8 @@ class TensorFlowSourceTest(tf.test.TestCase):
         refused(r"pairs|\(inputs, labels\)`. Received: 4 parts", tf.data.Dataset.from_tensors((x, y, y, y)), TypeError)
         refused("Received: TensorSpec", tf.data.Dataset.from_tensors(x), TypeError)
         refused("labels from 0 to 4", tf.data.Dataset.from_tensor_slices((x, np.arange(8) % 5)).batch(8))
+        sparse = tf.sparse.from_dense(x)
+        refused("dense.* SparseTensorSpec", tf.data.Dataset.from_tensor_slices((sparse, y)).batch(4), TypeError)
         bad = x.copy()
         bad[6, 1] = np.nan
         refused("NaN or infinity in sample 2", tf.data.Dataset.from_tensor_slices((bad, y)).batch(4))

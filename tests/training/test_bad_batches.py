@@ -9,6 +9,7 @@ import tensorflow as tf
 from keras import layers
 
 from tfcompress import training
+from tfcompress.training.penalized import LabelRange
 from tfcompress.training.state import check_finite_weights
 
 RNG = np.random.default_rng(0)
@@ -62,6 +63,34 @@ def test_a_training_batch_with_nan():
         fit(model, with_nan())
     assert caught.value.step == 3
     unchanged(model, before)
+
+
+def test_a_training_batch_with_a_weight_that_is_no_number():
+    weights = np.ones(12, "float32")
+    weights[9] = np.nan
+    with pytest.raises(training.TrainingDiverged, match="batch 3 of the training data of epoch 1 holds NaN"):
+        fit(network(), tf.data.Dataset.from_tensor_slices((X, Y, weights)).batch(4))
+
+
+def test_a_training_batch_with_a_label_that_binary_crossentropy_does_not_read():
+    loss = training.Objective(keras.losses.BinaryCrossentropy(from_logits=True), None)
+    y = (Y[:, None] == np.arange(3)).astype("float32") * 0.9
+    training.fit(network(), stream(y=y), loss, optimizer=keras.optimizers.SGD(0.1), epochs=1)
+    y[9, 0] = 2
+    model = network()
+    before = model.get_weights()
+    words = "batch 3 of the training data of epoch 1 holds labels below 0 or above 1. The"
+    with pytest.raises(training.TrainingDiverged, match=words):
+        training.fit(model, stream(y=y), loss, optimizer=keras.optimizers.SGD(0.1), epochs=1)
+    unchanged(model, before)
+
+
+def test_labels_that_are_indices():
+    y, outputs = keras.ops.convert_to_tensor([[0], [2], [-1]]), keras.ops.zeros((3, 3))
+    assert not LabelRange(are_indices=True).holds(y, outputs)
+    assert LabelRange(are_indices=True, ignored=-1).holds(y, outputs)
+    assert not LabelRange(are_indices=True, ignored=-1).holds(y + 1, outputs)
+    assert LabelRange(are_indices=True).holds(y, keras.ops.zeros((3, 4, 3)))
 
 
 @pytest.mark.parametrize(

@@ -92,7 +92,9 @@ def test_which_direction_is_better():
         "FalsePositives": None,
     }
     assert {spec: direction(made_anew(spec)()) for spec in better} == better
-    assert direction(Scaled(name="acc_of_mine")) is True
+    names = {"acc_of_mine": True, "top5_acc": True, "PixelAccuracy": True, "acc1": True}
+    names |= {"inaccuracy": None, "acceleration": None, "accuracy_error": None}
+    assert {name: direction(Scaled(name=name)) for name in names} == names
 
 
 def test_metrics_of_a_model_in_every_structure():

@@ -36,6 +36,8 @@ class Expected:
         ignored: the class that the loss leaves out, or `None`.
         loss: name of the loss, for messages.
         strings: whether an input of the model holds strings.
+        input_names: by which Keras finds the arrays of a dict; empty where the inputs were given no names, `None` where
+            they are not known.
     """
 
     input_shape: tuple | list | dict | None = None
@@ -46,6 +48,7 @@ class Expected:
     ignored: int | None = None
     loss: str = "the loss"
     strings: bool = False
+    input_names: tuple[str, ...] | None = None
 
     @property
     def shapes(self):
@@ -150,9 +153,18 @@ def _check_shapes(x, expected, what):
             f"Received: {len(parts)}. Give a tuple or a dict with one array for each input."
         )
     if isinstance(x, dict) != isinstance(expected.input_shape, dict):
-        if isinstance(x, dict) and len(parts) > 1:
+        if isinstance(x, dict) and expected.input_names == ():
+            raise ValueError(
+                f"Expected inputs in {what} in the order of the model's inputs, which have no names. Received: a dict "
+                f"with the names {sorted(x)}. Pass an array, or a tuple of arrays, or name the inputs: "
+                "`keras.Input(shape, name=...)`."
+            )
+        if isinstance(x, dict) and expected.input_names is not None:
+            shapes = dict(zip(expected.input_names, shapes.values(), strict=True))
+        elif isinstance(x, dict) and len(parts) > 1:
             return  # nothing says which shape belongs to which name
-        parts, shapes = dict(enumerate(parts.values())), dict(enumerate(shapes.values()))
+        else:
+            parts, shapes = dict(enumerate(parts.values())), dict(enumerate(shapes.values()))
     if parts.keys() != shapes.keys():
         raise ValueError(
             f"Expected inputs in {what} with the names {sorted(shapes)}. Received: {sorted(parts)}. "

@@ -132,8 +132,16 @@ class TensorFlowSource(_Stream):
                 "Remove `.repeat()`, or limit it with `.take(batches)`."
             )
         _, y, *weights = _parts(dataset.element_spec, what)
+        other = [spec for spec in tf.nest.flatten(dataset.element_spec) if not isinstance(spec, tf.TensorSpec)]
+        if other:
+            raise TypeError(
+                f"Expected dense tensors in {what}. Received: {type(other[0]).__name__}. Map it to dense ones first: "
+                "`tf.sparse.to_dense(x)` of a sparse tensor, `x.to_tensor()` of a ragged one."
+            )
         if (expected.classes or 0) > 1 and isinstance(y, tf.TensorSpec) and y.shape.rank == 2 and y.shape[1] == 1:
             dataset = dataset.map(lambda x, y, *rest: (x, y[:, 0], *rest), num_parallel_calls=tf.data.AUTOTUNE)
+        with reading(f"the first batches of {what}"):
+            dataset = _with_known_shapes(dataset, expected)
         batch_size = check_batches(dataset.as_numpy_iterator(), expected, what)
         return cls(dataset, batch_size, seed, bool(weights), cardinality if cardinality >= 0 else None)
 
@@ -180,6 +188,37 @@ class TensorFlowSource(_Stream):
     def describe(self):
         """Such as "a tf.data.Dataset"."""
         return self.part
+
+
+def _with_known_shapes(dataset, expected):
+    """The dataset itself, or with the ranks and sizes that its specs leave open and that Keras has to know.
+
+    Python functions in a dataset, and generators without a signature, give tensors of unknown rank.
+    """
+    import tensorflow as tf
+
+    def rank_of(spec, part):
+        return spec.shape if spec.shape.rank is not None else [None] * part.ndim
+
+    specs = dataset.element_spec
+    leaves = tf.nest.flatten(specs)
+    if all(spec.shape.rank is not None and None not in spec.shape[1:] for spec in leaves):
+        return dataset
+    first = next(dataset.take(1).as_numpy_iterator(), None)
+    if first is None:
+        return dataset
+    shapes = [tf.TensorShape(rank_of(*pair)) for pair in zip(leaves, tf.nest.flatten(first), strict=True)]
+    of_model = list((expected.shapes or {}).values())
+    if len(tf.nest.flatten(specs[0])) == len(of_model) == 1 and shapes[0].is_compatible_with((None, *of_model[0])):
+        shapes[0] = shapes[0].merge_with((None, *of_model[0]))
+    if all(spec.shape.rank is not None and spec.shape == shape for spec, shape in zip(leaves, shapes, strict=True)):
+        return dataset
+
+    def known(*batch):
+        parts = zip(tf.nest.flatten(batch), shapes, strict=True)
+        return tf.nest.pack_sequence_as(batch, [tf.ensure_shape(part, shape) for part, shape in parts])
+
+    return dataset.map(known, num_parallel_calls=tf.data.AUTOTUNE)
 
 
 def _digests(arrays):

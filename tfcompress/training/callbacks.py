@@ -125,11 +125,13 @@ class Guard(keras.callbacks.Callback):
 
     def _look(self) -> None:
         self._looked = self._clock()
-        batch, step = self.model.bad_batch(), self.model.bad_step()
+        batch, step, holds = self.model.bad_batch(), self.model.bad_step(), "NaN or infinity"
+        if batch is None and (batch := self.model.bad_labels()) is not None:
+            holds = self.model.label_range.words
         if batch is not None:
             loss = f"the loss became NaN or infinite in step {step}, and " if step is not None else ""
             self._raise(
-                f"{loss}batch {batch} of the training data of epoch {self._epoch + 1} holds NaN or infinity. "
+                f"{loss}batch {batch} of the training data of epoch {self._epoch + 1} holds {holds}. "
                 f"{self._kept()} Remove or repair such samples.",
                 batch,
             )

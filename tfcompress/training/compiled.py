@@ -21,6 +21,7 @@ __all__ = [
     "made_anew",
     "metric_specs",
     "name_of",
+    "names_accuracy",
     "output_structure",
     "read_loss",
     "read_losses",
@@ -30,6 +31,9 @@ __all__ = [
 MetricMaker = Callable[[], keras.metrics.Metric]
 
 _PASSED_OVER = ("Dropout", "Identity", "Reshape", "Flatten", "Cast", "Squeeze")
+
+_ACCURACY = re.compile(r"(?<!in)acc(uracy|uracies)?(?![a-z])")
+_ERROR = re.compile(r"(?<![a-z])(error|err|loss)(?![a-z])")
 
 _SHORT = {
     "crossentropy": "crossentropy",
@@ -146,9 +150,14 @@ def made_anew(spec: Any) -> MetricMaker:
     return lambda: spec
 
 
+def names_accuracy(name: str) -> bool:
+    """Whether a metric of this name is an accuracy: "acc" or "accuracy" is a word of it, and it is no error."""
+    return bool(_ACCURACY.search(name.lower())) and not _ERROR.search(name.lower())
+
+
 def direction(metric: keras.metrics.Metric) -> bool | None:
     """Whether a larger value means a better model; `None` where nothing says it."""
-    if "acc" in metric.name.lower():
+    if names_accuracy(metric.name):
         return True
     known = getattr(metric, "_direction", None)
     return None if known not in ("up", "down") else known == "up"

@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from tfcompress.training.compiled import compile_settings, loss_weights, metric_specs, name_of
+from tfcompress.training.compiled import compile_settings, loss_weights, metric_specs, name_of, names_accuracy
 from tfcompress.training.objectives import Objective
 
 __all__ = ["words_for_ignored"]
@@ -78,6 +78,6 @@ def _further(names: list[str], objective: Objective) -> list[str]:
     if objective.score is not None or metric is None:
         return names
     for place, name in enumerate(names):
-        if name == metric or ("acc" in metric and "acc" in name.lower()):
+        if name == metric or (names_accuracy(metric) and names_accuracy(name)):
             return [*names[:place], *names[place + 1 :]]
     return names

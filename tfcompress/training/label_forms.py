@@ -8,7 +8,7 @@ from typing import Any
 import keras
 
 from tfcompress.data.checks import Expected
-from tfcompress.training.compiled import metric_specs, name_of, read_loss
+from tfcompress.training.compiled import metric_specs, name_of, names_accuracy, read_loss
 from tfcompress.training.objectives import Objective
 
 __all__ = ["expected_labels"]
@@ -42,7 +42,8 @@ def expected_labels(model: keras.Model, objective: Any = None) -> Expected:
         objective: an `Objective`, whose loss takes the place of the model's; anything else says nothing about labels.
     """
     strings = any(tensor.dtype == "string" for tensor in model.inputs)
-    expected = Expected(model.input_shape, outputs=len(model.outputs), strings=strings)
+    names = _input_names(model)
+    expected = Expected(model.input_shape, outputs=len(model.outputs), strings=strings, input_names=names)
     if len(model.outputs) != 1:
         return expected
     shape = tuple(model.outputs[0].shape)
@@ -55,7 +56,7 @@ def expected_labels(model: keras.Model, objective: Any = None) -> Expected:
         return dataclasses.replace(expected, classes=None if unknown else classes)
     loss = read_loss(losses[0]) if len(losses) == 1 else None
     if loss is None or not loss.is_keras:
-        accuracies = [spec for spec in metric_specs(model) if "acc" in name_of(spec).lower()]
+        accuracies = [spec for spec in metric_specs(model) if names_accuracy(name_of(spec))]
         return dataclasses.replace(expected, labels="classes" if accuracies and shape[-1] != 1 else None)
     expected = dataclasses.replace(expected, ignored=loss.ignored, loss=loss.name)
     if loss.name == "sparse_categorical_crossentropy":
@@ -67,3 +68,14 @@ def expected_labels(model: keras.Model, objective: Any = None) -> Expected:
     if loss.name == "crossentropy":
         return dataclasses.replace(expected, classes=classes)
     return dataclasses.replace(expected, labels="numbers" if loss.name in _NUMBERS else None)
+
+
+def _input_names(model: keras.Model) -> tuple[str, ...] | None:
+    """The names by which Keras finds the arrays of a dict, in the order of `model.inputs`; `()` for inputs without."""
+    functional = getattr(model, "_functional", None) or model  # that of a Sequential model
+    structure = getattr(functional, "_inputs_struct", None)
+    if isinstance(structure, dict):
+        return tuple(sorted(structure)) if len(structure) == len(model.inputs) else None
+    names = tuple(tensor.name for tensor in model.inputs)
+    layers = tuple(tensor._keras_history.operation.name for tensor in model.inputs)
+    return names if names == layers else ()  # Keras asks for both; they differ where the input was given no name

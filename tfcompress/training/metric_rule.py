@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 import keras
 import numpy as np
 
-from tfcompress.training.compiled import GivenLoss, MetricMaker, direction, made_anew, unwrapped
+from tfcompress.training.compiled import GivenLoss, MetricMaker, direction, made_anew, names_accuracy, unwrapped
 
 __all__ = ["PROBABILITIES", "Labels", "accuracy", "chosen_metric", "look"]
 
@@ -219,7 +219,7 @@ def chosen_metric(
         unfit = _unfit(metric, labels)
         if unfit is not None:
             passed_over.append(f"metric {metric.name} is not used, as it {unfit}")
-        elif "acc" in metric.name.lower():
+        elif names_accuracy(metric.name):
             return make, _fitting_accuracy(loss, labels, True).from_logits, True, "the first accuracy among its metrics"
         elif direction(metric) is None:
             passed_over.append(

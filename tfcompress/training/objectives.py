@@ -21,7 +21,7 @@ from tfcompress.training.compiled import (
     read_losses,
 )
 from tfcompress.training.metric_rule import PROBABILITIES, Labels, accuracy, chosen_metric, look
-from tfcompress.training.penalized import PenalizedModel
+from tfcompress.training.penalized import LabelRange, PenalizedModel
 
 __all__ = ["Objective", "Score", "infer", "last_activation"]
 
@@ -106,6 +106,7 @@ class Objective:
         """Compiles a model with this loss and metric."""
         if self.score is not None:
             model.measure(self.scores, str(self.metric_name))
+        model.label_range = _label_range(self.loss)
         model.compile(optimizer, self.loss, loss_weights=self.loss_weights, metrics=self.new_metrics())
 
 
@@ -200,6 +201,19 @@ def _compiled_with_score(model: keras.Model, score: Score) -> Objective:
         loss_weights=loss_weights(model),
         score=score,
     )
+
+
+def _label_range(loss: Any) -> LabelRange | None:
+    """Which labels the loss of a classifier reads; `None` where it takes any."""
+    losses = [part for part in keras.tree.flatten(loss) if part is not None]
+    given = read_loss(losses[0]) if len(losses) == 1 else None
+    if given is None or not given.is_keras:
+        return None
+    if given.name in ("binary_crossentropy", "binary_focal_crossentropy"):
+        return LabelRange(are_indices=False)
+    if given.name == "sparse_categorical_crossentropy":
+        return LabelRange(are_indices=True, ignored=given.ignored)
+    return None
 
 
 def _as_float(labels: Any) -> Any:

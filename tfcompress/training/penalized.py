@@ -2,14 +2,14 @@
 
 import contextlib
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 from keras import ops
 
 from tfcompress.training.penalties import Penalty
 
-__all__ = ["BatchNumber", "PenalizedModel", "policy_of"]
+__all__ = ["BatchNumber", "LabelRange", "PenalizedModel", "policy_of"]
 
 
 def policy_of(model: keras.Model) -> Any:
@@ -49,11 +49,37 @@ def _waiting_for(batch: Any) -> contextlib.AbstractContextManager[Any]:
 
 
 def _is_finite(batch: Any) -> Any:
-    """Whether all floats in a batch are finite numbers."""
+    """Whether all floats in a batch, of inputs, labels and weights, are finite numbers."""
     parts = keras.tree.flatten(batch)
     floats = [part for part in parts if "float" in str(getattr(part, "dtype", "")) and hasattr(part, "shape")]
     found = [ops.all(ops.isfinite(part)) for part in floats if keras.ops.is_tensor(part)]
     return ops.all(ops.stack(found)) if found else ops.convert_to_tensor(True)
+
+
+class LabelRange(NamedTuple):
+    """The labels that the loss of a classifier with outputs `[batch, outputs]` reads.
+
+    Attributes:
+        are_indices: whether they are indices of the outputs; otherwise numbers between 0 and 1.
+        ignored: the class that the loss leaves out, or `None`.
+    """
+
+    are_indices: bool
+    ignored: int | None = None
+
+    @property
+    def words(self) -> str:
+        """The labels that do not fit, in words."""
+        return "labels that are no classes of the model" if self.are_indices else "labels below 0 or above 1"
+
+    def holds(self, y: Any, y_pred: Any) -> Any:
+        """Whether all labels are in it; of outputs of another shape nothing is said."""
+        y, y_pred = (keras.tree.flatten(part) for part in (y, y_pred))
+        if len(y) != 1 or len(y_pred) != 1 or len(y_pred[0].shape) != 2:
+            return ops.convert_to_tensor(True)
+        labels = ops.cast(y[0], "float32")
+        fits = ops.logical_and(labels >= 0, labels <= (y_pred[0].shape[-1] - 1 if self.are_indices else 1))
+        return ops.all(fits if self.ignored is None else ops.logical_or(fits, labels == self.ignored))
 
 
 class PenalizedModel(keras.Model):
@@ -76,9 +102,10 @@ class PenalizedModel(keras.Model):
         for penalty in self.penalties:
             penalty.build(inner)
         self._steps, self._good_steps = self._counter("steps"), self._counter("good_steps")
-        self._good_batches = self._counter("good_batches")
+        self._good_batches, self._good_labels = self._counter("good_batches"), self._counter("good_labels")
         self._inner_metrics = list(getattr(inner, "training_metrics", ()))
         self._score: Callable[[Any, Any], Any] | None = None
+        self.label_range: LabelRange | None = None
         # By which losses and labels in a dict find their outputs.
         self.output_names = getattr(inner, "output_names", None)
         self.built = True
@@ -147,7 +174,8 @@ class PenalizedModel(keras.Model):
             return loss
         for penalty in self.penalties:
             loss = loss + self._aggregate_additional_loss(penalty())
-        self._count(loss, (x, y))
+        fit = True if self.label_range is None else self.label_range.holds(y, y_pred)
+        self._count(loss, _is_finite((x, y, sample_weight)), fit)
         return loss
 
     def _counter(self, name: str) -> Any:
@@ -161,13 +189,13 @@ class PenalizedModel(keras.Model):
             name=name,
         )
 
-    def _count(self, loss: Any, batch: Any) -> None:
-        """Counts the steps of the epoch, and those before the first bad loss and the first bad batch."""
+    def _count(self, loss: Any, finite: Any, labels_fit: Any) -> None:
+        """Counts the steps of the epoch, and those before the first bad loss, the first bad batch and bad labels."""
         with _waiting_for(loss):
-            counts = ((self._good_steps, ops.isfinite(loss)), (self._good_batches, _is_finite(batch)))
-            for counter, holds in counts:
-                good = ops.logical_and(holds, ops.equal(counter, self._steps))
-                counter.assign_add(ops.cast(good, "float32"))
+            good = (ops.isfinite(loss), finite, labels_fit)
+            for counter, holds in zip((self._good_steps, self._good_batches, self._good_labels), good, strict=True):
+                so_far = ops.logical_and(holds, ops.equal(counter, self._steps))
+                counter.assign_add(ops.cast(so_far, "float32"))
             self._steps.assign_add(1.0)
 
     def start_epoch(self) -> None:
@@ -175,6 +203,7 @@ class PenalizedModel(keras.Model):
         self._steps.assign(0.0)
         self._good_steps.assign(0.0)
         self._good_batches.assign(0.0)
+        self._good_labels.assign(0.0)
 
     def steps(self) -> int:
         """How many steps of the epoch are done."""
@@ -187,6 +216,10 @@ class PenalizedModel(keras.Model):
     def bad_batch(self) -> int | None:
         """Number, from 1, of the first batch of the epoch that holds NaN or infinity; None without one."""
         return self._first_bad(self._good_batches)
+
+    def bad_labels(self) -> int | None:
+        """Number, from 1, of the first batch of the epoch with labels that the loss does not read; None without one."""
+        return self._first_bad(self._good_labels)
 
     def _first_bad(self, counter: Any) -> int | None:
         good = int(ops.convert_to_numpy(counter))

@@ -24,6 +24,7 @@ from tfcompress.plan import Plan
 from tfcompress.rewrite import apply
 from tfcompress.task import Task
 from tfcompress.training import Cosine, Evaluator, PhasePlan, Schedule, StepDecay, loss_function, scaled
+from tfcompress.training.compiled import names_accuracy
 from tfcompress.training.distillation import Distillation, KDLoss, OutputsLoss, SoftTargets, computing_in, logits_of
 from tfcompress.training.initial import check_drawable, draw_anew, learned_variables
 from tfcompress.training.objectives import last_activation
@@ -264,7 +265,7 @@ class Distilling(SGDMethod):
         for model in (task.original, *self._students_given):
             logits_of(model)
         objective = task.objective
-        has_accuracy = objective.score is None and "acc" in str(objective.metric_name)
+        has_accuracy = objective.score is None and names_accuracy(str(objective.metric_name))
         if not has_accuracy and "crossentropy" not in objective.name.replace("_", ""):
             raise ValueError(
                 "Expected a classifier, to distil its outputs as probabilities. Received: a model with loss "
