@@ -104,7 +104,7 @@ def test_paths(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     assert expect.path("it", "~/run") == tmp_path / "run"
     assert expect.path("it", pathlib.Path("a/b")) == pathlib.Path("a/b")
-    with pytest.raises(ValueError, match="Expected `it` .*nobody-of-this-name/x'. No home folder is known"):
+    with pytest.raises(ValueError, match=r"Expected `it` .*nobody-of-this-name/x'. No home folder is known"):
         expect.path("it", "~nobody-of-this-name/x")
     for value in ("", " ", "a\0b", "\udcff", "a" * 256, "a/" * 2100, b"a", 5, [], ("a",), Broken()):
         refused(expect.path, value)
