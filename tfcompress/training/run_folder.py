@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import keras
 
-from tfcompress import expect
+from tfcompress import disk, expect
 from tfcompress.fingerprint import differences, renamed
 from tfcompress.plan import Plan
 from tfcompress.process import log
@@ -163,7 +163,7 @@ class RunFolder:
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> None:
-        full = isinstance(error, Exception) and _files.is_of_room(error)
+        full = isinstance(error, Exception) and disk.is_of_room(error)
         if isinstance(error, Exception) and not full and self._is_new and not self._has_results():
             # What could be refused only now leaves no trace either, so that the call can be corrected.
             for name in _FIRST:
