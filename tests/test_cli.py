@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import io
+import os
 import pathlib
 import subprocess
 import sys
@@ -201,6 +202,19 @@ class RefusalTest(CommandTest):
             with self.subTest(argv=argv), self.assertRaisesRegex(FileNotFoundError, "Received: 'no.keras'"):
                 run(*argv, "no.keras")
         self.assertEqual(run("inspect", "no.keras")[0], 1)
+
+    def test_a_reader_that_has_read_enough(self):
+        """`tfcompress methods | head -1` says nothing of a broken pipe."""
+        reading, writing = os.pipe()
+        os.close(reading)
+        with (
+            open(writing, "w", encoding="utf-8") as pipe,
+            contextlib.redirect_stdout(pipe),
+            contextlib.redirect_stderr(io.StringIO()) as said,
+            self.assertRaises(SystemExit) as ended,
+        ):
+            cli.main(["methods"])
+        self.assertEqual((ended.exception.code, said.getvalue()), (1, ""))
 
     def test_an_error_of_the_program_keeps_its_traceback(self):
         with mock.patch.object(tfcompress, "inspect", side_effect=KeyError("a bug")), self.assertRaises(KeyError):

@@ -8,7 +8,11 @@ import tempfile
 import threading
 import warnings
 
+import pytest
+
+from tfcompress import process
 from tfcompress.process import ignored_warnings, quiet
+from tfcompress.training import checkpoints
 
 
 @contextlib.contextmanager
@@ -131,3 +135,21 @@ def test_filters_of_others_survive_threads_that_overlap():
         with ignored_warnings("a"):
             warnings.resetwarnings()
         assert warnings.filters == []
+
+
+def test_what_is_logged_leaves_the_root_logger_to_the_program(monkeypatch, capsys):
+    """absl's own functions would add a handler, and `logging.basicConfig` does nothing where there is one."""
+    monkeypatch.setattr(logging.root, "handlers", [])
+    damaged = checkpoints.Checkpoints("nowhere")
+    damaged.skipped = ["heard"]
+    damaged._say_skipped("nothing is used instead")
+    assert logging.root.handlers == []
+    assert "heard; nothing is used instead" in capsys.readouterr().err
+
+
+def test_the_level_of_absl_is_put_back():
+    before = process.log.level
+    with pytest.raises(KeyError), process.absl_level_kept():
+        process.log.setLevel(35)
+        raise KeyError
+    assert process.log.level == before

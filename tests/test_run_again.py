@@ -115,6 +115,18 @@ class TestRefusedThenCorrected:
             compress(tmp_path, flops_budget=0.01)
         assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
+    @pytest.mark.parametrize(
+        "name", ["before.json", "search.json", "source.keras", "checkpoints/fine-tuning/old.part/mine", ".lock"]
+    )
+    def test_files_of_others_or_of_an_unknown_run_are_neither_used_nor_written_over(self, name, tmp_path):
+        file = tmp_path / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("mine")
+        with pytest.raises(RunFolderError, match=name.partition("/")[0]):
+            compress(tmp_path)
+        assert file.read_text() == "mine"
+        assert [path.name for path in tmp_path.iterdir()] == [name.partition("/")[0]]
+
     @pytest.mark.parametrize("run_dir", ["", "  ", "a\0b", "~nobody_has_this_name/x", 5, b"runs", ["runs"]])
     def test_what_is_no_folder(self, run_dir):
         with pytest.raises((TypeError, ValueError), match=r"Expected `run_dir` to be .*Received: run_dir="):
@@ -296,7 +308,7 @@ class TestDamage:
             content[len(content) // 2] ^= 1
             (folder / file).write_bytes(content)
             try:
-                with mock.patch("tfcompress.training.checkpoints.logging"):
+                with mock.patch("tfcompress.training.checkpoints.log"):
                     result = compress(folder, method=self.METHOD, verbose=0)
             except RunFolderError as error:
                 assert str(folder / file) in str(error), error

@@ -237,3 +237,16 @@ def test_the_current_folder_stays_the_current_folder(tmp_path, monkeypatch):
     write(".", whole=True)
     write(".", "newer", whole=True)
     assert pathlib.Path("a").read_text() == "newer"
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(28, "No space left on device"), RuntimeError("x.pb; No space left on device")]
+)
+def test_a_full_disk_is_said_with_its_place(tmp_path, error):
+    with (
+        pytest.raises(OSError, match=r"^Expected room on the disk .* Received: .* free .*Make room") as caught,
+        Stage(tmp_path / "out"),
+    ):
+        raise error
+    assert caught.value.errno == 28 and str(tmp_path) in str(caught.value)
+    assert not list(tmp_path.iterdir())

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import inspect
+import os
 import pathlib
 import sys
 from collections.abc import Callable, Sequence
@@ -67,6 +68,11 @@ def _run(args: argparse.Namespace) -> int:
     debug = args.debug or logging.level_debug()
     try:
         args.run(args)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except BrokenPipeError:  # who reads the output, such as `head`, has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still to be flushed goes nowhere
+        return 1
     except KeyboardInterrupt:
         if debug:
             raise

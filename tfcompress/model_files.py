@@ -14,11 +14,11 @@ import zipfile
 from typing import Any, NamedTuple
 
 import keras
-from absl import logging
 
 from tfcompress import expect
 from tfcompress.graph import LayerGraph
 from tfcompress.keras2_files import attribute, compiled_as_written, loaded_from_copy
+from tfcompress.process import log
 
 __all__ = ["GivenModel", "given_model", "read_model"]
 
@@ -68,7 +68,7 @@ def read_model(model: keras.Model | str | os.PathLike[str]) -> GivenModel:
         path: pathlib.Path = expect.path("model", model, _WHAT)
         model, notes = _loaded(path)
         for note in notes:
-            logging.warning("%s", note)
+            log.warning("%s", note)
     expect.instance("model", model, keras.Model, _WHAT)
     LayerGraph.from_keras(model)  # says what is wrong with a model that cannot be read
     return GivenModel(model, notes)

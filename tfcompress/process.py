@@ -7,6 +7,7 @@ that others may hold (`sys.stdout`, `sys.stderr`, log handlers, log levels) are 
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import re
 import sys
@@ -14,10 +15,25 @@ import threading
 import warnings
 from collections.abc import Iterator
 
-__all__ = ["ignored_warnings", "lock", "quiet"]
+__all__ = ["absl_level_kept", "ignored_warnings", "lock", "log", "quiet"]
 
 lock = threading.RLock()
 """Held while something that the whole process shares is changed."""
+
+
+log = logging.getLogger("absl")
+"""What is said beside the progress display. Not by absl's own functions: where the root logger has no handler, they add
+one, and `logging.basicConfig` of the user's program, called later, does nothing then."""
+
+
+@contextlib.contextmanager
+def absl_level_kept() -> Iterator[None]:
+    """Puts absl's level back, which TensorFlow sets while it saves; within `lock`."""
+    level = log.level
+    try:
+        yield
+    finally:
+        log.setLevel(level)
 
 
 class _Silence:

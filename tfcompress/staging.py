@@ -8,6 +8,7 @@ which the next one to write there (or `recover`) brings to its end.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import pathlib
@@ -16,6 +17,7 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from typing import Self
 
+from tfcompress import disk
 from tfcompress.manifest import MANIFEST, ManifestError, foreign, read_manifest, sums_of, write_manifest
 
 try:
@@ -60,14 +62,16 @@ class Stage:
                 self._lock = _take(self._stage / _MARKER)
                 self.new = self._stage / _NEW
                 self.new.mkdir()
-        except BaseException:
+        except BaseException as error:
             self._leave()
+            _tell_of_room(self.folder, error)
             raise
         return self
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> None:
         _remove(self._stage)
         self._leave()
+        _tell_of_room(self.folder, error)
 
     def place(self, whole: bool = False) -> None:
         """Puts everything in `new` into the folder, with a manifest.
@@ -181,6 +185,15 @@ def _roll_back(folder: pathlib.Path, stage: pathlib.Path) -> None:
     for name in before:
         (stage / _OLD / name).rename(folder / name)
     (stage / _JOURNAL).unlink()
+
+
+def _tell_of_room(folder: pathlib.Path, error: BaseException | None) -> None:
+    """Turns an error of a full disk, of Python or TensorFlow, into an OSError that says where."""
+    if isinstance(error, Exception) and disk.is_of_room(error):
+        words = disk.missing_room(folder, error)
+        full = OSError(f"{words} Nothing in the folder was changed. Make room and try again.")
+        full.errno = errno.ENOSPC
+        raise full from None
 
 
 def _make(folder: pathlib.Path) -> list[pathlib.Path]:

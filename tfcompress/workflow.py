@@ -9,7 +9,6 @@ from typing import Any
 
 import keras
 import numpy as np
-from absl import logging
 
 from tfcompress import data as data_lib
 from tfcompress import expect
@@ -27,6 +26,7 @@ from tfcompress.given import (
 )
 from tfcompress.graph import ChannelGroups, LayerGraph, check_runs_here
 from tfcompress.methods import Method, Search, method_by_name
+from tfcompress.process import log
 from tfcompress.result import Measured, Result, about_lambdas, candidate_from_dict, candidate_to_dict, refuse_others
 from tfcompress.rewrite import apply
 from tfcompress.rewrite.verify import verify
@@ -228,7 +228,7 @@ def _first_notes(task: Task, costs: CostModel, ignored: Sequence[str]) -> list[s
         notes.append(f"MACs of these layers are not known and not counted: {', '.join(not_known)}")
     notes += ignored
     if task.warning is not None:
-        logging.warning("%s", task.warning)
+        log.warning("%s", task.warning)
         notes.append(f"Warning: {task.warning}")
     return notes
 

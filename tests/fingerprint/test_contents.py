@@ -108,6 +108,51 @@ def test_attributes_of_ones_own_modules_are_looked_at():
     assert content(function(1)) == content(function(1)) != content(function(2))
 
 
+def test_modules_that_are_handed_on_are_looked_at_as_a_whole():
+    def module(factor):
+        found = types.ModuleType("their_constants")
+        found.FACTOR = factor
+        return found
+
+    for kept in (lambda m: [m], lambda m: functools.partial(max, m), lambda m: from_source("def f(): return m", m=m)):
+        assert content(kept(module(1))) == content(kept(module(1))) != content(kept(module(2)))
+
+
+def dense(value):
+    layer = keras.layers.Dense(2)
+    layer.build((None, 3))
+    layer.kernel.assign(np.full((3, 2), value))
+    return layer
+
+
+class Perceptual(keras.losses.Loss):
+    """Compares what a trained network makes of the outputs."""
+
+    def __init__(self, part):
+        super().__init__()
+        self.part = part
+
+    def call(self, y, outputs):
+        return self.part(outputs) - self.part(y)
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        dense,
+        lambda value: from_source("def f(y): return layer(y)", layer=dense(value)),
+        lambda value: Perceptual(dense(value)),
+        lambda value: Perceptual([keras.Sequential([keras.Input((3,)), dense(value)])]),
+        lambda value: Perceptual(keras.Variable([value])),
+        lambda value: np.ma.array([1, 2], mask=[0, value]),
+        np.longdouble,
+        keras.random.SeedGenerator,
+    ],
+)
+def test_weights_that_a_loss_or_an_objective_computes_with(made):
+    assert content(made(1)) == content(made(1)) != content(made(0))
+
+
 def test_keras_objects():
     def my_loss(y, outputs):
         return outputs

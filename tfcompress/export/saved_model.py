@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfcompress.process import lock
+from tfcompress.process import absl_level_kept, lock
 
 SIGNATURE = "serve"
 
@@ -46,7 +46,7 @@ def write_archive(archive: keras.export.ExportArchive, path: str | pathlib.Path)
     TensorFlow changes absl's verbosity and the warning filters while it looks through what it saves; two at once would
     put back what the other one had set.
     """
-    with lock:
+    with lock, absl_level_kept():
         archive.write_out(str(path), verbose=False)
 
 

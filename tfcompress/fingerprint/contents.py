@@ -126,7 +126,9 @@ class Contents:
     def _by_kind(self) -> tuple[tuple[Any, Callable[[Any, str], Any]], ...]:
         return (
             (enum.Enum, lambda value, where: {"enum": f"{_name(type(value))} {value!r}"}),
+            (np.longdouble, lambda value, where: {"longdouble": repr(value)}),
             (np.generic, lambda value, where: self.of(value.item(), where)),
+            (np.ma.MaskedArray, lambda value, where: [self._array(part, where) for part in (value.data, value.mask)]),
             (np.ndarray, self._array),
             (np.ufunc, self._ufunc),
             (np.dtype, lambda value, where: str(value)),
@@ -137,7 +139,7 @@ class Contents:
             ((set, frozenset), self._set),
             (dict, self._mapping),
             (type, self._class),
-            (types.ModuleType, lambda value, where: {"module": value.__name__}),
+            (types.ModuleType, self._module),
             (functools.partial, self._partial),
             (types.MethodType, self._method),
             (types.FunctionType, self._function),
@@ -148,6 +150,8 @@ class Contents:
             ((*_STATELESS, types.MemberDescriptorType, types.GetSetDescriptorType), self._stateless),
             (keras.Model, self._model),
             (keras.Variable, lambda value, where: self._array(keras.ops.convert_to_numpy(value), where)),
+            (keras.random.SeedGenerator, self._seed_generator),
+            (keras.Layer, self._layer),
             (_KERAS_OBJECTS, self.of_keras),
         )
 
@@ -252,8 +256,16 @@ class Contents:
         if not isinstance(value, types.ModuleType) or code_lib.is_installed(value.__name__):
             return self.of(value, where)
         names = sorted(code_lib.names_of_attributes(code) & vars(value).keys())
+        if not names:  # it is handed on
+            return self.of(value, where)
         parts = {name: self._read(vars(value)[name], f"{where}.{name}", code) for name in names}
         return {"module": value.__name__, "reads": parts}
+
+    def _module(self, value: types.ModuleType, where: str) -> Any:
+        if code_lib.is_installed(value.__name__):
+            return {"module": value.__name__}
+        held = {name: part for name, part in vars(value).items() if not name.startswith("__")}
+        return {"module": value.__name__, "holds": self.of(held, where)}
 
     def _class(self, value: type, where: str) -> Any:
         if code_lib.is_installed(value.__module__):
@@ -276,6 +288,14 @@ class Contents:
         found = model_contents(model, self, where)
         return {"model": digest(found["architecture"]), "weights": digest(found["weights"])}
 
+    def _layer(self, layer: keras.Layer, where: str) -> Any:
+        from tfcompress.fingerprint.models import weights_digest
+
+        return {**self.of_keras(layer, where), "weights": weights_digest(layer)}
+
+    def _seed_generator(self, value: keras.random.SeedGenerator, where: str) -> Any:
+        return {"seed": self.of(value.get_config()["seed"], where), "state": self.of(value.state, where)}
+
     def of_keras(self, value: Any, where: str) -> Any:
         """The content of an object of Keras' kinds: class, configuration, and what a user's own class holds besides."""
         from tfcompress.fingerprint.models import config_of
@@ -284,7 +304,13 @@ class Contents:
         # Of Keras' own layers the configuration says all; of its losses it does not.
         own = not isinstance(value, keras.Layer) or not code_lib.is_installed(type(value).__module__)
         held = {name: part for name, part in vars(value).items() if name not in _of_keras(_kind(value))}
-        parts = {name: part for name, part in held.items() if _is_own(part) or (own and not _is_kerass(part))}
+        # The weights of a layer are looked at apart from it, those that a loss computes with nowhere else.
+        weights = () if isinstance(value, (keras.Layer, keras.optimizers.Optimizer)) else _weights_of(value)
+        parts = {
+            name: part
+            for name, part in held.items()
+            if _is_own(part) or (own and not _is_kerass(part)) or _holds(part, weights)
+        }
         if parts:
             found["holds"] = self.of(parts, where)
         return found
@@ -376,6 +402,19 @@ def _is_kerass(value: Any) -> bool:
         return any(map(_is_kerass, value.values()))
     kinds = (keras.Variable, keras.KerasTensor, *_KERAS_OBJECTS)
     return isinstance(value, kinds) or type(value).__module__.startswith("keras.") or _is_symbolic(value)
+
+
+def _weights_of(value: Any) -> tuple[type, ...]:
+    """The kinds of attributes with weights that an object computes with; the variables of a metric count."""
+    return (keras.Layer,) if isinstance(value, keras.Metric) else (keras.Layer, keras.Variable)
+
+
+def _holds(value: Any, kinds: tuple[type, ...]) -> bool:
+    if isinstance(value, (list, tuple, set)):
+        return any(_holds(entry, kinds) for entry in value)
+    if isinstance(value, dict):
+        return any(_holds(entry, kinds) for entry in value.values())
+    return isinstance(value, kinds)
 
 
 def _is_symbolic(value: Any) -> bool:

@@ -14,7 +14,7 @@ from tfcompress.fingerprint.hashing import digest, update_with_array
 from tfcompress.graph import LayerGraph, TensorRef
 from tfcompress.plan import KeepChannels, Plan, RemoveLayers
 
-__all__ = ["config_of", "layer_names", "model_contents", "model_digest", "renamed"]
+__all__ = ["config_of", "layer_names", "model_contents", "model_digest", "renamed", "weights_digest"]
 
 
 def model_digest(model: keras.Model) -> str:
@@ -51,7 +51,7 @@ def model_contents(model: keras.Model, contents: Contents, where: str) -> dict[s
     return {
         "names": list(operations),
         "architecture": [*architecture, f"inputs and outputs {digest(contents.of(ends, where))}"],
-        "weights": [_weights(operation) for operation in operations.values()],
+        "weights": [weights_digest(operation) for operation in operations.values()],
     }
 
 
@@ -70,7 +70,7 @@ def _subclassed(model: keras.Model, contents: Contents, where: str) -> dict[str,
     return {
         "names": [layer.name for layer in layers],
         "architecture": [f"{type(model).__name__} {digest([own, [_parts(x, contents, where) for x in layers]])}"],
-        "weights": [_weights(model)],
+        "weights": [weights_digest(model)],
     }
 
 
@@ -80,7 +80,8 @@ def _parts(operation: Any, contents: Contents, where: str) -> list[Any]:
     return [contents.of_keras(part, where) for part in (operation, *inner)]
 
 
-def _weights(operation: Any) -> str:
+def weights_digest(operation: Any) -> str:
+    """A hash of the weights of a layer, and of its vocabulary, if it is a lookup."""
     found = hashlib.sha256()
     for weight in getattr(operation, "weights", ()):
         update_with_array(found, np.asarray(keras.ops.convert_to_numpy(weight)))

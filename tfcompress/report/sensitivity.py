@@ -12,7 +12,6 @@ from typing import Any
 
 import keras
 import numpy as np
-from absl import logging
 
 from tfcompress import expect
 from tfcompress.data import check_forms
@@ -21,6 +20,7 @@ from tfcompress.graph import check_runs_here
 from tfcompress.importance import Criterion, by_name, ranking
 from tfcompress.methods.rewards import Reward
 from tfcompress.plan import Plan
+from tfcompress.process import log
 from tfcompress.report.plots import plot_sensitivity
 from tfcompress.report.table import in_columns
 from tfcompress.task import Task
@@ -285,6 +285,6 @@ def _notes(task: Task, baseline: float, criterion: Criterion, recalibrate_batche
     ]
     warning = dataclasses.replace(task, accuracy=baseline).warning
     if warning is not None:
-        logging.warning("%s", warning)
+        log.warning("%s", warning)
         notes.append(f"Warning: {warning}")
     return tuple(notes)

@@ -8,15 +8,15 @@ import hashlib
 import json
 import os
 import pathlib
-import shutil
 from collections.abc import Iterator
 from typing import Any
+
+from tfcompress import disk
 
 __all__ = [
     "DamagedFileError",
     "NoRoomError",
     "RunFolderError",
-    "is_of_room",
     "no_room",
     "read_json",
     "room",
@@ -26,8 +26,6 @@ __all__ = [
 ]
 
 _SUM, _CONTENT = "sha256", "content"
-_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_NO_ROOM_WORDS = ("No space left on device", "Disk quota exceeded", "File too large", "errno = 28", "errno = 122")
 
 
 class RunFolderError(ValueError):
@@ -126,42 +124,14 @@ def room(folder: pathlib.Path, size: int = 0) -> Iterator[None]:
     except NoRoomError:
         raise
     except Exception as error:
-        if not is_of_room(error):
+        if not disk.is_of_room(error):
             raise
         raise no_room(folder, error, size) from None
 
 
-def is_of_room(error: BaseException | None) -> bool:
-    """Whether an error, of Python, h5py or TensorFlow, or one that led to it, comes from a full disk."""
-    seen: list[BaseException] = []
-    while error is not None and error not in seen:
-        if isinstance(error, OSError) and error.errno in _NO_ROOM:
-            return True
-        if any(words in str(error) for words in _NO_ROOM_WORDS):
-            return True
-        seen.append(error)
-        error = error.__cause__ or error.__context__
-    return False
-
-
 def no_room(folder: pathlib.Path, error: Exception, size: int = 0) -> NoRoomError:
     """The error that says where the disk is full, and how much is missing of the `size` bytes that are needed."""
-    while not folder.exists() and folder != folder.parent:
-        folder = folder.parent
-    free = shutil.disk_usage(folder).free
-    needed = f" of about {_in_words(size)}" if size else ""
-    received = f"{_in_words(free)} free"
-    if size > free:
-        received += f", {_in_words(size - free)} too few"
-    reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else "No space left on device"
     return NoRoomError(
-        f"Expected room on the disk{needed} for what is written to {folder}. Received: {received} ({reason}). Make "
-        "room and repeat the same call: it goes on from the last state that was written."
+        f"{disk.missing_room(folder, error, size)} Make room and repeat the same call: it goes on from the last state "
+        "that was written."
     )
-
-
-def _in_words(size: int) -> str:
-    for unit, factor in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
-        if size >= factor:
-            return f"{size / factor:.3g} {unit}"
-    return f"{size} bytes"

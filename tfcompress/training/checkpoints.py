@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
-from absl import logging
 
 from tfcompress import expect
+from tfcompress.process import log
 from tfcompress.training import _files
 
 __all__ = ["Checkpoint", "Checkpoints"]
@@ -82,7 +82,7 @@ class Checkpoints:
         for name in reversed(self._names()):
             try:
                 checkpoint = self._read(name)
-            except (OSError, ValueError, KeyError, TypeError, tf.errors.OpError) as error:
+            except (OSError, ValueError, KeyError, TypeError, AttributeError, tf.errors.OpError) as error:
                 message = f"Checkpoint {self.folder / name} is damaged ({error})"
                 self.skipped.append(message)
                 continue
@@ -94,7 +94,7 @@ class Checkpoints:
     def _say_skipped(self, consequence: str) -> None:
         self.skipped = [f"{message}; {consequence}." for message in self.skipped]
         for message in self.skipped:
-            logging.warning("%s", message)
+            log.warning("%s", message)
 
     def _names(self) -> list[str]:
         """Complete checkpoints, oldest first."""

@@ -9,11 +9,11 @@ from collections.abc import Callable, Mapping
 from typing import Any, Self
 
 import keras
-from absl import logging
 
-from tfcompress import expect
+from tfcompress import disk, expect
 from tfcompress.fingerprint import differences, renamed
 from tfcompress.plan import Plan
+from tfcompress.process import log
 from tfcompress.training import _files
 from tfcompress.training._files import DamagedFileError, NoRoomError, RunFolderError
 from tfcompress.training.checkpoints import Checkpoints
@@ -26,6 +26,10 @@ except ImportError:  # no such locks on Windows
 __all__ = ["DamagedFileError", "NoRoomError", "NoRunFolder", "RunFolder", "RunFolderError", "open_run"]
 
 _RUN, _LOCK = "run", ".lock"
+_OF_A_RUN = (
+    *("before.json", "search.json", "source.keras", "checkpoints", "result"),
+    *("before.json.part", "search.json.part", "source.part.keras"),
+)
 _FIRST = ("before", _RUN)  # what is written before any training, the name of the run last
 _FORMAT, _NOT_COMPARED = "format", "not_compared"
 _FORMAT_NUMBER = 2
@@ -111,6 +115,7 @@ class RunFolder:
         now = json.loads(json.dumps(fingerprint))  # tuples become lists, as in the file
         then = self.earlier
         if then is None:
+            self._refuse_others()
             try:
                 self.write_json(_RUN, {_FORMAT: _FORMAT_NUMBER, **now})
             except OSError as error:
@@ -134,6 +139,15 @@ class RunFolder:
             )
         self._names = _names_in(then), _names_in(now)
 
+    def _refuse_others(self) -> None:
+        """Refuses what a new run would take for its own, or write over."""
+        if found := [name for name in _OF_A_RUN if os.path.lexists(self.path / name)]:
+            raise RunFolderError(
+                f"Expected a new folder, or that of a run. Received: {self.path} with {', '.join(found)} and without "
+                f"{_RUN}.json, which says of which run they are. Nothing was written. Give another run_dir, or move "
+                "these away."
+            )
+
     def close(self) -> None:
         """Lets other processes open the folder. The end of the process, however sudden, does the same."""
         if self._lock is None:
@@ -149,7 +163,7 @@ class RunFolder:
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> None:
-        full = isinstance(error, Exception) and _files.is_of_room(error)
+        full = isinstance(error, Exception) and disk.is_of_room(error)
         if isinstance(error, Exception) and not full and self._is_new and not self._has_results():
             # What could be refused only now leaves no trace either, so that the call can be corrected.
             for name in _FIRST:
@@ -397,8 +411,12 @@ def _flock(descriptor: int, path: pathlib.Path) -> None:
             f"{holder or 'unknown'}. Wait for that run, end it, or give another folder."
         ) from None
     except OSError as error:  # some network file systems have no locks
-        logging.warning("Cannot lock %s (%s): do not start a second run in it.", path, error)
+        log.warning("Cannot lock %s (%s): do not start a second run in it.", path, error)
         return
+    if not re.fullmatch(rb"\d*\n?", os.pread(descriptor, 32, 0)):
+        raise RunFolderError(
+            f"Expected {path / _LOCK} to be a lock of tfcompress. Received: another file. Give another run_dir."
+        )
     os.truncate(descriptor, 0)
     os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
 
