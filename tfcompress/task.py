@@ -128,7 +128,7 @@ class Task:
     def is_trained(self) -> bool:
         """Whether the model is clearly better than guessing.
 
-        An accuracy has to be above chance by more than two standard errors, and by as much again as chance itself or
+        An accuracy has to be above chance by more than luck explains, and by as much again as chance itself or
         half of what is missing to perfect; by less where one class dominates, as nothing but what was learned goes
         beyond always naming it. Other metrics have to be better than on labels of other samples, by three standard
         errors.
