@@ -145,15 +145,17 @@ class Task:
         """How much better than `chance` guessing may come out: three standard errors.
 
         Where one class has more than half of the samples, whoever names others at random loses on the average what he
-        may win by luck: the bound is what three standard errors leave of the best share of them.
+        may win by luck: the bound is what three standard errors leave of the best share of them. Maps and sequences
+        are guessed place by place.
         """
         if self.luck is not None:
             return self.luck
-        chance, samples = self.chance or 0.0, self.splits.validation.num_samples or math.inf
+        places = math.prod(size or 1 for size in self.model.outputs[0].shape[1:-1])
+        chance, guesses = self.chance or 0.0, places * (self.splits.validation.num_samples or math.inf)
         lost = 2 * chance - 1
         if lost <= 0:
-            return 3 * math.sqrt(chance * (1 - chance) / samples)
-        return (math.hypot(lost, 3 / math.sqrt(samples)) - lost) / 2
+            return 3 * math.sqrt(chance * (1 - chance) / guesses)
+        return (math.hypot(lost, 3 / math.sqrt(guesses)) - lost) / 2
 
     @property
     def warning(self) -> str | None:

@@ -15,10 +15,11 @@ ROWS = np.arange(64)
 X = np.stack([np.cos(ROWS), np.sin(ROWS)], axis=1).astype("float32")
 
 
-def task(accuracy, chance, samples=10_000, luck=None, higher_is_better=True):
+def task(accuracy, chance, samples=10_000, luck=None, higher_is_better=True, output=(None, 10)):
+    model = types.SimpleNamespace(outputs=[types.SimpleNamespace(shape=output)])
     splits = types.SimpleNamespace(validation=types.SimpleNamespace(num_samples=samples))
     objective = Objective("mse", keras.metrics.BinaryAccuracy, higher_is_better=higher_is_better)
-    return Task(None, splits, objective, {}, accuracy=accuracy, chance=chance, luck=luck)
+    return Task(model, splits, objective, {}, accuracy=accuracy, chance=chance, luck=luck)
 
 
 @pytest.mark.parametrize(
@@ -45,6 +46,14 @@ def task(accuracy, chance, samples=10_000, luck=None, higher_is_better=True):
 def test_accuracies(accuracy, chance, samples, warned, trained):
     model = task(accuracy, chance, samples)
     assert (model.warning is not None, model.is_trained) == (warned, trained)
+
+
+def test_maps_are_guessed_place_by_place():
+    # Of 6 images 3 * sqrt(0.25 / 6) = 0.61; of their 6 x 64 places 0.077.
+    assert task(0.92, 0.5, samples=6).warning is not None
+    assert task(0.92, 0.5, samples=6, output=(None, 8, 8, 2)).warning is None
+    assert task(0.92, 0.5, samples=6, output=(None, 8, 8, 2)).is_trained
+    assert task(0.57, 0.5, samples=6, output=(None, 8, 8, 2)).warning is not None
 
 
 def test_metrics_of_which_less_is_better():
