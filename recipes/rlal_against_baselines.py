@@ -14,7 +14,7 @@ with BatchNormalization statistics taken anew from one batch. The test split is 
     rlal      49.9%   84.33 +- 0.23 (84.06, 84.31, 84.62)  0.762, 0.768, 0.756
 
 (tensorflow 2.21.0, keras 3.15.1, tf-agents 0.18.0, two CPU cores, about 8 minutes a run on a busy machine. The figures
-of uniform are from before it spent what one ratio leaves of a budget: the same command now gives it the rest of the 50%.)
+of uniform are from before it spent what one ratio leaves of a budget: the same command now gives it the rest of 50%.)
 
 RLAL does not win here. What was found:
 - Joint training on a part of the images costs what is lost. The plan that RLAL found is as good as Random's: the
