@@ -33,7 +33,7 @@ METHODS = {
     "lit": tfcompress.methods.LIT(epochs=1, finetune_epochs=0, batch_size=4, learning_rate=1e-4, beta=0),
 }
 # Refusals that are right for some models: nothing repeats, nothing can be pruned, no rewards to learn from.
-REFUSED = ("ValueError", "TypeError", "SectionsError", "TrainingDiverged")
+REFUSED = ("ValueError", "TypeError")
 
 
 def main():
