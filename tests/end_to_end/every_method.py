@@ -73,7 +73,8 @@ def run(kind, name, method):
 
         def objective(y, found):
             first, second = (keras.ops.cast(keras.tree.flatten(part)[0], "float32") for part in (y, found))
-            return -keras.ops.mean(keras.ops.reshape(keras.ops.square(first - second), (len(first), -1)), axis=1)
+            squares = keras.ops.square(first - second)
+            return -keras.ops.mean(keras.ops.reshape(squares, (keras.ops.shape(squares)[0], -1)), axis=1)
 
     data = (inputs, labels)
     try:
