@@ -12,7 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfcompress.control import Control, Widths
+from tfcompress.channels import Control, Widths
 from tfcompress.costs import Cost, CostModel
 from tfcompress.data import Splits
 from tfcompress.graph import ChannelGroups, LayerGraph

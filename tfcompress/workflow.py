@@ -13,7 +13,7 @@ import numpy as np
 from tfcompress import data as data_lib
 from tfcompress import expect
 from tfcompress.budget import Budget, as_budget
-from tfcompress.control import Control, Pattern
+from tfcompress.channels import Control, Pattern
 from tfcompress.costs import CostModel, cost
 from tfcompress.export import kept_lambdas
 from tfcompress.given import (

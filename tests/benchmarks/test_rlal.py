@@ -6,8 +6,8 @@ import numpy as np
 import tensorflow as tf
 
 from tfcompress import Budget, data, zoo
-from tfcompress.agents.environment import STATE_SIZE
 from tfcompress.agents.sac import AgentSettings, PruningAgent
+from tfcompress.channels.environment import STATE_SIZE
 from tfcompress.costs import CostModel
 from tfcompress.graph import ChannelGroups, LayerGraph
 from tfcompress.importance import l1_norm

@@ -14,7 +14,7 @@ import keras
 
 from tfcompress import expect
 from tfcompress.budget import Budget, as_budget
-from tfcompress.control import Control
+from tfcompress.channels import Control
 from tfcompress.costs import Cost, CostModel, cost
 from tfcompress.graph import Sections, find_sections
 from tfcompress.methods.base import Candidate, Search

@@ -8,8 +8,8 @@ from typing import Any
 import keras
 
 from tfcompress import expect
-from tfcompress.agents.environment import STATE_SIZE
 from tfcompress.agents.sac import AgentSettings, PruningAgent
+from tfcompress.channels.environment import STATE_SIZE
 from tfcompress.importance import Criterion, by_name
 from tfcompress.methods.base import Search
 from tfcompress.methods.episodes import Episodes, check_budget
