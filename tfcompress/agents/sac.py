@@ -1,6 +1,7 @@
 """The agent of RLAL: soft actor-critic on states joined with a representation of the changing environment."""
 
 import dataclasses
+import enum
 import math
 from collections.abc import Callable
 from typing import Any
@@ -14,8 +15,15 @@ from tfcompress.agents.replay import ReplayBuffer
 
 __all__ = ["PruningAgent", "SacSettings"]
 
-# The independent random streams of one seed.
-_ENVIRONMENT, _NETWORKS, _ACT, _SAMPLE, _LEARN = range(5)
+
+class _Stream(enum.IntEnum):
+    """The independent random streams of an agent's seed."""
+
+    ENVIRONMENT = 0
+    NETWORKS = 1
+    ACT = 2
+    SAMPLE = 3
+    LEARN = 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,7 +93,7 @@ class PruningAgent:
                 state_size,
                 hidden=self.settings.hidden,
                 learning_rate=self.settings.environment_learning_rate,
-                seed=int(np.random.SeedSequence([seed, _ENVIRONMENT]).generate_state(1)[0]),
+                seed=int(np.random.SeedSequence([seed, _Stream.ENVIRONMENT]).generate_state(1)[0]),
             )
         self._z_size = self._environment.width if self._environment else 0
         self._z = np.zeros(self._z_size, "float32")
@@ -121,7 +129,7 @@ class PruningAgent:
         Returns:
             The action, from 0 to 1.
         """
-        seed = self._random_bits(_ACT, self._actions_drawn)
+        seed = self._random_bits(_Stream.ACT, self._actions_drawn)
         self._actions_drawn += 1
         return self._bounded(self._sampled_action(self._checked(state), self._z, seed))
 
@@ -171,9 +179,9 @@ class PruningAgent:
         Raises:
             ValueError: if nothing was remembered yet.
         """
-        rng = np.random.default_rng([self._seed, _SAMPLE, self._updates_made])
+        rng = np.random.default_rng([self._seed, _Stream.SAMPLE, self._updates_made])
         batch = self._buffer.sample(self.settings.batch_size, rng)
-        losses = self._update(*batch, self._random_bits(_LEARN, self._updates_made))
+        losses = self._update(*batch, self._random_bits(_Stream.LEARN, self._updates_made))
         self._updates_made += 1
         return {name: float(loss) for name, loss in losses.items()}
 
@@ -285,7 +293,7 @@ class PruningAgent:
             gamma=settings.gamma,
             train_step_counter=tf.Variable(0, dtype=tf.int64, name="train_step"),
         )
-        rng = np.random.default_rng([self._seed, _NETWORKS])
+        rng = np.random.default_rng([self._seed, _Stream.NETWORKS])
         for network in (self._actor, *self._critics):
             _networks.draw_weights(network, rng)
         self._sac.initialize()  # copies the critics into their targets
