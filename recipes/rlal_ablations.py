@@ -11,8 +11,8 @@ two CPU cores, so the figures of a full run are not given here. `--only table3` 
 
 import common
 
-from tfcompress.agents import AgentSettings
 from tfcompress.methods import RLAL
+from tfcompress.methods.rlal import AgentSettings
 
 WITHOUT_EMBEDDINGS = {"agent": AgentSettings(use_environment_model=False)}
 

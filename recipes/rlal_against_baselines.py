@@ -42,8 +42,8 @@ import common
 import keras
 
 import tfcompress
-from tfcompress.agents import AgentSettings
 from tfcompress.methods import RLAL, Candidate, Random, Search, Uniform
+from tfcompress.methods.rlal import AgentSettings
 
 
 @dataclasses.dataclass(frozen=True)

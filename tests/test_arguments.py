@@ -15,8 +15,8 @@ from keras import layers
 
 import tfcompress
 from tfcompress import data, export, importance, methods, zoo
-from tfcompress.agents.sac import AgentSettings
 from tfcompress.methods.distillation import AdversarialSettings, Tuning
+from tfcompress.methods.rlal import AgentSettings
 from tfcompress.training import Checkpoints, Objective, Progress, WeightDecay
 from tfcompress.training.distillation import OutputLoss, SoftTargets
 from tfcompress.training.schedules import Constant, Cosine, StepDecay, scaled

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tfcompress.budget import Budget
-    from tfcompress.control import Control
+    from tfcompress.channels import Control
     from tfcompress.costs import Cost, cost
     from tfcompress.plan import KeepChannels, Plan, RemoveLayers
     from tfcompress.report.inspect import inspect
@@ -24,7 +24,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Budget": "budget",
-    "Control": "control",
+    "Control": "channels",
     "Cost": "costs",
     "KeepChannels": "plan",
     "Objective": "training",

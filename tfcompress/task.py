@@ -12,12 +12,13 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfcompress.control import Control, Widths
+from tfcompress.channels import Control, Widths
 from tfcompress.costs import Cost, CostModel
 from tfcompress.data import Splits
 from tfcompress.graph import ChannelGroups, LayerGraph
 from tfcompress.importance import Evidence
 from tfcompress.rewrite.working_copy import working_copy
+from tfcompress.streams import Stream
 from tfcompress.training import (
     NoRunFolder,
     Objective,
@@ -34,8 +35,6 @@ from tfcompress.training import (
 
 __all__ = ["Task"]
 
-# Random stream of the seed, for what the working copy's layers draw in training.
-_WORKING_COPY = 101
 _COPIED_SAMPLES = 4  # by which the working copy is compared with the original
 
 
@@ -91,7 +90,7 @@ class Task:
         working = working_copy(original, splits.calibration.take(_COPIED_SAMPLES)[0])
         check_objective(working, found, labels)
         chance, luck = guessing(working, found, labels, splits.validation.take)
-        seed_layers(working, seed, _WORKING_COPY)
+        seed_layers(working, seed, Stream.WORKING_COPY)
         rest: dict[str, Any] = {"control": control or Control(), "seed": seed, "run": run, "progress": progress}
         return cls(working, splits, found, limits, chance=chance, luck=luck, **rest)
 
@@ -189,6 +188,6 @@ class Task:
         within = self.limits if limits is None else limits
         return all(int(self.costs.count(metric, kept)) <= limit for metric, limit in within.items())
 
-    def rng(self, *stream: int) -> np.random.Generator:
-        """An independent random stream of this task's seed."""
-        return np.random.default_rng([self.seed, *stream])
+    def rng(self, stream: Stream, *part: int) -> np.random.Generator:
+        """An independent random stream of this task's seed, or a part of one."""
+        return np.random.default_rng([self.seed, stream, *part])

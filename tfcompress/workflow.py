@@ -13,7 +13,7 @@ import numpy as np
 from tfcompress import data as data_lib
 from tfcompress import expect
 from tfcompress.budget import Budget, as_budget
-from tfcompress.control import Control, Pattern
+from tfcompress.channels import Control, Pattern
 from tfcompress.costs import CostModel, cost
 from tfcompress.export import kept_lambdas
 from tfcompress.given import (
@@ -32,6 +32,7 @@ from tfcompress.rewrite import apply
 from tfcompress.rewrite.verify import verify
 from tfcompress.rewrite.working_copy import any_batch, fixed_batch
 from tfcompress.run_contents import begin_run
+from tfcompress.streams import Stream
 from tfcompress.task import Task
 from tfcompress.training import (
     DamagedFileError,
@@ -52,8 +53,6 @@ __all__ = ["compress"]
 
 _CALIBRATION_SAMPLES = 256
 _HELD_OUT_SAMPLES = 256
-# Random stream of the seed, for what a student's layers draw in training: its own, as its source may come from a file.
-_STUDENT = 102
 
 
 def compress(
@@ -138,7 +137,7 @@ def compress(
         search = _decide(chosen, task)
         groups = task.on(search.source).groups
         student = apply(search.source, search.plan, groups)
-        seed_layers(student, seed, _STUDENT)
+        seed_layers(student, seed, Stream.STUDENT)
         verify(search.source, search.plan, student, _inputs(task, 8), tolerance=1e-3, groups=groups)
         history = _recover(chosen, student, search, task)
         result = _report(original, student, search, history, chosen, task, [*of_file, *notes], on_test)

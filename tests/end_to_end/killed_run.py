@@ -24,9 +24,9 @@ from keras import layers
 
 import tfcompress
 from tfcompress import workflow
-from tfcompress.agents import _tf_agents
-from tfcompress.agents.sac import AgentSettings, PruningAgent
+from tfcompress.agents import PruningAgent, _tf_agents
 from tfcompress.methods import LIT, RLAL, Random, Uniform, sgd
+from tfcompress.methods.rlal import AgentSettings
 from tfcompress.training import Checkpoints, RunFolder, _files, callbacks
 
 LONGEST_S = 1800  # of a job of some ten seconds, on a machine that ten others use

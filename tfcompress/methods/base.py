@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from tfcompress.budget import ADVICE, Budget
-from tfcompress.control import Control
+from tfcompress.channels import Control
 from tfcompress.costs import Cost, CostModel
 from tfcompress.fingerprint import Contents, model_digest
 from tfcompress.plan import Plan

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tfcompress.agents.environment import PruningEnvironment
-from tfcompress.graph import pruning_units
+from tfcompress.channels import pruning_units
+from tfcompress.channels.environment import PruningEnvironment
 from tfcompress.importance import Criterion, ranking
 from tfcompress.methods.rewards import Reward
 from tfcompress.plan import Plan

@@ -13,6 +13,7 @@ from tfcompress.methods.base import Candidate, Search
 from tfcompress.methods.episodes import Episode, Episodes, check_budget
 from tfcompress.methods.registry import register_method
 from tfcompress.methods.sgd import SGDMethod
+from tfcompress.streams import Stream
 from tfcompress.task import Task
 from tfcompress.training import PhasePlan
 
@@ -57,7 +58,7 @@ class Random(SGDMethod):
         """Plays `tries` episodes on the model as it is."""
         episodes = Episodes(task, by_name(self.criterion), self.reward_images, self.recalibrate_batches)
         episodes.rank()
-        rng = task.rng(1)
+        rng = task.rng(Stream.RATES)
         best: Episode | None = None
         rewards = []
         for attempt in range(self.tries):

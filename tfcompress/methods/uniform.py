@@ -17,14 +17,12 @@ from tfcompress.methods.registry import register_method
 from tfcompress.methods.sgd import SGDMethod
 from tfcompress.plan import Plan
 from tfcompress.rewrite import apply
+from tfcompress.streams import Stream
 from tfcompress.task import Task
 from tfcompress.training import PhasePlan, seed_layers
 from tfcompress.training.thawing import cut_layers, thawed, to_thaw
 
 __all__ = ["Uniform"]
-
-# The random stream of the seed for what an intermediate model's layers draw; the step comes after it.
-_STEP = 103
 
 _Scores = Mapping[str, np.ndarray]
 
@@ -92,7 +90,7 @@ class Uniform(SGDMethod):
             if step == self.steps:
                 break
             source, removed = apply(now.model, plan, now.groups), removed.then(plan)
-            seed_layers(source, task.seed, _STEP, step)
+            seed_layers(source, task.seed, Stream.STEP, step)
             with thawed(source, to_thaw(source, cut_layers(task.groups, removed))):
                 trained = self.train(source, task, _phase(step), self.step_epochs)
             for name, values in trained.items():

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from tfcompress.control import Control, Widths
+from tfcompress.channels import Control, Widths, pruning_units
 from tfcompress.costs import CostModel
-from tfcompress.graph import ChannelGroups, pruning_units
+from tfcompress.graph import ChannelGroups
 
 __all__ = ["feasibility", "share_of"]
 

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 
 from tfcompress import expect
-from tfcompress.control import Control, Pattern
+from tfcompress.channels import Control, Pattern
 from tfcompress.costs import CostModel
 from tfcompress.given import given_model
 from tfcompress.graph import ChannelGroups, LayerGraph

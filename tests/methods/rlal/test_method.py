@@ -7,9 +7,9 @@ import numpy as np
 import small_tasks
 import tensorflow as tf
 
-from tfcompress.agents.environment import STATE_SIZE
-from tfcompress.agents.sac import AgentSettings
+from tfcompress.channels.environment import STATE_SIZE
 from tfcompress.methods import RLAL
+from tfcompress.methods.rlal import AgentSettings
 from tfcompress.methods.rlal import method as method_module
 from tfcompress.methods.rlal.joint import Timetable
 

@@ -14,7 +14,7 @@ import keras
 
 from tfcompress import expect
 from tfcompress.budget import Budget, as_budget
-from tfcompress.control import Control
+from tfcompress.channels import Control
 from tfcompress.costs import Cost, CostModel, cost
 from tfcompress.graph import Sections, find_sections
 from tfcompress.methods.base import Candidate, Search
@@ -22,6 +22,7 @@ from tfcompress.methods.distillation.students import even_blocks, shallow_plan
 from tfcompress.methods.sgd import Keep, SGDMethod
 from tfcompress.plan import Plan
 from tfcompress.rewrite import apply
+from tfcompress.streams import Stream
 from tfcompress.task import Task
 from tfcompress.training import Cosine, Evaluator, PhasePlan, Schedule, StepDecay, loss_function, scaled
 from tfcompress.training.compiled import names_accuracy
@@ -32,8 +33,6 @@ from tfcompress.training.thawing import inner_layers, thawed, words_for
 
 __all__ = ["Distilling"]
 
-# Random stream of the seed, for fresh weights.
-_FRESH = 104
 Blocks = tuple[int, ...]
 Precision = Literal["mixed_float16", "mixed_bfloat16"]
 
@@ -388,7 +387,7 @@ class Distilling(SGDMethod):
         if self.student is not None:
             yield
             return
-        rng = task.rng(_FRESH, zlib.crc32(prefix.encode()))
+        rng = task.rng(Stream.FRESH_WEIGHTS, zlib.crc32(prefix.encode()))
         fresh = draw_anew(student.operations if layers is None else layers, rng)
         every = [inner for layer in fresh for inner in inner_layers(layer)]
         if frozen := [layer for layer in fresh if not all(v.trainable for v in learned_variables(layer))]:

@@ -8,15 +8,17 @@ from typing import Any
 import keras
 
 from tfcompress import expect
-from tfcompress.agents.environment import STATE_SIZE
-from tfcompress.agents.sac import AgentSettings, PruningAgent
+from tfcompress.agents import PruningAgent, load_tf_agents
+from tfcompress.channels.environment import STATE_SIZE
 from tfcompress.importance import Criterion, by_name
 from tfcompress.methods.base import Search
 from tfcompress.methods.episodes import Episodes, check_budget
 from tfcompress.methods.registry import register_method
 from tfcompress.methods.rlal.alignment import Alignment
 from tfcompress.methods.rlal.joint import AgentEpochs, Timetable
+from tfcompress.methods.rlal.settings import AgentSettings
 from tfcompress.methods.sgd import SGDMethod
+from tfcompress.process import lock
 from tfcompress.task import Task
 from tfcompress.training import PhasePlan, scaled
 
@@ -86,9 +88,8 @@ class RLAL(SGDMethod):
     def check(self, task: Task) -> None:
         """Refuses a budget out of reach; says where tf-agents is missing."""
         check_budget(task)
-        from tfcompress.agents import _tf_agents
-
-        _tf_agents.load()
+        with lock:  # it changes the warning filters and `sys.modules` for a while
+            load_tf_agents()
 
     def timetable(self, task: Task) -> Timetable:
         """The agent's epochs, scaled to the length of this run; a warm start needs no weights-only epochs."""

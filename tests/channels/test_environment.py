@@ -6,9 +6,10 @@ import tensorflow as tf
 from keras import layers
 
 from tfcompress import zoo
-from tfcompress.agents.environment import STATE_SIZE, PruningEnvironment
+from tfcompress.channels import pruning_units
+from tfcompress.channels.environment import STATE_SIZE, PruningEnvironment
 from tfcompress.costs import CostModel
-from tfcompress.graph import ChannelGroups, LayerGraph, pruning_units
+from tfcompress.graph import ChannelGroups, LayerGraph
 
 
 def conv(x, filters, kernel_size, name, strides=1):

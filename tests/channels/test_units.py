@@ -5,7 +5,8 @@ import tensorflow as tf
 from keras import layers
 
 from tfcompress import zoo
-from tfcompress.graph import ChannelGroups, LayerGraph, pruning_units
+from tfcompress.channels import pruning_units
+from tfcompress.graph import ChannelGroups, LayerGraph
 
 
 def units_of(model):

@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from tfcompress.budget import as_budget
-from tfcompress.control import Control, Widths
+from tfcompress.channels.control import Control, Widths
+from tfcompress.channels.units import PruningUnit
 from tfcompress.costs import CostModel
-from tfcompress.graph import PruningUnit
 
 __all__ = ["STATE_SIZE", "PruningEnvironment"]
 

@@ -11,10 +11,10 @@ from keras import layers
 
 import tfcompress
 from tfcompress import Budget, Control
-from tfcompress.agents.environment import PruningEnvironment
-from tfcompress.control import Widths
+from tfcompress.channels import Widths, pruning_units
+from tfcompress.channels.environment import PruningEnvironment
 from tfcompress.costs import CostModel
-from tfcompress.graph import ChannelGroups, LayerGraph, pruning_units
+from tfcompress.graph import ChannelGroups, LayerGraph
 from tfcompress.methods import Random, Uniform
 
 
