@@ -18,8 +18,8 @@ from tfcompress import data, export, importance, methods, zoo
 from tfcompress.methods.distillation import AdversarialSettings, Tuning
 from tfcompress.methods.rlal import AgentSettings
 from tfcompress.training import Checkpoints, Objective, Progress, WeightDecay
-from tfcompress.training.distillation import OutputLoss, SoftTargets
 from tfcompress.training.schedules import Constant, Cosine, StepDecay, scaled
+from tfcompress.training.teaching import OutputLoss, SoftTargets
 
 VALUES = (None, "x", float("nan"), float("inf"), -1, ())
 # Of other types, and of right types that cannot be stored.

@@ -26,9 +26,9 @@ from tfcompress.streams import Stream
 from tfcompress.task import Task
 from tfcompress.training import Cosine, Evaluator, PhasePlan, Schedule, StepDecay, loss_function, scaled
 from tfcompress.training.compiled import names_accuracy
-from tfcompress.training.distillation import Distillation, KDLoss, OutputsLoss, SoftTargets, computing_in, logits_of
 from tfcompress.training.initial import check_drawable, draw_anew, learned_variables
 from tfcompress.training.objectives import last_activation
+from tfcompress.training.teaching import Distillation, KDLoss, OutputsLoss, SoftTargets, computing_in, logits_of
 from tfcompress.training.thawing import inner_layers, thawed, words_for
 
 __all__ = ["Distilling"]

@@ -5,7 +5,7 @@ import numpy as np
 import tensorflow as tf
 from keras import layers
 
-from tfcompress.training.distillation import KDLoss, OutputLoss, SoftTargets, Step, hint_loss, logits_of
+from tfcompress.training.teaching import KDLoss, OutputLoss, SoftTargets, Step, hint_loss, logits_of
 
 STUDENT = np.array([[1.0, -2.0], [0.5, 3.0]], "float32")
 TEACHER = np.array([[2.0, 1.0], [-1.0, 0.0]], "float32")

@@ -13,8 +13,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfcompress.training.distillation.losses import Step
 from tfcompress.training.state import load_model_state, load_optimizer_state, model_state, optimizer_state
+from tfcompress.training.teaching.losses import Step
 
 __all__ = ["Adversarial", "DomainCritic"]
 

@@ -16,7 +16,7 @@ import numpy as np
 from tfcompress.data import Split
 from tfcompress.data.sources import ArraySource
 from tfcompress.training import _files
-from tfcompress.training.distillation.model import Distillation
+from tfcompress.training.teaching.model import Distillation
 
 __all__ = ["bytes_of_cache", "cached_batches", "check_cache"]
 

@@ -11,7 +11,7 @@ import teachers
 import tensorflow as tf
 
 from tfcompress import data
-from tfcompress.training.distillation import (
+from tfcompress.training.teaching import (
     Distillation,
     Hints,
     KDLoss,

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from tfcompress.training.distillation import computing_in
+from tfcompress.training.teaching import computing_in
 from tfcompress.training.thawing import inner_layers
 
 

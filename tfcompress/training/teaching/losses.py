@@ -10,8 +10,8 @@ import keras
 from keras import ops
 
 from tfcompress import expect
-from tfcompress.training.distillation.logits import logits_of
 from tfcompress.training.objectives import last_activation
+from tfcompress.training.teaching.logits import logits_of
 
 __all__ = ["HINT_LOSSES", "KDLoss", "OutputLoss", "OutputsLoss", "SoftTargets", "Step", "hint_loss"]
 

@@ -10,9 +10,9 @@ import keras
 from keras import ops
 
 from tfcompress import expect
-from tfcompress.training.distillation.losses import HINT_LOSSES, OutputsLoss, Step, hint_loss
-from tfcompress.training.distillation.parts import SplitModel
 from tfcompress.training.penalized import policy_of
+from tfcompress.training.teaching.losses import HINT_LOSSES, OutputsLoss, Step, hint_loss
+from tfcompress.training.teaching.parts import SplitModel
 
 __all__ = ["Critic", "Distillation", "Hints"]
 

@@ -11,7 +11,7 @@ from keras import layers
 
 from tfcompress.plan import Plan
 from tfcompress.rewrite import apply
-from tfcompress.training.distillation import (
+from tfcompress.training.teaching import (
     Distillation,
     Hints,
     KDLoss,

@@ -1,9 +1,9 @@
 """Training a student on what a teacher gives: its outputs, and what its sections hand on."""
 
-from tfcompress.training.distillation.adversarial import Adversarial, DomainCritic, check_discriminator
-from tfcompress.training.distillation.cached import bytes_of_cache, cached_batches, check_cache
-from tfcompress.training.distillation.logits import logits_of
-from tfcompress.training.distillation.losses import (
+from tfcompress.training.teaching.adversarial import Adversarial, DomainCritic, check_discriminator
+from tfcompress.training.teaching.cached import bytes_of_cache, cached_batches, check_cache
+from tfcompress.training.teaching.logits import logits_of
+from tfcompress.training.teaching.losses import (
     HINT_LOSSES,
     KDLoss,
     OutputLoss,
@@ -12,9 +12,9 @@ from tfcompress.training.distillation.losses import (
     Step,
     hint_loss,
 )
-from tfcompress.training.distillation.model import Critic, Distillation, Hints
-from tfcompress.training.distillation.parts import SplitModel
-from tfcompress.training.distillation.settings import computing_in, frozen
+from tfcompress.training.teaching.model import Critic, Distillation, Hints
+from tfcompress.training.teaching.parts import SplitModel
+from tfcompress.training.teaching.settings import computing_in, frozen
 
 __all__ = [
     "HINT_LOSSES",

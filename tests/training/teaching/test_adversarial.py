@@ -7,7 +7,7 @@ import teachers
 import tensorflow as tf
 from keras import layers
 
-from tfcompress.training.distillation import Adversarial, Distillation, DomainCritic, Step, check_discriminator
+from tfcompress.training.teaching import Adversarial, Distillation, DomainCritic, Step, check_discriminator
 
 REAL = small_tasks.pictures(6, seed=4)[0]
 DOMAINS = np.eye(3, dtype="float32")[[0, 1, 2, 0, 1, 2]]

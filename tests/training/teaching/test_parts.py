@@ -9,7 +9,7 @@ from keras import layers
 
 from tfcompress.plan import Plan
 from tfcompress.rewrite import apply
-from tfcompress.training.distillation import SplitModel, computing_in, frozen
+from tfcompress.training.teaching import SplitModel, computing_in, frozen
 
 
 class SplitModelTest(tf.test.TestCase):
