@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from tfcompress.data.checks import Expected
+from tfcompress.data.batches.checks import Expected
 from tfcompress.training.compiled import metric_specs, name_of, names_accuracy, read_loss
 from tfcompress.training.objectives import Objective
 

@@ -2,8 +2,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfcompress.data.augment import flip_and_crop
-from tfcompress.data.batches import ArrayBatches, ChosenBatches, FollowEpoch, set_epoch
+from tfcompress.data.batches.augment import flip_and_crop
+from tfcompress.data.batches.epochs import ArrayBatches, ChosenBatches, FollowEpoch, set_epoch
 
 
 def labels_of(batches):

@@ -2,10 +2,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfcompress.data.batches import set_epoch
-from tfcompress.data.checks import Expected
-from tfcompress.data.sources import first_samples
-from tfcompress.data.streams import PyDatasetSource, TensorFlowSource
+from tfcompress.data.batches.checks import Expected
+from tfcompress.data.batches.epochs import set_epoch
+from tfcompress.data.sources.arrays import first_samples
+from tfcompress.data.sources.streams import PyDatasetSource, TensorFlowSource
 
 EXPECTED = Expected((None, 3), 4)
 

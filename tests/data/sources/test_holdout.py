@@ -1,7 +1,7 @@
 import numpy as np
 import tensorflow as tf
 
-from tfcompress.data.holdout import hold_out_indices, is_held_out, stratified_counts
+from tfcompress.data.sources.holdout import hold_out_indices, is_held_out, stratified_counts
 
 
 class StratifiedCountsTest(tf.test.TestCase):

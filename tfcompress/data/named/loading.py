@@ -6,10 +6,10 @@ from dataclasses import replace
 import numpy as np
 
 from tfcompress import expect
-from tfcompress.data.augment import flip_and_crop
-from tfcompress.data.builders import has_images, known_builder, prepare, refusal, text_features
-from tfcompress.data.named_data import NamedArrays, NamedData, fits_in_memory, memory_limit_gb
-from tfcompress.data.text_sets import read_texts
+from tfcompress.data.batches.augment import flip_and_crop
+from tfcompress.data.named.builders import has_images, known_builder, prepare, refusal, text_features
+from tfcompress.data.named.text_sets import read_texts
+from tfcompress.data.sources.named_data import NamedArrays, NamedData, fits_in_memory, memory_limit_gb
 
 __all__ = ["NamedArrays", "NamedData", "load", "load_arrays", "to_float", "to_unit_interval"]
 

@@ -1,7 +1,7 @@
 import numpy as np
 import tensorflow as tf
 
-from tfcompress.data.augment import augment_images, flip_and_crop
+from tfcompress.data.batches.augment import augment_images, flip_and_crop
 
 
 class Scripted:

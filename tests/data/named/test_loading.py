@@ -5,9 +5,9 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 from sklearn.datasets import load_digits
 
-from tfcompress.data import named_data
-from tfcompress.data.augment import flip_and_crop
-from tfcompress.data.named import load, load_arrays
+from tfcompress.data.batches.augment import flip_and_crop
+from tfcompress.data.named.loading import load, load_arrays
+from tfcompress.data.sources import named_data
 
 
 class TinySquares(tfds.core.GeneratorBasedBuilder):

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from tfcompress import data
-from tfcompress.data.failures import is_of_tensorflow, reason_of
+from tfcompress.data.batches.failures import is_of_tensorflow, reason_of
 
 CLASSES = 3
 RNG = np.random.default_rng(0)

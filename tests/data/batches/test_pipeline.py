@@ -5,7 +5,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfcompress.data import ArrayBatches, set_epoch, splits, without_autotuning
-from tfcompress.data.batches import ChosenBatches
+from tfcompress.data.batches.epochs import ChosenBatches
 
 
 def plus_noise(images, rng):

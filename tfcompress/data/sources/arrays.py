@@ -11,8 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfcompress.data.batches import ArrayBatches
-from tfcompress.data.checks import (
+from tfcompress.data.batches.checks import (
     check_batch,
     check_finite,
     check_weights,
@@ -22,8 +21,9 @@ from tfcompress.data.checks import (
     labels_as_read,
     to_arrays,
 )
-from tfcompress.data.failures import reading
-from tfcompress.data.holdout import hold_out_indices
+from tfcompress.data.batches.epochs import ArrayBatches
+from tfcompress.data.batches.failures import reading
+from tfcompress.data.sources.holdout import hold_out_indices
 
 __all__ = ["BATCHES_LOOKED_AT", "ArraySource", "FirstSamples", "first_samples"]
 

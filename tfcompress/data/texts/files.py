@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from tfcompress import expect
-from tfcompress.data.characters import CHARACTERS, CharacterEncoder
-from tfcompress.data.text_streams import named_texts
+from tfcompress.data.texts.characters import CHARACTERS, CharacterEncoder
+from tfcompress.data.texts.streams import named_texts
 
 __all__ = ["FileTexts", "load_text_files"]
 

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from tfcompress import expect
-from tfcompress.data.builders import known_builder, prepare, refusal, text_features
-from tfcompress.data.characters import CHARACTERS, CharacterEncoder, check_characters
-from tfcompress.data.text_streams import named_texts
+from tfcompress.data.named.builders import known_builder, prepare, refusal, text_features
+from tfcompress.data.texts.characters import CHARACTERS, CharacterEncoder, check_characters
+from tfcompress.data.texts.streams import named_texts
 
 __all__ = ["BuilderTexts", "load_text", "read_texts"]
 

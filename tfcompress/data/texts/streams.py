@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from tfcompress.data.characters import to_int32
-from tfcompress.data.holdout import hold_out_indices
-from tfcompress.data.named_data import NamedArrays, NamedData, fits_in_memory
-from tfcompress.data.shuffled_streams import ShuffledStream
+from tfcompress.data.sources.holdout import hold_out_indices
+from tfcompress.data.sources.named_data import NamedArrays, NamedData, fits_in_memory
+from tfcompress.data.sources.shuffled_streams import ShuffledStream
+from tfcompress.data.texts.characters import to_int32
 
 __all__ = ["TextStream", "Texts", "encoded_texts", "named_texts"]
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from tfcompress.data.augment import flip_and_crop
-from tfcompress.data.shuffled_streams import ShuffledStream
+from tfcompress.data.batches.augment import flip_and_crop
+from tfcompress.data.sources.shuffled_streams import ShuffledStream
 
 __all__ = ["ImageStream", "central_crop", "random_crop"]
 

@@ -9,11 +9,18 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfcompress.data.batches import ChosenBatches
-from tfcompress.data.checks import check_batch, check_weights, input_arrays, label_arrays, labels_as_read, to_arrays
-from tfcompress.data.failures import reading
-from tfcompress.data.holdout import hold_out_indices, is_held_out
-from tfcompress.data.sources import BATCHES_LOOKED_AT, FirstSamples, first_samples
+from tfcompress.data.batches.checks import (
+    check_batch,
+    check_weights,
+    input_arrays,
+    label_arrays,
+    labels_as_read,
+    to_arrays,
+)
+from tfcompress.data.batches.epochs import ChosenBatches
+from tfcompress.data.batches.failures import reading
+from tfcompress.data.sources.arrays import BATCHES_LOOKED_AT, FirstSamples, first_samples
+from tfcompress.data.sources.holdout import hold_out_indices, is_held_out
 
 __all__ = ["PyDatasetSource", "TensorFlowSource", "check_batches", "is_tensorflow_dataset"]
 

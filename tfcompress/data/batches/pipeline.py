@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from tfcompress.data.batches import _EpochBatches
+from tfcompress.data.batches.epochs import _EpochBatches
 
 __all__ = ["without_autotuning"]
 

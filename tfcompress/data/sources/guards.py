@@ -2,9 +2,9 @@
 
 import keras
 
-from tfcompress.data.checks import check_batch, input_arrays, label_arrays
-from tfcompress.data.failures import clear_error
-from tfcompress.data.sources import ArraySource
+from tfcompress.data.batches.checks import check_batch, input_arrays, label_arrays
+from tfcompress.data.batches.failures import clear_error
+from tfcompress.data.sources.arrays import ArraySource
 
 __all__ = ["check_whole"]
 

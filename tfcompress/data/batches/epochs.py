@@ -4,7 +4,7 @@ import keras
 import numpy as np
 
 from tfcompress import expect
-from tfcompress.data.augment import augment_images
+from tfcompress.data.batches.augment import augment_images
 
 __all__ = ["ArrayBatches", "ChosenBatches", "FollowEpoch", "set_epoch"]
 

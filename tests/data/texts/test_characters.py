@@ -4,7 +4,7 @@ import numpy as np
 import tensorflow as tf
 import tiny_texts
 
-from tfcompress.data.characters import CHARACTERS, CharacterEncoder, to_int32
+from tfcompress.data.texts.characters import CHARACTERS, CharacterEncoder, to_int32
 
 
 def encode(texts, length=6, alphabet=CHARACTERS):

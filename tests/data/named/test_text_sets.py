@@ -6,7 +6,8 @@ import tensorflow_datasets as tfds
 import tiny_texts
 from tiny_texts import decoded, encoded
 
-from tfcompress.data import load, load_text, named_data
+from tfcompress.data import load, load_text
+from tfcompress.data.sources import named_data
 from tfcompress.data.splits import splits
 
 REVIEWS = "amazon_us_reviews/Mobile_Electronics_v1_00"

@@ -1,7 +1,7 @@
 import numpy as np
 import tensorflow as tf
 
-from tfcompress.data.checks import (
+from tfcompress.data.batches.checks import (
     Expected,
     check_batch,
     check_finite,

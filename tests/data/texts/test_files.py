@@ -6,7 +6,7 @@ import tensorflow as tf
 from tiny_texts import decoded, encoded
 
 from tfcompress.data import load_text_files
-from tfcompress.data.characters import CHARACTERS
+from tfcompress.data.texts.characters import CHARACTERS
 
 TRAIN = '"2","A title","Some text, with a comma"\n"1","Quoted","He said ""no""."\n"2","","line\\nbreak"\n'
 

@@ -6,10 +6,12 @@ import keras
 import tensorflow as tf
 import tiny_texts
 
-from tfcompress.data import load_text, load_text_files, named_data, shuffled_streams, text_streams
-from tfcompress.data.batches import FollowEpoch, set_epoch
-from tfcompress.data.characters import CHARACTERS, CharacterEncoder
+from tfcompress.data import load_text, load_text_files
+from tfcompress.data.batches.epochs import FollowEpoch, set_epoch
+from tfcompress.data.sources import named_data, shuffled_streams
 from tfcompress.data.splits import splits
+from tfcompress.data.texts import streams as text_streams
+from tfcompress.data.texts.characters import CHARACTERS, CharacterEncoder
 
 TRAIN, TEST = 40, 6
 LENGTH = 12

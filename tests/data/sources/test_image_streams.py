@@ -5,10 +5,10 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from tfcompress.data import shuffled_streams
-from tfcompress.data.batches import FollowEpoch, set_epoch
-from tfcompress.data.image_streams import central_crop, random_crop
-from tfcompress.data.named import load
+from tfcompress.data.batches.epochs import FollowEpoch, set_epoch
+from tfcompress.data.named.loading import load
+from tfcompress.data.sources import shuffled_streams
+from tfcompress.data.sources.image_streams import central_crop, random_crop
 from tfcompress.data.splits import splits
 
 TRAIN, VALIDATION = 40, 6

@@ -4,8 +4,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from tfcompress.data.sources import FirstSamples, first_samples
-from tfcompress.data.streams import check_batches
+from tfcompress.data.sources.arrays import FirstSamples, first_samples
+from tfcompress.data.sources.streams import check_batches
 
 __all__ = ["ShuffledStream"]
 
