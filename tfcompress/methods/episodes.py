@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from tfcompress.agents.environment import PruningEnvironment
+from tfcompress.evaluation import Reward
 from tfcompress.graph import pruning_units
 from tfcompress.importance import Criterion, ranking
-from tfcompress.methods.rewards import Reward
 from tfcompress.plan import Plan
 from tfcompress.task import Task
 

@@ -8,8 +8,9 @@ import pytest
 from keras import layers
 
 import tfcompress
+from tfcompress.evaluation import guessing
 from tfcompress.task import Task
-from tfcompress.training import Objective, guessing, infer
+from tfcompress.training import Objective, infer
 
 ROWS = np.arange(64)
 X = np.stack([np.cos(ROWS), np.sin(ROWS)], axis=1).astype("float32")

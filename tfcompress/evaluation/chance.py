@@ -10,8 +10,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfcompress.evaluation.measuring import meter
 from tfcompress.training.compiled import read_losses
-from tfcompress.training.evaluation import meter
 from tfcompress.training.objectives import Objective
 
 __all__ = ["guessing"]

@@ -8,10 +8,10 @@ import pytest
 from keras import layers, losses, metrics, ops
 
 import tfcompress
+from tfcompress.evaluation import Evaluator, Reward
 from tfcompress.given import given_splits
-from tfcompress.methods.rewards import Reward
 from tfcompress.task import Task
-from tfcompress.training import Evaluator, NoRunFolder, Progress
+from tfcompress.training import NoRunFolder, Progress
 
 N = 48
 RNG = np.random.default_rng(0)

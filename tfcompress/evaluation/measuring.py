@@ -8,10 +8,11 @@ from typing import Any
 import keras
 
 from tfcompress.data import clear_error, is_of_tensorflow, without_autotuning
+from tfcompress.training.loss import loss_function
 from tfcompress.training.objectives import Objective
 from tfcompress.training.penalized import BatchNumber, PenalizedModel
 
-__all__ = ["Evaluator", "evaluate", "loss_function", "meter"]
+__all__ = ["Evaluator", "evaluate", "meter"]
 
 
 class Evaluator:
@@ -48,23 +49,6 @@ class Evaluator:
 def evaluate(model: keras.Model, batches: Any, objective: Objective) -> dict[str, float]:
     """Loss and metric of `model` over all of `batches`, a PyDataset or tf.data.Dataset. See `Evaluator`."""
     return Evaluator(model, objective)(batches)
-
-
-def loss_function(model: keras.Model, objective: Objective) -> Callable[[Any, Any], Any] | None:
-    """The objective's loss, without regularisation, as a function `(y, outputs) -> scalar`.
-
-    Args:
-        model: a built model, whose outputs tell what the short forms of Keras' losses stand for.
-        objective: loss and metric.
-
-    Returns:
-        The function, or `None` where the objective has no loss of its own.
-    """
-    if objective.loss is None:
-        return None
-    measured = PenalizedModel(model)
-    objective.compile(measured)
-    return lambda y, outputs: measured.compute_loss(y=y, y_pred=outputs, training=False)
 
 
 def meter(model: keras.Model, objective: Objective) -> keras.metrics.Metric:

@@ -9,8 +9,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfcompress.evaluation.measuring import meter
 from tfcompress.training.compiled import direction, output_structure
-from tfcompress.training.evaluation import loss_function, meter
+from tfcompress.training.loss import loss_function
 from tfcompress.training.objectives import Objective
 
 __all__ = ["check_objective"]

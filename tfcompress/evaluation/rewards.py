@@ -4,18 +4,40 @@ from __future__ import annotations
 
 import math
 import sys
-from typing import Any
+from typing import Any, Protocol
 
 import keras
 
+from tfcompress.data import Splits
+from tfcompress.evaluation.measuring import meter
+from tfcompress.graph import ChannelGroups
 from tfcompress.plan import Plan
 from tfcompress.rewrite.subnetwork import Subnetwork
-from tfcompress.task import Task
-from tfcompress.training import meter
+from tfcompress.training.objectives import Objective
 
 __all__ = ["Reward"]
 
 _LARGEST = 2**26  # numbers in one activation of a batch: 256 MiB of float32
+
+
+class Rewarded(Protocol):
+    """A task as a reward reads it; see `tfcompress.task.Task`."""
+
+    @property
+    def model(self) -> keras.Model:
+        """The model that plans are measured on."""
+
+    @property
+    def groups(self) -> ChannelGroups:
+        """Its channel groups."""
+
+    @property
+    def splits(self) -> Splits:
+        """Its data."""
+
+    @property
+    def objective(self) -> Objective:
+        """Loss and metric."""
 
 
 class Reward:
@@ -37,7 +59,7 @@ class Reward:
     """
 
     def __init__(
-        self, task: Task, prunable: tuple[str, ...] | None, images: int | None, recalibrate_batches: int = 0
+        self, task: Rewarded, prunable: tuple[str, ...] | None, images: int | None, recalibrate_batches: int = 0
     ) -> None:
         self._subnetwork = Subnetwork(task.model, task.groups, prunable)
         self._x, self._y = map(_on_device, task.splits.validation.take(images or sys.maxsize))
@@ -66,7 +88,7 @@ class Reward:
         return self._sign * mean
 
 
-def _largest_activation(task: Task) -> int:
+def _largest_activation(task: Rewarded) -> int:
     """How many numbers the largest activation of one sample has."""
     shapes = [shape for node in task.groups.graph.nodes.values() for shape in node.output_shapes]
     return max(math.prod(size or 1 for size in shape[1:]) for shape in shapes)
@@ -76,7 +98,7 @@ def _on_device(structure: Any) -> Any:
     return keras.tree.map_structure(keras.ops.convert_to_tensor, structure)
 
 
-def _batches(task: Task, count: int) -> list[Any]:
+def _batches(task: Rewarded, count: int) -> list[Any]:
     """`count` batches of 128 calibration inputs; less where the split is smaller."""
     if not count:
         return []
