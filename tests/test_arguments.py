@@ -236,7 +236,7 @@ def test_arguments_of_data(monkeypatch, tmp_path):
     every_argument(data.load, {"name": "mnist"}, leave_out=("data_dir",))
     every_argument(data.load_arrays, {"name": "mnist"}, VALUES)
     every_argument(data.load_text, {"name": "imdb_reviews"}, VALUES)
-    monkeypatch.setattr(importlib.import_module("tfcompress.data.text_files"), "named_texts", begin)
+    monkeypatch.setattr(importlib.import_module("tfcompress.data.texts.files"), "named_texts", begin)
     every_argument(data.load_text_files, {"train": lines, "test": lines})
     monkeypatch.setattr(importlib.import_module("tfcompress.data.splits"), "_Request", begin)
     every_argument(data.splits, {"data": (X, Y)})

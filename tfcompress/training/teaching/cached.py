@@ -14,7 +14,7 @@ import keras
 import numpy as np
 
 from tfcompress.data import Split
-from tfcompress.data.sources import ArraySource
+from tfcompress.data.sources.arrays import ArraySource
 from tfcompress.training import _files
 from tfcompress.training.teaching.model import Distillation
 
