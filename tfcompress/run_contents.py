@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from tfcompress.budget import Budget
+from tfcompress.costs.budget import Budget
 from tfcompress.fingerprint import Contents, canonical_loss, layer_names, model_contents, split_contents
 from tfcompress.methods import Method
 from tfcompress.task import Task

@@ -12,9 +12,9 @@ import numpy as np
 
 from tfcompress import data as data_lib
 from tfcompress import expect
-from tfcompress.budget import Budget, as_budget
 from tfcompress.channels import Control, Pattern
 from tfcompress.costs import CostModel, cost
+from tfcompress.costs.budget import Budget, as_budget
 from tfcompress.evaluation import Evaluator, meter
 from tfcompress.export import kept_lambdas
 from tfcompress.given import (

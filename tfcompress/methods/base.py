@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 import keras
 import numpy as np
 
-from tfcompress.budget import ADVICE, Budget
 from tfcompress.channels import Control
 from tfcompress.costs import Cost, CostModel
+from tfcompress.costs.budget import ADVICE, Budget
 from tfcompress.fingerprint import Contents, model_digest
 from tfcompress.plan import Plan
 from tfcompress.task import Task

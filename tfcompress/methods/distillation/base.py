@@ -13,9 +13,9 @@ from typing import Any, Literal, Self
 import keras
 
 from tfcompress import expect
-from tfcompress.budget import Budget, as_budget
 from tfcompress.channels import Control
 from tfcompress.costs import Cost, CostModel, cost
+from tfcompress.costs.budget import Budget, as_budget
 from tfcompress.evaluation import Evaluator
 from tfcompress.graph import Sections, find_sections
 from tfcompress.methods.base import Candidate, Search
