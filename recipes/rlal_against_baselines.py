@@ -53,7 +53,7 @@ class Replay(Uniform):
     folder: str = ""
 
     def search(self, task):
-        """The plan of that run."""
+        """The trail of that run, with the weights of the model that is cut."""
         trail = tfcompress.Result.load(self.folder).trail.ending_with("inherited")
         cost = task.costs.of(trail.last)
         return Search(task.model, trail, candidates=(Candidate(trail, cost, origin=self.folder),))
