@@ -9,6 +9,7 @@ from tfcompress.training.evaluation import Evaluator, evaluate, loss_function, m
 from tfcompress.training.fit import History, Phase, fit
 from tfcompress.training.keeping import words_for_kept
 from tfcompress.training.objectives import Objective, Score, infer
+from tfcompress.training.own_loss import OwnLoss
 from tfcompress.training.penalized import PenalizedModel
 from tfcompress.training.penalties import Penalty, WeightDecay
 from tfcompress.training.probing import check_objective
@@ -22,6 +23,7 @@ from tfcompress.training.run_folder import (
     open_run,
 )
 from tfcompress.training.schedules import Constant, Cosine, Schedule, StepDecay, scaled
+from tfcompress.training.settings import Keep, Precision, Training, TrainingFields
 from tfcompress.training.state import (
     Stateful,
     load_model_state,
@@ -40,13 +42,16 @@ __all__ = [
     "DamagedFileError",
     "Evaluator",
     "History",
+    "Keep",
     "NoRoomError",
     "NoRunFolder",
     "Objective",
+    "OwnLoss",
     "PenalizedModel",
     "Penalty",
     "Phase",
     "PhasePlan",
+    "Precision",
     "Progress",
     "RunFolder",
     "RunFolderError",
@@ -55,7 +60,9 @@ __all__ = [
     "Score",
     "Stateful",
     "StepDecay",
+    "Training",
     "TrainingDiverged",
+    "TrainingFields",
     "WeightDecay",
     "check_objective",
     "evaluate",

@@ -11,12 +11,13 @@ from tfcompress import expect
 from tfcompress.agents.environment import STATE_SIZE
 from tfcompress.agents.sac import AgentSettings, PruningAgent
 from tfcompress.importance import Criterion, by_name
+from tfcompress.methods import phases
 from tfcompress.methods.base import Search
 from tfcompress.methods.episodes import Episodes, check_budget
 from tfcompress.methods.registry import register_method
 from tfcompress.methods.rlal.alignment import Alignment
 from tfcompress.methods.rlal.joint import AgentEpochs, Timetable
-from tfcompress.methods.sgd import SGDMethod
+from tfcompress.methods.trained import TrainedMethod
 from tfcompress.task import Task
 from tfcompress.training import PhasePlan, scaled
 
@@ -25,7 +26,7 @@ __all__ = ["RLAL"]
 
 @register_method("rlal")
 @dataclasses.dataclass(frozen=True)
-class RLAL(SGDMethod):
+class RLAL(TrainedMethod):
     """A soft actor-critic agent prunes the channels inside each block while the weights train.
 
     Ganjdanesh, Gao and Huang (2024), "Jointly Training and Pruning CNNs via Learnable Agent Guidance and Alignment".
@@ -84,8 +85,9 @@ class RLAL(SGDMethod):
         by_name(self.criterion)
 
     def check(self, task: Task) -> None:
-        """Refuses a budget out of reach; says where tf-agents is missing."""
+        """Refuses a budget out of reach and a teaching that does not fit; says where tf-agents is missing."""
         check_budget(task)
+        super().check(task)
         from tfcompress.agents import _tf_agents
 
         _tf_agents.load()
@@ -108,13 +110,13 @@ class RLAL(SGDMethod):
     def phases(self, task: Task) -> tuple[PhasePlan, ...]:
         """Joint training and fine-tuning."""
         share = task.limits.get("macs", task.costs.total.macs) / task.costs.total.macs
-        timetable = self.timetable(task)
+        timetable, teacher = self.timetable(task), phases.cost_of_teacher(self.teaching)
         images = (timetable.end - timetable.start) * self.episodes_per_epoch * self._reward_images(task)
         # A training step costs about three forward passes, and a reward is measured on the pruned network.
         episodes = images * share / 3 / (task.splits.train.num_samples or images)
         return (
-            PhasePlan("joint training", self.epochs, extra=episodes),
-            PhasePlan("fine-tuning", self.epochs_of_finetuning, max(share, 0.1)),
+            PhasePlan("joint training", self.epochs, 1.0 + teacher, extra=episodes),
+            PhasePlan("fine-tuning", self.epochs_of_finetuning, max(share, 0.1) + teacher),
         )
 
     def _reward_images(self, task: Task) -> int:
@@ -133,11 +135,12 @@ class RLAL(SGDMethod):
         notes = self._notes(task, timetable)
         for note in notes:
             task.progress.note(note)
-        history = self.train(
+        history = phases.train_student(
             task.model,
             task,
+            self.training,
             "joint training",
-            self.epochs,
+            teaching=self.teaching,
             penalties=[alignment] if self.alignment else [],
             callbacks=[joint],
             stateful={"agent": agent, "joint": joint},
@@ -145,7 +148,7 @@ class RLAL(SGDMethod):
         return Search(task.model, joint.plan, candidates=joint.candidates(), history=history, notes=notes)
 
     def _notes(self, task: Task, timetable: Timetable) -> tuple[str, ...]:
-        rate = self.first_learning_rate(task)
+        rate = self.training.first_learning_rate(task.is_trained)
         if not task.is_trained:
             return (
                 f"RLAL: joint training from the start (learning rate {rate}, weights only before epoch "
@@ -158,4 +161,6 @@ class RLAL(SGDMethod):
 
     def recover(self, student: keras.Model, task: Task) -> dict[str, list[Any]]:
         """Fine-tunes the pruned model with the settings of the joint training."""
-        return self.train(student, task, "fine-tuning", self.epochs_of_finetuning, keep=self.keep)
+        training = dataclasses.replace(self.training, epochs=self.epochs_of_finetuning)
+        how: dict[str, Any] = {"teaching": self.teaching, "keep": self.keep}
+        return phases.train_student(student, task, training, "fine-tuning", **how)
