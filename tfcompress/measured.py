@@ -10,9 +10,10 @@ import keras
 import numpy as np
 
 from tfcompress.costs import Cost
+from tfcompress.evaluation import Evaluator, meter
 from tfcompress.rewrite.working_copy import any_batch
 from tfcompress.task import Task
-from tfcompress.training import Evaluator, Objective, meter
+from tfcompress.training import Objective
 
 __all__ = ["Measured", "accuracy_of", "measure_of"]
 

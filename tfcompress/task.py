@@ -18,7 +18,7 @@ from tfcompress.data import Splits
 from tfcompress.evaluation import check_objective, guessing
 from tfcompress.graph import ChannelGroups, LayerGraph
 from tfcompress.importance import Evidence
-from tfcompress.rewrite.working_copy import working_copy
+from tfcompress.rewrite.working_copy import any_batch, working_copy
 from tfcompress.streams import Stream
 from tfcompress.training import (
     NoRunFolder,
@@ -55,6 +55,7 @@ class Task:
         progress: the display.
         first: the model that the task was for before `on`, if that was another one.
         said: what `say` was told, for the report.
+        given: the user's own model, which nothing changes.
     """
 
     model: keras.Model
@@ -70,6 +71,7 @@ class Task:
     progress: Progress = field(default_factory=lambda: Progress(verbose=0))
     first: keras.Model | None = None
     said: list[str] = field(default_factory=list)
+    given: keras.Model | None = None
 
     @classmethod
     def of(
@@ -91,6 +93,7 @@ class Task:
         chance, luck = guessing(working, found, labels, splits.validation.take)
         seed_layers(working, seed, Stream.WORKING_COPY)
         rest: dict[str, Any] = {"control": control or Control(), "seed": seed, "run": run, "progress": progress}
+        rest["given"] = original
         return cls(working, splits, found, limits, chance=chance, luck=luck, **rest)
 
     def on(self, model: keras.Model) -> Task:
@@ -101,6 +104,11 @@ class Task:
     def original(self) -> keras.Model:
         """The working copy of the user's model, whichever model the task is `on`."""
         return self.first or self.model
+
+    @cached_property
+    def teacher(self) -> keras.Model:
+        """The model as it was given, for any number of samples: what a student learns from whose task is trained."""
+        return self.original if self.given is None else any_batch(self.given)
 
     @cached_property
     def groups(self) -> ChannelGroups:

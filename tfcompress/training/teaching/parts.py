@@ -1,4 +1,4 @@
-"""A model cut at split points: stem, sections and head, each of which runs alone."""
+"""Points of a model where it is read; a model cut at such points: stem, sections and head, each runs alone."""
 
 from __future__ import annotations
 
@@ -12,10 +12,55 @@ import keras
 from tfcompress.graph import LayerGraph, TensorRef, cut_points
 from tfcompress.graph.blocks import immediate_dominators
 
-__all__ = ["SplitModel"]
+__all__ = ["Points", "SplitModel"]
 
 
-class SplitModel:
+class Points:
+    """A model and nodes of it whose outputs are read.
+
+    Args:
+        model: a built model without nested ones, such as `tfcompress.rewrite.apply` makes.
+        boundaries: names of nodes.
+
+    Raises:
+        ValueError: a name that is not a node of the model, or a node with several outputs.
+    """
+
+    def __init__(self, model: keras.Model, boundaries: Sequence[str]) -> None:
+        self.model = model
+        self.boundaries = tuple(boundaries)
+        self._graph = LayerGraph.from_keras(model)
+        self._check_names()
+        for name in self.boundaries:
+            if len(self._graph.nodes[name].outputs) != 1:
+                raise ValueError(
+                    f"Expected layers with one output, to compare it. Received: {name!r} of {model.name!r}, which has "
+                    f"{len(self._graph.nodes[name].outputs)}."
+                )
+
+    def _check_names(self) -> None:
+        for name in self.boundaries:
+            if name not in self._graph.nodes:
+                through = cut_points(self._graph)
+                raise ValueError(
+                    f"Expected split points that are layers of the model. Received: {name!r}, which is none of "
+                    f"{self.model.name!r}. Among them are {', '.join(through[:: max(1, len(through) // 8)])}."
+                )
+
+    def shape(self, boundary: int) -> tuple[int | None, ...]:
+        """Static shape of the output of a point, the batch first."""
+        return self._graph.shape(TensorRef(self.boundaries[boundary]))
+
+    def _tensor(self, boundary: int) -> Any:
+        return self._graph.tensors[TensorRef(self.boundaries[boundary])]
+
+    def taps(self, boundaries: Sequence[int], with_outputs: bool = True) -> keras.Model:
+        """A model, with this model's layers, that gives `(outputs of the points, outputs or [])`."""
+        outputs = self.model.output if with_outputs else []
+        return keras.Model(self.model.input, ([self._tensor(i) for i in boundaries], outputs))
+
+
+class SplitModel(Points):
     """A model and its split points.
 
     Args:
@@ -32,13 +77,7 @@ class SplitModel:
         self.model = model
         self.boundaries = tuple(boundaries)
         self._graph = LayerGraph.from_keras(model)
-        for name in self.boundaries:
-            if name not in self._graph.nodes:
-                through = cut_points(self._graph)
-                raise ValueError(
-                    f"Expected split points that are layers of the model. Received: {name!r}, which is none of "
-                    f"{model.name!r}. Among them are {', '.join(through[:: max(1, len(through) // 8)])}."
-                )
+        self._check_names()
         order = list(self._graph.nodes)
         places = [order.index(name) for name in self.boundaries]
         if len(places) < 2 or places != sorted(set(places)):
@@ -65,10 +104,6 @@ class SplitModel:
         """Whether some path goes round a split point: they lie inside a long skip."""
         return not set(self.boundaries) <= set(cut_points(self._graph))
 
-    def shape(self, boundary: int) -> tuple[int | None, ...]:
-        """Static shape of what is handed on at a split point, the batch first."""
-        return self._graph.shape(TensorRef(self.boundaries[boundary]))
-
     @cached_property
     def layers(self) -> dict[str, tuple[Any, ...]]:
         """The operations of each part; what a skip carries past the last split point is in the head."""
@@ -89,9 +124,6 @@ class SplitModel:
             pending += new
         return found
 
-    def _tensor(self, boundary: int) -> Any:
-        return self._graph.tensors[TensorRef(self.boundaries[boundary])]
-
     def section(self, number: int, from_inputs: bool = False) -> keras.Model:
         """What leads from one split point to the next, with the model's own layers.
 
@@ -101,11 +133,6 @@ class SplitModel:
         """
         start = self.model.input if from_inputs else self._tensor(number - 1)
         return keras.Model(start, self._tensor(number), name=f"{self.model.name}_section{number}")
-
-    def taps(self, boundaries: Sequence[int], with_outputs: bool = True) -> keras.Model:
-        """A model, with this model's layers, that gives `(what is handed on at `boundaries`, outputs or [])`."""
-        outputs = self.model.output if with_outputs else []
-        return keras.Model(self.model.input, ([self._tensor(i) for i in boundaries], outputs))
 
 
 def _dominates(name: str, following: str, dominators: Mapping[str, str | None]) -> bool:
