@@ -12,7 +12,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from tfcompress.graph import LayerGraph
-from tfcompress.graph.layer_graph import map_refs
+from tfcompress.graph.run import outputs_of, run
 
 __all__ = ["Differences", "Runner", "compare", "one_seed", "run_without"]
 
@@ -36,16 +36,7 @@ def run_without(model: keras.Model, nodes: Collection[str], inputs: Any) -> Any:
         inputs: one batch.
     """
     graph = LayerGraph.from_keras(model)
-    values = dict(zip(graph.input_refs, keras.tree.flatten(inputs), strict=True))
-    for node in graph.nodes.values():
-        if node.is_input:
-            continue
-        if node.name in nodes:
-            values.update(dict.fromkeys(node.outputs, values[node.inputs[0]]))
-            continue
-        args, kwargs = map_refs(values.__getitem__, (node.args, dict(node.kwargs)))
-        values.update(zip(node.outputs, keras.tree.flatten(node.operation(*args, **kwargs)), strict=True))
-    return map_refs(values.__getitem__, graph.outputs)
+    return outputs_of(graph, run(graph, keras.tree.flatten(inputs), without=nodes))
 
 
 class Runner:

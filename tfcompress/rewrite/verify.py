@@ -15,7 +15,8 @@ import numpy as np
 from tfcompress.costs import CostModel, cost
 from tfcompress.graph import ChannelGroups, LayerGraph, check_runs_here
 from tfcompress.graph.copying import CannotBeCopied
-from tfcompress.graph.layer_graph import Node, TensorRef, map_refs
+from tfcompress.graph.layer_graph import Node
+from tfcompress.graph.run import Tensor, call, run
 from tfcompress.plan import Plan
 from tfcompress.rewrite.apply import kept_labels
 from tfcompress.rewrite.running import Differences, Runner, compare, one_seed, run_without
@@ -181,21 +182,22 @@ def _rounded_otherwise(source: Runner, inputs: Any, rng: np.random.Generator) ->
 
 def _first_that_differs(original: Runner, copy: Runner, inputs: Any) -> Node | None:
     """The first node whose copy gives something else for what the original reads there."""
-    graph, other = LayerGraph.from_keras(original.model), LayerGraph.from_keras(copy.model)
-    values: dict[TensorRef, Any] = dict(zip(graph.input_refs, keras.tree.flatten(inputs), strict=True))
-    for node in graph.nodes.values():
-        twin = other.nodes.get(node.name)
-        if node.is_input:
-            continue
-        results = []
-        for runner, called in ((original, node), (copy, twin)):
-            if called is None:
-                return node
-            args, kwargs = map_refs(values.__getitem__, (called.args, dict(called.kwargs)))
-            with runner.scope():
-                results.append(keras.tree.flatten(called.operation(*args, **kwargs)))
-        arrays = [[np.asarray(keras.ops.convert_to_numpy(tensor)) for tensor in outputs] for outputs in results]
-        if not compare(*arrays).largest <= _COPY_TOLERANCE:
-            return node
-        values.update(zip(node.outputs, results[0], strict=True))
-    return None
+    graph, copies = LayerGraph.from_keras(original.model), LayerGraph.from_keras(copy.model).nodes
+    differing: list[Node] = []
+
+    def step(node: Node, tensor: Tensor) -> list[Any]:
+        with original.scope():
+            expected = call(node, tensor)
+        twin = copies.get(node.name)
+        if twin is None:
+            differing.append(node)
+        elif not differing:
+            with copy.scope():
+                received = call(twin, tensor)
+            arrays = [[np.asarray(keras.ops.convert_to_numpy(t)) for t in ts] for ts in (expected, received)]
+            if not compare(*arrays).largest <= _COPY_TOLERANCE:
+                differing.append(node)
+        return expected
+
+    run(graph, keras.tree.flatten(inputs), step)
+    return differing[0] if differing else None
