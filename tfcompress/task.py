@@ -15,6 +15,7 @@ import numpy as np
 from tfcompress.channels import Control, Widths
 from tfcompress.costs import Cost, CostModel
 from tfcompress.data import Splits
+from tfcompress.evaluation import check_objective, guessing
 from tfcompress.graph import ChannelGroups, LayerGraph
 from tfcompress.importance import Evidence
 from tfcompress.rewrite.working_copy import working_copy
@@ -26,8 +27,6 @@ from tfcompress.training import (
     Progress,
     RunFolder,
     Score,
-    check_objective,
-    guessing,
     infer,
     loss_function,
     seed_layers,

@@ -15,6 +15,7 @@ from tfcompress import expect
 from tfcompress.budget import Budget, as_budget
 from tfcompress.channels import Control, Pattern
 from tfcompress.costs import CostModel, cost
+from tfcompress.evaluation import Evaluator, meter
 from tfcompress.export import kept_lambdas
 from tfcompress.given import (
     check_surroundings,
@@ -36,12 +37,10 @@ from tfcompress.streams import Stream
 from tfcompress.task import Task
 from tfcompress.training import (
     DamagedFileError,
-    Evaluator,
     Objective,
     Progress,
     RunFolder,
     Score,
-    meter,
     open_run,
     seed_layers,
 )

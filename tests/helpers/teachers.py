@@ -14,7 +14,7 @@ from keras import layers
 import tfcompress
 from tfcompress.methods.sgd import SGDMethod
 from tfcompress.training import loss_function
-from tfcompress.training.distillation import Distillation
+from tfcompress.training.teaching import Distillation
 
 CLASSES = small_tasks.CLASSES
 BOUNDARIES = ("stem_relu", "section1_block3_relu", "section2_block3_relu")

@@ -9,8 +9,8 @@ import numpy as np
 
 from tfcompress.channels import pruning_units
 from tfcompress.channels.environment import PruningEnvironment
+from tfcompress.evaluation import Reward
 from tfcompress.importance import Criterion, ranking
-from tfcompress.methods.rewards import Reward
 from tfcompress.plan import Plan
 from tfcompress.task import Task
 

@@ -15,10 +15,10 @@ import numpy as np
 
 from tfcompress import expect
 from tfcompress.data import check_forms
+from tfcompress.evaluation import Reward
 from tfcompress.given import check_surroundings, given_model, given_objective, given_seed, given_splits
 from tfcompress.graph import check_runs_here
 from tfcompress.importance import Criterion, by_name, ranking
-from tfcompress.methods.rewards import Reward
 from tfcompress.plan import Plan
 from tfcompress.process import log
 from tfcompress.report.plots import plot_sensitivity

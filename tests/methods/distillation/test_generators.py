@@ -9,7 +9,7 @@ import teachers
 import tensorflow as tf
 
 from tfcompress.methods import LIT, AdversarialSettings, Scratch
-from tfcompress.training.distillation import Distillation, DomainCritic
+from tfcompress.training.teaching import Distillation, DomainCritic
 
 SHORT = {"epochs": 1, "finetune_epochs": 1, "learning_rate": 0.01, "finetune_learning_rate": 0.01, "batch_size": 16}
 IMAGES = small_tasks.pictures(40)[0]

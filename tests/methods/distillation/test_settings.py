@@ -12,7 +12,7 @@ from tfcompress.methods import KD, LIT, AdversarialSettings, Hint, Scratch
 from tfcompress.methods.distillation.students import even_blocks
 from tfcompress.methods.sgd import SGDMethod
 from tfcompress.training import Cosine, Objective, PenalizedModel, StepDecay
-from tfcompress.training.distillation import Adversarial, Step, computing_in, logits_of
+from tfcompress.training.teaching import Adversarial, Step, computing_in, logits_of
 
 
 class ConstructionTest(tf.test.TestCase):

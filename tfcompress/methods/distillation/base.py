@@ -16,6 +16,7 @@ from tfcompress import expect
 from tfcompress.budget import Budget, as_budget
 from tfcompress.channels import Control
 from tfcompress.costs import Cost, CostModel, cost
+from tfcompress.evaluation import Evaluator
 from tfcompress.graph import Sections, find_sections
 from tfcompress.methods.base import Candidate, Search
 from tfcompress.methods.distillation.students import even_blocks, shallow_plan
@@ -24,11 +25,11 @@ from tfcompress.plan import Plan
 from tfcompress.rewrite import apply
 from tfcompress.streams import Stream
 from tfcompress.task import Task
-from tfcompress.training import Cosine, Evaluator, PhasePlan, Schedule, StepDecay, loss_function, scaled
+from tfcompress.training import Cosine, PhasePlan, Schedule, StepDecay, loss_function, scaled
 from tfcompress.training.compiled import names_accuracy
-from tfcompress.training.distillation import Distillation, KDLoss, OutputsLoss, SoftTargets, computing_in, logits_of
 from tfcompress.training.initial import check_drawable, draw_anew, learned_variables
 from tfcompress.training.objectives import last_activation
+from tfcompress.training.teaching import Distillation, KDLoss, OutputsLoss, SoftTargets, computing_in, logits_of
 from tfcompress.training.thawing import inner_layers, thawed, words_for
 
 __all__ = ["Distilling"]

@@ -15,7 +15,7 @@ from tfcompress.methods.distillation.generative import Generative
 from tfcompress.methods.registry import register_method
 from tfcompress.plan import Plan
 from tfcompress.task import Task
-from tfcompress.training.distillation import computing_in
+from tfcompress.training.teaching import computing_in
 
 __all__ = ["KD", "BornAgain", "Scratch"]
 

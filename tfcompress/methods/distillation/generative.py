@@ -13,7 +13,7 @@ from tfcompress.fingerprint import Contents, model_contents
 from tfcompress.methods.distillation.base import Distilling
 from tfcompress.task import Task
 from tfcompress.training import Schedule
-from tfcompress.training.distillation import Adversarial, DomainCritic, check_discriminator
+from tfcompress.training.teaching import Adversarial, DomainCritic, check_discriminator
 
 __all__ = ["AdversarialSettings", "Generative"]
 

@@ -13,7 +13,7 @@ from tfcompress.methods.distillation.sectioned import Sectioned
 from tfcompress.methods.registry import register_method
 from tfcompress.task import Task
 from tfcompress.training import loss_function
-from tfcompress.training.distillation import Distillation, Hints, SplitModel, computing_in, frozen
+from tfcompress.training.teaching import Distillation, Hints, SplitModel, computing_in, frozen
 
 __all__ = ["Hint"]
 

@@ -17,7 +17,7 @@ from tfcompress.methods.distillation.tuning import Tuning, one_after_the_other
 from tfcompress.methods.registry import register_method
 from tfcompress.task import Task
 from tfcompress.training import loss_function
-from tfcompress.training.distillation import (
+from tfcompress.training.teaching import (
     Distillation,
     Hints,
     OutputLoss,

@@ -17,7 +17,7 @@ from tfcompress.methods.distillation.splitting import (
     split_points_of,
 )
 from tfcompress.task import Task
-from tfcompress.training.distillation import SplitModel
+from tfcompress.training.teaching import SplitModel
 
 __all__ = ["Sectioned"]
 

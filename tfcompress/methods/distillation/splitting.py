@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from tfcompress.graph import LayerGraph, TensorRef, bypasses, cut_points, find_sections
-from tfcompress.training.distillation import SplitModel
+from tfcompress.training.teaching import SplitModel
 
 __all__ = [
     "check_copy",
