@@ -14,7 +14,7 @@ from tfcompress import data as data_lib
 from tfcompress import expect
 from tfcompress.budget import Budget, as_budget
 from tfcompress.channels import Control, Pattern
-from tfcompress.costs import CostModel, cost
+from tfcompress.costs import CostModel
 from tfcompress.evaluation import Evaluator, meter
 from tfcompress.export import kept_lambdas
 from tfcompress.given import (
@@ -25,8 +25,9 @@ from tfcompress.given import (
     is_of_keras,
     read_model,
 )
-from tfcompress.graph import ChannelGroups, LayerGraph, check_runs_here
+from tfcompress.graph import check_runs_here
 from tfcompress.methods import Method, Search, method_by_name
+from tfcompress.network import Network
 from tfcompress.process import log
 from tfcompress.result import Measured, Result, about_lambdas, candidate_from_dict, candidate_to_dict, refuse_others
 from tfcompress.rewrite import apply
@@ -118,28 +119,29 @@ def compress(
     run_dir = expect.path("run_dir", run_dir, "a folder", or_none=True)
     data_lib.check_forms(data, validation_data, test_data)
     check_surroundings()
-    original, of_file = read_model(model)
-    check_runs_here(original)
-    check_finite_weights(original)
+    given = read_model(model)
+    original = Network(given.model, control.through_norms, given.graph)
+    check_runs_here(original.graph)
+    check_finite_weights(original.model)
     with open_run(run_dir) as run:
         if isinstance(run, RunFolder):
             refuse_others(run.path / "result")
-        splits = given_splits(original, data, validation_data, test_data, seed, objective)
+        splits = given_splits(original.model, data, validation_data, test_data, seed, objective)
         splits.check_whole()
-        task, costs = _task(original, chosen, splits, budget, control, objective, seed, run, progress)
+        task = _task(original, chosen, splits, budget, control, objective, seed, run, progress)
         chosen.check(task)
         on_test = _accuracy(original, task, ("test",)).get("test")  # what is wrong with it shows before training
         # All that can be refused was: from here on it is the folder of this run.
         notes = begin_run(original, chosen, budget, task)
-        task, notes = _measured(original, chosen, task, costs, notes)
+        task, notes = _measured(original, chosen, task, notes)
         task.progress.plan(chosen.phases(task))
         search = _decide(chosen, task)
-        groups = task.on(search.source).groups
-        student = apply(search.source, search.plan, groups)
-        seed_layers(student, seed, Stream.STUDENT)
-        verify(search.source, search.plan, student, _inputs(task, 8), tolerance=1e-3, groups=groups)
+        source = task.network_of(search.source)
+        student = task.network_of(apply(source.model, search.plan, source.groups))
+        seed_layers(student.model, seed, Stream.STUDENT)
+        verify(source, search.plan, student, _inputs(task, 8), tolerance=1e-3)
         history = _recover(chosen, student, search, task)
-        result = _report(original, student, search, history, chosen, task, [*of_file, *notes], on_test)
+        result = _report(original, student, search, history, chosen, task, [*given.notes, *notes], on_test)
         if isinstance(run, RunFolder):
             with run.room(result.after.bytes):
                 result.save(run.path / "result")
@@ -147,7 +149,7 @@ def compress(
 
 
 def _task(
-    original: keras.Model,
+    original: Network,
     method: Method,
     splits: data_lib.Splits,
     budget: Budget,
@@ -156,16 +158,13 @@ def _task(
     seed: int,
     run: Any,
     progress: Progress,
-) -> tuple[Task, CostModel]:
-    """The task and what the model costs, before anything is measured."""
-    costs = CostModel(ChannelGroups.of(LayerGraph.from_keras(original), control.through_norms))
-    limits = _limits(method, budget, control, costs)
-    return Task.of(original, splits, limits, seed, run, progress, control, objective), costs
+) -> Task:
+    """The task, before anything is measured."""
+    limits = _limits(method, budget, control, original.costs)
+    return Task.of(original, splits, limits, seed, run, progress, control, objective)
 
 
-def _measured(
-    original: keras.Model, method: Method, task: Task, costs: CostModel, notes: Sequence[str]
-) -> tuple[Task, list[str]]:
+def _measured(original: Network, method: Method, task: Task, notes: Sequence[str]) -> tuple[Task, list[str]]:
     """The task with the model's accuracy as it is, and what is to be known of it, which is said first."""
     said: list[str] = []
     before = task.run.recall("before", said.append)
@@ -173,8 +172,8 @@ def _measured(
         before = {"accuracy": _accuracy(original, task, ("validation",)).get("validation")}
         task.run.write_json("before", before)
     task = dataclasses.replace(task, accuracy=before["accuracy"])
-    ignored = words_for_ignored(original, task.objective, method.trains_with(task))
-    notes = [*_first_notes(task, costs, ignored), *notes, *said]
+    ignored = words_for_ignored(original.model, task.objective, method.trains_with(task))
+    notes = [*_first_notes(task, original.costs, ignored), *notes, *said]
     for note in notes:
         task.progress.note(note)
     return task, notes
@@ -276,13 +275,13 @@ def _decide(method: Method, task: Task) -> Search:
     return search
 
 
-def _recover(method: Method, student: keras.Model, search: Search, task: Task) -> dict[str, list[Any]]:
+def _recover(method: Method, student: Network, search: Search, task: Task) -> dict[str, list[Any]]:
     """The method's recovery, which trains frozen layers too where their weights changed."""
     layers = to_thaw(student, cut_layers(task.groups, search.removed.then(search.plan)))
     if layers:
         task.say(words_for(layers))
-    with thawed(student, layers):
-        return method.recover(student, task.on(search.teacher or search.source))
+    with thawed(student.model, layers):
+        return method.recover(student.model, task.on(search.teacher or search.source))
 
 
 def _inputs(task: Task, count: int) -> Any:
@@ -290,8 +289,8 @@ def _inputs(task: Task, count: int) -> Any:
 
 
 def _report(
-    original: keras.Model,
-    student: keras.Model,
+    original: Network,
+    student: Network,
     search: Search,
     history: dict[str, Any],
     method: Method,
@@ -299,7 +298,7 @@ def _report(
     notes: Sequence[str],
     on_test: float | None,
 ) -> Result:
-    finished = cost(student)
+    finished = student.costs.total
     if not task.fits(finished):
         raise RuntimeError(
             f"Expected a model within {dict(task.limits)}. Received: {finished}. This is a bug: report it."
@@ -310,15 +309,15 @@ def _report(
     losses = [loss for loss in keras.tree.flatten(task.objective.loss) if loss is not None]
     if all(map(is_of_keras, [*losses, *(metrics or [])])):
         weights = task.objective.loss_weights
-        student.compile(optimizer="sgd", loss=task.objective.loss, loss_weights=weights, metrics=metrics)
+        student.model.compile(optimizer="sgd", loss=task.objective.loss, loss_weights=weights, metrics=metrics)
     else:
         note = "The model is not compiled: a file with a loss or metric that is not Keras' own loads nowhere else."
         all_notes.append(note)
     return Result(
-        model=student,
+        model=student.model,
         plan=search.removed.then(search.plan),
         candidates=search.candidates,
-        before=Measured.of(cost(original), task.accuracy, on_test),
+        before=Measured.of(original.costs.total, task.accuracy, on_test),
         after=Measured.of(finished, after.get("validation"), after.get("test")),
         history={"search": search.history, "recover": history},
         metric=task.objective.metric_name or "",
@@ -328,7 +327,7 @@ def _report(
         notes=tuple(all_notes),
         calibration=_inputs(task, _CALIBRATION_SAMPLES),
         held_out=_held_out(task),
-        measure=_measure(student, task.objective),
+        measure=_measure(student.model, task.objective),
         higher_is_better=task.objective.higher_is_better,
     )
 
@@ -353,9 +352,9 @@ def _measure(student: keras.Model, objective: Objective) -> Callable[[Any, Any],
     return measure
 
 
-def _accuracy(model: keras.Model, task: Task, names: tuple[str, ...]) -> dict[str, float]:
+def _accuracy(network: Network, task: Task, names: tuple[str, ...]) -> dict[str, float]:
     """The metric on each of the splits that there are."""
-    metric, evaluator = task.objective.metric_name, Evaluator(any_batch(model), task.objective)
+    metric, evaluator = task.objective.metric_name, Evaluator(any_batch(network), task.objective)
     splits = {name: getattr(task.splits, name) for name in names}
     if metric is None:
         return {}
@@ -365,5 +364,5 @@ def _accuracy(model: keras.Model, task: Task, names: tuple[str, ...]) -> dict[st
             values = evaluator(split.batches(250), f"{name} data")
             found[name] = values[metric]
             if bad := [key for key, value in values.items() if not np.isfinite(value)]:
-                task.say(f"Warning: {' and '.join(bad)} of {model.name} on the {name} split: NaN or infinite.")
+                task.say(f"Warning: {' and '.join(bad)} of {network.model.name} on the {name} split: NaN or infinite.")
     return found

@@ -91,7 +91,7 @@ class Uniform(SGDMethod):
                 break
             source, removed = apply(now.model, plan, now.groups), removed.then(plan)
             seed_layers(source, task.seed, Stream.STEP, step)
-            with thawed(source, to_thaw(source, cut_layers(task.groups, removed))):
+            with thawed(source, to_thaw(task.network_of(source), cut_layers(task.groups, removed))):
                 trained = self.train(source, task, _phase(step), self.step_epochs)
             for name, values in trained.items():
                 history.setdefault(name, []).extend(values)

@@ -8,7 +8,8 @@ from typing import Any
 
 import keras
 
-from tfcompress.graph import ChannelGroups, LayerGraph
+from tfcompress.graph import ChannelGroups
+from tfcompress.network import Network
 from tfcompress.plan import Plan
 from tfcompress.rewrite.apply import kept_labels
 
@@ -44,7 +45,7 @@ def cut_layers(groups: ChannelGroups, plan: Plan) -> dict[str, list[int]]:
     return found
 
 
-def to_thaw(student: keras.Model, cut: Mapping[str, Sequence[int]]) -> list[Any]:
+def to_thaw(student: keras.Model | Network, cut: Mapping[str, Sequence[int]]) -> list[Any]:
     """The frozen layers of a student that its recovery trains all the same, because their weights changed.
 
     - A layer is trained that holds a weight which the plan cut; inside a wrapper, an RNN or a nested model the
@@ -61,7 +62,7 @@ def to_thaw(student: keras.Model, cut: Mapping[str, Sequence[int]]) -> list[Any]
         student: what the plan made.
         cut: what `cut_layers` gave.
     """
-    graph = LayerGraph.from_keras(student)
+    graph = Network.of(student).graph
     found: list[Any] = []
     writers: set[str] = set()
     for name, layer in graph.operations.items():

@@ -9,8 +9,9 @@ from typing import Any
 
 import keras
 
-from tfcompress.graph import LayerGraph, TensorRef, cut_points
+from tfcompress.graph import TensorRef, cut_points
 from tfcompress.graph.blocks import immediate_dominators
+from tfcompress.network import Network
 
 __all__ = ["SplitModel"]
 
@@ -28,16 +29,17 @@ class SplitModel:
         ValueError: a name that is not a node of the model, or one that some path to the next goes round.
     """
 
-    def __init__(self, model: keras.Model, boundaries: Sequence[str]) -> None:
-        self.model = model
+    def __init__(self, model: keras.Model | Network, boundaries: Sequence[str]) -> None:
+        network = Network.of(model)
+        self.model = network.model
         self.boundaries = tuple(boundaries)
-        self._graph = LayerGraph.from_keras(model)
+        self._graph = network.graph
         for name in self.boundaries:
             if name not in self._graph.nodes:
                 through = cut_points(self._graph)
                 raise ValueError(
                     f"Expected split points that are layers of the model. Received: {name!r}, which is none of "
-                    f"{model.name!r}. Among them are {', '.join(through[:: max(1, len(through) // 8)])}."
+                    f"{self._graph.name!r}. Among them are {', '.join(through[:: max(1, len(through) // 8)])}."
                 )
         order = list(self._graph.nodes)
         places = [order.index(name) for name in self.boundaries]
@@ -51,8 +53,8 @@ class SplitModel:
             if len(self._graph.nodes[name].outputs) != 1 or not _dominates(name, following, dominators):
                 raise ValueError(
                     "Expected split points of which every path to one goes through the one before it. Received: "
-                    f"{name!r} of {model.name!r}, which some path to {following!r} goes round. Take the sum that ends "
-                    "its block."
+                    f"{name!r} of {self._graph.name!r}, which some path to {following!r} goes round. Take the sum that "
+                    "ends its block."
                 )
 
     @property
