@@ -11,6 +11,7 @@ import numpy as np
 
 from tfcompress.costs import Cost
 from tfcompress.evaluation import Evaluator, meter
+from tfcompress.network import Network
 from tfcompress.rewrite.working_copy import any_batch
 from tfcompress.task import Task
 from tfcompress.training import Objective
@@ -58,9 +59,10 @@ def measure_of(student: keras.Model, objective: Objective) -> Callable[[Any, Any
     return measure
 
 
-def accuracy_of(model: keras.Model, task: Task, names: tuple[str, ...]) -> dict[str, float]:
+def accuracy_of(model: keras.Model | Network, task: Task, names: tuple[str, ...]) -> dict[str, float]:
     """The metric on each of the splits that there are."""
-    metric, evaluator = task.objective.metric_name, Evaluator(any_batch(model), task.objective)
+    network = Network.of(model)
+    metric, evaluator = task.objective.metric_name, Evaluator(any_batch(network), task.objective)
     splits = {name: getattr(task.splits, name) for name in names}
     if metric is None:
         return {}
@@ -70,5 +72,5 @@ def accuracy_of(model: keras.Model, task: Task, names: tuple[str, ...]) -> dict[
             values = evaluator(split.batches(250), f"{name} data")
             measured[name] = values[metric]
             if bad := [key for key, value in values.items() if not np.isfinite(value)]:
-                task.say(f"Warning: {' and '.join(bad)} of {model.name} on the {name} split: NaN or infinite.")
+                task.say(f"Warning: {' and '.join(bad)} of {network.model.name} on the {name} split: NaN or infinite.")
     return measured

@@ -139,17 +139,18 @@ def _edit(search: Search, task: Task) -> keras.Model:
         student = apply(search.student, Plan())  # a copy, as it may be a candidate's model too
         seed_layers(student, task.seed, Stream.STUDENT)
         return student
-    groups = task.on(search.source).groups
-    student = apply(search.source, search.plan, groups)
+    source = task.network_of(search.source)
+    student = apply(source.model, search.plan, source.groups)
     seed_layers(student, task.seed, Stream.STUDENT)
     inputs = task.splits.calibration.take(_SAMPLES)[0]
-    verify(search.source, search.plan, student, inputs, tolerance=_TOLERANCE, groups=groups)
+    verify(source, search.plan, task.network_of(student), inputs, tolerance=_TOLERANCE)
     return student
 
 
 def _recover(method: Method, student: keras.Model, search: Search, task: Task) -> dict[str, list[Any]]:
     """The method's recovery, which trains frozen layers too where their weights changed."""
-    layers = to_thaw(student, cut_layers(task.groups.graph, student, search.trail))
+    network = task.network_of(student)
+    layers = to_thaw(network, cut_layers(task.groups.graph, network, search.trail))
     if layers:
         task.say(words_for(layers))
     with thawed(student, layers):

@@ -16,8 +16,9 @@ from tfcompress.channels import Control, Widths
 from tfcompress.costs import Cost, CostModel
 from tfcompress.data import Splits
 from tfcompress.evaluation import check_objective, guessing
-from tfcompress.graph import ChannelGroups, LayerGraph
+from tfcompress.graph import ChannelGroups
 from tfcompress.importance import Evidence
+from tfcompress.network import Network
 from tfcompress.rewrite.working_copy import any_batch, working_copy
 from tfcompress.streams import Stream
 from tfcompress.training import (
@@ -54,6 +55,7 @@ class Task:
         run: the run folder, or its stand-in.
         progress: the display.
         first: the model that the task was for before `on`, if that was another one.
+        networks: what has been read of models so far; see `network_of`.
         said: what `say` was told, for the report.
         given: the user's own model, which nothing changes.
     """
@@ -72,11 +74,12 @@ class Task:
     first: keras.Model | None = None
     said: list[str] = field(default_factory=list)
     given: keras.Model | None = None
+    networks: list[Network] = field(default_factory=list)
 
     @classmethod
     def of(
         cls,
-        original: keras.Model,
+        original: keras.Model | Network,
         splits: Splits,
         limits: Mapping[str, int],
         seed: int,
@@ -87,14 +90,16 @@ class Task:
     ) -> Task:
         """The task on a working copy of a model, with the loss and metric of the original, or an objective given."""
         labels = splits.validation.take(1000)[1]
-        found = objective if isinstance(objective, Objective) else infer(original, labels, objective)
-        working = working_copy(original, splits.calibration.take(_COPIED_SAMPLES)[0])
+        network = Network.of(original, (control or Control()).through_norms)
+        found = objective if isinstance(objective, Objective) else infer(network.model, labels, objective)
+        copy = working_copy(network, splits.calibration.take(_COPIED_SAMPLES)[0])
+        working = copy.model
         check_objective(working, found, labels)
         chance, luck = guessing(working, found, labels, splits.validation.take)
         seed_layers(working, seed, Stream.WORKING_COPY)
         rest: dict[str, Any] = {"control": control or Control(), "seed": seed, "run": run, "progress": progress}
-        rest["given"] = original
-        return cls(working, splits, found, limits, chance=chance, luck=luck, **rest)
+        rest["given"] = network.model
+        return cls(working, splits, found, limits, chance=chance, luck=luck, networks=[network, copy], **rest)
 
     def on(self, model: keras.Model) -> Task:
         """The same task for another model, such as one that a search has pruned on its way."""
@@ -108,17 +113,30 @@ class Task:
     @cached_property
     def teacher(self) -> keras.Model:
         """The model as it was given, for any number of samples: what a student learns from whose task is trained."""
-        return self.original if self.given is None else any_batch(self.given)
+        return self.original if self.given is None else any_batch(self.network_of(self.given))
 
-    @cached_property
+    def network_of(self, model: keras.Model) -> Network:
+        """The network of a model, which is read once in a task and in all that come from it by `on`."""
+        for network in self.networks:
+            if network.model is model:
+                return network
+        self.networks.append(Network(model, self.control.through_norms))
+        return self.networks[-1]
+
+    @property
+    def network(self) -> Network:
+        """The working copy with its graph, channel groups and costs."""
+        return self.network_of(self.model)
+
+    @property
     def groups(self) -> ChannelGroups:
         """Channel groups of the working copy."""
-        return ChannelGroups.of(LayerGraph.from_keras(self.model), self.control.through_norms)
+        return self.network.groups
 
-    @cached_property
+    @property
     def costs(self) -> CostModel:
         """Costs of any plan for the working copy."""
-        return CostModel(self.groups)
+        return self.network.costs
 
     @cached_property
     def widths(self) -> Widths:

@@ -23,9 +23,9 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from tfcompress.graph import ChannelGroups, LayerGraph, bypasses
+from tfcompress.graph import ChannelGroups, bypasses
 from tfcompress.graph.labels import Ids
-from tfcompress.model_files import given_model
+from tfcompress.model_files import read_model
 from tfcompress.plan import Plan
 
 __all__ = ["Cost", "CostModel", "LayerCost", "ModelCost", "cost"]
@@ -280,6 +280,6 @@ def cost(model: keras.Model | str | os.PathLike[str]) -> ModelCost:
         TypeError: not a model, or a subclassed one.
         ValueError: an unknown dimension other than the batch.
     """
-    costs = CostModel(ChannelGroups.of(LayerGraph.from_keras(given_model(model))))
+    costs = CostModel(ChannelGroups.of(read_model(model).graph))
     total = costs.total
     return ModelCost(total.macs, total.params, total.bytes, costs.uncounted, costs.unknown, costs.unmeasured)

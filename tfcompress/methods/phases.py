@@ -148,9 +148,12 @@ def kd_loss(student: keras.Model, teacher: keras.Model, task: Task, targets: Sof
 
 
 def _hints(student: keras.Model, teacher: keras.Model, task: Task, teaching: Teaching) -> PointHints:
-    graph = LayerGraph.from_keras(task.original)
+    graph = task.network_of(task.original).graph
     names = _hint_layers(teaching, graph)
-    own, wanted = (Points(model, _passed(names, graph, _missing(graph, model))) for model in (student, teacher))
+    own, wanted = (
+        Points(network, _passed(names, graph, _missing(graph, network.graph)))
+        for network in map(task.network_of, (student, teacher))
+    )
     layers = tuple(regressor(own.shape(i), wanted.shape(i), task.seed + i, f"regressor_{i}") for i in range(len(names)))
     return PointHints(own, wanted, teaching.loss, layers)
 
@@ -162,10 +165,9 @@ def _hint_layers(teaching: Teaching, graph: LayerGraph) -> tuple[str, ...]:
     return tuple(teaching.hints or ())
 
 
-def _missing(graph: LayerGraph, model: keras.Model) -> tuple[str, ...]:
-    """The nodes of a graph that a model does not have."""
-    left = LayerGraph.from_keras(model).nodes
-    return tuple(name for name in graph.nodes if name not in left)
+def _missing(graph: LayerGraph, left: LayerGraph) -> tuple[str, ...]:
+    """The nodes of a graph that another one does not have."""
+    return tuple(name for name in graph.nodes if name not in left.nodes)
 
 
 def _passed(names: Sequence[str], graph: LayerGraph, removed: Sequence[str]) -> tuple[str, ...]:
@@ -251,7 +253,7 @@ def check_outputs(task: Task, models: Sequence[keras.Model], advice: str) -> Non
 def _check_hints(
     teaching: Teaching, task: Task, models: Sequence[keras.Model], removed: Sequence[Sequence[str]]
 ) -> None:
-    graph = LayerGraph.from_keras(task.original)
+    graph = task.network_of(task.original).graph
     names = _hint_layers(teaching, graph)
     for name in names:
         if name not in graph.nodes:
@@ -266,15 +268,15 @@ def _check_hints(
                 f"Expected `hints` among the layers that the student keeps. Received: {inside}, which lie inside what "
                 "is removed. Name the last layer of a block, or hints='sections'."
             )
-    own = Points(task.original, names)
+    own = Points(task.network_of(task.original), names)
     for model in models:
-        missing = [name for name in names if name not in LayerGraph.from_keras(model).nodes]
+        missing = [name for name in names if name not in task.network_of(model).graph.nodes]
         if missing:
             raise ValueError(
                 f"Expected `hints` among the layers of the model {model.name!r} too. Received: {missing}, which it "
                 "does not have. Name layers that both have, or leave hints= out."
             )
-        given = Points(model, names)
+        given = Points(task.network_of(model), names)
         for number, name in enumerate(names):
             if own.shape(number)[:-1] != given.shape(number)[:-1]:
                 raise ValueError(

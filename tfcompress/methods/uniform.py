@@ -93,7 +93,8 @@ class Uniform(TrainedMethod):
                 break
             source = apply(now.model, plan, now.groups)
             seed_layers(source, task.seed, Stream.STEP, step)
-            with thawed(source, to_thaw(source, cut_layers(task.groups.graph, source, trail))):
+            network = task.network_of(source)
+            with thawed(source, to_thaw(network, cut_layers(task.groups.graph, network, trail))):
                 training = dataclasses.replace(self.training, epochs=self.step_epochs)
                 trained = phases.train_student(source, task, training, _phase(step), teaching=self.teaching)
             for name, values in trained.items():

@@ -16,6 +16,7 @@ from tfcompress.methods.distillation.splitting import (
     passed_points,
     split_points_of,
 )
+from tfcompress.network import Network
 from tfcompress.task import Task
 from tfcompress.training.teaching import SplitModel
 
@@ -71,11 +72,13 @@ class Sectioned(Distilling):
 
     def split_teacher(self, task: Task) -> SplitModel:
         """The task's own model, split."""
-        return SplitModel(task.original, split_points_of(task.original, self.split_points))
+        network = task.network_of(task.original)
+        return SplitModel(network, split_points_of(network, self.split_points))
 
-    def _split_given(self, student: keras.Model, teacher: SplitModel) -> SplitModel:
-        points = matching_points(teacher, student, self.student_split_points, self.channels_may_differ)
-        split = SplitModel(student, points)
+    def _split_given(self, student: keras.Model | Network, teacher: SplitModel) -> SplitModel:
+        network = Network.of(student)
+        points = matching_points(teacher, network, self.student_split_points, self.channels_may_differ)
+        split = SplitModel(network, points)
         check_shapes(split, teacher, self.channels_may_differ)
         return split
 
@@ -83,11 +86,12 @@ class Sectioned(Distilling):
         """Student and teacher at the points where they match."""
         original = self.split_teacher(task)
         if self.student is None:
+            whole = task.network_of(task.original)
             one, other = (
-                SplitModel(model, derived_points(task.original, original.boundaries, model))
-                for model in (student, teacher)
+                SplitModel(network, derived_points(whole, original.boundaries, network))
+                for network in map(task.network_of, (student, teacher))
             )
             return one, other
         if teacher is not task.original:  # an earlier student
-            original = self._split_given(teacher, original)
-        return self._split_given(student, original), original
+            original = self._split_given(task.network_of(teacher), original)
+        return self._split_given(task.network_of(student), original), original

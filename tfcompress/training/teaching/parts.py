@@ -9,8 +9,9 @@ from typing import Any
 
 import keras
 
-from tfcompress.graph import LayerGraph, TensorRef, cut_points
+from tfcompress.graph import TensorRef, cut_points
 from tfcompress.graph.blocks import immediate_dominators
+from tfcompress.network import Network
 
 __all__ = ["Points", "SplitModel"]
 
@@ -26,16 +27,17 @@ class Points:
         ValueError: a name that is not a node of the model, or a node with several outputs.
     """
 
-    def __init__(self, model: keras.Model, boundaries: Sequence[str]) -> None:
-        self.model = model
+    def __init__(self, model: keras.Model | Network, boundaries: Sequence[str]) -> None:
+        network = Network.of(model)
+        self.model = network.model
         self.boundaries = tuple(boundaries)
-        self._graph = LayerGraph.from_keras(model)
+        self._graph = network.graph
         self._check_names()
         for name in self.boundaries:
             if len(self._graph.nodes[name].outputs) != 1:
                 raise ValueError(
-                    f"Expected layers with one output, to compare it. Received: {name!r} of {model.name!r}, which has "
-                    f"{len(self._graph.nodes[name].outputs)}."
+                    f"Expected layers with one output, to compare it. Received: {name!r} of {self.model.name!r}, which "
+                    f"has {len(self._graph.nodes[name].outputs)}."
                 )
 
     def _check_names(self) -> None:
@@ -73,10 +75,11 @@ class SplitModel(Points):
         ValueError: a name that is not a node of the model, or one that some path to the next goes round.
     """
 
-    def __init__(self, model: keras.Model, boundaries: Sequence[str]) -> None:
-        self.model = model
+    def __init__(self, model: keras.Model | Network, boundaries: Sequence[str]) -> None:
+        network = Network.of(model)
+        self.model = network.model
         self.boundaries = tuple(boundaries)
-        self._graph = LayerGraph.from_keras(model)
+        self._graph = network.graph
         self._check_names()
         order = list(self._graph.nodes)
         places = [order.index(name) for name in self.boundaries]
@@ -90,8 +93,8 @@ class SplitModel(Points):
             if len(self._graph.nodes[name].outputs) != 1 or not _dominates(name, following, dominators):
                 raise ValueError(
                     "Expected split points of which every path to one goes through the one before it. Received: "
-                    f"{name!r} of {model.name!r}, which some path to {following!r} goes round. Take the sum that ends "
-                    "its block."
+                    f"{name!r} of {self._graph.name!r}, which some path to {following!r} goes round. Take the sum that "
+                    "ends its block."
                 )
 
     @property
