@@ -13,7 +13,7 @@ from tfcompress.rewrite.apply import apply
 from tfcompress.rewrite.running import Runner, compare
 from tfcompress.rewrite.verify import check_copy
 
-__all__ = ["any_batch", "fixed_batch", "working_copy"]
+__all__ = ["any_batch", "check_working_copy", "fixed_batch", "unchecked_copy", "working_copy"]
 
 _SAMPLES, _TOLERANCE = 4, 1e-3
 
@@ -47,14 +47,32 @@ def working_copy(original: keras.Model, inputs: Any) -> keras.Model:
         TypeError: a layer of which no such copy can be made; named in the message.
         ValueError: a layer that keeps a state from batch to batch, or cannot do with another number of samples.
     """
+    copy = unchecked_copy(original)
+    check_working_copy(original, copy, inputs)
+    return copy
+
+
+def unchecked_copy(original: keras.Model) -> keras.Model:
+    """The copy alone, for which nothing is run.
+
+    Raises:
+        TypeError, ValueError: as for `working_copy`.
+    """
     _refuse_stateful(original)
+    return apply(original, Plan()) if fixed_batch(LayerGraph.from_keras(original)) is None else _freed(original)
+
+
+def check_working_copy(original: keras.Model, copy: keras.Model, inputs: Any) -> None:
+    """Compares a copy with its original on some real inputs.
+
+    Raises:
+        TypeError, ValueError: as for `working_copy`.
+    """
     batch = fixed_batch(LayerGraph.from_keras(original))
-    copy = apply(original, Plan()) if batch is None else _freed(original)
     inputs = _samples(inputs, _SAMPLES if batch is None else batch)
     check_copy(original, copy, inputs)
     if batch is not None:
         _check_other_batches(copy, inputs, batch)
-    return copy
 
 
 def _samples(inputs: Any, count: int) -> Any:

@@ -177,11 +177,11 @@ class Distilling(SGDMethod):
             "print(tfcompress.graph.find_sections(tfcompress.graph.LayerGraph.from_keras(model))) shows them."
         )
 
-    def budget(self, flops: float | int | None, params: float | int | None) -> Budget:
+    def budget(self, given: Budget) -> Budget:
         """The budget; a student that is given in words or as a model needs none."""
-        if flops is None and params is None and (self.student is not None or self.blocks is not None):
+        if not given and (self.student is not None or self.blocks is not None):
             return Budget(flops=1.0)
-        return super().budget(flops, params)
+        return super().budget(given)
 
     def least(self, costs: CostModel, control: Control) -> Cost:
         """The cost of the shallowest student."""
@@ -228,25 +228,31 @@ class Distilling(SGDMethod):
         return plan, found
 
     def check(self, task: Task) -> None:
-        """Refuses a student that does not fit the teacher or the budget, and outputs that cannot be distilled."""
+        """Refuses sample weights, and outputs that cannot be distilled."""
         if task.splits.train.weighted:
             raise ValueError(
                 f"Expected training data without sample weights for {self.name!r}, whose losses compare a student with "
                 "its teacher. Received: sample weights as the third part of `data`. Leave them out, or take a method "
                 "that removes channels, such as 'uniform'."
             )
+        if self.distils_outputs:
+            self._check_outputs(task)
+
+    def check_model(self, task: Task) -> None:
+        """Refuses a student that does not fit the teacher or the budget, and models without logits to distil."""
         for student in self._students_given:
             _check_student(student, task.original)
         if self.student is None:
             self._plans(task)
             check_drawable(task.model.layers)
         elif not task.fits(found := cost(self._students_given[-1])):
-            costs = {metric: getattr(found, metric) for metric in task.limits}
+            costs = {metric: found[metric] for metric in task.limits}
             raise ValueError(
                 f"Expected a student within {as_budget(task.limits)}. Received: a student of {as_budget(costs)}."
             )
         if self.distils_outputs:
-            self._check_outputs(task)
+            for model in (task.original, *self._students_given):
+                logits_of(model)
 
     @property
     def distils_outputs(self) -> bool:
@@ -262,8 +268,6 @@ class Distilling(SGDMethod):
         return True
 
     def _check_outputs(self, task: Task) -> None:
-        for model in (task.original, *self._students_given):
-            logits_of(model)
         objective = task.objective
         has_accuracy = objective.score is None and names_accuracy(str(objective.metric_name))
         if not has_accuracy and "crossentropy" not in objective.name.replace("_", ""):
@@ -281,7 +285,7 @@ class Distilling(SGDMethod):
             found = even_blocks(sections, lambda blocks: task.fits(make(blocks)[1]), self._free(sections))
             if found is None:
                 least = self.least(task.costs, Control())
-                costs = {metric: getattr(least, metric) for metric in task.limits}
+                costs = {metric: least[metric] for metric in task.limits}
                 raise ValueError(
                     "Expected a budget that the shallowest student can hold, which costs "
                     f"{as_budget(costs)} with the blocks of\n{sections}\nReceived: "
@@ -291,7 +295,7 @@ class Distilling(SGDMethod):
             counts = [found]
         plans = [self._plan(sections, task.costs, blocks)[0] for blocks in counts]
         if not task.fits(last := task.costs.of(plans[-1])):
-            costs = {metric: getattr(last, metric) for metric in task.limits}
+            costs = {metric: last[metric] for metric in task.limits}
             raise ValueError(
                 f"Expected `blocks` within the budget of {as_budget(task.limits)}. Received: blocks={counts[-1]}, "
                 f"which cost {as_budget(costs)}."

@@ -9,7 +9,9 @@ import keras
 
 from tfcompress import expect
 from tfcompress.agents import PruningAgent, load_tf_agents
+from tfcompress.channels import INSIDE_BLOCKS, Control, reachable_inside
 from tfcompress.channels.environment import STATE_SIZE
+from tfcompress.costs import Cost, CostModel
 from tfcompress.importance import Criterion, by_name
 from tfcompress.methods.base import Search
 from tfcompress.methods.episodes import Episodes, check_budget
@@ -85,8 +87,16 @@ class RLAL(SGDMethod):
         expect.settings(self, expect.instance, "agent", kinds=AgentSettings, what="AgentSettings(...)")
         by_name(self.criterion)
 
-    def check(self, task: Task) -> None:
-        """Refuses a budget out of reach; says where tf-agents is missing."""
+    advice = INSIDE_BLOCKS
+
+    def least(self, costs: CostModel, control: Control) -> Cost:
+        """The cost with the least channels inside blocks, and all that lie between them."""
+        return reachable_inside(costs, control.widths(costs.groups))
+
+    def check_model(self, task: Task) -> None:
+        """Refuses a model without channels inside blocks, and least ratios for channels between them; also without
+        tf-agents.
+        """
         check_budget(task)
         with lock:  # it changes the warning filters and `sys.modules` for a while
             load_tf_agents()
