@@ -53,9 +53,10 @@ class Replay(Uniform):
     folder: str = ""
 
     def search(self, task):
-        """The plan of that run."""
-        plan = tfcompress.Result.load(self.folder).plan
-        return Search(task.model, plan, candidates=(Candidate(plan, task.costs.of(plan), origin=self.folder),))
+        """The trail of that run, with the weights of the model that is cut."""
+        trail = tfcompress.Result.load(self.folder).trail.ending_with("inherited")
+        cost = task.costs.of(trail.last)
+        return Search(task.model, trail, candidates=(Candidate(trail, cost, origin=self.folder),))
 
 
 def methods(args):

@@ -20,6 +20,7 @@ import tfcompress
 from tfcompress import workflow
 from tfcompress.methods import KD, LIT, Uniform
 from tfcompress.training import NoRoomError, RunFolderError, callbacks
+from tfcompress.training._files import write_json
 
 CLASSES = 3
 RNG = np.random.default_rng(0)
@@ -67,7 +68,7 @@ def weights_of(result):
 
 
 def assert_same(result, other):
-    assert result.plan.to_json() == other.plan.to_json() or len(result.plan) == len(other.plan)
+    assert result.trail.to_json() == other.trail.to_json() or len(result.trail.last) == len(other.trail.last)
     for one, two in zip(weights_of(result), weights_of(other), strict=True):
         np.testing.assert_array_equal(one, two)
     assert (result.before, result.after) == (other.before, other.after)
@@ -245,8 +246,8 @@ class TestOtherSettings:
         network()  # the next names are others
         model = network(optimizer=keras.optimizers.Adam(0.5), metrics=["accuracy"], run_eagerly=False)
         again = compress(tmp_path / "run", model, method=method)
-        assert [edit.group for edit in again.plan] != [edit.group for edit in first.plan]
-        assert {edit.group for edit in again.plan} <= {layer.name for layer in model.layers}
+        assert [edit.group for edit in again.trail.last] != [edit.group for edit in first.trail.last]
+        assert {edit.group for edit in again.trail.last} <= {layer.name for layer in model.layers}
         assert_same(again, first)
         assert_same(compress(tmp_path / "run", network(), method=method), first)  # not compiled at all
 
@@ -267,6 +268,13 @@ class TestOtherSettings:
     def test_a_folder_of_an_earlier_version(self, tmp_path):
         (tmp_path / "run.json").write_text(json.dumps({"model": "3f", "method": {"name": "uniform"}, "seed": 0}))
         self.refused(tmp_path, "which an earlier version wrote.*Give another folder")
+
+    def test_a_folder_of_the_layout_before_trails_is_refused_before_data_is_looked_at(self, tmp_path):
+        begun(tmp_path / "run")
+        older = json.loads((tmp_path / "run" / "run.json").read_text())["content"] | {"format": 2}
+        write_json(tmp_path / "run" / "run.json", older)
+        with mock.patch.object(workflow, "given_splits", side_effect=AssertionError("data was looked at")):
+            self.refused(tmp_path / "run", "of format 3. Received: .* of format 2, .*another version.*delete this one")
 
 
 class TestDamage:

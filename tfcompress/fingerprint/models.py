@@ -1,4 +1,4 @@
-"""What a model computes: its graph up to the names of its layers, and its weights layer by layer."""
+"""A model by what it computes: its graph up to the names of its layers, and its weights layer by layer."""
 
 from __future__ import annotations
 
@@ -152,5 +152,6 @@ def renamed(plan: Plan, then: Sequence[str], now: Sequence[str]) -> Plan:
             if isinstance(edit, KeepChannels)
             else RemoveLayers(tuple(map(name, edit.nodes)))
             for edit in plan
-        )
+        ),
+        plan.weights,
     )

@@ -1,0 +1,82 @@
+"""`Measured`: what a model costs and how good it is."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfcompress.costs import Cost
+from tfcompress.evaluation import Evaluator, meter
+from tfcompress.rewrite.working_copy import any_batch
+from tfcompress.task import Task
+from tfcompress.training import Objective
+
+__all__ = ["Measured", "accuracy_of", "measure_of"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Measured:
+    """Cost and accuracy of a model.
+
+    Attributes:
+        macs: multiply-adds of one sample (FLOPs = 2 x MACs).
+        params: learned weights.
+        bytes: size of all weights.
+        accuracy: the metric on `split`, or `None` where there is no metric.
+        split: `"test"`, or `"validation"` where no test split was given.
+        validation_accuracy: the metric on the validation split, which was used to choose.
+        others: the columns of registered metrics, by name.
+    """
+
+    macs: int
+    params: int
+    bytes: int
+    accuracy: float | None
+    split: str
+    validation_accuracy: float | None
+    others: Mapping[str, int] = dataclasses.field(default_factory=dict, hash=False)
+
+    @classmethod
+    def of(cls, cost: Cost, validation: float | None, test: float | None) -> Measured:
+        """Puts a cost and accuracies together; the test split's, where there is one, is the accuracy."""
+        split = "validation" if test is None else "test"
+        accuracy = validation if test is None else test
+        return cls(cost.macs, cost.params, cost.bytes, accuracy, split, validation, dict(cost.others))
+
+    @property
+    def cost(self) -> Cost:
+        """All columns of the cost."""
+        return Cost(self.macs, self.params, self.bytes, self.others)
+
+
+def measure_of(student: keras.Model, objective: Objective) -> Callable[[Any, Any], float] | None:
+    """The objective's metric of all labels and outputs at once."""
+    if objective.metric_name is None:
+        return None
+
+    def measure(y: Any, outputs: Any) -> float:
+        metric = meter(student, objective)
+        metric.update_state(y, outputs)
+        return float(metric.result())
+
+    return measure
+
+
+def accuracy_of(model: keras.Model, task: Task, names: tuple[str, ...]) -> dict[str, float]:
+    """The metric on each of the splits that there are."""
+    metric, evaluator = task.objective.metric_name, Evaluator(any_batch(model), task.objective)
+    splits = {name: getattr(task.splits, name) for name in names}
+    if metric is None:
+        return {}
+    measured = {}
+    for name, split in splits.items():
+        if split is not None:
+            values = evaluator(split.batches(250), f"{name} data")
+            measured[name] = values[metric]
+            if bad := [key for key, value in values.items() if not np.isfinite(value)]:
+                task.say(f"Warning: {' and '.join(bad)} of {model.name} on the {name} split: NaN or infinite.")
+    return measured
