@@ -58,7 +58,8 @@ def _check(args: argparse.Namespace) -> None:
     # A method may know it from its settings: `--method lit --set blocks=3,3,3`.
     if args.flops_budget is None and args.params_budget is None and not args.budget and not args.settings:
         args.parser.error(
-            "Expected a budget: give --flops-budget, --params-budget or both, or --budget, for example --flops-budget 0.5"
+            "Expected a budget: give --flops-budget, --params-budget or both, or --budget, for example "
+            "--flops-budget 0.5"
         )
     if len(dict(args.budget)) < len(args.budget):
         args.parser.error(f"Expected each metric of --budget once. Received: {[metric for metric, _ in args.budget]}")
