@@ -17,7 +17,7 @@ from tfcompress.costs import Cost, CostModel
 from tfcompress.data import Splits
 from tfcompress.graph import ChannelGroups, LayerGraph
 from tfcompress.importance import Evidence
-from tfcompress.rewrite.working_copy import any_batch, working_copy
+from tfcompress.rewrite.working_copy import flat_copy, working_copy
 from tfcompress.training import (
     NoRunFolder,
     Objective,
@@ -109,8 +109,8 @@ class Task:
 
     @cached_property
     def teacher(self) -> keras.Model:
-        """The model as it was given, for any number of samples: what a student learns from whose task is trained."""
-        return self.original if self.given is None else any_batch(self.given)
+        """A copy of the model as it was given, to learn from where the working copy itself is trained."""
+        return flat_copy(self.original if self.given is None else self.given)
 
     @cached_property
     def groups(self) -> ChannelGroups:

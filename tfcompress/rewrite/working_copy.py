@@ -13,7 +13,7 @@ from tfcompress.rewrite.apply import apply
 from tfcompress.rewrite.running import Runner, compare
 from tfcompress.rewrite.verify import check_copy
 
-__all__ = ["any_batch", "fixed_batch", "working_copy"]
+__all__ = ["any_batch", "fixed_batch", "flat_copy", "working_copy"]
 
 _SAMPLES, _TOLERANCE = 4, 1e-3
 
@@ -31,6 +31,12 @@ def any_batch(model: keras.Model) -> keras.Model:
         TypeError, ValueError: as for `working_copy`, but the copy is not run.
     """
     return model if fixed_batch(LayerGraph.from_keras(model)) is None else _freed(model)
+
+
+def flat_copy(model: keras.Model) -> keras.Model:
+    """A copy without nested models that takes any number of samples; its weights are its own."""
+    freed = any_batch(model)
+    return apply(model, Plan()) if freed is model else freed
 
 
 def working_copy(original: keras.Model, inputs: Any) -> keras.Model:
