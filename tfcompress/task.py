@@ -19,7 +19,7 @@ from tfcompress.evaluation import check_objective, guessing
 from tfcompress.graph import ChannelGroups
 from tfcompress.importance import Evidence
 from tfcompress.network import Network
-from tfcompress.rewrite.working_copy import any_batch, check_working_copy, unchecked_copy
+from tfcompress.rewrite.working_copy import check_working_copy, flat_copy, unchecked_copy
 from tfcompress.streams import Stream
 from tfcompress.training import (
     NoRunFolder,
@@ -151,8 +151,8 @@ class Task:
 
     @cached_property
     def teacher(self) -> keras.Model:
-        """The model as it was given, for any number of samples: what a student learns from whose task is trained."""
-        return self.original if self.given is None else any_batch(self.network_of(self.given))
+        """A copy of the model as it was given, to learn from where the working copy itself is trained."""
+        return flat_copy(self.network_of(self.original if self.given is None else self.given))
 
     def network_of(self, model: keras.Model) -> Network:
         """The network of a model, which is read once in a task and in all that come from it by `on`."""

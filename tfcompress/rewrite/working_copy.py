@@ -14,7 +14,7 @@ from tfcompress.rewrite.apply import apply
 from tfcompress.rewrite.running import Runner, compare
 from tfcompress.rewrite.verify import check_copy
 
-__all__ = ["any_batch", "check_working_copy", "fixed_batch", "unchecked_copy", "working_copy"]
+__all__ = ["any_batch", "check_working_copy", "fixed_batch", "flat_copy", "unchecked_copy", "working_copy"]
 
 _SAMPLES, _TOLERANCE = 4, 1e-3
 
@@ -33,6 +33,12 @@ def any_batch(model: keras.Model | Network) -> keras.Model:
     """
     network = Network.of(model)
     return network.model if fixed_batch(network.graph) is None else _freed(network)
+
+
+def flat_copy(model: keras.Model | Network) -> keras.Model:
+    """A copy without nested models that takes any number of samples; its weights are its own."""
+    network = Network.of(model)
+    return apply(network.model, Plan(), network.groups) if fixed_batch(network.graph) is None else _freed(network)
 
 
 def working_copy(original: keras.Model | Network, inputs: Any) -> Network:
