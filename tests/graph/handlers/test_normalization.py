@@ -38,7 +38,7 @@ def test_statistics_over_the_channels(layer, weights):
     assert (norm.labels, norm.fixed) == ([(2, [0, 1, 2])], [0, 1, 2])
     through = handled(layer(), (5, 3), through_norms=True)
     assert (through.labels, through.fixed, through.ties) == ([(2, [0, 1, 2])], [], [])
-    assert through.weights == dict.fromkeys(weights, {"carries": {0: [0, 1, 2]}})
+    assert through.weights == {name: {"carries": {0: [0, 1, 2]}} for name in weights}
 
 
 def test_statistics_over_other_axes_than_the_channels():
