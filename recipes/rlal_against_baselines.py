@@ -42,8 +42,10 @@ import common
 import keras
 
 import tfcompress
+from tfcompress import Trail
 from tfcompress.agents import AgentSettings
 from tfcompress.methods import RLAL, Candidate, Random, Search, Uniform
+from tfcompress.rewrite import replay
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,8 +57,10 @@ class Replay(Uniform):
     def search(self, task):
         """The trail of that run, with the weights of the model that is cut."""
         trail = tfcompress.Result.load(self.folder).trail.ending_with("inherited")
-        cost = task.costs.of(trail.last)
-        return Search(task.model, trail, candidates=(Candidate(trail, cost, origin=self.folder),))
+        before = trail.plans[:-1]
+        source = replay(task.model, Trail(before)) if before else task.model
+        cost = task.on(source).costs.of(trail.last)
+        return Search(source, trail, candidates=(Candidate(trail, cost, origin=self.folder),))
 
 
 def methods(args):
