@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from tfcompress.budget import Budget
     from tfcompress.control import Control
     from tfcompress.costs import Cost, cost
-    from tfcompress.plan import KeepChannels, Plan, RemoveLayers
+    from tfcompress.plan import KeepChannels, Plan, Reconfigure, RemoveLayers, ReplaceLayers
     from tfcompress.report.inspect import inspect
     from tfcompress.report.sensitivity import Sensitivity, sensitivity
     from tfcompress.result import Result
@@ -29,7 +29,9 @@ _HOMES = {
     "KeepChannels": "plan",
     "Objective": "training",
     "Plan": "plan",
+    "Reconfigure": "plan",
     "RemoveLayers": "plan",
+    "ReplaceLayers": "plan",
     "Result": "result",
     "Sensitivity": "report",
     "compress": "workflow",
@@ -37,7 +39,7 @@ _HOMES = {
     "inspect": "report",
     "sensitivity": "report",
 }
-_PLAIN = ("KeepChannels", "Plan", "RemoveLayers")  # data that know no Keras
+_PLAIN = ("KeepChannels", "Plan", "Reconfigure", "RemoveLayers", "ReplaceLayers")  # data that know no Keras
 _PACKAGES = ("costs", "data", "export", "graph", "importance", "methods", "rewrite", "training", "zoo")
 
 __all__ = [
@@ -47,7 +49,9 @@ __all__ = [
     "KeepChannels",
     "Objective",
     "Plan",
+    "Reconfigure",
     "RemoveLayers",
+    "ReplaceLayers",
     "Result",
     "Sensitivity",
     "__version__",

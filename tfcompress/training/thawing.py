@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from tfcompress.graph import ChannelGroups, LayerGraph
+from tfcompress.graph import ChannelGroups, LayerGraph, groups_after
 from tfcompress.plan import Plan
 from tfcompress.rewrite.apply import kept_labels
 
@@ -27,18 +27,19 @@ _NAMED = 5
 
 
 def cut_layers(groups: ChannelGroups, plan: Plan) -> dict[str, list[int]]:
-    """The layers whose weights a plan cuts, each with the places of these weights in `layer.variables`.
+    """The layers whose weights a plan cuts or starts anew, each with the places of these weights in `layer.variables`.
 
     Args:
-        groups: the channel groups that the plan speaks of.
+        groups: the channel groups of the source.
         plan: the plan.
     """
+    groups, fresh = groups_after(groups, plan)
     kept = kept_labels(groups, plan)
     operations = groups.graph.operations
-    found = {}
+    found = {name: list(range(len(getattr(operations[name], "variables", ())))) for name in operations if name in fresh}
     for name, weights in groups.weight_axes().items():
         cut = {id(weight.variable) for weight in weights if not all(kept[ids].all() for ids in weight.axes.values())}
-        if cut:
+        if cut and name not in fresh:
             variables = getattr(operations[name], "variables", ())
             found[name] = [place for place, variable in enumerate(variables) if id(variable) in cut]
     return found
