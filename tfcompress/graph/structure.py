@@ -8,6 +8,7 @@ source.
 
 from __future__ import annotations
 
+import copy
 import heapq
 import itertools
 from collections.abc import Callable, Mapping, Sequence
@@ -166,7 +167,8 @@ class _Editing:
         if edit.part is not None:
             return self._spliced(self._part(edit.nodes[0], edit.part), prefix, coming, going, is_new=False)
         try:
-            made = keras.saving.deserialize_keras_object(edit.replacement)
+            # Of a copy, which Keras takes to pieces.
+            made = keras.saving.deserialize_keras_object(copy.deepcopy(edit.replacement))
         except Exception as error:
             raise ValueError(
                 f"Expected a replacement that Keras can make. Received for {edit.nodes}: {line_of(error)}"

@@ -122,11 +122,11 @@ def apply(
             operation = copies.new(node.operation)
             if node.layer_name not in built:
                 built.add(node.layer_name)
-                is_fresh = node.layer_name in fresh
                 axes = groups.layers[node.layer_name].weights
-                with _refusing(item), _Weights(node, operation, axes, kept, copies, is_fresh):
+                drawn = _learned(node.operation) if node.layer_name in fresh else set[int]()
+                with _refusing(item), _Weights(node, operation, axes, kept, copies, drawn):
                     called = operation(*args, **kwargs)
-                if not is_fresh:
+                if not drawn:
                     item.handler.finish(operation, item.call)
             else:
                 called = operation(*args, **kwargs)
@@ -251,19 +251,19 @@ class _Weights:
     """While a new layer is called first, and so built: gives its variables what stays of the old layer's.
 
     Where a layer, or one in it, has an initializer for a variable, the initializer gives the value: random numbers that
-    are replaced at once would be most of the time that building takes. The variables of a fresh layer that training
-    makes are given nothing: they are what their initializers draw.
+    are replaced at once would be most of the time that building takes. Variables in `drawn`, by id, are given nothing:
+    they are what their initializers draw.
     """
 
     def __init__(
-        self, node: Any, new: Any, axes: tuple[WeightAxes, ...], kept: _Mask, copies: Copies, fresh: bool = False
+        self, node: Any, new: Any, axes: tuple[WeightAxes, ...], kept: _Mask, copies: Copies, drawn: set[int]
     ) -> None:
         self._node, self._old, self._new = node, node.operation, new
         self._kept, self._copies = kept, copies
         self._labelled = {id(weight.variable): weight.axes for weight in axes}
         self._initializers: list[tuple[Any, str, Any, Any]] = []
         self._given: set[int] = set()
-        self._drawn = _learned(node.operation) if fresh else set[int]()
+        self._drawn = drawn
 
     def __enter__(self) -> None:
         for old, new in pairs_of_layers(self._old, self._new):

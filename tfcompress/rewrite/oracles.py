@@ -89,10 +89,10 @@ def _other_settings(reference: _Reference, edits: Sequence[Reconfigure]) -> None
 
 
 _ORACLES: dict[type[Edit], Callable[[_Reference, Any], None]] = {
-    KeepChannels: _inherited_channels,
     RemoveLayers: _passed_over,
     ReplaceLayers: _part_alone,
     Reconfigure: _other_settings,
+    KeepChannels: _inherited_channels,  # of the graph that the others leave
 }
 
 
@@ -113,7 +113,8 @@ def reference(source: keras.Model, plan: Plan, groups: ChannelGroups | None = No
     groups = ChannelGroups.of(LayerGraph.from_keras(source)) if groups is None else groups
     made = _Reference(source, plan, groups_after(groups, plan)[0])
     for kind, oracle in _ORACLES.items():
-        oracle(made, [edit for edit in plan if isinstance(edit, kind)])
+        if made.comparable:
+            oracle(made, [edit for edit in plan if isinstance(edit, kind)])
     return Runner(source, made.values, made.calls, made.without) if made.comparable else None
 
 
