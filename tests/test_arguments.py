@@ -55,6 +55,8 @@ DATACLASSES = {
     Objective: {"loss": "mse", "metric": None},
     tfcompress.KeepChannels: {"group": "a", "indices": (0, 2)},
     tfcompress.RemoveLayers: {"nodes": ("a",)},
+    tfcompress.ReplaceLayers: {"nodes": ("a",), "replacement": {"part": "b"}},
+    tfcompress.Reconfigure: {"node": "a", "config": {"strides": 2}},
     tfcompress.Plan: {"edits": (tfcompress.KeepChannels("a", (0,)), tfcompress.RemoveLayers(("b",)))},
 }
 

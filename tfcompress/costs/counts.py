@@ -26,10 +26,10 @@ import numpy.typing as npt
 
 from tfcompress import expect
 from tfcompress.costs.metrics import BUILT_IN, Metric, registered_metrics
-from tfcompress.graph import ChannelGroups, bypasses
+from tfcompress.graph import ChannelGroups, bypasses, groups_after
 from tfcompress.graph.labels import Ids
 from tfcompress.model_files import read_model
-from tfcompress.plan import Plan
+from tfcompress.plan import Plan, RemoveLayers
 
 __all__ = ["Cost", "CostModel", "LayerCost", "ModelCost", "cost"]
 
@@ -145,6 +145,7 @@ class CostModel:
 
     def __init__(self, groups: ChannelGroups) -> None:
         self.groups = groups
+        self._after: tuple[Any, CostModel] | None = None
         self._owner = groups.group_of_labels()
         self._width_of: dict[int, int] = {}
         self._fixed: list[int] = [1]
@@ -252,13 +253,19 @@ class CostModel:
         """The cost of the model that `rewrite.apply` would build from the plan; builds nothing.
 
         Raises:
-            KeyError, ValueError: as for `kept`; as for `tfcompress.graph.bypasses`.
+            KeyError, ValueError: as for `kept`; as for `tfcompress.graph.structure`.
         """
-        kept, removed = self.kept(plan), set(plan.removed)
-        if not removed:
-            return self.of_kept(kept)
-        bypasses(self.groups.graph, plan.removed)
-        widths = self._fixed_widths + kept @ self._widths
+        if not plan.structural:
+            return self.of_kept(self.kept(plan))
+        removed = set(plan.removed)
+        if plan.channels or len(plan.structural) > sum(isinstance(edit, RemoveLayers) for edit in plan.structural):
+            return self.after(plan).of(Plan(plan.channels))
+        try:
+            bypasses(self.groups.graph, plan.removed)
+        except ValueError:  # another width after these layers than before them
+            return self.after(plan).total
+        # Nothing around them changes: their terms are left out.
+        widths = self._fixed_widths + self.sizes @ self._widths
         terms = self._terms.values()
         return self._cost(int(t.products(widths)[[node not in removed for node in t.nodes]].sum()) for t in terms)
 
@@ -282,6 +289,21 @@ class CostModel:
                 name = layer if alternative is None else alternative
                 table[node][name] = table[node].get(name, 0) + product
         return table
+
+    def after(self, plan: Plan) -> CostModel:
+        """The cost model of the graph that a plan's structural edits leave, which its channel edits speak of.
+
+        Builds no model; the latest one is kept.
+
+        Raises:
+            KeyError, ValueError: as for `tfcompress.graph.structure`.
+        """
+        if not plan.structural:
+            return self
+        key = plan.structural, plan.weights
+        if self._after is None or self._after[0] != key:
+            self._after = key, CostModel(groups_after(self.groups, plan)[0])
+        return self._after[1]
 
     def heavy_unmeasured(self) -> dict[str, float]:
         """The `unmeasured` layers that hold more than a tenth of the parameters, with their shares."""

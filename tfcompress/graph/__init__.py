@@ -8,6 +8,7 @@ from tfcompress.graph.labels import Labels
 from tfcompress.graph.layer_graph import LayerGraph, Node, TensorRef
 from tfcompress.graph.processor import check_runs_here
 from tfcompress.graph.sections import Section, Sections, bypasses, cut_points, find_sections
+from tfcompress.graph.structure import Mixture, Structure, groups_after, structure
 
 __all__ = [
     "Block",
@@ -19,9 +20,11 @@ __all__ = [
     "Labels",
     "LayerGraph",
     "MacTerm",
+    "Mixture",
     "Node",
     "Section",
     "Sections",
+    "Structure",
     "TensorRef",
     "WeightAxes",
     "bypasses",
@@ -29,5 +32,7 @@ __all__ = [
     "cut_points",
     "find_blocks",
     "find_sections",
+    "groups_after",
     "handles",
+    "structure",
 ]

@@ -244,7 +244,7 @@ def lower_cardinality(costs: CostModel, cardinality: int | None, inside: set[str
     "The width of the network is not affected by the group size, so LIT is oblivious to the group size" (section 4.1).
 
     Args:
-        costs: of the model.
+        costs: of what the removed layers leave.
         cardinality: how many groups stay; `None` for all.
         inside: layers of the sections.
     """
@@ -274,5 +274,7 @@ def shallow_plan(
         for name in section.nodes
         if may and name not in gone
     }
-    plan = Plan((*Plan.without(removed), *lower_cardinality(costs, cardinality, layers)))
+    plan = Plan.without(removed)
+    if cardinality is not None:
+        plan = Plan((*plan, *lower_cardinality(costs.after(plan), cardinality, layers)))
     return plan, costs.of(plan)
