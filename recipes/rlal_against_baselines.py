@@ -54,8 +54,9 @@ class Replay(Uniform):
 
     def search(self, task):
         """The plan of that run."""
-        plan = tfcompress.Result.load(self.folder).plan
-        return Search(task.model, plan, candidates=(Candidate(plan, task.costs.of(plan), origin=self.folder),))
+        trail = tfcompress.Result.load(self.folder).trail.ending_with("inherited")
+        cost = task.costs.of(trail.last)
+        return Search(task.model, trail, candidates=(Candidate(trail, cost, origin=self.folder),))
 
 
 def methods(args):

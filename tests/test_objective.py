@@ -83,7 +83,7 @@ class SegmentationTest(tf.test.TestCase):
         self.assertLessEqual(result.after.macs, 0.7 * result.before.macs)
         self.assertBetween(max(r for r in result.history["search"]["reward"] if r is not None), 0.01, 1)
         best = self.compress(Random(epochs=0, tries=2), flops_budget=0.7)
-        cut = tfcompress.rewrite.apply(self.model, best.plan)
+        cut = tfcompress.rewrite.apply(self.model, best.trail.last)
         self.assertAllClose(best.candidates[0].score, overlap_in_numpy(cut, *self.validation), atol=1e-5)
 
     def test_sensitivity(self):

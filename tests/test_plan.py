@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import tensorflow as tf
 
-from tfcompress.plan import KeepChannels, Plan
+from tfcompress.plan import KeepChannels, Plan, Trail
 
 
 class KeepChannelsTest(tf.test.TestCase):
@@ -49,7 +49,14 @@ class PlanTest(tf.test.TestCase):
 
     def test_json_names_its_format_and_its_edits(self):
         data = json.loads(Plan.keeping({"stem": (0, 2)}).to_json())
-        self.assertEqual(data, {"format": 1, "edits": [{"edit": "KeepChannels", "group": "stem", "indices": [0, 2]}]})
+        self.assertEqual(
+            data,
+            {
+                "format": 2,
+                "weights": "inherited",
+                "edits": [{"edit": "KeepChannels", "group": "stem", "indices": [0, 2]}],
+            },
+        )
 
     def test_text_that_is_no_plan_is_refused(self):
         for text in (
@@ -57,23 +64,28 @@ class PlanTest(tf.test.TestCase):
             "[]",
             "3",
             "{}",
+            '{"format": 3, "weights": "inherited", "edits": []}',
+            '{"format": 1, "edits": []}',
             '{"format": 2, "edits": []}',
-            '{"format": 1}',
-            '{"format": 1, "edits": 3}',
-            '{"format": 1, "edits": ["KeepChannels"]}',
-            '{"format": 1, "edits": [{"group": "a", "indices": [0]}]}',
-            '{"format": 1, "edits": [{"edit": "KeepChannels", "indices": [0]}]}',
-            '{"format": 1, "edits": [{"edit": "KeepChannels", "group": "a", "indices": [1, 0]}]}',
-            '{"format": 1, "edits": [{"edit": "KeepChannels", "group": "a", "indices": []}]}',
+            '{"format": 2, "weights": "none", "edits": []}',
+            '{"format": 2}',
+            '{"format": 2, "weights": "inherited", "edits": 3}',
+            '{"format": 2, "weights": "inherited", "edits": ["KeepChannels"]}',
+            '{"format": 2, "weights": "inherited", "edits": [{"group": "a", "indices": [0]}]}',
+            '{"format": 2, "weights": "inherited", "edits": [{"edit": "KeepChannels", "indices": [0]}]}',
+            '{"format": 2, "weights": "inherited", "edits": [{"edit": "KeepChannels", "group": "a", "indices": [1, 0]}]}',
+            '{"format": 2, "weights": "inherited", "edits": [{"edit": "KeepChannels", "group": "a", "indices": []}]}',
         ):
             with self.subTest(text=text), self.assertRaises(ValueError):
                 Plan.from_json(text)
 
     def test_a_later_format_and_unknown_edits_are_named(self):
-        with self.assertRaisesRegex(ValueError, "format 1. Received: format=2"):
-            Plan.from_json('{"format": 2, "edits": []}')
+        with self.assertRaisesRegex(ValueError, "format 2. Received: format=1"):
+            Plan.from_json('{"format": 1, "edits": []}')
         with self.assertRaisesRegex(ValueError, "PaintBlue"):
-            Plan.from_json('{"format": 1, "edits": [{"edit": "PaintBlue", "group": "a", "indices": [0]}]}')
+            Plan.from_json(
+                '{"format": 2, "weights": "inherited", "edits": [{"edit": "PaintBlue", "group": "a", "indices": [0]}]}'
+            )
 
     def test_the_module_loads_no_keras(self):
         code = "import sys, tfcompress.plan; print(sorted({'keras', 'tensorflow', 'numpy'} & set(sys.modules)))"
@@ -88,17 +100,53 @@ class KeepingFirstTest(tf.test.TestCase):
         self.assertEqual([(e.group, e.indices) for e in found], [("c", (0,)), ("a", (0, 2, 3))])
 
 
-class ThenTest(tf.test.TestCase):
-    def test_positions_are_those_of_what_is_left(self):
-        first = Plan.keeping({"a": (1, 3, 4, 6), "b": (0, 2)})
-        later = Plan.keeping({"a": (0, 3), "c": (5,)})
-        self.assertEqual(first.then(later), Plan.keeping({"a": (1, 6), "b": (0, 2), "c": (5,)}))
-        self.assertEqual(first.then(Plan()), first)
-        self.assertEqual(Plan().then(first), first)
+class WeightsTest(tf.test.TestCase):
+    def test_a_word_or_a_file_inside_the_folder(self):
+        for weights, file in (("inherited", None), ("fresh", None), ("model.keras", "model.keras")):
+            plan = Plan((KeepChannels("a", (0,)),), weights)
+            self.assertEqual((plan.weights, plan.weights_file), (weights, file))
+            self.assertEqual(Plan.from_json(plan.to_json()), plan)
+        self.assertEqual(Plan().weights, "inherited")
+        self.assertNotEqual(Plan(weights="fresh"), Plan())
 
-    def test_what_is_not_there_any_more(self):
-        with self.assertRaisesRegex(ValueError, "indices below 2, what is left of group 'a'. Received: 2"):
-            Plan.keeping({"a": (1, 3)}).then(Plan.keeping({"a": (0, 2)}))
+    def test_refused(self):
+        for weights in ("", "new", "model.h5", "../model.keras", "/tmp/model.keras", "a\\model.keras", None, 3):
+            with self.assertRaisesRegex(ValueError if isinstance(weights, str) else TypeError, "Expected `weights`"):
+                Plan(weights=weights)
+
+
+class TrailTest(tf.test.TestCase):
+    def trail(self):
+        first = Plan.keeping({"a": (1, 3, 4, 6), "b": (0, 2)})
+        return Trail((first,)).then(Plan.keeping({"a": (0, 3)})).then(Plan(weights="fresh"))
+
+    def test_plans_one_after_the_other(self):
+        trail = self.trail()
+        self.assertLen(trail, 3)
+        self.assertEqual(list(trail), list(trail.plans))
+        self.assertEqual(trail.last, Plan(weights="fresh"))
+        self.assertEmpty(trail.files)
+        trained = trail.ending_with("model.keras")
+        self.assertEqual(trained.plans, (*trail.plans[:2], Plan(weights="model.keras")))
+        self.assertEqual(trained.files, ("model.keras",))
+        self.assertEqual(Trail(list(trail.plans)), trail)
+
+    def test_json(self):
+        trail = self.trail().ending_with("candidate-1.keras")
+        self.assertEqual(Trail.from_json(trail.to_json()), trail)
+        data = json.loads(trail.to_json())
+        self.assertEqual((data["format"], len(data["plans"])), (1, 3))
+        self.assertEqual(data["plans"][1], json.loads(trail.plans[1].to_json()))
+
+    def test_refused(self):
+        for plans in ((), Plan(), [Plan(), "plan"], None, 3):
+            with self.assertRaisesRegex((TypeError, ValueError), "Expected `plans` to be plans"):
+                Trail(plans)
+        plan = Plan().to_json()
+        texts = ("no json", "[]", "3", "{}", plan, f'{{"format": 2, "plans": [{plan}]}}', '{"format": 1, "plans": []}')
+        for text in (*texts, '{"format": 1, "plans": [3]}', '{"format": 1, "plans": {"a": 1}}'):
+            with self.subTest(text=text), self.assertRaisesRegex(ValueError, "Expected"):
+                Trail.from_json(text)
 
 
 if __name__ == "__main__":

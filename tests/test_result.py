@@ -11,7 +11,7 @@ import small_tasks
 import tensorflow as tf
 
 import tfcompress
-from tfcompress import Plan, Result
+from tfcompress import Plan, Result, Trail
 from tfcompress.export import run_tflite
 from tfcompress.manifest import write_manifest
 from tfcompress.methods import Uniform
@@ -91,7 +91,7 @@ class ResultTest(tf.test.TestCase):
             before=nothing,
             after=nothing,
             candidates=(),
-            plan=Plan(),
+            trail=Trail((Plan(),)),
             metric="",
             history={"search": {"reward": [None, 0.5]}, "recover": {}},
         )
@@ -171,8 +171,8 @@ class ResultTest(tf.test.TestCase):
 
     def test_files_of_two_results_are_not_mixed(self):
         self.result.save(self.folder / "one")
-        self.changed(plan=Plan(), seed=5).save(self.folder / "other")
-        for name in ("plan.json", "result.json"):
+        self.changed(trail=Trail((Plan(),)), seed=5).save(self.folder / "other")
+        for name in ("trail.json", "result.json"):
             own = (self.folder / "one" / name).read_bytes()
             (self.folder / "one" / name).write_bytes((self.folder / "other" / name).read_bytes())
             with self.assertRaisesRegex(ValueError, f"{name} to be what tfcompress wrote"):
@@ -235,9 +235,9 @@ class ResultTest(tf.test.TestCase):
     def test_a_later_format_is_refused(self):
         self.result.save(self.folder / "later")
         path = self.folder / "later" / "result.json"
-        path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 3}))
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 4}))
         write_manifest(self.folder / "later")
-        with self.assertRaisesRegex(ValueError, "Expected a result of format 2. Received"):
+        with self.assertRaisesRegex(ValueError, "Expected a result of format 3. Received"):
             Result.load(self.folder / "later")
 
     def test_a_loaded_result_is_exported(self):

@@ -67,7 +67,7 @@ def weights_of(result):
 
 
 def assert_same(result, other):
-    assert result.plan.to_json() == other.plan.to_json() or len(result.plan) == len(other.plan)
+    assert result.trail.to_json() == other.trail.to_json() or len(result.trail.last) == len(other.trail.last)
     for one, two in zip(weights_of(result), weights_of(other), strict=True):
         np.testing.assert_array_equal(one, two)
     assert (result.before, result.after) == (other.before, other.after)
@@ -245,8 +245,8 @@ class TestOtherSettings:
         network()  # the next names are others
         model = network(optimizer=keras.optimizers.Adam(0.5), metrics=["accuracy"], run_eagerly=False)
         again = compress(tmp_path / "run", model, method=method)
-        assert [edit.group for edit in again.plan] != [edit.group for edit in first.plan]
-        assert {edit.group for edit in again.plan} <= {layer.name for layer in model.layers}
+        assert [edit.group for edit in again.trail.last] != [edit.group for edit in first.trail.last]
+        assert {edit.group for edit in again.trail.last} <= {layer.name for layer in model.layers}
         assert_same(again, first)
         assert_same(compress(tmp_path / "run", network(), method=method), first)  # not compiled at all
 

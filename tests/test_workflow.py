@@ -110,7 +110,7 @@ class ResultOfACallTest(tf.test.TestCase):
         for result in (self.uniform, self.random):
             finished = tfcompress.cost(result.model)
             self.assertLessEqual(finished.macs, 0.5 * total.macs)
-            planned = CostModel(ChannelGroups.of(LayerGraph.from_keras(self.model))).of(result.plan)
+            planned = CostModel(ChannelGroups.of(LayerGraph.from_keras(self.model))).of(result.trail.last)
             self.assertEqual(finished, planned)
             for measured, cost in ((result.before, total), (result.after, finished)):
                 self.assertEqual((measured.macs, measured.params, measured.bytes), (cost.macs, cost.params, cost.bytes))
@@ -153,7 +153,7 @@ class ResultOfACallTest(tf.test.TestCase):
         self.assertEqual((result.method, result.seed, result.metric), ("uniform", 5, "accuracy"))
         self.assertEqual((result.settings["epochs"], result.settings["batch_size"]), (2, 32))
         self.assertLen(result.candidates, 1)
-        self.assertEqual(result.candidates[0].plan, result.plan)
+        self.assertEqual(result.candidates[0].trail.ending_with("model.keras"), result.trail)
         self.assertEqual(self.random.candidates[0].score, max(self.random.history["search"]["reward"]))
         self.assertEqual(result.calibration.shape[1:], (8, 8, 1))
         for layer in result.model.layers:
@@ -192,7 +192,7 @@ class FormsOfInputTest(tf.test.TestCase):
         cls.expected = quiet(cls.model, CUT, (cls.x, cls.y), flops_budget=0.5)
 
     def assertSameStudent(self, result):
-        self.assertEqual(result.plan, self.expected.plan)
+        self.assertEqual(result.trail, self.expected.trail)
         for one, other in zip(result.model.weights, self.expected.model.weights, strict=True):
             self.assertAllClose(one, other)
 
@@ -220,7 +220,7 @@ class FormsOfInputTest(tf.test.TestCase):
                 return x[16 * index : 16 * index + 16], y[16 * index : 16 * index + 16]
 
         result = quiet(self.model, Uniform(epochs=1), Batches(), flops_budget=0.5)
-        self.assertEqual(result.plan, self.expected.plan)
+        self.assertEqual(result.trail, self.expected.trail)
         self.assertLen(result.history["recover"]["loss"], 1)
 
     def test_files(self):
@@ -268,18 +268,18 @@ class FormsOfInputTest(tf.test.TestCase):
         self.assertLessEqual(result.after.macs, 0.9 * total.macs)
         self.assertLessEqual(result.after.params, total.params // 3)
         absolute = quiet(self.model, CUT, (self.x, self.y), flops_budget=total.macs)  # 2 FLOPs a MAC: half of them
-        self.assertEqual(absolute.plan, self.expected.plan)
+        self.assertEqual(absolute.trail, self.expected.trail)
 
     def test_seeds_choose_what_is_held_out(self):
         other = quiet(self.model, CUT, (self.x, self.y), flops_budget=0.5, seed=7)
         self.assertIn("(seed 7)", str(other))
-        self.assertEqual(other.plan, self.expected.plan)
+        self.assertEqual(other.trail, self.expected.trail)
 
     def test_zero_epochs_train_nothing(self):
         with mock.patch.object(PenalizedModel, "fit", side_effect=AssertionError("trained")):
             result = quiet(self.model, CUT, (self.x, self.y), flops_budget=0.5)
         self.assertSameStudent(result)
-        kept = {edit.group: list(edit.indices) for edit in result.plan}
+        kept = {edit.group: list(edit.indices) for edit in result.trail.last}
         source = self.model.get_layer("block1_conv1").kernel.numpy()
         expected = source[:, :, kept["stem"]][..., kept["block1_conv1"]]
         self.assertAllEqual(result.model.get_layer("block1_conv1").kernel, expected)
@@ -332,7 +332,7 @@ class KeepFirst(Method):
 
     def search(self, task):
         plan = tfcompress.Plan.keeping({group.name: tuple(range(group.size - 1)) for group in task.groups})
-        return Search(task.model, plan, history={"looked": [1.0]}, notes=("one channel less",))
+        return Search(task.model, tfcompress.Trail((plan,)), history={"looked": [1.0]}, notes=("one channel less",))
 
     def recover(self, student, task):
         student.get_layer("head").bias.assign(np.full(small_tasks.CLASSES, 3.0))
@@ -346,7 +346,7 @@ class MethodOfTheUsersTest(tf.test.TestCase):
         model = small_tasks.trained_network()
         result = quiet(model, "keep_first", small_tasks.pictures(40), flops_budget=0.9)
         self.assertEqual(
-            {e.group: len(e.indices) for e in result.plan}, {"stem": 5, "block1_conv1": 4, "block2_conv1": 6}
+            {e.group: len(e.indices) for e in result.trail.last}, {"stem": 5, "block1_conv1": 4, "block2_conv1": 6}
         )
         self.assertAllEqual(result.model.get_layer("head").bias, [3, 3, 3, 3])
         self.assertEqual(result.history, {"search": {"looked": [1.0]}, "recover": {"recovered": [2.0]}})
@@ -383,7 +383,7 @@ class RLALTest(tf.test.TestCase):
         )
 
     def test_one_seed_gives_one_plan_and_the_same_weights(self):
-        self.assertEqual(self.first.plan, self.again.plan)
+        self.assertEqual(self.first.trail, self.again.trail)
         self.assertEqual(self.first.history, self.again.history)
         for one, other in zip(self.first.model.weights, self.again.model.weights, strict=True):
             self.assertAllEqual(one, other)
@@ -395,7 +395,7 @@ class RLALTest(tf.test.TestCase):
         for result in (self.first, self.other):
             self.assertLessEqual(tfcompress.cost(result.model).macs, 0.55 * result.before.macs)
             self.assertEqual(tfcompress.cost(result.model).macs, result.after.macs)
-            self.assertEqual({edit.group for edit in result.plan} - {"block1_conv1", "block2_conv1"}, set())
+            self.assertEqual({edit.group for edit in result.trail.last} - {"block1_conv1", "block2_conv1"}, set())
 
     def test_history_of_a_warm_start(self):
         """Of four epochs the agent fills its buffer in the first, learns in the second, and is done."""
@@ -412,7 +412,7 @@ class RLALTest(tf.test.TestCase):
 
     def test_the_chosen_plan_comes_first_among_the_candidates(self):
         for result in (self.first, self.other):
-            self.assertEqual(result.candidates[0].plan, result.plan)
+            self.assertEqual(result.candidates[0].trail.ending_with("model.keras"), result.trail)
             self.assertEqual(result.candidates[0].score, result.history["search"]["reward_best"][-1])
             for candidate in result.candidates:
                 self.assertLessEqual(candidate.cost.macs, 0.55 * result.before.macs)
@@ -431,7 +431,7 @@ class RLALTest(tf.test.TestCase):
     def test_the_same_call_on_a_finished_run_trains_nothing(self):
         with mock.patch.object(PenalizedModel, "fit", side_effect=AssertionError("trained")):
             result = rlal_runs.compress(self.folder / "model.keras", self.folder / "first", seed=0, verbose=0)
-        self.assertEqual(result.plan, self.first.plan)
+        self.assertEqual(result.trail, self.first.trail)
         self.assertEqual(result.history, self.first.history)
         for one, other in zip(result.model.weights, self.first.model.weights, strict=True):
             self.assertAllEqual(one, other)

@@ -200,7 +200,7 @@ class RefusedTest(tf.test.TestCase):
                 run_dir=self.folder / run,
                 verbose=0,
             )
-        self.assertEqual(tfcompress.Result.load(self.folder / "run").plan, result.plan)
+        self.assertEqual(tfcompress.Result.load(self.folder / "run").trail, result.trail)
 
     def test_seeds(self):
         for seed in (-1, 0.5, "0", None, True):

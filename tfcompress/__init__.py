@@ -10,10 +10,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tfcompress.budget import Budget
     from tfcompress.channels import Control
-    from tfcompress.costs import Cost, cost
-    from tfcompress.plan import KeepChannels, Plan, RemoveLayers
+    from tfcompress.costs import Budget, Cost, cost
+    from tfcompress.plan import KeepChannels, Plan, RemoveLayers, Trail
     from tfcompress.report.inspect import inspect
     from tfcompress.report.sensitivity import Sensitivity, sensitivity
     from tfcompress.result import Result
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Budget": "budget",
+    "Budget": "costs",
     "Control": "channels",
     "Cost": "costs",
     "KeepChannels": "plan",
@@ -32,12 +31,13 @@ _HOMES = {
     "RemoveLayers": "plan",
     "Result": "result",
     "Sensitivity": "report",
+    "Trail": "plan",
     "compress": "workflow",
     "cost": "costs",
     "inspect": "report",
     "sensitivity": "report",
 }
-_PLAIN = ("KeepChannels", "Plan", "RemoveLayers")  # data that know no Keras
+_PLAIN = ("KeepChannels", "Plan", "RemoveLayers", "Trail")  # data that know no Keras
 _PACKAGES = ("costs", "data", "export", "graph", "importance", "methods", "rewrite", "training", "zoo")
 
 __all__ = [
@@ -50,6 +50,7 @@ __all__ = [
     "RemoveLayers",
     "Result",
     "Sensitivity",
+    "Trail",
     "__version__",
     "compress",
     "cost",

@@ -1,7 +1,7 @@
-"""What is to be done to a model, as plain data: a `Plan` is a list of edits, serialisable as JSON.
+"""What is to be done to a model, as plain data: a `Plan` is a list of edits, a `Trail` plans one after the other.
 
-Nothing here imports Keras. `tfcompress.rewrite.apply(source, plan)` carries a plan out; applied again to the same
-source it rebuilds the same student.
+Nothing here imports Keras. `tfcompress.rewrite.apply(source, plan)` carries a plan out, and
+`tfcompress.rewrite.replay(source, trail)` a trail; done again to the same source they rebuild the same student.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import operator
+import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -18,9 +19,10 @@ from tfcompress import expect
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-__all__ = ["Edit", "KeepChannels", "Plan", "RemoveLayers"]
+__all__ = ["Edit", "KeepChannels", "Plan", "RemoveLayers", "Trail"]
 
-_FORMAT = 1
+_FORMAT = 2
+_TRAIL_FORMAT = 1
 
 
 @dataclass(frozen=True)
@@ -76,9 +78,12 @@ class Plan:
 
     Attributes:
         edits: the edits; at most one for each channel group and for each node.
+        weights: where the student's weights come from: "inherited" from the source where they stay, "fresh", or a file
+            of the run folder, such as "model.keras", where the student was trained.
     """
 
     edits: tuple[Edit, ...] = ()
+    weights: str = "inherited"
 
     def __post_init__(self) -> None:
         edit: dict[str, Any] = {"check": expect.instance, "kinds": (KeepChannels, RemoveLayers)}
@@ -87,6 +92,12 @@ class Plan:
             twice = sorted({name for name in names if names.count(name) > 1})
             if twice:
                 raise ValueError(f"Expected at most one edit for each {what}. Received several for {twice}")
+        expect.settings(self, _weights, "weights")
+
+    @property
+    def weights_file(self) -> str | None:
+        """The file of the run folder that the student's weights come from, or `None` where they come from no file."""
+        return None if self.weights in _WEIGHTS else self.weights
 
     def __iter__(self) -> Iterator[Edit]:
         return iter(self.edits)
@@ -123,27 +134,10 @@ class Plan:
         cut = {group: orders[group][:width] for group, width in widths.items() if width < len(orders[group])}
         return cls.keeping({group: tuple(sorted(int(i) for i in first)) for group, first in cut.items()})
 
-    def then(self, later: Plan) -> Plan:
-        """The plan that does at once what this one does and then `later`, a plan of what this one leaves.
-
-        Raises:
-            ValueError: `later` names a position that this plan does not leave.
-        """
-        kept = {edit.group: edit.indices for edit in self.channels}
-        for edit in later.channels:
-            first = kept.get(edit.group)
-            if first is not None and edit.indices[-1] >= len(first):
-                raise ValueError(
-                    f"Expected indices below {len(first)}, what is left of group {edit.group!r}. "
-                    f"Received: {edit.indices[-1]}"
-                )
-            kept[edit.group] = edit.indices if first is None else tuple(first[i] for i in edit.indices)
-        return Plan((*Plan.without((*self.removed, *later.removed)), *Plan.keeping(kept)))
-
     def to_json(self) -> str:
         """The plan as JSON text."""
         edits = [{"edit": type(edit).__name__, **dataclasses.asdict(edit)} for edit in self.edits]
-        return json.dumps({"format": _FORMAT, "edits": edits}, indent=1)
+        return json.dumps({"format": _FORMAT, "weights": self.weights, "edits": edits}, indent=1)
 
     @classmethod
     def from_json(cls, text: str) -> Plan:
@@ -164,10 +158,10 @@ class Plan:
             unknown = sorted({str(e["edit"]) for e in data["edits"]} - _KINDS.keys())
             if unknown:
                 raise ValueError(f"Expected edits of the kinds {sorted(_KINDS)}. Received: {unknown}")
-            return cls(tuple(_edit(**entry) for entry in data["edits"]))
+            return cls(tuple(_edit(**entry) for entry in data["edits"]), data["weights"])
         except (KeyError, TypeError) as error:
             raise ValueError(
-                f"Expected edits with their group and indices, or nodes. Received: {data.get('edits')!r}"
+                f"Expected weights, and edits with their group and indices, or nodes. Received: {data!r}"
             ) from error
 
 
@@ -176,3 +170,82 @@ _KINDS: dict[str, type[Edit]] = {"KeepChannels": KeepChannels, "RemoveLayers": R
 
 def _edit(edit: str, **fields: Any) -> Edit:
     return _KINDS[edit](**fields)
+
+
+_WEIGHTS = ("inherited", "fresh")
+
+
+def _weights(name: str, value: Any) -> str:
+    """Checks where weights come from: a word, or a file inside a folder."""
+    what = '"inherited", "fresh", or the name of a file of the run folder such as "model.keras"'
+    expect.text(name, value, what)
+    file = pathlib.PurePosixPath(value)
+    if value not in _WEIGHTS and (
+        file.suffix != ".keras" or file.is_absolute() or {"..", "\\"} & {*file.parts, *value}
+    ):
+        expect.refuse(name, what, value)
+    return str(value)
+
+
+@dataclass(frozen=True)
+class Trail:
+    """Plans one after the other, each of what the one before left: the way from a model to a student.
+
+    Attributes:
+        plans: the plans, at least one; `Plan()` for a student that has lost nothing.
+    """
+
+    plans: tuple[Plan, ...]
+
+    def __post_init__(self) -> None:
+        plan: dict[str, Any] = {"check": expect.instance, "kinds": Plan, "empty": False}
+        expect.settings(self, expect.each, "plans", what="plans, Plan(...), one after the other, at least one", **plan)
+
+    def __iter__(self) -> Iterator[Plan]:
+        return iter(self.plans)
+
+    def __len__(self) -> int:
+        return len(self.plans)
+
+    @property
+    def last(self) -> Plan:
+        """The last plan, which makes the student."""
+        return self.plans[-1]
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The files of the run folder that weights come from."""
+        return tuple(plan.weights_file for plan in self.plans if plan.weights_file is not None)
+
+    def then(self, plan: Plan) -> Trail:
+        """The trail that goes on with `plan`, a plan of what this trail leaves."""
+        return Trail((*self.plans, plan))
+
+    def ending_with(self, weights: str) -> Trail:
+        """The same trail to a student whose weights come from `weights`, as in `Plan.weights`."""
+        return Trail((*self.plans[:-1], dataclasses.replace(self.last, weights=weights)))
+
+    def to_json(self) -> str:
+        """The trail as JSON text."""
+        plans = [json.loads(plan.to_json()) for plan in self.plans]
+        return json.dumps({"format": _TRAIL_FORMAT, "plans": plans}, indent=1)
+
+    @classmethod
+    def from_json(cls, text: str) -> Trail:
+        """Reads what `to_json` wrote.
+
+        Raises:
+            ValueError: the text is no trail, or one of a later format.
+        """
+        expect.text("text", text, "the JSON of a trail")
+        try:
+            data = json.loads(text)
+        except ValueError as error:
+            expect.refuse("text", f"the JSON of a trail ({error})", text)
+        if not isinstance(data, dict) or data.get("format") != _TRAIL_FORMAT or not isinstance(data.get("plans"), list):
+            received = sorted(data) if isinstance(data, dict) else type(data).__name__
+            stated = data.get("format") if isinstance(data, dict) else None
+            raise ValueError(
+                f"Expected a trail, with format {_TRAIL_FORMAT} and plans. Received: {received}, format={stated!r}"
+            )
+        return cls(tuple(Plan.from_json(json.dumps(plan)) for plan in data["plans"]))

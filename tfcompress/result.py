@@ -4,73 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import os
-import pathlib
-import warnings
-import zipfile
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
 
-from tfcompress import expect
+from tfcompress import result_files
 from tfcompress.costs import Cost
-from tfcompress.export import ExportReport, MetricError, kept_lambdas, without_lambdas
+from tfcompress.costs.budget import Budget
+from tfcompress.export import ExportReport, MetricError
 from tfcompress.export import export as write_exports
-from tfcompress.manifest import check_manifest
+from tfcompress.measured import Measured
 from tfcompress.methods import Candidate
-from tfcompress.plan import Plan
-from tfcompress.process import ignored_warnings
+from tfcompress.plan import Trail
 from tfcompress.report.table import in_columns
-from tfcompress.rewrite import apply
-from tfcompress.staging import Stage, recover, refuse_foreign
-from tfcompress.training import load_arrays, save_arrays
 
 __all__ = ["Measured", "Result"]
-
-_MODEL, _PLAN, _RESULT = "model.keras", "plan.json", "result.json"
-_CALIBRATION, _HELD_OUT = "calibration", "held_out"
-_FORMAT = 2
-_STORED = {
-    "before",
-    "after",
-    "candidates",
-    "history",
-    "metric",
-    "method",
-    "settings",
-    "seed",
-    "notes",
-    "higher_is_better",
-}
-
-
-@dataclasses.dataclass(frozen=True)
-class Measured:
-    """Cost and accuracy of a model.
-
-    Attributes:
-        macs: multiply-adds of one sample (FLOPs = 2 x MACs).
-        params: learned weights.
-        bytes: size of all weights.
-        accuracy: the metric on `split`, or `None` where there is no metric.
-        split: `"test"`, or `"validation"` where no test split was given.
-        validation_accuracy: the metric on the validation split, which was used to choose.
-    """
-
-    macs: int
-    params: int
-    bytes: int
-    accuracy: float | None
-    split: str
-    validation_accuracy: float | None
-
-    @classmethod
-    def of(cls, cost: Cost, validation: float | None, test: float | None) -> Measured:
-        """Puts a cost and accuracies together; the test split's, where there is one, is the accuracy."""
-        split = "validation" if test is None else "test"
-        return cls(cost.macs, cost.params, cost.bytes, validation if test is None else test, split, validation)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -79,8 +29,9 @@ class Result:
 
     Attributes:
         model: the compressed `keras.Model`: stock Keras layers, loads where only Keras is installed.
-        plan: what was removed.
-        candidates: other answers that the search found worth keeping, each a plan with its cost and score.
+        trail: the plans from the model that was given to this one, each of what the one before left. Its weights come
+            from "model.keras", which `save` writes: `tfcompress.rewrite.replay` builds the model again.
+        candidates: the answers of the search, each a trail with its cost and score, and where it was trained its model.
         before: cost and accuracy of the model as it was given.
         after: those of `model`.
         history: `{"search": logs by epoch, "recover": logs by epoch}`.
@@ -98,7 +49,7 @@ class Result:
     """
 
     model: keras.Model
-    plan: Plan
+    trail: Trail
     candidates: tuple[Candidate, ...]
     before: Measured
     after: Measured
@@ -174,6 +125,49 @@ class Result:
         lost = f"{self.metric} is not known any more, metric= gives it" if self.metric else "the task has no metric"
         return report.noted(f"Compared on held-out samples by outputs alone: {lost}.")
 
+    def pick(self, flops_budget: float | int | None = None, params_budget: float | int | None = None) -> Result:
+        """Takes another answer of the search that was trained, without training again.
+
+        Args:
+            flops_budget: upper limit for FLOPs: a share of the original, or an absolute number, as for `compress`.
+            params_budget: the same for parameters. One budget or both.
+
+        Returns:
+            Of this result and the candidates that have a model the one within the budget with the best metric on the
+            validation split, and without a metric the one with the most MACs: as a result that is saved and exported
+            like any other. Its accuracy is the candidate's score; the test split is not read again.
+
+        Raises:
+            ValueError: nothing that was trained is within the budget; the message says what is there.
+        """
+        before = Cost(self.before.macs, self.before.params, self.before.bytes)
+        limits = Budget(flops_budget, params_budget).limits(before, Cost(0, 0, 0))
+        trained = [self, *(self._of(c) for c in self.candidates if c.model is not None)]
+        within = [r for r in trained if all(getattr(r.after, metric) <= limit for metric, limit in limits.items())]
+        if not within:
+            count = len(self.candidates)
+            given = f"flops_budget={flops_budget!r}, params_budget={params_budget!r}"
+            there = ", ".join(f"{2 * r.after.macs:,} FLOPs with {r.after.params:,} parameters" for r in trained)
+            raise ValueError(
+                f"Expected a budget that holds a student that {self.method!r} has trained: {there}. Received: {given}; "
+                f"of {count} candidates {len(trained) - 1} have weights. Call compress again with this budget."
+            )
+        sign = 1 if self.higher_is_better else -1
+        scores = {id(r): r.after.validation_accuracy for r in within}
+        return max(within, key=lambda r: (sign * (scores[id(r)] or 0.0), r.after.macs))
+
+    def _of(self, candidate: Candidate) -> Result:
+        """This result with a candidate's model in place of its own."""
+        assert candidate.model is not None
+        return dataclasses.replace(
+            self,
+            model=candidate.model,
+            trail=candidate.trail.ending_with(result_files.MODEL),
+            after=Measured.of(candidate.cost, candidate.score, None),
+            history={**self.history, "recover": {}},
+            notes=(*self.notes, f"Picked from the candidates of the search: {candidate.origin}."),
+        )
+
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Writes the result into a folder, which `Result.load` reads; an older result there is replaced as a whole.
 
@@ -188,35 +182,9 @@ class Result:
                 nothing has been touched.
             OSError: the folder cannot be written; what was there before is there still.
         """
-        path = expect.path("folder", folder, "a folder")
-        refuse_others(path)
-        network = without_lambdas(self.model)
-        if kept := kept_lambdas(network):
-            warnings.warn(about_lambdas(kept), stacklevel=2)
-        with Stage(path) as stage:
-            with ignored_warnings("The object being serialized includes a `lambda`"):  # said in our own words
-                network.save(stage.new / _MODEL)
-            (stage.new / _PLAN).write_text(self.plan.to_json(), encoding="utf-8")
-            (stage.new / _RESULT).write_text(json.dumps(self._to_dict(), indent=1), encoding="utf-8")
-            save_arrays(stage.new / _CALIBRATION, self.calibration)
-            if self.held_out is not None:
-                save_arrays(stage.new / _HELD_OUT, self.held_out)
-            stage.place(whole=True)
-
-    def _to_dict(self) -> dict[str, Any]:
-        return {
-            "format": _FORMAT,
-            "before": dataclasses.asdict(self.before),
-            "after": dataclasses.asdict(self.after),
-            "candidates": [candidate_to_dict(candidate) for candidate in self.candidates],
-            "history": self.history,
-            "metric": self.metric,
-            "method": self.method,
-            "settings": self.settings,
-            "seed": self.seed,
-            "notes": list(self.notes),
-            "higher_is_better": self.higher_is_better,
-        }
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        del fields["measure"]  # a function, which a loaded result has from what its model is compiled with
+        result_files.write(folder, **fields)
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str], model: keras.Model | None = None) -> Result:
@@ -233,96 +201,7 @@ class Result:
             ValueError: a file is damaged or missing, or belongs to another result; the message names it. Or Keras
                 cannot make the model, or `model` is not the one that was compressed.
         """
-        path = expect.path("folder", folder, "a folder")
-        if not (path / _RESULT).exists() and (path / "result").is_dir():
-            path = path / "result"
-        recover(path)
-        if not (path / _RESULT).exists():
-            raise FileNotFoundError(
-                "Expected the folder of a saved result, or the run folder of a finished run. "
-                f"Received: {str(folder)!r}, which has no {_RESULT}."
-            )
-        check_manifest(path)
-        data = _read(path / _RESULT)
-        return cls(
-            model=_load_model(path / _MODEL) if model is None else _rebuilt(path, model),
-            plan=Plan.from_json((path / _PLAN).read_text(encoding="utf-8")),
-            calibration=load_arrays(path / _CALIBRATION),
-            held_out=load_arrays(path / _HELD_OUT),
-            **data,
-        )
-
-
-def about_lambdas(names: Sequence[str]) -> str:
-    """What to know of a result with Lambda layers that hold code of their own."""
-    return (
-        f"Lambda layer {', '.join(map(repr, names))} holds Python code, which Keras does not read back from a file: "
-        "load the saved result with Result.load(folder, model=...), given the model that was compressed, and leave "
-        "'keras' out of the formats to export."
-    )
-
-
-def refuse_others(path: pathlib.Path) -> None:
-    """Refuses a folder that holds anything but an older result.
-
-    Raises:
-        FileExistsError: names what is in the way.
-    """
-    written = refuse_foreign(path)
-    if written and _RESULT not in written:
-        raise FileExistsError(
-            f"Expected a new folder, or that of an older result. Received: {str(path)!r}, in which tfcompress wrote "
-            f"{min(written)} and no result. Nothing was written. Give another folder."
-        )
-
-
-def _read(path: pathlib.Path) -> dict[str, Any]:
-    """The fields of a result that are stored as JSON."""
-    data = json.loads(path.read_text(encoding="utf-8"))
-    stated = data.pop("format", None) if isinstance(data, dict) else None
-    if stated != _FORMAT:
-        raise ValueError(f"Expected a result of format {_FORMAT}. Received: format={stated!r} in {path}")
-    if missing := sorted(_STORED - data.keys()):
-        raise ValueError(f"Expected {', '.join(missing)} in {path}. Received: a result without. Save it again.")
-    if unknown := sorted(data.keys() - _STORED):
-        raise ValueError(f"Expected {', '.join(sorted(_STORED))} in {path}. Received besides: {', '.join(unknown)}.")
-    try:
-        data["candidates"] = tuple(candidate_from_dict(entry) for entry in data["candidates"])
-        data["before"], data["after"] = Measured(**data["before"]), Measured(**data["after"])
-        data["notes"] = tuple(data["notes"])
-    except (TypeError, KeyError) as error:
-        raise ValueError(f"Expected {path} to be what `Result.save` writes. Received: {error}") from error
-    return data
-
-
-def _load_model(path: pathlib.Path) -> keras.Model:
-    try:
-        return keras.saving.load_model(path)
-    except Exception as error:  # Keras has no one type for what it cannot make
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ValueError(
-            f"Expected Keras to make the model from {path}. Received: {type(error).__name__}: {first} "
-            "Call Result.load(folder, model=...) with the model that was compressed, or register its own classes with "
-            "@keras.saving.register_keras_serializable() and import them first."
-        ) from error
-
-
-def _rebuilt(path: pathlib.Path, source: keras.Model) -> keras.Model:
-    """The compressed model, from the one that was compressed, the plan, and the weights in the file."""
-    try:
-        model = apply(source, Plan.from_json((path / _PLAN).read_text(encoding="utf-8")))
-        model.load_weights(path / _MODEL)
-    except (ValueError, TypeError, KeyError) as error:
-        first = (str(error).strip().splitlines() or [""])[0]
-        raise ValueError(
-            f"Expected `model` to be the model that the result in {path} was made from. Received: model {source.name!r}"
-            f", which does not fit: {first}"
-        ) from error
-    with zipfile.ZipFile(path / _MODEL) as archive:
-        config = json.loads(archive.read("config.json")).get("compile_config")
-    if config:
-        model.compile_from_config(config)
-    return model
+        return cls(**result_files.read(folder, model))
 
 
 def _compiled_measure(model: keras.Model, name: str) -> Callable[[Any, Any], float]:
@@ -352,13 +231,3 @@ def _named(function: Callable[[Any, Any], Any], name: str) -> Callable[[Any, Any
 
 def _row(name: str, before: int, after: int) -> tuple[str, str, str, str]:
     return name, f"{before:,}", f"{after:,}", f"{after / before:.1%}" if before else "-"
-
-
-def candidate_to_dict(candidate: Candidate) -> dict[str, Any]:
-    """A candidate as JSON data."""
-    return {**dataclasses.asdict(candidate), "plan": candidate.plan.to_json()}
-
-
-def candidate_from_dict(data: dict[str, Any]) -> Candidate:
-    """What `candidate_to_dict` made."""
-    return Candidate(Plan.from_json(data["plan"]), Cost(**data["cost"]), data["score"], data["origin"])

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-from tfcompress.budget import Budget
+from tfcompress.costs.budget import Budget
 from tfcompress.fingerprint import Contents, canonical_loss, layer_names, model_contents, split_contents
 from tfcompress.methods import Method
 from tfcompress.network import Network

@@ -1,4 +1,4 @@
-"""`compress`: decide, edit, recover."""
+"""`compress`: checks everything, runs the method's stage, reports."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import numpy as np
 
 from tfcompress import data as data_lib
 from tfcompress import expect
-from tfcompress.budget import Budget, as_budget
 from tfcompress.channels import Control, Pattern
 from tfcompress.costs import CostModel
+from tfcompress.costs.budget import Budget, as_budget
 from tfcompress.evaluation import Evaluator, meter
 from tfcompress.export import kept_lambdas
 from tfcompress.given import (
@@ -26,28 +26,24 @@ from tfcompress.given import (
     read_model,
 )
 from tfcompress.graph import check_runs_here
-from tfcompress.methods import Method, Search, method_by_name
+from tfcompress.methods import Method, method_by_name
 from tfcompress.network import Network
 from tfcompress.process import log
-from tfcompress.result import Measured, Result, about_lambdas, candidate_from_dict, candidate_to_dict, refuse_others
-from tfcompress.rewrite import apply
-from tfcompress.rewrite.verify import verify
+from tfcompress.result import Measured, Result
+from tfcompress.result_files import MODEL, about_lambdas, refuse_others
 from tfcompress.rewrite.working_copy import any_batch, fixed_batch
 from tfcompress.run_contents import begin_run
-from tfcompress.streams import Stream
+from tfcompress.stage import Recovered, run_stage
 from tfcompress.task import Task
 from tfcompress.training import (
-    DamagedFileError,
     Objective,
     Progress,
     RunFolder,
     Score,
     open_run,
-    seed_layers,
 )
 from tfcompress.training.ignored import words_for_ignored
 from tfcompress.training.state import check_finite_weights
-from tfcompress.training.thawing import cut_layers, thawed, to_thaw, words_for
 
 __all__ = ["compress"]
 
@@ -135,13 +131,8 @@ def compress(
         notes = begin_run(original, chosen, budget, task)
         task, notes = _measured(original, chosen, task, notes)
         task.progress.plan(chosen.phases(task))
-        search = _decide(chosen, task)
-        source = task.network_of(search.source)
-        student = task.network_of(apply(source.model, search.plan, source.groups))
-        seed_layers(student.model, seed, Stream.STUDENT)
-        verify(source, search.plan, student, _inputs(task, 8), tolerance=1e-3)
-        history = _recover(chosen, student, search, task)
-        result = _report(original, student, search, history, chosen, task, [*given.notes, *notes], on_test)
+        recovered = run_stage(chosen, task)
+        result = _report(original, recovered, chosen, task, [*given.notes, *notes], on_test)
         if isinstance(run, RunFolder):
             with run.room(result.after.bytes):
                 result.save(run.path / "result")
@@ -230,96 +221,38 @@ def _first_notes(task: Task, costs: CostModel, ignored: Sequence[str]) -> list[s
     return notes
 
 
-def _decide(method: Method, task: Task) -> Search:
-    """The method's search, or what it found before the run was interrupted."""
-    run = task.run
-    if not method.stores_search:
-        return method.search(task)
-    stored = run.recall("search", task.progress.note) if run.has_model("source") else None
-    if stored is not None:
-        removed = run.plan_from_json(stored["removed"])
-        source = apply(task.model, removed, task.groups) if len(removed) else task.model
-        try:
-            run.load_weights("source", source, stored["source"])
-        except DamagedFileError as error:
-            task.progress.note(f"{error.path} is damaged ({error.why}) and is made again.")
-        else:
-            task.progress.note("the search was finished before, taken from the run folder")
-            return Search(
-                source,
-                run.plan_from_json(stored["plan"]),
-                removed,
-                tuple(
-                    candidate_from_dict({**entry, "plan": run.plan_from_json(entry["plan"]).to_json()})
-                    for entry in stored["candidates"]
-                ),
-                stored["history"],
-                tuple(stored["notes"]),
-            )
-    search = method.search(task)
-    checksum = run.save_model("source", search.source)
-    run.write_json(
-        "search",
-        {
-            "source": checksum,
-            "plan": run.plan_to_json(search.plan),
-            "removed": run.plan_to_json(search.removed),
-            "candidates": [
-                {**candidate_to_dict(candidate), "plan": run.plan_to_json(candidate.plan)}
-                for candidate in search.candidates
-            ],
-            "history": search.history,
-            "notes": list(search.notes),
-        },
-    )
-    return search
-
-
-def _recover(method: Method, student: Network, search: Search, task: Task) -> dict[str, list[Any]]:
-    """The method's recovery, which trains frozen layers too where their weights changed."""
-    layers = to_thaw(student, cut_layers(task.groups, search.removed.then(search.plan)))
-    if layers:
-        task.say(words_for(layers))
-    with thawed(student.model, layers):
-        return method.recover(student.model, task.on(search.teacher or search.source))
-
-
 def _inputs(task: Task, count: int) -> Any:
     return task.splits.calibration.take(count)[0]
 
 
 def _report(
     original: Network,
-    student: Network,
-    search: Search,
-    history: dict[str, Any],
+    recovered: Recovered,
     method: Method,
     task: Task,
     notes: Sequence[str],
     on_test: float | None,
 ) -> Result:
-    finished = student.costs.total
+    student, search = recovered.student, recovered.search
+    network = task.network_of(student)
+    finished = network.costs.total
     if not task.fits(finished):
         raise RuntimeError(
             f"Expected a model within {dict(task.limits)}. Received: {finished}. This is a bug: report it."
         )
-    after = _accuracy(student, task, ("validation", "test"))
+    after = _accuracy(network, task, ("validation", "test"))
     all_notes = [*notes, *search.notes, *task.said]
-    metrics = task.objective.new_metrics()
-    losses = [loss for loss in keras.tree.flatten(task.objective.loss) if loss is not None]
-    if all(map(is_of_keras, [*losses, *(metrics or [])])):
-        weights = task.objective.loss_weights
-        student.model.compile(optimizer="sgd", loss=task.objective.loss, loss_weights=weights, metrics=metrics)
-    else:
+    trained = [candidate.model for candidate in search.candidates if candidate.model is not None]
+    if not all(_compiled(model, task.objective) for model in (student, *trained)):
         note = "The model is not compiled: a file with a loss or metric that is not Keras' own loads nowhere else."
         all_notes.append(note)
     return Result(
-        model=student.model,
-        plan=search.removed.then(search.plan),
+        model=student,
+        trail=search.trail.ending_with(MODEL),
         candidates=search.candidates,
         before=Measured.of(original.costs.total, task.accuracy, on_test),
         after=Measured.of(finished, after.get("validation"), after.get("test")),
-        history={"search": search.history, "recover": history},
+        history={"search": search.history, "recover": recovered.history},
         metric=task.objective.metric_name or "",
         method=method.name,
         settings=method.settings(),
@@ -327,9 +260,19 @@ def _report(
         notes=tuple(all_notes),
         calibration=_inputs(task, _CALIBRATION_SAMPLES),
         held_out=_held_out(task),
-        measure=_measure(student.model, task.objective),
+        measure=_measure(student, task.objective),
         higher_is_better=task.objective.higher_is_better,
     )
+
+
+def _compiled(model: keras.Model, objective: Objective) -> bool:
+    """Compiles a model with the objective's loss and metrics, if these are of Keras; returns whether they are."""
+    metrics = objective.new_metrics()
+    losses = [loss for loss in keras.tree.flatten(objective.loss) if loss is not None]
+    if not all(map(is_of_keras, [*losses, *(metrics or [])])):
+        return False
+    model.compile(optimizer="sgd", loss=objective.loss, loss_weights=objective.loss_weights, metrics=metrics)
+    return True
 
 
 def _held_out(task: Task) -> tuple[Any, Any]:

@@ -23,7 +23,7 @@ import tensorflow as tf
 from keras import layers
 
 import tfcompress
-from tfcompress import workflow
+from tfcompress import stage, workflow
 from tfcompress.agents import PruningAgent, _tf_agents
 from tfcompress.methods import LIT, RLAL, Random, Uniform, sgd
 from tfcompress.methods.rlal import AgentSettings
@@ -115,7 +115,7 @@ def watch_everything(places):
     places.watch(Checkpoints, "finish", "finish", lambda checkpoints, *a: f"{checkpoints.folder.name}, finish")
     places.watch(RunFolder, "write_json", "write", lambda _, name, *a: f"write {name}")
     places.watch(RunFolder, "save_model", "save", lambda _, name, *a: f"save {name}")
-    places.watch(workflow, "verify", "verify", lambda *a, **k: "verify")
+    places.watch(stage, "verify", "verify", lambda *a, **k: "verify")
     places.watch(workflow, "_report", "report", lambda *a: "report")
     places.watch(tfcompress.Result, "save", "save", lambda *a: "result")
 
@@ -190,7 +190,7 @@ def run(method, folder, kill_at, copy_at):
         model, METHODS[method], train, validation_data=validation, flops_budget=0.6, run_dir=folder / "run", seed=7
     )
     digest = hashlib.sha256(b"".join(np.ascontiguousarray(weight).tobytes() for weight in result.model.get_weights()))
-    content = {"plan": result.plan.to_json(), "weights": digest.hexdigest(), "history": result.history}
+    content = {"trail": result.trail.to_json(), "weights": digest.hexdigest(), "history": result.history}
     (folder / "outcome.json").write_text(json.dumps(content))
 
 

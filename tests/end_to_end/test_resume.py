@@ -120,7 +120,7 @@ class Run:
         result = self.folder / "run" / "result"
         outcome = json.loads((self.folder / "outcome.json").read_text())
         outcome["saved"] = json.loads((result / "result.json").read_text())
-        outcome["saved plan"] = (result / "plan.json").read_text()
+        outcome["saved trail"] = (result / "trail.json").read_text()
         for phase in self._phases:
             last = self.checkpoints(phase).latest()
             assert last.finished

@@ -11,7 +11,7 @@ from keras import layers
 
 from tfcompress import Budget, Control, cost
 from tfcompress.methods import Uniform
-from tfcompress.rewrite import apply
+from tfcompress.rewrite import apply, replay
 
 RATIOS = np.arange(1, 61) / 60  # widths of 5, 6 and 10 channels change at multiples of 1/30
 
@@ -179,8 +179,9 @@ class UniformTest(tf.test.TestCase):
         total = task.costs.total.macs
         for macs, share in zip(shares, (0.8, 0.6), strict=True):
             self.assertBetween(macs / total, share - 0.1, share)
-        whole = found.removed.then(found.plan)
-        self.assertTrue(task.fits(task.costs.of(whole)))
+        self.assertLen(found.trail, 3)
+        self.assertEqual(found.candidates[0].cost, cost(replay(task.model, found.trail)))
+        self.assertTrue(task.fits(found.candidates[0].cost))
         for old, weight in zip(before, task.model.weights, strict=True):
             self.assertAllEqual(old, weight)
         # These steps choose what one step would have chosen, and cutting thrice is cutting once.
@@ -188,7 +189,7 @@ class UniformTest(tf.test.TestCase):
         in_steps = apply(found.source, found.plan)
         for one, other in zip(at_once.weights, in_steps.weights, strict=True):
             self.assertAllEqual(one, other)
-        for one, other in zip(apply(task.model, whole).weights, in_steps.weights, strict=True):
+        for one, other in zip(replay(task.model, found.trail).weights, in_steps.weights, strict=True):
             self.assertAllEqual(one, other)
 
     def test_steps_train_between_and_rank_anew(self):
@@ -196,7 +197,7 @@ class UniformTest(tf.test.TestCase):
         found = Uniform(epochs=0, steps=2, step_epochs=2, batch_size=32).search(task)
         self.assertLen(found.history["loss"], 2)
         kernel = found.source.get_layer("block1_conv1").kernel.numpy()
-        kept = {edit.group: list(edit.indices) for edit in found.removed}
+        kept = {edit.group: list(edit.indices) for edit in found.trail.plans[0]}
         untrained = task.model.get_layer("block1_conv1").kernel.numpy()
         untrained = untrained[:, :, kept.get("stem", slice(None))][..., kept.get("block1_conv1", slice(None))]
         self.assertEqual(kernel.shape, untrained.shape)

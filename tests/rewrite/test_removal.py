@@ -132,11 +132,6 @@ class PlanTest(tf.test.TestCase):
         self.assertEqual(found[0], {"edit": "RemoveLayers", "nodes": ["a", "b"]})
         self.assertEqual(Plan.from_json(plan.to_json()), plan)
 
-    def test_one_after_the_other(self):
-        first = Plan((RemoveLayers(("a",)), KeepChannels("c", (0, 2, 5))))
-        later = Plan((RemoveLayers(("b",)), KeepChannels("c", (1, 2))))
-        self.assertEqual(first.then(later), Plan((RemoveLayers(("a", "b")), KeepChannels("c", (2, 5)))))
-
     def test_refused(self):
         for nodes in ((), ("a", "a"), "ab", ("",), (1,)):
             with self.assertRaisesRegex(ValueError, "names of nodes"):

@@ -10,10 +10,10 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-from tfcompress.budget import as_budget
 from tfcompress.channels.control import Control, Widths
 from tfcompress.channels.units import PruningUnit
 from tfcompress.costs import CostModel
+from tfcompress.costs.budget import as_budget
 
 __all__ = ["STATE_SIZE", "PruningEnvironment"]
 

@@ -154,5 +154,6 @@ def renamed(plan: Plan, then: Sequence[str], now: Sequence[str]) -> Plan:
             if isinstance(edit, KeepChannels)
             else RemoveLayers(tuple(map(name, edit.nodes)))
             for edit in plan
-        )
+        ),
+        plan.weights,
     )

@@ -8,11 +8,12 @@ from typing import Any, ClassVar
 import keras
 import numpy as np
 
-from tfcompress.budget import ADVICE, Budget
+from tfcompress import expect
 from tfcompress.channels import Control
 from tfcompress.costs import Cost, CostModel
+from tfcompress.costs.budget import ADVICE, Budget
 from tfcompress.fingerprint import Contents, model_digest
-from tfcompress.plan import Plan
+from tfcompress.plan import Plan, Trail
 from tfcompress.task import Task
 from tfcompress.training import PhasePlan
 
@@ -21,19 +22,27 @@ __all__ = ["Candidate", "Method", "Search"]
 
 @dataclasses.dataclass(frozen=True)
 class Candidate:
-    """An answer worth keeping.
+    """An answer of a search.
 
     Attributes:
-        plan: what it keeps.
-        cost: what the finished model would cost.
-        score: the reward it earned, on the validation split, or `None` where nothing was measured.
+        trail: the plans from the task's model to the student.
+        cost: what the finished student would cost.
+        score: the reward it earned on the validation split, or, where it has a model, the task's metric there; `None`
+            where nothing was measured.
         origin: where it came from.
+        model: the student with its weights, where the search trained it.
     """
 
-    plan: Plan
+    trail: Trail
     cost: Cost
     score: float | None = None
     origin: str = ""
+    model: keras.Model | None = dataclasses.field(default=None, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        expect.settings(self, _trail, "trail")
+        expect.settings(self, expect.instance, "cost", kinds=Cost)
+        expect.settings(self, expect.instance, "model", kinds=keras.Model, or_none=True)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -41,22 +50,40 @@ class Search:
     """What a method decided.
 
     Attributes:
-        source: the model that the plan is applied to.
-        plan: the decision.
-        removed: what the source had lost already, against the task's model, where the search pruned on its way.
-        candidates: every other answer worth keeping.
+        source: the model that the trail's last plan is applied to, and that the student learns from: the task's model,
+            or, where the search pruned on its way, what the plans before the last left of it.
+        trail: the decision: the plans from the task's model to the student.
+        candidates: every answer worth keeping.
         history: for each name in the logs of the search its values, epoch by epoch.
         notes: what the report should say of it.
         teacher: what the student is to learn from, where that is not the source.
+        student: the student with its weights, where the search trained it: no plan is applied then, and the source may
+            be any model of the trail.
     """
 
     source: keras.Model
-    plan: Plan
-    removed: Plan = dataclasses.field(default_factory=Plan)
+    trail: Trail
     candidates: tuple[Candidate, ...] = ()
     history: dict[str, list[Any]] = dataclasses.field(default_factory=dict)
     notes: tuple[str, ...] = ()
     teacher: keras.Model | None = None
+    student: keras.Model | None = None
+
+    def __post_init__(self) -> None:
+        expect.settings(self, _trail, "trail")
+        expect.settings(self, expect.instance, "source", kinds=keras.Model)
+        expect.settings(self, expect.instance, "teacher", "student", kinds=keras.Model, or_none=True)
+        expect.settings(self, expect.each, "candidates", check=expect.instance, kinds=Candidate, what="candidates")
+
+    @property
+    def plan(self) -> Plan:
+        """The last plan of the trail, which makes the student of the source."""
+        return self.trail.last
+
+
+def _trail(name: str, value: Any) -> Trail:
+    """Checks a trail."""
+    return expect.instance(name, value, Trail, "a Trail", advice="Write Trail((plan,)) for one plan.")
 
 
 class Method:
@@ -103,7 +130,7 @@ class Method:
         """Trains the student in place; returns the history by name.
 
         Args:
-            student: what the search's plan made.
+            student: what the search's trail leads to.
             task: on the model that the student may learn from, `search.teacher` or else `search.source`.
         """
         raise NotImplementedError

@@ -13,6 +13,7 @@ from tfcompress.methods.base import Candidate, Search
 from tfcompress.methods.episodes import Episode, Episodes, check_budget
 from tfcompress.methods.registry import register_method
 from tfcompress.methods.sgd import SGDMethod
+from tfcompress.plan import Trail
 from tfcompress.streams import Stream
 from tfcompress.task import Task
 from tfcompress.training import PhasePlan
@@ -68,10 +69,10 @@ class Random(SGDMethod):
                 best = episode
             task.progress.doing(f"random search: try {attempt + 1} of {self.tries}, best reward {best.reward:.4f}")
         assert best is not None
-        plan = episodes.plan(best.kept)
         task.progress.note(f"random search: best reward {best.reward:.4f} of {self.tries} tries")
-        candidate = Candidate(plan, task.costs.of(plan), best.reward, f"best of {self.tries} random tries")
-        return Search(task.model, plan, candidates=(candidate,), history={"reward": rewards})
+        trail = Trail((episodes.plan(best.kept),))
+        candidate = Candidate(trail, task.costs.of(trail.last), best.reward, f"best of {self.tries} random tries")
+        return Search(task.model, trail, candidates=(candidate,), history={"reward": rewards})
 
     def recover(self, student: keras.Model, task: Task) -> dict[str, list[Any]]:
         """Fine-tunes the student."""

@@ -15,7 +15,7 @@ from tfcompress.importance import Criterion, by_name, scores_of
 from tfcompress.methods.base import Candidate, Search
 from tfcompress.methods.registry import register_method
 from tfcompress.methods.sgd import SGDMethod
-from tfcompress.plan import Plan
+from tfcompress.plan import Plan, Trail
 from tfcompress.rewrite import apply
 from tfcompress.streams import Stream
 from tfcompress.task import Task
@@ -77,8 +77,8 @@ class Uniform(SGDMethod):
         return (*between, PhasePlan("fine-tuning", self.epochs, max(shares[-1], 0.1)))
 
     def search(self, task: Task) -> Search:
-        """Prunes step by step; the last step is the plan."""
-        now, removed = task, Plan()
+        """Prunes step by step, a plan each."""
+        now, trail = task, None
         history: dict[str, list[Any]] = {}
         kept = task.widths.greatest
         for step in range(1, self.steps + 1):
@@ -87,19 +87,20 @@ class Uniform(SGDMethod):
             orders = {name: np.argsort(-found, kind="stable") for name, found in scores.items()}
             widths = zip(now.groups, kept.tolist(), strict=True)
             plan = Plan.keeping_first(orders, {group.name: w for group, w in widths if w < group.size})
+            trail = Trail((plan,)) if trail is None else trail.then(plan)
             if step == self.steps:
                 break
-            source, removed = apply(now.model, plan, now.groups), removed.then(plan)
+            source = apply(now.model, plan, now.groups)
             seed_layers(source, task.seed, Stream.STEP, step)
-            with thawed(source, to_thaw(task.network_of(source), cut_layers(task.groups, removed))):
+            network = task.network_of(source)
+            with thawed(source, to_thaw(network, cut_layers(task.groups.graph, network, trail))):
                 trained = self.train(source, task, _phase(step), self.step_epochs)
             for name, values in trained.items():
                 history.setdefault(name, []).extend(values)
             now = task.on(source)
-        whole = removed.then(plan)
+        assert trail is not None
         origin = "the same ratio everywhere" if self.scope == "local" else "one ranking of all channels"
-        candidate = Candidate(whole, task.costs.of(whole), origin=origin)
-        return Search(now.model, plan, removed, (candidate,), history)
+        return Search(now.model, trail, (Candidate(trail, task.costs.of_kept(kept), origin=origin),), history)
 
     def _scores(self, task: Task, now: Task) -> _Scores:
         """For each group that may be pruned float `[size]`, by the weights as they are now."""

@@ -2,5 +2,6 @@
 
 from tfcompress._needs_tensorflow import BACKEND  # noqa: F401
 from tfcompress.rewrite.apply import apply
+from tfcompress.rewrite.trails import replay
 
-__all__ = ["apply"]
+__all__ = ["apply", "replay"]

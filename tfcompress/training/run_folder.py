@@ -12,7 +12,7 @@ import keras
 
 from tfcompress import disk, expect
 from tfcompress.fingerprint import differences, renamed
-from tfcompress.plan import Plan
+from tfcompress.plan import Plan, Trail
 from tfcompress.process import log
 from tfcompress.training import _files
 from tfcompress.training._files import DamagedFileError, NoRoomError, RunFolderError
@@ -27,12 +27,12 @@ __all__ = ["DamagedFileError", "NoRoomError", "NoRunFolder", "RunFolder", "RunFo
 
 _RUN, _LOCK = "run", ".lock"
 _OF_A_RUN = (
-    *("before.json", "search.json", "source.keras", "checkpoints", "result"),
-    *("before.json.part", "search.json.part", "source.part.keras"),
+    *("before.json", "search.json", "source.keras", "student.keras", "candidate-1.keras", "checkpoints", "result"),
+    *("before.json.part", "search.json.part", "source.part.keras", "student.part.keras", "candidate-1.part.keras"),
 )
 _FIRST = ("before", _RUN)  # what is written before any training, the name of the run last
 _FORMAT, _NOT_COMPARED = "format", "not_compared"
-_FORMAT_NUMBER = 2
+_FORMAT_NUMBER = 3
 _ANEW = "Give another run_dir for the new run, or delete this folder to start anew"
 
 
@@ -210,6 +210,14 @@ class RunFolder:
         """What `plan_to_json` wrote, with the names that the layers have in this call."""
         return renamed(Plan.from_json(text), *self._names)
 
+    def trail_to_json(self, trail: Trail) -> str:
+        """A trail as text, with the names that the model's layers had in the call that began the run."""
+        return Trail(tuple(renamed(plan, *reversed(self._names)) for plan in trail)).to_json()
+
+    def trail_from_json(self, text: str) -> Trail:
+        """What `trail_to_json` wrote, with the names that the layers have in this call."""
+        return Trail(tuple(renamed(plan, *self._names) for plan in Trail.from_json(text)))
+
     def has_model(self, name: str) -> bool:
         """Whether `save_model(name, ...)` was called in this run."""
         return self._model(name).exists()
@@ -335,6 +343,14 @@ class NoRunFolder:
     def plan_from_json(self, text: str) -> Plan:
         """What `plan_to_json` gave."""
         return Plan.from_json(text)
+
+    def trail_to_json(self, trail: Trail) -> str:
+        """A trail as text."""
+        return trail.to_json()
+
+    def trail_from_json(self, text: str) -> Trail:
+        """What `trail_to_json` gave."""
+        return Trail.from_json(text)
 
     def has_model(self, name: str) -> bool:
         """False: models are not kept."""

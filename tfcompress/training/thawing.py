@@ -8,10 +8,9 @@ from typing import Any
 
 import keras
 
-from tfcompress.graph import ChannelGroups
+from tfcompress.graph import LayerGraph
 from tfcompress.network import Network
-from tfcompress.plan import Plan
-from tfcompress.rewrite.apply import kept_labels
+from tfcompress.plan import Trail
 
 __all__ = [
     "cut_layers",
@@ -27,28 +26,49 @@ __all__ = [
 _NAMED = 5
 
 
-def cut_layers(groups: ChannelGroups, plan: Plan) -> dict[str, list[int]]:
-    """The layers whose weights a plan cuts, each with the places of these weights in `layer.variables`.
+def cut_layers(before: LayerGraph, student: keras.Model | Network, trail: Trail) -> dict[str, list[int]]:
+    """The layers whose weights a trail changed, each with the places of these weights in the student's `variables`.
+
+    These are the weights that the plans cut, which have another shape than in the model, and, where a plan says
+    `weights="fresh"`, all of them.
 
     Args:
-        groups: the channel groups that the plan speaks of.
-        plan: the plan.
+        before: the graph of the model that the trail begins with.
+        student: what the trail leads to.
+        trail: the trail.
     """
-    kept = kept_labels(groups, plan)
-    operations = groups.graph.operations
-    found = {}
-    for name, weights in groups.weight_axes().items():
-        cut = {id(weight.variable) for weight in weights if not all(kept[ids].all() for ids in weight.axes.values())}
-        if cut:
-            variables = getattr(operations[name], "variables", ())
-            found[name] = [place for place, variable in enumerate(variables) if id(variable) in cut]
-    return found
+    fresh = any(plan.weights == "fresh" for plan in trail)
+    if not fresh and not any(plan.channels for plan in trail):
+        return {}
+    changed: dict[str, list[int]] = {}
+    for name, layer in Network.of(student).graph.operations.items():
+        shapes = _shapes(before.operations.get(name), layer)
+        variables = enumerate(getattr(layer, "variables", ()))
+        places = [place for place, variable in variables if fresh or shapes[place] not in (None, tuple(variable.shape))]
+        if places:
+            changed[name] = places
+    return changed
+
+
+def _shapes(before: Any, now: Any) -> list[tuple[int, ...] | None]:
+    """For each variable of a layer the shape that it has in the layer `before`, or `None` where that has none.
+
+    Variables are those in the same place, or of the same path where Keras orders them otherwise.
+    """
+    old, new = (list(getattr(layer, "variables", ())) for layer in (before, now))
+    paths = [[variable.path.partition("/")[2] for variable in variables] for variables in (old, new)]
+    if sorted(paths[0]) == sorted(paths[1]) and len(set(paths[0])) == len(old):
+        shapes = {path: tuple(variable.shape) for path, variable in zip(paths[0], old, strict=True)}
+        return [shapes[path] for path in paths[1]]
+    if len(old) != len(new):
+        return [None] * len(new)
+    return [tuple(variable.shape) for variable in old]
 
 
 def to_thaw(student: keras.Model | Network, cut: Mapping[str, Sequence[int]]) -> list[Any]:
     """The frozen layers of a student that its recovery trains all the same, because their weights changed.
 
-    - A layer is trained that holds a weight which the plan cut; inside a wrapper, an RNN or a nested model the
+    - A layer is trained that holds a weight which a plan cut; inside a wrapper, an RNN or a nested model the
       innermost such layer.
     - A frozen BatchNormalization is trained (scale, offset and statistics) where its channels were cut, where it was
       drawn anew, or where it reads directly what another layer of this list writes. Any other stays frozen and goes by
@@ -59,7 +79,7 @@ def to_thaw(student: keras.Model | Network, cut: Mapping[str, Sequence[int]]) ->
     changed. Layers that are drawn anew are trained too, see `Distilling.start_anew`. Flags come back in either case.
 
     Args:
-        student: what the plan made.
+        student: what the trail leads to.
         cut: what `cut_layers` gave.
     """
     graph = Network.of(student).graph

@@ -77,7 +77,7 @@ class BaselinesTest(tf.test.TestCase):
             [(layer.name, type(layer)) for layer in teacher().layers],
         )
         self.assertEqual(result.after.macs, result.before.macs)
-        self.assertEmpty(result.plan)
+        self.assertEmpty(result.trail.last)
 
     def test_losses_by_name(self):
         for name, expected in (("scratch", False), ("kd", True)):

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from tfcompress import cost
 from tfcompress.methods import LIT
-from tfcompress.rewrite import apply
+from tfcompress.rewrite import apply, replay
 
 SHORT = {"epochs": 1, "finetune_epochs": 1, "learning_rate": 0.05, "finetune_learning_rate": 0.05}
 
@@ -279,5 +279,5 @@ class StudentsTest(tf.test.TestCase):
             self.assertEqual(phase.teacher_moved, set())
         (first,) = [c for c in result.candidates if c.cost.macs > result.after.macs]
         self.assertEqual(first.cost, cost(teachers.classifier(blocks=(1, 2))))
-        self.assertEqual(cost(apply(self.teacher, first.plan)), first.cost)
-        self.assertEqual(cost(apply(self.teacher, result.plan)).macs, result.after.macs)
+        self.assertEqual(cost(replay(self.teacher, first.trail)), first.cost)
+        self.assertEqual(cost(replay(self.teacher, result.trail)).macs, result.after.macs)

@@ -54,7 +54,7 @@ class LongSkipTest(tf.test.TestCase):
         ):
             with self.subTest(method.name):
                 result, phases = teachers.observed(model, method, flops_budget=0.7)
-                self.assertEqual(result.plan.removed, ("b2_conv", "b2_relu", "b2", "b3_conv", "b3_relu", "b3"))
+                self.assertEqual(result.trail.last.removed, ("b2_conv", "b2_relu", "b2", "b3_conv", "b3_relu", "b3"))
                 self.assertTrue(np.isfinite(result.model.predict(small_tasks.pictures(8)[0], verbose=0)).all())
                 if method.name == "lit":
                     sections = phases[0]
@@ -66,7 +66,7 @@ class LongSkipTest(tf.test.TestCase):
         """Those between the blocks inside the skip, of a student of one's own too; none inside a block."""
         model, student = sequence_classifier(), sequence_classifier()
         method = LIT(**SHORT, epochs=0, finetune_epochs=0, split_points=("stem", "b1", "b3"))
-        self.assertLen(teachers.compress(model, method, flops_budget=1.0).plan.removed, 0)
+        self.assertLen(teachers.compress(model, method, flops_budget=1.0).trail.last.removed, 0)
         method = dataclasses.replace(method, student=student, student_split_points=("stem", "b1", "b3"))
         self.assertEqual(teachers.compress(model, method, flops_budget=1.0).model.count_params(), model.count_params())
         with self.assertRaisesRegex(ValueError, "'b0_conv'.*which some path goes round"):
@@ -79,7 +79,7 @@ class LongSkipTest(tf.test.TestCase):
         self.assertEqual(result.model.output_shape, (None, 16, 16, 1))
         self.assertEqual({path.split("/")[0] for path in sections.moved}, {"b0_conv"})
         self.assertContainsSubset({"stem/kernel", "last/kernel", "head/kernel"}, finetuning.moved)
-        self.assertLen(result.plan.removed, 9)
+        self.assertLen(result.trail.last.removed, 9)
 
 
 if __name__ == "__main__":

@@ -205,11 +205,11 @@ class AgentEpochsTest(tf.test.TestCase):
         joint = self.joint(played, episodes_per_epoch=8)
         self.run_epochs(joint, [1])
         found = joint.candidates()
-        self.assertEqual(found[0].plan, joint.plan)
+        self.assertEqual(found[0].trail.last, joint.plan)
         self.assertEqual([candidate.score for candidate in found], sorted(rewards.values())[-len(found) :][::-1])
         self.assertGreaterEqual(len(found), 5)
         for candidate in found:
-            kept = tuple(len(edit.indices) for edit in candidate.plan)
+            kept = tuple(len(edit.indices) for edit in candidate.trail.last)
             self.assertEqual(rewards[kept], candidate.score)
             self.assertEqual(candidate.cost.macs, 2 * kept[0] + kept[0] * kept[1] + 5 * kept[1])
 

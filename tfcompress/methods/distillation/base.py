@@ -13,15 +13,15 @@ from typing import Any, Literal, Self
 import keras
 
 from tfcompress import expect
-from tfcompress.budget import Budget, as_budget
 from tfcompress.channels import Control
 from tfcompress.costs import Cost, CostModel, cost
+from tfcompress.costs.budget import Budget, as_budget
 from tfcompress.evaluation import Evaluator
 from tfcompress.graph import Sections, find_sections
 from tfcompress.methods.base import Candidate, Search
 from tfcompress.methods.distillation.students import even_blocks, shallow_plan
 from tfcompress.methods.sgd import Keep, SGDMethod
-from tfcompress.plan import Plan
+from tfcompress.plan import Plan, Trail
 from tfcompress.rewrite import apply
 from tfcompress.streams import Stream
 from tfcompress.task import Task
@@ -273,7 +273,7 @@ class Distilling(SGDMethod):
             )
 
     def _plans(self, task: Task) -> list[Plan]:
-        """The plan of each student in the sequence, all for the task's model."""
+        """For each student of the sequence the plan that makes it of the task's model."""
         sections = find_sections(task.groups.graph)
         counts = [self._with_free(sections, blocks) for blocks in self._blocks_given]
         if not counts:
@@ -307,15 +307,16 @@ class Distilling(SGDMethod):
         if self.student is not None:
             return self._search_given(task)
         plans = self._plans(task)
-        now, removed = task, Plan()
-        candidates, history = [], {}
-        for number, plan in enumerate(plans[:-1], start=1):
-            student = apply(now.model, self._after(removed, plan), now.groups)
+        trail = Trail((plans[0], *(self._after(*pair) for pair in itertools.pairwise(plans))))
+        now, candidates, history = task, [], {}
+        for number, plan in enumerate(trail.plans[:-1], start=1):
+            student = apply(now.model, plan, now.groups)
             history.update(self._teach_number(number, student, now.model, task))
-            now, removed = task.on(student), plan
-            candidates.append(Candidate(plan, task.costs.of(plan), self._score(student, task), f"student {number}"))
-        last = Candidate(plans[-1], task.costs.of(plans[-1]), origin="blocks removed evenly over the sections")
-        return Search(now.model, self._after(removed, plans[-1]), removed, (*candidates, last), history)
+            now, cost_of_it, score = task.on(student), task.costs.of(plans[number - 1]), self._score(student, task)
+            steps = Trail(trail.plans[:number])
+            candidates.append(Candidate(steps, cost_of_it, score, f"student {number}", student))
+        last = Candidate(trail, task.costs.of(plans[-1]), origin="blocks removed evenly over the sections")
+        return Search(now.model, trail, (*candidates, last), history)
 
     def _search_given(self, task: Task) -> Search:
         teacher, history = task.model, {}
@@ -324,7 +325,8 @@ class Distilling(SGDMethod):
             history.update(self._teach_number(number, student, teacher, task))
             teacher = student
         notes = ("The student was given: the plan, which speaks of what is removed from the model, is empty.",)
-        return Search(self._copy(self._students_given[-1]), Plan(), history=history, notes=notes, teacher=teacher)
+        source = self._copy(self._students_given[-1])
+        return Search(source, Trail((Plan(),)), history=history, notes=notes, teacher=teacher)
 
     @staticmethod
     def _after(removed: Plan, plan: Plan) -> Plan:

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 
 from tfcompress import expect
-from tfcompress.budget import Budget
+from tfcompress.costs.budget import Budget
 from tfcompress.methods.distillation.base import Distilling
 from tfcompress.methods.distillation.generative import Generative
 from tfcompress.methods.registry import register_method

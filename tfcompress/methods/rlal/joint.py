@@ -14,7 +14,7 @@ from tfcompress.data import is_of_tensorflow
 from tfcompress.methods.base import Candidate
 from tfcompress.methods.episodes import Episode, Episodes
 from tfcompress.methods.rlal.alignment import Alignment
-from tfcompress.plan import Plan
+from tfcompress.plan import Plan, Trail
 from tfcompress.task import Task
 
 __all__ = ["AgentEpochs", "Timetable"]
@@ -145,11 +145,12 @@ class AgentEpochs(keras.callbacks.Callback):
         """The best plan and the best others, each with its reward at the time."""
         self._episodes.rank()
         plan = self.plan
-        found = [Candidate(plan, self._task.costs.of(plan), self._best.reward, "best episode")]
+        found = [Candidate(Trail((plan,)), self._task.costs.of(plan), self._best.reward, "best episode")]
         for reward, epoch, kept in self._best.candidates or []:
             if kept != self._best.kept:
                 plan = self._episodes.plan(np.array(kept))
-                found.append(Candidate(plan, self._task.costs.of(plan), reward, f"episode of epoch {epoch + 1}"))
+                trail, cost = Trail((plan,)), self._task.costs.of(plan)
+                found.append(Candidate(trail, cost, reward, f"episode of epoch {epoch + 1}"))
         return tuple(found)
 
     def state_dict(self) -> dict[str, np.ndarray]:

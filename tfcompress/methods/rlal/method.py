@@ -18,6 +18,7 @@ from tfcompress.methods.rlal.alignment import Alignment
 from tfcompress.methods.rlal.joint import AgentEpochs, Timetable
 from tfcompress.methods.rlal.settings import AgentSettings
 from tfcompress.methods.sgd import SGDMethod
+from tfcompress.plan import Trail
 from tfcompress.process import lock
 from tfcompress.task import Task
 from tfcompress.training import PhasePlan, scaled
@@ -143,7 +144,7 @@ class RLAL(SGDMethod):
             callbacks=[joint],
             stateful={"agent": agent, "joint": joint},
         )
-        return Search(task.model, joint.plan, candidates=joint.candidates(), history=history, notes=notes)
+        return Search(task.model, Trail((joint.plan,)), candidates=joint.candidates(), history=history, notes=notes)
 
     def _notes(self, task: Task, timetable: Timetable) -> tuple[str, ...]:
         rate = self.first_learning_rate(task)

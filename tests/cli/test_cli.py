@@ -18,6 +18,8 @@ from keras import layers
 
 import tfcompress
 from tfcompress import Budget, cli
+from tfcompress.cli import exporting
+from tfcompress.cli.arguments import name_and_value
 from tfcompress.export import run_tflite
 from tfcompress.export.tflite import QUANTIZATIONS
 from tfcompress.export.writer import FORMATS
@@ -153,7 +155,7 @@ class UsageTest(tf.test.TestCase):
 
     def test_knows_the_formats_of_export(self):
         # They are written down a second time, as tfcompress.export loads TensorFlow.
-        self.assertEqual((cli._FORMATS, cli._QUANTIZATIONS), (FORMATS, QUANTIZATIONS))
+        self.assertEqual((exporting._FORMATS, exporting._QUANTIZATIONS), (FORMATS, QUANTIZATIONS))
 
 
 class RefusalTest(CommandTest):
@@ -362,7 +364,7 @@ class SettingsTest(tf.test.TestCase):
             ("agent_epochs=(0, 1, 2)", {"agent_epochs": (0, 1, 2)}),
         ):
             with self.subTest(text):
-                found = configured(RLAL(), dict([cli._name_and_value(text)]))
+                found = configured(RLAL(), dict([name_and_value(text)]))
                 self.assertEqual(found, dataclasses.replace(RLAL(), **expected))
                 name = next(iter(expected))
                 self.assertIs(type(getattr(found, name)), type(expected[name]))
@@ -396,7 +398,7 @@ class SettingsTest(tf.test.TestCase):
             ("agent=3", "agent.gamma"),
         ):
             with self.subTest(text), self.assertRaisesRegex(ValueError, message):
-                configured(RLAL(), dict([cli._name_and_value(text)]))
+                configured(RLAL(), dict([name_and_value(text)]))
 
 
 class RunTest(CommandTest):

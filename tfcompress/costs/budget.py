@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from tfcompress import expect
-from tfcompress.costs import Cost
+from tfcompress.costs.counts import Cost
 
 __all__ = ["ADVICE", "Budget", "as_budget"]
 

@@ -1,0 +1,192 @@
+"""The folder of a saved result: its model, its trail, its figures, and the models of its candidates."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import pathlib
+import warnings
+import zipfile
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
+from tfcompress import expect
+from tfcompress.candidates import candidate_from_dict, candidate_to_dict, named
+from tfcompress.export import kept_lambdas, without_lambdas
+from tfcompress.manifest import check_manifest
+from tfcompress.measured import Measured
+from tfcompress.methods import Candidate
+from tfcompress.plan import Trail
+from tfcompress.process import ignored_warnings
+from tfcompress.rewrite import replay
+from tfcompress.staging import Stage, recover, refuse_foreign
+from tfcompress.training import load_arrays, save_arrays
+
+__all__ = ["MODEL", "about_lambdas", "read", "refuse_others", "write"]
+
+MODEL = "model.keras"
+_TRAIL, _RESULT = "trail.json", "result.json"
+_CALIBRATION, _HELD_OUT = "calibration", "held_out"
+_FORMAT = 3
+_STORED = {
+    "before",
+    "after",
+    "candidates",
+    "history",
+    "metric",
+    "method",
+    "settings",
+    "seed",
+    "notes",
+    "higher_is_better",
+}
+
+
+def write(
+    folder: str | os.PathLike[str],
+    model: keras.Model,
+    trail: Trail,
+    candidates: Sequence[Candidate],
+    calibration: Any,
+    held_out: tuple[Any, Any] | None,
+    before: Measured,
+    after: Measured,
+    **figures: Any,
+) -> None:
+    """Writes the fields of a result, see `Result.save`; `figures` are those that are JSON data as they are."""
+    path = expect.path("folder", folder, "a folder")
+    refuse_others(path)
+    candidates = named(candidates)
+    models = {c.trail.last.weights: c.model for c in candidates if c.model is not None} | {MODEL: model}
+    networks = {name: without_lambdas(network) for name, network in models.items()}
+    if kept := kept_lambdas(networks[MODEL]):
+        warnings.warn(about_lambdas(kept), stacklevel=3)
+    data = {
+        "format": _FORMAT,
+        "before": dataclasses.asdict(before),
+        "after": dataclasses.asdict(after),
+        "candidates": [{**candidate_to_dict(c), "model": c.model is not None} for c in candidates],
+        **figures,
+    }
+    with Stage(path) as stage:
+        with ignored_warnings("The object being serialized includes a `lambda`"):  # said in our own words
+            for name, network in networks.items():
+                network.save(stage.new / name)
+        (stage.new / _TRAIL).write_text(trail.to_json(), encoding="utf-8")
+        (stage.new / _RESULT).write_text(json.dumps(data, indent=1), encoding="utf-8")
+        save_arrays(stage.new / _CALIBRATION, calibration)
+        if held_out is not None:
+            save_arrays(stage.new / _HELD_OUT, held_out)
+        stage.place(whole=True)
+
+
+def read(folder: str | os.PathLike[str], source: keras.Model | None) -> dict[str, Any]:
+    """The fields of a result that `write` wrote, see `Result.load`; `source` is its `model`."""
+    path = expect.path("folder", folder, "a folder")
+    expect.instance("model", source, keras.Model, "the model that was compressed", or_none=True)
+    if not (path / _RESULT).exists() and (path / "result").is_dir():
+        path = path / "result"
+    recover(path)
+    if not (path / _RESULT).exists():
+        raise FileNotFoundError(
+            "Expected the folder of a saved result, or the run folder of a finished run. "
+            f"Received: {str(folder)!r}, which has no {_RESULT}."
+        )
+    check_manifest(path)
+    fields = _read(path / _RESULT)
+    trail = Trail.from_json((path / _TRAIL).read_text(encoding="utf-8"))
+
+    def model(trail: Trail) -> keras.Model:
+        return _load_model(path / trail.last.weights) if source is None else _rebuilt(path, source, trail)
+
+    candidates = tuple(
+        dataclasses.replace(candidate, model=model(candidate.trail)) if trained else candidate
+        for candidate, trained in fields["candidates"]
+    )
+    return {
+        **fields,
+        "candidates": candidates,
+        "model": model(trail.ending_with(MODEL)),
+        "trail": trail,
+        "calibration": load_arrays(path / _CALIBRATION),
+        "held_out": load_arrays(path / _HELD_OUT),
+    }
+
+
+def about_lambdas(names: Sequence[str]) -> str:
+    """What to know of a result with Lambda layers that hold code of their own."""
+    return (
+        f"Lambda layer {', '.join(map(repr, names))} holds Python code, which Keras does not read back from a file: "
+        "load the saved result with Result.load(folder, model=...), given the model that was compressed, and leave "
+        "'keras' out of the formats to export."
+    )
+
+
+def refuse_others(path: pathlib.Path) -> None:
+    """Refuses a folder that holds anything but an older result.
+
+    Raises:
+        FileExistsError: names what is in the way.
+    """
+    written = refuse_foreign(path)
+    if written and _RESULT not in written:
+        raise FileExistsError(
+            f"Expected a new folder, or that of an older result. Received: {str(path)!r}, in which tfcompress wrote "
+            f"{min(written)} and no result. Nothing was written. Give another folder."
+        )
+
+
+def _read(path: pathlib.Path) -> dict[str, Any]:
+    """The fields of a result that are stored as JSON."""
+    data = json.loads(path.read_text(encoding="utf-8"))
+    stated = data.pop("format", None) if isinstance(data, dict) else None
+    if stated != _FORMAT:
+        earlier = " of an earlier version of tfcompress" if stated in range(_FORMAT) else ""
+        raise ValueError(
+            f"Expected a result of format {_FORMAT}. Received: format={stated!r} in {path}{earlier}. Load it with the "
+            "version that wrote it, or compress again into another folder."
+        )
+    if missing := sorted(_STORED - data.keys()):
+        raise ValueError(f"Expected {', '.join(missing)} in {path}. Received: a result without. Save it again.")
+    if unknown := sorted(data.keys() - _STORED):
+        raise ValueError(f"Expected {', '.join(sorted(_STORED))} in {path}. Received besides: {', '.join(unknown)}.")
+    try:
+        candidates = [(candidate_from_dict(entry), entry["model"]) for entry in data["candidates"]]
+        data["candidates"] = tuple(candidates)
+        data["before"], data["after"] = Measured(**data["before"]), Measured(**data["after"])
+        data["notes"] = tuple(data["notes"])
+    except (TypeError, KeyError) as error:
+        raise ValueError(f"Expected {path} to be what `Result.save` writes. Received: {error}") from error
+    return data
+
+
+def _load_model(path: pathlib.Path) -> keras.Model:
+    try:
+        return keras.saving.load_model(path)
+    except Exception as error:  # Keras has no one type for what it cannot make
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ValueError(
+            f"Expected Keras to make the model from {path}. Received: {type(error).__name__}: {first} "
+            "Call Result.load(folder, model=...) with the model that was compressed, or register its own classes with "
+            "@keras.saving.register_keras_serializable() and import them first."
+        ) from error
+
+
+def _rebuilt(path: pathlib.Path, source: keras.Model, trail: Trail) -> keras.Model:
+    """The student of a trail, from the model that was compressed and the file with its weights and its loss."""
+    try:
+        model = replay(source, trail, path)
+    except (ValueError, TypeError, KeyError) as error:
+        first = (str(error).strip().splitlines() or [""])[0]
+        raise ValueError(
+            f"Expected `model` to be the model that the result in {path} was made from. Received: model {source.name!r}"
+            f", which does not fit: {first}"
+        ) from error
+    with zipfile.ZipFile(path / trail.last.weights) as archive:
+        config = json.loads(archive.read("config.json")).get("compile_config")
+    if config:
+        model.compile_from_config(config)
+    return model

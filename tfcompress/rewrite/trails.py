@@ -1,0 +1,117 @@
+"""`replay(source, trail)`: builds the student at the end of a trail, with its weights where they lie in a folder."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import pathlib
+
+import keras
+
+from tfcompress import expect
+from tfcompress.graph import LayerGraph
+from tfcompress.manifest import MANIFEST, check_manifest
+from tfcompress.plan import Plan, Trail
+from tfcompress.rewrite.apply import apply
+
+__all__ = ["check_end", "replay"]
+
+
+def replay(
+    source: keras.Model,
+    trail: Trail,
+    folder: str | os.PathLike[str] | None = None,
+    through_norms: bool = False,
+) -> keras.Model:
+    """Builds the student at the end of a trail, by one plan after the other.
+
+    Where a plan's weights come from a file of a run folder, they are read from there; without a folder the student has
+    the architecture alone, and weights to be trained or loaded.
+
+        trail = tfcompress.Trail.from_json(text)
+        student = tfcompress.rewrite.replay(model, trail, "runs/x")
+
+    Args:
+        source: the model that the trail begins with: a built Functional or Sequential model, which is not changed.
+        trail: the trail.
+        folder: the run folder, or the folder of the saved result, with the files that the trail names.
+        through_norms: as in the run, see `Control`.
+
+    Returns:
+        A new `keras.Model`, not compiled.
+
+    Raises:
+        TypeError: `trail` is none.
+        FileNotFoundError: a file that the trail names is not in the folder; before anything is built.
+        ValueError: the file is damaged, or holds weights of another model; or the source is not the model that the
+            trail begins with. The message names the plan.
+    """
+    expect.instance("source", source, keras.Model, "a built keras.Model")
+    expect.instance("trail", trail, Trail, "a Trail", advice="Write Trail((plan,)) for one plan.")
+    path = expect.path("folder", folder, "a folder", or_none=True)
+    folders = {} if path is None else {name: _folder(path, name) for name in trail.files}
+    for name, its_folder in folders.items():
+        if (its_folder / MANIFEST).exists():
+            check_manifest(its_folder, [name])
+    student = source
+    for number, plan in enumerate(trail, start=1):
+        try:
+            student = apply(student, _built(plan), through_norms=through_norms)
+            if plan.weights_file in folders:
+                student.load_weights(folders[plan.weights_file] / plan.weights_file)
+        except (KeyError, ValueError) as error:
+            first = (str(error).strip().splitlines() or [""])[0]
+            raise ValueError(
+                f"Expected the model that the trail begins with. Received: model {source.name!r}, which does not fit "
+                f"plan {number} of {len(trail)}: {first}"
+            ) from error
+    return student
+
+
+def _built(plan: Plan) -> Plan:
+    """The plan by which the student is built before its weights are read from a file: with any weights."""
+    return plan if plan.weights_file is None else dataclasses.replace(plan, weights="fresh")
+
+
+def _folder(folder: pathlib.Path, name: str) -> pathlib.Path:
+    """The folder that holds the file of this name: that of a result, a run folder, or the result in it."""
+    for path in (folder, folder / "result"):
+        if (path / name).is_file():
+            return path
+    raise FileNotFoundError(
+        f"Expected a folder with {name}, which the trail takes weights from. Received: {str(folder)!r}. Give the run "
+        "folder or the saved result that the trail is of, or no folder for the architecture alone."
+    )
+
+
+def check_end(source: keras.Model, trail: Trail, student: keras.Model, through_norms: bool = False) -> None:
+    """Checks that a student which a search trained has the weights, by name and shape, that its trail leads to.
+
+    Args:
+        source: the model that the trail begins with.
+        trail: the trail.
+        student: the student.
+        through_norms: as for `replay`.
+
+    Raises:
+        RuntimeError: it has others.
+        ValueError: the trail is none of the source.
+    """
+    expected, received = (_weights(model) for model in (replay(source, trail, None, through_norms), student))
+    if expected != received:
+        pairs = zip(expected, received, strict=False)
+        led_to, given = next((pair for pair in pairs if pair[0] != pair[1]), (len(expected), len(received)))
+        raise RuntimeError(
+            f"Expected a trained student that its trail leads to, with {led_to}. Received: student {student.name!r} "
+            f"with {given}. Build it with tfcompress.rewrite.replay(model, trail), and train that."
+        )
+
+
+def _weights(model: keras.Model) -> list[tuple[str, tuple[int, ...]]]:
+    """The weights of a model by layer and name, with their shapes, in the order of its graph."""
+    operations = LayerGraph.from_keras(model).operations
+    return [
+        (f"{name}/{weight.name}", tuple(weight.shape))
+        for name, layer in operations.items()
+        for weight in getattr(layer, "weights", ())
+    ]

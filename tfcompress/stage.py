@@ -1,0 +1,157 @@
+"""A stage: decide, edit, recover. What one method does to a task's model."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import keras
+
+from tfcompress.candidates import candidate_from_dict, candidate_to_dict, named
+from tfcompress.methods import Method, Search
+from tfcompress.plan import Trail
+from tfcompress.rewrite import apply, replay
+from tfcompress.rewrite.trails import check_end
+from tfcompress.rewrite.verify import verify
+from tfcompress.streams import Stream
+from tfcompress.task import Task
+from tfcompress.training import DamagedFileError, seed_layers
+from tfcompress.training.thawing import cut_layers, thawed, to_thaw, words_for
+
+__all__ = ["Recovered", "run_stage"]
+
+_SAMPLES, _TOLERANCE = 8, 1e-3  # by which a student is compared with its source
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Recovered:
+    """What a stage ends with.
+
+    Attributes:
+        student: the finished model.
+        search: what the method decided.
+        history: of the recovery, by name.
+    """
+
+    student: keras.Model
+    search: Search
+    history: dict[str, list[Any]]
+
+
+def run_stage(method: Method, task: Task) -> Recovered:
+    """Decides, edits, and recovers."""
+    search = _decide(method, task)
+    student = _edit(search, task)
+    return Recovered(student, search, _recover(method, student, search, task))
+
+
+def _decide(method: Method, task: Task) -> Search:
+    """The method's search, or what it found before the run was interrupted."""
+    if not method.stores_search:
+        return _checked(method.search(task), task)
+    stored = task.run.recall("search", task.progress.note) if task.run.has_model("source") else None
+    if stored is not None:
+        try:
+            search = _restored(stored, task)
+        except DamagedFileError as error:
+            task.progress.note(f"{error.path} is damaged ({error.why}) and is made again.")
+        except FileNotFoundError as error:
+            task.progress.note(f"{error.filename} is missing and is made again.")
+        else:
+            task.progress.note("the search was finished before, taken from the run folder")
+            return search
+    search = method.search(task)
+    if search.teacher is not None:
+        raise RuntimeError(
+            f"Expected stores_search = False of method {method.name!r}, whose search gives a teacher, which no run "
+            "folder keeps. Received: stores_search = True. Set it in the class."
+        )
+    search = _checked(search, task)
+    _store(search, task)
+    return search
+
+
+def _checked(search: Search, task: Task) -> Search:
+    """The search with names for the weights of its candidates, if what it trained is what its trails lead to."""
+    norms = task.control.through_norms
+    if search.student is not None:
+        check_end(task.original, search.trail, search.student, norms)
+    candidates = named(search.candidates)
+    for candidate in candidates:
+        if candidate.model is not None:
+            check_end(task.original, candidate.trail, candidate.model, norms)
+    return dataclasses.replace(search, candidates=candidates)
+
+
+def _models(search: Search) -> dict[str, keras.Model]:
+    """The models of a search that a run folder keeps, by their names there; the source first."""
+    student = {} if search.student is None else {"student": search.student}
+    trained = {c.trail.files[-1].removesuffix(".keras"): c.model for c in search.candidates if c.model is not None}
+    return {"source": search.source, **student, **trained}
+
+
+def _store(search: Search, task: Task) -> None:
+    """Writes a search into the run folder: its models, and then what they are."""
+    sums = {name: task.run.save_model(name, model) for name, model in _models(search).items()}
+    stored = {
+        "trail": task.run.trail_to_json(search.trail),
+        "steps": 0 if search.source is task.model else len(search.trail) - 1,
+        "candidates": [candidate_to_dict(candidate, task.run.trail_to_json) for candidate in search.candidates],
+        "history": search.history,
+        "notes": list(search.notes),
+        "models": sums,
+    }
+    task.run.write_json("search", stored)
+
+
+def _restored(stored: dict[str, Any], task: Task) -> Search:
+    """What `_store` wrote: models are rebuilt by their trails, and given the weights of their files.
+
+    Raises:
+        DamagedFileError, FileNotFoundError: a file is not what was written, or is missing.
+    """
+    run, sums = task.run, stored["models"]
+    trail = run.trail_from_json(stored["trail"])
+
+    def rebuilt(name: str, plans: Trail) -> keras.Model:
+        model = replay(task.model, plans, through_norms=task.control.through_norms)
+        run.load_weights(name, model, sums[name])
+        return model
+
+    candidates = []
+    for entry in stored["candidates"]:
+        candidate = candidate_from_dict(entry, run.trail_from_json)
+        name = candidate.trail.last.weights.removesuffix(".keras")
+        model = rebuilt(name, candidate.trail) if name in sums else None
+        candidates.append(dataclasses.replace(candidate, model=model))
+    student = rebuilt("student", trail) if "student" in sums else None
+    if steps := stored["steps"]:
+        source = rebuilt("source", Trail(trail.plans[:steps]))
+    else:  # last, as the others begin with the model as it was
+        source = task.model
+        run.load_weights("source", source, sums["source"])
+    return Search(source, trail, tuple(candidates), stored["history"], tuple(stored["notes"]), student=student)
+
+
+def _edit(search: Search, task: Task) -> keras.Model:
+    """The student: the source with the trail's last plan carried out, and proof of that; or the trained one."""
+    student = search.student
+    if student is None:
+        source = task.network_of(search.source)
+        student = apply(source.model, search.plan, source.groups)
+        seed_layers(student, task.seed, Stream.STUDENT)
+        inputs = task.splits.calibration.take(_SAMPLES)[0]
+        verify(source, search.plan, task.network_of(student), inputs, tolerance=_TOLERANCE)
+    else:
+        seed_layers(student, task.seed, Stream.STUDENT)
+    return student
+
+
+def _recover(method: Method, student: keras.Model, search: Search, task: Task) -> dict[str, list[Any]]:
+    """The method's recovery, which trains frozen layers too where their weights changed."""
+    network = task.network_of(student)
+    layers = to_thaw(network, cut_layers(task.groups.graph, network, search.trail))
+    if layers:
+        task.say(words_for(layers))
+    with thawed(student, layers):
+        return method.recover(student, task.on(search.teacher or search.source))
