@@ -20,6 +20,7 @@ import tfcompress
 from tfcompress import workflow
 from tfcompress.methods import KD, LIT, Uniform
 from tfcompress.training import NoRoomError, RunFolderError, callbacks
+from tfcompress.training._files import write_json
 
 CLASSES = 3
 RNG = np.random.default_rng(0)
@@ -267,6 +268,13 @@ class TestOtherSettings:
     def test_a_folder_of_an_earlier_version(self, tmp_path):
         (tmp_path / "run.json").write_text(json.dumps({"model": "3f", "method": {"name": "uniform"}, "seed": 0}))
         self.refused(tmp_path, "which an earlier version wrote.*Give another folder")
+
+    def test_a_folder_of_the_layout_before_trails_is_refused_before_data_is_looked_at(self, tmp_path):
+        begun(tmp_path / "run")
+        older = json.loads((tmp_path / "run" / "run.json").read_text())["content"] | {"format": 2}
+        write_json(tmp_path / "run" / "run.json", older)
+        with mock.patch.object(workflow, "given_splits", side_effect=AssertionError("data was looked at")):
+            self.refused(tmp_path / "run", "of format 3. Received: .* of format 2, .*another version.*delete this one")
 
 
 class TestDamage:

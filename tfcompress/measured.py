@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
 
 from tfcompress.costs import Cost
+from tfcompress.evaluation import Evaluator, meter
+from tfcompress.network import Network
+from tfcompress.rewrite.working_copy import any_batch
+from tfcompress.task import Task
+from tfcompress.training import Objective
 
-__all__ = ["Measured"]
+__all__ = ["Measured", "accuracy_of", "measure_of"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,3 +44,33 @@ class Measured:
         """Puts a cost and accuracies together; the test split's, where there is one, is the accuracy."""
         split = "validation" if test is None else "test"
         return cls(cost.macs, cost.params, cost.bytes, validation if test is None else test, split, validation)
+
+
+def measure_of(student: keras.Model, objective: Objective) -> Callable[[Any, Any], float] | None:
+    """The objective's metric of all labels and outputs at once."""
+    if objective.metric_name is None:
+        return None
+
+    def measure(y: Any, outputs: Any) -> float:
+        metric = meter(student, objective)
+        metric.update_state(y, outputs)
+        return float(metric.result())
+
+    return measure
+
+
+def accuracy_of(model: keras.Model | Network, task: Task, names: tuple[str, ...]) -> dict[str, float]:
+    """The metric on each of the splits that there are."""
+    network = Network.of(model)
+    metric, evaluator = task.objective.metric_name, Evaluator(any_batch(network), task.objective)
+    splits = {name: getattr(task.splits, name) for name in names}
+    if metric is None:
+        return {}
+    measured = {}
+    for name, split in splits.items():
+        if split is not None:
+            values = evaluator(split.batches(250), f"{name} data")
+            measured[name] = values[metric]
+            if bad := [key for key, value in values.items() if not np.isfinite(value)]:
+                task.say(f"Warning: {' and '.join(bad)} of {network.model.name} on the {name} split: NaN or infinite.")
+    return measured

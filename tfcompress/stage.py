@@ -9,7 +9,7 @@ import keras
 
 from tfcompress.candidates import candidate_from_dict, candidate_to_dict, named
 from tfcompress.methods import Method, Search
-from tfcompress.plan import Trail
+from tfcompress.plan import Plan, Trail
 from tfcompress.rewrite import apply, replay
 from tfcompress.rewrite.trails import check_end
 from tfcompress.rewrite.verify import verify
@@ -135,15 +135,15 @@ def _restored(stored: dict[str, Any], task: Task) -> Search:
 
 def _edit(search: Search, task: Task) -> keras.Model:
     """The student: the source with the trail's last plan carried out, and proof of that; or the trained one."""
-    student = search.student
-    if student is None:
-        source = task.network_of(search.source)
-        student = apply(source.model, search.plan, source.groups)
+    if search.student is not None:
+        student = apply(search.student, Plan())  # a copy, as it may be a candidate's model too
         seed_layers(student, task.seed, Stream.STUDENT)
-        inputs = task.splits.calibration.take(_SAMPLES)[0]
-        verify(source, search.plan, task.network_of(student), inputs, tolerance=_TOLERANCE)
-    else:
-        seed_layers(student, task.seed, Stream.STUDENT)
+        return student
+    source = task.network_of(search.source)
+    student = apply(source.model, search.plan, source.groups)
+    seed_layers(student, task.seed, Stream.STUDENT)
+    inputs = task.splits.calibration.take(_SAMPLES)[0]
+    verify(source, search.plan, task.network_of(student), inputs, tolerance=_TOLERANCE)
     return student
 
 

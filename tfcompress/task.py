@@ -19,7 +19,7 @@ from tfcompress.evaluation import check_objective, guessing
 from tfcompress.graph import ChannelGroups
 from tfcompress.importance import Evidence
 from tfcompress.network import Network
-from tfcompress.rewrite.working_copy import working_copy
+from tfcompress.rewrite.working_copy import any_batch, working_copy
 from tfcompress.streams import Stream
 from tfcompress.training import (
     NoRunFolder,
@@ -57,6 +57,7 @@ class Task:
         first: the model that the task was for before `on`, if that was another one.
         networks: what has been read of models so far; see `network_of`.
         said: what `say` was told, for the report.
+        given: the user's own model, which nothing changes.
     """
 
     model: keras.Model
@@ -72,6 +73,7 @@ class Task:
     progress: Progress = field(default_factory=lambda: Progress(verbose=0))
     first: keras.Model | None = None
     said: list[str] = field(default_factory=list)
+    given: keras.Model | None = None
     networks: list[Network] = field(default_factory=list)
 
     @classmethod
@@ -96,6 +98,7 @@ class Task:
         chance, luck = guessing(working, found, labels, splits.validation.take)
         seed_layers(working, seed, Stream.WORKING_COPY)
         rest: dict[str, Any] = {"control": control or Control(), "seed": seed, "run": run, "progress": progress}
+        rest["given"] = network.model
         return cls(working, splits, found, limits, chance=chance, luck=luck, networks=[network, copy], **rest)
 
     def on(self, model: keras.Model) -> Task:
@@ -106,6 +109,11 @@ class Task:
     def original(self) -> keras.Model:
         """The working copy of the user's model, whichever model the task is `on`."""
         return self.first or self.model
+
+    @cached_property
+    def teacher(self) -> keras.Model:
+        """The model as it was given, for any number of samples: what a student learns from whose task is trained."""
+        return self.original if self.given is None else any_batch(self.network_of(self.given))
 
     def network_of(self, model: keras.Model) -> Network:
         """The network of a model, which is read once in a task and in all that come from it by `on`."""

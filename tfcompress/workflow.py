@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import keras
-import numpy as np
 
 from tfcompress import data as data_lib
 from tfcompress import expect
 from tfcompress.channels import Control, Pattern
 from tfcompress.costs import CostModel
 from tfcompress.costs.budget import Budget, as_budget
-from tfcompress.evaluation import Evaluator, meter
 from tfcompress.export import kept_lambdas
 from tfcompress.given import (
     check_surroundings,
@@ -26,12 +24,13 @@ from tfcompress.given import (
     read_model,
 )
 from tfcompress.graph import check_runs_here
+from tfcompress.measured import Measured, accuracy_of, measure_of
 from tfcompress.methods import Method, method_by_name
 from tfcompress.network import Network
 from tfcompress.process import log
-from tfcompress.result import Measured, Result
+from tfcompress.result import Result
 from tfcompress.result_files import MODEL, about_lambdas, refuse_others
-from tfcompress.rewrite.working_copy import any_batch, fixed_batch
+from tfcompress.rewrite.working_copy import fixed_batch
 from tfcompress.run_contents import begin_run
 from tfcompress.stage import Recovered, run_stage
 from tfcompress.task import Task
@@ -126,7 +125,7 @@ def compress(
         splits.check_whole()
         task = _task(original, chosen, splits, budget, control, objective, seed, run, progress)
         chosen.check(task)
-        on_test = _accuracy(original, task, ("test",)).get("test")  # what is wrong with it shows before training
+        on_test = accuracy_of(original, task, ("test",)).get("test")  # what is wrong with it shows before training
         # All that can be refused was: from here on it is the folder of this run.
         notes = begin_run(original, chosen, budget, task)
         task, notes = _measured(original, chosen, task, notes)
@@ -160,7 +159,7 @@ def _measured(original: Network, method: Method, task: Task, notes: Sequence[str
     said: list[str] = []
     before = task.run.recall("before", said.append)
     if before is None:
-        before = {"accuracy": _accuracy(original, task, ("validation",)).get("validation")}
+        before = {"accuracy": accuracy_of(original, task, ("validation",)).get("validation")}
         task.run.write_json("before", before)
     task = dataclasses.replace(task, accuracy=before["accuracy"])
     ignored = words_for_ignored(original.model, task.objective, method.trains_with(task))
@@ -234,13 +233,12 @@ def _report(
     on_test: float | None,
 ) -> Result:
     student, search = recovered.student, recovered.search
-    network = task.network_of(student)
-    finished = network.costs.total
+    finished = task.network_of(student).costs.total
     if not task.fits(finished):
         raise RuntimeError(
             f"Expected a model within {dict(task.limits)}. Received: {finished}. This is a bug: report it."
         )
-    after = _accuracy(network, task, ("validation", "test"))
+    after = accuracy_of(task.network_of(student), task, ("validation", "test"))
     all_notes = [*notes, *search.notes, *task.said]
     trained = [candidate.model for candidate in search.candidates if candidate.model is not None]
     if not all(_compiled(model, task.objective) for model in (student, *trained)):
@@ -260,7 +258,7 @@ def _report(
         notes=tuple(all_notes),
         calibration=_inputs(task, _CALIBRATION_SAMPLES),
         held_out=_held_out(task),
-        measure=_measure(student, task.objective),
+        measure=measure_of(student, task.objective),
         higher_is_better=task.objective.higher_is_better,
     )
 
@@ -280,32 +278,3 @@ def _held_out(task: Task) -> tuple[Any, Any]:
     split = task.splits.validation if task.splits.test is None else task.splits.test
     x, y = split.source.shuffled().take(_HELD_OUT_SAMPLES)[:2]
     return x, y
-
-
-def _measure(student: keras.Model, objective: Objective) -> Callable[[Any, Any], float] | None:
-    """The objective's metric of all labels and outputs at once."""
-    if objective.metric_name is None:
-        return None
-
-    def measure(y: Any, outputs: Any) -> float:
-        metric = meter(student, objective)
-        metric.update_state(y, outputs)
-        return float(metric.result())
-
-    return measure
-
-
-def _accuracy(network: Network, task: Task, names: tuple[str, ...]) -> dict[str, float]:
-    """The metric on each of the splits that there are."""
-    metric, evaluator = task.objective.metric_name, Evaluator(any_batch(network), task.objective)
-    splits = {name: getattr(task.splits, name) for name in names}
-    if metric is None:
-        return {}
-    found = {}
-    for name, split in splits.items():
-        if split is not None:
-            values = evaluator(split.batches(250), f"{name} data")
-            found[name] = values[metric]
-            if bad := [key for key, value in values.items() if not np.isfinite(value)]:
-                task.say(f"Warning: {' and '.join(bad)} of {network.model.name} on the {name} split: NaN or infinite.")
-    return found

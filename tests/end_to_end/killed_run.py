@@ -23,13 +23,16 @@ import tensorflow as tf
 from keras import layers
 
 import tfcompress
+from tests.helpers.trained_students import TrainedStudents
 from tfcompress import stage, workflow
 from tfcompress.agents import PruningAgent, _tf_agents
-from tfcompress.methods import LIT, RLAL, Random, Uniform, sgd
+from tfcompress.methods import LIT, RLAL, Random, Uniform, phases, register_method
 from tfcompress.methods.rlal import AgentSettings
 from tfcompress.training import Checkpoints, RunFolder, _files, callbacks
 
 LONGEST_S = 1800  # of a job of some ten seconds, on a machine that ten others use
+
+register_method("trained_students")(TrainedStudents)
 
 _SHORT = {"batch_size": 32, "learning_rate": 0.1, "reference_epochs": 6, "milestones": (3, 5)}
 METHODS = {
@@ -54,6 +57,7 @@ METHODS = {
         finetune_reference_epochs=3,
         **_SHORT,
     ),
+    "trained_students": TrainedStudents(epochs=3, student_epochs=2, **_SHORT),
     "random": Random(epochs=3, tries=3, reward_images=100, recalibrate_batches=1, **_SHORT),
 }
 
@@ -101,7 +105,7 @@ def watch_everything(places):
         places.phase = phase.name
         return f"{phase.name}, start"
 
-    places.watch(sgd, "fit", "fit", begin)
+    places.watch(phases, "fit", "fit", begin)
     places.watch(
         callbacks.EpochStart, "on_epoch_begin", "begin", lambda _, epoch, *a: f"{places.phase}, epoch {epoch + 1}"
     )
@@ -161,6 +165,12 @@ def digits():
     return (x[:100], y[:100]), (x[100:200], y[100:200])
 
 
+def digest(model):
+    """A hash of a model's weights; `None` of no model."""
+    weights = model and b"".join(np.ascontiguousarray(weight).tobytes() for weight in model.get_weights())
+    return weights and hashlib.sha256(weights).hexdigest()
+
+
 def kill():
     os.kill(os.getpid(), signal.SIGKILL)
 
@@ -189,8 +199,8 @@ def run(method, folder, kill_at, copy_at):
     result = tfcompress.compress(
         model, METHODS[method], train, validation_data=validation, flops_budget=0.6, run_dir=folder / "run", seed=7
     )
-    digest = hashlib.sha256(b"".join(np.ascontiguousarray(weight).tobytes() for weight in result.model.get_weights()))
-    content = {"trail": result.trail.to_json(), "weights": digest.hexdigest(), "history": result.history}
+    content = {"trail": result.trail.to_json(), "weights": digest(result.model), "history": result.history}
+    content["candidates"] = [(c.trail.to_json(), c.score, digest(c.model)) for c in result.candidates]
     (folder / "outcome.json").write_text(json.dumps(content))
 
 

@@ -77,6 +77,7 @@ class Run:
             "rlal": {"joint training": JOINT_EPOCHS},
             "uniform": {"training after step 1": 2},
             "lit": {"training of sections": 3},
+            "trained_students": {"student 1": 2, "student 2": 2},
         }
         self._phases = {**searches.get(method, {}), "fine-tuning": 2 if method == "uniform" else FINETUNE_EPOCHS}
 
@@ -257,6 +258,12 @@ class BaselinesTest(KilledRunTest):
         """The source of the last step is smaller than the model, and so are its checkpoints."""
         history = self.check("uniform", ["training after step 1, epoch 2: step 2"], last=2)["history"]
         self.assertLen(history["search"]["loss"], 2)
+
+    def test_a_search_that_returns_candidates_with_weights(self):
+        """The best of them is the student; the others are there too, each with the weights that it was trained to."""
+        moments = ["student 2, epoch 2: step 2", "save candidate-2: save 1"]
+        expected = self.check("trained_students", moments)
+        self.assertLen({weights for _, _, weights in expected["candidates"]} - {None}, 2)
 
     def test_random(self):
         rewards = self.check("random")["history"]["search"]["reward"]

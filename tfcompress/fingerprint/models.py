@@ -1,4 +1,4 @@
-"""What a model computes: its graph up to the names of its layers, and its weights layer by layer."""
+"""A model by what it computes: its graph up to the names of its layers, and its weights layer by layer."""
 
 from __future__ import annotations
 

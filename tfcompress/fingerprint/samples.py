@@ -27,7 +27,7 @@ _MOST_BYTES = 10**9  # of a stream, that are read to compare it
 
 
 def split_contents(split: Split, contents: Contents, earlier: Any, note: Callable[[str], None]) -> dict[str, Any]:
-    """What a split holds, as data that is equal for the same samples.
+    """The contents of a split, as data that is equal for the same samples.
 
     Args:
         split: the split.

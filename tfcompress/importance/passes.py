@@ -53,7 +53,7 @@ class Products(_PerChannel):
 
 @dataclass(frozen=True, eq=False)
 class Activations(_PerChannel):
-    """What the channels show, all float32 `[size]` and means over samples and positions.
+    """Activations of channels, all float32 `[size]` and means over samples and positions.
 
     Attributes:
         mean: of the activation a.

@@ -57,8 +57,8 @@ class Search:
         history: for each name in the logs of the search its values, epoch by epoch.
         notes: what the report should say of it.
         teacher: what the student is to learn from, where that is not the source.
-        student: the student with its weights, where the search trained it: no plan is applied then, and the source may
-            be any model of the trail.
+        student: the student with its weights, where the search trained it, such as a candidate's model: a copy of it is
+            recovered, no plan is applied, and the source may be the task's model whatever the trail's length.
     """
 
     source: keras.Model

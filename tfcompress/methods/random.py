@@ -9,10 +9,11 @@ import keras
 
 from tfcompress import expect
 from tfcompress.importance import Criterion, by_name
+from tfcompress.methods import phases
 from tfcompress.methods.base import Candidate, Search
 from tfcompress.methods.episodes import Episode, Episodes, check_budget
 from tfcompress.methods.registry import register_method
-from tfcompress.methods.sgd import SGDMethod
+from tfcompress.methods.trained import TrainedMethod
 from tfcompress.plan import Trail
 from tfcompress.streams import Stream
 from tfcompress.task import Task
@@ -23,7 +24,7 @@ __all__ = ["Random"]
 
 @register_method("random")
 @dataclasses.dataclass(frozen=True)
-class Random(SGDMethod):
+class Random(TrainedMethod):
     """Draws pruning rates at random within RLAL's bounds, keeps the plan of the highest reward, and fine-tunes.
 
     Attributes:
@@ -48,12 +49,13 @@ class Random(SGDMethod):
         by_name(self.criterion)
 
     def check(self, task: Task) -> None:
-        """Refuses a budget out of reach."""
+        """Refuses a budget out of reach, and a teaching that does not fit."""
         check_budget(task)
+        super().check(task)
 
     def phases(self, task: Task) -> tuple[PhasePlan, ...]:
         """Fine-tuning only."""
-        return (PhasePlan("fine-tuning", self.epochs),)
+        return (PhasePlan("fine-tuning", self.epochs, 1.0 + phases.cost_of_teacher(self.teaching)),)
 
     def search(self, task: Task) -> Search:
         """Plays `tries` episodes on the model as it is."""
@@ -76,4 +78,5 @@ class Random(SGDMethod):
 
     def recover(self, student: keras.Model, task: Task) -> dict[str, list[Any]]:
         """Fine-tunes the student."""
-        return self.train(student, task, "fine-tuning", self.epochs, keep=self.keep)
+        how: dict[str, Any] = {"teaching": self.teaching, "keep": self.keep}
+        return phases.train_student(student, task, self.training, "fine-tuning", **how)

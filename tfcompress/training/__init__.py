@@ -8,6 +8,7 @@ from tfcompress.training.fit import History, Phase, fit
 from tfcompress.training.keeping import words_for_kept
 from tfcompress.training.loss import loss_function
 from tfcompress.training.objectives import Objective, Score, infer
+from tfcompress.training.own_loss import OwnLoss
 from tfcompress.training.penalized import PenalizedModel
 from tfcompress.training.penalties import Penalty, WeightDecay
 from tfcompress.training.progress import PhasePlan, Progress
@@ -20,6 +21,7 @@ from tfcompress.training.run_folder import (
     open_run,
 )
 from tfcompress.training.schedules import Constant, Cosine, Schedule, StepDecay, scaled
+from tfcompress.training.settings import Keep, Precision, Training, TrainingFields
 from tfcompress.training.state import (
     Stateful,
     load_model_state,
@@ -37,13 +39,16 @@ __all__ = [
     "Cosine",
     "DamagedFileError",
     "History",
+    "Keep",
     "NoRoomError",
     "NoRunFolder",
     "Objective",
+    "OwnLoss",
     "PenalizedModel",
     "Penalty",
     "Phase",
     "PhasePlan",
+    "Precision",
     "Progress",
     "RunFolder",
     "RunFolderError",
@@ -52,7 +57,9 @@ __all__ = [
     "Score",
     "Stateful",
     "StepDecay",
+    "Training",
     "TrainingDiverged",
+    "TrainingFields",
     "WeightDecay",
     "fit",
     "infer",

@@ -17,6 +17,7 @@ from tfcompress.process import log
 from tfcompress.training import _files
 from tfcompress.training._files import DamagedFileError, NoRoomError, RunFolderError
 from tfcompress.training.checkpoints import Checkpoints
+from tfcompress.training.no_run_folder import NoRunFolder
 
 try:
     import fcntl
@@ -65,12 +66,15 @@ class RunFolder:
             fingerprint: `begin` with it at once.
 
         Raises:
-            RunFolderError: where the folder cannot be written, or another process is using it.
+            RunFolderError: where the folder cannot be written, another process is using it, or another version of
+                tfcompress wrote it.
         """
         self._take()
         try:
             if fingerprint is not None:
                 self.begin(fingerprint)
+            else:
+                _ = self.earlier  # refused here, before data is looked at
         except BaseException:
             self.close()
             raise
@@ -95,10 +99,11 @@ class RunFolder:
                     f"version wrote, whose runs this one cannot go on with. {advice}"
                 ) from None
             raise RunFolderError(f"{error} {advice}") from None
-        if not isinstance(found, dict) or found.pop(_FORMAT, None) != _FORMAT_NUMBER:
+        stated = found.pop(_FORMAT, None) if isinstance(found, dict) else None
+        if stated != _FORMAT_NUMBER:
             raise RunFolderError(
-                f"Expected a run folder of format {_FORMAT_NUMBER}. Received: {self.path}, which another version of "
-                f"tfcompress wrote. {advice}"
+                f"Expected a run folder of format {_FORMAT_NUMBER}. Received: {self.path} of format {stated!r}, which "
+                f"another version of tfcompress wrote. {advice}"
             )
         return found
 
@@ -293,90 +298,6 @@ class RunFolder:
                         os.close(lock)
         except OSError as error:
             raise _unwritable(self.path, error) from error
-
-
-class NoRunFolder:
-    """Stands in where no run folder is wanted: JSON is kept in memory, everything else is dropped."""
-
-    path = None
-
-    def __init__(self) -> None:
-        self._json: dict[str, str] = {}
-
-    def close(self) -> None:
-        """Does nothing, as there is nothing to release."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.close()
-
-    @property
-    def earlier(self) -> None:
-        """There is no earlier call."""
-        return None
-
-    def begin(self, fingerprint: Mapping[str, Any]) -> None:
-        """Does nothing, as no call goes on with such a run."""
-
-    def has(self, name: str) -> bool:
-        """Whether `write_json(name, ...)` was called."""
-        return name in self._json
-
-    def write_json(self, name: str, obj: Any) -> None:
-        """Keeps a copy of `obj`."""
-        self._json[name] = json.dumps(obj)
-
-    def read_json(self, name: str) -> Any:
-        """What `write_json` was given."""
-        return json.loads(self._json[name])
-
-    def recall(self, name: str, note: Callable[[str], None]) -> Any:
-        """What `write_json` was given, or `None`."""
-        return self.read_json(name) if self.has(name) else None
-
-    def plan_to_json(self, plan: Plan) -> str:
-        """A plan as text."""
-        return plan.to_json()
-
-    def plan_from_json(self, text: str) -> Plan:
-        """What `plan_to_json` gave."""
-        return Plan.from_json(text)
-
-    def trail_to_json(self, trail: Trail) -> str:
-        """A trail as text."""
-        return trail.to_json()
-
-    def trail_from_json(self, text: str) -> Trail:
-        """What `trail_to_json` gave."""
-        return Trail.from_json(text)
-
-    def has_model(self, name: str) -> bool:
-        """False: models are not kept."""
-        del name
-        return False
-
-    def save_model(self, name: str, model: keras.Model) -> str | None:
-        """Keeps nothing: who called has the model."""
-
-    def load_weights(self, name: str, model: keras.Model, checksum: str | None = None) -> None:
-        """There are none.
-
-        Raises:
-            KeyError: always.
-        """
-        raise KeyError(f"Expected a run with a run_dir. Received: load_weights({name!r}) in a run without one.")
-
-    def checkpoints(self, phase: str) -> Checkpoints | None:
-        """None: such a run is not resumed."""
-        del phase
-        return None
-
-    def tensorboard(self, phase: str) -> pathlib.Path | None:
-        """None: such a run writes no logs."""
-        del phase
-        return None
 
 
 def open_run(

@@ -253,7 +253,7 @@ class FeedingTest(tf.test.TestCase):
         outputs = self.student(X, training=False)
         self.assertAllClose(model(X, training=False), outputs)
         self.assertAllClose(loss_of(model, training=False), CROSS_ENTROPY(Y, outputs))
-        self.assertAllClose(Distillation.outputs_of(model(X, training=False)), outputs)
+        self.assertAllClose(model.outputs_of(model(X, training=False)), outputs)
 
     def test_equal_networks_have_no_loss_on_hints(self):
         """BatchNormalization uses its statistics in both: in the teacher always, in the student where it is frozen."""

@@ -11,8 +11,9 @@ import keras
 from tfcompress import expect
 from tfcompress.fingerprint import Contents, model_contents
 from tfcompress.methods.distillation.base import Distilling
+from tfcompress.methods.distillation.lessons import train_on_outputs
 from tfcompress.task import Task
-from tfcompress.training import Schedule
+from tfcompress.training import Training
 from tfcompress.training.teaching import Adversarial, DomainCritic, check_discriminator
 
 __all__ = ["AdversarialSettings", "Generative"]
@@ -78,6 +79,8 @@ class Generative(Distilling):
         expect.settings(self, expect.each, "shuffled_inputs", **inputs)
         if self.discriminator is None:
             expect.unused(self, ["adversarial"], "without a discriminator=, which it is about")
+        elif self.teach is not None:
+            expect.refuse("teach", "None with a discriminator=, which is what a generator learns from", self.teach)
 
     def settings(self) -> dict[str, Any]:
         """The settings as plain data; of a discriminator that learns its architecture alone, as its weights change."""
@@ -112,6 +115,10 @@ class Generative(Distilling):
                 "Expected no shuffled_inputs where labels are learned, as they would belong to other samples. "
                 f"Received: shuffled_inputs={shuffled}"
             )
+        if shuffled and self.teach is not None:
+            expect.refuse(
+                "teach", "None where inputs are shuffled, as labels would belong to other samples", self.teach
+            )
         if self.discriminator is None:
             return
         if shuffled not in ((), (1,)):
@@ -131,9 +138,8 @@ class Generative(Distilling):
         student: keras.Model,
         teacher: keras.Model,
         task: Task,
+        training: Training,
         phase: str,
-        epochs: int,
-        schedule: Schedule | None = None,
         against_labels: bool = False,
     ) -> dict[str, list[Any]]:
         """Trains a generator by the losses of StarGAN, the discriminator too where it is to learn."""
@@ -151,4 +157,4 @@ class Generative(Distilling):
             against_labels,
         )
         feeding: dict[str, Any] = {"shuffled_inputs": self.shuffled(task), "critic": critic}
-        return self.train_on_outputs(student, teacher, task, phase, epochs, loss, schedule, **feeding)
+        return train_on_outputs(student, teacher, task, training, phase, loss, **feeding)

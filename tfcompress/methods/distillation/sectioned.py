@@ -59,7 +59,7 @@ class Sectioned(Distilling):
                 "Expected `sections`, which count the sections that are found, or `split_points`. Received: both."
             )
         teacher = self.split_teacher(task)
-        for given in self._students_given:
+        for given in self.choice.given:
             teacher = self.check_pair(teacher, self._split_given(self._copy(given), teacher))
         if self.student is None:
             for plan in self._plans(task):

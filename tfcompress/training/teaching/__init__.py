@@ -6,15 +6,18 @@ from tfcompress.training.teaching.logits import logits_of
 from tfcompress.training.teaching.losses import (
     HINT_LOSSES,
     KDLoss,
+    LabelsLoss,
     OutputLoss,
     OutputsLoss,
     SoftTargets,
     Step,
     hint_loss,
 )
-from tfcompress.training.teaching.model import Critic, Distillation, Hints
-from tfcompress.training.teaching.parts import SplitModel
+from tfcompress.training.teaching.model import Critic, Distillation, Hints, PointHints
+from tfcompress.training.teaching.parts import Points, SplitModel
+from tfcompress.training.teaching.regressors import regressor
 from tfcompress.training.teaching.settings import computing_in, frozen
+from tfcompress.training.teaching.teaching import Teach, Teaching
 
 __all__ = [
     "HINT_LOSSES",
@@ -24,11 +27,16 @@ __all__ = [
     "DomainCritic",
     "Hints",
     "KDLoss",
+    "LabelsLoss",
     "OutputLoss",
     "OutputsLoss",
+    "PointHints",
+    "Points",
     "SoftTargets",
     "SplitModel",
     "Step",
+    "Teach",
+    "Teaching",
     "bytes_of_cache",
     "cached_batches",
     "check_cache",
@@ -37,4 +45,5 @@ __all__ = [
     "frozen",
     "hint_loss",
     "logits_of",
+    "regressor",
 ]

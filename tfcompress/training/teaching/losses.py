@@ -13,7 +13,7 @@ from tfcompress import expect
 from tfcompress.training.objectives import last_activation
 from tfcompress.training.teaching.logits import logits_of
 
-__all__ = ["HINT_LOSSES", "KDLoss", "OutputLoss", "OutputsLoss", "SoftTargets", "Step", "hint_loss"]
+__all__ = ["HINT_LOSSES", "KDLoss", "LabelsLoss", "OutputLoss", "OutputsLoss", "SoftTargets", "Step", "hint_loss"]
 
 HINT_LOSSES: dict[str, Callable[[Any, Any], Any]] = {
     "l2": keras.losses.mean_squared_error,
@@ -144,6 +144,23 @@ class KDLoss:
         """The loss, a scalar."""
         hard = self._hard_loss(step.y, step.outputs)
         return self._targets(hard, self._student(step.outputs), self._teacher(step.teacher))
+
+
+@dataclasses.dataclass(frozen=True)
+class LabelsLoss:
+    """The loss on labels as a loss on outputs, where hints alone come from the teacher.
+
+    Attributes:
+        hard_loss: `H(y, outputs)`, a scalar.
+    """
+
+    hard_loss: Callable[[Any, Any], Any]
+
+    needs_teacher = False
+
+    def __call__(self, step: Step) -> Any:
+        """The loss, a scalar."""
+        return self.hard_loss(step.y, step.outputs)
 
 
 @dataclasses.dataclass(frozen=True)

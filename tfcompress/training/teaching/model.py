@@ -10,11 +10,12 @@ import keras
 from keras import ops
 
 from tfcompress import expect
+from tfcompress.training.own_loss import OwnLoss
 from tfcompress.training.penalized import policy_of
 from tfcompress.training.teaching.losses import HINT_LOSSES, OutputsLoss, Step, hint_loss
-from tfcompress.training.teaching.parts import SplitModel
+from tfcompress.training.teaching.parts import Points, SplitModel
 
-__all__ = ["Critic", "Distillation", "Hints"]
+__all__ = ["Critic", "Distillation", "Hints", "PointHints"]
 
 
 class Critic(Protocol):
@@ -76,6 +77,33 @@ class Hints:
         return [layer for layers in parts.values() for layer in layers if id(layer) not in kept]
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class PointHints:
+    """Outputs of single layers that a student, which feeds itself, is compared in with its teacher; a form of L_I.
+
+    Attributes:
+        student, teacher: both, with as many points.
+        loss: "l2", "l1" or "smooth_l1".
+        regressors: for each point a layer that brings the student's output to the teacher's shape, or `None`.
+    """
+
+    student: Points
+    teacher: Points
+    loss: str
+    regressors: tuple[keras.Layer | None, ...]
+
+    teacher_input = False
+
+    @property
+    def sections(self) -> tuple[int, ...]:
+        """The numbers of the points."""
+        return tuple(range(len(self.teacher.boundaries)))
+
+    def paths(self) -> list[tuple[int | None, keras.Model]]:
+        """None: the teacher feeds nothing."""
+        return []
+
+
 @dataclasses.dataclass
 class _Apart:
     """Models that Keras must not take for parts of the one that is trained.
@@ -91,7 +119,7 @@ class _Apart:
     paths: list[tuple[int | None, keras.Model]] = dataclasses.field(default_factory=list)
 
 
-class Distillation(keras.Model):
+class Distillation(OwnLoss):
     """Trains `student` in place: `beta * L_KD + (1 - beta) * L_I`, Equation (1) of LIT.
 
     In the place of L_KD stands any loss on the student's outputs. The teacher runs once a step, with `training=False`;
@@ -125,7 +153,7 @@ class Distillation(keras.Model):
         teacher: keras.Model,
         *,
         outputs_loss: OutputsLoss | None = None,
-        hints: Hints | None = None,
+        hints: Hints | PointHints | None = None,
         beta: float = 1.0,
         validation_loss: Callable[[Any, Any], Any] | None = None,
         shuffled_inputs: Sequence[int] = (),
@@ -243,8 +271,7 @@ class Distillation(keras.Model):
                 variable.assign(value)
         return outputs
 
-    @staticmethod
-    def outputs_of(y_pred: Any) -> Any:
+    def outputs_of(self, y_pred: Any) -> Any:
         """The student's outputs among what `call` gave, `None` where there are none."""
         return y_pred["outputs"] if isinstance(y_pred, dict) and "targets" in y_pred else y_pred
 

@@ -1,4 +1,4 @@
-"""A model cut at split points: stem, sections and head, each of which runs alone."""
+"""Points of a model where it is read; a model cut at such points: stem, sections and head, each runs alone."""
 
 from __future__ import annotations
 
@@ -13,10 +13,56 @@ from tfcompress.graph import TensorRef, cut_points
 from tfcompress.graph.regions import between, dominates, immediate_dominators
 from tfcompress.network import Network
 
-__all__ = ["SplitModel"]
+__all__ = ["Points", "SplitModel"]
 
 
-class SplitModel:
+class Points:
+    """A model and nodes of it whose outputs are read.
+
+    Args:
+        model: a built model without nested ones, such as `tfcompress.rewrite.apply` makes.
+        boundaries: names of nodes.
+
+    Raises:
+        ValueError: a name that is not a node of the model, or a node with several outputs.
+    """
+
+    def __init__(self, model: keras.Model | Network, boundaries: Sequence[str]) -> None:
+        network = Network.of(model)
+        self.model = network.model
+        self.boundaries = tuple(boundaries)
+        self._graph = network.graph
+        self._check_names()
+        for name in self.boundaries:
+            if len(self._graph.nodes[name].outputs) != 1:
+                raise ValueError(
+                    f"Expected layers with one output, to compare it. Received: {name!r} of {self.model.name!r}, which "
+                    f"has {len(self._graph.nodes[name].outputs)}."
+                )
+
+    def _check_names(self) -> None:
+        for name in self.boundaries:
+            if name not in self._graph.nodes:
+                through = cut_points(self._graph)
+                raise ValueError(
+                    f"Expected split points that are layers of the model. Received: {name!r}, which is none of "
+                    f"{self.model.name!r}. Among them are {', '.join(through[:: max(1, len(through) // 8)])}."
+                )
+
+    def shape(self, boundary: int) -> tuple[int | None, ...]:
+        """Static shape of the output of a point, the batch first."""
+        return self._graph.shape(TensorRef(self.boundaries[boundary]))
+
+    def _tensor(self, boundary: int) -> Any:
+        return self._graph.tensors[TensorRef(self.boundaries[boundary])]
+
+    def taps(self, boundaries: Sequence[int], with_outputs: bool = True) -> keras.Model:
+        """A model, with this model's layers, that gives `(outputs of the points, outputs or [])`."""
+        outputs = self.model.output if with_outputs else []
+        return keras.Model(self.model.input, ([self._tensor(i) for i in boundaries], outputs))
+
+
+class SplitModel(Points):
     """A model and its split points.
 
     Args:
@@ -34,13 +80,7 @@ class SplitModel:
         self.model = network.model
         self.boundaries = tuple(boundaries)
         self._graph = network.graph
-        for name in self.boundaries:
-            if name not in self._graph.nodes:
-                through = cut_points(self._graph)
-                raise ValueError(
-                    f"Expected split points that are layers of the model. Received: {name!r}, which is none of "
-                    f"{self._graph.name!r}. Among them are {', '.join(through[:: max(1, len(through) // 8)])}."
-                )
+        self._check_names()
         order = list(self._graph.nodes)
         places = [order.index(name) for name in self.boundaries]
         if len(places) < 2 or places != sorted(set(places)):
@@ -67,10 +107,6 @@ class SplitModel:
         """Whether some path goes round a split point: they lie inside a long skip."""
         return not set(self.boundaries) <= set(cut_points(self._graph))
 
-    def shape(self, boundary: int) -> tuple[int | None, ...]:
-        """Static shape of what is handed on at a split point, the batch first."""
-        return self._graph.shape(TensorRef(self.boundaries[boundary]))
-
     @cached_property
     def layers(self) -> dict[str, tuple[Any, ...]]:
         """The operations of each part; what a skip carries past the last split point is in the head."""
@@ -82,9 +118,6 @@ class SplitModel:
             found[part_of[node.name]][id(node.operation)] = node.operation
         return {name: tuple(operations.values()) for name, operations in found.items()}
 
-    def _tensor(self, boundary: int) -> Any:
-        return self._graph.tensors[TensorRef(self.boundaries[boundary])]
-
     def section(self, number: int, from_inputs: bool = False) -> keras.Model:
         """What leads from one split point to the next, with the model's own layers.
 
@@ -94,8 +127,3 @@ class SplitModel:
         """
         start = self.model.input if from_inputs else self._tensor(number - 1)
         return keras.Model(start, self._tensor(number), name=f"{self.model.name}_section{number}")
-
-    def taps(self, boundaries: Sequence[int], with_outputs: bool = True) -> keras.Model:
-        """A model, with this model's layers, that gives `(what is handed on at `boundaries`, outputs or [])`."""
-        outputs = self.model.output if with_outputs else []
-        return keras.Model(self.model.input, ([self._tensor(i) for i in boundaries], outputs))
