@@ -19,6 +19,7 @@ class Stream(enum.IntEnum):
         STUDENT: what the layers of a student draw: a stream of its own, as its source may come from a file.
         STEP: what the layers of an intermediate model draw; the step follows.
         FRESH_WEIGHTS: weights of a student that does not inherit them; a number made of the phase's name follows.
+        REGRESSOR: weights of what widens a hint's layer; added to the seed.
     """
 
     RATES = 1
@@ -26,3 +27,4 @@ class Stream(enum.IntEnum):
     STUDENT = 102
     STEP = 103
     FRESH_WEIGHTS = 104
+    REGRESSOR = 106

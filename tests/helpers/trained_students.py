@@ -2,10 +2,11 @@
 
 import dataclasses
 
+from tfcompress.evaluation import Evaluator
 from tfcompress.methods import Candidate, Search, Uniform
 from tfcompress.plan import Plan, Trail
 from tfcompress.rewrite import replay
-from tfcompress.training import Evaluator, PhasePlan, seed_layers
+from tfcompress.training import PhasePlan, seed_layers
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,8 +12,8 @@ import tensorflow as tf
 from keras import layers
 
 import tfcompress
-from tfcompress.agents import AgentSettings
 from tfcompress.methods import KD, RLAL, Random, Scratch, Teaching, Training, Uniform, phases
+from tfcompress.methods.rlal import AgentSettings
 from tfcompress.methods.rlal.alignment import Alignment
 from tfcompress.plan import KeepChannels, Plan
 from tfcompress.rewrite import apply

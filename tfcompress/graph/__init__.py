@@ -7,7 +7,8 @@ from tfcompress.graph.handlers import Call, Handler, MacTerm, WeightAxes, handle
 from tfcompress.graph.labels import Labels
 from tfcompress.graph.layer_graph import LayerGraph, Node, TensorRef
 from tfcompress.graph.processor import check_runs_here
-from tfcompress.graph.sections import Section, Sections, bypasses, cut_points, find_sections
+from tfcompress.graph.regions import cut_points
+from tfcompress.graph.sections import Section, Sections, bypasses, find_sections
 from tfcompress.graph.structure import Mixture, Structure, groups_after, structure
 
 __all__ = [

@@ -7,19 +7,16 @@ changes the shape stands at its beginning.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from tfcompress.graph.blocks import immediate_dominators
-from tfcompress.graph.layer_graph import LayerGraph, Node, TensorRef
+from tfcompress.graph.layer_graph import LayerGraph, TensorRef
+from tfcompress.graph.regions import Chains, Segment, calls_of, is_called_outside, segments_of
 
-__all__ = ["Section", "Sections", "bypasses", "cut_points", "find_sections"]
-
-Dominators = Mapping[str, str | None]
-_SUM = "Add"  # the class of keras.layers.Add, and of keras.ops.add
+__all__ = ["Section", "Sections", "bypasses", "find_sections"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,137 +100,6 @@ class Sections:
         return "\n".join([*lines, "head: the rest"])
 
 
-def cut_points(graph: LayerGraph) -> tuple[str, ...]:
-    """The nodes with one output that every path from inputs to outputs goes through, in the order of the graph."""
-    dominators = immediate_dominators(graph)
-    at: str | None = None
-    for i, ref in enumerate(graph.output_refs):
-        at = ref.node if i == 0 else _common(at, ref.node, dominators)
-    chain: list[str] = []
-    while at is not None:
-        if len(graph.nodes[at].outputs) == 1:
-            chain.append(at)
-        at = dominators[at]
-    return tuple(reversed(chain))
-
-
-def _common(a: str | None, b: str | None, dominators: Dominators) -> str | None:
-    above = set()
-    while a is not None:
-        above.add(a)
-        a = dominators[a]
-    while b is not None and b not in above:
-        b = dominators[b]
-    return b
-
-
-@dataclass(frozen=True, eq=False)
-class _Segment:
-    """The nodes between two neighbouring points of a chain, the second included."""
-
-    nodes: tuple[Node, ...]
-    entry: str | None
-    keeps_shape: bool
-    leaks: bool = False  # whether anything outside reads what lies before its exit, or calls its layers
-
-    @property
-    def exit(self) -> str:
-        return self.nodes[-1].name
-
-    @property
-    def is_residual(self) -> bool:
-        """Whether it adds something to what it reads."""
-        end = self.nodes[-1]
-        return self.keeps_shape and end.type_name == _SUM and any(ref.node == self.entry for ref in end.inputs)
-
-    @property
-    def has_weights(self) -> bool:
-        return any(getattr(node.operation, "weights", ()) for node in self.nodes)
-
-    @property
-    def signature(self) -> tuple[Any, ...]:
-        """Equal for segments that can stand for each other."""
-        return tuple(
-            (node.type_name, node.input_shapes, node.output_shapes, tuple(tuple(w.shape) for w in weights))
-            for node in self.nodes
-            for weights in [getattr(node.operation, "weights", ())]
-        )
-
-
-def _segments(graph: LayerGraph) -> list[_Segment]:
-    order, calls = list(graph.nodes.values()), _calls(graph)
-    place = {node.name: i for i, node in enumerate(order)}
-    found, before, entry = [], 0, None
-    for name in cut_points(graph):
-        nodes = tuple(node for node in order[before : place[name] + 1] if entry is not None or not node.is_input)
-        before = place[name] + 1
-        if nodes:
-            keeps = entry is not None and graph.shape(TensorRef(entry)) == graph.shape(TensorRef(name))
-            found.append(_Segment(nodes, entry, keeps, _are_shared(nodes, calls)))
-        entry = name
-    return found
-
-
-def _calls(graph: LayerGraph) -> dict[str, set[str]]:
-    """The nodes that are calls of each layer."""
-    found: dict[str, set[str]] = {}
-    for node in graph.nodes.values():
-        found.setdefault(node.layer_name, set()).add(node.name)
-    return found
-
-
-def _stays(node: Node, gone: set[str], calls: Mapping[str, set[str]]) -> bool:
-    """Whether a layer is called outside of what is removed too: its calls are numbered, and would change names."""
-    return not calls[node.layer_name] <= gone
-
-
-def _are_shared(nodes: Sequence[Node], calls: Mapping[str, set[str]]) -> bool:
-    names = {node.name for node in nodes}
-    return any(_stays(node, names, calls) for node in nodes)
-
-
-class _Chains:
-    """The chains inside of segments, each given out once: a branch may be a part of many segments (NASNet)."""
-
-    def __init__(self, graph: LayerGraph) -> None:
-        self._graph = graph
-        self._dominators = immediate_dominators(graph)
-        self._order = {name: i for i, name in enumerate(graph.nodes)}
-        self._ends = {ref.node for ref in graph.output_refs}
-        self._calls = _calls(graph)
-        self._given: set[tuple[str, str]] = set()
-
-    def inside(self, segment: _Segment) -> Iterator[list[_Segment]]:
-        """For each branch of a segment that ends with a join, its segments between the fork and the join."""
-        entry = str(segment.entry)
-        for end in dict.fromkeys(ref.node for ref in segment.nodes[-1].inputs if ref.node != entry):
-            if (entry, end) not in self._given:
-                self._given.add((entry, end))
-                yield self._along(entry, end)
-
-    def _along(self, entry: str, end: str) -> list[_Segment]:
-        """The segments between the nodes that every path from `entry` to `end` goes through."""
-        graph, chain, at = self._graph, [], end
-        while at != entry:
-            if len(graph.nodes[at].outputs) == 1:
-                chain.append(at)
-            at = str(self._dominators[at])
-        found = []
-        for name in reversed(chain):
-            inside, pending = {name}, [name]
-            while pending:
-                before = {ref.node for ref in graph.nodes[pending.pop()].inputs} - inside - {entry}
-                inside |= before
-                pending += before
-            nodes = tuple(graph.nodes[node] for node in sorted(inside, key=self._order.__getitem__))
-            read = {reader for node in nodes[:-1] for ref in node.outputs for reader in graph.readers.get(ref, ())}
-            keeps = graph.shape(TensorRef(entry)) == graph.shape(TensorRef(name))
-            leaks = not read <= inside or not self._ends.isdisjoint(inside - {name})
-            found.append(_Segment(nodes, entry, keeps, leaks or _are_shared(nodes, self._calls)))
-            entry = name
-        return found
-
-
 @dataclass(frozen=True)
 class _Run:
     """Segments `[start, end)`: a pattern of `period` segments, repeated; its units are counted from the end."""
@@ -248,7 +114,7 @@ class _Run:
         return [range(at, at + self.period) for at in range(first, self.end, self.period)]
 
 
-def _runs(segments: list[_Segment]) -> list[_Run]:
+def _runs(segments: list[Segment]) -> list[_Run]:
     """Patterns that are repeated, short ones first, and single residual blocks among what is left."""
     numbers: dict[Any, int] = {}
     kinds = np.array([numbers.setdefault(segment.signature, len(numbers)) for segment in segments])
@@ -277,7 +143,7 @@ def _runs(segments: list[_Segment]) -> list[_Run]:
     return sorted(found, key=lambda run: run.start)
 
 
-def _deepest(chains: _Chains, segments: list[_Segment]) -> tuple[list[_Segment], list[_Run]]:
+def _deepest(chains: Chains, segments: list[Segment]) -> tuple[list[Segment], list[_Run]]:
     """The chain in which blocks are repeated, and its runs: these segments, or a chain inside one of them with more.
 
     A long skip makes one segment of all that it goes around. Inside of segments only a real repetition counts: of parts
@@ -299,7 +165,7 @@ def _blocks(runs: list[_Run]) -> int:
     return sum(len(run.units) for run in runs)
 
 
-def _is_repetition(segments: list[_Segment], runs: list[_Run]) -> bool:
+def _is_repetition(segments: list[Segment], runs: list[_Run]) -> bool:
     return any(
         len(run.units) > 2 or (len(run.units) == 2 and any(len(segments[i].nodes) > 1 for i in run.units[-1]))
         for run in runs
@@ -328,8 +194,8 @@ def find_sections(graph: LayerGraph) -> Sections:
     Raises:
         ValueError: a network without blocks that could be removed.
     """
-    along = _segments(graph)
-    segments, runs = _deepest(_Chains(graph), along)
+    along = segments_of(graph)
+    segments, runs = _deepest(Chains(graph), along)
     groups: list[list[_Run]] = []
     for run in runs:
         first = run.units[0].start
@@ -365,11 +231,11 @@ def find_sections(graph: LayerGraph) -> Sections:
     return Sections(graph, tuple(found), (*entries, *(segment.exit for segment in segments)))
 
 
-def _names(segments: Sequence[_Segment]) -> tuple[str, ...]:
+def _names(segments: Sequence[Segment]) -> tuple[str, ...]:
     return tuple(node.name for segment in segments for node in segment.nodes)
 
 
-def _start_of_first(segments: list[_Segment], run: _Run) -> int:
+def _start_of_first(segments: list[Segment], run: _Run) -> int:
     """Where the first section begins: before the block that changes the shape, where a block stands there."""
     first = run.units[0].start
     before = range(max(first - run.period, 0), first)
@@ -398,12 +264,12 @@ def bypasses(graph: LayerGraph, nodes: Sequence[str], any_shape: bool = False) -
     unknown = sorted(set(nodes) - graph.nodes.keys())
     if unknown:
         raise KeyError(f"Expected names of nodes of {graph.name!r}. Received: {unknown}")
-    gone, calls = set(nodes), _calls(graph)
+    gone, calls = set(nodes), calls_of(graph)
     sources: dict[TensorRef, frozenset[TensorRef]] = {}
     for node in graph.nodes.values():
         if node.name not in gone:
             continue
-        if _stays(node, gone, calls):
+        if is_called_outside(node, gone, calls):
             raise ValueError(
                 f"Expected all calls of a layer to be removed, or none. Received: {node.name!r}, of a "
                 f"layer that is also called as {sorted(calls[node.layer_name] - gone)}."

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
 import keras
 
 from tfcompress.graph import TensorRef, cut_points
-from tfcompress.graph.blocks import immediate_dominators
+from tfcompress.graph.regions import between, dominates, immediate_dominators
 from tfcompress.network import Network
 
 __all__ = ["Points", "SplitModel"]
@@ -90,7 +90,7 @@ class SplitModel(Points):
             )
         dominators = immediate_dominators(self._graph)
         for name, following in itertools.pairwise(self.boundaries):
-            if len(self._graph.nodes[name].outputs) != 1 or not _dominates(name, following, dominators):
+            if len(self._graph.nodes[name].outputs) != 1 or not dominates(name, following, dominators):
                 raise ValueError(
                     "Expected split points of which every path to one goes through the one before it. Received: "
                     f"{name!r} of {self._graph.name!r}, which some path to {following!r} goes round. Take the sum that "
@@ -113,19 +113,10 @@ class SplitModel(Points):
         found: dict[str, dict[int, Any]] = {name: {} for name in self.names}
         part_of = dict.fromkeys(self._graph.nodes, "head")
         for boundary, part in reversed(list(zip(self.boundaries, self.names, strict=False))):
-            part_of.update(dict.fromkeys(self._before(boundary), part))
+            part_of.update(dict.fromkeys(between(self._graph, boundary), part))
         for node in self._graph.nodes.values():
             found[part_of[node.name]][id(node.operation)] = node.operation
         return {name: tuple(operations.values()) for name, operations in found.items()}
-
-    def _before(self, boundary: str) -> set[str]:
-        """The nodes that a split point is computed from, itself included."""
-        found, pending = {boundary}, [boundary]
-        while pending:
-            new = {ref.node for ref in self._graph.nodes[pending.pop()].inputs} - found
-            found |= new
-            pending += new
-        return found
 
     def section(self, number: int, from_inputs: bool = False) -> keras.Model:
         """What leads from one split point to the next, with the model's own layers.
@@ -136,10 +127,3 @@ class SplitModel(Points):
         """
         start = self.model.input if from_inputs else self._tensor(number - 1)
         return keras.Model(start, self._tensor(number), name=f"{self.model.name}_section{number}")
-
-
-def _dominates(name: str, following: str, dominators: Mapping[str, str | None]) -> bool:
-    at: str | None = following
-    while at is not None and at != name:
-        at = dominators[at]
-    return at == name

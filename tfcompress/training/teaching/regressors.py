@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import keras
 
-__all__ = ["regressor"]
+from tfcompress.streams import Stream
 
-# Added to the seed of a run, for the weights of regressors.
-_REGRESSOR = 106
+__all__ = ["regressor"]
 
 
 def regressor(
@@ -23,7 +22,7 @@ def regressor(
     """
     if own == wanted:
         return None
-    initializer = keras.initializers.GlorotUniform(seed=seed + _REGRESSOR)
+    initializer = keras.initializers.GlorotUniform(seed=seed + Stream.REGRESSOR)
     # A Dense layer on the last axis is a convolution whose kernel has one place, of any rank.
     layer = keras.layers.Dense(wanted[-1], kernel_initializer=initializer, name=name)
     layer.build(own)

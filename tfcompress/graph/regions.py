@@ -1,0 +1,205 @@
+"""Regions: single-entry, single-exit parts of a graph, on which blocks, sections and split models stand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tfcompress.graph.layer_graph import LayerGraph, Node, TensorRef
+
+__all__ = [
+    "Chains",
+    "Dominators",
+    "Segment",
+    "between",
+    "calls_of",
+    "cut_points",
+    "dominates",
+    "immediate_dominators",
+    "is_called_outside",
+    "segments_of",
+]
+
+Dominators = Mapping[str, str | None]
+_SUM = "Add"  # the class of keras.layers.Add, and of keras.ops.add
+
+
+def immediate_dominators(graph: LayerGraph) -> dict[str, str | None]:
+    """For each node the last one on every path from the inputs to it (Cooper, Harvey and Kennedy 2001)."""
+    dominator: dict[str, str | None] = {}
+    depth: dict[str, int] = {}
+    for node in graph.nodes.values():
+        common: str | None = None
+        parents = list(dict.fromkeys(ref.node for ref in node.inputs))
+        for i, parent in enumerate(parents):
+            common = parent if i == 0 else _meet(common, parent, dominator, depth)
+        dominator[node.name] = common
+        depth[node.name] = depth[common] + 1 if common else 0
+    return dominator
+
+
+def _meet(a: str | None, b: str | None, dominator: Mapping[str, str | None], depth: Mapping[str, int]) -> str | None:
+    while a != b:
+        if a is None or b is None:
+            return None
+        if depth[a] >= depth[b]:
+            a = dominator[a]
+        else:
+            b = dominator[b]
+    return a
+
+
+def dominates(name: str, following: str, dominators: Dominators) -> bool:
+    """Whether every path from the inputs to `following` goes through `name`."""
+    at: str | None = following
+    while at is not None and at != name:
+        at = dominators[at]
+    return at == name
+
+
+def between(graph: LayerGraph, end: str, entry: str | None = None) -> tuple[str, ...]:
+    """The nodes that `end` is computed from, itself included, in the order of the graph.
+
+    Args:
+        graph: the graph.
+        end: name of a node.
+        entry: a node at which the walk stops, and which is left out; `None` to walk to the inputs.
+    """
+    inside: set[str] = set()
+    pending = [end]
+    while pending:
+        name = pending.pop()
+        if name != entry and name not in inside:
+            inside.add(name)
+            pending.extend(ref.node for ref in graph.nodes[name].inputs)
+    return tuple(name for name in graph.nodes if name in inside)
+
+
+def cut_points(graph: LayerGraph) -> tuple[str, ...]:
+    """The nodes with one output that every path from inputs to outputs goes through, in the order of the graph."""
+    dominators = immediate_dominators(graph)
+    at: str | None = None
+    for i, ref in enumerate(graph.output_refs):
+        at = ref.node if i == 0 else _last_common(at, ref.node, dominators)
+    chain: list[str] = []
+    while at is not None:
+        if len(graph.nodes[at].outputs) == 1:
+            chain.append(at)
+        at = dominators[at]
+    return tuple(reversed(chain))
+
+
+def _last_common(a: str | None, b: str | None, dominators: Dominators) -> str | None:
+    above = set()
+    while a is not None:
+        above.add(a)
+        a = dominators[a]
+    while b is not None and b not in above:
+        b = dominators[b]
+    return b
+
+
+@dataclass(frozen=True, eq=False)
+class Segment:
+    """The nodes between two neighbouring points of a chain, the second included."""
+
+    nodes: tuple[Node, ...]
+    entry: str | None
+    keeps_shape: bool
+    leaks: bool = False  # whether anything outside reads what lies before its exit, or calls its layers
+
+    @property
+    def exit(self) -> str:
+        """Name of its last node."""
+        return self.nodes[-1].name
+
+    @property
+    def is_residual(self) -> bool:
+        """Whether it adds something to what it reads."""
+        end = self.nodes[-1]
+        return self.keeps_shape and end.type_name == _SUM and any(ref.node == self.entry for ref in end.inputs)
+
+    @property
+    def has_weights(self) -> bool:
+        """Whether any of its layers has weights."""
+        return any(getattr(node.operation, "weights", ()) for node in self.nodes)
+
+    @property
+    def signature(self) -> tuple[Any, ...]:
+        """Equal for segments that can stand for each other."""
+        return tuple(
+            (node.type_name, node.input_shapes, node.output_shapes, tuple(tuple(w.shape) for w in weights))
+            for node in self.nodes
+            for weights in [getattr(node.operation, "weights", ())]
+        )
+
+
+def segments_of(graph: LayerGraph) -> list[Segment]:
+    """The segments between the cut points of a graph, in its order."""
+    order, calls = list(graph.nodes.values()), calls_of(graph)
+    place = {node.name: i for i, node in enumerate(order)}
+    found, before, entry = [], 0, None
+    for name in cut_points(graph):
+        nodes = tuple(node for node in order[before : place[name] + 1] if entry is not None or not node.is_input)
+        before = place[name] + 1
+        if nodes:
+            keeps = entry is not None and graph.shape(TensorRef(entry)) == graph.shape(TensorRef(name))
+            found.append(Segment(nodes, entry, keeps, _are_shared(nodes, calls)))
+        entry = name
+    return found
+
+
+def calls_of(graph: LayerGraph) -> dict[str, set[str]]:
+    """The nodes that are calls of each layer."""
+    found: dict[str, set[str]] = {}
+    for node in graph.nodes.values():
+        found.setdefault(node.layer_name, set()).add(node.name)
+    return found
+
+
+def is_called_outside(node: Node, gone: set[str], calls: Mapping[str, set[str]]) -> bool:
+    """Whether a layer is called outside of what is removed too: its calls are numbered, and would change names."""
+    return not calls[node.layer_name] <= gone
+
+
+def _are_shared(nodes: Sequence[Node], calls: Mapping[str, set[str]]) -> bool:
+    names = {node.name for node in nodes}
+    return any(is_called_outside(node, names, calls) for node in nodes)
+
+
+class Chains:
+    """The chains inside of segments, each given out once: a branch may be a part of many segments (NASNet)."""
+
+    def __init__(self, graph: LayerGraph) -> None:
+        self._graph = graph
+        self._dominators = immediate_dominators(graph)
+        self._ends = {ref.node for ref in graph.output_refs}
+        self._calls = calls_of(graph)
+        self._given: set[tuple[str, str]] = set()
+
+    def inside(self, segment: Segment) -> Iterator[list[Segment]]:
+        """For each branch of a segment that ends with a join, its segments between the fork and the join."""
+        entry = str(segment.entry)
+        for end in dict.fromkeys(ref.node for ref in segment.nodes[-1].inputs if ref.node != entry):
+            if (entry, end) not in self._given:
+                self._given.add((entry, end))
+                yield self._along(entry, end)
+
+    def _along(self, entry: str, end: str) -> list[Segment]:
+        """The segments between the nodes that every path from `entry` to `end` goes through."""
+        graph, chain, at = self._graph, [], end
+        while at != entry:
+            if len(graph.nodes[at].outputs) == 1:
+                chain.append(at)
+            at = str(self._dominators[at])
+        found = []
+        for name in reversed(chain):
+            names = between(graph, name, entry)
+            inside, nodes = set(names), tuple(graph.nodes[node] for node in names)
+            read = {reader for node in nodes[:-1] for ref in node.outputs for reader in graph.readers.get(ref, ())}
+            keeps = graph.shape(TensorRef(entry)) == graph.shape(TensorRef(name))
+            leaks = not read <= inside or not self._ends.isdisjoint(inside - {name})
+            found.append(Segment(nodes, entry, keeps, leaks or _are_shared(nodes, self._calls)))
+            entry = name
+        return found
