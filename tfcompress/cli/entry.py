@@ -89,7 +89,7 @@ def _is_expected(error: Exception) -> bool:
 def _parser() -> argparse.ArgumentParser:
     # "resolve": a library that was imported before may have defined an absl flag of the same name.
     options: dict[str, Any] = {"allow_abbrev": False, "conflict_handler": "resolve"}
-    parser = argparse_flags.ArgumentParser(
+    parser = argparse_flags.ArgumentParser(  # type: ignore[no-untyped-call]
         prog="tfcompress",
         description="Makes trained Keras networks smaller and faster.",
         epilog=_EPILOG,

@@ -1,5 +1,7 @@
 """From what a user gives as data to the four splits that compression reads: training, validation, calibration, test."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -9,11 +11,14 @@ import keras
 from tfcompress import expect
 from tfcompress.data.batches.checks import Expected
 from tfcompress.data.batches.epochs import ArrayBatches
+from tfcompress.data.batches.forms import Arrays, Batches, HasArray, IndexedBatches
 from tfcompress.data.named.loading import load
 from tfcompress.data.sources.arrays import ArraySource
 from tfcompress.data.sources.guards import check_whole
 from tfcompress.data.sources.image_streams import ImageStream
 from tfcompress.data.sources.named_data import NamedData
+from tfcompress.data.sources.shuffled_streams import ShuffledStream
+from tfcompress.data.sources.source import DivisibleSource, Source
 from tfcompress.data.sources.streams import PyDatasetSource, TensorFlowSource, is_tensorflow_dataset
 
 __all__ = ["Split", "Splits", "check_forms", "splits"]
@@ -38,20 +43,20 @@ class Split:
     """
 
     name: str
-    source: Any
+    source: Source
     text: str
 
     @property
-    def weighted(self):
+    def weighted(self) -> bool:
         """Whether samples have weights, which training batches give as their third part."""
         return self.source.weighted
 
     @property
-    def num_samples(self):
+    def num_samples(self) -> int | None:
         """Number of samples, or `None` where only a pass over the data would tell."""
         return self.source.num_samples
 
-    def num_batches(self, batch_size=None):
+    def num_batches(self, batch_size: int | None = None) -> int | None:
         """Number of batches of an epoch.
 
         Args:
@@ -62,7 +67,7 @@ class Split:
         """
         return self.source.num_batches(expect.whole("batch_size", batch_size, least=1, or_none=True))
 
-    def batches(self, batch_size=None, training=False):
+    def batches(self, batch_size: int | None = None, training: bool = False) -> Batches:
         """The samples in batches, as `fit` and `evaluate` take them.
 
         Args:
@@ -75,7 +80,7 @@ class Split:
         """
         return self.source.batches(expect.whole("batch_size", batch_size, least=1, or_none=True), training)
 
-    def take(self, count):
+    def take(self, count: int) -> tuple[Arrays, Arrays]:
         """The first samples as arrays, as the model reads them, without augmentation.
 
         Args:
@@ -86,7 +91,7 @@ class Split:
         """
         return self.source.take(expect.whole("count", count, least=1))
 
-    def describe(self):
+    def describe(self) -> str:
         """What this split is, such as "5,000 images held out of the training data (seed 0)"."""
         return self.text
 
@@ -110,7 +115,7 @@ class Splits:
     test: Split | None
     expected: Expected = field(default_factory=Expected, repr=False)
 
-    def check_whole(self):
+    def check_whole(self) -> None:
         """Reads validation and test split once, and checks every batch; training batches are checked as they come.
 
         Raises:
@@ -121,7 +126,7 @@ class Splits:
             if split is not None:
                 check_whole(split, self.expected)
 
-    def describe(self):
+    def describe(self) -> str:
         """Which split is what, a line each."""
         lines = [f"{split.name}: {split.text}" for split in (self.train, self.validation, self.calibration)]
         if self.test is None:
@@ -165,27 +170,30 @@ class _Request:
         )
         return self.checked(stream, what)
 
-    def checked(self, stream, what):
+    def checked(self, stream: ShuffledStream, what: str) -> ShuffledStream:
         """A stream whose first batches fit."""
         stream.check(self.expected, what)
         return stream
 
-    def named(self, data):
+    def stream(self, stream: ShuffledStream, what: str) -> ShuffledStream:
+        """A stream of `NamedData`, with batches of the size that was asked for."""
+        return self.checked(replace(stream, batch_size=self.batch_size, seed=self.seed), what)
+
+    def named(self, data: NamedData) -> tuple[DivisibleSource, DivisibleSource | None]:
         """`(train, test or None)` of `NamedData`."""
         what = f"{data.name!r}"
         if data.streams is not None:
-            settings = {"batch_size": self.batch_size, "seed": self.seed}
-            train, test = (stream and self.checked(replace(stream, **settings), what) for stream in data.streams)
-            return train, test
+            train, test = data.streams
+            return self.stream(train, what), None if test is None else self.stream(test, what)
         if data.arrays is None:
-            test = None if data.test_split is None else self.images(data, data.test_split, what)
-            return self.images(data, "train", what), test
-        settings = {"preprocess": data.preprocess, "augment": data.augment}
-        train = self.arrays(*data.arrays.train, what, **settings)
-        test = data.arrays.test
-        return train, None if test is None else self.arrays(*test, what, **settings)
+            images = None if data.test_split is None else self.images(data, data.test_split, what)
+            return self.images(data, "train", what), images
+        settings: dict[str, Any] = {"preprocess": data.preprocess, "augment": data.augment}
+        of_test = data.arrays.test
+        first = self.arrays(*data.arrays.train, what, **settings)
+        return first, None if of_test is None else self.arrays(*of_test, what, **settings)
 
-    def source(self, data, what):
+    def source(self, data: Any, what: str) -> DivisibleSource:
         """What a user gave, other than by name."""
         if isinstance(data, tuple) and len(data) in (2, 3):
             x, y, *weights = data
@@ -193,7 +201,7 @@ class _Request:
         if is_tensorflow_dataset(data):
             return TensorFlowSource.checked(data, self.expected, what, self.seed)
         if isinstance(data, ArrayBatches):
-            settings = {"indices": data.indices, "preprocess": data.preprocess, "augment": data.augment}
+            settings: dict[str, Any] = {"indices": data.indices, "preprocess": data.preprocess, "augment": data.augment}
             settings["weights"] = data.weights
             return self.arrays(data.x, data.y, what, batch_size=data.batch_size, **settings)
         if isinstance(data, keras.utils.PyDataset) or _gives_batches(data):
@@ -202,7 +210,7 @@ class _Request:
 
 
 def _no_data(data, what):
-    if hasattr(data, "__array__"):
+    if isinstance(data, HasArray):
         return TypeError(
             f"Expected {what} to come with labels: a tuple (inputs, labels). Received: one {type(data).__name__}."
         )
@@ -225,7 +233,7 @@ def check_forms(data, validation_data=None, test_data=None):
         expect.text("data", data, "the name of a dataset such as 'cifar10'")
     for argument, given in (("data", data), ("validation_data", validation_data), ("test_data", test_data)):
         if argument != "data" and isinstance(given, str | NamedData):
-            name = expect.received(getattr(given, "name", given))
+            name = expect.received(given if isinstance(given, str) else given.name)
             raise ValueError(
                 f"Expected `{argument}` to be arrays or a dataset. Received: {argument}={name}. A name stands for a "
                 "whole dataset with its test split: pass it as `data`."
@@ -236,9 +244,9 @@ def check_forms(data, validation_data=None, test_data=None):
 
 
 def _gives_batches(data):
-    if isinstance(data, tuple | list | Mapping | str | bytes) or hasattr(data, "__array__"):
+    if isinstance(data, tuple | list | Mapping | str | bytes | HasArray):
         return False
-    return hasattr(data, "__len__") and hasattr(data, "__getitem__")
+    return isinstance(data, IndexedBatches)
 
 
 def _shapes(value):
@@ -261,7 +269,7 @@ def _size(name, value):
     return expect.whole(name, value, or_none=True)
 
 
-def _train_and_test(request, data):
+def _train_and_test(request: _Request, data: Any) -> tuple[DivisibleSource, DivisibleSource | None, str | None]:
     """`(source of the training data, source of the test split or None, name or None)`."""
     if isinstance(data, str):
         data = load(data)

@@ -1,15 +1,28 @@
 """Batches whose content depends on nothing but the seed, the epoch and the batch index."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
+
 import keras
 import numpy as np
 
 from tfcompress import expect
 from tfcompress.data.batches.augment import augment_images
+from tfcompress.data.batches.forms import (
+    Arrays,
+    Augment,
+    Batches,
+    CountsPasses,
+    EndsEpochs,
+    IndexedBatches,
+    Preprocess,
+)
 
-__all__ = ["ArrayBatches", "ChosenBatches", "FollowEpoch", "set_epoch"]
+__all__ = ["ArrayBatches", "ChosenBatches", "EpochBatches", "FollowEpoch", "set_epoch"]
 
 
-class _EpochBatches(keras.utils.PyDataset):
+class EpochBatches(keras.utils.PyDataset):
     """A Keras dataset that knows its epoch, and an order for each.
 
     Keras calls `on_epoch_end` after an epoch, but also before the first: `FollowEpoch` makes the count exact.
@@ -33,7 +46,7 @@ class _EpochBatches(keras.utils.PyDataset):
         return order[1]
 
 
-class ArrayBatches(_EpochBatches):
+class ArrayBatches(EpochBatches):
     """A Keras dataset over arrays, shuffled and augmented as a pure function of `(seed, epoch, index)`.
 
     An interrupted training run that continues at epoch k therefore sees the very batches of the uninterrupted one,
@@ -56,15 +69,15 @@ class ArrayBatches(_EpochBatches):
 
     def __init__(
         self,
-        x,
-        y,
-        batch_size=128,
-        shuffle=False,
-        seed=0,
-        preprocess=None,
-        augment=None,
-        indices=None,
-        weights=None,
+        x: Arrays,
+        y: Arrays,
+        batch_size: int = 128,
+        shuffle: bool = False,
+        seed: int = 0,
+        preprocess: Preprocess | None = None,
+        augment: Augment | None = None,
+        indices: np.ndarray | None = None,
+        weights: Arrays | None = None,
     ):
         super().__init__(seed)
         self.weights = weights
@@ -99,7 +112,7 @@ class ArrayBatches(_EpochBatches):
         return x, *rest
 
 
-class ChosenBatches(_EpochBatches):
+class ChosenBatches(EpochBatches):
     """Some or all batches of another dataset, in an order that is a pure function of `(seed, epoch)`.
 
     Args:
@@ -112,7 +125,15 @@ class ChosenBatches(_EpochBatches):
             out: a dataset that moves samples between batches there would mix the parts.
     """
 
-    def __init__(self, dataset, indices, shuffle=False, seed=0, convert=None, forward_epoch_end=False):
+    def __init__(
+        self,
+        dataset: IndexedBatches,
+        indices: np.ndarray,
+        shuffle: bool = False,
+        seed: int = 0,
+        convert: Callable[[tuple[Arrays, ...]], tuple[Arrays, ...]] | None = None,
+        forward_epoch_end: bool = False,
+    ):
         super().__init__(
             seed,
             workers=getattr(dataset, "workers", 1),
@@ -136,12 +157,12 @@ class ChosenBatches(_EpochBatches):
 
     def on_epoch_end(self):
         """Called by Keras; the next epoch has another order."""
-        if self.forward_epoch_end and hasattr(self.dataset, "on_epoch_end"):
+        if self.forward_epoch_end and isinstance(self.dataset, EndsEpochs):
             self.dataset.on_epoch_end()
         super().on_epoch_end()
 
 
-def set_epoch(batches, epoch):
+def set_epoch(batches: Batches, epoch: int) -> bool:
     """Makes the next pass over `batches` the one of `epoch` (from 0), as a run that continues needs it.
 
     Args:
@@ -151,14 +172,13 @@ def set_epoch(batches, epoch):
     Returns:
         Whether `batches` can do so. A dataset of the user's own starts where it wants.
     """
-    if isinstance(batches, _EpochBatches):
+    if isinstance(batches, EpochBatches):
         batches.epoch = epoch
         return True
-    variable = getattr(batches, "epoch_variable", None)
-    if variable is None:
-        return False
-    variable.assign(epoch)
-    return True
+    if isinstance(batches, CountsPasses):
+        batches.epoch_variable.assign(epoch)
+        return True
+    return False
 
 
 class FollowEpoch(keras.callbacks.Callback):
@@ -168,7 +188,7 @@ class FollowEpoch(keras.callbacks.Callback):
         batches: what `fit` trains on.
     """
 
-    def __init__(self, batches):
+    def __init__(self, batches: Batches):
         super().__init__()
         self.batches = batches
 

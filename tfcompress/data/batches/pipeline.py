@@ -1,14 +1,17 @@
 """Keras datasets as tf.data pipelines of our own."""
 
+from __future__ import annotations
+
 import keras
 import numpy as np
 
-from tfcompress.data.batches.epochs import _EpochBatches
+from tfcompress.data.batches.epochs import EpochBatches
+from tfcompress.data.batches.forms import Batches
 
 __all__ = ["without_autotuning"]
 
 
-def without_autotuning(batches):
+def without_autotuning(batches: Batches) -> Batches:
     """The batches of a Keras dataset of this package as a tf.data.Dataset that is not autotuned.
 
     Keras makes such a pipeline itself, with autotuning. When a pass ends, its autotuning thread may miss the call to
@@ -22,8 +25,9 @@ def without_autotuning(batches):
         A `tf.data.Dataset` that reads the batches anew in each pass, in the epoch that they are in by then; or
         `batches` where Keras would not autotune, or they are not a Keras dataset.
     """
-    threads = getattr(batches, "workers", 1) > 1 or getattr(batches, "use_multiprocessing", False)
-    if not isinstance(batches, _EpochBatches) or threads or keras.backend.backend() != "tensorflow":
+    if not isinstance(batches, EpochBatches) or batches.workers > 1 or batches.use_multiprocessing:
+        return batches
+    if keras.backend.backend() != "tensorflow":
         return batches
     import tensorflow as tf
 

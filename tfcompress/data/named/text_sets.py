@@ -1,8 +1,10 @@
 """Texts with a class each from tensorflow-datasets."""
 
+from __future__ import annotations
+
 import functools
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -10,6 +12,9 @@ from tfcompress import expect
 from tfcompress.data.named.builders import known_builder, prepare, refusal, text_features
 from tfcompress.data.texts.characters import CHARACTERS, CharacterEncoder, check_characters
 from tfcompress.data.texts.streams import named_texts
+
+if TYPE_CHECKING:
+    import tensorflow_datasets as tfds
 
 __all__ = ["BuilderTexts", "load_text", "read_texts"]
 
@@ -33,7 +38,7 @@ class BuilderTexts:
         classes: `None`, or the class of 0 to 5 stars, -1 for none.
     """
 
-    builder: Any
+    builder: tfds.core.DatasetBuilder
     split: str
     text: tuple[str, ...]
     label: str

@@ -1,17 +1,15 @@
-"""Data in memory as a source of batches, and what every source can do.
+"""Arrays in memory as a source, and the first samples of any stream as one."""
 
-A source has `num_samples` and `batch_size`, `num_batches(batch_size)`, `batches(batch_size, training)`, `take(count)`,
-`hold_out(share, expected)`, `first(count)`, `shuffled()` and `describe()`.
-"""
+from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import keras
 import numpy as np
 
 from tfcompress.data.batches.checks import (
+    Expected,
     check_batch,
     check_finite,
     check_weights,
@@ -23,7 +21,9 @@ from tfcompress.data.batches.checks import (
 )
 from tfcompress.data.batches.epochs import ArrayBatches
 from tfcompress.data.batches.failures import reading
+from tfcompress.data.batches.forms import Arrays, Augment, Batches, Preprocess
 from tfcompress.data.sources.holdout import hold_out_indices
+from tfcompress.data.sources.source import Source
 
 __all__ = ["BATCHES_LOOKED_AT", "ArraySource", "FirstSamples", "first_samples"]
 
@@ -63,14 +63,14 @@ class ArraySource:
         weights: `None` or an array `[samples]`, or a structure of them: how much each counts in the training loss.
     """
 
-    x: Any
-    y: Any
+    x: Arrays
+    y: Arrays
     indices: np.ndarray | None = None
-    preprocess: Any = None
-    augment: Any = None
+    preprocess: Preprocess | None = None
+    augment: Augment | None = None
     batch_size: int = 128
     seed: int = 0
-    weights: Any = None
+    weights: Arrays | None = None
 
     @classmethod
     def checked(cls, x, y, expected, what, *, weights=None, **settings):
@@ -89,20 +89,20 @@ class ArraySource:
         return source
 
     @property
-    def weighted(self):
+    def weighted(self) -> bool:
         """Whether samples have weights."""
         return self.weights is not None
 
     @property
-    def num_samples(self):
+    def num_samples(self) -> int:
         """Number of samples."""
         return len(keras.tree.flatten(self.x)[0]) if self.indices is None else len(self.indices)
 
-    def num_batches(self, batch_size=None):
+    def num_batches(self, batch_size: int | None = None) -> int:
         """Number of batches in an epoch."""
         return math.ceil(self.num_samples / (batch_size or self.batch_size))
 
-    def batches(self, batch_size=None, training=False):
+    def batches(self, batch_size: int | None = None, training: bool = False) -> Batches:
         """`ArrayBatches`, shuffled, augmented and weighted for training."""
         return ArrayBatches(
             self.x,
@@ -116,18 +116,18 @@ class ArraySource:
             weights=self.weights if training else None,
         )
 
-    def take(self, count):
+    def take(self, count: int) -> tuple[Arrays, Arrays]:
         """`(x, y)` of the first `count` samples, as the model reads them."""
         return self.batches(min(count, self.num_samples))[0]
 
     def _chosen(self, places):
         return replace(self, indices=places if self.indices is None else self.indices[places])
 
-    def shuffled(self):
+    def shuffled(self) -> ArraySource:
         """The same samples in a random order, so that the first ones are a fair sample even of sorted arrays."""
         return self._chosen(np.random.default_rng([self.seed, self.num_samples]).permutation(self.num_samples))
 
-    def hold_out(self, share, expected):
+    def hold_out(self, share: float, expected: Expected) -> tuple[ArraySource, ArraySource, str]:
         """`(rest, held out, how)`: each class in the same proportion where there are classes."""
         labels = integer_labels(self.y, expected.classes)
         if labels is not None and self.indices is not None:
@@ -135,12 +135,12 @@ class ArraySource:
         kept, held_out = map(self._chosen, hold_out_indices(self.num_samples, labels, share, self.seed))
         return kept, held_out, f"{held_out.describe()} held out of the training data (seed {self.seed})"
 
-    def first(self, count):
+    def first(self, count: int) -> ArraySource:
         """A source of `count` samples at random, without augmentation."""
         source = replace(self.shuffled(), augment=None)
-        return replace(source, indices=source.indices[:count])
+        return source._chosen(np.arange(min(count, self.num_samples)))
 
-    def describe(self):
+    def describe(self) -> str:
         """Such as "45,000 images"."""
         images = isinstance(self.x, np.ndarray) and self.x.ndim == 4
         return f"{self.num_samples:,} {'images' if images else 'samples'}"
@@ -156,15 +156,15 @@ class FirstSamples:
         batch_size: samples in a batch.
     """
 
-    stream: Any
+    stream: Source
     count: int
     batch_size: int
-    _kept: list = field(default_factory=list, repr=False, compare=False)
+    _kept: list[ArraySource] = field(default_factory=list, repr=False, compare=False)
 
     weighted = False
 
     @property
-    def arrays(self):
+    def arrays(self) -> ArraySource:
         """The samples as an `ArraySource`."""
         if not self._kept:
             with reading(f"the first {self.count:,} samples of the training data"):
@@ -175,23 +175,27 @@ class FirstSamples:
         return self._kept[0]
 
     @property
-    def num_samples(self):
+    def num_samples(self) -> int | None:
         """Number of samples, `None` where it is not known before they are read."""
         known = self._kept[0] if self._kept else self.stream
         return None if known.num_samples is None else min(self.count, known.num_samples)
 
-    def num_batches(self, batch_size=None):
+    def num_batches(self, batch_size: int | None = None) -> int:
         """Number of batches in an epoch."""
         return self.arrays.num_batches(batch_size)
 
-    def batches(self, batch_size=None, training=False):
+    def batches(self, batch_size: int | None = None, training: bool = False) -> Batches:
         """`ArrayBatches` over the samples."""
         return self.arrays.batches(batch_size, training)
 
-    def take(self, count):
+    def take(self, count: int) -> tuple[Arrays, Arrays]:
         """`(x, y)` of the first `count` samples."""
         return self.arrays.take(count)
 
-    def describe(self):
+    def shuffled(self) -> ArraySource:
+        """The same samples in a random order."""
+        return self.arrays.shuffled()
+
+    def describe(self) -> str:
         """Such as "1,000 samples"."""
         return f"up to {self.count:,} samples" if self.num_samples is None else f"{self.num_samples:,} samples"

@@ -1,12 +1,19 @@
 """Image classification sets too large for memory, as tf.data streams: cropped and scaled as ImageNet usually is."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Literal, Self
 
 import numpy as np
 
 from tfcompress.data.batches.augment import flip_and_crop
+from tfcompress.data.batches.checks import Expected
+from tfcompress.data.batches.forms import Augment, Preprocess
 from tfcompress.data.sources.shuffled_streams import ShuffledStream
+
+if TYPE_CHECKING:
+    import tensorflow_datasets as tfds
 
 __all__ = ["ImageStream", "central_crop", "random_crop"]
 
@@ -90,10 +97,10 @@ class ImageStream(ShuffledStream):
         augment: `"auto"` for random crops, `None`, or a function `(images, numpy.random.Generator) -> images`.
     """
 
-    builder: Any
+    builder: tfds.core.DatasetBuilder
     size: tuple[int, int]
-    preprocess: Any
-    augment: Any
+    preprocess: Preprocess
+    augment: Augment | Literal["auto"] | None
 
     def _read(self, ranges):
         import tensorflow_datasets as tfds
@@ -133,7 +140,7 @@ class ImageStream(ShuffledStream):
     def _preprocessed(self, images, labels):
         return _in_numpy(self.preprocess, images), labels
 
-    def hold_out(self, share, expected):
+    def hold_out(self, share: float, expected: Expected) -> tuple[Self, Self, str]:
         """`(rest, held out, how)`: as many images in a row from a seeded place; their order on disk is random."""
         ((split, start, stop),) = self.ranges
         count = min(max(1, round(self.num_samples * share)), self.num_samples - 1)
@@ -143,6 +150,6 @@ class ImageStream(ShuffledStream):
         kept, held_out = replace(self, ranges=rest), replace(self, ranges=((split, first, last),))
         return kept, held_out, f"{held_out.describe()} held out of the training data (seed {self.seed})"
 
-    def describe(self):
+    def describe(self) -> str:
         """Such as "1,281,167 images"."""
         return f"{self.num_samples:,} images"

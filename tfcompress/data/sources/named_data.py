@@ -1,10 +1,17 @@
 """What a dataset is once it was loaded by name, and how much of one is held in memory."""
 
-from collections.abc import Callable
+from __future__ import annotations
+
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+
+from tfcompress.data.batches.forms import Augment, Preprocess
+from tfcompress.data.sources.shuffled_streams import ShuffledStream
+
+if TYPE_CHECKING:
+    import tensorflow_datasets as tfds
 
 __all__ = ["NamedArrays", "NamedData", "fits_in_memory", "memory_limit_gb"]
 
@@ -57,9 +64,9 @@ class NamedData:
 
     name: str
     classes: int
-    preprocess: Callable[[np.ndarray], np.ndarray]
-    augment: Any
+    preprocess: Preprocess
+    augment: Augment | Literal["auto"] | None
     arrays: NamedArrays | None = None
-    builder: Any = None
+    builder: tfds.core.DatasetBuilder | None = None
     test_split: str | None = None
-    streams: tuple | None = None
+    streams: tuple[ShuffledStream, ShuffledStream | None] | None = None

@@ -1,11 +1,19 @@
 """Datasets on disk that are read in another order in each epoch, which is a function of the seed and the epoch."""
 
+from __future__ import annotations
+
+import abc
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Self
 
+from tfcompress.data.batches.checks import Expected
+from tfcompress.data.batches.forms import Arrays
 from tfcompress.data.sources.arrays import FirstSamples, first_samples
 from tfcompress.data.sources.streams import check_batches
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 __all__ = ["ShuffledStream"]
 
@@ -13,7 +21,7 @@ _PARTS = 16  # of the training samples, visited in another order each epoch
 
 
 @dataclass(frozen=True, kw_only=True)
-class ShuffledStream:
+class ShuffledStream(abc.ABC):
     """Samples that lie on disk in random order, read as they are needed.
 
     A kind of samples says how they are read (`_read`), and what is done to one (`_evaluated`, and for training
@@ -33,20 +41,20 @@ class ShuffledStream:
 
     weighted = False
 
-    def check(self, expected, what):
+    def check(self, expected: Expected, what: str) -> None:
         """Checks the first batches. Raises ValueError or TypeError where they do not fit `expected`."""
         check_batches(self.batches().as_numpy_iterator(), expected, what)
 
     @property
-    def num_samples(self):
+    def num_samples(self) -> int:
         """Number of samples."""
         return sum(stop - start for _, start, stop in self.ranges)
 
-    def num_batches(self, batch_size=None):
+    def num_batches(self, batch_size: int | None = None) -> int:
         """Number of batches in an epoch."""
         return math.ceil(self.num_samples / (batch_size or self.batch_size))
 
-    def batches(self, batch_size=None, training=False):
+    def batches(self, batch_size: int | None = None, training: bool = False) -> tf.data.Dataset:
         """A tf.data.Dataset of `(inputs, labels)`; for training shuffled and augmented by `(seed, epoch)`.
 
         A training dataset has the tf.Variable `epoch_variable`, which each pass over it reads and counts up.
@@ -97,7 +105,7 @@ class ShuffledStream:
         dataset.epoch_variable = epoch
         return dataset
 
-    def _read(self, ranges) -> Any:
+    def _read(self, ranges: tuple) -> tf.data.Dataset:
         """A tf.data.Dataset of the samples in `ranges`, as they lie on disk."""
         raise NotImplementedError
 
@@ -117,15 +125,23 @@ class ShuffledStream:
         """A batch `(inputs, labels)` as the model reads it."""
         return inputs, labels
 
-    def take(self, count):
+    def take(self, count: int) -> tuple[Arrays, Arrays]:
         """`(x, y)` of the first `count` samples."""
         return first_samples(self.batches(min(count, self.batch_size)), count)
 
-    def shuffled(self):
+    def shuffled(self) -> Self:
         """Itself: its samples were shuffled before they were written."""
         return self
 
-    def first(self, count):
+    @abc.abstractmethod
+    def hold_out(self, share: float, expected: Expected) -> tuple[Self, Self, str]:
+        """`(rest, held out, how)`."""
+
+    @abc.abstractmethod
+    def describe(self) -> str:
+        """What it holds, in words."""
+
+    def first(self, count: int) -> FirstSamples:
         """The first `count` samples, without augmentation."""
         return FirstSamples(self, count, self.batch_size)
 

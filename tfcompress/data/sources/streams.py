@@ -1,15 +1,19 @@
 """Data that comes batch by batch as a source of batches: a tf.data.Dataset, or a Keras PyDataset."""
 
+from __future__ import annotations
+
+import abc
 import math
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
 import keras
 import numpy as np
 
 from tfcompress.data.batches.checks import (
+    Expected,
     check_batch,
     check_weights,
     input_arrays,
@@ -19,8 +23,12 @@ from tfcompress.data.batches.checks import (
 )
 from tfcompress.data.batches.epochs import ChosenBatches
 from tfcompress.data.batches.failures import reading
+from tfcompress.data.batches.forms import Arrays, Batches, IndexedBatches
 from tfcompress.data.sources.arrays import BATCHES_LOOKED_AT, FirstSamples, first_samples
 from tfcompress.data.sources.holdout import hold_out_indices, is_held_out
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 __all__ = ["PyDatasetSource", "TensorFlowSource", "check_batches", "is_tensorflow_dataset"]
 
@@ -34,7 +42,7 @@ _NOT_REPEATABLE = (
 )
 
 
-def is_tensorflow_dataset(data):
+def is_tensorflow_dataset(data: Any) -> bool:
     """Whether `data` is a tf.data.Dataset, without importing TensorFlow to find out."""
     tensorflow = sys.modules.get("tensorflow")
     return tensorflow is not None and isinstance(data, tensorflow.data.Dataset)
@@ -85,7 +93,7 @@ def check_batches(batches, expected, what):
 
 
 @dataclass(frozen=True)
-class _Stream:
+class _Stream(abc.ABC):
     """What sources share that are read batch by batch.
 
     Attributes:
@@ -100,17 +108,36 @@ class _Stream:
     seed: int = 0
     weighted: bool = False
 
-    num_samples = None
+    @property
+    def num_samples(self) -> int | None:
+        """`None`: only a pass over the data would tell."""
+        return None
 
-    def take(self, count):
+    @abc.abstractmethod
+    def num_batches(self, batch_size: int | None = None) -> int | None:
+        """Number of batches in an epoch, or `None`."""
+
+    @abc.abstractmethod
+    def batches(self, batch_size: int | None = None, training: bool = False) -> Batches:
+        """The samples in batches."""
+
+    @abc.abstractmethod
+    def hold_out(self, share: float, expected: Expected) -> tuple[Self, Self, str]:
+        """`(rest, held out, how)`."""
+
+    @abc.abstractmethod
+    def describe(self) -> str:
+        """What it holds, in words."""
+
+    def take(self, count: int) -> tuple[Arrays, Arrays]:
         """`(x, y)` of the first `count` samples."""
         return first_samples(self.batches(), count)
 
-    def shuffled(self):
+    def shuffled(self) -> Self:
         """Itself: a stream has its own order."""
         return self
 
-    def first(self, count):
+    def first(self, count: int) -> FirstSamples:
         """The first `count` samples."""
         return FirstSamples(self, count, self.batch_size)
 
@@ -124,6 +151,7 @@ class TensorFlowSource(_Stream):
         part: words for the part that this is.
     """
 
+    dataset: tf.data.Dataset
     known_batches: int | None = None
     part: str = "a tf.data.Dataset"
 
@@ -152,20 +180,20 @@ class TensorFlowSource(_Stream):
         batch_size = check_batches(dataset.as_numpy_iterator(), expected, what)
         return cls(dataset, batch_size, seed, bool(weights), cardinality if cardinality >= 0 else None)
 
-    def num_batches(self, batch_size=None):
+    def num_batches(self, batch_size: int | None = None) -> int | None:
         """Number of batches in an epoch: of a part, or where they are batched anew, an estimate."""
         if self.known_batches is None or batch_size in (None, self.batch_size):
             return self.known_batches
         return math.ceil(self.known_batches * self.batch_size / batch_size)
 
-    def batches(self, batch_size=None, training=False):
+    def batches(self, batch_size: int | None = None, training: bool = False) -> Batches:
         """The dataset itself, batched anew where another size is asked for, and without weights but for training."""
         dataset = self.dataset
         if self.weighted and not training:
             dataset = dataset.map(lambda x, y, _: (x, y))
         return dataset if batch_size in (None, self.batch_size) else dataset.rebatch(batch_size)
 
-    def hold_out(self, share, expected):
+    def hold_out(self, share: float, expected: Expected) -> tuple[Self, Self, str]:
         """`(rest, held out, how)`: a sample is held out or not by its content, however the dataset is shuffled."""
         with reading("the training data"):
             _check_repeatable(self)
@@ -192,7 +220,7 @@ class TensorFlowSource(_Stream):
         batches = None if self.known_batches is None else math.ceil(self.known_batches * own_share)
         return replace(self, dataset=dataset, known_batches=batches, part=text)
 
-    def describe(self):
+    def describe(self) -> str:
         """Such as "a tf.data.Dataset"."""
         return self.part
 
@@ -289,8 +317,9 @@ class PyDatasetSource(_Stream):
         whole: whether these are all batches.
     """
 
+    dataset: IndexedBatches
     classes: int | None = None
-    indices: np.ndarray | None = None
+    indices: np.ndarray = field(default_factory=lambda: np.arange(0))
     whole: bool = True
 
     @classmethod
@@ -305,11 +334,11 @@ class PyDatasetSource(_Stream):
         weighted = len(dataset[0]) == 3
         return cls(dataset, batch_size, seed, weighted, expected.classes, np.arange(number))
 
-    def num_batches(self, batch_size=None):
+    def num_batches(self, batch_size: int | None = None) -> int | None:
         """Number of batches in an epoch."""
         return len(self.indices)
 
-    def batches(self, batch_size=None, training=False):
+    def batches(self, batch_size: int | None = None, training: bool = False) -> Batches:
         """`ChosenBatches`, in another order each epoch for training."""
         return ChosenBatches(
             self.dataset,
@@ -320,7 +349,7 @@ class PyDatasetSource(_Stream):
             forward_epoch_end=training and self.whole,
         )
 
-    def hold_out(self, share, expected):
+    def hold_out(self, share: float, expected: Expected) -> tuple[Self, Self, str]:
         """`(rest, held out, how)`: a seeded choice of batches."""
         number = len(self.indices)
         if number < 2:
@@ -338,6 +367,6 @@ class PyDatasetSource(_Stream):
         text = f"{len(held_out.indices):,} of {number:,} batches held out of the training data (seed {self.seed})"
         return kept, held_out, text
 
-    def describe(self):
+    def describe(self) -> str:
         """Such as "45 batches"."""
         return f"{len(self.indices):,} batches"

@@ -1,25 +1,31 @@
 """Texts on disk with a class each: read into memory, or, where they are too many, as tf.data streams."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Self
 
 import numpy as np
 
+from tfcompress.data.batches.checks import Expected
 from tfcompress.data.sources.holdout import hold_out_indices
 from tfcompress.data.sources.named_data import NamedArrays, NamedData, fits_in_memory
 from tfcompress.data.sources.shuffled_streams import ShuffledStream
-from tfcompress.data.texts.characters import to_int32
+from tfcompress.data.texts.characters import CharacterEncoder, to_int32
+from tfcompress.data.texts.source import TextSource
 
 __all__ = ["TextStream", "Texts", "encoded_texts", "named_texts"]
 
 _BATCH = 512  # texts encoded together
 
 
-def encoded_texts(source, encoder, samples=None):
+def encoded_texts(
+    source: TextSource, encoder: CharacterEncoder, samples: int | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """The texts of a source that have a class, read into memory in one pass.
 
     Args:
-        source: what reads them (see `Texts`).
+        source: a split or file.
         encoder: `CharacterEncoder`.
         samples: only the first so many; `None` for all.
 
@@ -50,13 +56,11 @@ class Texts:
     """Some of the texts of a source.
 
     Attributes:
-        source: a split or file. Its `count` is how many examples lie there, its `labels` are their classes, int64
-            `[count]`, -1 for none. `read(start, stop)` gives a tf.data.Dataset of examples as they lie on disk, and
-            `parse(examples)` texts (string `[batch]`) and labels (int64 `[batch]`) of a batch of them.
+        source: a split or file.
         chosen: which of them these are, bool `[source.count]`.
     """
 
-    source: Any
+    source: TextSource
     chosen: np.ndarray
 
     @classmethod
@@ -108,7 +112,7 @@ class TextStream(ShuffledStream):
     """
 
     texts: Texts
-    encoder: Any
+    encoder: CharacterEncoder
 
     _SHUFFLE_BUFFER = 32768  # texts
 
@@ -118,7 +122,7 @@ class TextStream(ShuffledStream):
         return cls(ranges=((None, 0, len(texts.chosen)),), texts=texts, encoder=encoder)
 
     @property
-    def num_samples(self):
+    def num_samples(self) -> int:
         """Number of texts."""
         return self.texts.count
 
@@ -135,14 +139,14 @@ class TextStream(ShuffledStream):
         texts, labels = self.texts.source.parse(examples)
         return tf.cast(self.encoder(texts), "int32"), labels
 
-    def hold_out(self, share, expected):
+    def hold_out(self, share: float, expected: Expected) -> tuple[Self, Self, str]:
         """`(rest, held out, how)`: each class in the same proportion, chosen by the seed."""
         places = self.texts.places
         parts = hold_out_indices(len(places), self.texts.source.labels[places], share, self.seed)
         kept, held_out = (replace(self, texts=self.texts.at(places[part])) for part in parts)
         return kept, held_out, f"{held_out.describe()} held out of the training data (seed {self.seed})"
 
-    def describe(self):
+    def describe(self) -> str:
         """Such as "3,600,000 texts"."""
         return f"{self.num_samples:,} texts"
 

@@ -106,6 +106,7 @@ def cached_batches(
             )
         with _files.room(where, size):
             samples = _filled(model, split, batch_size, where, note)
+        assert split.num_samples is not None  # of arrays
         yield _dataset(samples, split.num_samples, batch_size, seed)
     except BaseException as error:
         if folder is None or isinstance(error, ValueError):

@@ -1,0 +1,65 @@
+"""The two protocols of sources: where the samples of a split come from."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from tfcompress.data.batches.checks import Expected
+from tfcompress.data.batches.forms import Arrays, Batches
+
+__all__ = ["DivisibleSource", "Source"]
+
+
+class Source(Protocol):
+    """A source of samples and of batches of them."""
+
+    @property
+    def batch_size(self) -> int:
+        """Samples in a batch, where no other number is asked for."""
+        ...
+
+    @property
+    def weighted(self) -> bool:
+        """Whether samples have weights, which training batches give as their third part."""
+        ...
+
+    @property
+    def num_samples(self) -> int | None:
+        """Number of samples, or `None` where only a pass over the data would tell."""
+        ...
+
+    def num_batches(self, batch_size: int | None = None) -> int | None:
+        """Number of batches in an epoch, or `None` where only a pass over the data would tell."""
+        ...
+
+    def batches(self, batch_size: int | None = None, training: bool = False) -> Batches:
+        """The samples in batches; for training shuffled, augmented and weighted."""
+        ...
+
+    def take(self, count: int) -> tuple[Arrays, Arrays]:
+        """`(x, y)` of the first `count` samples, as the model reads them."""
+        ...
+
+    def describe(self) -> str:
+        """What it holds, in words, such as "45,000 images"."""
+        ...
+
+    def shuffled(self) -> Source:
+        """The same samples so that the first ones are a fair sample."""
+        ...
+
+
+class DivisibleSource(Source, Protocol):
+    """A source that a part can be taken of."""
+
+    def hold_out(self, share: float, expected: Expected) -> tuple[DivisibleSource, DivisibleSource, str]:
+        """`(rest, held out, how)`: splits off a share of the samples, chosen by the source's seed."""
+        ...
+
+    def first(self, count: int) -> Source:
+        """A source of `count` samples at most, without augmentation."""
+        ...
+
+    def shuffled(self) -> DivisibleSource:
+        """The same samples so that the first ones are a fair sample."""
+        ...
