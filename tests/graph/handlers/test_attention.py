@@ -17,6 +17,7 @@ def test_multi_head_attention():
     ((axis, out),) = call.labels
     assert (axis, len(out)) == (2, 6)
     assert call.fixed == key  # scores are divided by the square root of their number
+    assert not call.handler.runs_on_slices(call.call)
     weights = call.weights
     assert weights["query/kernel"] == {"reads": {0: QUERY, 2: key}, "writes": {1: heads}}
     assert weights["key/kernel"] == {"reads": {0: VALUE}, "writes": {1: heads, 2: key}}
@@ -71,6 +72,7 @@ def test_scores_of_channels(layer):
     """11 positions ask 7: the channels of both are in the scores; those of separate keys stay, and the values' go."""
     both = handled(lambda q, v: layer()([q, v]), (11, 3), (7, 3))
     assert both.fixed == [0, 1, 2, 3, 4, 5]
+    assert not both.handler.runs_on_slices(both.call)
     keys = handled(lambda q, v, k: layer()([q, v, k]), (11, 3), (7, 5), (7, 3))
     assert keys.labels == [(2, [3, 4, 5, 6, 7])]
     assert keys.fixed == [0, 1, 2, 8, 9, 10]
