@@ -41,7 +41,7 @@ def _fingerprint(
     return {
         "model": model_contents(original, contents, "model"),
         "method": {"name": method.name, **method.contents(contents)},
-        "budget": dict(budget),
+        **_budget(budget),
         "control": _control(original, task),
         "objective": _objective(original, task.objective, contents),
         "data": splits.describe().splitlines(),
@@ -49,6 +49,17 @@ def _fingerprint(
             split.name: split_contents(split, contents, earlier.get(split.name), notes.append) for split in parts
         },
         "seed": task.seed,
+    }
+
+
+def _budget(budget: Budget) -> dict[str, Any]:
+    """The limits in the words of a call, however they were given."""
+    others = dict(budget)
+    macs, params = others.pop("macs", None), others.pop("params", None)
+    return {
+        "flops_budget": 2 * macs if isinstance(macs, int) else macs,
+        "params_budget": params,
+        "budget": others,
     }
 
 
