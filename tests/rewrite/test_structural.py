@@ -274,6 +274,13 @@ class TestRefused:
             with pytest.raises(error, match=words):
                 call()
 
+    def test_a_reshape_that_does_not_fit_is_no_other_batch(self):
+        x = keras.Input((4,))
+        y = keras.ops.reshape(layers.Dense(3, name="three")(x), (-1, 3, 1))
+        model = keras.Model(x, layers.Dense(2)(y))
+        with pytest.raises(ValueError, match=r"Reshape.*3 entries a sample, of 4"):
+            apply(model, Plan((RemoveLayers(("three",)),), weights="fresh"))
+
     def test_outputs_keep_their_shapes(self, source):
         model, groups = source
         plan = Plan((ReplaceLayers.by(("head",), layers.Dense(5)),), weights="fresh")

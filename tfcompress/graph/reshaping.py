@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -131,10 +132,9 @@ class _Shapes:
         try:
             args, kwargs = map_refs(symbolic, (args, kwargs))
             if not isinstance(node.operation, keras.Layer):
-                return [
-                    _symbolic(t.shape, t.dtype)
-                    for t in keras.tree.flatten(node.operation.compute_output_spec(*args, **kwargs))
-                ]
+                outputs = keras.tree.flatten(node.operation.compute_output_spec(*args, **kwargs))
+                _check_entries(node, shapes, [tuple(tensor.shape) for tensor in outputs])
+                return [_symbolic(tensor.shape, tensor.dtype) for tensor in outputs]
             return [_symbolic(t.shape, t.dtype) for t in keras.tree.flatten(self._anew(place)(*args, **kwargs))]
         except CannotBeCopied:
             raise
@@ -176,6 +176,18 @@ class _Shapes:
         carry_state(old, new)
         carry_flags(old, new)
         return new
+
+
+def _check_entries(node: Node, shapes: Sequence[Shape], outputs: Sequence[Shape]) -> None:
+    """Refuses a reshape that leaves entries of a sample over: Keras takes those for a part of the unknown batch."""
+    before = [_entries(shape) for shape in (*node.input_shapes, *node.output_shapes)]
+    after = [_entries(shape) for shape in (*shapes, *outputs)]
+    if node.type_name == "Reshape" and before[0] == before[-1] and after[0] != after[-1]:
+        raise ValueError(f"its output would have {after[-1]} entries a sample, of {after[0]} that it reads")
+
+
+def _entries(shape: Shape) -> int:
+    return math.prod(size or 0 for size in shape[1:])
 
 
 def _symbolic(shape: Any, dtype: Any) -> Any:
