@@ -34,13 +34,8 @@ change of the random stream that fresh weights come from: the same command now d
 - The images are the teacher's own training images, for all methods alike.
 """
 
-import argparse
+import runner
 
-import common
-import keras
-import lit_common
-
-import tfcompress
 from tfcompress.methods.distillation import KD, LIT, Hint, Scratch
 
 
@@ -61,34 +56,25 @@ def methods(args):
     }
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="savedmodels/teachers/resnet32_cifar10.keras")
-    parser.add_argument("--data", default="cifar10")
-    parser.add_argument("--images", type=int, default=4000, help="training images, the held-out tenth included")
-    parser.add_argument("--blocks", type=int, nargs="+", default=[2, 2, 2], help="of the student's sections")
-    parser.add_argument("--epochs", type=int, default=12, help="of each method, over all its phases")
-    parser.add_argument("--batch-size", type=int, default=64)
-    parser.add_argument("--learning-rate", type=float, default=0.1)
-    parser.add_argument("--alpha", type=float, default=0.95, help="weight of the labels beside soft targets")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--methods", nargs="+", default=["lit", "kd", "hint", "hints", "scratch"])
-    parser.add_argument("--out", default=None, help="run folders; a killed comparison goes on where it stopped")
-    parser.add_argument("--smoke", action="store_true", help="a tiny network, a few digits, the shortest schedule")
-    args = parser.parse_args()
-    if args.smoke:
-        args.data, args.images, args.seeds = "digits", 80, [0]
-        args.blocks, args.epochs, args.methods = [1, 1], 3, ["hint"]
-    if unknown := sorted(set(args.methods) - set(methods(args))):
-        parser.error(f"--methods: expected some of {', '.join(methods(args))}. Received: {', '.join(unknown)}")
-
-    data = tfcompress.data.load(args.data, images=args.images)
-    if args.smoke:
-        model = lit_common.smoke_network(data)
-    else:
-        model = keras.saving.load_model(args.model)
-    common.compare(model, methods(args), data, args)
+RECIPE = {
+    "flags": {
+        "model": "savedmodels/teachers/resnet32_cifar10.keras",
+        "data": "cifar10",
+        "images": {"default": 4000, "help": "training images, the held-out tenth included"},
+        "blocks": {"default": [2, 2, 2], "help": "of the student's sections"},
+        "epochs": {"default": 12, "help": "of each method, over all its phases"},
+        "batch_size": 64,
+        "learning_rate": 0.1,
+        "alpha": {"default": 0.95, "help": "weight of the labels beside soft targets"},
+        "seeds": [0, 1, 2],
+        "methods": ["lit", "kd", "hint", "hints", "scratch"],
+        "out": None,
+    },
+    "smoke": {"data": "digits", "images": 80, "seeds": [0], "blocks": [1, 1], "epochs": 3, "methods": ["hint"]},
+    "model": runner.from_file,
+    "runs": runner.chosen(methods, model="resnet"),
+}
 
 
 if __name__ == "__main__":
-    main()
+    runner.main(__doc__, RECIPE)

@@ -18,31 +18,20 @@ Not run at full length here: with the paper's settings (200 to 325 epochs a netw
 cores. `--epochs-share 0.1 --images 10000 --depths 20` shortens it.
 """
 
-import lit_common
+import runner
 
 from tfcompress.methods.distillation import KD, LIT, Scratch
 
-
-def experiments(args):
-    """The students; that of the teacher's depth needs no training from scratch, as the teacher is it."""
-    found = {}
-    for depth in args.depths:
-        blocks = lit_common.blocks(depth, args)
-        if depth != args.teacher_depth:
-            found["scratch", depth] = lit_common.published(Scratch, args.network, args, blocks=blocks)
-        found["KD", depth] = lit_common.published(KD, args.network, args, blocks=blocks)
-        found["LIT", depth] = lit_common.published(LIT, args.network, args, blocks=blocks)
-    return found
-
-
-def main():
-    depths = (20, 32, 44, 56, 110)
-    args = lit_common.parse(lit_common.parser(__doc__, "lit_figure2", depths=depths))
-    data = lit_common.load(args)
-    results = lit_common.run(lit_common.teacher(data, args), data, experiments(args), args)
-    lit_common.show(results)
-    lit_common.plot(results, args)
+RECIPE = {
+    "flags": runner.LIT_FLAGS
+    | {"depths": runner.LIT_FLAGS["depths"] | {"default": [20, 32, 44, 56, 110]}, "out": "savedmodels/lit_figure2"},
+    "smoke": runner.LIT_SMOKE,
+    "model": runner.teacher,
+    "runs": runner.students({"scratch": (Scratch, {}), "KD": (KD, {}), "LIT": (LIT, {})}, teacher_is_scratch=True),
+    "number": "depth",
+    "plot": True,
+}
 
 
 if __name__ == "__main__":
-    main()
+    runner.main(__doc__, RECIPE)

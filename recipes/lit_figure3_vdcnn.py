@@ -18,7 +18,8 @@ first so many reviews.
 import pathlib
 import tempfile
 
-import lit_common
+import networks
+import runner
 
 import tfcompress
 from tfcompress.methods.distillation import KD, LIT, Scratch
@@ -42,38 +43,31 @@ def load(args):
     return tfcompress.data.load(args.data, images=args.images)
 
 
-def experiments(args):
-    """The students; that of the teacher's depth needs no training from scratch, as the teacher is it."""
-    found = {}
-    for depth in args.depths:
-        blocks = lit_common.blocks(depth, args)
-        if depth != args.teacher_depth:
-            found["scratch", depth] = lit_common.published(Scratch, "vdcnn", args, blocks=blocks)
-        found["KD", depth] = lit_common.published(KD, "vdcnn", args, blocks=blocks)
-        found["LIT", depth] = lit_common.published(LIT, "vdcnn", args, blocks=blocks)
-    first = lit_common.blocks(17, args)
-    for depth in args.depths:
-        if depth <= 17:
-            sequence = (first, lit_common.blocks(depth, args))
-            found["LIT in sequence", depth] = lit_common.published(LIT, "vdcnn", args, blocks=sequence)
-    return found
+def students(args, depth):
+    """The students of one depth; a VDCNN-17 stands between in a sequence."""
+    made = {"scratch": (Scratch, {}), "KD": (KD, {}), "LIT": (LIT, {})}
+    if depth <= 17:
+        made["LIT in sequence"] = (LIT, {"blocks": (networks.blocks(17, args), networks.blocks(depth, args))})
+    return made
 
 
-def main():
-    parser = lit_common.parser(
-        __doc__,
-        "lit_figure3",
-        networks=("vdcnn",),
-        teacher_depth=29,
-        depths=(29, 17, 9),
-        data="yelp_polarity_reviews",
-    )
-    args = lit_common.parse(parser)
-    data = load(args)
-    results = lit_common.run(lit_common.teacher(data, args), data, experiments(args), args)
-    lit_common.show(results)
-    lit_common.plot(results, args)
+RECIPE = {
+    "flags": runner.LIT_FLAGS
+    | {
+        "network": {"default": "vdcnn", "choices": ("vdcnn",)},
+        "teacher_depth": {"default": 29, "choices": tuple(networks.VDCNN_BLOCKS)},
+        "depths": {"default": [29, 17, 9], "choices": tuple(networks.VDCNN_BLOCKS), "help": "of the students"},
+        "data": "yelp_polarity_reviews",
+        "out": "savedmodels/lit_figure3",
+    },
+    "smoke": runner.LIT_SMOKE,
+    "load": load,
+    "model": runner.teacher,
+    "runs": runner.students(students, teacher_is_scratch=True),
+    "number": "depth",
+    "plot": True,
+}
 
 
 if __name__ == "__main__":
-    main()
+    runner.main(__doc__, RECIPE)

@@ -11,30 +11,36 @@ Not run at full length here: with the paper's settings (300 and 325 epochs a net
 `--epochs-share 0.1 --images 10000 --depths 20` shortens it.
 """
 
-import lit_common
+import runner
 
 from tfcompress.methods.distillation import KD, LIT, Scratch
 
 
-def experiments(args):
+def students(args, depth):
     """The students, all of a lower cardinality."""
-    found = {}
-    for depth in args.depths:
-        student = {"blocks": lit_common.blocks(depth, args), "cardinality": 2 if args.smoke else 16}
-        found["scratch", depth] = lit_common.published(Scratch, "resnext", args, **student)
-        found["KD", depth] = lit_common.published(KD, "resnext", args, **student)
-        found["LIT", depth] = lit_common.published(LIT, "resnext with a lower cardinality", args, **student)
-    return found
+    del depth
+    half = {"cardinality": 2 if args.smoke else 16}
+    return {
+        "scratch": (Scratch, half),
+        "KD": (KD, half),
+        "LIT": (LIT, half | {"as": "resnext with a lower cardinality"}),
+    }
 
 
-def main():
-    depths = (20, 32, 44, 56, 110)
-    args = lit_common.parse(lit_common.parser(__doc__, "lit_figure4", networks=("resnext",), depths=depths))
-    data = lit_common.load(args)
-    results = lit_common.run(lit_common.teacher(data, args), data, experiments(args), args)
-    lit_common.show(results)
-    lit_common.plot(results, args)
+RECIPE = {
+    "flags": runner.LIT_FLAGS
+    | {
+        "network": {"default": "resnext", "choices": ("resnext",)},
+        "depths": runner.LIT_FLAGS["depths"] | {"default": [20, 32, 44, 56, 110]},
+        "out": "savedmodels/lit_figure4",
+    },
+    "smoke": runner.LIT_SMOKE,
+    "model": runner.teacher,
+    "runs": runner.students(students),
+    "number": "depth",
+    "plot": True,
+}
 
 
 if __name__ == "__main__":
-    main()
+    runner.main(__doc__, RECIPE)

@@ -13,44 +13,71 @@ Not run at full length here: with the paper's settings (200 and 250 epochs a net
 `--epochs-share 0.1 --images 10000 --depths 20` shortens it.
 """
 
-import lit_common
 import numpy as np
+import runner
 
 from tfcompress.methods.distillation import LIT, Scratch
 from tfcompress.report.table import in_columns
 
 
-def experiments(args):
-    """The networks, before they are pruned."""
-    return {
-        (name, depth): lit_common.published(method, args.network, args, blocks=lit_common.blocks(depth, args))
-        for depth in args.depths
-        for name, method in (("LIT", LIT), ("scratch", Scratch))
-    }
+def prune(model, sparsity):
+    """Sets the smallest weights of each layer's kernel to zero, in place: magnitude pruning in one shot.
+
+    Args:
+        model: a model of stock Keras layers.
+        sparsity: share of the weights of each kernel that become zero. Biases and BatchNormalization stay as they are.
+    """
+    for layer in model.layers:
+        if getattr(layer, "kernel", None) is not None:
+            kernel = np.array(layer.kernel)
+            smallest = np.argsort(np.abs(kernel), axis=None, kind="stable")[: round(sparsity * kernel.size)]
+            np.put(kernel, smallest, 0)
+            layer.kernel.assign(kernel)
 
 
-def main():
-    parser = lit_common.parser(__doc__, "lit_figure6", depths=(20, 32, 44, 56))
-    parser.add_argument("--sparsities", type=float, nargs="+", default=[0.0, 0.3, 0.5, 0.6, 0.7, 0.8, 0.9])
-    args = lit_common.parse(parser)
-    data = lit_common.load(args)
-    results = lit_common.run(lit_common.teacher(data, args), data, experiments(args), args)
+def nonzero_bytes(model):
+    """Bytes of the weights that are not zero."""
+    return sum(np.count_nonzero(weight) * weight.dtype.itemsize for weight in model.get_weights())
+
+
+def test_accuracy(model, data):
+    """Percentage of right answers on the test split, of a dataset in memory."""
+    x, y = data.arrays.test
+    return 100 * float(np.mean(model.predict(data.preprocess(x), batch_size=250, verbose=0).argmax(-1) == y))
+
+
+def pruned(results, data, args):
+    """Prunes each network to each sparsity: a table, and a plot of accuracy over size."""
     rows, lines = [("", "depth", "sparsity", "bytes", "test accuracy")], {}
-    for (name, depth), found in results.items():
-        sizes, accuracies = lines[f"{name}, {args.network}{depth}"] = [], []
+    for run, of_run in results.items():
+        sizes, accuracies = lines[f"{run.name}, {args.network}{run.number}"] = [], []
         # In this order what is zero already is among the smallest: it is one shot for each.
         for sparsity in sorted(args.sparsities):
-            for result in found:
-                lit_common.prune(result.model, sparsity)
-            size = np.mean([lit_common.nonzero_bytes(result.model) for result in found])
-            accuracy = np.mean([lit_common.test_accuracy(result.model, data) for result in found])
+            for result in of_run:
+                prune(result.model, sparsity)
+            size = np.mean([nonzero_bytes(result.model) for result in of_run])
+            accuracy = np.mean([test_accuracy(result.model, data) for result in of_run])
             sizes.append(size / 1024)
             accuracies.append(accuracy)
-            rows.append((name, str(depth), f"{sparsity:.0%}", f"{size:,.0f}", f"{accuracy:.2f}"))
-    lit_common.show(results)
+            rows.append((run.name, str(run.number), f"{sparsity:.0%}", f"{size:,.0f}", f"{accuracy:.2f}"))
     print("\n".join(in_columns(rows, left=1)))
-    lit_common.draw(lines, args, "size of the weights that are not zero (KiB)", "test accuracy (%)", x_scale="log")
+    runner.draw(lines, args, "size of the weights that are not zero (KiB)", "test accuracy (%)", x_scale="log")
+
+
+RECIPE = {
+    "flags": runner.LIT_FLAGS
+    | {
+        "depths": runner.LIT_FLAGS["depths"] | {"default": [20, 32, 44, 56]},
+        "sparsities": [0.0, 0.3, 0.5, 0.6, 0.7, 0.8, 0.9],
+        "out": "savedmodels/lit_figure6",
+    },
+    "smoke": runner.LIT_SMOKE,
+    "model": runner.teacher,
+    "runs": runner.students({"LIT": (LIT, {}), "scratch": (Scratch, {})}),
+    "number": "depth",
+    "after": pruned,
+}
 
 
 if __name__ == "__main__":
-    main()
+    runner.main(__doc__, RECIPE)

@@ -12,33 +12,32 @@ is what it took for all of CIFAR.
 Not run at full length here: with the paper's settings (250 or 300 epochs a point) it takes weeks on two CPU cores.
 """
 
-import lit_common
+import runner
 
 from tfcompress.methods.distillation import KD, LIT
 
 
-def experiments(args):
+def students(args, depth):
     """A student for each alpha."""
     method = {"kd": KD, "lit": LIT}[args.method]
-    return {
-        (f"{args.method.upper()}, {args.network}{depth}", alpha): lit_common.published(
-            method, args.network, args, blocks=lit_common.blocks(depth, args), alpha=alpha
-        )
-        for depth in args.depths
-        for alpha in args.alphas
-    }
+    name = f"{args.method.upper()}, {args.network}{depth}"
+    return {(name, alpha): (method, {"alpha": alpha}) for alpha in args.alphas}
 
 
-def main():
-    parser = lit_common.parser(__doc__, "lit_figure7")
-    parser.add_argument("--alphas", type=float, nargs="+", default=[0.0, 0.25, 0.5, 0.75, 0.9, 0.95, 1.0])
-    parser.add_argument("--method", default="kd", choices=("kd", "lit"))
-    args = lit_common.parse(parser)
-    data = lit_common.load(args)
-    results = lit_common.run(lit_common.teacher(data, args), data, experiments(args), args)
-    lit_common.show(results, "alpha")
-    lit_common.plot(results, args, "alpha")
+RECIPE = {
+    "flags": runner.LIT_FLAGS
+    | {
+        "alphas": [0.0, 0.25, 0.5, 0.75, 0.9, 0.95, 1.0],
+        "method": {"default": "kd", "choices": ("kd", "lit")},
+        "out": "savedmodels/lit_figure7",
+    },
+    "smoke": runner.LIT_SMOKE,
+    "model": runner.teacher,
+    "runs": runner.students(students),
+    "number": "alpha",
+    "plot": True,
+}
 
 
 if __name__ == "__main__":
-    main()
+    runner.main(__doc__, RECIPE)

@@ -12,34 +12,26 @@ accurate network (0.75 for ResNet, 0.5 for ResNeXt).
 Not run at full length here: with the paper's settings (250 or 325 epochs a point) it takes weeks on two CPU cores.
 """
 
-import lit_common
+import runner
 
 from tfcompress.methods.distillation import KD, LIT
 
 
-def experiments(args):
-    """A student for each beta."""
-    found = {}
-    for depth in args.depths:
-        for beta in args.betas:
-            student = {"blocks": lit_common.blocks(depth, args)}
-            if beta == 1:
-                method = lit_common.published(KD, args.network, args, **student)
-            else:
-                method = lit_common.published(LIT, args.network, args, **student, beta=beta)
-            found[f"LIT, {args.network}{depth}", beta] = method
-    return found
+def students(args, depth):
+    """A student for each beta; beta = 1 is KD."""
+    name = f"LIT, {args.network}{depth}"
+    return {(name, beta): (KD, {}) if beta == 1 else (LIT, {"beta": beta}) for beta in args.betas}
 
 
-def main():
-    parser = lit_common.parser(__doc__, "lit_figure8")
-    parser.add_argument("--betas", type=float, nargs="+", default=[0.0, 0.25, 0.5, 0.75, 1.0])
-    args = lit_common.parse(parser)
-    data = lit_common.load(args)
-    results = lit_common.run(lit_common.teacher(data, args), data, experiments(args), args)
-    lit_common.show(results, "beta")
-    lit_common.plot(results, args, "beta")
+RECIPE = {
+    "flags": runner.LIT_FLAGS | {"betas": [0.0, 0.25, 0.5, 0.75, 1.0], "out": "savedmodels/lit_figure8"},
+    "smoke": runner.LIT_SMOKE,
+    "model": runner.teacher,
+    "runs": runner.students(students),
+    "number": "beta",
+    "plot": True,
+}
 
 
 if __name__ == "__main__":
-    main()
+    runner.main(__doc__, RECIPE)

@@ -19,34 +19,26 @@ are copied in all rows but KD. FitNets in its own two stages is the method `Hint
 Not run at full length here: with the paper's settings (250 or 325 epochs a row) it takes weeks on two CPU cores.
 """
 
-import lit_common
+import runner
 
 from tfcompress.methods.distillation import KD, LIT
 
+ROWS = {
+    "KD": (KD, {}),
+    "LIT": (LIT, {}),
+    "One IR, teacher input": (LIT, {"hints": (2,)}),
+    "One IR, no teacher input (FitNets)": (LIT, {"hints": (2,), "teacher_input": False}),
+    "Multiple IRs, no teacher input": (LIT, {"teacher_input": False}),
+}
 
-def experiments(args):
-    """The rows."""
-    rows = {}
-    for depth in args.depths:
-        student = {"blocks": lit_common.blocks(depth, args)}
-        changes = {
-            "LIT": {},
-            "One IR, teacher input": {"hints": (2,)},
-            "One IR, no teacher input (FitNets)": {"hints": (2,), "teacher_input": False},
-            "Multiple IRs, no teacher input": {"teacher_input": False},
-        }
-        rows["KD", depth] = lit_common.published(KD, args.network, args, **student)
-        for name, change in changes.items():
-            rows[name, depth] = lit_common.published(LIT, args.network, args, **student, **change)
-    return rows
-
-
-def main():
-    args = lit_common.parse(lit_common.parser(__doc__, "lit_table3"))
-    data = lit_common.load(args)
-    results = lit_common.run(lit_common.teacher(data, args), data, experiments(args), args)
-    lit_common.show(results)
+RECIPE = {
+    "flags": runner.LIT_FLAGS | {"out": "savedmodels/lit_table3"},
+    "smoke": runner.LIT_SMOKE,
+    "model": runner.teacher,
+    "runs": runner.students(ROWS),
+    "number": "depth",
+}
 
 
 if __name__ == "__main__":
-    main()
+    runner.main(__doc__, RECIPE)

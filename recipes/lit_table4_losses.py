@@ -13,28 +13,18 @@ Students of 20 layers learn from a teacher of 110 on CIFAR-10. The paper reports
 Not run at full length here: with the paper's settings (250 or 325 epochs a run) it takes months on two CPU cores.
 """
 
-import lit_common
+import runner
 
 from tfcompress.methods.distillation import LIT
 
-
-def experiments(args):
-    """The rows."""
-    return {
-        (f"LIT with {loss}", depth): lit_common.published(
-            LIT, args.network, args, blocks=lit_common.blocks(depth, args), loss=loss
-        )
-        for depth in args.depths
-        for loss in ("l2", "l1", "smooth_l1")
-    }
-
-
-def main():
-    args = lit_common.parse(lit_common.parser(__doc__, "lit_table4", seeds=(0, 1, 2)))
-    data = lit_common.load(args)
-    results = lit_common.run(lit_common.teacher(data, args), data, experiments(args), args)
-    lit_common.show(results)
+RECIPE = {
+    "flags": runner.LIT_FLAGS | {"seeds": [0, 1, 2], "out": "savedmodels/lit_table4"},
+    "smoke": runner.LIT_SMOKE,
+    "model": runner.teacher,
+    "runs": runner.students({f"LIT with {loss}": (LIT, {"loss": loss}) for loss in ("l2", "l1", "smooth_l1")}),
+    "number": "depth",
+}
 
 
 if __name__ == "__main__":
-    main()
+    runner.main(__doc__, RECIPE)

@@ -15,30 +15,31 @@ float32, and the loss is scaled. The paper reports, over three runs:
 Not run at full length here: with the paper's settings (250 or 325 epochs a run) it takes months on two CPU cores.
 """
 
-import lit_common
+import runner
 
 from tfcompress.methods.distillation import LIT
 
 
-def experiments(args):
+def students(args, depth):
     """The rows."""
-    return {
-        (f"LIT in {precision or 'float32'}", depth): lit_common.published(
-            LIT, args.network, args, blocks=lit_common.blocks(depth, args), mixed_precision=precision
-        )
-        for depth in args.depths
-        for precision in (None, args.precision)
-    }
+    del depth
+    precisions = (None, args.precision)
+    return {f"LIT in {name or 'float32'}": (LIT, {"mixed_precision": name}) for name in precisions}
 
 
-def main():
-    parser = lit_common.parser(__doc__, "lit_table5", seeds=(0, 1, 2))
-    parser.add_argument("--precision", default="mixed_float16", choices=("mixed_float16", "mixed_bfloat16"))
-    args = lit_common.parse(parser)
-    data = lit_common.load(args)
-    results = lit_common.run(lit_common.teacher(data, args), data, experiments(args), args)
-    lit_common.show(results)
+RECIPE = {
+    "flags": runner.LIT_FLAGS
+    | {
+        "seeds": [0, 1, 2],
+        "precision": {"default": "mixed_float16", "choices": ("mixed_float16", "mixed_bfloat16")},
+        "out": "savedmodels/lit_table5",
+    },
+    "smoke": runner.LIT_SMOKE,
+    "model": runner.teacher,
+    "runs": runner.students(students),
+    "number": "depth",
+}
 
 
 if __name__ == "__main__":
-    main()
+    runner.main(__doc__, RECIPE)

@@ -9,10 +9,10 @@ epoch, (d-f) with and without embeddings, (g-i) the same for MobileNetV2. Defaul
 two CPU cores, so the figures of a full run are not given here. `--only table3` or `--only figure2` runs a part.
 """
 
-import common
+import runner
 
-from tfcompress.agents import AgentSettings
 from tfcompress.methods import RLAL
+from tfcompress.methods.rlal import AgentSettings
 
 WITHOUT_EMBEDDINGS = {"agent": AgentSettings(use_environment_model=False)}
 
@@ -30,47 +30,46 @@ FIGURE_2 = {
 }
 
 
-def table_3(model, data, args):
+def table_3(args, epochs):
     """Accuracy after fine-tuning."""
-    rows = []
-    for name, changes in TABLE_3.items():
-        result = common.compress(model, RLAL(**common.settings(args) | changes), data, args, name=f"table3 {name}")
-        rows.append((name, result.before.accuracy, result.after.accuracy))
-    for name, before, after in rows:
-        print(f"{name:20s} before {before:.4f}  after {after:.4f}")
+    both = runner.rlal_settings(args) | {"epochs": epochs}
+    return [runner.Run(f"table3 {name}", RLAL(**both | changes), model="resnet56") for name, changes in TABLE_3.items()]
 
 
-def figure_2(network, model, data, args):
+def figure_2(args, epochs, network):
     """Best reward at the end of joint training, by share of FLOPs pruned; the curves are in the run folders."""
-    rows = []
-    for pruned in (0.35,) if args.smoke else (0.35, 0.5, 0.65):
-        args.flops_budget = 1 - pruned
-        for name, changes in list(FIGURE_2.items())[-2 if args.smoke else 0 :]:
-            if network == "mobilenet_v2" and name in ("5 episodes", "15 episodes"):
-                continue  # (g-i) compare embeddings only
-            agent_epochs = {"agent_epochs": (10, 20, 90), "reference_epochs": 90 if args.epochs >= 90 else 200}
-            method = RLAL(**common.settings(args) | {"finetune_epochs": 0} | agent_epochs | changes)
-            result = common.compress(model, method, data, args, name=f"figure2 {network} {pruned} {name}")
-            rows.append((network, pruned, name, result.history["search"]["reward_best"][-1]))
-    for network_name, pruned, name, reward in rows:
-        print(f"{network_name:14s} pruned {pruned:.0%}  {name:20s} best reward {reward:.4f}")
+    both = runner.rlal_settings(args) | {"epochs": epochs, "finetune_epochs": 0}
+    both |= {"agent_epochs": (10, 20, 90), "reference_epochs": 90 if epochs >= 90 else 200}
+    return [
+        runner.Run(f"figure2 {network} {name}", RLAL(**both | changes), pruned, network, 1 - pruned)
+        for pruned in ((0.35,) if args.smoke else (0.35, 0.5, 0.65))
+        for name, changes in list(FIGURE_2.items())[-2 if args.smoke else 0 :]
+        # (g-i) compare embeddings only
+        if network == "resnet56" or name not in ("5 episodes", "15 episodes")
+    ]
 
 
-def main():
-    parser = common.parser(__doc__, data="cifar10", flops_budget=0.5, epochs=None, reward_images=5000)
-    parser.add_argument("--only", choices=("table3", "figure2"))
-    args = common.parse(parser)
-    data = common.load(args)
-    models = {name: common.network(name, data, args) for name in ("resnet56", "mobilenet_v2")}
-    epochs = args.epochs
-    if args.only != "figure2":
-        args.epochs = epochs or 200
-        table_3(models["resnet56"], data, args)
+def runs(args):
+    """The runs of the table, then those of the figure."""
+    made = [] if args.only == "figure2" else table_3(args, args.epochs or 200)
     if args.only != "table3":
-        args.epochs = epochs or 90
-        for name, model in list(models.items())[: 1 if args.smoke else None]:
-            figure_2(name, model, data, args)
+        for network in ("resnet56",) if args.smoke else ("resnet56", "mobilenet_v2"):
+            made += figure_2(args, args.epochs or 90, network)
+    return made
+
+
+RECIPE = {
+    "flags": runner.RLAL_FLAGS
+    | {
+        "epochs": {"default": None, "help": "of joint training; by default 200 for the table, 90 for the figure"},
+        "only": {"default": None, "choices": ("table3", "figure2")},
+    },
+    "smoke": runner.RLAL_SMOKE,
+    "model": runner.from_zoo,
+    "runs": runs,
+    "number": "pruned",
+}
 
 
 if __name__ == "__main__":
-    main()
+    runner.main(__doc__, RECIPE)

@@ -35,16 +35,14 @@ RLAL does not win here. What was found:
   the rest (validation accuracy before: 0.90). All three methods share that.
 """
 
-import argparse
 import dataclasses
 
-import common
-import keras
+import runner
 
 import tfcompress
 from tfcompress import Trail
-from tfcompress.agents import AgentSettings
 from tfcompress.methods import RLAL, Candidate, Random, Search, Uniform
+from tfcompress.methods.rlal import AgentSettings
 from tfcompress.rewrite import replay
 
 
@@ -86,36 +84,38 @@ def methods(args):
     }
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="savedmodels/teachers/resnet20_cifar10.keras")
-    parser.add_argument("--data", default="cifar10")
-    parser.add_argument("--images", type=int, default=8000, help="training images, the held-out tenth included")
-    parser.add_argument("--flops-budget", type=float, default=0.5)
-    parser.add_argument("--epochs", type=int, default=8)
-    parser.add_argument("--finetune-epochs", type=int, default=6)
-    parser.add_argument("--baseline-epochs", type=int, default=None, help="of uniform and random; by default the sum")
-    parser.add_argument("--episodes-per-epoch", type=int, default=20)
-    parser.add_argument("--updates-per-epoch", type=int, default=32)
-    parser.add_argument("--entropy-coefficient", type=float, default=0.1)
-    parser.add_argument("--replay", default=None, metavar="RUN", help="whose plan the method `replay` takes")
-    parser.add_argument("--reward-images", type=int, default=500)
-    parser.add_argument("--recalibrate-batches", type=int, default=1)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--methods", nargs="+", default=["uniform", "random", "rlal"])
-    parser.add_argument("--out", default=None, help="run folders; a killed comparison goes on where it stopped")
-    parser.add_argument("--smoke", action="store_true", help="a fresh ResNet-20 on a few digits, the shortest schedule")
-    args = parser.parse_args()
-    if args.smoke:
-        args.data, args.images, args.seeds, args.reward_images = "digits", 200, [0], 20
-        args.epochs, args.finetune_epochs, args.episodes_per_epoch = 4, 1, 1
-    data = tfcompress.data.load(args.data, images=args.images)
-    if args.smoke:
-        model = common.network("resnet20", data, args)
-    else:
-        model = keras.saving.load_model(args.model)
-    common.compare(model, methods(args), data, args, rewards=True, flops_budget=args.flops_budget)
+RECIPE = {
+    "flags": {
+        "model": "savedmodels/teachers/resnet20_cifar10.keras",
+        "data": "cifar10",
+        "images": {"default": 8000, "help": "training images, the held-out tenth included"},
+        "flops_budget": 0.5,
+        "epochs": 8,
+        "finetune_epochs": 6,
+        "baseline_epochs": {"default": None, "type": int, "help": "of uniform and random; by default the sum"},
+        "episodes_per_epoch": 20,
+        "updates_per_epoch": 32,
+        "entropy_coefficient": 0.1,
+        "replay": {"default": None, "metavar": "RUN", "help": "whose plan the method `replay` takes"},
+        "reward_images": 500,
+        "recalibrate_batches": 1,
+        "seeds": [0, 1, 2],
+        "methods": ["uniform", "random", "rlal"],
+        "out": None,
+    },
+    "smoke": {
+        "data": "digits",
+        "images": 200,
+        "seeds": [0],
+        "reward_images": 20,
+        "epochs": 4,
+        "finetune_epochs": 1,
+        "episodes_per_epoch": 1,
+    },
+    "model": runner.from_file,
+    "runs": runner.chosen(methods, model="residual"),
+}
 
 
 if __name__ == "__main__":
-    main()
+    runner.main(__doc__, RECIPE)

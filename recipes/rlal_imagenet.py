@@ -14,51 +14,44 @@ These accuracies are the paper's; without ImageNet at hand they were not reprodu
 data (`--smoke`).
 """
 
-import common
+import networks
+import runner
 
-import tfcompress
 from tfcompress.methods import RLAL
 
+STEPS = {"learning_rate": 0.1, "agent_epochs": (10, 20, 70), "reference_epochs": 90, "milestones": (30, 60)}
+COSINE = {"learning_rate": 0.05, "schedule": "cosine", "agent_epochs": (10, 20, 90), "reference_epochs": 155}
+
+# Of each network: epochs, share of the FLOPs to keep, and what it is trained with.
 PAPER = {
-    "resnet18": {"epochs": 90, "flops_budget": 0.5},
-    "resnet34": {"epochs": 90, "flops_budget": 0.5},
-    "mobilenet_v2": {"epochs": 155, "flops_budget": 0.706},
+    "resnet18": (90, 0.5, STEPS),
+    "resnet34": (90, 0.5, STEPS),
+    "mobilenet_v2": (155, 0.706, COSINE | {"milestones": ()}),
 }
 
 
-def method(name, args):
-    """RLAL with the paper's settings for a network on ImageNet."""
-    if name == "mobilenet_v2":
-        return RLAL(
-            batch_size=256,
-            learning_rate=0.05,
-            schedule="cosine",
-            agent_epochs=(10, 20, 90),
-            reference_epochs=155,
-            milestones=(),
-            **common.settings(args),
-        )
-    return RLAL(
-        batch_size=256,
-        learning_rate=0.1,
-        agent_epochs=(10, 20, 70),
-        reference_epochs=90,
-        milestones=(30, 60),
-        **common.settings(args),
-    )
+def runs(args):
+    """One run, of the network of `--model`."""
+    epochs, share, training = PAPER[args.model]
+    args.epochs = args.epochs or epochs
+    method = RLAL(batch_size=256, **training, **runner.rlal_settings(args))
+    return [runner.Run("", method, model=args.model, flops_budget=args.flops_budget or share)]
 
 
-def main():
-    parser = common.parser(__doc__, data="imagenet2012", flops_budget=None, epochs=None, reward_images=50_000)
-    parser.add_argument("--model", default="resnet18", choices=sorted(PAPER))
-    args = common.parse(parser)
-    args.epochs = args.epochs or PAPER[args.model]["epochs"]
-    args.flops_budget = args.flops_budget or PAPER[args.model]["flops_budget"]
-    data = common.load(args)
-    network = getattr(tfcompress.zoo, args.model)
-    model = network(common.image_shape(data), data.classes)
-    common.compress(model, method(args.model, args), data, args)
+RECIPE = {
+    "flags": runner.RLAL_FLAGS
+    | {
+        "model": {"default": "resnet18", "choices": sorted(PAPER)},
+        "data": "imagenet2012",
+        "flops_budget": None,
+        "epochs": {"default": None, "help": "of joint training"},
+        "reward_images": 50_000,
+    },
+    "smoke": runner.RLAL_SMOKE,
+    "model": lambda name, data, args: networks.zoo(name, data),  # in `--smoke` too
+    "runs": runs,
+}
 
 
 if __name__ == "__main__":
-    main()
+    runner.main(__doc__, RECIPE)

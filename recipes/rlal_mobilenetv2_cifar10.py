@@ -7,18 +7,18 @@ epochs, batch 128, 10 episodes an epoch): many days on two CPU cores, so the fig
 Flags shrink the run; every milestone is scaled with it.
 """
 
-import common
+import networks
+import runner
 
-import tfcompress
 from tfcompress.methods import RLAL
 
-
-def main():
-    args = common.parse(common.parser(__doc__, data="cifar10", flops_budget=0.506, epochs=200, reward_images=5000))
-    data = common.load(args)
-    model = tfcompress.zoo.mobilenet_v2(common.image_shape(data), data.classes)
-    common.compress(model, RLAL(**common.settings(args)), data, args)
+RECIPE = {
+    "flags": runner.RLAL_FLAGS | {"flops_budget": 0.506},
+    "smoke": runner.RLAL_SMOKE,
+    "model": lambda name, data, args: networks.zoo(name, data),  # in `--smoke` too
+    "runs": lambda args: [runner.Run("", RLAL(**runner.rlal_settings(args)), model="mobilenet_v2")],
+}
 
 
 if __name__ == "__main__":
-    main()
+    runner.main(__doc__, RECIPE)

@@ -7,16 +7,17 @@ epoch): many days on two CPU cores, so the figures of a full run are not given h
 milestone is scaled with it.
 """
 
-import common
+import runner
 
 from tfcompress.methods import RLAL
 
-
-def main():
-    args = common.parse(common.parser(__doc__, data="cifar10", flops_budget=0.5, epochs=200, reward_images=5000))
-    data = common.load(args)
-    common.compress(common.network("resnet56", data, args), RLAL(**common.settings(args)), data, args)
+RECIPE = {
+    "flags": runner.RLAL_FLAGS,
+    "smoke": runner.RLAL_SMOKE,
+    "model": runner.from_zoo,
+    "runs": lambda args: [runner.Run("", RLAL(**runner.rlal_settings(args)), model="resnet56")],
+}
 
 
 if __name__ == "__main__":
-    main()
+    runner.main(__doc__, RECIPE)

@@ -19,9 +19,9 @@ import keras
 import numpy as np
 
 import tfcompress.zoo
-from tfcompress.data.augment import flip_and_crop
-from tfcompress.data.batches import ArrayBatches
-from tfcompress.data.named import NamedArrays, load_arrays, to_unit_interval
+from tfcompress.data.batches.augment import flip_and_crop
+from tfcompress.data.batches.epochs import ArrayBatches
+from tfcompress.data.named.loading import NamedArrays, load_arrays, to_unit_interval
 
 
 class OneCycle(keras.optimizers.schedules.LearningRateSchedule):

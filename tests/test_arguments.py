@@ -15,11 +15,11 @@ from keras import layers
 
 import tfcompress
 from tfcompress import data, export, importance, methods, zoo
-from tfcompress.agents.sac import AgentSettings
 from tfcompress.methods.distillation import AdversarialSettings, Tuning
+from tfcompress.methods.rlal import AgentSettings
 from tfcompress.training import Checkpoints, Objective, Progress, WeightDecay
-from tfcompress.training.distillation import OutputLoss, SoftTargets
 from tfcompress.training.schedules import Constant, Cosine, StepDecay, scaled
+from tfcompress.training.teaching import OutputLoss, SoftTargets
 
 VALUES = (None, "x", float("nan"), float("inf"), -1, ())
 # Of other types, and of right types that cannot be stored.
@@ -236,7 +236,7 @@ def test_arguments_of_data(monkeypatch, tmp_path):
     every_argument(data.load, {"name": "mnist"}, leave_out=("data_dir",))
     every_argument(data.load_arrays, {"name": "mnist"}, VALUES)
     every_argument(data.load_text, {"name": "imdb_reviews"}, VALUES)
-    monkeypatch.setattr(importlib.import_module("tfcompress.data.text_files"), "named_texts", begin)
+    monkeypatch.setattr(importlib.import_module("tfcompress.data.texts.files"), "named_texts", begin)
     every_argument(data.load_text_files, {"train": lines, "test": lines})
     monkeypatch.setattr(importlib.import_module("tfcompress.data.splits"), "_Request", begin)
     every_argument(data.splits, {"data": (X, Y)})

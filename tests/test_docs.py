@@ -8,6 +8,7 @@ from unittest import mock
 import keras
 import numpy as np
 import oracles
+import small_tasks
 import tensorflow as tf
 import tensorflow_datasets as tfds
 import tiny_texts
@@ -68,6 +69,57 @@ class DistillationTest(tf.test.TestCase):
             found.model.count_params(),
             tfcompress.zoo.stargan_generator((16, 16, 3), domains=2, blocks=2, width=8).count_params(),
         )
+
+
+class OwnMethodTest(tf.test.TestCase):
+    def test_the_deepest_layers_are_narrowed_first(self):
+        method, call = code_of("own_method.md")
+        made = {
+            "model": small_tasks.residual_network(activation="softmax", inner=(5, 7)),
+            "data": small_tasks.pictures(),
+        }
+        exec(method, made)
+        exec(call, made)
+        result = made["result"]
+        # The stem writes 6 channels at 4 x 4 places by 3 x 3 kernels, each block reads and writes 6 of them; 24 features
+        # for 4 classes. Half of 16 x 9 x (6 + 12 x (5 + 7)) + 96 is 10848. With one channel left in the second block,
+        # four of the first one fit: 16 x 9 x (6 + 12 x (4 + 1)) + 96 = 9600; one more has 11328.
+        names = ("stem", "block1_conv1", "block2_conv1")
+        self.assertEqual([result.model.get_layer(name).filters for name in names], [6, 4, 1])
+        self.assertEqual((result.before.macs, result.after.macs), (21696, 9600))
+        self.assertLen(result.history["recover"]["loss"], 2)
+        lines = method.split("@register_method")[1].strip().splitlines()
+        self.assertLess(len(lines), 45)
+
+    def test_it_is_known_by_name_and_obeys_the_control(self):
+        made = {"model": small_tasks.residual_network(activation="softmax"), "data": small_tasks.pictures()}
+        exec(code_of("own_method.md")[0], made)
+        self.assertIs(tfcompress.methods.registered_methods()["one_end_first"], made["OneEndFirst"])
+        task = small_tasks.task_without_data(made["model"], round_to=2)
+        task.limits.update(tfcompress.Budget(flops=0.6).limits(task.costs.total, task.costs.smallest))
+        for deepest in (True, False):
+            (candidate,) = made["OneEndFirst"](deepest=deepest).search(task).candidates
+            widths = {edit.group: len(edit.indices) for edit in candidate.plan.channels}
+            self.assertLessEqual(candidate.cost.macs, task.limits["macs"])
+            self.assertEqual([width % 2 for width in widths.values() if width not in (5, 7)], [0] * len(widths))
+            self.assertEqual("stem" in widths, not deepest)
+
+
+class ReadmeTest(tf.test.TestCase):
+    def test_every_page_is_linked(self):
+        text = (DOCS.parent / "README.md").read_text(encoding="utf-8")
+        self.assertEqual([p.name for p in sorted(DOCS.glob("*.md")) if f"](docs/{p.name})" not in text], [])
+
+    def test_links_lead_somewhere(self):
+        for page in (DOCS.parent / "README.md", *DOCS.glob("*.md")):
+            text = page.read_text(encoding="utf-8")
+            for target in re.findall(r"\]\((?!https?:|#)([^)#]+)(?:#[^)]*)?\)", text):
+                self.assertTrue((page.parent / target).exists(), f"{page.name}: {target}")
+
+    def test_every_method_is_named_with_what_it_does(self):
+        text = (DOCS.parent / "README.md").read_text(encoding="utf-8")
+        for name in ("rlal", "uniform", "random", "lit", "kd", "hint", "born_again", "scratch"):
+            self.assertIn(f"| `{name}` |", text)
 
 
 class CustomLayersTest(tf.test.TestCase):

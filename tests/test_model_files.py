@@ -68,7 +68,7 @@ def test_the_compile_state_of_keras_2(keras2, tmp_path):
     path, outputs = of_keras2(
         tmp_path, model(), optimizer=keras2.optimizers.SGD(0.25, momentum=0.5), loss=loss, metrics=["accuracy"]
     )
-    found, notes = read_model(path)
+    found, _, notes = read_model(path)
     np.testing.assert_allclose(found(X), outputs, rtol=1e-5, atol=1e-6)
     values = found.evaluate(X, np.zeros(3), verbose=0, return_dict=True)
     logits = outputs - outputs.max(axis=1, keepdims=True)
@@ -79,7 +79,7 @@ def test_the_compile_state_of_keras_2(keras2, tmp_path):
     assert "It is compiled anew, with loss SparseCategoricalCrossentropy and SGD(0.25)" in notes[0]
 
     path, _ = of_keras2(tmp_path, model(), optimizer="adam", loss=lambda y, outputs: outputs[:, 0])
-    found, notes = read_model(path)
+    found, _, notes = read_model(path)
     assert not found.compiled
     assert "cannot be read" in notes[0] and "Compile it, or pass objective=" in notes[0]
 
@@ -208,7 +208,7 @@ def test_a_loss_that_is_not_registered_is_said(tmp_path):
     model = network()
     model.compile("sgd", own_loss)
     model.save(tmp_path / "own.keras")
-    found, (note,) = read_model(tmp_path / "own.keras")
+    found, _, (note,) = read_model(tmp_path / "own.keras")
     assert not found.compiled
     assert "own.keras does not load with its loss" in note and "pass objective=" in note
     np.testing.assert_array_equal(found(X), model(X))

@@ -11,8 +11,8 @@ from keras import layers, ops
 
 import tfcompress
 from tfcompress import Objective
-from tfcompress.agents import AgentSettings
 from tfcompress.methods import RLAL, Random, Uniform
+from tfcompress.methods.rlal import AgentSettings
 
 
 def labels(count, seed):

@@ -461,6 +461,6 @@ class TestInterrupted:
 
 
 def named_arrays():
-    from tfcompress.data.named import NamedArrays
+    from tfcompress.data.named.loading import NamedArrays
 
     return NamedArrays("digits", (X, Y), None, CLASSES)

@@ -10,9 +10,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tfcompress.budget import Budget
-    from tfcompress.control import Control
-    from tfcompress.costs import Cost, cost
+    from tfcompress.channels import Control
+    from tfcompress.costs import Budget, Cost, cost
     from tfcompress.plan import KeepChannels, Plan, RemoveLayers, Trail
     from tfcompress.report.inspect import inspect
     from tfcompress.report.sensitivity import Sensitivity, sensitivity
@@ -23,8 +22,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Budget": "budget",
-    "Control": "control",
+    "Budget": "costs",
+    "Control": "channels",
     "Cost": "costs",
     "KeepChannels": "plan",
     "Objective": "training",

@@ -9,10 +9,10 @@ import keras
 
 from tfcompress import expect
 from tfcompress.data import Splits, splits
-from tfcompress.data.checks import Expected
+from tfcompress.data.batches.checks import Expected
+from tfcompress.evaluation import expected_labels
 from tfcompress.model_files import GivenModel, given_model, read_model
 from tfcompress.training import Objective, Score
-from tfcompress.training.label_forms import expected_labels
 
 __all__ = [
     "GivenModel",

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
 import numpy as np
 
 from tfcompress.costs import Cost
+from tfcompress.evaluation import Evaluator, meter
+from tfcompress.network import Network
 from tfcompress.rewrite.working_copy import any_batch
 from tfcompress.task import Task
-from tfcompress.training import Evaluator, Objective, meter
+from tfcompress.training import Objective
 
 __all__ = ["Measured", "accuracy_of", "measure_of"]
 
@@ -28,6 +30,7 @@ class Measured:
         accuracy: the metric on `split`, or `None` where there is no metric.
         split: `"test"`, or `"validation"` where no test split was given.
         validation_accuracy: the metric on the validation split, which was used to choose.
+        others: the columns of registered metrics, by name.
     """
 
     macs: int
@@ -36,12 +39,19 @@ class Measured:
     accuracy: float | None
     split: str
     validation_accuracy: float | None
+    others: Mapping[str, int] = dataclasses.field(default_factory=dict, hash=False)
 
     @classmethod
     def of(cls, cost: Cost, validation: float | None, test: float | None) -> Measured:
         """Puts a cost and accuracies together; the test split's, where there is one, is the accuracy."""
         split = "validation" if test is None else "test"
-        return cls(cost.macs, cost.params, cost.bytes, validation if test is None else test, split, validation)
+        accuracy = validation if test is None else test
+        return cls(cost.macs, cost.params, cost.bytes, accuracy, split, validation, dict(cost.others))
+
+    @property
+    def cost(self) -> Cost:
+        """All columns of the cost."""
+        return Cost(self.macs, self.params, self.bytes, self.others)
 
 
 def measure_of(student: keras.Model, objective: Objective) -> Callable[[Any, Any], float] | None:
@@ -57,9 +67,10 @@ def measure_of(student: keras.Model, objective: Objective) -> Callable[[Any, Any
     return measure
 
 
-def accuracy_of(model: keras.Model, task: Task, names: tuple[str, ...]) -> dict[str, float]:
+def accuracy_of(model: keras.Model | Network, task: Task, names: tuple[str, ...]) -> dict[str, float]:
     """The metric on each of the splits that there are."""
-    metric, evaluator = task.objective.metric_name, Evaluator(any_batch(model), task.objective)
+    network = Network.of(model)
+    metric, evaluator = task.objective.metric_name, Evaluator(any_batch(network), task.objective)
     splits = {name: getattr(task.splits, name) for name in names}
     if metric is None:
         return {}
@@ -69,5 +80,5 @@ def accuracy_of(model: keras.Model, task: Task, names: tuple[str, ...]) -> dict[
             values = evaluator(split.batches(250), f"{name} data")
             measured[name] = values[metric]
             if bad := [key for key, value in values.items() if not np.isfinite(value)]:
-                task.say(f"Warning: {' and '.join(bad)} of {model.name} on the {name} split: NaN or infinite.")
+                task.say(f"Warning: {' and '.join(bad)} of {network.model.name} on the {name} split: NaN or infinite.")
     return measured

@@ -43,10 +43,12 @@ class GivenModel(NamedTuple):
 
     Attributes:
         model: the model.
+        graph: its graph.
         notes: what is to be known of its file.
     """
 
     model: keras.Model
+    graph: LayerGraph
     notes: tuple[str, ...] = ()
 
 
@@ -70,8 +72,8 @@ def read_model(model: keras.Model | str | os.PathLike[str]) -> GivenModel:
         for note in notes:
             log.warning("%s", note)
     expect.instance("model", model, keras.Model, _WHAT)
-    LayerGraph.from_keras(model)  # says what is wrong with a model that cannot be read
-    return GivenModel(model, notes)
+    graph = LayerGraph.from_keras(model)  # says what is wrong with a model that cannot be read
+    return GivenModel(model, graph, notes)
 
 
 def _loaded(path: pathlib.Path) -> tuple[keras.Model, tuple[str, ...]]:

@@ -1,4 +1,4 @@
-"""What the whole process shares and a library may change for a while only: standard error, and the warning filters.
+"""The state that a whole process shares, changed for a while only: standard error, and the warning filters.
 
 Each change is made under one lock, counted, so that threads may overlap, and undone by the last one to leave. Objects
 that others may hold (`sys.stdout`, `sys.stderr`, log handlers, log levels) are never exchanged.

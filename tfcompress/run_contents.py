@@ -6,18 +6,17 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-import keras
-
-from tfcompress.budget import Budget
+from tfcompress.costs.budget import Budget
 from tfcompress.fingerprint import Contents, canonical_loss, layer_names, model_contents, split_contents
 from tfcompress.methods import Method
+from tfcompress.network import Network
 from tfcompress.task import Task
 from tfcompress.training import Objective, RunFolder
 
 __all__ = ["begin_run"]
 
 
-def begin_run(original: keras.Model, method: Method, budget: Budget, task: Task) -> list[str]:
+def begin_run(original: Network, method: Method, budget: Budget, task: Task) -> list[str]:
     """Begins the run in its folder, or goes on with it; returns what is to be known of that."""
     notes: list[str] = []
     if not isinstance(task.run, RunFolder):
@@ -34,7 +33,7 @@ def begin_run(original: keras.Model, method: Method, budget: Budget, task: Task)
 
 
 def _fingerprint(
-    original: keras.Model, method: Method, budget: Budget, task: Task, contents: Contents, notes: list[str]
+    original: Network, method: Method, budget: Budget, task: Task, contents: Contents, notes: list[str]
 ) -> dict[str, Any]:
     """Everything that decides the outcome, as plain data, but for names that Keras makes up."""
     splits, earlier = task.splits, (task.run.earlier or {}).get("samples", {})
@@ -42,8 +41,7 @@ def _fingerprint(
     return {
         "model": model_contents(original, contents, "model"),
         "method": {"name": method.name, **method.contents(contents)},
-        "flops_budget": budget.flops,
-        "params_budget": budget.params,
+        "budget": dict(budget),
         "control": _control(original, task),
         "objective": _objective(original, task.objective, contents),
         "data": splits.describe().splitlines(),
@@ -62,7 +60,7 @@ def _by_number(value: Any, names: Sequence[str]) -> Any:
     return [numbers.get(name, name) for name in value] if isinstance(value, list) else value
 
 
-def _control(original: keras.Model, task: Task) -> dict[str, Any]:
+def _control(original: Network, task: Task) -> dict[str, Any]:
     """What may be pruned: as it was said, and what it came to."""
     names = layer_names(original)
     said = {name: _by_number(value, names) for name, value in task.control.settings().items()}
@@ -72,7 +70,7 @@ def _control(original: keras.Model, task: Task) -> dict[str, Any]:
     return {**said, "widths": [part.tolist() for part in (widths.least, widths.greatest, widths.step)]}
 
 
-def _objective(original: keras.Model, objective: Objective, contents: Contents) -> dict[str, Any]:
+def _objective(original: Network, objective: Objective, contents: Contents) -> dict[str, Any]:
     """Loss and metric by what they compute, whether they were inferred, compiled, or given."""
     names, metrics = layer_names(original), objective.new_metrics()
     found = {field.name: getattr(objective, field.name) for field in dataclasses.fields(objective)}

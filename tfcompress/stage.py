@@ -13,14 +13,13 @@ from tfcompress.plan import Plan, Trail
 from tfcompress.rewrite import apply, replay
 from tfcompress.rewrite.trails import check_end
 from tfcompress.rewrite.verify import verify
+from tfcompress.streams import Stream
 from tfcompress.task import Task
 from tfcompress.training import DamagedFileError, seed_layers
 from tfcompress.training.thawing import cut_layers, thawed, to_thaw, words_for
 
 __all__ = ["Recovered", "run_stage"]
 
-# Random stream of the seed, for what a student's layers draw in training: its own, as its source may come from a file.
-_STUDENT = 102
 _SAMPLES, _TOLERANCE = 8, 1e-3  # by which a student is compared with its source
 
 
@@ -144,19 +143,20 @@ def _edit(search: Search, task: Task) -> keras.Model:
     """The student: the source with the trail's last plan carried out, and proof of that; or the trained one."""
     if search.student is not None:
         student = apply(search.student, Plan())  # a copy, as it may be a candidate's model too
-        seed_layers(student, task.seed, _STUDENT)
+        seed_layers(student, task.seed, Stream.STUDENT)
         return student
-    groups = task.on(search.source).groups
-    student = apply(search.source, search.plan, groups)
-    seed_layers(student, task.seed, _STUDENT)
+    source = task.network_of(search.source)
+    student = apply(source.model, search.plan, source.groups)
+    seed_layers(student, task.seed, Stream.STUDENT)
     inputs = task.splits.calibration.take(_SAMPLES)[0]
-    verify(search.source, search.plan, student, inputs, tolerance=_TOLERANCE, groups=groups)
+    verify(source, search.plan, task.network_of(student), inputs, tolerance=_TOLERANCE)
     return student
 
 
 def _recover(method: Method, student: keras.Model, search: Search, task: Task) -> dict[str, list[Any]]:
     """The method's recovery, which trains frozen layers too where their weights changed."""
-    layers = to_thaw(student, cut_layers(task.groups.graph, student, search.trail))
+    network = task.network_of(student)
+    layers = to_thaw(network, cut_layers(task.groups.graph, network, search.trail))
     if layers:
         task.say(words_for(layers))
     with thawed(student, layers):

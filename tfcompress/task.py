@@ -12,12 +12,15 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfcompress.control import Control, Widths
+from tfcompress.channels import Control, Widths
 from tfcompress.costs import Cost, CostModel
 from tfcompress.data import Splits
-from tfcompress.graph import ChannelGroups, LayerGraph
+from tfcompress.evaluation import check_objective, guessing
+from tfcompress.graph import ChannelGroups
 from tfcompress.importance import Evidence
-from tfcompress.rewrite.working_copy import working_copy
+from tfcompress.network import Network
+from tfcompress.rewrite.working_copy import any_batch, check_working_copy, unchecked_copy
+from tfcompress.streams import Stream
 from tfcompress.training import (
     NoRunFolder,
     Objective,
@@ -25,8 +28,6 @@ from tfcompress.training import (
     Progress,
     RunFolder,
     Score,
-    check_objective,
-    guessing,
     infer,
     loss_function,
     seed_layers,
@@ -34,9 +35,17 @@ from tfcompress.training import (
 
 __all__ = ["Task"]
 
-# Random stream of the seed, for what the working copy's layers draw in training.
-_WORKING_COPY = 101
 _COPIED_SAMPLES = 4  # by which the working copy is compared with the original
+
+
+class _Unknown:
+    """Stands for a part of a task that only its data says."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getattr__(self, name: str) -> Any:
+        raise RuntimeError(f"Expected `check` to ask for the {self._name} of a task. Received: a task without its data")
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +65,9 @@ class Task:
         run: the run folder, or its stand-in.
         progress: the display.
         first: the model that the task was for before `on`, if that was another one.
+        networks: what has been read of models so far; see `network_of`.
         said: what `say` was told, for the report.
+        given: the user's own model, which nothing changes.
     """
 
     model: keras.Model
@@ -72,11 +83,13 @@ class Task:
     progress: Progress = field(default_factory=lambda: Progress(verbose=0))
     first: keras.Model | None = None
     said: list[str] = field(default_factory=list)
+    given: keras.Model | None = None
+    networks: list[Network] = field(default_factory=list)
 
     @classmethod
     def of(
         cls,
-        original: keras.Model,
+        original: keras.Model | Network,
         splits: Splits,
         limits: Mapping[str, int],
         seed: int,
@@ -86,14 +99,46 @@ class Task:
         objective: Objective | Score | None = None,
     ) -> Task:
         """The task on a working copy of a model, with the loss and metric of the original, or an objective given."""
+        task = cls.before_data(
+            Network.of(original, (control or Control()).through_norms), limits, seed, run, progress, control
+        )
+        return task.with_data(splits, objective)
+
+    @classmethod
+    def before_data(
+        cls,
+        original: Network,
+        limits: Mapping[str, int],
+        seed: int,
+        run: RunFolder | NoRunFolder,
+        progress: Progress,
+        control: Control | None = None,
+    ) -> Task:
+        """The task on a working copy of a model, whose `splits` and `objective` are not known yet."""
+        splits: Any = _Unknown("splits")
+        objective: Any = _Unknown("objective")
+        copy = unchecked_copy(original)
+        known: dict[str, Any] = {"control": control or Control(), "seed": seed, "run": run, "progress": progress}
+        return cls(copy.model, splits, objective, limits, given=original.model, networks=[original, copy], **known)
+
+    def with_data(self, splits: Splits, objective: Objective | Score | None = None) -> Task:
+        """The task with its data, which says what the objective is, and by which the copy is compared with the model.
+
+        Args:
+            splits: the data.
+            objective: an objective that was given; `None` for the loss and metric of the user's model.
+
+        Raises:
+            TypeError, ValueError: as for `working_copy`, `infer` and `check_objective`.
+        """
+        given = self.network_of(self.model if self.given is None else self.given)
         labels = splits.validation.take(1000)[1]
-        found = objective if isinstance(objective, Objective) else infer(original, labels, objective)
-        working = working_copy(original, splits.calibration.take(_COPIED_SAMPLES)[0])
-        check_objective(working, found, labels)
-        chance, luck = guessing(working, found, labels, splits.validation.take)
-        seed_layers(working, seed, _WORKING_COPY)
-        rest: dict[str, Any] = {"control": control or Control(), "seed": seed, "run": run, "progress": progress}
-        return cls(working, splits, found, limits, chance=chance, luck=luck, **rest)
+        chosen = objective if isinstance(objective, Objective) else infer(given.model, labels, objective)
+        check_working_copy(given, self.network, splits.calibration.take(_COPIED_SAMPLES)[0])
+        check_objective(self.model, chosen, labels)
+        chance, luck = guessing(self.model, chosen, labels, splits.validation.take)
+        seed_layers(self.model, self.seed, Stream.WORKING_COPY)
+        return dataclasses.replace(self, splits=splits, objective=chosen, chance=chance, luck=luck)
 
     def on(self, model: keras.Model) -> Task:
         """The same task for another model, such as one that a search has pruned on its way."""
@@ -105,14 +150,32 @@ class Task:
         return self.first or self.model
 
     @cached_property
+    def teacher(self) -> keras.Model:
+        """The model as it was given, for any number of samples: what a student learns from whose task is trained."""
+        return self.original if self.given is None else any_batch(self.network_of(self.given))
+
+    def network_of(self, model: keras.Model) -> Network:
+        """The network of a model, which is read once in a task and in all that come from it by `on`."""
+        for network in self.networks:
+            if network.model is model:
+                return network
+        self.networks.append(Network(model, self.control.through_norms))
+        return self.networks[-1]
+
+    @property
+    def network(self) -> Network:
+        """The working copy with its graph, channel groups and costs."""
+        return self.network_of(self.model)
+
+    @property
     def groups(self) -> ChannelGroups:
         """Channel groups of the working copy."""
-        return ChannelGroups.of(LayerGraph.from_keras(self.model), self.control.through_norms)
+        return self.network.groups
 
-    @cached_property
+    @property
     def costs(self) -> CostModel:
         """Costs of any plan for the working copy."""
-        return CostModel(self.groups)
+        return self.network.costs
 
     @cached_property
     def widths(self) -> Widths:
@@ -182,13 +245,13 @@ class Task:
 
     def fits(self, cost: Cost) -> bool:
         """Whether a cost is within the limits."""
-        return all(getattr(cost, metric) <= limit for metric, limit in self.limits.items())
+        return all(cost[metric] <= limit for metric, limit in self.limits.items())
 
     def fits_kept(self, kept: Any, limits: Mapping[str, int] | None = None) -> bool:
         """Whether the plan in which group i keeps `kept[i]` channels is within the limits, or within other ones."""
         within = self.limits if limits is None else limits
         return all(int(self.costs.count(metric, kept)) <= limit for metric, limit in within.items())
 
-    def rng(self, *stream: int) -> np.random.Generator:
-        """An independent random stream of this task's seed."""
-        return np.random.default_rng([self.seed, *stream])
+    def rng(self, stream: Stream, *part: int) -> np.random.Generator:
+        """An independent random stream of this task's seed, or a part of one."""
+        return np.random.default_rng([self.seed, stream, *part])

@@ -11,9 +11,9 @@ import keras
 
 from tfcompress import data as data_lib
 from tfcompress import expect
-from tfcompress.budget import Budget, as_budget
-from tfcompress.control import Control, Pattern
-from tfcompress.costs import CostModel, cost
+from tfcompress.channels import Control, Pattern
+from tfcompress.costs import CostModel
+from tfcompress.costs.budget import Budget, as_budget
 from tfcompress.export import kept_lambdas
 from tfcompress.given import (
     check_surroundings,
@@ -23,9 +23,10 @@ from tfcompress.given import (
     is_of_keras,
     read_model,
 )
-from tfcompress.graph import ChannelGroups, LayerGraph, check_runs_here
+from tfcompress.graph import check_runs_here
 from tfcompress.measured import Measured, accuracy_of, measure_of
 from tfcompress.methods import Method, method_by_name
+from tfcompress.network import Network
 from tfcompress.process import log
 from tfcompress.result import Result
 from tfcompress.result_files import MODEL, about_lambdas, refuse_others
@@ -58,6 +59,7 @@ def compress(
     test_data: Any = None,
     flops_budget: float | int | None = None,
     params_budget: float | int | None = None,
+    budget: Mapping[str, float | int] | None = None,
     exclude: Pattern | Iterable[Pattern] = (),
     only: Pattern | Iterable[Pattern] | None = None,
     ratio_limits: Mapping[Pattern, float | tuple[float, float]] | None = None,
@@ -82,7 +84,10 @@ def compress(
         test_data: read once, for the report; named datasets bring theirs.
         flops_budget: upper limit for the finished model's FLOPs: a share of the original (0 < share <= 1) as a float,
             or an absolute number as an int above 1 (two FLOPs are one multiply-add).
-        params_budget: the same for parameters. One budget or both.
+        params_budget: the same for parameters.
+        budget: `{metric: limit}` of "macs", "params", "bytes" and metrics that were registered
+            (`tfcompress.costs.register_metric`), or a `Budget`: shares as floats, absolute numbers as ints. One of the
+            three budgets or more, each metric once.
         exclude: layers that keep all the channels they write: names, patterns such as `"stage4_*"`, or classes.
         only: the layers that may be pruned; `None` for all.
         ratio_limits: `{pattern: (least, greatest)}`, shares in [0, 1] of the channels to remove, or the greatest alone.
@@ -107,55 +112,40 @@ def compress(
         tfcompress.training.TrainingDiverged: the loss became NaN; the last good state is kept in the run folder.
     """
     chosen = method_by_name(method)
-    budget = chosen.budget(flops_budget, params_budget)
+    limited = chosen.budget(Budget(budget, flops=flops_budget, params=params_budget))
     control = Control.of(exclude, only, ratio_limits, round_to, through_norms)
     seed, objective, progress = given_seed(seed), given_objective(objective), Progress(verbose)
     run_dir = expect.path("run_dir", run_dir, "a folder", or_none=True)
     data_lib.check_forms(data, validation_data, test_data)
     check_surroundings()
-    original, of_file = read_model(model)
-    check_runs_here(original)
-    check_finite_weights(original)
+    given = read_model(model)
+    original = Network(given.model, control.through_norms, given.graph)
+    check_runs_here(original.graph)
+    check_finite_weights(original.model)
     with open_run(run_dir) as run:
         if isinstance(run, RunFolder):
             refuse_others(run.path / "result")
-        splits = given_splits(original, data, validation_data, test_data, seed, objective)
+        limits = _limits(chosen, limited, control, original.costs)
+        task = Task.before_data(original, limits, seed, run, progress, control)
+        chosen.check_model(task)
+        splits = given_splits(original.model, data, validation_data, test_data, seed, objective)
         splits.check_whole()
-        task, costs = _task(original, chosen, splits, budget, control, objective, seed, run, progress)
+        task = task.with_data(splits, objective)
         chosen.check(task)
         on_test = accuracy_of(original, task, ("test",)).get("test")  # what is wrong with it shows before training
         # All that can be refused was: from here on it is the folder of this run.
-        notes = begin_run(original, chosen, budget, task)
-        task, notes = _measured(original, chosen, task, costs, notes)
+        notes = begin_run(original, chosen, limited, task)
+        task, notes = _measured(original, chosen, task, notes)
         task.progress.plan(chosen.phases(task))
         recovered = run_stage(chosen, task)
-        result = _report(original, recovered, chosen, task, [*of_file, *notes], on_test)
+        result = _report(original, recovered, chosen, task, [*given.notes, *notes], on_test)
         if isinstance(run, RunFolder):
             with run.room(result.after.bytes):
                 result.save(run.path / "result")
         return result
 
 
-def _task(
-    original: keras.Model,
-    method: Method,
-    splits: data_lib.Splits,
-    budget: Budget,
-    control: Control,
-    objective: Objective | Score | None,
-    seed: int,
-    run: Any,
-    progress: Progress,
-) -> tuple[Task, CostModel]:
-    """The task and what the model costs, before anything is measured."""
-    costs = CostModel(ChannelGroups.of(LayerGraph.from_keras(original), control.through_norms))
-    limits = _limits(method, budget, control, costs)
-    return Task.of(original, splits, limits, seed, run, progress, control, objective), costs
-
-
-def _measured(
-    original: keras.Model, method: Method, task: Task, costs: CostModel, notes: Sequence[str]
-) -> tuple[Task, list[str]]:
+def _measured(original: Network, method: Method, task: Task, notes: Sequence[str]) -> tuple[Task, list[str]]:
     """The task with the model's accuracy as it is, and what is to be known of it, which is said first."""
     said: list[str] = []
     before = task.run.recall("before", said.append)
@@ -163,8 +153,8 @@ def _measured(
         before = {"accuracy": accuracy_of(original, task, ("validation",)).get("validation")}
         task.run.write_json("before", before)
     task = dataclasses.replace(task, accuracy=before["accuracy"])
-    ignored = words_for_ignored(original, task.objective, method.trains_with(task))
-    notes = [*_first_notes(task, costs, ignored), *notes, *said]
+    ignored = words_for_ignored(original.model, task.objective, method.trains_with(task))
+    notes = [*_first_notes(task, original.costs, ignored), *notes, *said]
     for note in notes:
         task.progress.note(note)
     return task, notes
@@ -173,11 +163,11 @@ def _measured(
 def _limits(method: Method, budget: Budget, control: Control, costs: CostModel) -> dict[str, int]:
     """The budget in units of `Cost`, if the method can reach it with what may be pruned, and if it can be counted."""
     heavy = costs.heavy_unmeasured()
-    if budget.flops is not None and heavy:
+    if "macs" in budget and heavy:
         shown = ", ".join(f"{name!r} ({share:.0%} of the parameters)" for name, share in heavy.items())
         raise ValueError(
             "Expected a model whose multiply-adds are known, for a FLOPs budget. Received: "
-            f"flops_budget={budget.flops!r}, for {costs.groups.graph.name!r} with {shown}, of which neither a "
+            f"{budget.said('macs')}, for {costs.groups.graph.name!r} with {shown}, of which neither a "
             "handler nor TensorFlow's graph says how many it makes. Register a handler for its class "
             "(docs/custom_layers.md), or give a params_budget instead."
         )
@@ -226,7 +216,7 @@ def _inputs(task: Task, count: int) -> Any:
 
 
 def _report(
-    original: keras.Model,
+    original: Network,
     recovered: Recovered,
     method: Method,
     task: Task,
@@ -234,12 +224,12 @@ def _report(
     on_test: float | None,
 ) -> Result:
     student, search = recovered.student, recovered.search
-    finished = cost(student)
+    finished = task.network_of(student).costs.total
     if not task.fits(finished):
         raise RuntimeError(
             f"Expected a model within {dict(task.limits)}. Received: {finished}. This is a bug: report it."
         )
-    after = accuracy_of(student, task, ("validation", "test"))
+    after = accuracy_of(task.network_of(student), task, ("validation", "test"))
     all_notes = [*notes, *search.notes, *task.said]
     trained = [candidate.model for candidate in search.candidates if candidate.model is not None]
     if not all(_compiled(model, task.objective) for model in (student, *trained)):
@@ -249,7 +239,7 @@ def _report(
         model=student,
         trail=search.trail.ending_with(MODEL),
         candidates=search.candidates,
-        before=Measured.of(cost(original), task.accuracy, on_test),
+        before=Measured.of(original.costs.total, task.accuracy, on_test),
         after=Measured.of(finished, after.get("validation"), after.get("test")),
         history={"search": search.history, "recover": recovered.history},
         metric=task.objective.metric_name or "",

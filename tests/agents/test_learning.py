@@ -1,6 +1,6 @@
 """Does the agent learn? A toy pruning problem with worthless layers, against random search with equal episodes.
 
-As a script it prints the table that the docstring of `tfcompress.agents.AgentSettings` quotes:
+As a script it prints the table that the docstring of `tfcompress.methods.rlal.AgentSettings` quotes:
 
     python tests/agents/test_learning.py
 """
@@ -10,7 +10,8 @@ import argparse
 import numpy as np
 import tensorflow as tf
 
-from tfcompress.agents import AgentSettings, PruningAgent
+from tfcompress.agents import PruningAgent
+from tfcompress.methods.rlal import AgentSettings
 
 EPOCHS, FILLING_EPOCHS, EPISODES_PER_EPOCH = 12, 2, 30
 LAST_EPOCHS = 3

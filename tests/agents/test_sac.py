@@ -6,7 +6,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfcompress.agents import AgentSettings, PruningAgent
+from tfcompress.agents import PruningAgent
+from tfcompress.methods.rlal import AgentSettings
 
 # Small, so that most of a test's time is not spent on multiplications.
 SMALL = {"hidden": (16, 16), "batch_size": 8, "buffer_capacity": 100}

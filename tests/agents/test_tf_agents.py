@@ -48,7 +48,7 @@ class TfAgentsTest(tf.test.TestCase):
             import tensorflow as tf, keras, tf_keras
             # Determinism without a global seed makes any use of TensorFlow's global random state an error.
             tf.config.experimental.enable_op_determinism()
-            settings = tfcompress.agents.AgentSettings(hidden=(4, 4), batch_size=2)
+            settings = tfcompress.agents.SacSettings(hidden=(4, 4), batch_size=2)
             agent = tfcompress.agents.PruningAgent(state_size=2, epochs=2, settings=settings)
             agent.remember([[0.1, 0.2]], [0.5], 0.5, 0)
             agent.start_epoch(1)

@@ -10,7 +10,7 @@ from tfcompress.methods.distillation.splitting import derived_points
 from tfcompress.plan import Plan
 from tfcompress.rewrite import apply
 from tfcompress.training import Objective, PenalizedModel
-from tfcompress.training.distillation import Distillation, Hints, KDLoss, SoftTargets, SplitModel, frozen
+from tfcompress.training.teaching import Distillation, Hints, KDLoss, SoftTargets, SplitModel, frozen
 
 BATCH = 64
 

@@ -6,12 +6,13 @@ import numpy as np
 import tensorflow as tf
 
 from tfcompress import Budget, data, zoo
-from tfcompress.agents.environment import STATE_SIZE
-from tfcompress.agents.sac import AgentSettings, PruningAgent
+from tfcompress.agents import PruningAgent
+from tfcompress.channels.environment import STATE_SIZE
 from tfcompress.costs import CostModel
 from tfcompress.graph import ChannelGroups, LayerGraph
 from tfcompress.importance import l1_norm
 from tfcompress.methods.episodes import Episodes
+from tfcompress.methods.rlal import AgentSettings
 from tfcompress.methods.rlal.alignment import Alignment
 from tfcompress.methods.rlal.joint import AgentEpochs, Timetable
 from tfcompress.plan import Plan

@@ -25,9 +25,9 @@ from keras import layers
 import tfcompress
 from tests.helpers.trained_students import TrainedStudents
 from tfcompress import stage, workflow
-from tfcompress.agents import _tf_agents
-from tfcompress.agents.sac import AgentSettings, PruningAgent
-from tfcompress.methods import LIT, RLAL, Random, Uniform, register_method, sgd
+from tfcompress.agents import PruningAgent, _tf_agents
+from tfcompress.methods import LIT, RLAL, Random, Uniform, phases, register_method
+from tfcompress.methods.rlal import AgentSettings
 from tfcompress.training import Checkpoints, RunFolder, _files, callbacks
 
 LONGEST_S = 1800  # of a job of some ten seconds, on a machine that ten others use
@@ -105,7 +105,7 @@ def watch_everything(places):
         places.phase = phase.name
         return f"{phase.name}, start"
 
-    places.watch(sgd, "fit", "fit", begin)
+    places.watch(phases, "fit", "fit", begin)
     places.watch(
         callbacks.EpochStart, "on_epoch_begin", "begin", lambda _, epoch, *a: f"{places.phase}, epoch {epoch + 1}"
     )

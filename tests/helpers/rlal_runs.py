@@ -15,7 +15,7 @@ import small_tasks
 import tensorflow as tf
 
 import tfcompress
-from tfcompress.agents import AgentSettings
+from tfcompress.methods.rlal import AgentSettings
 
 METHOD = tfcompress.methods.RLAL(
     epochs=4,

@@ -12,9 +12,9 @@ import tensorflow as tf
 from keras import layers
 
 import tfcompress
-from tfcompress.methods.sgd import SGDMethod
-from tfcompress.training import loss_function
-from tfcompress.training.distillation import Distillation
+from tfcompress.methods import phases as training_phases
+from tfcompress.training import OwnLoss, loss_function
+from tfcompress.training.teaching import Distillation
 
 CLASSES = small_tasks.CLASSES
 BOUNDARIES = ("stem_relu", "section1_block3_relu", "section2_block3_relu")
@@ -142,7 +142,7 @@ def _gradients(model, task):
     before = [np.array(variable) for variable in model.variables]
     with tf.GradientTape() as tape:
         outputs = model(x, training=True)
-        if hasattr(model, "training_metrics"):
+        if isinstance(model, OwnLoss):
             loss = model.compute_loss(x=x, y=y, y_pred=outputs, training=True)
         else:
             loss = loss_function(model, task.objective)(y, outputs)
@@ -154,19 +154,19 @@ def _gradients(model, task):
 
 def observed(model, method, data=None, eagerly=True, **settings):
     """`(result, [ObservedPhase, ...])` of `compress`; eagerly, as tracing would take longer than training."""
-    phases, train, init, teacher_of = [], SGDMethod.train, Distillation.__init__, {}
+    phases, train, init, teacher_of = [], training_phases.train_phase, Distillation.__init__, {}
 
     def made(self, student, teacher, **options):
         init(self, student, teacher, **options)
         teacher_of[id(self)] = teacher
 
-    def watched(self, trained, task, phase, epochs, **options):
+    def watched(trained, task, training, phase, **options):
         teacher = teacher_of.get(id(trained), task.model)
         before, teachers_before = weights_of(trained), weights_of(teacher)
         trainable = {weight.path for weight in trained.trainable_weights}
         gradients = _gradients(trained, task) if options.get("data") is None else {}
         dtypes = {layer.compute_dtype for layer in trained._flatten_layers() if layer.weights}
-        history = train(self, trained, task, phase, epochs, **options)
+        history = train(trained, task, training, phase, **options)
         moved_of_teacher = moved(teachers_before, teacher)
         phases.append(
             ObservedPhase(phase, before, weights_of(trained), teacher, moved_of_teacher, trainable, gradients, dtypes)
@@ -175,7 +175,10 @@ def observed(model, method, data=None, eagerly=True, **settings):
 
     tf.config.run_functions_eagerly(eagerly)
     try:
-        with mock.patch.object(SGDMethod, "train", watched), mock.patch.object(Distillation, "__init__", made):
+        with (
+            mock.patch.object(training_phases, "train_phase", watched),
+            mock.patch.object(Distillation, "__init__", made),
+        ):
             return compress(model, method, data, **settings), phases
     finally:
         tf.config.run_functions_eagerly(False)

@@ -2,7 +2,7 @@
 
 import tensorflow_datasets as tfds
 
-from tfcompress.data.characters import CHARACTERS
+from tfcompress.data.texts.characters import CHARACTERS
 
 
 def prepare(name, splits, data_dir):

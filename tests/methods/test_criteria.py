@@ -10,9 +10,8 @@ from keras import layers
 
 import tfcompress
 from tfcompress.importance import ActivationMean, Evidence, Fisher, Taylor, by_name
-from tfcompress.methods import RLAL, Random, Uniform
+from tfcompress.methods import RLAL, Random, Uniform, phases
 from tfcompress.methods.episodes import Episodes
-from tfcompress.methods.sgd import SGDMethod
 
 DATA_DRIVEN = ("taylor", "fisher", "activation_mean")
 
@@ -94,7 +93,7 @@ class RefusalTest(tf.test.TestCase):
         before = [weight.numpy() for weight in task.model.weights]
         for method in self.methods(criterion):
             with (
-                mock.patch.object(SGDMethod, "train", side_effect=AssertionError("trained")),
+                mock.patch.object(phases, "train_phase", side_effect=AssertionError("trained")),
                 self.assertRaisesRegex(ValueError, message),
             ):
                 method.search(task)

@@ -14,7 +14,7 @@ import tensorflow as tf
 from keras import layers
 
 import tfcompress
-from tfcompress.methods import rewards
+from tfcompress.evaluation import rewards
 from tfcompress.plan import Plan
 from tfcompress.report import Sensitivity
 from tfcompress.rewrite import apply

@@ -8,7 +8,8 @@ import tensorflow as tf
 import topologies
 
 from tfcompress import zoo
-from tfcompress.graph import ChannelGroups, LayerGraph, pruning_units
+from tfcompress.channels import pruning_units
+from tfcompress.graph import ChannelGroups, LayerGraph
 from tfcompress.plan import Plan
 from tfcompress.rewrite import apply
 from tfcompress.rewrite.subnetwork import Subnetwork

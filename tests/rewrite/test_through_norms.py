@@ -9,7 +9,7 @@ import topologies
 from keras import layers
 from topologies.registry import randomise
 
-from tfcompress.control import Control
+from tfcompress.channels import Control
 from tfcompress.costs import CostModel, cost
 from tfcompress.graph import ChannelGroups, LayerGraph
 from tfcompress.plan import Plan

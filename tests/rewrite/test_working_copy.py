@@ -28,7 +28,7 @@ def model_of(function, batch=4):
 )
 def test_a_fixed_batch_is_given_up(function):
     model = model_of(function)
-    copy = working_copy(model, X)
+    copy = working_copy(model, X).model
     assert copy.input_shape[0] is None
     np.testing.assert_allclose(copy(X)[4:8], model(X[4:8]), atol=1e-5)
     assert copy(X[:3]).shape[0] == 3
@@ -39,7 +39,7 @@ def test_a_sequential_model_built_by_fit_had_its_batch_by_accident():
     model = keras.Sequential([layers.Dense(8), layers.Flatten(), layers.Dense(2)])
     model(X[:5])
     assert model.input_shape[0] == 5
-    assert working_copy(model, X[:3]).input_shape == (None, 6, 4)
+    assert working_copy(model, X[:3]).model.input_shape == (None, 6, 4)
 
 
 @pytest.mark.parametrize(

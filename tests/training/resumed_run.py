@@ -17,7 +17,7 @@ import tensorflow as tf
 from keras import layers
 
 from tfcompress import training
-from tfcompress.data.batches import ArrayBatches
+from tfcompress.data.batches.epochs import ArrayBatches
 
 EPOCHS = 4
 

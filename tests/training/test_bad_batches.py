@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
-from tfcompress import training
+from tfcompress import evaluation, training
 from tfcompress.training.penalized import LabelRange
 from tfcompress.training.state import check_finite_weights
 
@@ -111,7 +111,7 @@ def test_a_validation_batch():
     with pytest.raises(ValueError, match=r"Expected batch 3 of the validation data .* Received: .*label value of 3"):
         fit(network(), stream(), validation=with_a_label_too_many())
     with pytest.raises(ValueError, match=r"Expected batch 3 of the test data .* Received: .*label value of 3"):
-        training.Evaluator(network(), OBJECTIVE)(with_a_label_too_many(), "test data")
+        evaluation.Evaluator(network(), OBJECTIVE)(with_a_label_too_many(), "test data")
 
 
 def test_validation_that_is_no_number_is_said():

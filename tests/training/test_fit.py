@@ -11,7 +11,7 @@ import tensorflow as tf
 from keras import layers
 
 from tfcompress import training
-from tfcompress.data.batches import ArrayBatches
+from tfcompress.data.batches.epochs import ArrayBatches
 
 OBJECTIVE = training.Objective(keras.losses.SparseCategoricalCrossentropy(from_logits=True), None)
 

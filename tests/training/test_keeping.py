@@ -8,7 +8,7 @@ import pytest
 from keras import layers
 
 from tfcompress import training
-from tfcompress.data.batches import ArrayBatches
+from tfcompress.data.batches.epochs import ArrayBatches
 from tfcompress.training.keeping import Best
 
 LOSS = keras.losses.MeanSquaredError()

@@ -5,7 +5,7 @@ import numpy as np
 import tensorflow as tf
 from keras import layers
 
-from tfcompress import training
+from tfcompress import evaluation, training
 from tfcompress.training.objectives import last_activation
 
 INDICES = np.array([0, 2, 1, 2])
@@ -267,7 +267,7 @@ class CheckedTest(tf.test.TestCase):
 
     def refused(self, words, model, objective, y):
         with self.assertRaisesRegex(ValueError, words):
-            training.check_objective(model, objective, y)
+            evaluation.check_objective(model, objective, y)
 
     def test_losses_and_metrics_that_cannot_be_worked_out(self):
         model = dense(3)
@@ -288,7 +288,7 @@ class CheckedTest(tf.test.TestCase):
 
     def test_the_loss_itself_may_be_given_as_the_metric(self):
         objective = training.Objective("mse", "loss", higher_is_better=False)
-        training.check_objective(dense(3), objective, np.zeros((4, 3)))
+        evaluation.check_objective(dense(3), objective, np.zeros((4, 3)))
         self.assertEqual((objective.metric_name, objective.new_metrics(), objective.sign), ("loss", None, -1))
 
     def test_a_metric_of_the_other_direction(self):
@@ -322,7 +322,7 @@ class EvaluateTest(tf.test.TestCase):
         log_p = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
 
         objective = training.infer(keras.Model(model.inputs, model.outputs), y)
-        results = training.evaluate(model, tf.data.Dataset.from_tensor_slices((x, y)).batch(4), objective)
+        results = evaluation.evaluate(model, tf.data.Dataset.from_tensor_slices((x, y)).batch(4), objective)
         self.assertEqual(set(results), {"loss", "accuracy"})
         self.assertAllClose(results["loss"], -log_p[np.arange(11), y].mean(), rtol=1e-5)
         self.assertAllClose(results["accuracy"], (logits.argmax(axis=1) == y).mean())
@@ -341,7 +341,7 @@ class EvaluateTest(tf.test.TestCase):
 
         model = dense(1, Traced())
         data = tf.data.Dataset.from_tensors((np.ones((1, 4), "float32"), np.zeros((1, 1), "float32")))
-        evaluator = training.Evaluator(model, training.Objective("mse", keras.metrics.MeanAbsoluteError))
+        evaluator = evaluation.Evaluator(model, training.Objective("mse", keras.metrics.MeanAbsoluteError))
         traces.clear()
         for weight in (1.0, 2.0):
             model.set_weights([np.full((4, 1), weight, "float32"), np.zeros(1, "float32")])

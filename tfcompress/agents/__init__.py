@@ -1,7 +1,8 @@
 """The reinforcement-learning agents of tfcompress; the only package that knows tf-agents."""
 
+from tfcompress.agents._tf_agents import load as load_tf_agents
 from tfcompress.agents.environment_model import EnvironmentModel
 from tfcompress.agents.replay import Batch, ReplayBuffer
-from tfcompress.agents.sac import AgentSettings, PruningAgent
+from tfcompress.agents.sac import PruningAgent, SacSettings
 
-__all__ = ["AgentSettings", "Batch", "EnvironmentModel", "PruningAgent", "ReplayBuffer"]
+__all__ = ["Batch", "EnvironmentModel", "PruningAgent", "ReplayBuffer", "SacSettings", "load_tf_agents"]

@@ -10,14 +10,15 @@ import functools
 import importlib
 import os
 import sys
+import threading
 import types
 import warnings
 from collections.abc import Iterator
 from typing import Any
 
-from tfcompress.process import lock
-
 __all__ = ["load"]
+
+_lock = threading.RLock()
 
 # What the packages set when they are imported. Other names are left to other threads.
 _VARIABLES = ("PYGAME_HIDE_SUPPORT_PROMPT", "TF_USE_LEGACY_KERAS")
@@ -148,7 +149,8 @@ def _import_all() -> types.SimpleNamespace:
 def load() -> types.SimpleNamespace:
     """Imports tf-agents on tf_keras, once; `tf.keras`, `sys.modules` and `os.environ` stay the user's.
 
-    While it runs (some seconds, the first time), other threads that import tensorflow would see the stand-ins.
+    While it runs (some seconds, the first time), other threads that import tensorflow would see the stand-ins, and
+    warning filters that others add meanwhile are lost: whoever shares the process with such holds a lock around it.
 
     Returns:
         A namespace with the modules `tf_agents`, `tfp`, `keras` (tf_keras, Keras 2), `common`, `specs`,
@@ -158,5 +160,5 @@ def load() -> types.SimpleNamespace:
     Raises:
         ImportError: if tf-agents or something it needs is missing; the message has the line to run.
     """
-    with lock:
+    with _lock:
         return _import_all()

@@ -7,14 +7,14 @@ from typing import Any
 import keras
 
 from tfcompress import expect
-from tfcompress.data.batches import ArrayBatches
-from tfcompress.data.checks import Expected
-from tfcompress.data.guards import check_whole
-from tfcompress.data.image_streams import ImageStream
-from tfcompress.data.named import load
-from tfcompress.data.named_data import NamedData
-from tfcompress.data.sources import ArraySource
-from tfcompress.data.streams import PyDatasetSource, TensorFlowSource, is_tensorflow_dataset
+from tfcompress.data.batches.checks import Expected
+from tfcompress.data.batches.epochs import ArrayBatches
+from tfcompress.data.named.loading import load
+from tfcompress.data.sources.arrays import ArraySource
+from tfcompress.data.sources.guards import check_whole
+from tfcompress.data.sources.image_streams import ImageStream
+from tfcompress.data.sources.named_data import NamedData
+from tfcompress.data.sources.streams import PyDatasetSource, TensorFlowSource, is_tensorflow_dataset
 
 __all__ = ["Split", "Splits", "check_forms", "splits"]
 

@@ -45,7 +45,7 @@ def network_of(model: keras.Model) -> keras.Model:
 
 
 def _refuse_non_finite(network: keras.Model) -> None:
-    """No file of such a model is of use, and the int8 calibrator ends the process on infinite numbers."""
+    """Refuses NaN and infinity: no such file is of use, and the int8 calibrator ends the process on infinities."""
     for weight in network.weights:
         if (
             "float" in str(weight.dtype)

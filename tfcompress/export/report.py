@@ -1,4 +1,4 @@
-"""What an export wrote, and how near each file comes to the Keras model."""
+"""The report of an export: the files, and how near each comes to the Keras model."""
 
 import dataclasses
 import json

@@ -192,7 +192,7 @@ def _write(
 
 @dataclasses.dataclass(frozen=True)
 class _Compared:
-    """What files are compared with: the network's outputs on the samples, and its metric."""
+    """The yardstick of files: the network's outputs on the samples, and its metric."""
 
     network: keras.Model
     arrays: list[np.ndarray]

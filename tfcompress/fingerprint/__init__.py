@@ -1,4 +1,4 @@
-"""What decides the outcome of a run, as plain data that can be compared between processes."""
+"""Everything that decides the outcome of a run, as plain data that can be compared between processes."""
 
 from tfcompress.fingerprint.contents import Contents
 from tfcompress.fingerprint.differences import differences

@@ -1,4 +1,4 @@
-"""What a Python function computes: its bytecode, without names of files, numbers of lines, and addresses."""
+"""A Python function by what it computes: its bytecode, without names of files, numbers of lines, and addresses."""
 
 from __future__ import annotations
 

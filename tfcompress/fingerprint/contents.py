@@ -252,7 +252,7 @@ class Contents:
         return reads
 
     def _read(self, value: Any, where: str, code: types.CodeType) -> Any:
-        """What a function reads under one name; of a module of the user's own the attributes that the code names."""
+        """The value that a function reads by name; of a module of the user's own the attributes that its code names."""
         if not isinstance(value, types.ModuleType) or code_lib.is_installed(value.__name__):
             return self.of(value, where)
         names = sorted(code_lib.names_of_attributes(code) & vars(value).keys())

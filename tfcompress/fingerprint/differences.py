@@ -1,4 +1,4 @@
-"""What differs between two fingerprints, in words."""
+"""The differences of two fingerprints, in words."""
 
 from __future__ import annotations
 

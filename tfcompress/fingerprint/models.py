@@ -1,4 +1,4 @@
-"""What a model computes: its graph up to the names of its layers, and its weights layer by layer."""
+"""A model by what it computes: its graph up to the names of its layers, and its weights layer by layer."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import numpy as np
 
 from tfcompress.fingerprint.contents import Contents
 from tfcompress.fingerprint.hashing import digest, update_with_array
-from tfcompress.graph import LayerGraph, TensorRef
+from tfcompress.graph import TensorRef
+from tfcompress.network import Network
 from tfcompress.plan import KeepChannels, Plan, RemoveLayers
 
 __all__ = ["config_of", "layer_names", "model_contents", "model_digest", "renamed", "weights_digest"]
@@ -23,20 +24,21 @@ def model_digest(model: keras.Model) -> str:
     return digest([found["architecture"], found["weights"]])
 
 
-def layer_names(model: keras.Model) -> list[str]:
+def layer_names(model: keras.Model | Network) -> list[str]:
     """The unique names of a model's layers, in the order of its graph."""
-    return list(LayerGraph.from_keras(model).operations)
+    return list(Network.of(model).graph.operations)
 
 
-def model_contents(model: keras.Model, contents: Contents, where: str) -> dict[str, Any]:
+def model_contents(model: keras.Model | Network, contents: Contents, where: str) -> dict[str, Any]:
     """A model as data: `names` of its layers, `architecture` and `weights`, an entry a layer, in the graph's order.
 
     Names decide nothing: Keras numbers them anew in every process. Nor does what the model is compiled with.
     """
+    network = Network.of(model)
     try:
-        graph = LayerGraph.from_keras(model)
+        graph = network.graph
     except (TypeError, ValueError):
-        return _subclassed(model, contents, where)
+        return _subclassed(network.model, contents, where)
     operations = graph.operations
     numbers = {name: index for index, name in enumerate(graph.nodes)}
     calls: dict[str, list[Any]] = {name: [] for name in operations}

@@ -11,11 +11,11 @@ import keras
 import numpy as np
 
 from tfcompress.data import Split
-from tfcompress.data.image_streams import ImageStream
-from tfcompress.data.sources import ArraySource
-from tfcompress.data.streams import is_tensorflow_dataset
-from tfcompress.data.text_files import FileTexts
-from tfcompress.data.text_streams import TextStream
+from tfcompress.data.sources.arrays import ArraySource
+from tfcompress.data.sources.image_streams import ImageStream
+from tfcompress.data.sources.streams import is_tensorflow_dataset
+from tfcompress.data.texts.files import FileTexts
+from tfcompress.data.texts.streams import TextStream
 from tfcompress.fingerprint.contents import Contents
 from tfcompress.fingerprint.hashing import SHA256, array_digest, digest, update_with_array
 
@@ -27,7 +27,7 @@ _MOST_BYTES = 10**9  # of a stream, that are read to compare it
 
 
 def split_contents(split: Split, contents: Contents, earlier: Any, note: Callable[[str], None]) -> dict[str, Any]:
-    """What a split holds, as data that is equal for the same samples.
+    """The contents of a split, as data that is equal for the same samples.
 
     Args:
         split: the split.

@@ -1,7 +1,7 @@
 """The model as a graph: nodes, channel groups, blocks."""
 
 from tfcompress._needs_tensorflow import BACKEND  # noqa: F401
-from tfcompress.graph.blocks import Block, PruningUnit, find_blocks, pruning_units
+from tfcompress.graph.blocks import Block, find_blocks
 from tfcompress.graph.channel_groups import ChannelGroup, ChannelGroups, FixedChannels
 from tfcompress.graph.handlers import Call, Handler, MacTerm, WeightAxes, handles
 from tfcompress.graph.labels import Labels
@@ -20,7 +20,6 @@ __all__ = [
     "LayerGraph",
     "MacTerm",
     "Node",
-    "PruningUnit",
     "Section",
     "Sections",
     "TensorRef",
@@ -31,5 +30,4 @@ __all__ = [
     "find_blocks",
     "find_sections",
     "handles",
-    "pruning_units",
 ]

@@ -16,7 +16,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfcompress.graph.layer_graph import LayerGraph, Node, map_refs
+from tfcompress.graph.layer_graph import LayerGraph, Node
+from tfcompress.graph.run import call
 
 __all__ = ["Arithmetic", "arithmetic_of"]
 
@@ -83,9 +84,8 @@ def _traced(node: Node, dtypes: tuple[str, ...]) -> Arithmetic:
                 ref: tf.compat.v1.placeholder(dtype, [shape[0] or 1, *shape[1:]] if shape else [])
                 for ref, shape, dtype in zip(node.inputs, node.input_shapes, dtypes, strict=True)
             }
-            args, kwargs = map_refs(placeholders.__getitem__, (node.args, dict(node.kwargs)))
-            outputs = node.operation(*args, **kwargs)
-        tensors = [tensor for tensor in keras.tree.flatten(outputs) if tf.is_tensor(tensor)]
+            outputs = call(node, placeholders.__getitem__)
+        tensors = [tensor for tensor in outputs if tf.is_tensor(tensor)]
         count = _Count()
         count.add([tensor.op for tensor in tensors], 1)
     except Exception:  # whatever a user's code raises where it is not called with numbers

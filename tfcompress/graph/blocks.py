@@ -1,22 +1,15 @@
-"""Blocks: single-entry, single-exit parts of the graph, and the pruning units that RLAL calls layers.
-
-RLAL, appendix A.1: for a residual block the unit is the channels inside it (the output of its first convolution, the
-input of its second); for an inverted residual the expansion channels. The block's own input and output keep their
-width.
-"""
+"""Blocks: single-entry, single-exit parts of the graph, which a sum ends."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from tfcompress.graph.channel_groups import ChannelGroup, ChannelGroups
-from tfcompress.graph.handlers import handler_of
-from tfcompress.graph.handlers.convolution import DepthwiseConvolution
+from tfcompress.graph.channel_groups import ChannelGroups
 from tfcompress.graph.handlers.merge import ElementwiseMerge
 from tfcompress.graph.layer_graph import LayerGraph, Node
 
-__all__ = ["Block", "PruningUnit", "find_blocks", "immediate_dominators", "pruning_units"]
+__all__ = ["Block", "find_blocks", "immediate_dominators"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,24 +25,6 @@ class Block:
     name: str
     entry: str
     nodes: tuple[str, ...]
-
-
-@dataclass(frozen=True, eq=False)
-class PruningUnit:
-    """What one action of a channel-pruning agent prunes: one channel group, or the several inside one block.
-
-    Attributes:
-        name: name of its first group.
-        groups: the groups, which are pruned at the same rate.
-    """
-
-    name: str
-    groups: tuple[ChannelGroup, ...]
-
-    @property
-    def size(self) -> int:
-        """Channels of the widest group: the number of steps that a pruning rate can make."""
-        return max(group.size for group in self.groups)
 
 
 def find_blocks(groups: ChannelGroups) -> tuple[Block, ...]:
@@ -105,48 +80,3 @@ def _between(graph: LayerGraph, entry: str, end: Node, order: Mapping[str, int])
             inside[name] = None
             stack.extend(ref.node for ref in graph.nodes[name].inputs)
     return tuple(sorted(inside, key=order.__getitem__))
-
-
-def pruning_units(groups: ChannelGroups) -> tuple[PruningUnit, ...]:
-    """The units that RLAL's actions prune, in the order of the graph.
-
-    In a network with residual blocks or inverted residuals: the groups that live inside a block, one unit a block. In a
-    network without (VGG): every group that a layer reads.
-    """
-    layer_of = {name: item.node.layer_name for name, item in groups.analysis.items()}
-    blocks = sorted(find_blocks(groups), key=lambda block: len(block.nodes))
-    inside = [{layer_of[name] for name in block.nodes} for block in blocks]
-    around: dict[str, list[int]] = {}
-    for number, layers in enumerate(inside):
-        for layer in layers:
-            around.setdefault(layer, []).append(number)
-    units: dict[str, list[ChannelGroup]] = {}
-    for group in groups:
-        if not group.producers or not group.readers:
-            continue
-        touched = {*group.producers, *group.readers, *group.carriers}
-        home = next((blocks[i].name for i in around.get(group.producers[0], ()) if touched <= inside[i]), None)
-        if home is None and _is_expansion(group, groups):
-            home = f"expansion:{group.name}"
-        if home is not None:
-            units.setdefault(home, []).append(group)
-    if not units:
-        units = {group.name: [group] for group in groups if group.producers and group.readers}
-    order = {name: i for i, name in enumerate(groups.groups)}
-    found = [PruningUnit(members[0].name, tuple(members)) for members in units.values()]
-    return tuple(sorted(found, key=lambda unit: order[unit.name]))
-
-
-def _is_expansion(group: ChannelGroup, groups: ChannelGroups) -> bool:
-    """Whether these are the expansion channels of an inverted residual that no sum closes.
-
-    Expansion channels are widened from a narrower tensor, pass a depthwise convolution, and are narrowed again; the
-    first block of a MobileNetV2 takes the stem's channels as they are and so has none.
-    """
-    operations = groups.graph.operations
-    if not any(isinstance(handler_of(operations[name]), DepthwiseConvolution) for name in group.carriers):
-        return False
-    first = groups.layers[group.producers[0]]
-    return first.call.inputs[0].ids.size < group.size and not any(
-        groups.graph.nodes[ref.node].is_input for ref in first.node.inputs
-    )

@@ -54,16 +54,18 @@ _KINDS: tuple[tuple[Any, str, int], ...] = tuple(
 )
 
 
-def check_runs_here(model: keras.Model) -> None:
+def check_runs_here(model: keras.Model | LayerGraph) -> None:
     """Refuses a model with a channels_first layer that TensorFlow cannot run on this machine; runs nothing of it.
 
     Args:
-        model: a built Functional or Sequential model. Layers inside wrappers are looked at too.
+        model: a built Functional or Sequential model, or its graph. Layers inside wrappers are looked at too.
 
     Raises:
         ValueError: a layer of a kind that fails on a tiny tensor; the message names it and the way out.
     """
-    for operation, kind, rank, dtype in _first(LayerGraph.from_keras(model)):
+    for operation, kind, rank, dtype in _first(
+        model if isinstance(model, LayerGraph) else LayerGraph.from_keras(model)
+    ):
         error = _failure(kind, rank, dtype)
         if error is not None:
             onednn = os.environ.get(_ONEDNN) != "1" and dtype in ("float32", "bfloat16")

@@ -1,4 +1,4 @@
-"""What a criterion may look at: weights, and activations and gradients on calibration data."""
+"""The evidence of a criterion: weights, and activations and gradients on calibration data."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ class Evidence:
     def activations(
         self, group: ChannelGroup, at: Place = "written", samples: int = 256, batch_size: int = 32
     ) -> Activations:
-        """What the group's channels show on the calibration data: see `Activations`.
+        """The activations of the group's channels on the calibration data: see `Activations`.
 
         A channel's activation is the output of the layer that writes it, after that layer's own activation function
         (`at="written"`), or the input of the layers that read it, after all normalisation and activation layers on the

@@ -14,7 +14,8 @@ import tensorflow as tf
 from tfcompress.graph import ChannelGroups, LayerGraph, TensorRef
 from tfcompress.graph.handlers import WeightAxes
 from tfcompress.graph.labels import Ids
-from tfcompress.graph.layer_graph import map_refs
+from tfcompress.graph.layer_graph import Node
+from tfcompress.graph.run import Tensor, call, outputs_of, run
 
 __all__ = ["Activations", "Passes", "Place", "Products"]
 
@@ -52,7 +53,7 @@ class Products(_PerChannel):
 
 @dataclass(frozen=True, eq=False)
 class Activations(_PerChannel):
-    """What the channels show, all float32 `[size]` and means over samples and positions.
+    """Activations of channels, all float32 `[size]` and means over samples and positions.
 
     Attributes:
         mean: of the activation a.
@@ -174,7 +175,7 @@ class Passes:
                 tape.watch(variable)
             values = _run(graph, tensors)
             assert self._loss is not None
-            loss = self._loss(labels, map_refs(values.__getitem__, graph.outputs))
+            loss = self._loss(labels, outputs_of(graph, values))
             loss = tf.reduce_mean(tf.cast(loss, "float32"))
         gradients = tape.gradient(loss, variables, unconnected_gradients="zero")
         return [tf.cast(tf.convert_to_tensor(gradient), "float32") for gradient in gradients]
@@ -260,14 +261,10 @@ def _in_order(graph: LayerGraph, x: Any) -> list[npt.NDArray[Any]]:
 
 
 def _run(graph: LayerGraph, inputs: list[tf.Tensor]) -> dict[TensorRef, tf.Tensor]:
-    """Every tensor of the graph, in inference mode."""
-    values: dict[TensorRef, Any] = dict(zip(graph.input_refs, inputs, strict=True))
-    for node in graph.nodes.values():
-        if node.is_input:
-            continue
-        args, kwargs = map_refs(values.__getitem__, (node.args, dict(node.kwargs)))
-        if getattr(node.operation, "_call_has_training_arg", False):
-            kwargs["training"] = False  # whatever the node says, as in `model(x, training=False)`
-        outputs = keras.tree.flatten(node.operation(*args, **kwargs))
-        values.update(zip(node.outputs, outputs, strict=True))
-    return values
+    """Every tensor of the graph, in inference mode, whatever nodes say, as in `model(x, training=False)`."""
+
+    def step(node: Node, tensor: Tensor) -> list[Any]:
+        switch = {"training": False} if getattr(node.operation, "_call_has_training_arg", False) else {}
+        return call(node, tensor, **switch)
+
+    return run(graph, inputs, step)

@@ -6,7 +6,10 @@ from tfcompress.methods.distillation import KD, LIT, AdversarialSettings, BornAg
 from tfcompress.methods.random import Random
 from tfcompress.methods.registry import method_by_name, register_method, registered_methods
 from tfcompress.methods.rlal import RLAL
+from tfcompress.methods.trained import TrainedMethod
 from tfcompress.methods.uniform import Uniform
+from tfcompress.training import Training
+from tfcompress.training.teaching import Teaching
 
 __all__ = [
     "KD",
@@ -20,6 +23,9 @@ __all__ = [
     "Random",
     "Scratch",
     "Search",
+    "Teaching",
+    "TrainedMethod",
+    "Training",
     "Tuning",
     "Uniform",
     "method_by_name",

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tfcompress.agents.environment import PruningEnvironment
-from tfcompress.graph import pruning_units
+from tfcompress.channels import pruning_units
+from tfcompress.channels.environment import PruningEnvironment
+from tfcompress.evaluation import Reward
 from tfcompress.importance import Criterion, ranking
-from tfcompress.methods.rewards import Reward
 from tfcompress.plan import Plan
 from tfcompress.task import Task
 

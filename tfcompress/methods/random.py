@@ -8,12 +8,16 @@ from typing import Any
 import keras
 
 from tfcompress import expect
+from tfcompress.channels import INSIDE_BLOCKS, Control, reachable_inside
+from tfcompress.costs import Cost, CostModel
 from tfcompress.importance import Criterion, by_name
+from tfcompress.methods import phases
 from tfcompress.methods.base import Candidate, Search
 from tfcompress.methods.episodes import Episode, Episodes, check_budget
 from tfcompress.methods.registry import register_method
-from tfcompress.methods.sgd import SGDMethod
+from tfcompress.methods.trained import TrainedMethod
 from tfcompress.plan import Trail
+from tfcompress.streams import Stream
 from tfcompress.task import Task
 from tfcompress.training import PhasePlan
 
@@ -22,7 +26,7 @@ __all__ = ["Random"]
 
 @register_method("random")
 @dataclasses.dataclass(frozen=True)
-class Random(SGDMethod):
+class Random(TrainedMethod):
     """Draws pruning rates at random within RLAL's bounds, keeps the plan of the highest reward, and fine-tunes.
 
     Attributes:
@@ -46,19 +50,25 @@ class Random(SGDMethod):
         expect.settings(self, expect.whole, "recalibrate_batches")
         by_name(self.criterion)
 
-    def check(self, task: Task) -> None:
-        """Refuses a budget out of reach."""
+    advice = INSIDE_BLOCKS
+
+    def least(self, costs: CostModel, control: Control) -> Cost:
+        """The cost with the least channels inside blocks, and all that lie between them."""
+        return reachable_inside(costs, control.widths(costs.groups))
+
+    def check_model(self, task: Task) -> None:
+        """Refuses a model without channels inside blocks, and least ratios for channels between them."""
         check_budget(task)
 
     def phases(self, task: Task) -> tuple[PhasePlan, ...]:
         """Fine-tuning only."""
-        return (PhasePlan("fine-tuning", self.epochs),)
+        return (PhasePlan("fine-tuning", self.epochs, 1.0 + phases.cost_of_teacher(self.teaching)),)
 
     def search(self, task: Task) -> Search:
         """Plays `tries` episodes on the model as it is."""
         episodes = Episodes(task, by_name(self.criterion), self.reward_images, self.recalibrate_batches)
         episodes.rank()
-        rng = task.rng(1)
+        rng = task.rng(Stream.RATES)
         best: Episode | None = None
         rewards = []
         for attempt in range(self.tries):
@@ -75,4 +85,5 @@ class Random(SGDMethod):
 
     def recover(self, student: keras.Model, task: Task) -> dict[str, list[Any]]:
         """Fine-tunes the student."""
-        return self.train(student, task, "fine-tuning", self.epochs, keep=self.keep)
+        how: dict[str, Any] = {"teaching": self.teaching, "keep": self.keep}
+        return phases.train_student(student, task, self.training, "fine-tuning", **how)

@@ -12,26 +12,25 @@ import numpy as np
 
 from tfcompress import expect
 from tfcompress.importance import Criterion, by_name, scores_of
+from tfcompress.methods import phases
 from tfcompress.methods.base import Candidate, Search
 from tfcompress.methods.registry import register_method
-from tfcompress.methods.sgd import SGDMethod
+from tfcompress.methods.trained import TrainedMethod
 from tfcompress.plan import Plan, Trail
 from tfcompress.rewrite import apply
+from tfcompress.streams import Stream
 from tfcompress.task import Task
 from tfcompress.training import PhasePlan, seed_layers
 from tfcompress.training.thawing import cut_layers, thawed, to_thaw
 
 __all__ = ["Uniform"]
 
-# The random stream of the seed for what an intermediate model's layers draw; the step comes after it.
-_STEP = 103
-
 _Scores = Mapping[str, np.ndarray]
 
 
 @register_method("uniform")
 @dataclasses.dataclass(frozen=True)
-class Uniform(SGDMethod):
+class Uniform(TrainedMethod):
     """Removes the same share of the channels of every group, those of the smallest norm, and fine-tunes.
 
     Li et al. (2017), "Pruning filters for efficient convnets", with one ratio for all layers; `scope="global"` ranks
@@ -69,14 +68,14 @@ class Uniform(SGDMethod):
 
     def phases(self, task: Task) -> tuple[PhasePlan, ...]:
         """Training between the steps, and fine-tuning."""
-        total = task.costs.total.macs
+        total, teacher = task.costs.total.macs, phases.cost_of_teacher(self.teaching)
         shares = [self._limits(task, step).get("macs", total) / total for step in range(1, self.steps + 1)]
         between = [
-            PhasePlan(_phase(step), self.step_epochs, max(share, 0.1))
+            PhasePlan(_phase(step), self.step_epochs, max(share, 0.1) + teacher)
             for step, share in enumerate(shares[:-1], start=1)
             if self.step_epochs
         ]
-        return (*between, PhasePlan("fine-tuning", self.epochs, max(shares[-1], 0.1)))
+        return (*between, PhasePlan("fine-tuning", self.epochs, max(shares[-1], 0.1) + teacher))
 
     def search(self, task: Task) -> Search:
         """Prunes step by step, a plan each."""
@@ -93,9 +92,11 @@ class Uniform(SGDMethod):
             if step == self.steps:
                 break
             source = apply(now.model, plan, now.groups)
-            seed_layers(source, task.seed, _STEP, step)
-            with thawed(source, to_thaw(source, cut_layers(task.groups.graph, source, trail))):
-                trained = self.train(source, task, _phase(step), self.step_epochs)
+            seed_layers(source, task.seed, Stream.STEP, step)
+            network = task.network_of(source)
+            with thawed(source, to_thaw(network, cut_layers(task.groups.graph, network, trail))):
+                training = dataclasses.replace(self.training, epochs=self.step_epochs)
+                trained = phases.train_student(source, task, training, _phase(step), teaching=self.teaching)
             for name, values in trained.items():
                 history.setdefault(name, []).extend(values)
             now = task.on(source)
@@ -111,7 +112,7 @@ class Uniform(SGDMethod):
 
     def _limits(self, task: Task, step: int) -> dict[str, int]:
         """The limits that step `step` of `steps` has to meet."""
-        totals = {metric: getattr(task.costs.total, metric) for metric in task.limits}
+        totals = {metric: task.costs.total[metric] for metric in task.limits}
         return {m: whole - (whole - task.limits[m]) * step // self.steps for m, whole in totals.items()}
 
     def _kept(self, task: Task, scores: _Scores, step: int, before: np.ndarray) -> np.ndarray:
@@ -148,7 +149,8 @@ class Uniform(SGDMethod):
 
     def recover(self, student: keras.Model, task: Task) -> dict[str, list[Any]]:
         """Fine-tunes the student."""
-        return self.train(student, task, "fine-tuning", self.epochs, keep=self.keep)
+        how: dict[str, Any] = {"teaching": self.teaching, "keep": self.keep}
+        return phases.train_student(student, task, self.training, "fine-tuning", **how)
 
 
 def _phase(step: int) -> str:

@@ -60,7 +60,7 @@ def frechet_distance(real: npt.ArrayLike, generated: npt.ArrayLike) -> float:
 def features_and_probabilities(
     classifier: keras.Model, images: npt.ArrayLike, batch_size: int = 128
 ) -> tuple[_Array, _Array]:
-    """What a classifier's last layer with weights reads, as `[images, features]`, and its probabilities.
+    """The input of a classifier's last layer with weights, as `[images, features]`, and its probabilities.
 
     Args:
         classifier: gives probabilities, or logits, `[batch, classes]`.

@@ -9,26 +9,27 @@ from typing import Any
 import keras
 
 from tfcompress import expect
-from tfcompress.control import Control, Pattern
+from tfcompress.channels import Control, Pattern
 from tfcompress.costs import CostModel
-from tfcompress.given import given_model
-from tfcompress.graph import ChannelGroups, LayerGraph
+from tfcompress.given import read_model
+from tfcompress.network import Network
 from tfcompress.report.feasibility import feasibility, share_of
 from tfcompress.report.table import in_columns
 
 __all__ = ["describe", "inspect"]
 
 
-def describe(model: keras.Model, control: Control | None = None) -> str:
+def describe(model: keras.Model | Network, control: Control | None = None) -> str:
     """The text that `inspect` prints."""
     control = control or Control()
-    groups = ChannelGroups.of(LayerGraph.from_keras(model), control.through_norms)
-    costs = CostModel(groups)
+    network = Network.of(model, control.through_norms)
+    groups, costs = network.groups, network.costs
     table = feasibility(costs, control)  # first, because it says what is wrong with a control
     return "\n".join(
         [
-            f"{model.name}: {costs.total.macs:,} MACs (one multiply-add = 1; FLOPs = 2 x MACs), "
-            f"{costs.total.params:,} parameters, {costs.total.bytes:,} bytes of weights",
+            f"{network.model.name}: {costs.total.macs:,} MACs (one multiply-add = 1; FLOPs = 2 x MACs), "
+            f"{costs.total.params:,} parameters, {costs.total.bytes:,} bytes of weights"
+            + "".join(f", {number:,} {costs.metrics[name].unit}" for name, number in costs.total.others.items()),
             "",
             *_layers(costs),
             "",
@@ -72,7 +73,8 @@ def inspect(
     """
     control = Control.of(exclude, only, ratio_limits, round_to, through_norms)
     expect.function("print_fn", print_fn, "a function of a text", arguments=1)
-    print_fn(describe(given_model(model), control))
+    given = read_model(model)
+    print_fn(describe(Network(given.model, control.through_norms, given.graph), control))
 
 
 def _layers(costs: CostModel) -> list[str]:

@@ -15,10 +15,11 @@ import numpy as np
 
 from tfcompress import expect
 from tfcompress.data import check_forms
-from tfcompress.given import check_surroundings, given_model, given_objective, given_seed, given_splits
+from tfcompress.evaluation import Reward
+from tfcompress.given import check_surroundings, given_objective, given_seed, given_splits, read_model
 from tfcompress.graph import check_runs_here
 from tfcompress.importance import Criterion, by_name, ranking
-from tfcompress.methods.rewards import Reward
+from tfcompress.network import Network
 from tfcompress.plan import Plan
 from tfcompress.process import log
 from tfcompress.report.plots import plot_sensitivity
@@ -33,7 +34,7 @@ _FORMAT = 1
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Sensitivity:
-    """What `tfcompress.sensitivity` returns.
+    """The answer of `tfcompress.sensitivity`: how each group alone takes being cut.
 
     Attributes:
         keep_ratios: shares of a group's channels that are kept, as they were given.
@@ -176,10 +177,11 @@ def sensitivity(
     seed, objective, progress = given_seed(seed), given_objective(objective), Progress(verbose)
     check_forms(data, validation_data)
     check_surroundings()
-    original = given_model(model)
-    check_runs_here(original)
+    given = read_model(model)
+    original = given.model
+    check_runs_here(given.graph)
     splits = given_splits(original, data, validation_data, seed=seed, objective=objective)
-    task = Task.of(original, splits, {}, seed, NoRunFolder(), progress, objective=objective)
+    task = Task.of(Network(original, graph=given.graph), splits, {}, seed, NoRunFolder(), progress, objective=objective)
     kept = _kept(task, shares)
     plans = _plans(task, kept, chosen)
     reward = Reward(task, None, images, recalibrate_batches)

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from tfcompress.graph import LayerGraph
-from tfcompress.graph.layer_graph import map_refs
+from tfcompress.graph.run import outputs_of, run
+from tfcompress.network import Network
 
 __all__ = ["Differences", "Runner", "compare", "one_seed", "run_without"]
 
@@ -25,7 +25,7 @@ _NOISE = tuple(
 )
 
 
-def run_without(model: keras.Model, nodes: Collection[str], inputs: Any) -> Any:
+def run_without(model: keras.Model | Network, nodes: Collection[str], inputs: Any) -> Any:
     """The outputs of a model whose layers are called one by one, those in `nodes` passed over.
 
     What a removed layer would have given is what the first layer of its part reads. It builds nothing.
@@ -35,17 +35,8 @@ def run_without(model: keras.Model, nodes: Collection[str], inputs: Any) -> Any:
         nodes: names of nodes of its `LayerGraph`.
         inputs: one batch.
     """
-    graph = LayerGraph.from_keras(model)
-    values = dict(zip(graph.input_refs, keras.tree.flatten(inputs), strict=True))
-    for node in graph.nodes.values():
-        if node.is_input:
-            continue
-        if node.name in nodes:
-            values.update(dict.fromkeys(node.outputs, values[node.inputs[0]]))
-            continue
-        args, kwargs = map_refs(values.__getitem__, (node.args, dict(node.kwargs)))
-        values.update(zip(node.outputs, keras.tree.flatten(node.operation(*args, **kwargs)), strict=True))
-    return map_refs(values.__getitem__, graph.outputs)
+    graph = Network.of(model).graph
+    return outputs_of(graph, run(graph, keras.tree.flatten(inputs), without=nodes))
 
 
 class Runner:
@@ -63,16 +54,17 @@ class Runner:
 
     def __init__(
         self,
-        model: keras.Model,
+        model: keras.Model | Network,
         values: Mapping[int, Any] | None = None,
         calls: Iterable[tuple[Any, Callable[..., Any]]] = (),
         without: Collection[str] = (),
     ) -> None:
-        self.model = model
+        self.network = Network.of(model)
+        self.model = self.network.model
         self.values = dict(values or {})
         self._calls = list(calls)
         self._without = set(without)
-        self._function = tf.function(self._call) if _loops_for_long(model) else self._call
+        self._function = tf.function(self._call) if _loops_for_long(self.model) else self._call
 
     def __call__(self, inputs: Any, values: Mapping[int, Any] | None = None) -> list[_Array]:
         """The outputs for one batch, flat.
@@ -94,7 +86,7 @@ class Runner:
     def _call(self, inputs: Any) -> Any:
         with self.scope():
             if self._without:
-                return run_without(self.model, self._without, inputs)
+                return run_without(self.network, self._without, inputs)
             return self.model(inputs, training=False)
 
     @contextlib.contextmanager
@@ -147,9 +139,9 @@ def _as_array(tensor: Any) -> _Array:
     return np.asarray(keras.ops.convert_to_numpy(keras.ops.cast(tensor, "float32")))  # bfloat16 and the like
 
 
-def one_seed(source: keras.Model, student: keras.Model) -> dict[int, Any]:
+def one_seed(source: Network, student: Network) -> dict[int, Any]:
     """By the id of a variable of the student, the source's value of each random state that both have."""
-    old, new = (LayerGraph.from_keras(model).operations for model in (source, student))
+    old, new = (network.graph.operations for network in (source, student))
     states: dict[int, Any] = {}
     for name in old.keys() & new.keys():
         pair = [[v for v in getattr(operation, "variables", ()) if _is_seed(v)] for operation in (old[name], new[name])]

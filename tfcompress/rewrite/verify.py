@@ -12,10 +12,12 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfcompress.costs import CostModel, cost
-from tfcompress.graph import ChannelGroups, LayerGraph, check_runs_here
+from tfcompress.costs import CostModel
+from tfcompress.graph import ChannelGroups, check_runs_here
 from tfcompress.graph.copying import CannotBeCopied
-from tfcompress.graph.layer_graph import Node, TensorRef, map_refs
+from tfcompress.graph.layer_graph import Node
+from tfcompress.graph.run import Tensor, call, run
+from tfcompress.network import Network
 from tfcompress.plan import Plan
 from tfcompress.rewrite.apply import kept_labels
 from tfcompress.rewrite.running import Differences, Runner, compare, one_seed, run_without
@@ -28,7 +30,7 @@ _ROUNDINGS, _MARGIN = 8, 10.0
 _PRECISION = {"float16": 2.0**-11, "bfloat16": 2.0**-8, "float64": 2.0**-52}
 
 
-def masked(source: keras.Model, plan: Plan, groups: ChannelGroups | None = None) -> Runner:
+def masked(source: keras.Model | Network, plan: Plan, groups: ChannelGroups | None = None) -> Runner:
     """A model with zeros for the weights that would read removed channels, and without removed layers; to be run.
 
     It gives the student's outputs. Where the plan cuts through normalisations, these take their statistics over the
@@ -37,9 +39,10 @@ def masked(source: keras.Model, plan: Plan, groups: ChannelGroups | None = None)
     Raises:
         KeyError: the plan names a group that the source does not have.
     """
-    groups = ChannelGroups.of(LayerGraph.from_keras(source)) if groups is None else groups
+    source = Network.of(source)
+    groups = source.groups if groups is None else groups
     kept = kept_labels(groups, plan)
-    operations = LayerGraph.from_keras(source).operations
+    operations = source.graph.operations
     values: dict[int, Any] = {}
     calls: list[tuple[Any, Any]] = []
     for name, axes in groups.weight_axes().items():
@@ -65,9 +68,9 @@ def masked(source: keras.Model, plan: Plan, groups: ChannelGroups | None = None)
 
 
 def verify(
-    source: keras.Model,
+    source: keras.Model | Network,
     plan: Plan,
-    student: keras.Model,
+    student: keras.Model | Network,
     inputs: Any,
     tolerance: float = 1e-4,
     groups: ChannelGroups | None = None,
@@ -91,9 +94,10 @@ def verify(
         RuntimeError: outputs differ by more than `tolerance`, or the student's counted cost is not the plan's.
         ValueError: a layer that TensorFlow cannot run on this machine.
     """
-    check_runs_here(source)
-    groups = ChannelGroups.of(LayerGraph.from_keras(source)) if groups is None else groups
-    predicted, counted = CostModel(groups).of(plan), cost(student)
+    source, student = Network.of(source), Network.of(student)
+    check_runs_here(source.graph)
+    costs = source.costs if groups is None else CostModel(groups)
+    predicted, counted = costs.of(plan), student.costs.total
     if predicted != counted:
         raise RuntimeError(f"Expected a student of the plan's cost. Received: predicted {predicted}, counted {counted}")
     differences, explained = _compared(masked(source, plan, groups), Runner(student), inputs, tolerance)
@@ -105,7 +109,7 @@ def verify(
     return differences.largest
 
 
-def check_copy(original: keras.Model, copy: keras.Model, inputs: Any) -> None:
+def check_copy(original: keras.Model | Network, copy: keras.Model | Network, inputs: Any) -> None:
     """Checks that a copy computes what the model itself does. Neither is changed.
 
     Args:
@@ -132,7 +136,7 @@ def check_copy(original: keras.Model, copy: keras.Model, inputs: Any) -> None:
 
 def _compared(source: Runner, student: Runner, inputs: Any, tolerance: float) -> tuple[Differences, bool]:
     """The differences, and whether they are within a tolerance or what rounding explains."""
-    student.values.update(one_seed(source.model, student.model))
+    student.values.update(one_seed(source.network, student.network))
     expected = source(inputs)
     differences = compare(expected, student(inputs))
     if differences.largest <= tolerance:
@@ -181,21 +185,22 @@ def _rounded_otherwise(source: Runner, inputs: Any, rng: np.random.Generator) ->
 
 def _first_that_differs(original: Runner, copy: Runner, inputs: Any) -> Node | None:
     """The first node whose copy gives something else for what the original reads there."""
-    graph, other = LayerGraph.from_keras(original.model), LayerGraph.from_keras(copy.model)
-    values: dict[TensorRef, Any] = dict(zip(graph.input_refs, keras.tree.flatten(inputs), strict=True))
-    for node in graph.nodes.values():
-        twin = other.nodes.get(node.name)
-        if node.is_input:
-            continue
-        results = []
-        for runner, called in ((original, node), (copy, twin)):
-            if called is None:
-                return node
-            args, kwargs = map_refs(values.__getitem__, (called.args, dict(called.kwargs)))
-            with runner.scope():
-                results.append(keras.tree.flatten(called.operation(*args, **kwargs)))
-        arrays = [[np.asarray(keras.ops.convert_to_numpy(tensor)) for tensor in outputs] for outputs in results]
-        if not compare(*arrays).largest <= _COPY_TOLERANCE:
-            return node
-        values.update(zip(node.outputs, results[0], strict=True))
-    return None
+    graph, copies = original.network.graph, copy.network.graph.nodes
+    differing: list[Node] = []
+
+    def step(node: Node, tensor: Tensor) -> list[Any]:
+        with original.scope():
+            expected = call(node, tensor)
+        twin = copies.get(node.name)
+        if twin is None:
+            differing.append(node)
+        elif not differing:
+            with copy.scope():
+                received = call(twin, tensor)
+            arrays = [[np.asarray(keras.ops.convert_to_numpy(t)) for t in ts] for ts in (expected, received)]
+            if not compare(*arrays).largest <= _COPY_TOLERANCE:
+                differing.append(node)
+        return expected
+
+    run(graph, keras.tree.flatten(inputs), step)
+    return differing[0] if differing else None

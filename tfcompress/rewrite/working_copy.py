@@ -8,12 +8,13 @@ import keras
 import numpy as np
 
 from tfcompress.graph import LayerGraph
+from tfcompress.network import Network
 from tfcompress.plan import Plan
 from tfcompress.rewrite.apply import apply
 from tfcompress.rewrite.running import Runner, compare
 from tfcompress.rewrite.verify import check_copy
 
-__all__ = ["any_batch", "fixed_batch", "working_copy"]
+__all__ = ["any_batch", "check_working_copy", "fixed_batch", "unchecked_copy", "working_copy"]
 
 _SAMPLES, _TOLERANCE = 4, 1e-3
 
@@ -24,16 +25,17 @@ def fixed_batch(graph: LayerGraph) -> int | None:
     return next((size for size in sizes if size is not None), None)
 
 
-def any_batch(model: keras.Model) -> keras.Model:
+def any_batch(model: keras.Model | Network) -> keras.Model:
     """The model itself where it takes any number of samples, else a copy that does.
 
     Raises:
         TypeError, ValueError: as for `working_copy`, but the copy is not run.
     """
-    return model if fixed_batch(LayerGraph.from_keras(model)) is None else _freed(model)
+    network = Network.of(model)
+    return network.model if fixed_batch(network.graph) is None else _freed(network)
 
 
-def working_copy(original: keras.Model, inputs: Any) -> keras.Model:
+def working_copy(original: keras.Model | Network, inputs: Any) -> Network:
     """A copy of a model that computes what the model does, for any number of samples.
 
     A batch size that is fixed is given up: a Sequential model that was built by `fit` has one by accident, and training
@@ -47,14 +49,34 @@ def working_copy(original: keras.Model, inputs: Any) -> keras.Model:
         TypeError: a layer of which no such copy can be made; named in the message.
         ValueError: a layer that keeps a state from batch to batch, or cannot do with another number of samples.
     """
-    _refuse_stateful(original)
-    batch = fixed_batch(LayerGraph.from_keras(original))
-    copy = apply(original, Plan()) if batch is None else _freed(original)
+    network = Network.of(original)
+    copy = unchecked_copy(network)
+    check_working_copy(network, copy, inputs)
+    return copy
+
+
+def unchecked_copy(network: Network) -> Network:
+    """The copy alone, for which nothing is run.
+
+    Raises:
+        TypeError, ValueError: as for `working_copy`.
+    """
+    _refuse_stateful(network.model)
+    made = apply(network.model, Plan(), network.groups) if fixed_batch(network.graph) is None else _freed(network)
+    return Network(made, network.through_norms)
+
+
+def check_working_copy(network: Network, copy: Network, inputs: Any) -> None:
+    """Compares a copy with its original on some real inputs.
+
+    Raises:
+        TypeError, ValueError: as for `working_copy`.
+    """
+    batch = fixed_batch(network.graph)
     inputs = _samples(inputs, _SAMPLES if batch is None else batch)
-    check_copy(original, copy, inputs)
+    check_copy(network, copy, inputs)
     if batch is not None:
         _check_other_batches(copy, inputs, batch)
-    return copy
 
 
 def _samples(inputs: Any, count: int) -> Any:
@@ -74,15 +96,15 @@ def _refuse_stateful(model: keras.Model) -> None:
             )
 
 
-def _freed(model: keras.Model) -> keras.Model:
+def _freed(network: Network) -> keras.Model:
     try:
-        return apply(model, Plan(), free_batch=True)
+        return apply(network.model, Plan(), network.groups, free_batch=True)
     except Exception as error:
-        batch = fixed_batch(LayerGraph.from_keras(model)) or 0
-        raise ValueError(_needs_all(model.name, batch, f"a layer cannot be built ({_line(error)})")) from error
+        batch = fixed_batch(network.graph) or 0
+        raise ValueError(_needs_all(network.model.name, batch, f"a layer cannot be built ({_line(error)})")) from error
 
 
-def _check_other_batches(copy: keras.Model, inputs: Any, batch: int) -> None:
+def _check_other_batches(copy: Network, inputs: Any, batch: int) -> None:
     """Each sample has to be computed on its own.
 
     Raises:
@@ -94,10 +116,10 @@ def _check_other_batches(copy: keras.Model, inputs: Any, batch: int) -> None:
     try:
         alone = runner(part)
     except Exception as error:
-        raise ValueError(_needs_all(copy.name, batch, f"a layer fails ({_line(error)})")) from error
+        raise ValueError(_needs_all(copy.model.name, batch, f"a layer fails ({_line(error)})")) from error
     together = [array[:few] for array in runner(inputs)]
     if not compare(together, alone).largest <= _TOLERANCE:
-        raise ValueError(_needs_all(copy.name, batch, "its outputs are others"))
+        raise ValueError(_needs_all(copy.model.name, batch, "its outputs are others"))
 
 
 def _line(error: Exception) -> str:

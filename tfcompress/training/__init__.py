@@ -3,15 +3,14 @@
 from tfcompress._needs_tensorflow import BACKEND  # noqa: F401
 from tfcompress.training.arrays import load_arrays, save_arrays
 from tfcompress.training.callbacks import TrainingDiverged
-from tfcompress.training.chance import guessing
 from tfcompress.training.checkpoints import Checkpoint, Checkpoints
-from tfcompress.training.evaluation import Evaluator, evaluate, loss_function, meter
 from tfcompress.training.fit import History, Phase, fit
 from tfcompress.training.keeping import words_for_kept
+from tfcompress.training.loss import loss_function
 from tfcompress.training.objectives import Objective, Score, infer
+from tfcompress.training.own_loss import OwnLoss
 from tfcompress.training.penalized import PenalizedModel
 from tfcompress.training.penalties import Penalty, WeightDecay
-from tfcompress.training.probing import check_objective
 from tfcompress.training.progress import PhasePlan, Progress
 from tfcompress.training.run_folder import (
     DamagedFileError,
@@ -22,6 +21,7 @@ from tfcompress.training.run_folder import (
     open_run,
 )
 from tfcompress.training.schedules import Constant, Cosine, Schedule, StepDecay, scaled
+from tfcompress.training.settings import Keep, Precision, Training, TrainingFields
 from tfcompress.training.state import (
     Stateful,
     load_model_state,
@@ -38,15 +38,17 @@ __all__ = [
     "Constant",
     "Cosine",
     "DamagedFileError",
-    "Evaluator",
     "History",
+    "Keep",
     "NoRoomError",
     "NoRunFolder",
     "Objective",
+    "OwnLoss",
     "PenalizedModel",
     "Penalty",
     "Phase",
     "PhasePlan",
+    "Precision",
     "Progress",
     "RunFolder",
     "RunFolderError",
@@ -55,18 +57,16 @@ __all__ = [
     "Score",
     "Stateful",
     "StepDecay",
+    "Training",
     "TrainingDiverged",
+    "TrainingFields",
     "WeightDecay",
-    "check_objective",
-    "evaluate",
     "fit",
-    "guessing",
     "infer",
     "load_arrays",
     "load_model_state",
     "load_optimizer_state",
     "loss_function",
-    "meter",
     "model_state",
     "open_run",
     "optimizer_state",

@@ -37,7 +37,7 @@ class Objective:
 
     Attributes:
         loss: a Keras loss or its name, or a list or dict of them for several outputs, as `keras.Model.compile` takes
-            it; None for a model that brings its own `compute_loss`.
+            it; None for a model that brings its own `compute_loss`. An `OwnLoss` model does, whatever stands here.
         metric: makes a new metric, for instance the class `keras.metrics.MeanAbsoluteError`; or "loss" for the loss
             itself; or None.
         from_logits: whether a classifier's outputs are logits, and not probabilities.
@@ -103,11 +103,13 @@ class Objective:
         return self.score(keras.tree.map_structure(_as_float, y), outputs)
 
     def compile(self, model: PenalizedModel, optimizer: Any = None) -> None:
-        """Compiles a model with this loss and metric."""
+        """Compiles a model with this loss and metric; one with a loss of its own with the metric."""
         if self.score is not None:
             model.measure(self.scores, str(self.metric_name))
-        model.label_range = _label_range(self.loss)
-        model.compile(optimizer, self.loss, loss_weights=self.loss_weights, metrics=self.new_metrics())
+        own = model.own_loss is not None
+        loss, weights = (None, None) if own else (self.loss, self.loss_weights)
+        model.label_range = _label_range(loss)
+        model.compile(optimizer, loss, loss_weights=weights, metrics=self.new_metrics())
 
 
 def infer(model: keras.Model, y_sample: Any, score: Score | None = None) -> Objective:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import keras
 from keras import ops
 
+from tfcompress.training.own_loss import OwnLoss
 from tfcompress.training.penalties import Penalty
 
 __all__ = ["BatchNumber", "LabelRange", "PenalizedModel", "policy_of"]
@@ -87,8 +88,8 @@ class PenalizedModel(keras.Model):
 
     `inner` is trained in place and its own compile state stays as it is. The loss of validation and `evaluate` is
     that of the objective alone, so that it means the same before and after a model was changed (Keras would add the
-    regularisation losses). Compiled with `loss=None`, it uses `inner.compute_loss`, for models whose loss needs more
-    than labels and outputs (distillation); what of their outputs metrics are measured on says `inner.outputs_of`.
+    regularisation losses). Compiled with `loss=None`, it uses `inner.compute_loss`. An `OwnLoss` is always compiled so,
+    and says itself what is measured of it, and on which of its outputs.
 
     Args:
         inner: a built model.
@@ -103,7 +104,8 @@ class PenalizedModel(keras.Model):
             penalty.build(inner)
         self._steps, self._good_steps = self._counter("steps"), self._counter("good_steps")
         self._good_batches, self._good_labels = self._counter("good_batches"), self._counter("good_labels")
-        self._inner_metrics = list(getattr(inner, "training_metrics", ()))
+        self.own_loss = inner if isinstance(inner, OwnLoss) else None
+        self._inner_metrics = [] if self.own_loss is None else self.own_loss.training_metrics
         self._score: Callable[[Any, Any], Any] | None = None
         self.label_range: LabelRange | None = None
         # By which losses and labels in a dict find their outputs.
@@ -116,7 +118,7 @@ class PenalizedModel(keras.Model):
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
         """The metrics by name, with that of `measure`; those alone that this step has measured."""
-        outputs = self.inner.outputs_of(y_pred) if self._inner_metrics else y_pred
+        outputs = y_pred if self.own_loss is None else self.own_loss.outputs_of(y_pred)
         if outputs is None:
             return self._own_results()
         if self._score is not None:
@@ -151,8 +153,8 @@ class PenalizedModel(keras.Model):
     def train_step(self, *args: Any, **kwargs: Any) -> Any:
         """Keras' own, after what the inner model trains beside itself; nothing of it runs without a batch."""
         with _waiting_for(args[-1]):
-            if getattr(self.inner, "critic", None) is not None:
-                self.inner.before_step(keras.utils.unpack_x_y_sample_weight(args[-1])[0])
+            if self.own_loss is not None:
+                self.own_loss.before_step(keras.utils.unpack_x_y_sample_weight(args[-1])[0])
             return super().train_step(*args, **kwargs)
 
     def test_step(self, *args: Any, **kwargs: Any) -> Any:

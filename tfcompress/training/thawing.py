@@ -9,6 +9,7 @@ from typing import Any
 import keras
 
 from tfcompress.graph import LayerGraph
+from tfcompress.network import Network
 from tfcompress.plan import Trail
 
 __all__ = [
@@ -25,7 +26,7 @@ __all__ = [
 _NAMED = 5
 
 
-def cut_layers(before: LayerGraph, student: keras.Model, trail: Trail) -> dict[str, list[int]]:
+def cut_layers(before: LayerGraph, student: keras.Model | Network, trail: Trail) -> dict[str, list[int]]:
     """The layers whose weights a trail changed, each with the places of these weights in the student's `variables`.
 
     These are the weights that the plans cut, which have another shape than in the model, and, where a plan says
@@ -40,7 +41,7 @@ def cut_layers(before: LayerGraph, student: keras.Model, trail: Trail) -> dict[s
     if not fresh and not any(plan.channels for plan in trail):
         return {}
     changed: dict[str, list[int]] = {}
-    for name, layer in LayerGraph.from_keras(student).operations.items():
+    for name, layer in Network.of(student).graph.operations.items():
         shapes = _shapes(before.operations.get(name), layer)
         variables = enumerate(getattr(layer, "variables", ()))
         places = [place for place, variable in variables if fresh or shapes[place] not in (None, tuple(variable.shape))]
@@ -64,7 +65,7 @@ def _shapes(before: Any, now: Any) -> list[tuple[int, ...] | None]:
     return [tuple(variable.shape) for variable in old]
 
 
-def to_thaw(student: keras.Model, cut: Mapping[str, Sequence[int]]) -> list[Any]:
+def to_thaw(student: keras.Model | Network, cut: Mapping[str, Sequence[int]]) -> list[Any]:
     """The frozen layers of a student that its recovery trains all the same, because their weights changed.
 
     - A layer is trained that holds a weight which a plan cut; inside a wrapper, an RNN or a nested model the
@@ -81,7 +82,7 @@ def to_thaw(student: keras.Model, cut: Mapping[str, Sequence[int]]) -> list[Any]
         student: what the trail leads to.
         cut: what `cut_layers` gave.
     """
-    graph = LayerGraph.from_keras(student)
+    graph = Network.of(student).graph
     found: list[Any] = []
     writers: set[str] = set()
     for name, layer in graph.operations.items():

@@ -151,7 +151,7 @@ class BaselinesTest(tf.test.TestCase):
 
     def test_schedules(self):
         """Milestones of 250 epochs, in 25."""
-        rates = KD().schedule_for(None, 25)
+        rates = KD(epochs=25).training.schedule_for()
         found = [float(rates(epoch, 25)) for epoch in (0, 9, 10, 17, 18, 24)]
         self.assertAllClose(found, [0.1, 0.1, 0.01, 0.01, 0.001, 0.001], rtol=1e-5)
 

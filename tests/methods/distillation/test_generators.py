@@ -9,7 +9,7 @@ import teachers
 import tensorflow as tf
 
 from tfcompress.methods import LIT, AdversarialSettings, Scratch
-from tfcompress.training.distillation import Distillation, DomainCritic
+from tfcompress.training.teaching import Distillation, DomainCritic
 
 SHORT = {"epochs": 1, "finetune_epochs": 1, "learning_rate": 0.01, "finetune_learning_rate": 0.01, "batch_size": 16}
 IMAGES = small_tasks.pictures(40)[0]
@@ -65,7 +65,7 @@ class ImagesAloneTest(tf.test.TestCase):
         x = tf.constant(IMAGES[:8])
         outputs = model(x, training=True)
         loss = model.compute_loss(x=x, y=tf.zeros_like(x), y_pred=outputs, training=True)
-        made, wanted = np.array(Distillation.outputs_of(outputs)), np.array(finetuning.teacher(x, training=False))
+        made, wanted = np.array(model.outputs_of(outputs)), np.array(finetuning.teacher(x, training=False))
         self.assertAllClose(loss, ((made - wanted) ** 2).mean(), rtol=1e-4)
         self.assertAllClose(wanted, teacher(x, training=False), rtol=1e-5, atol=1e-6)
         self.assertIn("fine-tuning loss", result.history["recover"])

@@ -10,15 +10,14 @@ import tensorflow as tf
 from keras import layers
 
 from tfcompress import data
-from tfcompress.methods import KD, LIT, BornAgain, Hint, Scratch, Tuning
-from tfcompress.methods.sgd import SGDMethod
+from tfcompress.methods import KD, LIT, BornAgain, Hint, Scratch, Tuning, phases
 
 
 class RefusalTest(tf.test.TestCase):
     def setUp(self):
         super().setUp()
         # Nothing is trained in any of these tests.
-        self.enterContext(mock.patch.object(SGDMethod, "train", side_effect=AssertionError("trained")))
+        self.enterContext(mock.patch.object(phases, "train_phase", side_effect=AssertionError("trained")))
         self.teacher = teachers.classifier(blocks=(2, 2))
 
     def refused(self, message, method, teacher=None, data=None, error=ValueError, **settings):
@@ -55,7 +54,7 @@ class ModelsTest(RefusalTest):
 
     def test_a_teacher_at_chance_is_a_warning(self):
         method = Scratch(epochs=0, blocks=(1, 1))
-        with mock.patch.object(SGDMethod, "train", return_value={}):
+        with mock.patch.object(phases, "train_phase", return_value={}):
             result = teachers.compress(self.teacher, method)
         (note,) = [note for note in result.notes if note.startswith("Warning")]
         self.assertRegex(note, "chance level on the validation split")

@@ -8,11 +8,10 @@ import teachers
 import tensorflow as tf
 from keras import layers
 
-from tfcompress.methods import KD, LIT, AdversarialSettings, Hint, Scratch
+from tfcompress.methods import KD, LIT, AdversarialSettings, Hint, Scratch, phases
 from tfcompress.methods.distillation.students import even_blocks
-from tfcompress.methods.sgd import SGDMethod
 from tfcompress.training import Cosine, Objective, PenalizedModel, StepDecay
-from tfcompress.training.distillation import Adversarial, Step, computing_in, logits_of
+from tfcompress.training.teaching import Adversarial, Step, computing_in, logits_of
 
 
 class ConstructionTest(tf.test.TestCase):
@@ -32,13 +31,16 @@ class ConstructionTest(tf.test.TestCase):
             LIT(hints=(1, 1))
 
     def test_a_cosine_holds_in_every_phase(self):
-        self.assertEqual(LIT(schedule="cosine").phase_schedule((1,), 10, 5, 0.2), Cosine(0.2))
-        self.assertEqual(LIT(decay=0.5).phase_schedule((2, 4), 10, 5, 0.2), StepDecay(0.2, (1, 2), 0.5))
+        second = {"finetune_epochs": 5, "finetune_learning_rate": 0.2, "finetune_reference_epochs": 10}
+        cosine = LIT(schedule="cosine", finetune_milestones=(1,), **second).finetuning
+        self.assertEqual(cosine.schedule_for(), Cosine(0.2))
+        steps = LIT(decay=0.5, finetune_milestones=(2, 4), **second).finetuning
+        self.assertEqual(steps.schedule_for(), StepDecay(0.2, (1, 2), 0.5))
 
 
 class TogetherTest(tf.test.TestCase):
     def refused(self, message, model, method, data=None, **settings):
-        trained = mock.patch.object(SGDMethod, "train", side_effect=AssertionError("trained"))
+        trained = mock.patch.object(phases, "train_phase", side_effect=AssertionError("trained"))
         with trained, self.assertRaisesRegex(ValueError, f"(?s){message}"):
             teachers.compress(model, method, data, **settings)
 
@@ -62,7 +64,7 @@ class TogetherTest(tf.test.TestCase):
     def test_only_sections_that_may_lose_blocks_lose_groups(self):
         model = teachers.classifier(groups=4, inner=8)
         result = None
-        with mock.patch.object(SGDMethod, "train", return_value={}):
+        with mock.patch.object(phases, "train_phase", return_value={}):
             result = teachers.compress(model, KD(cardinality=2, sections=(2,)), flops_budget=1.0)
         groups = [layer.groups for layer in result.model.layers if getattr(layer, "groups", 1) > 1]
         self.assertEqual(groups, [4, 4, 4, 2, 2, 2])

@@ -6,6 +6,7 @@ import teachers
 import tensorflow as tf
 
 from tfcompress.methods import LIT, Tuning
+from tfcompress.methods.distillation import lit
 from tfcompress.methods.distillation.tuning import one_after_the_other
 
 
@@ -47,19 +48,19 @@ class TuneTest(tf.test.TestCase):
         teacher = teachers.classifier(blocks=(1, 2))
         before = teachers.weights_of(teacher)
         used = []
-        sections, outputs = LIT.train_sections, LIT.train_on_outputs
+        sections, outputs = LIT.train_sections, lit.train_on_outputs
 
         def watched_sections(self, *args, **kwargs):
             used.append(("sections", self.tau, self.alpha, self.beta))
             return sections(self, *args, **kwargs)
 
-        def watched_outputs(self, *args, **kwargs):
-            used.append(("outputs", self.tau, self.alpha))
-            return outputs(self, *args, **kwargs)
+        def watched_outputs(student, teacher, task, training, phase, lesson, **kwargs):
+            used.append(("outputs", lesson.tau, lesson.alpha))
+            return outputs(student, teacher, task, training, phase, lesson, **kwargs)
 
         with (
             mock.patch.object(LIT, "train_sections", watched_sections),
-            mock.patch.object(LIT, "train_on_outputs", watched_outputs),
+            mock.patch.object(lit, "train_on_outputs", watched_outputs),
             mock.patch.object(LIT, "_score", side_effect=[0.3, 0.4, 0.7, 0.6, 0.9, 0.8]),
         ):
             result, phases = teachers.observed(teacher, method)

@@ -1,5 +1,6 @@
 """RLAL's settings, its timetable by the paper's appendix B, and how they reach the parts that it is made of."""
 
+import dataclasses
 from types import SimpleNamespace
 from unittest import mock
 
@@ -7,9 +8,9 @@ import numpy as np
 import small_tasks
 import tensorflow as tf
 
-from tfcompress.agents.environment import STATE_SIZE
-from tfcompress.agents.sac import AgentSettings
-from tfcompress.methods import RLAL
+from tfcompress.channels.environment import STATE_SIZE
+from tfcompress.methods import RLAL, phases
+from tfcompress.methods.rlal import AgentSettings
 from tfcompress.methods.rlal import method as method_module
 from tfcompress.methods.rlal.joint import Timetable
 
@@ -17,7 +18,7 @@ FRESH, TRAINED = SimpleNamespace(is_trained=False), SimpleNamespace(is_trained=T
 
 
 def rates(method, task, epochs):
-    schedule = method.schedule_for(task, epochs)
+    schedule = dataclasses.replace(method.training, epochs=epochs).schedule_for(task.is_trained)
     return [schedule(epoch, epochs) for epoch in range(epochs)]
 
 
@@ -188,7 +189,8 @@ class AblationsTest(tf.test.TestCase):
         task = small_tasks.task_for(self.model, flops=0.6, seed=3)
         training = {}
 
-        def train(method, model, task, phase, epochs, **arguments):
+        def train(model, task, how, phase, **arguments):
+            epochs = how.epochs
             training.update(arguments, phase=phase, epochs=epochs)
             for epoch in range(epochs):
                 for callback in arguments["callbacks"]:
@@ -198,7 +200,7 @@ class AblationsTest(tf.test.TestCase):
 
         with (
             mock.patch.object(method_module, "PruningAgent", ScriptedAgent),
-            mock.patch.object(RLAL, "train", train),
+            mock.patch.object(phases, "train_phase", train),
         ):
             found = RLAL(epochs=4, **settings).search(task)
         return found, ScriptedAgent.made[-1], training

@@ -1,4 +1,4 @@
-"""What the project knows of each layer class: one file a family of layers, one handler a class."""
+"""All that is known of each layer class: one file a family of layers, one handler a class."""
 
 from tfcompress.graph.handlers import (
     applications,

@@ -36,7 +36,7 @@ class _Projected(Handler):
     """Projections `[inputs, heads, width]` to queries, keys and values, and `[heads, width, outputs]` to the output."""
 
     def runs_on_slices(self, call: Call) -> bool:
-        """No: heads and widths are static numbers of the layer."""
+        """Never: heads and widths are static numbers of the layer."""
         return False
 
     def inner(self, call: Call) -> _Inner:
@@ -210,7 +210,7 @@ class ScoresOfChannels(Handler):
     """Scores without projections: all channels of queries and keys are in them. Values are weighted and summed."""
 
     def runs_on_slices(self, call: Call) -> bool:
-        """No: left to the masks, which are known to be right."""
+        """Never: left to the masks, which are known to be right."""
         return False
 
     def _indices(self, call: Call) -> tuple[int, int, int]:

@@ -1,4 +1,4 @@
-"""What the project knows of each layer class, in one place: one handler a class.
+"""All that is known of each layer class, in one place: one handler a class.
 
 A handler says how channel labels flow through a call, which axes of which weights carry them, how the call changes
 when channels are gone, and its MACs. Nothing else in tfcompress asks for a layer's class. A class without a handler is
@@ -26,7 +26,7 @@ __all__ = ["Call", "Handler", "MacTerm", "WeightAxes", "Width", "adapted", "hand
 
 
 class Width(Protocol):
-    """What a plan leaves of labels: `width(ids)` is how many stay, `width.stays(ids)` which."""
+    """The labels that a plan leaves: `width(ids)` is how many stay, `width.stays(ids)` which."""
 
     def __call__(self, ids: Ids) -> int:
         """How many of `ids` stay."""

@@ -91,7 +91,7 @@ class TransposedConvolution(_Convolutional):
     """Transposed convolutions: kernel `[..., filters, inputs]`."""
 
     def runs_on_slices(self, call: Call) -> bool:
-        """No: Keras works the output's shape out from static widths."""
+        """Never: Keras works the output's shape out from static widths."""
         return False
 
     def flow(self, call: Call) -> tuple[Labels, ...]:

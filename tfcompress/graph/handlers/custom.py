@@ -26,7 +26,7 @@ class ElementwiseLambda(PassThrough):
         )
 
     def runs_on_slices(self, call: Call) -> bool:
-        """No: it may ask for a static shape."""
+        """Never: it may ask for a static shape."""
         return False
 
     def flow(self, call: Call) -> tuple[Labels, ...]:

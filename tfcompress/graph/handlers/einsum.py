@@ -45,7 +45,7 @@ class _Equation:
 
 
 def _weight_axes(variable: Any, equation: _Equation, labelled: dict[str, Ids], axes: Sequence[str]) -> WeightAxes:
-    """What is said of a weight whose axes have these names."""
+    """The labelled axes of a weight whose axes have these names."""
     found = {name: ids for name, ids in labelled.items() if name in axes}
 
     def where(inside: bool, outside: bool) -> dict[int, Ids]:

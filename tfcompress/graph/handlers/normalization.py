@@ -86,7 +86,7 @@ class StatisticsOverChannels(Handler):
         raise NotImplementedError
 
     def runs_on_slices(self, call: Call) -> bool:
-        """No: Keras reads the number of channels from the static shape."""
+        """Never: Keras reads the number of channels from the static shape."""
         return False
 
     def flow(self, call: Call) -> tuple[Labels, ...]:

@@ -52,7 +52,7 @@ class Reduction(Handler):
     """One number out of many along some axes."""
 
     def channel_axes(self, layer: Any, rank: int) -> frozenset[int] | None:
-        """Those that it does not reduce."""
+        """The axes that it does not reduce."""
         return frozenset(range(rank)) - axes_of(layer, rank)
 
     def flow(self, call: Call) -> tuple[Labels, ...]:

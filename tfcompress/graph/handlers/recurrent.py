@@ -24,7 +24,7 @@ class Recurrent(Handler):
     width_name = "units"
 
     def runs_on_slices(self, call: Call) -> bool:
-        """No: states of zeros are made in the layer's own width."""
+        """Never: states of zeros are made in the layer's own width."""
         return False
 
     def _channel_axis(self, call: Call, rank: int) -> int:

@@ -181,7 +181,7 @@ class Reshape(AnyReshape):
         return "newshape", [shape] if isinstance(shape, int) else list(shape), 0
 
     def runs_on_slices(self, call: Call) -> bool:
-        """No: its arguments speak of channels."""
+        """Never: its arguments speak of channels."""
         return False
 
     def flow(self, call: Call) -> tuple[Labels, ...]:

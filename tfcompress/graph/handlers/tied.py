@@ -40,7 +40,7 @@ class TiedReader(Handler):
         self._roles = list(roles)
 
     def runs_on_slices(self, call: Call) -> bool:
-        """No: left to the masks, which are known to be right."""
+        """Never: left to the masks, which are known to be right."""
         return False
 
     def flow(self, call: Call) -> tuple[Labels, ...]:

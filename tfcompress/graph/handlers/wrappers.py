@@ -39,7 +39,7 @@ class Bidirectional(Handler):
         )
 
     def runs_on_slices(self, call: Call) -> bool:
-        """No more than the layers inside."""
+        """Never, as the layers inside do not."""
         return False
 
     def _directions(self, call: Call) -> list[tuple[Handler, Call]]:
@@ -95,7 +95,7 @@ class Bidirectional(Handler):
         return tuple(w for handler, inner, labels in self._inner(call, outputs) for w in handler.weights(inner, labels))
 
     def macs(self, call: Call, outputs: tuple[Labels, ...]) -> tuple[MacTerm, ...]:
-        """Those of both layers."""
+        """The terms of both layers."""
         return tuple(m for handler, inner, labels in self._inner(call, outputs) for m in handler.macs(inner, labels))
 
     def config(self, call: Call, outputs: tuple[Labels, ...], width: Width) -> dict[str, Any]:
@@ -197,7 +197,7 @@ class SpectralNormalization(_Around):
     """
 
     def runs_on_slices(self, call: Call) -> bool:
-        """No: the kernel's static shape is kept for training."""
+        """Never: the kernel's static shape is kept for training."""
         return False
 
     def _inner(self, call: Call) -> tuple[Handler, Call]:
@@ -224,6 +224,6 @@ class SpectralNormalization(_Around):
         return (*weights, WeightAxes(call.layer.vector_u, carries=carries, is_parameter=False))
 
     def macs(self, call: Call, outputs: tuple[Labels, ...]) -> tuple[MacTerm, ...]:
-        """Those of the inner layer."""
+        """The terms of the inner layer."""
         handler, inner = self._inner(call)
         return handler.macs(inner, outputs)

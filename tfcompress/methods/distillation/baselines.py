@@ -9,13 +9,14 @@ from typing import Any
 import keras
 
 from tfcompress import expect
-from tfcompress.budget import Budget
+from tfcompress.costs.budget import Budget
+from tfcompress.methods import phases
 from tfcompress.methods.distillation.base import Distilling
 from tfcompress.methods.distillation.generative import Generative
+from tfcompress.methods.distillation.lessons import train_on_outputs
 from tfcompress.methods.registry import register_method
 from tfcompress.plan import Plan
 from tfcompress.task import Task
-from tfcompress.training.distillation import computing_in
 
 __all__ = ["KD", "BornAgain", "Scratch"]
 
@@ -25,7 +26,7 @@ _VDCNN = {"batch_size": 128, "learning_rate": 0.01, "milestones": (3, 6, 9, 12, 
 @register_method("scratch")
 @dataclasses.dataclass(frozen=True)
 class Scratch(Generative):
-    """Trains a shallower student from fresh weights on the labels alone, without a teacher.
+    """Trains a shallower student from fresh weights on the labels alone, without a teacher unless `teach` names one.
 
     The yardstick of distillation, with the settings of Koratana et al. (2018), appendix A. `alpha`, `tau` and `soft`
     have nothing to do here, and are refused. A generator is trained against its `discriminator`, as StarGAN is with
@@ -52,18 +53,20 @@ class Scratch(Generative):
         """One training."""
         return (("training from scratch", self.epochs, 1),)
 
-    def teach(self, student: keras.Model, teacher: keras.Model, task: Task, prefix: str) -> dict[str, list[Any]]:
+    def distil(self, student: keras.Model, teacher: keras.Model, task: Task, prefix: str) -> dict[str, list[Any]]:
         """Trains on labels."""
         phase = f"{prefix}training from scratch"
         with self.start_anew(student, task, prefix):
             if self.discriminator is not None:
-                return self.train_against_discriminator(student, teacher, task, phase, self.epochs, against_labels=True)
-            with computing_in(self.mixed_precision, (student,)):
-                return self.train(student, task, phase, self.epochs, keep=self.keep)
+                return self.train_against_discriminator(student, teacher, task, self.training, phase, True)
+            if self.teaching is not None:
+                how: dict[str, Any] = {"lesson": self.teaching, "keep": self.keep}
+                return train_on_outputs(student, teacher, task, self.training, phase, **how)
+            return phases.train_student(student, task, self.training, phase, keep=self.keep)
 
-    def check(self, task: Task) -> None:
+    def check_model(self, task: Task) -> None:
         """Refuses a discriminator that does not fit."""
-        super().check(task)
+        super().check_model(task)
         self.check_generator(task, generates=self.discriminator is not None)
 
     @classmethod
@@ -85,14 +88,20 @@ class KD(Distilling):
     al. (2018), appendix A; `soft="logits"` is Ba and Caruana (2014), "Do deep nets really need to be deep?".
     """
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.teach is not None:
+            expect.unused(self, ["alpha", "tau", "soft", "scale_by_tau"], "beside teach=, which has its own")
+
     def stages(self) -> tuple[tuple[str, int, int], ...]:
         """One training."""
         return (("distillation", self.epochs, 1),)
 
-    def teach(self, student: keras.Model, teacher: keras.Model, task: Task, prefix: str) -> dict[str, list[Any]]:
+    def distil(self, student: keras.Model, teacher: keras.Model, task: Task, prefix: str) -> dict[str, list[Any]]:
         """Trains on labels and the teacher's outputs."""
         with self.start_anew(student, task, prefix):
-            return self.train_on_outputs(student, teacher, task, f"{prefix}distillation", self.epochs, keep=self.keep)
+            phase = f"{prefix}distillation"
+            return train_on_outputs(student, teacher, task, self.training, phase, self.lesson, keep=self.keep)
 
     @classmethod
     def published(cls) -> Mapping[str, Mapping[str, Any]]:
@@ -124,16 +133,12 @@ class BornAgain(KD):
         if given:
             raise ValueError(f"Expected the teacher's architecture in BornAgain. Received: {given}. Use KD(...).")
 
-    def budget(self, flops: float | int | None, params: float | int | None) -> Budget:
+    def budget(self, given: Budget) -> Budget:
         """The whole model's."""
-        if flops is not None or params is not None:
-            given = super().budget(flops, params)
-            flops, params = given.flops, given.params
-        if not all(value is None or value == 1 for value in (flops, params)):
+        if not all(value == 1 for value in given.values()):
             raise ValueError(
                 "Expected flops_budget=1.0 or none for method='born_again', whose student is as large as its teacher. "
-                f"Received: flops_budget={flops!r}, params_budget={params!r}. Use method='kd' or 'lit' for a smaller "
-                "one."
+                f"Received: {', '.join(map(given.said, given))}. Use method='kd' or 'lit' for a smaller one."
             )
         return Budget(flops=1.0)
 

@@ -11,9 +11,10 @@ import keras
 from tfcompress import expect
 from tfcompress.fingerprint import Contents, model_contents
 from tfcompress.methods.distillation.base import Distilling
+from tfcompress.methods.distillation.lessons import train_on_outputs
 from tfcompress.task import Task
-from tfcompress.training import Schedule
-from tfcompress.training.distillation import Adversarial, DomainCritic, check_discriminator
+from tfcompress.training import Training
+from tfcompress.training.teaching import Adversarial, DomainCritic, check_discriminator
 
 __all__ = ["AdversarialSettings", "Generative"]
 
@@ -78,6 +79,8 @@ class Generative(Distilling):
         expect.settings(self, expect.each, "shuffled_inputs", **inputs)
         if self.discriminator is None:
             expect.unused(self, ["adversarial"], "without a discriminator=, which it is about")
+        elif self.teach is not None:
+            expect.refuse("teach", "None with a discriminator=, which is what a generator learns from", self.teach)
 
     def settings(self) -> dict[str, Any]:
         """The settings as plain data; of a discriminator that learns its architecture alone, as its weights change."""
@@ -101,16 +104,23 @@ class Generative(Distilling):
             return self.shuffled_inputs
         return (1,) if self.discriminator is not None and len(task.original.inputs) == 2 else ()
 
+    def check(self, task: Task) -> None:
+        """Refuses shuffled inputs for a classifier."""
+        super().check(task)
+        if (shuffled := self.shuffled(task)) and self.classifies(task):
+            raise _learns_labels(shuffled)
+
     def check_generator(self, task: Task, generates: bool) -> None:
         """Refuses a discriminator that does not fit, and inputs that there are not."""
         inputs = len(task.original.inputs)
         shuffled = self.shuffled(task)
         if strange := [i for i in shuffled if not 0 <= i < inputs]:
             raise ValueError(f"Expected `shuffled_inputs` among the {inputs} inputs, from 0. Received: {strange}")
-        if shuffled and (not generates or self.classifies(task)):
-            raise ValueError(
-                "Expected no shuffled_inputs where labels are learned, as they would belong to other samples. "
-                f"Received: shuffled_inputs={shuffled}"
+        if shuffled and not generates:
+            raise _learns_labels(shuffled)
+        if shuffled and self.teach is not None:
+            expect.refuse(
+                "teach", "None where inputs are shuffled, as labels would belong to other samples", self.teach
             )
         if self.discriminator is None:
             return
@@ -131,9 +141,8 @@ class Generative(Distilling):
         student: keras.Model,
         teacher: keras.Model,
         task: Task,
+        training: Training,
         phase: str,
-        epochs: int,
-        schedule: Schedule | None = None,
         against_labels: bool = False,
     ) -> dict[str, list[Any]]:
         """Trains a generator by the losses of StarGAN, the discriminator too where it is to learn."""
@@ -151,4 +160,11 @@ class Generative(Distilling):
             against_labels,
         )
         feeding: dict[str, Any] = {"shuffled_inputs": self.shuffled(task), "critic": critic}
-        return self.train_on_outputs(student, teacher, task, phase, epochs, loss, schedule, **feeding)
+        return train_on_outputs(student, teacher, task, training, phase, loss, **feeding)
+
+
+def _learns_labels(shuffled: tuple[int, ...]) -> ValueError:
+    return ValueError(
+        "Expected no shuffled_inputs where labels are learned, as they would belong to other samples. "
+        f"Received: shuffled_inputs={shuffled}"
+    )

@@ -9,15 +9,15 @@ from typing import Any
 import keras
 
 from tfcompress import expect
+from tfcompress.methods import phases
+from tfcompress.methods.distillation.lessons import train_on_outputs
 from tfcompress.methods.distillation.sectioned import Sectioned
 from tfcompress.methods.registry import register_method
 from tfcompress.task import Task
 from tfcompress.training import loss_function
-from tfcompress.training.distillation import Distillation, Hints, SplitModel, computing_in, frozen
+from tfcompress.training.teaching import Distillation, Hints, SplitModel, computing_in, frozen, regressor
 
 __all__ = ["Hint"]
-
-_REGRESSOR = 106
 
 
 @register_method("hint")
@@ -47,38 +47,38 @@ class Hint(Sectioned):
         super().__post_init__()
         expect.settings(self, expect.whole, "hint_epochs")
         expect.settings(self, expect.whole, "hint", least=1, or_none=True)
+        if self.teach is not None:
+            expect.unused(self, ["alpha", "tau", "soft", "scale_by_tau"], "beside teach=, which has its own")
 
     def stages(self) -> tuple[tuple[str, int, int], ...]:
         """The hint, then all."""
         return (("hint training", self.hint_epochs, 1), ("distillation", self.epochs, 1))
 
-    def check(self, task: Task) -> None:
+    def check_model(self, task: Task) -> None:
         """Refuses a hint that there is not."""
-        super().check(task)
+        super().check_model(task)
         sections = len(self.split_teacher(task).boundaries) - 1
         if self.hint is not None and self.hint > sections:
             raise ValueError(f"Expected `hint` between 1 and {sections}, the number of sections. Received: {self.hint}")
 
-    def teach(self, student: keras.Model, teacher: keras.Model, task: Task, prefix: str) -> dict[str, list[Any]]:
+    def distil(self, student: keras.Model, teacher: keras.Model, task: Task, prefix: str) -> dict[str, list[Any]]:
         """The two stages."""
         with self.start_anew(student, task, prefix):
             split, split_teacher = self.split(student, teacher, task)
             history = self._train_to_hint(split, split_teacher, task, f"{prefix}hint training")
             phase = f"{prefix}distillation"
-            later = self.train_on_outputs(student, teacher, task, phase, self.epochs, keep=self.keep)
+            later = train_on_outputs(student, teacher, task, self.training, phase, self.lesson, keep=self.keep)
         return {**{f"hint {name}": values for name, values in history.items()}, **later}
 
     def _train_to_hint(self, student: SplitModel, teacher: SplitModel, task: Task, phase: str) -> dict[str, list[Any]]:
         number = (len(teacher.boundaries)) // 2 if self.hint is None else self.hint
-        regressor = _regressor(student.shape(number), teacher.shape(number), task.seed)
-        hints = Hints(student, teacher, (number,), self.loss, teacher_input=False, regressors=(regressor,))
-        schedule = self.phase_schedule(
-            self.milestones, self.reference_epochs, self.hint_epochs, self.first_learning_rate(task)
-        )
+        wider = regressor(student.shape(number), teacher.shape(number), task.seed)
+        hints = Hints(student, teacher, (number,), self.loss, teacher_input=False, regressors=(wider,))
+        training = dataclasses.replace(self.training, epochs=self.hint_epochs)
         with frozen(hints.unreached()), computing_in(self.mixed_precision, (student.model, teacher.model)):
             loss = loss_function(student.model, task.objective)
             model = Distillation(student.model, teacher.model, hints=hints, beta=0.0, validation_loss=loss)
-            return self.train_distillation(model, task, phase, self.hint_epochs, schedule=schedule)
+            return phases.train_phase(model, task, training, phase)
 
     @classmethod
     def published(cls) -> Mapping[str, Mapping[str, Any]]:
@@ -102,14 +102,3 @@ class Hint(Sectioned):
                 "alpha": 0.98,
             },
         }
-
-
-def _regressor(own: tuple[int | None, ...], wanted: tuple[int | None, ...], seed: int) -> keras.Layer | None:
-    """A linear layer from the student's channels to the teacher's, the same at all places; `None` for equal ones."""
-    if own == wanted:
-        return None
-    initializer = keras.initializers.GlorotUniform(seed=seed + _REGRESSOR)
-    # A Dense layer on the last axis is a convolution whose kernel has one place, of any rank.
-    layer = keras.layers.Dense(wanted[-1], kernel_initializer=initializer, name="regressor")
-    layer.build(own)
-    return layer

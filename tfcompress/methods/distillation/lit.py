@@ -10,18 +10,23 @@ from typing import Any
 import keras
 
 from tfcompress import expect
+from tfcompress.methods import phases
 from tfcompress.methods.distillation.generative import Generative
+from tfcompress.methods.distillation.lessons import train_on_outputs
 from tfcompress.methods.distillation.sectioned import Sectioned
 from tfcompress.methods.distillation.splitting import check_copy, copy_part
 from tfcompress.methods.distillation.tuning import Tuning, one_after_the_other
 from tfcompress.methods.registry import register_method
 from tfcompress.task import Task
-from tfcompress.training import loss_function
-from tfcompress.training.distillation import (
+from tfcompress.training import Training, loss_function
+from tfcompress.training.teaching import (
     Distillation,
     Hints,
     OutputLoss,
+    OutputsLoss,
+    SoftTargets,
     SplitModel,
+    Teaching,
     cached_batches,
     check_cache,
     computing_in,
@@ -110,6 +115,17 @@ class LIT(Sectioned, Generative):
             expect.refuse("tune", "False with soft='logits', which has no temperature", self.tune)
 
     @property
+    def finetuning(self) -> Training:
+        """How the second phase trains."""
+        return dataclasses.replace(
+            self.training,
+            epochs=self.finetune_epochs,
+            learning_rate=self.finetune_learning_rate,
+            milestones=self.finetune_milestones,
+            reference_epochs=self.finetune_reference_epochs,
+        )
+
+    @property
     def distils_outputs(self) -> bool:
         """Whether there is L_KD in the first phase."""
         return self.beta > 0
@@ -124,16 +140,21 @@ class LIT(Sectioned, Generative):
             ("fine-tuning", self.finetune_epochs, 1),
         )
 
-    def check(self, task: Task) -> None:
-        """Refuses numbers of sections, parts, a discriminator and a cache that do not fit."""
-        super().check(task)
+    def check_model(self, task: Task) -> None:
+        """Refuses numbers of sections, parts and a discriminator that do not fit."""
+        super().check_model(task)
         self.check_generator(task, generates=not self.beta)
         teacher = self.split_teacher(task)
         self._check_numbers(teacher)
         self._hints(teacher, teacher, self.held(teacher))
+        if self.cache_gb is not None and self.shuffled(task):
+            raise ValueError(f"Expected cache_gb=None with shuffled inputs. Received: cache_gb={self.cache_gb}")
+
+    def check(self, task: Task) -> None:
+        """Refuses a cache that does not fit, and tuning without a metric."""
+        super().check(task)
         if self.cache_gb is not None:
-            if self.shuffled(task):
-                raise ValueError(f"Expected cache_gb=None with shuffled inputs. Received: cache_gb={self.cache_gb}")
+            teacher = self.split_teacher(task)
             with computing_in(self.mixed_precision, (teacher.model,)):
                 model = self._distillation(teacher, teacher, task, self.held(teacher))
                 check_cache(model, task.splits.train, self.cache_gb)
@@ -167,11 +188,11 @@ class LIT(Sectioned, Generative):
             check_copy(part, teacher, student)
         return student
 
-    def teach(self, student: keras.Model, teacher: keras.Model, task: Task, prefix: str) -> dict[str, list[Any]]:
+    def distil(self, student: keras.Model, teacher: keras.Model, task: Task, prefix: str) -> dict[str, list[Any]]:
         """The two phases, after those that settings are tuned by."""
         if self.tune:
             tuned, scores = self._tuned(student, teacher, task, prefix)
-            return {**scores, **tuned.teach(student, teacher, task, prefix)}
+            return {**scores, **tuned.distil(student, teacher, task, prefix)}
         with self._begin(student, teacher, task, prefix) as (split, split_teacher):
             history = self.train_sections(split, split_teacher, task, f"{prefix}training of sections")
             later = self.fine_tune(student, teacher, task, f"{prefix}fine-tuning")
@@ -206,7 +227,7 @@ class LIT(Sectioned, Generative):
                     tried.train_sections(*parts, task, phase)
             else:
                 with self.start_anew(trial, task, prefix):
-                    tried.train_on_outputs(trial, teacher, task, phase, tried.epochs)
+                    train_on_outputs(trial, teacher, task, tried.training, phase, tried.soft_targets)
             found = self._score(trial, task)
             assert found is not None
             return found if task.objective.higher_is_better else -found
@@ -232,7 +253,7 @@ class LIT(Sectioned, Generative):
                     model, task.splits.train, self.batch_size, self.cache_gb, path, task.seed, task.progress.note
                 )
                 data = stack.enter_context(batches)
-            return self.train_distillation(model, task, phase, self.epochs, data=data)
+            return phases.train_phase(model, task, self.training, phase, data=data)
 
     def _distillation(
         self, student: SplitModel, teacher: SplitModel, task: Task, held: tuple[str, ...]
@@ -240,7 +261,7 @@ class LIT(Sectioned, Generative):
         return Distillation(
             student.model,
             teacher.model,
-            outputs_loss=self.kd_loss(student.model, teacher.model, task) if self.beta else None,
+            outputs_loss=phases.kd_loss(student.model, teacher.model, task, self.soft_targets) if self.beta else None,
             hints=self._hints(student, teacher, held),
             beta=self.beta,
             validation_loss=loss_function(student.model, task.objective),
@@ -263,14 +284,13 @@ class LIT(Sectioned, Generative):
 
     def fine_tune(self, student: keras.Model, teacher: keras.Model, task: Task, phase: str) -> dict[str, list[Any]]:
         """The second phase: all of the student learns by L_KD; what has no classes, from the teacher's output."""
-        schedule = self.phase_schedule(
-            self.finetune_milestones, self.finetune_reference_epochs, self.finetune_epochs, self.finetune_learning_rate
-        )
         if self.discriminator is not None:
-            return self.train_against_discriminator(student, teacher, task, phase, self.finetune_epochs, schedule)
-        loss = None if self.classifies(task) else OutputLoss(self.loss)
+            return self.train_against_discriminator(student, teacher, task, self.finetuning, phase)
+        lesson: SoftTargets | OutputsLoss | Teaching = self.lesson
+        if self.teaching is None and not self.classifies(task):
+            lesson = OutputLoss(self.loss)
         feeding: dict[str, Any] = {"shuffled_inputs": self.shuffled(task), "keep": self.keep}
-        return self.train_on_outputs(student, teacher, task, phase, self.finetune_epochs, loss, schedule, **feeding)
+        return train_on_outputs(student, teacher, task, self.finetuning, phase, lesson, **feeding)
 
     @classmethod
     def published(cls) -> Mapping[str, Mapping[str, Any]]:

@@ -16,8 +16,9 @@ from tfcompress.methods.distillation.splitting import (
     passed_points,
     split_points_of,
 )
+from tfcompress.network import Network
 from tfcompress.task import Task
-from tfcompress.training.distillation import SplitModel
+from tfcompress.training.teaching import SplitModel
 
 __all__ = ["Sectioned"]
 
@@ -50,15 +51,15 @@ class Sectioned(Distilling):
             what = "None where no student= is given"
             expect.refuse("student_split_points", what, self.student_split_points)
 
-    def check(self, task: Task) -> None:
+    def check_model(self, task: Task) -> None:
         """Refuses split points that do not match."""
-        super().check(task)
+        super().check_model(task)
         if self.split_points is not None and self.sections is not None:
             raise ValueError(
                 "Expected `sections`, which count the sections that are found, or `split_points`. Received: both."
             )
         teacher = self.split_teacher(task)
-        for given in self._students_given:
+        for given in self.choice.given:
             teacher = self.check_pair(teacher, self._split_given(self._copy(given), teacher))
         if self.student is None:
             for plan in self._plans(task):
@@ -71,11 +72,13 @@ class Sectioned(Distilling):
 
     def split_teacher(self, task: Task) -> SplitModel:
         """The task's own model, split."""
-        return SplitModel(task.original, split_points_of(task.original, self.split_points))
+        network = task.network_of(task.original)
+        return SplitModel(network, split_points_of(network, self.split_points))
 
-    def _split_given(self, student: keras.Model, teacher: SplitModel) -> SplitModel:
-        points = matching_points(teacher, student, self.student_split_points, self.channels_may_differ)
-        split = SplitModel(student, points)
+    def _split_given(self, student: keras.Model | Network, teacher: SplitModel) -> SplitModel:
+        network = Network.of(student)
+        points = matching_points(teacher, network, self.student_split_points, self.channels_may_differ)
+        split = SplitModel(network, points)
         check_shapes(split, teacher, self.channels_may_differ)
         return split
 
@@ -83,11 +86,12 @@ class Sectioned(Distilling):
         """Student and teacher at the points where they match."""
         original = self.split_teacher(task)
         if self.student is None:
+            whole = task.network_of(task.original)
             one, other = (
-                SplitModel(model, derived_points(task.original, original.boundaries, model))
-                for model in (student, teacher)
+                SplitModel(network, derived_points(whole, original.boundaries, network))
+                for network in map(task.network_of, (student, teacher))
             )
             return one, other
         if teacher is not task.original:  # an earlier student
-            original = self._split_given(teacher, original)
-        return self._split_given(student, original), original
+            original = self._split_given(task.network_of(teacher), original)
+        return self._split_given(task.network_of(student), original), original

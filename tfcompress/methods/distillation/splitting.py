@@ -10,7 +10,8 @@ import keras
 import numpy as np
 
 from tfcompress.graph import LayerGraph, TensorRef, bypasses, cut_points, find_sections
-from tfcompress.training.distillation import SplitModel
+from tfcompress.network import Network
+from tfcompress.training.teaching import SplitModel
 
 __all__ = [
     "check_copy",
@@ -23,13 +24,13 @@ __all__ = [
 ]
 
 
-def split_points_of(model: keras.Model, given: Sequence[str] | None) -> tuple[str, ...]:
+def split_points_of(model: keras.Model | Network, given: Sequence[str] | None) -> tuple[str, ...]:
     """Split points of a model: those given, or where its sections begin and end.
 
     Raises:
         ValueError: no sections; or a point given inside a block.
     """
-    graph = LayerGraph.from_keras(model)
+    graph = Network.of(model).graph
     if given is None:
         return find_sections(graph).boundaries
     try:
@@ -52,13 +53,15 @@ def _between_blocks(graph: LayerGraph, points: Sequence[str], between: Sequence[
     return tuple(points)
 
 
-def derived_points(original: keras.Model, points: Sequence[str], student: keras.Model) -> tuple[str, ...]:
+def derived_points(
+    original: keras.Model | Network, points: Sequence[str], student: keras.Model | Network
+) -> tuple[str, ...]:
     """Where a student that was made by removing layers hands on what the original does at `points`.
 
     Raises:
         ValueError: a point inside what was removed.
     """
-    graph, left = LayerGraph.from_keras(original), LayerGraph.from_keras(student)
+    graph, left = Network.of(original).graph, Network.of(student).graph
     return passed_points(graph, points, [name for name in graph.nodes if name not in left.nodes])
 
 
@@ -79,7 +82,7 @@ def passed_points(graph: LayerGraph, points: Sequence[str], removed: Sequence[st
 
 
 def matching_points(
-    teacher: SplitModel, student: keras.Model, given: Sequence[str] | None, channels_may_differ: bool = False
+    teacher: SplitModel, student: keras.Model | Network, given: Sequence[str] | None, channels_may_differ: bool = False
 ) -> tuple[str, ...]:
     """Where another model hands on what the teacher does at its split points.
 
@@ -95,7 +98,7 @@ def matching_points(
     Raises:
         ValueError: no points of these shapes.
     """
-    graph = LayerGraph.from_keras(student)
+    graph = Network.of(student).graph
     if given is not None:
         return _between_blocks(graph, given, tuple(graph.nodes) if teacher.is_inside else ())
 
@@ -119,7 +122,7 @@ def matching_points(
         if not places:
             raise ValueError(
                 "Expected a student that hands on what the teacher does at its split points. Received: student "
-                f"{student.name!r}, in which nothing before {found[-1] if found else 'the end'!r} has the shape of "
+                f"{graph.name!r}, in which nothing before {found[-1] if found else 'the end'!r} has the shape of "
                 f"{teacher.boundaries[number]!r}, {teacher.shape(number)}. Give the points of both: split_points= and "
                 "student_split_points=."
             )

@@ -1,14 +1,213 @@
-"""How a shallower student comes about: which blocks stay, which groups of grouped convolutions."""
+"""Shallower students: which blocks stay, which groups of grouped convolutions; or models that were given."""
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
 
-from tfcompress.costs import Cost, CostModel
-from tfcompress.graph import Sections
+import keras
+
+from tfcompress import expect
+from tfcompress.costs import Cost, CostModel, cost
+from tfcompress.costs.budget import as_budget
+from tfcompress.graph import Sections, find_sections
 from tfcompress.plan import KeepChannels, Plan
+from tfcompress.task import Task
+from tfcompress.training.compiled import last_activation
 
-__all__ = ["even_blocks", "lower_cardinality", "shallow_plan"]
+__all__ = ["Blocks", "StudentChoice", "even_blocks", "lower_cardinality", "shallow_plan"]
+
+Blocks = tuple[int, ...]
+
+
+def _students(name: str, value: Any) -> keras.Model | tuple[keras.Model, ...] | None:
+    """Checks `student`."""
+    what = "a built keras.Model, or a tuple of them"
+    if value is None or isinstance(value, keras.Model):
+        return value
+    one = partial(expect.instance, kinds=keras.Model, what=what)
+    models: tuple[keras.Model, ...] = expect.each(name, value, one, what, empty=False, or_none=True)
+    return models
+
+
+def _blocks(name: str, value: Any) -> tuple[Any, ...] | None:
+    """Checks `blocks`: a tuple of whole numbers, or a tuple of such tuples."""
+    what = "numbers of blocks, 1 or more for each section, or a sequence of such"
+    nested = isinstance(value, (tuple, list)) and any(isinstance(entry, (tuple, list)) for entry in value)
+    one = partial(expect.each, check=expect.whole, what=what, least=1, empty=False)
+    blocks: tuple[Any, ...] | None = expect.each(name, value, one, what) if nested else one(name, value, or_none=True)
+    return blocks
+
+
+@dataclasses.dataclass(frozen=True)
+class StudentChoice:
+    """The choice of the student, or of a sequence of students, each of which learns from the one before.
+
+    Attributes:
+        student: models that were given; `None` where students are made from the teacher.
+        blocks: how many blocks stay in each section, of each student that is made; `None` for what the budget allows.
+        sections: which sections may lose blocks, counted from 1; `None` for all.
+        cardinality: groups that stay of each grouped convolution in a section; `None` for all.
+
+    Raises:
+        TypeError, ValueError: a setting of another type, out of its range, or that contradicts another.
+    """
+
+    student: keras.Model | tuple[keras.Model, ...] | None = None
+    blocks: Blocks | tuple[Blocks, ...] | None = None
+    sections: tuple[int, ...] | None = None
+    cardinality: int | None = None
+
+    def __post_init__(self) -> None:
+        expect.settings(self, expect.whole, "cardinality", least=1, or_none=True)
+        sections = "numbers of sections, counted from 1"
+        each_section = {"check": expect.whole, "what": sections, "least": 1, "empty": False, "or_none": True}
+        expect.settings(self, expect.each, "sections", **each_section)
+        expect.settings(self, _students, "student")
+        both = self.student is not None and self.blocks is not None
+        if both or (self.student is not None and (self.sections or self.cardinality)):
+            raise ValueError(
+                "Expected `student` alone, or settings of a student that is made (blocks, sections, cardinality). "
+                "Received: both, student=... and such settings. Leave one of them out."
+            )
+        expect.settings(self, _blocks, "blocks")
+        falling = all(
+            len(earlier) == len(later) and all(a >= b for a, b in zip(earlier, later, strict=True))
+            for earlier, later in itertools.pairwise(self.blocks_given)
+        )
+        if not falling:
+            expect.refuse("blocks", "a sequence in which no section gains blocks", self.blocks)
+
+    @property
+    def given(self) -> tuple[keras.Model, ...]:
+        """The models that were given."""
+        if self.student is None:
+            return ()
+        return self.student if isinstance(self.student, tuple) else (self.student,)
+
+    @property
+    def blocks_given(self) -> tuple[Blocks, ...]:
+        """The numbers of blocks that were given, of each student."""
+        if self.blocks is None:
+            return ()
+        nested = isinstance(self.blocks[0], (tuple, list))
+        return tuple(tuple(b) for b in self.blocks) if nested else (tuple(self.blocks),)  # type: ignore[arg-type]
+
+    @property
+    def count(self) -> int:
+        """The number of students, each of which learns from the one before."""
+        return len(self.given or self.blocks_given or (None,))
+
+    @property
+    def is_told(self) -> bool:
+        """Whether the student is known without a budget."""
+        return self.student is not None or self.blocks is not None
+
+    @property
+    def advice(self) -> str:
+        """Advice on a budget below the cheapest student."""
+        if self.is_told:
+            return f"That is what {'student' if self.blocks is None else f'blocks={self.blocks}'} costs."
+        return (
+            "That is the shallowest student, with one block in each section that may lose any; "
+            "print(tfcompress.graph.find_sections(tfcompress.graph.LayerGraph.from_keras(model))) shows them."
+        )
+
+    def least(self, costs: CostModel) -> Cost:
+        """Returns the cost of the cheapest student."""
+        if self.student is not None:
+            return cost(self.given[-1])
+        sections = find_sections(costs.groups.graph)
+        blocks = (1,) * len(sections) if self.blocks is None else self.blocks_given[-1]
+        return self._plan(sections, costs, self._with_free(sections, blocks))[1]
+
+    def plans(self, task: Task) -> list[Plan]:
+        """Returns the plan of each student in the sequence, all for the task's model.
+
+        Raises:
+            ValueError: a budget that no student, or not the one that was asked for, can hold.
+        """
+        sections = find_sections(task.groups.graph)
+        counts = [self._with_free(sections, blocks) for blocks in self.blocks_given]
+        if not counts:
+            make = partial(self._plan, sections, task.costs)
+            even = even_blocks(sections, lambda blocks: task.fits(make(blocks)[1]), self._free(sections))
+            if even is None:
+                least = self.least(task.costs)
+                costs = {metric: least[metric] for metric in task.limits}
+                raise ValueError(
+                    "Expected a budget that the shallowest student can hold, which costs "
+                    f"{as_budget(costs)} with the blocks of\n{sections}\nReceived: "
+                    f"{as_budget(task.limits)}. Allow all sections to lose blocks, raise the budget, or give a "
+                    "student: student=."
+                )
+            counts = [even]
+        plans = [self._plan(sections, task.costs, blocks)[0] for blocks in counts]
+        if not task.fits(last := task.costs.of(plans[-1])):
+            costs = {metric: last[metric] for metric in task.limits}
+            raise ValueError(
+                f"Expected `blocks` within the budget of {as_budget(task.limits)}. Received: blocks={counts[-1]}, "
+                f"which cost {as_budget(costs)}."
+            )
+        return plans
+
+    def check_given(self, task: Task) -> None:
+        """Refuses models that were given and do not fit the teacher or the budget."""
+        for student in self.given:
+            _check_student(student, task.original)
+        if self.given and not task.fits(finished := cost(self.given[-1])):
+            costs = {metric: finished[metric] for metric in task.limits}
+            raise ValueError(
+                f"Expected a student within {as_budget(task.limits)}. Received: a student of {as_budget(costs)}."
+            )
+
+    def _free(self, sections: Sections) -> tuple[bool, ...]:
+        if self.sections is None:
+            return (True,) * len(sections)
+        unknown = [number for number in self.sections if not 1 <= number <= len(sections)]
+        if unknown:
+            raise ValueError(
+                f"Expected `sections` between 1 and {len(sections)}, as in\n{sections}\nReceived: {unknown}"
+            )
+        return tuple(i in self.sections for i in range(1, len(sections) + 1))
+
+    def _with_free(self, sections: Sections, blocks: Blocks) -> Blocks:
+        if len(blocks) != len(sections):
+            raise ValueError(f"Expected `blocks` for {len(sections)} sections, as in\n{sections}\nReceived: {blocks}")
+        triples = list(zip(blocks, sections.blocks, self._free(sections), strict=True))
+        if self.blocks is not None and any(count != whole for count, whole, may in triples if not may):
+            raise ValueError(
+                f"Expected `blocks` that leave all blocks of sections that are not in sections={self.sections}, which "
+                f"have {sections.blocks}. Received: blocks={blocks}"
+            )
+        return tuple(count if may else whole for count, whole, may in triples)
+
+    def _plan(self, sections: Sections, costs: CostModel, blocks: Blocks) -> tuple[Plan, Cost]:
+        plan, total = shallow_plan(sections, costs, blocks, self.cardinality, self._free(sections))
+        if self.cardinality is not None and not plan.channels:
+            raise ValueError(
+                f"Expected grouped convolutions with more than {self.cardinality} groups in the sections. Received: "
+                f"cardinality={self.cardinality} for the model {sections.graph.name!r}, which has none."
+            )
+        return plan, total
+
+
+def _check_student(student: keras.Model, teacher: keras.Model) -> None:
+    shapes = [(model.input_shape, model.output_shape) for model in (student, teacher)]
+    if shapes[0] != shapes[1]:
+        raise ValueError(
+            f"Expected a student that reads and gives what the teacher does, {shapes[1]}. Received: student "
+            f"{student.name!r} with {shapes[0]}. Build it for the same inputs and classes."
+        )
+    if len(teacher.outputs) == 1 and last_activation(student) != last_activation(teacher):
+        raise ValueError(
+            f"Expected a student that ends as its teacher does, with {last_activation(teacher)!r}, as one loss has to "
+            f"serve both. Received: student {student.name!r}, which ends with {last_activation(student)!r}. Give both "
+            "logits, or both probabilities."
+        )
 
 
 def even_blocks(

@@ -8,16 +8,21 @@ from typing import Any
 import keras
 
 from tfcompress import expect
-from tfcompress.agents.environment import STATE_SIZE
-from tfcompress.agents.sac import AgentSettings, PruningAgent
+from tfcompress.agents import PruningAgent, load_tf_agents
+from tfcompress.channels import INSIDE_BLOCKS, Control, reachable_inside
+from tfcompress.channels.environment import STATE_SIZE
+from tfcompress.costs import Cost, CostModel
 from tfcompress.importance import Criterion, by_name
+from tfcompress.methods import phases
 from tfcompress.methods.base import Search
 from tfcompress.methods.episodes import Episodes, check_budget
 from tfcompress.methods.registry import register_method
 from tfcompress.methods.rlal.alignment import Alignment
 from tfcompress.methods.rlal.joint import AgentEpochs, Timetable
-from tfcompress.methods.sgd import SGDMethod
+from tfcompress.methods.rlal.settings import AgentSettings
+from tfcompress.methods.trained import TrainedMethod
 from tfcompress.plan import Trail
+from tfcompress.process import lock
 from tfcompress.task import Task
 from tfcompress.training import PhasePlan, scaled
 
@@ -26,7 +31,7 @@ __all__ = ["RLAL"]
 
 @register_method("rlal")
 @dataclasses.dataclass(frozen=True)
-class RLAL(SGDMethod):
+class RLAL(TrainedMethod):
     """A soft actor-critic agent prunes the channels inside each block while the weights train.
 
     Ganjdanesh, Gao and Huang (2024), "Jointly Training and Pruning CNNs via Learnable Agent Guidance and Alignment".
@@ -84,12 +89,19 @@ class RLAL(SGDMethod):
         expect.settings(self, expect.instance, "agent", kinds=AgentSettings, what="AgentSettings(...)")
         by_name(self.criterion)
 
-    def check(self, task: Task) -> None:
-        """Refuses a budget out of reach; says where tf-agents is missing."""
-        check_budget(task)
-        from tfcompress.agents import _tf_agents
+    advice = INSIDE_BLOCKS
 
-        _tf_agents.load()
+    def least(self, costs: CostModel, control: Control) -> Cost:
+        """The cost with the least channels inside blocks, and all that lie between them."""
+        return reachable_inside(costs, control.widths(costs.groups))
+
+    def check_model(self, task: Task) -> None:
+        """Refuses a model without channels inside blocks, and least ratios for channels between them; also without
+        tf-agents.
+        """
+        check_budget(task)
+        with lock:  # it changes the warning filters and `sys.modules` for a while
+            load_tf_agents()
 
     def timetable(self, task: Task) -> Timetable:
         """The agent's epochs, scaled to the length of this run; a warm start needs no weights-only epochs."""
@@ -109,13 +121,13 @@ class RLAL(SGDMethod):
     def phases(self, task: Task) -> tuple[PhasePlan, ...]:
         """Joint training and fine-tuning."""
         share = task.limits.get("macs", task.costs.total.macs) / task.costs.total.macs
-        timetable = self.timetable(task)
+        timetable, teacher = self.timetable(task), phases.cost_of_teacher(self.teaching)
         images = (timetable.end - timetable.start) * self.episodes_per_epoch * self._reward_images(task)
         # A training step costs about three forward passes, and a reward is measured on the pruned network.
         episodes = images * share / 3 / (task.splits.train.num_samples or images)
         return (
-            PhasePlan("joint training", self.epochs, extra=episodes),
-            PhasePlan("fine-tuning", self.epochs_of_finetuning, max(share, 0.1)),
+            PhasePlan("joint training", self.epochs, 1.0 + teacher, extra=episodes),
+            PhasePlan("fine-tuning", self.epochs_of_finetuning, max(share, 0.1) + teacher),
         )
 
     def _reward_images(self, task: Task) -> int:
@@ -134,11 +146,12 @@ class RLAL(SGDMethod):
         notes = self._notes(task, timetable)
         for note in notes:
             task.progress.note(note)
-        history = self.train(
+        history = phases.train_student(
             task.model,
             task,
+            self.training,
             "joint training",
-            self.epochs,
+            teaching=self.teaching,
             penalties=[alignment] if self.alignment else [],
             callbacks=[joint],
             stateful={"agent": agent, "joint": joint},
@@ -146,7 +159,7 @@ class RLAL(SGDMethod):
         return Search(task.model, Trail((joint.plan,)), candidates=joint.candidates(), history=history, notes=notes)
 
     def _notes(self, task: Task, timetable: Timetable) -> tuple[str, ...]:
-        rate = self.first_learning_rate(task)
+        rate = self.training.first_learning_rate(task.is_trained)
         if not task.is_trained:
             return (
                 f"RLAL: joint training from the start (learning rate {rate}, weights only before epoch "
@@ -159,4 +172,6 @@ class RLAL(SGDMethod):
 
     def recover(self, student: keras.Model, task: Task) -> dict[str, list[Any]]:
         """Fine-tunes the pruned model with the settings of the joint training."""
-        return self.train(student, task, "fine-tuning", self.epochs_of_finetuning, keep=self.keep)
+        training = dataclasses.replace(self.training, epochs=self.epochs_of_finetuning)
+        how: dict[str, Any] = {"teaching": self.teaching, "keep": self.keep}
+        return phases.train_student(student, task, training, "fine-tuning", **how)

@@ -1,0 +1,347 @@
+"""The runner of recipes: flags from a dictionary, one run a method and seed, a row of JSON a run, a table at the end.
+
+A recipe is a docstring (command, hours, result) and a dictionary with these keys:
+
+    flags     {name: default}, or {name: options of argparse} for flags that `_FLAGS` does not describe
+    smoke     {flag: value}: what `--smoke` sets
+    load      function of the flags that loads the data; by default `--data` by name, the first `--images` of it
+    model     function `(name, data, args)` that gives the model of a run; see `from_zoo`, `from_file`, `teacher`
+    runs      function of the flags that gives the runs, a list of `Run`; see `students` and `chosen`
+    number    header of the column of `Run.number`: what the recipe varies
+    plot      whether accuracy is drawn over that number
+    after     function `(results, data, args)` for what a recipe makes of its results besides
+
+The LIT paper is Koratana, Kang, Bailis and Zaharia (2018), "LIT: Block-wise Intermediate Representation Training for
+Model Compression". Its recipes have the settings of its appendix A; `--epochs-share` shortens all schedules alike.
+"""
+
+import argparse
+import dataclasses
+import json
+import pathlib
+import time
+
+import keras
+import networks
+import numpy as np
+
+import tfcompress
+from tfcompress.methods.distillation import Scratch
+from tfcompress.report import plot_lines
+from tfcompress.report.table import in_columns
+
+_FLAGS = {
+    "data": {"type": str, "help": "name of a dataset"},
+    "images": {"type": int, "help": "use only the first so many training images or texts"},
+    "flops_budget": {"type": float, "help": "share of the FLOPs to keep"},
+    "epochs": {"type": int},
+    "finetune_epochs": {"type": int},
+    "run_dir": {"type": str, "help": "a killed run goes on from here"},
+    "out": {"type": str, "help": "run folders and plots: a killed recipe goes on from here"},
+    "teacher": {"type": str, "help": "a .keras file; without it a teacher is trained from scratch"},
+    "epochs_share": {"help": "of the paper's epochs; milestones move along"},
+}
+
+RLAL_FLAGS = {
+    "data": "cifar10",
+    "images": None,
+    "flops_budget": 0.5,
+    "epochs": {"default": 200, "help": "of joint training"},
+    "finetune_epochs": {"default": None, "help": "by default as many as --epochs"},
+    "episodes_per_epoch": 10,
+    "reward_images": 5000,
+    "run_dir": None,
+    "seed": 0,
+}
+"""Flags of the recipes of RLAL's paper, with its settings on CIFAR-10."""
+
+RLAL_SMOKE = {
+    "data": "digits",
+    "images": 100,
+    "reward_images": 10,
+    "epochs": 4,
+    "finetune_epochs": 0,
+    "episodes_per_epoch": 1,
+}
+
+LIT_FLAGS = {
+    "network": {"default": "resnet", "choices": ("resnet", "resnext")},
+    "teacher_depth": {"default": 110, "choices": (20, 32, 44, 56, 110)},  # table 6 of the paper
+    "depths": {
+        "default": [20],
+        "choices": range(8, 111, 6),
+        "metavar": "DEPTH",
+        "help": "of the students: 8, 14, 20, ..., 110",
+    },
+    "data": "cifar10",
+    "images": None,
+    "seeds": [0],
+    "epochs_share": 1.0,
+    "teacher": None,
+}
+"""Flags of the recipes of LIT's paper; each adds `out`."""
+
+LIT_SMOKE = {"data": "digits", "images": 80, "seeds": [0], "epochs_share": 0.0}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Run:
+    """What is compressed and how; run once for each of `--seeds`.
+
+    Attributes:
+        name: in tables and of the run folder.
+        method: a method.
+        number: what the recipe varies, such as a student's depth, or `None`.
+        model: name that the recipe's `model` is given.
+        flops_budget: `None` for that of the flags, if there is one.
+    """
+
+    name: str
+    method: object
+    number: float | None = None
+    model: str = ""
+    flops_budget: float | None = None
+
+
+def main(doc, recipe):
+    """Runs a recipe with the flags of the command line."""
+    args = arguments(doc, recipe)
+    try:
+        runs = recipe["runs"](args)
+    except argparse.ArgumentTypeError as error:
+        args.parser.error(str(error))
+    data = recipe.get("load", load)(args)
+    if args.smoke and "depths" in args:
+        runs = runs[-1:]
+    results = _results(runs, recipe["model"], data, args)
+    _show(results, recipe.get("number", ""))
+    if recipe.get("plot"):
+        _plot(results, args, recipe["number"])
+    if "after" in recipe:
+        recipe["after"](results, data, args)
+
+
+def arguments(doc, recipe, argv=None):
+    """The flags of a recipe, of the command line by default; `--smoke` shrinks everything."""
+    made = _parser(doc, recipe["flags"])
+    args = made.parse_args(argv)
+    args.parser = made
+    if args.smoke:
+        vars(args).update(recipe["smoke"])
+    return args
+
+
+def _parser(doc, flags):
+    made = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name, given in flags.items():
+        options = _FLAGS.get(name, {}) | (given if isinstance(given, dict) else {"default": given})
+        default = options["default"]
+        if isinstance(default, list):
+            options["nargs"], default = "+", default[0]
+        if default is not None:
+            options["type"] = type(default)
+        made.add_argument(f"--{name.replace('_', '-')}", **options)
+    made.add_argument("--smoke", action="store_true", help="few samples, tiny networks, the shortest run: does it run?")
+    return made
+
+
+# Data and models.
+
+
+def load(args):
+    """The dataset of the flags."""
+    return tfcompress.data.load(args.data, images=args.images)
+
+
+def from_zoo(name, data, args):
+    """A network of the zoo; `--smoke` takes two residual blocks instead."""
+    return networks.tiny("residual", data) if args.smoke else networks.zoo(name, data)
+
+
+def from_file(name, data, args):
+    """The network of `--model`; `--smoke` takes a tiny fresh one of the kind `name`."""
+    return networks.tiny(name, data) if args.smoke else keras.saving.load_model(args.model)
+
+
+def teacher(name, data, args):
+    """The teacher of LIT's recipes: that of `--teacher`, or one trained from scratch with the paper's settings."""
+    del name
+    if args.teacher:
+        return keras.saving.load_model(args.teacher)
+    keras.utils.set_random_seed(0)  # as a run folder goes on only with the network that it was made for
+    if args.smoke:
+        return networks.tiny(args.network, data)
+    fresh = networks.zoo(f"{args.network}{args.teacher_depth}", data, streamed=(32, 32, 3))
+    folder = _folder(args, f"teacher {args.teacher_depth}")
+    method = published(Scratch, args.network, args)
+    return tfcompress.compress(fresh, method, data, flops_budget=1.0, run_dir=folder, verbose=2).model
+
+
+# Methods.
+
+
+def rlal_settings(args):
+    """The settings of RLAL that are flags of its recipes; the last epoch's weights are reported, as in the paper."""
+    names = ("epochs", "finetune_epochs", "episodes_per_epoch", "reward_images")
+    return {"keep": "last"} | {name: getattr(args, name) for name in names}
+
+
+def published(method, network, args, **changes):
+    """A method with LIT's settings for a network, and its epochs times `--epochs-share`."""
+    made = method.as_published(network, **changes)
+    epochs = {"epochs": max(1, round(made.epochs * args.epochs_share))}
+    if hasattr(made, "finetune_epochs"):
+        epochs["finetune_epochs"] = round(made.finetune_epochs * args.epochs_share)
+    return dataclasses.replace(made, **epochs)
+
+
+def students(table, teacher_is_scratch=False):
+    """The runs of LIT's recipes: students of each of `--depths`.
+
+    Args:
+        table: `{name: (method, settings)}`, or a function `(args, depth)` that gives this; `(name, number)` in place of
+            a name for students told apart by another number than their depth. Settings change those that the paper has
+            for `--network`, or for what the setting `as` names.
+        teacher_is_scratch: whether the teacher stands for the student "scratch" of its own depth.
+
+    Returns:
+        A function of the flags, as a recipe's `runs`.
+    """
+
+    def runs(args):
+        made = []
+        for depth in args.depths:
+            for key, (method, settings) in (table(args, depth) if callable(table) else table).items():
+                name, number = key if isinstance(key, tuple) else (key, depth)
+                if teacher_is_scratch and name == "scratch" and depth == args.teacher_depth:
+                    continue
+                settings = {"blocks": networks.blocks(depth, args), **settings}
+                network = settings.pop("as", args.network)
+                made.append(Run(name, published(method, network, args, **settings), number))
+        return made
+
+    return runs
+
+
+def chosen(methods, model=""):
+    """The runs of a comparison: those of `--methods`.
+
+    Args:
+        methods: function of the flags that gives `{name: method}`.
+        model: name that the recipe's `model` is given.
+
+    Returns:
+        A function of the flags, as a recipe's `runs`.
+    """
+
+    def runs(args):
+        known = methods(args)
+        if unknown := sorted(set(args.methods) - set(known)):
+            raise argparse.ArgumentTypeError(
+                f"--methods: expected some of {', '.join(known)}. Received: {', '.join(unknown)}"
+            )
+        return [Run(name, known[name], model=model) for name in args.methods]
+
+    return runs
+
+
+# Runs, and what came of them.
+
+
+def _folder(args, name):
+    """The run folder of a run, or `None`."""
+    if "run_dir" in args:
+        return pathlib.Path(args.run_dir) / name if args.run_dir else None
+    if not args.out or (args.smoke and "depths" in args):
+        return None
+    if "network" not in args:
+        return pathlib.Path(args.out) / name
+    return pathlib.Path(args.out) / args.network / args.data.strip("/").replace("/", "_") / name
+
+
+def _results(runs, model, data, args):
+    """`{run: list of results, one a seed}`; a row of JSON is printed for each."""
+    models = {}
+    results = {run: [] for run in runs}
+    several = "seeds" in args
+    for seed in args.seeds if several else [args.seed]:
+        for run in runs:
+            if run.model not in models:
+                models[run.model] = model(run.model, data, args)
+            parts = [run.name, "" if run.number is None else str(run.number), f"seed {seed}" if several else ""]
+            start = time.time()
+            result = tfcompress.compress(
+                models[run.model],
+                run.method,
+                data,
+                flops_budget=run.flops_budget or vars(args).get("flops_budget"),
+                run_dir=_folder(args, " ".join(filter(None, parts))),
+                seed=seed,
+                verbose=2,
+            )
+            if not several:
+                result.summary()
+            row = {
+                "name": run.name,
+                "number": run.number,
+                "seed": seed,
+                "before": result.before.accuracy,
+                "accuracy": result.after.accuracy,
+                "validation": result.after.validation_accuracy,
+                "macs": result.after.macs / result.before.macs,
+                "params": result.after.params / result.before.params,
+                "reward": _reward(result),
+                "minutes": (time.time() - start) / 60,
+            }
+            print(json.dumps(row), flush=True)
+            results[run].append(result)
+    return results
+
+
+def _reward(result):
+    """The best score of the search, or `None`."""
+    return max((each.score for each in result.candidates if each.score is not None), default=None)
+
+
+def _show(results, number):
+    """Prints a table: each model as it was, and a line for each run with mean and standard deviation over seeds."""
+    first = next(iter(results.values()))[0].before
+    rows = [("", number, "MACs", "parameters", f"{first.split} accuracy", "+-", "runs", "best reward")]
+    befores = {run.model: of_run[0].before for run, of_run in results.items()}
+    for model, before in befores.items():
+        name = f"before, {model}" if len(befores) > 1 else "before"
+        rows.append((name, "", f"{before.macs:,}", f"{before.params:,}", f"{100 * before.accuracy:.2f}", "", "", ""))
+    for run, of_run in results.items():
+        after, accuracies = of_run[0].after, _accuracies(of_run)
+        mean, deviation = f"{np.mean(accuracies):.2f}", f"{np.std(accuracies):.2f}" if len(of_run) > 1 else "-"
+        each = ", ".join(f"{accuracy:.2f}" for accuracy in accuracies)
+        rewards = ", ".join("-" if (reward := _reward(result)) is None else f"{reward:.3f}" for result in of_run)
+        name, value = run.name or "after", "" if run.number is None else str(run.number)
+        rows.append((name, value, f"{after.macs:,}", f"{after.params:,}", mean, deviation, each, rewards))
+    print("\n".join(in_columns(rows, left=1)))
+
+
+def _accuracies(results):
+    return [100 * result.after.accuracy for result in results]
+
+
+def _plot(results, args, number):
+    """Draws accuracy over the number of each run, a line for each name."""
+    lines = {}
+    for run, of_run in results.items():
+        x, y = lines.setdefault(run.name, ([], []))
+        x.append(run.number)
+        y.append(np.mean(_accuracies(of_run)))
+    before = next(iter(results.values()))[0].before
+    values = [run.number for run in results]
+    lines["teacher"] = ([min(values), max(values)], [100 * before.accuracy] * 2)
+    draw(lines, args, number, f"{before.split} accuracy (%)")
+
+
+def draw(lines, args, x_label, y_label, x_scale="linear"):
+    """Draws lines into a file named after `--out`, and says where it is."""
+    folder = pathlib.Path(args.out)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{args.network}_{pathlib.Path(args.data).name}.png"
+    plot_lines(lines, path, x_label, y_label, x_scale)
+    print(f"Plot: {path}")

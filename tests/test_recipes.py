@@ -1,0 +1,115 @@
+"""Recipes: their flags, the runs that these make, and one short run from the command line to its table."""
+
+import importlib
+import json
+import pathlib
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from tfcompress.methods.distillation import KD, LIT
+
+FOLDER = pathlib.Path(__file__).parents[1] / "recipes"
+NAMES = sorted(path.stem for path in FOLDER.glob("*.py") if "\nRECIPE = {" in path.read_text(encoding="utf-8"))
+
+
+@pytest.fixture
+def recipe(monkeypatch):
+    """Loads a module of recipes/, as a run of it does."""
+    monkeypatch.syspath_prepend(str(FOLDER))
+    yield importlib.import_module
+    for name in (*NAMES, "runner", "networks"):
+        sys.modules.pop(name, None)
+
+
+def runs(recipe, name, *flags):
+    module, runner = recipe(name), recipe("runner")
+    return module.RECIPE["runs"](runner.arguments(module.__doc__, module.RECIPE, flags))
+
+
+@pytest.mark.parametrize(
+    ("name", "count"),
+    [
+        ("lit_figure2_cifar", 5 * 3 - 1),  # the teacher is the network from scratch of its own depth
+        ("lit_figure3_vdcnn", 3 * 3 - 1 + 2),  # a sequence for each of 17 and 9
+        ("lit_figure4_cardinality", 5 * 3),  # there the teacher has other groups
+        ("lit_table3_ablations", 5),
+        ("rlal_ablations", 3 + 3 * 4 + 3 * 2),
+        ("rlal_imagenet", 1),
+    ],
+)
+def test_how_many_runs_the_flags_stand_for(recipe, name, count):
+    assert len(runs(recipe, name)) == count
+
+
+def test_students_have_the_settings_of_the_paper_but_for_those_that_the_recipe_changes(recipe):
+    made = {(run.name, run.number): run.method for run in runs(recipe, "lit_figure8_beta", "--depths", "26")}
+    assert list(made) == [("LIT, resnet26", beta) for beta in (0.0, 0.25, 0.5, 0.75, 1.0)]
+    assert made["LIT, resnet26", 0.25] == LIT.as_published("resnet", blocks=(4, 4, 4), beta=0.25)
+    assert made["LIT, resnet26", 1.0] == KD.as_published("resnet", blocks=(4, 4, 4))
+
+
+def test_the_share_of_epochs_shortens_all_phases(recipe):
+    (lit,) = [run.method for run in runs(recipe, "lit_table4_losses", "--epochs-share", "0.2") if "smooth" in run.name]
+    assert (lit.epochs, lit.finetune_epochs) == (35, 15)  # of the paper's 175 and 75
+    assert lit.loss == "smooth_l1"
+
+
+def test_a_method_that_there_is_not_is_refused_before_anything_is_loaded(recipe, monkeypatch, capsys):
+    module, runner = recipe("lit_against_baselines"), recipe("runner")
+    monkeypatch.setattr(runner, "load", lambda args: pytest.fail("data were loaded"))
+    monkeypatch.setattr(sys, "argv", ["recipe", "--methods", "lit", "litt"])
+    with pytest.raises(SystemExit) as end:
+        runner.main(module.__doc__, module.RECIPE)
+    assert end.value.code == 2
+    assert "--methods: expected some of lit, kd, hint, hints, scratch. Received: litt" in capsys.readouterr().err
+
+
+def measured(macs, accuracy):
+    return SimpleNamespace(
+        macs=macs, params=2 * macs, split="test", accuracy=accuracy, validation_accuracy=accuracy - 0.01
+    )
+
+
+def test_each_method_and_seed_is_a_run_with_a_row_and_the_table_has_their_mean(recipe, monkeypatch, capsys, tmp_path):
+    runner, calls = recipe("runner"), []
+
+    def compress(model, method, data, **settings):
+        calls.append((model, method, data, settings["flops_budget"], settings["run_dir"].name, settings["seed"]))
+        candidates = (SimpleNamespace(score=0.3), SimpleNamespace(score=0.4), SimpleNamespace(score=None))
+        return SimpleNamespace(
+            before=measured(1000, 0.9), after=measured(500, (0.8, 0.7)[settings["seed"]]), candidates=candidates
+        )
+
+    monkeypatch.setattr(runner.tfcompress, "compress", compress)
+    monkeypatch.setattr(sys, "argv", ["recipe"])
+    short = {
+        "flags": {"flops_budget": 0.5, "seeds": [0, 1], "out": str(tmp_path)},
+        "smoke": {},
+        "load": lambda args: "data",
+        "model": lambda name, data, args: f"{name} for {data}",
+        "runs": lambda args: [runner.Run("a", "A", 8, "net"), runner.Run("b", "B", 14, "net", flops_budget=0.25)],
+        "number": "depth",
+    }
+    runner.main("", short)
+    assert calls == [
+        ("net for data", "A", "data", 0.5, "a 8 seed 0", 0),
+        ("net for data", "B", "data", 0.25, "b 14 seed 0", 0),
+        ("net for data", "A", "data", 0.5, "a 8 seed 1", 1),
+        ("net for data", "B", "data", 0.25, "b 14 seed 1", 1),
+    ]
+    lines = capsys.readouterr().out.splitlines()
+    rows = [json.loads(line) for line in lines[:4]]
+    assert [(row["name"], row["seed"], row["accuracy"], row["reward"]) for row in rows] == [
+        ("a", 0, 0.8, 0.4),
+        ("b", 0, 0.8, 0.4),
+        ("a", 1, 0.7, 0.4),
+        ("b", 1, 0.7, 0.4),
+    ]
+    assert {row["macs"] for row in rows} == {row["params"] for row in rows} == {0.5}
+    assert [line.split() for line in lines[5:]] == [
+        ["before", "1,000", "2,000", "90.00"],
+        ["a", "8", "500", "1,000", "75.00", "5.00", "80.00,", "70.00", "0.400,", "0.400"],
+        ["b", "14", "500", "1,000", "75.00", "5.00", "80.00,", "70.00", "0.400,", "0.400"],
+    ]

@@ -1,0 +1,200 @@
+"""The environment of RLAL's agent: one episode goes once over the pruning units and ends at the budget.
+
+Section 3.2 and appendix A of RLAL. Plain numpy: an episode costs a few milliseconds beside the reward.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+
+from tfcompress.channels.control import Control, Widths
+from tfcompress.channels.feasibility import inside_units, reachable
+from tfcompress.channels.units import PruningUnit
+from tfcompress.costs import CostModel
+from tfcompress.costs.budget import as_budget, share_to_reach
+
+__all__ = ["STATE_SIZE", "PruningEnvironment"]
+
+STATE_SIZE = 9
+
+
+class PruningEnvironment:
+    """Turns a sequence of pruning rates into channel counts that meet the budget, whatever the rates are.
+
+    Equations (12) and (13) of RLAL bound a rate by the FLOPs of single layers. Here the cost of the whole plan takes
+    their place, which is the same where layers are independent and also right where they are not (VGG). Channels are
+    whole numbers, so the removal is rounded up at the lower bound, and every later unit's smallest width is reserved:
+    the finished plan is never above the budget, and below it by less than the cost of one channel of the last unit (of
+    one step, where channels go in multiples).
+
+    Args:
+        costs: the model's cost model.
+        units: what each action prunes, in order.
+        limits: `{metric: limit}` with the metrics of `Cost`.
+        allowed: the widths that groups may have; all, if not given. Units without a choice are left out.
+
+    Attributes:
+        units: those that the agent acts on.
+
+    Raises:
+        ValueError: no units, or limits that pruning the units alone cannot reach.
+    """
+
+    def __init__(
+        self,
+        costs: CostModel,
+        units: tuple[PruningUnit, ...],
+        limits: Mapping[str, int],
+        allowed: Widths | None = None,
+    ) -> None:
+        self._allowed = Control().widths(costs.groups) if allowed is None else allowed
+        index = {name: i for i, name in enumerate(costs.groups.groups)}
+        found = [(unit, np.array([index[group.name] for group in unit.groups])) for unit in units]
+        found = [(unit, groups) for unit, groups in found if self._allowed.free[groups].any()]
+        if not found:
+            raise ValueError(
+                "Expected a model with prunable channels. Received one in which every channel is fixed or left out. "
+                "tfcompress.inspect(model) shows why."
+            )
+        self.costs, self.units, self.limits = costs, tuple(unit for unit, _ in found), dict(limits)
+        self._groups = [groups for _, groups in found]
+        self._widest = [
+            int(groups[np.argmax(costs.sizes[groups] * self._allowed.free[groups])]) for groups in self._groups
+        ]
+        self._check_outside()
+        self._check_reachable()
+        # Where the agent has no say: groups of other units that have one width only, below their size.
+        self._whole = self._allowed.greatest.copy()
+        self._smallest = self._whole.copy()
+        for groups in self._groups:
+            self._smallest[groups] = self._allowed.least[groups]
+        self._descriptions = self._describe()
+        self._kept = self._whole.copy()
+        self._position = 0
+        self._last_rate = 0.0
+
+    def _check_outside(self) -> None:
+        """Refuses to be told to prune what lies outside of the units."""
+        outside = self._allowed.greatest < self.costs.sizes
+        outside[np.concatenate(self._groups)] = False
+        if outside.any():
+            name = list(self.costs.groups.groups)[int(outside.argmax())]
+            raise ValueError(
+                "Expected least ratios for channels inside blocks only, which this method prunes. Received: one for "
+                f"{name!r}, between blocks. Take it out of ratio_limits, or choose method='uniform'."
+            )
+
+    def _check_reachable(self) -> None:
+        smallest = reachable(self.costs, inside_units(self._allowed, self.costs.groups, self.units))
+        for metric, limit in self.limits.items():
+            least, whole = smallest[metric], self.costs.total[metric]
+            if least > limit:
+                raise ValueError(
+                    "Expected a budget that pruning inside blocks can reach: at least "
+                    f"{share_to_reach(least, whole)} of the original ({as_budget({metric: least})} of "
+                    f"{as_budget({metric: whole})}). Received: a limit of {limit / whole:.4f}. Ask for less, loosen "
+                    "what is left out or limited, or choose a method that prunes the channels between blocks as well "
+                    "(method='uniform')."
+                )
+
+    def _describe(self) -> npt.NDArray[np.float32]:
+        """float32 `[units, 5]`: the parts of the state that do not change: input, output, stride, kernel, FLOPs."""
+        rows = []
+        for unit, groups in zip(self.units, self._groups, strict=True):
+            item = self.costs.groups.layers[unit.groups[0].producers[0]]
+            what = item.handler.describe(item.call)
+            without = self.costs.sizes.copy()
+            without[groups] = 0
+            macs = self.costs.total.macs - int(self.costs.count("macs", without))
+            rows.append([len(item.call.inputs[0]), unit.size, what["stride"], what["kernel_size"], macs])
+        table = np.array(rows, dtype=np.float64)
+        widest = table[:, :2].max()
+        scale = np.array([widest, widest, table[:, 2].max(), table[:, 3].max(), self.costs.total.macs])
+        return (table / scale).astype(np.float32)
+
+    def __len__(self) -> int:
+        return len(self.units)
+
+    @property
+    def done(self) -> bool:
+        """Whether every unit has been pruned."""
+        return self._position == len(self.units)
+
+    @property
+    def kept(self) -> npt.NDArray[np.int64]:
+        """int64 `[groups]`: channels that each group keeps so far."""
+        return self._kept.copy()
+
+    def reset(self) -> npt.NDArray[np.float32]:
+        """Begins an episode with the whole model; returns the first state."""
+        self._kept = self._whole.copy()
+        self._position = 0
+        self._last_rate = 0.0
+        return self.state()
+
+    def state(self) -> npt.NDArray[np.float32]:
+        """float32 `[9]`, Equation (1) of RLAL: index, input and output channels, stride, kernel, FLOPs of this unit,
+        FLOPs of the units before (pruned) and after (whole), last rate; each scaled to about [0, 1]. Zeros at the end.
+        """
+        if self.done:
+            return np.zeros(STATE_SIZE, np.float32)
+        at = self._position
+        # The cost of a part is the total without the other units; what no unit prunes is in all three and cancels.
+        none = self.costs.sizes.copy()
+        none[np.concatenate(self._groups)] = 0
+        before, after = none.copy(), none.copy()
+        for unit, groups in enumerate(self._groups):
+            part = before if unit < at else after if unit > at else none
+            part[groups] = self._kept[groups] if unit != at else 0
+        nothing, spent, left = self.costs.count("macs", np.stack([none, before, after])).tolist()
+        total = self.costs.total.macs
+        parts = (spent - nothing) / total, (left - nothing) / total
+        return np.array([at / len(self.units), *self._descriptions[at], *parts, self._last_rate], dtype=np.float32)
+
+    def widths(self, unit: int, width: npt.ArrayLike) -> npt.NDArray[np.int64]:
+        """int64 `[..., groups of the unit]`: what its groups keep when the widest with a choice is to keep `width`."""
+        groups, widest = self._groups[unit], self._widest[unit]
+        share = self._allowed.floor(np.asarray(width)[..., None], [widest]) / self.costs.sizes[widest]
+        return self._allowed.floor(np.ceil(self.costs.sizes[groups] * share - 1e-9), groups)
+
+    def bounds(self) -> tuple[int, int]:
+        """The least and the greatest width of the current unit from which the budget can still be met exactly."""
+        at = self._position
+        groups = self._groups[at]
+        size = self.costs.sizes[self._widest[at]]
+        candidates = np.repeat(self._kept[None], size, axis=0)
+        candidates[:, groups] = self.widths(at, np.arange(1, size + 1))
+        whole = candidates.copy()
+        for later in self._groups[at + 1 :]:
+            candidates[:, later] = self._smallest[later]
+            whole[:, later] = self._whole[later]
+        fits = np.ones(len(candidates), dtype=bool)
+        reaches = np.zeros(len(candidates), dtype=bool)
+        for metric, limit in self.limits.items():
+            fits &= self.costs.count(metric, candidates) <= limit
+            reaches |= self.costs.count(metric, whole) >= limit
+        greatest = int(fits.nonzero()[0][-1]) + 1
+        least = int(reaches.argmax()) + 1 if reaches.any() else len(candidates)
+        return min(least, greatest), greatest
+
+    def step(self, rate: float) -> tuple[npt.NDArray[np.float32], float]:
+        """Prunes the current unit.
+
+        Args:
+            rate: share of its channels to remove, in [0, 1]; brought into the bounds.
+
+        Returns:
+            The next state, and the rate that was carried out.
+        """
+        widest = self._widest[self._position]
+        size = self.costs.sizes[widest]
+        least, greatest = self.bounds()
+        removed = int(np.floor(np.clip(rate, 0.0, 1.0) * size + 1e-6))
+        width = int(np.clip(size - removed, least, greatest))
+        self._kept[self._groups[self._position]] = self.widths(self._position, width)
+        self._last_rate = float((size - self._kept[widest]) / size)
+        self._position += 1
+        return self.state(), self._last_rate

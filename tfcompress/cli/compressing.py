@@ -1,0 +1,93 @@
+"""`tfcompress compress`."""
+
+from __future__ import annotations
+
+import argparse
+
+from tfcompress import expect
+from tfcompress.cli.arguments import add_data, add_model, add_seed, checked, existing, name_and_value, number
+from tfcompress.cli.command import Command
+from tfcompress.cli.control_flags import add_control_flags, control
+
+__all__ = ["COMMAND"]
+
+
+def _add_flags(parser: argparse.ArgumentParser) -> None:
+    add_model(parser)
+    parser.add_argument("--method", default="rlal", help="a name that `tfcompress methods` lists (default: rlal)")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        dest="settings",
+        metavar="NAME=VALUE",
+        type=name_and_value,
+        help="a setting of the method, such as epochs=90 or agent.gamma=0.9; may be repeated",
+    )
+    for unit, name in (("FLOPs", "--flops-budget"), ("parameters", "--params-budget")):
+        text = f"upper limit for {unit}: a share of the original such as 0.5, or an absolute whole number above 1"
+        limit = checked(number, expect.share_or_count, name.strip("-").replace("-", "_"), of=unit)
+        parser.add_argument(name, metavar="LIMIT", type=limit, help=text)
+    parser.add_argument(
+        "--budget",
+        action="append",
+        default=[],
+        metavar="METRIC=LIMIT",
+        type=_limit,
+        help="upper limit for another metric, such as bytes=100000; may be repeated",
+    )
+    add_data(parser)
+    parser.add_argument(
+        "--run-dir",
+        required=True,
+        metavar="DIR",
+        type=checked(str, expect.path, "run_dir", what="a folder"),
+        help="where checkpoints, logs and the result go; after an interruption the same command goes on from there",
+    )
+    add_seed(parser)
+    add_control_flags(parser)
+
+
+def _limit(text: str) -> tuple[str, int | float]:
+    metric, value = name_and_value(text)
+    limit = checked(number, expect.share_or_count, f"budget[{metric!r}]", of=metric)
+    return metric, limit(value)
+
+
+def _check(args: argparse.Namespace) -> None:
+    # A method may know it from its settings: `--method lit --set blocks=3,3,3`.
+    if args.flops_budget is None and args.params_budget is None and not args.budget and not args.settings:
+        args.parser.error(
+            "Expected a budget: give --flops-budget, --params-budget or both, or --budget, for example "
+            "--flops-budget 0.5"
+        )
+    if len(dict(args.budget)) < len(args.budget):
+        args.parser.error(f"Expected each metric of --budget once. Received: {[metric for metric, _ in args.budget]}")
+
+
+def _run(args: argparse.Namespace) -> None:
+    path = existing(args.model)
+    import tfcompress
+    from tfcompress.methods import method_by_name
+    from tfcompress.methods.settings import configured
+
+    result = tfcompress.compress(
+        path,
+        configured(method_by_name(args.method), dict(args.settings)),
+        args.data,
+        flops_budget=args.flops_budget,
+        params_budget=args.params_budget,
+        budget=dict(args.budget),
+        run_dir=args.run_dir,
+        seed=args.seed,
+        **control(args),
+    )
+    result.summary()
+    print(f"The result is in {args.run_dir}. `tfcompress export {args.run_dir}` writes it for other runtimes.")
+
+
+def _interrupted(args: argparse.Namespace) -> str:
+    return f"The same command goes on after the last finished epoch, in the run folder {args.run_dir}."
+
+
+COMMAND = Command("compress", "makes a model cheaper, within a budget", _run, _add_flags, _check, _interrupted)

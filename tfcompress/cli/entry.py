@@ -1,0 +1,108 @@
+"""The command: its parser, how it runs a subcommand, and how it ends."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from absl import app, flags, logging
+from absl.flags import argparse_flags
+
+from tfcompress.cli import compressing, exporting, inspecting, listing, sensitivities
+
+__all__ = ["main"]
+
+_COMMANDS = (
+    inspecting.COMMAND,
+    sensitivities.COMMAND,
+    compressing.COMMAND,
+    exporting.COMMAND,
+    listing.COMMAND,
+)
+
+_EPILOG = """\
+Answers go to standard output; logs, warnings and errors to standard error. Exit codes: 0 done, 1 refused or failed,
+2 wrong usage, 130 interrupted (Ctrl-C). -v 1 (absl's verbosity) shows more of the logs, and tracebacks as --debug
+does; --helpfull lists absl's other flags."""
+_INTERRUPTED = 130  # as shells say it of a process that SIGINT ended
+_DEBUG = "show the traceback of an error"
+
+
+def main(argv: Sequence[str] | None = None) -> NoReturn:
+    """Runs the command and ends the process.
+
+    Args:
+        argv: arguments without the program's name; those of the process by default.
+
+    Raises:
+        SystemExit: always, with code 0 (done), 1 (refused or failed), 2 (wrong usage) or 130 (interrupted).
+    """
+    app.run(_run, argv=["tfcompress", *(sys.argv[1:] if argv is None else argv)], flags_parser=_parse)
+    raise AssertionError("absl.app.run returned")
+
+
+def _parse(argv: Sequence[str]) -> argparse.Namespace:
+    parser = _parser()
+    try:
+        args = parser.parse_args(argv[1:])
+    except flags.Error as error:  # a bad value of one of absl's flags, which argparse does not know
+        parser.error(str(error))
+    if flags.FLAGS["verbosity"].using_default_value:
+        # absl's default for commands is INFO, at which tensorflow-datasets says where its files lie.
+        flags.FLAGS.verbosity = logging.WARNING  # type: ignore[assignment]
+    args.command.check(args)
+    return args
+
+
+def _run(args: argparse.Namespace) -> int:
+    """Runs the subcommand; returns the exit code."""
+    debug = args.debug or logging.level_debug()
+    try:
+        args.command.run(args)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except BrokenPipeError:  # who reads the output, such as `head`, has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still to be flushed goes nowhere
+        return 1
+    except KeyboardInterrupt:
+        if debug:
+            raise
+        print(f"tfcompress: interrupted. {args.command.interrupted(args)}", file=sys.stderr)
+        return _INTERRUPTED
+    except Exception as error:
+        if debug or not _is_expected(error):
+            raise
+        print(f"tfcompress: error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _is_expected(error: Exception) -> bool:
+    """Whether the message says all that a user needs: bad input, files, what is not installed, a run that diverged."""
+    known = isinstance(error, (ValueError, TypeError, OSError, ImportError))
+    return known or type(error).__module__.startswith("tfcompress.")
+
+
+def _parser() -> argparse.ArgumentParser:
+    # "resolve": a library that was imported before may have defined an absl flag of the same name.
+    options: dict[str, Any] = {"allow_abbrev": False, "conflict_handler": "resolve"}
+    parser = argparse_flags.ArgumentParser(
+        prog="tfcompress",
+        description="Makes trained Keras networks smaller and faster.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        **options,
+    )
+    # The default is this one's: a subcommand's would overwrite what stood before it.
+    parser.add_argument("--debug", action="store_true", help=_DEBUG)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for command in _COMMANDS:
+        text = f"{command.text[0].upper()}{command.text[1:]}."
+        subparser = commands.add_parser(command.name, help=command.text, description=text, **options)
+        subparser.set_defaults(command=command, parser=subparser)
+        subparser.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help=_DEBUG)
+        command.add_flags(subparser)
+    return parser

@@ -1,0 +1,26 @@
+"""`tfcompress inspect`."""
+
+from __future__ import annotations
+
+import argparse
+
+from tfcompress.cli.arguments import add_model, existing
+from tfcompress.cli.command import Command
+from tfcompress.cli.control_flags import add_control_flags, control
+
+__all__ = ["COMMAND"]
+
+
+def _add_flags(parser: argparse.ArgumentParser) -> None:
+    add_model(parser)
+    add_control_flags(parser)
+
+
+def _run(args: argparse.Namespace) -> None:
+    path = existing(args.model)
+    import tfcompress
+
+    tfcompress.inspect(path, **control(args))
+
+
+COMMAND = Command("inspect", "what a model costs, layer by layer, and what of it can be pruned", _run, _add_flags)

@@ -1,0 +1,64 @@
+"""`tfcompress sensitivity`."""
+
+from __future__ import annotations
+
+import argparse
+import pathlib
+
+from tfcompress import expect
+from tfcompress.cli.arguments import add_data, add_model, add_seed, checked, existing
+from tfcompress.cli.command import Command
+
+__all__ = ["COMMAND"]
+
+_PLOTS = (".png", ".svg", ".pdf", ".jpg")
+
+
+def _add_flags(parser: argparse.ArgumentParser) -> None:
+    add_model(parser)
+    add_data(parser)
+    text = "shares of the group's channels that are kept (default: 0.75 0.5 0.25)"
+    ratio = checked(float, expect.number, "keep_ratios", above=0, at_most=1)
+    parser.add_argument("--keep-ratios", nargs="+", type=ratio, default=(0.75, 0.5, 0.25), metavar="RATIO", help=text)
+    parser.add_argument("--criterion", default="l1_norm", metavar="NAME", help="ranks channels (default: l1_norm)")
+    images = checked(int, expect.whole, "images", least=1)
+    parser.add_argument("--images", type=images, default=1000, help="validation samples at most (default: 1000)")
+    text = "takes BatchNormalization statistics anew, from so many batches of 128 training samples (default: 0)"
+    batches = checked(int, expect.whole, "recalibrate_batches")
+    parser.add_argument("--recalibrate-batches", type=batches, default=0, metavar="N", help=text)
+    parser.add_argument("--plot", metavar="FILE", type=_plot_path, help=f"where a plot goes ({', '.join(_PLOTS)})")
+    file = checked(str, expect.path, "json", what="a file")
+    parser.add_argument("--json", metavar="FILE", type=file, help="where the numbers go")
+    add_seed(parser)
+
+
+def _plot_path(text: str) -> str:
+    if pathlib.Path(text).suffix not in _PLOTS:
+        raise argparse.ArgumentTypeError(f"Expected a file that ends with one of {_PLOTS}. Received: {text!r}")
+    return str(checked(str, expect.path, "plot")(text))
+
+
+def _run(args: argparse.Namespace) -> None:
+    path = existing(args.model)
+    for file in filter(None, (args.plot, args.json)):
+        if not pathlib.Path(file).parent.is_dir():  # before all is measured
+            raise FileNotFoundError(f"Expected a file in an existing folder. Received: {file!r}")
+    import tfcompress
+
+    measured = tfcompress.sensitivity(
+        path,
+        args.data,
+        keep_ratios=args.keep_ratios,
+        criterion=args.criterion,
+        images=args.images,
+        recalibrate_batches=args.recalibrate_batches,
+        seed=args.seed,
+    )
+    measured.summary()
+    for file, write in ((args.json, measured.save), (args.plot, measured.plot)):
+        if file:
+            write(file)
+            print(f"Written to {file}")
+
+
+COMMAND = Command("sensitivity", "how accurate a model is with one channel group cut", _run, _add_flags)

@@ -1,0 +1,129 @@
+"""`Budget`: upper limits on what the finished model may cost."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from fractions import Fraction
+
+from tfcompress import expect
+from tfcompress.costs.counts import Cost
+from tfcompress.costs.metrics import metric_of, registered_metrics
+
+__all__ = ["ADVICE", "Budget", "as_budget", "share_to_reach"]
+
+# What a message says of a limit below what can be reached, where a method says nothing else.
+ADVICE = "tfcompress.inspect(model) shows what cannot be pruned, and why."
+_FLOPS, _PARAMS = "flops_budget", "params_budget"
+
+
+class Budget(Mapping[str, float | int]):
+    """Upper limits for a model's cost: a limit for each metric that is limited, and none for the others.
+
+    A limit is a share of the original (a float, `0 < share <= 1`) or an absolute number (an int above 1). It is read
+    like a dictionary: `Budget({"macs": 0.5})["macs"]`. Equal where the limits are.
+
+    Args:
+        limits: `{metric: limit}` of "macs", "params", "bytes" and what `tfcompress.costs.register_metric` has
+            registered; or another budget.
+        flops: the limit of "macs" in FLOPs, of which two are one MAC.
+        params: the limit of "params".
+
+    Raises:
+        TypeError: no mapping, or no number.
+        ValueError: no metric of this name, a metric twice, a number out of its range, or the whole number 1, which may
+            mean either form.
+    """
+
+    def __init__(
+        self,
+        limits: Mapping[str, float | int] | None = None,
+        *,
+        flops: float | int | None = None,
+        params: float | int | None = None,
+    ) -> None:
+        what = "a mapping from metrics to limits, such as {'macs': 0.5, 'params': 100_000}"
+        expect.instance("budget", limits, Mapping, what, or_none=True)
+        self._limits: dict[str, float | int] = {}
+        self._said: dict[str, tuple[str, float | int]] = {}  # each limit as it was given, for messages
+        given = limits or {}
+        for metric, limit in given.items():
+            if metric not in registered_metrics():
+                hint = "Two FLOPs are one MAC: limit 'macs', or" if metric == "flops" else "To add a metric,"
+                named = f"metrics, of {tuple(registered_metrics())}"
+                expect.refuse("budget", named, metric, f"{hint} see tfcompress.costs.register_metric.")
+            said = given._said[metric] if isinstance(given, Budget) else (f"budget[{metric!r}]", limit)
+            self._add(metric, *said)
+        for name, metric, value in ((_FLOPS, "macs", flops), (_PARAMS, "params", params)):
+            if value is not None:
+                self._add(metric, name, value)
+
+    def _add(self, metric: str, name: str, value: float | int) -> None:
+        unit = "FLOPs" if name == _FLOPS else metric_of(metric).unit
+        checked = expect.share_or_count(name, value, unit)
+        if metric in self._limits:
+            raise ValueError(
+                f"Expected one limit for each metric. Received: {self.said(metric)} and {name}={checked!r}. Give one."
+            )
+        self._said[metric] = name, checked
+        self._limits[metric] = checked // 2 if name == _FLOPS and isinstance(checked, int) else checked
+
+    def __getitem__(self, metric: str) -> float | int:
+        return self._limits[metric]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._limits)
+
+    def __len__(self) -> int:
+        return len(self._limits)
+
+    def __hash__(self) -> int:
+        return hash(frozenset(self._limits.items()))
+
+    def __repr__(self) -> str:
+        return f"Budget({self._limits})"
+
+    def said(self, metric: str) -> str:
+        """The limit of a metric as it was given, such as "flops_budget=0.5"."""
+        name, value = self._said[metric]
+        return f"{name}={value!r}"
+
+    def limits(self, total: Cost, smallest: Cost, advice: str = ADVICE) -> dict[str, int]:
+        """The limits in the units of `Cost`.
+
+        Args:
+            total: cost of the original.
+            smallest: the lowest cost that can be reached.
+            advice: what a message says of a limit that cannot be reached.
+
+        Returns:
+            `{metric: limit}`, with the metrics that are limited.
+
+        Raises:
+            ValueError: a limit below what can be reached; the message gives the smallest reachable share.
+        """
+        limits = {}
+        for metric, value in self._limits.items():
+            name, _ = self._said[metric]
+            each, unit = (2, "FLOPs") if name == _FLOPS else (1, metric_of(metric).unit)
+            whole, least = total[metric], smallest[metric]
+            # A share as it is written: in floats, 0.29 * 100 is below 29.
+            limit = math.floor(Fraction(str(value)) * whole) if isinstance(value, float) else value
+            if limit < least:
+                raise ValueError(
+                    f"Expected a {name} that can be reached: at least {share_to_reach(least, whole)} of the original "
+                    f"({each * least:,} of {each * whole:,} {unit}). Received: {self.said(metric)}. {advice}"
+                )
+            limits[metric] = min(limit, whole)
+        return limits
+
+
+def share_to_reach(least: int, whole: int) -> str:
+    """A share as text, rounded up so that the number shown can be reached."""
+    return f"{math.ceil(Fraction(least, whole) * 10**4) / 1e4:.4f}"
+
+
+def as_budget(costs: Mapping[str, int]) -> str:
+    """Limits or costs `{metric: number}` in the units of budgets, such as "1,334 FLOPs and 250 parameters"."""
+    each = {metric: (2, "FLOPs") if metric == "macs" else (1, metric_of(metric).unit) for metric in costs}
+    return " and ".join(f"{factor * costs[metric]:,} {unit}" for metric, (factor, unit) in each.items())

@@ -1,0 +1,177 @@
+"""Batches whose content depends on nothing but the seed, the epoch and the batch index."""
+
+import keras
+import numpy as np
+
+from tfcompress import expect
+from tfcompress.data.batches.augment import augment_images
+
+__all__ = ["ArrayBatches", "ChosenBatches", "FollowEpoch", "set_epoch"]
+
+
+class _EpochBatches(keras.utils.PyDataset):
+    """A Keras dataset that knows its epoch, and an order for each.
+
+    Keras calls `on_epoch_end` after an epoch, but also before the first: `FollowEpoch` makes the count exact.
+    """
+
+    def __init__(self, seed, **kwargs):
+        super().__init__(**kwargs)
+        self.seed = seed
+        self.epoch = 0
+        self._order = (None, None)
+
+    def on_epoch_end(self):
+        """Called by Keras; the next epoch has another order."""
+        self.epoch += 1
+
+    def _permutation(self, epoch, size):
+        # Kept in one assignment: Keras may still be reading the last epoch in another thread.
+        order = self._order
+        if order[0] != epoch:
+            order = self._order = (epoch, np.random.default_rng([self.seed, epoch]).permutation(size))
+        return order[1]
+
+
+class ArrayBatches(_EpochBatches):
+    """A Keras dataset over arrays, shuffled and augmented as a pure function of `(seed, epoch, index)`.
+
+    An interrupted training run that continues at epoch k therefore sees the very batches of the uninterrupted one,
+    without any iterator state to save: `fit(batches, initial_epoch=k, shuffle=False, callbacks=[FollowEpoch(batches)])`
+    (`fit` would otherwise visit the batches in an order of its own). Images stay in the dtype they came in (uint8 for
+    named datasets) and are preprocessed one batch at a time.
+
+    Args:
+        x: array `[samples, ...]`, or a tuple or dict of such arrays for models with several inputs.
+        y: array `[samples, ...]` of labels, or a structure of arrays.
+        batch_size: samples in a batch; the last batch may be smaller.
+        shuffle: whether the order changes each epoch.
+        seed: seed of order and augmentation.
+        preprocess: `None` or a function from a batch of `x` to what the model reads.
+        augment: `None` or a function `(images, numpy.random.Generator) -> images`, applied before `preprocess` to the
+            arrays `[batch, height, width, channels]` in `x`.
+        indices: `None` or the samples that belong to this dataset, int `[chosen]`, in their order. Nothing is copied.
+        weights: `None` or an array `[samples]` (or a structure of them) of sample weights, the third part of a batch.
+    """
+
+    def __init__(
+        self,
+        x,
+        y,
+        batch_size=128,
+        shuffle=False,
+        seed=0,
+        preprocess=None,
+        augment=None,
+        indices=None,
+        weights=None,
+    ):
+        super().__init__(seed)
+        self.weights = weights
+        self.x, self.y = x, y
+        self.batch_size = expect.whole("batch_size", batch_size, least=1)
+        self.shuffle = shuffle
+        self.preprocess = preprocess
+        self.augment = augment
+        self.indices = indices
+
+    @property
+    def num_samples(self):
+        """Number of samples in one epoch."""
+        return len(keras.tree.flatten(self.x)[0]) if self.indices is None else len(self.indices)
+
+    def __len__(self):
+        return -(-self.num_samples // self.batch_size)
+
+    def __getitem__(self, index):
+        epoch = self.epoch
+        chosen = slice(index * self.batch_size, (index + 1) * self.batch_size)
+        if self.shuffle:
+            chosen = self._permutation(epoch, self.num_samples)[chosen]
+        if self.indices is not None:
+            chosen = self.indices[chosen]
+        parts = (self.x, self.y) if self.weights is None else (self.x, self.y, self.weights)
+        x, *rest = keras.tree.map_structure(lambda array: array[chosen], parts)
+        if self.augment is not None:
+            x = augment_images(self.augment, x, [self.seed, epoch, index])
+        if self.preprocess is not None:
+            x = self.preprocess(x)
+        return x, *rest
+
+
+class ChosenBatches(_EpochBatches):
+    """Some or all batches of another dataset, in an order that is a pure function of `(seed, epoch)`.
+
+    Args:
+        dataset: anything with `__getitem__(index) -> (x, y)`.
+        indices: which of its batches, int `[chosen]`.
+        shuffle: whether the order of the batches changes each epoch.
+        seed: seed of the order.
+        convert: `None` or a function applied to each batch `(x, y)`.
+        forward_epoch_end: whether the other dataset's `on_epoch_end` is called after an epoch. Not where a part is held
+            out: a dataset that moves samples between batches there would mix the parts.
+    """
+
+    def __init__(self, dataset, indices, shuffle=False, seed=0, convert=None, forward_epoch_end=False):
+        super().__init__(
+            seed,
+            workers=getattr(dataset, "workers", 1),
+            use_multiprocessing=getattr(dataset, "use_multiprocessing", False),
+            max_queue_size=getattr(dataset, "max_queue_size", 10),
+        )
+        self.dataset = dataset
+        self.indices = indices
+        self.shuffle = shuffle
+        self.convert = convert
+        self.forward_epoch_end = forward_epoch_end
+
+    def __len__(self):
+        return len(self.indices)
+
+    def __getitem__(self, index):
+        if self.shuffle:
+            index = self._permutation(self.epoch, len(self.indices))[index]
+        batch = self.dataset[int(self.indices[index])]
+        return batch if self.convert is None else self.convert(batch)
+
+    def on_epoch_end(self):
+        """Called by Keras; the next epoch has another order."""
+        if self.forward_epoch_end and hasattr(self.dataset, "on_epoch_end"):
+            self.dataset.on_epoch_end()
+        super().on_epoch_end()
+
+
+def set_epoch(batches, epoch):
+    """Makes the next pass over `batches` the one of `epoch` (from 0), as a run that continues needs it.
+
+    Args:
+        batches: what `Split.batches` returned.
+        epoch: number of the epoch.
+
+    Returns:
+        Whether `batches` can do so. A dataset of the user's own starts where it wants.
+    """
+    if isinstance(batches, _EpochBatches):
+        batches.epoch = epoch
+        return True
+    variable = getattr(batches, "epoch_variable", None)
+    if variable is None:
+        return False
+    variable.assign(epoch)
+    return True
+
+
+class FollowEpoch(keras.callbacks.Callback):
+    """Gives the batches that `fit` trains on the number of its epoch, as the first callback of its list.
+
+    Args:
+        batches: what `fit` trains on.
+    """
+
+    def __init__(self, batches):
+        super().__init__()
+        self.batches = batches
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Called by Keras."""
+        set_epoch(self.batches, epoch)

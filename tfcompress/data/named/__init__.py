@@ -1,0 +1,1 @@
+"""Named sets: digits, and the images and texts of tensorflow-datasets."""

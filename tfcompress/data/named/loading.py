@@ -1,0 +1,192 @@
+"""Datasets by name: scikit-learn's digits, and the classification sets of tensorflow-datasets, of images and texts."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+
+from tfcompress import expect
+from tfcompress.data.batches.augment import flip_and_crop
+from tfcompress.data.named.builders import has_images, known_builder, prepare, refusal, text_features
+from tfcompress.data.named.text_sets import read_texts
+from tfcompress.data.sources.named_data import NamedArrays, NamedData, fits_in_memory, memory_limit_gb
+
+__all__ = ["NamedArrays", "NamedData", "load", "load_arrays", "to_float", "to_unit_interval"]
+
+_MIRRORING_CHANGES_THE_CLASS = {
+    "binarized_mnist", "binary_alpha_digits", "cmaterdb", "digits", "emnist", "kmnist", "mnist", "mnist_corrupted",
+    "omniglot", "svhn_cropped",
+}  # fmt: skip
+_IMAGES = "the features 'image' and 'label', one class an image"
+_IMAGES_OR_TEXTS = "the features 'image' and 'label', one class an image, or texts with one class each"
+_TEST_SPLITS = {"imagenet2012": ("validation",)}  # its test images have no labels
+
+
+def to_unit_interval(images):
+    """uint8 images as float32 in [0, 1]."""
+    return images.astype("float32") / np.float32(255)
+
+
+def to_float(images):
+    """uint8 images as float32 in [0, 255]."""
+    return images.astype("float32")
+
+
+def _digits():
+    from sklearn.datasets import load_digits
+
+    data = load_digits()
+    images = np.round(data.images * (255 / 16)).astype("uint8")[..., None]
+    labels = data.target.astype("int64")
+    # The order of the file groups writers; every fifth image makes a test split that nobody has to choose.
+    is_test = np.arange(len(labels)) % 5 == 4
+    return NamedArrays("digits", (images[~is_test], labels[~is_test]), (images[is_test], labels[is_test]), 10)
+
+
+def _base_name(name):
+    return name.split("/")[0].split(":")[0].lower()
+
+
+def _test_split(builder):
+    candidates = _TEST_SPLITS.get(builder.name, ("test", "validation"))
+    return next((split for split in candidates if split in builder.info.splits), None)
+
+
+def _images_fit_in_memory(builder):
+    shape = builder.info.features["image"].shape
+    if None in shape:
+        return False
+    images = sum(split.num_examples for split in builder.info.splits.values())
+    return fits_in_memory(max(builder.info.dataset_size, images * math.prod(shape)))
+
+
+def _read_arrays(builder, name):
+    import tensorflow_datasets as tfds
+
+    def read(split):
+        columns = tfds.as_numpy(builder.as_dataset(split=split, batch_size=-1))
+        return columns["image"], columns["label"].astype("int64")
+
+    test = _test_split(builder)
+    classes = builder.info.features["label"].num_classes
+    return NamedArrays(name, read("train"), None if test is None else read(test), classes)
+
+
+def load_arrays(name, data_dir=None):
+    """Loads a dataset by name into memory.
+
+    Args:
+        name: `"digits"` (scikit-learn's 1,797 images of 8x8 pixels; every fifth is a test image) or the name of an
+            image classification set of tensorflow-datasets (`"cifar10"`, `"mnist"`, ...).
+        data_dir: where tensorflow-datasets keeps its files; `None` for its default.
+
+    Returns:
+        `NamedArrays`.
+
+    Raises:
+        ValueError: the name is not known, the dataset has no images with one label each, or it is too large.
+    """
+    name, data_dir = _name_and_folder(name, data_dir)
+    if name == "digits":
+        return _digits()
+    builder = known_builder(name, data_dir)
+    if not has_images(builder):
+        raise refusal(builder, name, _IMAGES)
+    prepare(builder, name)
+    if not _images_fit_in_memory(builder):
+        raise ValueError(
+            f"Expected a dataset of images of one size, below {memory_limit_gb()} in all, to load it into memory. "
+            f"Received: data={name!r}. `tfcompress.data.load` streams it."
+        )
+    return _read_arrays(builder, name)
+
+
+def _name_and_folder(name, data_dir):
+    name = expect.text("name", name, "the name of a dataset, such as 'cifar10'")
+    return name, expect.path("data_dir", data_dir, "the folder of tensorflow-datasets", or_none=True)
+
+
+def _choose(option, choices, argument):
+    """A function as it is, or what a name (or `None`) stands for."""
+    if callable(option):
+        arguments = {"preprocess": 1, "augment": 2}[argument]
+        return expect.function(argument, option, f"a function of {arguments}", arguments=arguments)
+    if option is not None and not isinstance(option, str):
+        expect.refuse(argument, f"a function or one of {list(choices)}", option, wrong_type=True)
+    if option not in choices:
+        expect.refuse(argument, f"a function or one of {list(choices)}", option)
+    return choices[option]
+
+
+def load(name, preprocess="unit_interval", augment="auto", images=None, data_dir=None):
+    """A dataset by name, to be passed to `tfcompress.compress` as `data`.
+
+    A dataset of images of one size and below 2 GB is loaded into memory; any other (`"imagenet2012"`, `"imagenette"`)
+    is streamed from disk and cropped to the size that the model reads. Of texts the model reads the first 1,014
+    characters, as `load_text(name)` gives them.
+
+    Args:
+        name: `"digits"` (scikit-learn's) or a classification set of tensorflow-datasets, of images (`"cifar10"`, ...)
+            or of texts (`"imdb_reviews"`, ...).
+        preprocess: what the model reads: `"unit_interval"` (float32 in [0, 1]), `None` (float32 in [0, 255]), or a
+            function of a numpy batch of uint8 images `[batch, height, width, channels]`, such as the
+            `preprocess_input` of a network of keras.applications. Not for texts.
+        augment: what training images go through before: `"auto"`, `None` (nothing), or a function
+            `(images, numpy.random.Generator) -> images` of numpy batches. `"auto"` is what the papers do: mirror and
+            crop after padding with 4 pixels; for a dataset that is streamed, mirror and crop at random sizes; nothing
+            where mirroring changes the class (digits and letters), and for texts.
+        images: use only the first so many training images (of a dataset in memory) or texts; `None` for all.
+        data_dir: where tensorflow-datasets keeps its files; `None` for its default.
+
+    Returns:
+        `NamedData`.
+
+    Raises:
+        ValueError: the name is not known, the dataset has neither images nor texts with one label each, or it has texts
+            and is to be preprocessed or augmented as images are.
+    """
+    name, data_dir = _name_and_folder(name, data_dir)
+    preprocess = _choose(preprocess, {"unit_interval": to_unit_interval, None: to_float}, "preprocess")
+    augment = _choose(augment, {"auto": "auto", None: None}, "augment")
+    images = expect.whole("images", images, least=1, or_none=True)
+    if augment == "auto" and _base_name(name) in _MIRRORING_CHANGES_THE_CLASS:
+        augment = None
+    if name == "digits":
+        return _in_memory(_digits(), preprocess, augment, images)
+    builder = known_builder(name, data_dir)
+    if has_images(builder):
+        prepare(builder, name)
+        if _images_fit_in_memory(builder):
+            return _in_memory(_read_arrays(builder, name), preprocess, augment, images)
+        return _streamed(builder, name, preprocess, augment, images)
+    if not text_features(builder):
+        raise refusal(builder, name, _IMAGES_OR_TEXTS)
+    if preprocess is not to_unit_interval:
+        raise _not_for_texts(name, "preprocess", preprocess)
+    if augment not in ("auto", None):
+        raise _not_for_texts(name, "augment", augment)
+    return read_texts(builder, name, samples=images)
+
+
+def _not_for_texts(name, argument, given):
+    return ValueError(
+        f"Expected no `{argument}` for a dataset of texts, which the model reads as indices of characters. "
+        f"Received: {argument}={given} for {name!r}. `tfcompress.data.load_text` sets length and alphabet."
+    )
+
+
+def _in_memory(arrays, preprocess, augment, images):
+    if images is not None:
+        arrays = replace(arrays, train=tuple(array[:images] for array in arrays.train))
+    augment = flip_and_crop if augment == "auto" else augment
+    return NamedData(arrays.name, arrays.classes, preprocess, augment, arrays=arrays)
+
+
+def _streamed(builder, name, preprocess, augment, images):
+    if images is not None:
+        raise ValueError(
+            f"Expected `images` for a dataset that is held in memory. Received: images={images} for {name!r}, "
+            "which is streamed. Make a smaller tf.data.Dataset of it instead."
+        )
+    classes = builder.info.features["label"].num_classes
+    return NamedData(name, classes, preprocess, augment, builder=builder, test_split=_test_split(builder))

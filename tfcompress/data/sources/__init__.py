@@ -1,0 +1,1 @@
+"""Sources of samples: arrays in memory, datasets of Keras and TensorFlow, images streamed from disk."""

@@ -1,0 +1,197 @@
+"""Data in memory as a source of batches, and what every source can do.
+
+A source has `num_samples` and `batch_size`, `num_batches(batch_size)`, `batches(batch_size, training)`, `take(count)`,
+`hold_out(share, expected)`, `first(count)`, `shuffled()` and `describe()`.
+"""
+
+import math
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfcompress.data.batches.checks import (
+    check_batch,
+    check_finite,
+    check_weights,
+    input_arrays,
+    integer_labels,
+    label_arrays,
+    labels_as_read,
+    to_arrays,
+)
+from tfcompress.data.batches.epochs import ArrayBatches
+from tfcompress.data.batches.failures import reading
+from tfcompress.data.sources.holdout import hold_out_indices
+
+__all__ = ["BATCHES_LOOKED_AT", "ArraySource", "FirstSamples", "first_samples"]
+
+BATCHES_LOOKED_AT = 4  # of a stream, before training
+
+
+def first_samples(batches, count):
+    """The first `count` samples of an iterable of batches `(x, y)`, as arrays; fewer where there are fewer."""
+    parts, missing = [], count
+    for batch in batches:
+        part = keras.tree.map_structure(lambda array, stop=missing: np.asarray(array)[:stop], tuple(batch))
+        parts.append(part)
+        missing -= len(keras.tree.flatten(part)[0])
+        if missing <= 0:
+            break
+    try:
+        return keras.tree.map_structure(lambda *arrays: np.concatenate(arrays), *parts)
+    except ValueError as error:
+        raise ValueError(
+            f"Expected batches of one shape, but for the number of samples. Received: others among the first "
+            f"{len(parts)} batches ({error}). Resize or pad the samples to one shape."
+        ) from None
+
+
+@dataclass(frozen=True)
+class ArraySource:
+    """Arrays in memory, or a part of them.
+
+    Attributes:
+        x: array or a tuple or dict of arrays `[samples, ...]`.
+        y: the same of labels.
+        indices: which samples, int `[chosen]`; `None` for all.
+        preprocess: `None` or what is applied to every batch of `x`.
+        augment: `None` or what is applied to training batches of images before that.
+        batch_size: samples in a batch.
+        seed: of order and augmentation.
+        weights: `None` or an array `[samples]`, or a structure of them: how much each counts in the training loss.
+    """
+
+    x: Any
+    y: Any
+    indices: np.ndarray | None = None
+    preprocess: Any = None
+    augment: Any = None
+    batch_size: int = 128
+    seed: int = 0
+    weights: Any = None
+
+    @classmethod
+    def checked(cls, x, y, expected, what, *, weights=None, **settings):
+        """Makes a source of what a user gave. Raises ValueError or TypeError where it does not fit `expected`."""
+        x = input_arrays(x, expected, f"the inputs in {what}")
+        y = labels_as_read(label_arrays(y, expected, f"the labels in {what}"), expected.classes)
+        if weights is not None:
+            weights = to_arrays(weights, f"the sample weights in {what}", several=expected.outputs > 1)
+            check_weights(weights, len(keras.tree.flatten(x)[0]), what)
+        source = cls(x, y, weights=weights, **settings)
+        if source.preprocess is None:
+            check_batch(x, y, expected, what)
+        else:
+            check_batch(x, y, replace(expected, input_shape=None), what)
+            check_batch(*source.take(BATCHES_LOOKED_AT), expected, f"{what}, preprocessed,")
+        return source
+
+    @property
+    def weighted(self):
+        """Whether samples have weights."""
+        return self.weights is not None
+
+    @property
+    def num_samples(self):
+        """Number of samples."""
+        return len(keras.tree.flatten(self.x)[0]) if self.indices is None else len(self.indices)
+
+    def num_batches(self, batch_size=None):
+        """Number of batches in an epoch."""
+        return math.ceil(self.num_samples / (batch_size or self.batch_size))
+
+    def batches(self, batch_size=None, training=False):
+        """`ArrayBatches`, shuffled, augmented and weighted for training."""
+        return ArrayBatches(
+            self.x,
+            self.y,
+            batch_size or self.batch_size,
+            shuffle=training,
+            seed=self.seed,
+            preprocess=self.preprocess,
+            augment=self.augment if training else None,
+            indices=self.indices,
+            weights=self.weights if training else None,
+        )
+
+    def take(self, count):
+        """`(x, y)` of the first `count` samples, as the model reads them."""
+        return self.batches(min(count, self.num_samples))[0]
+
+    def _chosen(self, places):
+        return replace(self, indices=places if self.indices is None else self.indices[places])
+
+    def shuffled(self):
+        """The same samples in a random order, so that the first ones are a fair sample even of sorted arrays."""
+        return self._chosen(np.random.default_rng([self.seed, self.num_samples]).permutation(self.num_samples))
+
+    def hold_out(self, share, expected):
+        """`(rest, held out, how)`: each class in the same proportion where there are classes."""
+        labels = integer_labels(self.y, expected.classes)
+        if labels is not None and self.indices is not None:
+            labels = labels[self.indices]
+        kept, held_out = map(self._chosen, hold_out_indices(self.num_samples, labels, share, self.seed))
+        return kept, held_out, f"{held_out.describe()} held out of the training data (seed {self.seed})"
+
+    def first(self, count):
+        """A source of `count` samples at random, without augmentation."""
+        source = replace(self.shuffled(), augment=None)
+        return replace(source, indices=source.indices[:count])
+
+    def describe(self):
+        """Such as "45,000 images"."""
+        images = isinstance(self.x, np.ndarray) and self.x.ndim == 4
+        return f"{self.num_samples:,} {'images' if images else 'samples'}"
+
+
+@dataclass(frozen=True)
+class FirstSamples:
+    """The first samples of a stream, read when they are first needed and kept.
+
+    Attributes:
+        stream: the source that they come from.
+        count: how many at most.
+        batch_size: samples in a batch.
+    """
+
+    stream: Any
+    count: int
+    batch_size: int
+    _kept: list = field(default_factory=list, repr=False, compare=False)
+
+    weighted = False
+
+    @property
+    def arrays(self):
+        """The samples as an `ArraySource`."""
+        if not self._kept:
+            with reading(f"the first {self.count:,} samples of the training data"):
+                x, y = self.stream.take(self.count)
+            for part in keras.tree.flatten((x, y)):
+                check_finite(part, f"the first {self.count:,} samples of the training data")
+            self._kept.append(ArraySource(x, y, batch_size=self.batch_size))
+        return self._kept[0]
+
+    @property
+    def num_samples(self):
+        """Number of samples, `None` where it is not known before they are read."""
+        known = self._kept[0] if self._kept else self.stream
+        return None if known.num_samples is None else min(self.count, known.num_samples)
+
+    def num_batches(self, batch_size=None):
+        """Number of batches in an epoch."""
+        return self.arrays.num_batches(batch_size)
+
+    def batches(self, batch_size=None, training=False):
+        """`ArrayBatches` over the samples."""
+        return self.arrays.batches(batch_size, training)
+
+    def take(self, count):
+        """`(x, y)` of the first `count` samples."""
+        return self.arrays.take(count)
+
+    def describe(self):
+        """Such as "1,000 samples"."""
+        return f"up to {self.count:,} samples" if self.num_samples is None else f"{self.num_samples:,} samples"

@@ -1,0 +1,148 @@
+"""Image classification sets too large for memory, as tf.data streams: cropped and scaled as ImageNet usually is."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from tfcompress.data.batches.augment import flip_and_crop
+from tfcompress.data.sources.shuffled_streams import ShuffledStream
+
+__all__ = ["ImageStream", "central_crop", "random_crop"]
+
+_EVALUATION_MARGIN = 256 / 224  # images are scaled to this much more than the crop
+
+
+def central_crop(image, size):
+    """Scales an image so that it covers 8/7 of `size`, and cuts the middle out (256 pixels and 224 for ImageNet).
+
+    Args:
+        image: uint8 tensor `[height, width, channels]`.
+        size: `(height, width)` of the result.
+
+    Returns:
+        A uint8 tensor `[*size, channels]`.
+    """
+    import tensorflow as tf
+
+    shape = tf.cast(tf.shape(image)[:2], "float32")
+    target = tf.constant(size, "float32")
+    scale = tf.reduce_max(tf.round(target * _EVALUATION_MARGIN) / shape)
+    scaled = tf.maximum(tf.cast(tf.round(shape * scale), "int32"), size)
+    resized = tf.image.resize(image, scaled, antialias=True)
+    top, left = tf.unstack((scaled - size) // 2)
+    return _as_uint8(tf.image.crop_to_bounding_box(resized, top, left, *size))
+
+
+def random_crop(image, size, seed):
+    """Cuts out 8% to 100% of an image with a ratio of sides from 3/4 to 4/3, scales it, and mirrors every other one.
+
+    The augmentation of He et al. (2016, section 3.4) in the form in which it is used today (Szegedy et al. 2015).
+
+    Args:
+        image: uint8 tensor `[height, width, channels]`.
+        size: `(height, width)` of the result.
+        seed: int64 tensor `[2]`; the result depends on it and the image alone.
+
+    Returns:
+        A uint8 tensor `[*size, channels]`.
+    """
+    import tensorflow as tf
+
+    begin, extent, _ = tf.image.stateless_sample_distorted_bounding_box(
+        tf.shape(image),
+        tf.zeros([1, 0, 4]),
+        seed,
+        min_object_covered=0.0,
+        aspect_ratio_range=(3 / 4, 4 / 3),
+        area_range=(0.08, 1.0),
+        use_image_if_no_bounding_boxes=True,
+    )
+    resized = tf.image.resize(tf.slice(image, begin, extent), size, antialias=True)
+    resized.set_shape((*size, image.shape[-1]))
+    return tf.image.stateless_random_flip_left_right(_as_uint8(resized), seed + 1)
+
+
+def _as_uint8(image):
+    import tensorflow as tf
+
+    return tf.cast(tf.clip_by_value(tf.round(image), 0, 255), "uint8")
+
+
+def _in_numpy(function, images, *arguments):
+    """A function of numpy arrays in a tf.data pipeline, with the shape and dtype that it gives for one image."""
+    import tensorflow as tf
+
+    probe = function(np.zeros((1, *images.shape[1:]), "uint8"), *(np.zeros(a.shape, "int64") for a in arguments))
+    result = tf.numpy_function(function, [images, *arguments], probe.dtype, stateful=False)
+    result.set_shape((None, *probe.shape[1:]))
+    return result
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageStream(ShuffledStream):
+    """Images of a split of a tensorflow-datasets builder, read from disk as they are needed.
+
+    Attributes:
+        builder: `tfds.core.DatasetBuilder` of a prepared dataset with the features "image" and "label".
+        size: `(height, width)` that the model reads.
+        preprocess: function of a numpy batch of uint8 images.
+        augment: `"auto"` for random crops, `None`, or a function `(images, numpy.random.Generator) -> images`.
+    """
+
+    builder: Any
+    size: tuple[int, int]
+    preprocess: Any
+    augment: Any
+
+    def _read(self, ranges):
+        import tensorflow_datasets as tfds
+
+        return self.builder.as_dataset(
+            split="+".join(f"{split}[{start}:{stop}]" for split, start, stop in ranges),
+            decoders={"image": tfds.decode.SkipDecoding()},
+            shuffle_files=False,
+        )
+
+    @property
+    def _fits(self):
+        """Whether the images have the model's size already, and are neither scaled nor cropped."""
+        return tuple(self.builder.info.features["image"].shape[:2]) == self.size
+
+    def _evaluated(self, example):
+        image = self.builder.info.features["image"].decode_example(example["image"])
+        return (image if self._fits else central_crop(image, self.size)), example["label"]
+
+    def _augmented(self, example, seed):
+        if self.augment != "auto" or self._fits:
+            return self._evaluated(example)
+        image = self.builder.info.features["image"].decode_example(example["image"])
+        return random_crop(image, self.size, seed), example["label"]
+
+    def _augmented_batch(self, batch, place):
+        images, labels = batch
+        augment = flip_and_crop if self.augment == "auto" and self._fits else self.augment
+        if not callable(augment):
+            return images, labels
+
+        def in_numpy(images, place):
+            return augment(images, np.random.default_rng([self.seed, *place]))
+
+        return _in_numpy(in_numpy, images, place), labels
+
+    def _preprocessed(self, images, labels):
+        return _in_numpy(self.preprocess, images), labels
+
+    def hold_out(self, share, expected):
+        """`(rest, held out, how)`: as many images in a row from a seeded place; their order on disk is random."""
+        ((split, start, stop),) = self.ranges
+        count = min(max(1, round(self.num_samples * share)), self.num_samples - 1)
+        first = start + int(np.random.default_rng(self.seed).integers(0, self.num_samples - count + 1))
+        last = first + count
+        rest = tuple(part for part in ((split, start, first), (split, last, stop)) if part[1] < part[2])
+        kept, held_out = replace(self, ranges=rest), replace(self, ranges=((split, first, last),))
+        return kept, held_out, f"{held_out.describe()} held out of the training data (seed {self.seed})"
+
+    def describe(self):
+        """Such as "1,281,167 images"."""
+        return f"{self.num_samples:,} images"

@@ -1,0 +1,138 @@
+"""Datasets on disk that are read in another order in each epoch, which is a function of the seed and the epoch."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from tfcompress.data.sources.arrays import FirstSamples, first_samples
+from tfcompress.data.sources.streams import check_batches
+
+__all__ = ["ShuffledStream"]
+
+_PARTS = 16  # of the training samples, visited in another order each epoch
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShuffledStream:
+    """Samples that lie on disk in random order, read as they are needed.
+
+    A kind of samples says how they are read (`_read`), and what is done to one (`_evaluated`, and for training
+    `_augmented`) and to a batch (`_augmented_batch`, `_preprocessed`).
+
+    Attributes:
+        ranges: which samples: `((split, start, stop), ...)`.
+        batch_size: samples in a batch.
+        seed: of order and augmentation.
+    """
+
+    ranges: tuple
+    batch_size: int = 128
+    seed: int = 0
+
+    _SHUFFLE_BUFFER = 4096  # samples as they lie on disk
+
+    weighted = False
+
+    def check(self, expected, what):
+        """Checks the first batches. Raises ValueError or TypeError where they do not fit `expected`."""
+        check_batches(self.batches().as_numpy_iterator(), expected, what)
+
+    @property
+    def num_samples(self):
+        """Number of samples."""
+        return sum(stop - start for _, start, stop in self.ranges)
+
+    def num_batches(self, batch_size=None):
+        """Number of batches in an epoch."""
+        return math.ceil(self.num_samples / (batch_size or self.batch_size))
+
+    def batches(self, batch_size=None, training=False):
+        """A tf.data.Dataset of `(inputs, labels)`; for training shuffled and augmented by `(seed, epoch)`.
+
+        A training dataset has the tf.Variable `epoch_variable`, which each pass over it reads and counts up.
+        """
+        import tensorflow as tf
+
+        batch_size = batch_size or self.batch_size
+        if training:
+            dataset = self._training(batch_size)
+        else:
+            dataset = self._read(self.ranges).map(self._evaluated, num_parallel_calls=tf.data.AUTOTUNE)
+            dataset = dataset.batch(batch_size).map(self._preprocessed, num_parallel_calls=tf.data.AUTOTUNE)
+        prefetched = dataset.apply(tf.data.experimental.assert_cardinality(self.num_batches(batch_size)))
+        prefetched = prefetched.prefetch(tf.data.AUTOTUNE)
+        if training:
+            prefetched.epoch_variable = dataset.epoch_variable
+        return prefetched
+
+    def _training(self, batch_size):
+        import tensorflow as tf
+
+        epoch = tf.Variable(0, dtype="int64", trainable=False)
+        pieces = _pieces(self.ranges, _PARTS)
+        parts = [self._read((piece,)) for piece in pieces]
+        sizes = tf.constant([stop - start for _, start, stop in pieces], "int64")
+
+        def one_epoch(_):
+            now = epoch.assign_add(1) - 1
+            # Of this function's graph alone, which would begin with the global one; 0 is not allowed beside a tensor.
+            tf.random.set_seed(1)
+            seeds = tf.random.stateless_uniform([3], tf.stack([self.seed, now]), maxval=2**31, dtype="int64")
+            order = tf.random.experimental.stateless_shuffle(tf.range(len(parts), dtype="int64"), seeds[:2])
+            choice = tf.data.Dataset.from_tensor_slices(order)
+            choice = choice.flat_map(lambda part: tf.data.Dataset.from_tensors(part).repeat(sizes[part]))
+            samples = tf.data.Dataset.choose_from_datasets(parts, choice, stop_on_empty_dataset=False)
+            samples = samples.shuffle(self._SHUFFLE_BUFFER, seed=seeds[2]).enumerate()
+
+            def augmented(index, example):
+                return self._augmented(example, tf.stack([seeds[0], index]))
+
+            def finished(index, batch):
+                return self._preprocessed(*self._augmented_batch(batch, tf.stack([now, index])))
+
+            samples = samples.map(augmented, num_parallel_calls=tf.data.AUTOTUNE).batch(batch_size).enumerate()
+            return samples.map(finished, num_parallel_calls=tf.data.AUTOTUNE)
+
+        dataset = tf.data.Dataset.from_tensors(0).flat_map(one_epoch)
+        dataset.epoch_variable = epoch
+        return dataset
+
+    def _read(self, ranges) -> Any:
+        """A tf.data.Dataset of the samples in `ranges`, as they lie on disk."""
+        raise NotImplementedError
+
+    def _evaluated(self, example):
+        """A sample `(input, label)` without augmentation."""
+        return example
+
+    def _augmented(self, example, seed):
+        """A sample `(input, label)` for training, by its seed, int64 `[2]`."""
+        return self._evaluated(example)
+
+    def _augmented_batch(self, batch, place):
+        """A batch `(inputs, labels)` for training, by its place, int64 `[2]`: epoch and number."""
+        return batch
+
+    def _preprocessed(self, inputs, labels):
+        """A batch `(inputs, labels)` as the model reads it."""
+        return inputs, labels
+
+    def take(self, count):
+        """`(x, y)` of the first `count` samples."""
+        return first_samples(self.batches(min(count, self.batch_size)), count)
+
+    def shuffled(self):
+        """Itself: its samples were shuffled before they were written."""
+        return self
+
+    def first(self, count):
+        """The first `count` samples, without augmentation."""
+        return FirstSamples(self, count, self.batch_size)
+
+
+def _pieces(ranges, count):
+    """Cuts ranges into about `count` pieces of equal size."""
+    size = math.ceil(sum(stop - start for _, start, stop in ranges) / count)
+    return [
+        (split, begin, min(begin + size, stop)) for split, start, stop in ranges for begin in range(start, stop, size)
+    ]

@@ -1,0 +1,343 @@
+"""Data that comes batch by batch as a source of batches: a tf.data.Dataset, or a Keras PyDataset."""
+
+import math
+import sys
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfcompress.data.batches.checks import (
+    check_batch,
+    check_weights,
+    input_arrays,
+    label_arrays,
+    labels_as_read,
+    to_arrays,
+)
+from tfcompress.data.batches.epochs import ChosenBatches
+from tfcompress.data.batches.failures import reading
+from tfcompress.data.sources.arrays import BATCHES_LOOKED_AT, FirstSamples, first_samples
+from tfcompress.data.sources.holdout import hold_out_indices, is_held_out
+
+__all__ = ["PyDatasetSource", "TensorFlowSource", "check_batches", "is_tensorflow_dataset"]
+
+_SAMPLES_COMPARED = 1024
+_REPETITIONS_EXPECTED = 10
+
+_NOT_REPEATABLE = (
+    "Expected a training dataset whose samples are the same in every epoch, as a part of it is to be held out for "
+    "validation. Received: {what} that gives other contents when it is read again, probably because it augments. "
+    "Pass `validation_data`, without augmentation."
+)
+
+
+def is_tensorflow_dataset(data):
+    """Whether `data` is a tf.data.Dataset, without importing TensorFlow to find out."""
+    tensorflow = sys.modules.get("tensorflow")
+    return tensorflow is not None and isinstance(data, tensorflow.data.Dataset)
+
+
+def _parts(batch, what):
+    """`(inputs, labels)`, or these and the sample weights."""
+    if not isinstance(batch, tuple | list) or len(batch) not in (2, 3):
+        received = f"{len(batch)} parts" if isinstance(batch, tuple | list) else type(batch).__name__
+        raise TypeError(
+            f"Expected {what} to give batches `(inputs, labels)` or `(inputs, labels, sample weights)`. "
+            f"Received: {received}. Map it to such pairs: `dataset.map(lambda ...: (inputs, labels))`."
+        )
+    return tuple(batch)
+
+
+def _arrays(batch, expected, what):
+    x, y, *weights = _parts(batch, what)
+    x = input_arrays(x, expected, f"the inputs in {what}")
+    if weights:
+        given = to_arrays(weights[0], f"the sample weights in {what}", several=expected.outputs > 1)
+        check_weights(given, len(keras.tree.flatten(x)[0]), what)
+    return x, label_arrays(y, expected, f"the labels in {what}")
+
+
+def check_batches(batches, expected, what):
+    """Checks the first batches of a stream.
+
+    Args:
+        batches: an iterable of `(x, y)`.
+        expected: `Expected`.
+        what: the words for it in a message.
+
+    Returns:
+        The number of samples in the first batch.
+
+    Raises:
+        ValueError: it is empty, or a batch does not fit.
+        TypeError: batches that are not pairs of arrays.
+    """
+    sizes = []
+    with reading(f"the first batches of {what}"):
+        for _, batch in zip(range(BATCHES_LOOKED_AT), batches, strict=False):
+            sizes.append(check_batch(*_arrays(batch, expected, what), expected, what))
+    if not sizes:
+        raise ValueError(f"Expected batches in {what}. Received: an empty dataset. Check its path, filters and split.")
+    return sizes[0]
+
+
+@dataclass(frozen=True)
+class _Stream:
+    """What sources share that are read batch by batch.
+
+    Attributes:
+        dataset: the user's.
+        batch_size: samples in its first batch.
+        seed: of what is held out.
+        weighted: whether batches have sample weights as their third part, which training alone gets.
+    """
+
+    dataset: Any
+    batch_size: int
+    seed: int = 0
+    weighted: bool = False
+
+    num_samples = None
+
+    def take(self, count):
+        """`(x, y)` of the first `count` samples."""
+        return first_samples(self.batches(), count)
+
+    def shuffled(self):
+        """Itself: a stream has its own order."""
+        return self
+
+    def first(self, count):
+        """The first `count` samples."""
+        return FirstSamples(self, count, self.batch_size)
+
+
+@dataclass(frozen=True)
+class TensorFlowSource(_Stream):
+    """A batched tf.data.Dataset, or the part of one whose samples are (or are not) held out by their content.
+
+    Attributes:
+        known_batches: number of batches, an estimate where this is a part; `None` where the dataset cannot tell.
+        part: words for the part that this is.
+    """
+
+    known_batches: int | None = None
+    part: str = "a tf.data.Dataset"
+
+    @classmethod
+    def checked(cls, dataset, expected, what, seed):
+        """Makes a source of what a user gave. Raises ValueError or TypeError where it does not fit `expected`."""
+        import tensorflow as tf
+
+        cardinality = int(dataset.cardinality())
+        if cardinality == tf.data.INFINITE_CARDINALITY:
+            raise ValueError(
+                f"Expected {what} to end after an epoch. Received: an infinite tf.data.Dataset. "
+                "Remove `.repeat()`, or limit it with `.take(batches)`."
+            )
+        _, y, *weights = _parts(dataset.element_spec, what)
+        other = [spec for spec in tf.nest.flatten(dataset.element_spec) if not isinstance(spec, tf.TensorSpec)]
+        if other:
+            raise TypeError(
+                f"Expected dense tensors in {what}. Received: {type(other[0]).__name__}. Map it to dense ones first: "
+                "`tf.sparse.to_dense(x)` of a sparse tensor, `x.to_tensor()` of a ragged one."
+            )
+        if (expected.classes or 0) > 1 and isinstance(y, tf.TensorSpec) and y.shape.rank == 2 and y.shape[1] == 1:
+            dataset = dataset.map(lambda x, y, *rest: (x, y[:, 0], *rest), num_parallel_calls=tf.data.AUTOTUNE)
+        with reading(f"the first batches of {what}"):
+            dataset = _with_known_shapes(dataset, expected)
+        batch_size = check_batches(dataset.as_numpy_iterator(), expected, what)
+        return cls(dataset, batch_size, seed, bool(weights), cardinality if cardinality >= 0 else None)
+
+    def num_batches(self, batch_size=None):
+        """Number of batches in an epoch: of a part, or where they are batched anew, an estimate."""
+        if self.known_batches is None or batch_size in (None, self.batch_size):
+            return self.known_batches
+        return math.ceil(self.known_batches * self.batch_size / batch_size)
+
+    def batches(self, batch_size=None, training=False):
+        """The dataset itself, batched anew where another size is asked for, and without weights but for training."""
+        dataset = self.dataset
+        if self.weighted and not training:
+            dataset = dataset.map(lambda x, y, _: (x, y))
+        return dataset if batch_size in (None, self.batch_size) else dataset.rebatch(batch_size)
+
+    def hold_out(self, share, expected):
+        """`(rest, held out, how)`: a sample is held out or not by its content, however the dataset is shuffled."""
+        with reading("the training data"):
+            _check_repeatable(self)
+        kept = self._part(False, share, 1 - share, "a tf.data.Dataset without what is held out")
+        text = f"about {share:.0%} of the training data, held out by a hash of the inputs (seed {self.seed})"
+        held_out = self._part(True, share, share, text)
+        for source in (kept, held_out):
+            with reading("the training data"):
+                first = next(iter(source.dataset.take(1)), None)
+            if first is None:
+                raise ValueError(
+                    f"Expected enough samples to hold about {share:.0%} of them out. Received: a dataset in which the "
+                    "hash of the inputs chose none or all. Pass `validation_data`."
+                )
+        return kept, held_out, text
+
+    def _part(self, wanted, share, own_share, text):
+        import tensorflow as tf
+
+        def belongs(x, *_):
+            return tf.equal(is_held_out(x, share, self.seed), wanted)
+
+        dataset = self.dataset.unbatch().filter(belongs).batch(self.batch_size).prefetch(tf.data.AUTOTUNE)
+        batches = None if self.known_batches is None else math.ceil(self.known_batches * own_share)
+        return replace(self, dataset=dataset, known_batches=batches, part=text)
+
+    def describe(self):
+        """Such as "a tf.data.Dataset"."""
+        return self.part
+
+
+def _with_known_shapes(dataset, expected):
+    """The dataset itself, or with the ranks and sizes that its specs leave open and that Keras has to know.
+
+    Python functions in a dataset, and generators without a signature, give tensors of unknown rank.
+    """
+    import tensorflow as tf
+
+    def rank_of(spec, part):
+        return spec.shape if spec.shape.rank is not None else [None] * part.ndim
+
+    specs = dataset.element_spec
+    leaves = tf.nest.flatten(specs)
+    if all(spec.shape.rank is not None and None not in spec.shape[1:] for spec in leaves):
+        return dataset
+    first = next(dataset.take(1).as_numpy_iterator(), None)
+    if first is None:
+        return dataset
+    shapes = [tf.TensorShape(rank_of(*pair)) for pair in zip(leaves, tf.nest.flatten(first), strict=True)]
+    of_model = list((expected.shapes or {}).values())
+    if len(tf.nest.flatten(specs[0])) == len(of_model) == 1 and shapes[0].is_compatible_with((None, *of_model[0])):
+        shapes[0] = shapes[0].merge_with((None, *of_model[0]))
+    if all(spec.shape.rank is not None and spec.shape == shape for spec, shape in zip(leaves, shapes, strict=True)):
+        return dataset
+
+    def known(*batch):
+        parts = zip(tf.nest.flatten(batch), shapes, strict=True)
+        return tf.nest.pack_sequence_as(batch, [tf.ensure_shape(part, shape) for part, shape in parts])
+
+    return dataset.map(known, num_parallel_calls=tf.data.AUTOTUNE)
+
+
+def _digests(arrays):
+    """One hash for each sample of a batch."""
+    leaves = keras.tree.flatten(arrays)
+    return [hash(tuple(_content(leaf[index]) for leaf in leaves)) for index in range(len(leaves[0]))]
+
+
+def _content(array):
+    array = np.asarray(array)
+    return tuple(array.ravel()) if array.dtype == object else array.tobytes()  # strings are objects
+
+
+def _read_digests(dataset, batches):
+    """`(hashes of the inputs, hashes of the labels, whether this was all)` of the first batches."""
+    inputs, labels, count = [], [], 0
+    for x, y, *_ in dataset.take(batches + 1).as_numpy_iterator():
+        count += 1
+        if count <= batches:
+            inputs += _digests(x)
+            labels += _digests(y)
+    return inputs, labels, count <= batches
+
+
+def _check_repeatable(source):
+    """Raises ValueError where two readings of the first samples show that contents change from epoch to epoch.
+
+    A dataset that shuffles gives other samples in each reading, and is fine. So this speaks up only if it is sure: all
+    samples were read and the sets differ; or the labels came in the same order and the inputs differ; or none of the
+    inputs came again, though shuffling alone would have brought at least ten of them again.
+    """
+    batches = max(1, _SAMPLES_COMPARED // source.batch_size)
+    inputs, labels, whole = _read_digests(source.dataset, batches)
+    inputs_again, labels_again, _ = _read_digests(source.dataset, batches)
+    if whole:
+        changed = set(inputs) != set(inputs_again)
+    else:
+        changed = labels == labels_again and len(set(labels)) > 1 and inputs != inputs_again
+        samples = (source.known_batches or math.inf) * source.batch_size
+        if len(inputs) ** 2 / samples >= _REPETITIONS_EXPECTED:
+            changed = changed or not set(inputs) & set(inputs_again)
+    if changed:
+        raise ValueError(_NOT_REPEATABLE.format(what="a tf.data.Dataset"))
+
+
+def _with_plain_labels(batch, classes, weighted):
+    x, y, *weights = batch
+    y = labels_as_read(y if isinstance(y, dict | tuple | list) else np.asarray(y), classes)
+    return (x, y, *weights) if weighted else (x, y)
+
+
+@dataclass(frozen=True)
+class PyDatasetSource(_Stream):
+    """A Keras PyDataset, or anything with `__len__` and `__getitem__` that gives batches, or some of its batches.
+
+    It keeps the size of its batches.
+
+    Attributes:
+        classes: number of classes, or `None`.
+        indices: which batches, int `[chosen]`.
+        whole: whether these are all batches.
+    """
+
+    classes: int | None = None
+    indices: np.ndarray | None = None
+    whole: bool = True
+
+    @classmethod
+    def checked(cls, dataset, expected, what, seed):
+        """Makes a source of what a user gave. Raises ValueError or TypeError where it does not fit `expected`."""
+        number = dataset.num_batches if isinstance(dataset, keras.utils.PyDataset) else len(dataset)
+        if number is None:
+            raise ValueError(
+                f"Expected {what} to end after an epoch. Received: a PyDataset without a length. Give it `__len__`."
+            )
+        batch_size = check_batches((dataset[index] for index in range(number)), expected, what)
+        weighted = len(dataset[0]) == 3
+        return cls(dataset, batch_size, seed, weighted, expected.classes, np.arange(number))
+
+    def num_batches(self, batch_size=None):
+        """Number of batches in an epoch."""
+        return len(self.indices)
+
+    def batches(self, batch_size=None, training=False):
+        """`ChosenBatches`, in another order each epoch for training."""
+        return ChosenBatches(
+            self.dataset,
+            self.indices,
+            shuffle=training,
+            seed=self.seed,
+            convert=partial(_with_plain_labels, classes=self.classes, weighted=self.weighted and training),
+            forward_epoch_end=training and self.whole,
+        )
+
+    def hold_out(self, share, expected):
+        """`(rest, held out, how)`: a seeded choice of batches."""
+        number = len(self.indices)
+        if number < 2:
+            raise ValueError(
+                f"Expected at least 2 batches, one of them to be held out for validation. Received: {number}. "
+                "Pass `validation_data`, or make the batches smaller."
+            )
+        first, again = (_digests(_arrays(self.dataset[0], expected, "`data`")) for _ in range(2))
+        if first != again:
+            raise ValueError(_NOT_REPEATABLE.format(what="a dataset of batches"))
+        kept, held_out = (
+            replace(self, indices=np.sort(self.indices[places]), whole=False)
+            for places in hold_out_indices(number, None, share, self.seed)
+        )
+        text = f"{len(held_out.indices):,} of {number:,} batches held out of the training data (seed {self.seed})"
+        return kept, held_out, text
+
+    def describe(self):
+        """Such as "45 batches"."""
+        return f"{len(self.indices):,} batches"

@@ -1,0 +1,1 @@
+"""Texts: the encoding of characters, texts in CSV files, and texts that are streamed."""

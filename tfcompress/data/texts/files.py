@@ -1,0 +1,169 @@
+"""Texts with a class each from CSV files, as Zhang et al. (2015) distribute theirs."""
+
+import functools
+import os
+import re
+from dataclasses import dataclass
+
+import numpy as np
+
+from tfcompress import expect
+from tfcompress.data.texts.characters import CHARACTERS, CharacterEncoder
+from tfcompress.data.texts.streams import named_texts
+
+__all__ = ["FileTexts", "load_text_files"]
+
+_BATCH = 1024  # lines checked together
+_LONGEST_LINE = 10**8  # bytes
+_MARKS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
+_NUMBER = '(?:[0-9]{1,9}|"[0-9]{1,9}")'
+_FIELD = r'(?:,(?:"(?:[^"]|"")*"|[^",]*))'
+# The same for Python, which does not go back in a field, however long it is.
+_FIRST_LINE = re.compile(r'(?:[^,"]*|"(?:[^"]++|"")*+")((?:,(?:"(?:[^"]++|"")*+"|[^",]*+))*+)', re.DOTALL)
+_ONE_FIELD = re.compile(r',(?:"(?:[^"]++|"")*+"|[^",]*+)', re.DOTALL)
+_FORM = 'a class and texts, `"2","title","text"`, in UTF-8, a sample a line with as many fields as the first'
+
+
+@dataclass(frozen=True)
+class FileTexts:
+    """Reads the lines of a CSV file.
+
+    Attributes:
+        path: where it lies.
+        columns: texts in a line, after the class.
+    """
+
+    path: str
+    columns: int
+
+    @classmethod
+    def of(cls, path, argument):
+        """Looks at the first line. Raises ValueError or TypeError where there is no such file of that form."""
+        path = str(expect.path(argument, path, "the path of a CSV file"))
+        if not os.path.isfile(path):
+            raise ValueError(f"Expected `{argument}` to be the path of a CSV file. Received: no file at {path!r}.")
+        try:
+            with open(path, "rb") as file:
+                line = file.readline(_LONGEST_LINE + 1)
+        except OSError as error:
+            raise ValueError(
+                f"Expected `{argument}` to be a file that can be read. Received: {path!r} ({error.strerror})."
+            ) from error
+        if line.startswith(_MARKS):
+            raise ValueError(
+                f"Expected {path!r} in UTF-8 without a byte order mark. Received: a file that begins with one "
+                f"({line[:3]!r}). Save it as plain UTF-8."
+            )
+        if len(line) > _LONGEST_LINE:
+            raise ValueError(
+                f"Expected lines of at most {_LONGEST_LINE / 1e6:.0f} MB. Received: line 1 of {path!r}, which is "
+                "longer. Are its line ends those of Linux or Windows?"
+            )
+        text = line.decode("utf-8", "replace").rstrip("\r\n")
+        fields = _FIRST_LINE.fullmatch(text)
+        columns = 0 if fields is None else len(_ONE_FIELD.findall(fields[1]))
+        if not columns:
+            raise _malformed(path, 0, text)
+        return cls(path, columns)
+
+    @property
+    def count(self):
+        """Number of lines."""
+        return len(self.labels)
+
+    def read(self, start, stop):
+        """A tf.data.Dataset of lines."""
+        import tensorflow as tf
+
+        return tf.data.TextLineDataset(self.path).skip(start).take(stop - start)
+
+    def parse(self, lines):
+        """`(texts, labels)` of a batch of lines; "\\n" in a text is the line break that it stands for."""
+        import tensorflow as tf
+
+        number, *texts = tf.io.decode_csv(lines, [[0], *([""] for _ in range(self.columns))])
+        texts = tf.strings.regex_replace(tf.strings.join(texts, separator=" "), r"\\n", "\n")
+        return texts, tf.cast(number, "int64") - 1
+
+    @functools.cached_property
+    def labels(self):
+        """The class of each line, int64 `[count]`, from 0. Raises ValueError for a line of another form."""
+        import tensorflow as tf
+
+        form = f"{_NUMBER}{_FIELD}{{{self.columns}}}"
+
+        def check(lines):
+            fits = tf.strings.regex_full_match(lines, form)
+            number = tf.strings.regex_replace(lines, '^"?([0-9]*)(?s:.*)$', r"\1")
+            return fits, tf.strings.to_number(tf.where(fits, number, "0"), "int64") - 1, lines
+
+        parts, before = [np.zeros(0, "int64")], 0
+        batches = tf.data.TextLineDataset(self.path).batch(_BATCH).map(check, num_parallel_calls=tf.data.AUTOTUNE)
+        for fits, labels, lines in batches.prefetch(tf.data.AUTOTUNE).as_numpy_iterator():
+            if not fits.all():
+                first = int(np.argmin(fits))
+                raise _malformed(self.path, before + first, lines[first].decode("utf-8", "replace"))
+            parts.append(labels)
+            before += len(labels)
+        return np.concatenate(parts)
+
+
+def _malformed(path, index, line):
+    shown = line if len(line) <= 60 else line[:60] + "..."
+    return ValueError(
+        f"Expected lines of {_FORM}. Received: line {index + 1} of {path!r}: {shown!r}. "
+        'Write quotes within a text twice (""), and line breaks as \\n.'
+    )
+
+
+def _checked(path, argument, classes):
+    """A file whose lines have the right form, and classes from 1 to `classes` where that is given."""
+    source = FileTexts.of(path, argument)
+    outside = (source.labels < 0) | (source.labels >= (np.inf if classes is None else classes))
+    if outside.any():
+        first = int(np.argmax(outside))
+        upper = "on" if classes is None else f"to {classes}"
+        raise ValueError(
+            f"Expected classes counted from 1 {upper}. Received: class {source.labels[first] + 1} in line {first + 1} "
+            f"of {source.path!r}. Renumber the classes, or pass the right number as `classes`."
+        )
+    return source
+
+
+def load_text_files(train, test=None, length=1014, alphabet=CHARACTERS, classes=None, samples=None):
+    """Texts with a class each from CSV files, for models that read characters: `data` of `tfcompress.compress`.
+
+    The files are those of Zhang et al. (2015) (Amazon and Yelp reviews, polarity and full, AG's news, DBpedia, ...):
+    `"class","title","text"`, or with any other number of texts, which are joined by a space. Classes are counted from 1
+    there, and from 0 in what this gives. Files that would take more than 2 GB as characters are streamed; their lines
+    should come in random order, as those of the reviews do.
+
+    Args:
+        train: path of the file to train on.
+        test: path of the file to test on, or `None`.
+        length: characters of a text that are read (see `load_text`).
+        alphabet: the characters that are told apart, each once, in lower case (see `load_text`).
+        classes: number of classes; `None` for the highest in the training file.
+        samples: use only the first so many training texts; `None` for all.
+
+    Returns:
+        `NamedData`.
+
+    Raises:
+        ValueError: a file that is missing, or empty, a line of another form, a class below 1 or above `classes`, or a
+            setting that is out of range.
+        TypeError: a setting of another type.
+    """
+    encoder = CharacterEncoder(length, alphabet)
+    samples = expect.whole("samples", samples, least=1, or_none=True)
+    classes = expect.whole("classes", classes, least=2, or_none=True)
+    source = _checked(train, "train", classes)
+    if classes is None:
+        classes = int(source.labels.max()) + 1
+        if classes < 2:
+            raise ValueError(
+                f"Expected two classes or more in {source.path!r}. Received: class 1 alone. "
+                "Pass `classes` where this file lacks some."
+            )
+    tests = [] if test is None else [_checked(test, "test", classes)]
+    return named_texts(source.path, classes, source, tests, encoder, samples)

@@ -1,0 +1,182 @@
+"""Texts on disk with a class each: read into memory, or, where they are too many, as tf.data streams."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from tfcompress.data.sources.holdout import hold_out_indices
+from tfcompress.data.sources.named_data import NamedArrays, NamedData, fits_in_memory
+from tfcompress.data.sources.shuffled_streams import ShuffledStream
+from tfcompress.data.texts.characters import to_int32
+
+__all__ = ["TextStream", "Texts", "encoded_texts", "named_texts"]
+
+_BATCH = 512  # texts encoded together
+
+
+def encoded_texts(source, encoder, samples=None):
+    """The texts of a source that have a class, read into memory in one pass.
+
+    Args:
+        source: what reads them (see `Texts`).
+        encoder: `CharacterEncoder`.
+        samples: only the first so many; `None` for all.
+
+    Returns:
+        `(indices [samples, length], labels int64 [samples])`.
+    """
+    import tensorflow as tf
+
+    def encoded(examples):
+        texts, labels = source.parse(examples)
+        return encoder(texts), labels
+
+    limit = source.count if samples is None else min(samples, source.count)
+    batches = source.read(0, source.count).batch(_BATCH).map(encoded, num_parallel_calls=tf.data.AUTOTUNE)
+    indices, labels, filled = np.empty((limit, encoder.length), encoder.dtype), np.empty(limit, "int64"), 0
+    for batch, classes in batches.prefetch(tf.data.AUTOTUNE).as_numpy_iterator():
+        places = np.flatnonzero(classes >= 0)[: limit - filled]
+        indices[filled : filled + len(places)] = batch[places]
+        labels[filled : filled + len(places)] = classes[places]
+        filled += len(places)
+        if filled == limit:
+            break
+    return indices[:filled], labels[:filled]
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Some of the texts of a source.
+
+    Attributes:
+        source: a split or file. Its `count` is how many examples lie there, its `labels` are their classes, int64
+            `[count]`, -1 for none. `read(start, stop)` gives a tf.data.Dataset of examples as they lie on disk, and
+            `parse(examples)` texts (string `[batch]`) and labels (int64 `[batch]`) of a batch of them.
+        chosen: which of them these are, bool `[source.count]`.
+    """
+
+    source: Any
+    chosen: np.ndarray
+
+    @classmethod
+    def labelled(cls, source, samples=None):
+        """All texts that have a class, or the first `samples` of them."""
+        texts = cls(source, source.labels >= 0)
+        return texts if samples is None else texts.at(texts.places[:samples])
+
+    @property
+    def count(self):
+        """Number of texts."""
+        return int(np.count_nonzero(self.chosen))
+
+    @property
+    def places(self):
+        """Where they lie on disk, int `[count]`."""
+        return np.flatnonzero(self.chosen)
+
+    def at(self, places):
+        """The texts that lie at these places."""
+        chosen = np.zeros_like(self.chosen)
+        chosen[places] = True
+        return replace(self, chosen=chosen)
+
+    def read(self, start, stop):
+        """A tf.data.Dataset of those between two places, as they lie on disk."""
+        import tensorflow as tf
+
+        examples, chosen = self.source.read(start, stop), self.chosen[start:stop]
+        if chosen.all():
+            return examples
+        mask = tf.constant(chosen)
+
+        def select(index, batch):
+            wanted = mask[index * _BATCH : (index + 1) * _BATCH]
+            return tf.nest.map_structure(lambda part: tf.boolean_mask(part, wanted), batch)
+
+        # In batches, as passing over single lines takes longer than reading them.
+        return examples.batch(_BATCH).enumerate().map(select).unbatch()
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextStream(ShuffledStream):
+    """Texts that are encoded as they are read from disk.
+
+    Attributes:
+        texts: `Texts`.
+        encoder: `CharacterEncoder`.
+    """
+
+    texts: Texts
+    encoder: Any
+
+    _SHUFFLE_BUFFER = 32768  # texts
+
+    @classmethod
+    def of(cls, texts, encoder):
+        """A stream of texts."""
+        return cls(ranges=((None, 0, len(texts.chosen)),), texts=texts, encoder=encoder)
+
+    @property
+    def num_samples(self):
+        """Number of texts."""
+        return self.texts.count
+
+    def _read(self, ranges):
+        ((_, start, stop),) = ranges
+        return self.texts.read(start, stop)
+
+    def _augmented_batch(self, batch, place):
+        return (batch,)
+
+    def _preprocessed(self, examples):
+        import tensorflow as tf
+
+        texts, labels = self.texts.source.parse(examples)
+        return tf.cast(self.encoder(texts), "int32"), labels
+
+    def hold_out(self, share, expected):
+        """`(rest, held out, how)`: each class in the same proportion, chosen by the seed."""
+        places = self.texts.places
+        parts = hold_out_indices(len(places), self.texts.source.labels[places], share, self.seed)
+        kept, held_out = (replace(self, texts=self.texts.at(places[part])) for part in parts)
+        return kept, held_out, f"{held_out.describe()} held out of the training data (seed {self.seed})"
+
+    def describe(self):
+        """Such as "3,600,000 texts"."""
+        return f"{self.num_samples:,} texts"
+
+
+def named_texts(name, classes, train, tests, encoder, samples=None):
+    """Texts as what `tfcompress.compress` takes as data: in memory where they fit.
+
+    Args:
+        name: what they are called.
+        classes: number of classes.
+        train: the source of training texts (see `Texts`).
+        tests: sources that may serve as test split; the first one whose texts have classes does.
+        encoder: `CharacterEncoder`.
+        samples: use only the first so many training texts; `None` for all.
+
+    Returns:
+        `NamedData`.
+
+    Raises:
+        ValueError: no training text has a class.
+    """
+    count = train.count if samples is None else min(samples, train.count)
+    count += max((test.count for test in tests), default=0)
+    if fits_in_memory(encoder.num_bytes(count)):
+        read = encoded_texts(train, encoder, samples)
+        test = next((part for part in (encoded_texts(test, encoder) for test in tests) if len(part[1])), None)
+        data = NamedData(name, classes, to_int32, None, arrays=NamedArrays(name, read, test, classes))
+        found = len(read[1])
+    else:
+        stream = TextStream.of(Texts.labelled(train, samples), encoder)
+        parts = (Texts.labelled(test) for test in tests)
+        test = next((TextStream.of(texts, encoder) for texts in parts if texts.count), None)
+        data = NamedData(name, classes, to_int32, None, streams=(stream, test))
+        found = stream.num_samples
+    if not found:
+        raise ValueError(f"Expected training texts with a class. Received: none in {name!r}.")
+    return data

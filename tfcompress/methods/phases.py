@@ -1,0 +1,286 @@
+"""The act of training one phase of a run, with or without a teacher: functions that take a `Training`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+
+from tfcompress.graph import LayerGraph, TensorRef, bypasses, find_sections
+from tfcompress.task import Task
+from tfcompress.training import Keep, Objective, Schedule, Training, WeightDecay, fit, loss_function, words_for_kept
+from tfcompress.training.compiled import names_accuracy
+from tfcompress.training.teaching import (
+    Distillation,
+    KDLoss,
+    LabelsLoss,
+    OutputsLoss,
+    PointHints,
+    Points,
+    SoftTargets,
+    Teaching,
+    computing_in,
+    logits_of,
+    regressor,
+)
+
+__all__ = [
+    "check_outputs",
+    "check_teaching",
+    "check_unweighted",
+    "cost_of_teacher",
+    "kd_loss",
+    "taught",
+    "train_phase",
+    "train_student",
+]
+
+
+def train_phase(
+    model: keras.Model,
+    task: Task,
+    training: Training,
+    phase: str,
+    *,
+    objective: Objective | None = None,
+    schedule: Schedule | None = None,
+    data: Any = None,
+    penalties: Sequence[Any] = (),
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    stateful: Mapping[str, Any] | None = None,
+    keep: Keep = "last",
+) -> dict[str, list[Any]]:
+    """Trains `model` in place for one phase of the run, `training.epochs` long; returns its history.
+
+    Args:
+        model: a built model; an `OwnLoss` is trained by its own loss.
+        task: the task.
+        training: how.
+        phase: name of the phase.
+        objective: other than the task's.
+        schedule: other than the one of `training`.
+        data: batches other than the task's training split, augmented.
+        penalties, callbacks, stateful: as for `fit`.
+        keep: `training.keep` where this is the recovery.
+    """
+    decay = [WeightDecay(training.weight_decay)] if training.weight_decay else []
+    schedule = schedule or training.schedule_for(task.is_trained)
+    history = fit(
+        model,
+        task.splits.train.batches(training.batch_size, training=True) if data is None else data,
+        objective or task.objective,
+        optimizer=training.new_optimizer(schedule(0, max(training.epochs, 1))),
+        epochs=training.epochs,
+        validation=task.splits.validation.batches(250),
+        schedule=schedule,
+        penalties=[*decay, *penalties],
+        callbacks=callbacks,
+        phase=task.phase(phase, stateful),
+        keep=keep,
+    )
+    if said := words_for_kept(phase, history, task.objective):
+        task.say(said)
+    return history
+
+
+def train_student(
+    student: keras.Model,
+    task: Task,
+    training: Training,
+    phase: str,
+    *,
+    teaching: Teaching | None = None,
+    **options: Any,
+) -> dict[str, list[Any]]:
+    """Trains a student in place for one phase, on labels and on what it is taught; returns its history.
+
+    Args:
+        student: a built model.
+        task: the task.
+        training: how.
+        phase: name of the phase.
+        teaching: soft targets and hints, checked by `check_teaching`; `None` for labels alone.
+        options: further arguments of `train_phase`.
+    """
+    with computing_in(training.mixed_precision, (student,)):
+        model = student if teaching is None else taught(student, task, teaching)
+        return train_phase(model, task, training, phase, **options)
+
+
+def cost_of_teacher(teaching: Teaching | None) -> float:
+    """Returns the share that a teacher adds to the cost of a training step, which is about three forward passes."""
+    return 0.0 if teaching is None else 1 / 3
+
+
+def taught(student: keras.Model, task: Task, teaching: Teaching, teacher: keras.Model | None = None) -> Distillation:
+    """The student beside its teacher, as `fit` trains it in place.
+
+    Args:
+        student: a built model.
+        task: the task.
+        teaching: soft targets and hints.
+        teacher: the one that teaches where `teaching` names none; the original model by default.
+    """
+    teacher = teaching.teacher or teacher or task.teacher
+    hard = loss_function(student, task.objective)
+    assert hard is not None
+    outputs: OutputsLoss = LabelsLoss(hard)
+    if teaching.has_soft_targets:
+        outputs = kd_loss(student, teacher, task, teaching.soft_targets)
+    hints = None if teaching.hints is None else _hints(student, teacher, task, teaching)
+    return Distillation(
+        student,
+        teacher,
+        outputs_loss=outputs,
+        hints=hints,
+        beta=1.0 if hints is None else teaching.beta,
+        validation_loss=hard,
+        seed=task.seed,
+    )
+
+
+def kd_loss(student: keras.Model, teacher: keras.Model, task: Task, targets: SoftTargets) -> KDLoss:
+    """L_KD with the task's loss on labels."""
+    hard = loss_function(student, task.objective)
+    assert hard is not None
+    return KDLoss(student, teacher, targets, hard, task.objective.name.startswith("binary"))
+
+
+def _hints(student: keras.Model, teacher: keras.Model, task: Task, teaching: Teaching) -> PointHints:
+    graph = task.network_of(task.original).graph
+    names = _hint_layers(teaching, graph)
+    own, wanted = (
+        Points(network, _passed(names, graph, _missing(graph, network.graph)))
+        for network in map(task.network_of, (student, teacher))
+    )
+    layers = tuple(regressor(own.shape(i), wanted.shape(i), task.seed + i, f"regressor_{i}") for i in range(len(names)))
+    return PointHints(own, wanted, teaching.loss, layers)
+
+
+def _hint_layers(teaching: Teaching, graph: LayerGraph) -> tuple[str, ...]:
+    """The layers that are compared."""
+    if teaching.hints == "sections":
+        return find_sections(graph).boundaries[1:]
+    return tuple(teaching.hints or ())
+
+
+def _missing(graph: LayerGraph, left: LayerGraph) -> tuple[str, ...]:
+    """The nodes of a graph that another one does not have."""
+    return tuple(name for name in graph.nodes if name not in left.nodes)
+
+
+def _passed(names: Sequence[str], graph: LayerGraph, removed: Sequence[str]) -> tuple[str, ...]:
+    """The nodes that give, where some are removed, the outputs of `names`."""
+    if not set(names) & set(removed):
+        return tuple(names)
+    passed = bypasses(graph, removed)
+    return tuple(passed.get(TensorRef(name), TensorRef(name)).node for name in names)
+
+
+def check_teaching(
+    teaching: Teaching,
+    task: Task,
+    method: str,
+    students: Sequence[keras.Model] = (),
+    removed: Sequence[Sequence[str]] = (),
+) -> None:
+    """Refuses a teaching that does not fit the task, before anything is trained.
+
+    Args:
+        teaching: soft targets and hints.
+        task: the task.
+        method: its name.
+        students: models that are to be trained, where they are not made of the task's.
+        removed: nodes of the task's model that each student which is made of it is without.
+
+    Raises:
+        ValueError: sample weights, outputs that are no classes, a teacher with other inputs or outputs, layers that
+            there are not.
+    """
+    check_unweighted(task, method)
+    teacher = teaching.teacher
+    if teacher is not None:
+        wanted, given = (_ends(model) for model in (task.original, teacher))
+        if wanted != given:
+            raise ValueError(
+                "Expected a teacher that reads and gives what the model does, inputs of shapes "
+                f"{wanted[0]} and outputs of {wanted[1]}. Received: teach=Teaching(teacher=...) with {teacher.name!r}, "
+                f"of {given[0]} and {given[1]}. Build it for the same inputs and classes."
+            )
+    if teaching.has_soft_targets:
+        advice = "Leave teach= out, or teach by hints alone: teach=Teaching(alpha=1, hints=...)."
+        check_outputs(task, [*students, *([] if teacher is None else [teacher])], advice)
+    if teaching.hints is not None:
+        _check_hints(teaching, task, [*students, *([] if teacher is None else [teacher])], removed)
+
+
+def _ends(model: keras.Model) -> tuple[list[tuple[int | None, ...]], list[tuple[int | None, ...]]]:
+    """Shapes of a model's inputs and outputs, of one sample each."""
+    inputs, outputs = ([tuple(tensor.shape[1:]) for tensor in ends] for ends in (model.inputs, model.outputs))
+    return inputs, outputs
+
+
+def check_unweighted(task: Task, method: str) -> None:
+    """Refuses sample weights, which the losses of a teacher do not know."""
+    if task.splits.train.weighted:
+        raise ValueError(
+            f"Expected training data without sample weights for {method!r}, whose losses compare a student with "
+            "its teacher. Received: sample weights as the third part of `data`. Leave them out, or take a method "
+            "that removes channels, such as 'uniform', without teach=."
+        )
+
+
+def check_outputs(task: Task, models: Sequence[keras.Model], advice: str) -> None:
+    """Refuses models whose outputs are no classes that soft targets could be made of.
+
+    Args:
+        task: the task.
+        models: students and teachers beside the task's own model.
+        advice: a sentence on what to do, to end the message.
+    """
+    for model in (task.original, *models):
+        logits_of(model)
+    objective = task.objective
+    has_accuracy = objective.score is None and names_accuracy(str(objective.metric_name))
+    if not has_accuracy and "crossentropy" not in objective.name.replace("_", ""):
+        raise ValueError(
+            "Expected a classifier, to distil its outputs as probabilities. Received: a model with loss "
+            f"{objective.name!r}. {advice}"
+        )
+
+
+def _check_hints(
+    teaching: Teaching, task: Task, models: Sequence[keras.Model], removed: Sequence[Sequence[str]]
+) -> None:
+    graph = task.network_of(task.original).graph
+    names = _hint_layers(teaching, graph)
+    for name in names:
+        if name not in graph.nodes:
+            known = list(graph.nodes)
+            raise ValueError(
+                f"Expected `hints` among the layers of the model {task.original.name!r}. Received: {name!r}. Among "
+                f"them are {', '.join(known[:: max(1, len(known) // 8)])}."
+            )
+    for nodes in removed:
+        if inside := [name for name in _passed(names, graph, nodes) if name in set(nodes)]:
+            raise ValueError(
+                f"Expected `hints` among the layers that the student keeps. Received: {inside}, which lie inside what "
+                "is removed. Name the last layer of a block, or hints='sections'."
+            )
+    own = Points(task.network_of(task.original), names)
+    for model in models:
+        missing = [name for name in names if name not in task.network_of(model).graph.nodes]
+        if missing:
+            raise ValueError(
+                f"Expected `hints` among the layers of the model {model.name!r} too. Received: {missing}, which it "
+                "does not have. Name layers that both have, or leave hints= out."
+            )
+        given = Points(task.network_of(model), names)
+        for number, name in enumerate(names):
+            if own.shape(number)[:-1] != given.shape(number)[:-1]:
+                raise ValueError(
+                    "Expected hints of one shape, but for channels. Received: "
+                    f"{name!r} of {task.original.name!r} with {own.shape(number)}, and of {model.name!r} with "
+                    f"{given.shape(number)}. Name other layers."
+                )

@@ -1,0 +1,50 @@
+"""`TrainedMethod`: a method that holds a `Training` and, where its students are taught, a `Teaching`."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from tfcompress.methods import phases
+from tfcompress.methods.base import Method
+from tfcompress.task import Task
+from tfcompress.training import Training, TrainingFields
+from tfcompress.training.teaching import Teach, Teaching
+
+__all__ = ["TrainedMethod"]
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainedMethod(TrainingFields, Method):
+    """A method that trains what it leaves: how, and by whom it is taught, are values that it holds.
+
+    It has no training of its own to inherit: `phases.train_student(student, task, self.training, ...)` trains.
+
+    Attributes:
+        teach: `"kd"` for soft targets from the original model in every phase that trains the student, or a `Teaching`
+            with another teacher, temperature or hints; `None` for labels alone.
+    """
+
+    teach: Teach | Teaching | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        Teaching.of("teach", self.teach)
+
+    @property
+    def training(self) -> Training:
+        """How a phase trains."""
+        return Training.of(self)
+
+    @property
+    def teaching(self) -> Teaching | None:
+        """What the student is taught beside its labels."""
+        return Teaching.of("teach", self.teach)
+
+    def trains_with(self, task: Task) -> str | None:
+        """The optimizer and its first learning rate."""
+        return self.training.words(task.is_trained)
+
+    def check(self, task: Task) -> None:
+        """Refuses a teaching that does not fit the task."""
+        if self.teaching is not None:
+            phases.check_teaching(self.teaching, task, self.name)

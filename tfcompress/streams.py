@@ -1,0 +1,28 @@
+"""The independent random streams of a run's seed."""
+
+from __future__ import annotations
+
+import enum
+
+__all__ = ["Stream"]
+
+
+class Stream(enum.IntEnum):
+    """Random streams of a run, each drawn from `[seed, stream, ...]`; what follows the stream tells its parts apart.
+
+    A number once given stays: seeded runs come out the same only as long as it does. Data is drawn from the seed of its
+    source and the place (epoch, batch), and an agent has streams of its own (`tfcompress.agents.sac`).
+
+    Attributes:
+        RATES: the pruning rates that the method Random tries.
+        WORKING_COPY: what the layers of the working copy draw in training (dropout, noise, augmentation).
+        STUDENT: what the layers of a student draw: a stream of its own, as its source may come from a file.
+        STEP: what the layers of an intermediate model draw; the step follows.
+        FRESH_WEIGHTS: weights of a student that does not inherit them; a number made of the phase's name follows.
+    """
+
+    RATES = 1
+    WORKING_COPY = 101
+    STUDENT = 102
+    STEP = 103
+    FRESH_WEIGHTS = 104

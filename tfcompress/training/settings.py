@@ -1,0 +1,116 @@
+"""`Training`: how a phase trains, a value that methods hold; its fields, which methods list flat as their settings."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Literal
+
+import keras
+
+from tfcompress import expect
+from tfcompress.training.schedules import Cosine, Schedule, StepDecay, scaled
+
+__all__ = ["Keep", "Precision", "Training", "TrainingFields"]
+
+Keep = Literal["best", "last"]
+Precision = Literal["mixed_float16", "mixed_bfloat16"]
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingFields:
+    """Fields of `Training` and their checks, and nothing that trains; defaults are RLAL's for CIFAR-10 (appendix B).
+
+    They are declared here once. A method lists them flat among its own, so that `Uniform(epochs=20)`,
+    `dataclasses.replace`, `dataclasses.fields`, `--set epochs=20` and type checkers know them without any machinery.
+
+    Attributes:
+        epochs: length of a training phase.
+        batch_size: images in a batch; a dataset that comes in batches keeps its own.
+        learning_rate: the first one. `None`: 0.1 as in the paper, or 0.01 where the model comes trained (clearly above
+            chance on the validation split), as 0.1 would throw away what its owner trained. Decided.
+        schedule: `"step"` (x `decay` at each milestone) or `"cosine"`.
+        milestones: epochs of `"step"`, for a phase of `reference_epochs`; a shorter phase scales them.
+        reference_epochs: the length of phase that milestones speak of.
+        decay: what the learning rate is multiplied with at a milestone.
+        momentum: of SGD.
+        weight_decay: strength * w is added to the gradient of every weight.
+        optimizer: `"sgd"` with momentum, or `"adam"` with betas (0.5, 0.999), which generators need from scratch.
+        mixed_precision: a dtype policy to compute in while training; `None` for float32. Weights stay float32.
+        keep: which weights recovery leaves: `"best"` for those of the epoch that did best on the validation split (by
+            the metric, of equal ones the one with the lower loss; by the loss where there is no metric), `"last"` for
+            those of the last epoch, as the papers have it. It speaks of fine-tuning and of the last phase of a
+            distillation; searches that train, and training against a discriminator, keep their last weights.
+
+    Raises:
+        TypeError, ValueError: a setting of another type, out of its range, or without effect.
+    """
+
+    epochs: int = 200
+    batch_size: int = 128
+    learning_rate: float | None = None
+    schedule: Literal["step", "cosine"] = "step"
+    milestones: tuple[int, ...] = (100, 150)
+    reference_epochs: int = 200
+    decay: float = 0.1
+    momentum: float = 0.9
+    weight_decay: float = 1e-4
+    optimizer: Literal["sgd", "adam"] = "sgd"
+    mixed_precision: Precision | None = None
+    keep: Keep = "best"
+
+    def __post_init__(self) -> None:
+        expect.settings(self, expect.whole, "epochs")
+        expect.settings(self, expect.whole, "batch_size", "reference_epochs", least=1)
+        expect.settings(self, expect.each, "milestones", check=expect.whole, what="epochs such as (100, 150)")
+        expect.settings(self, expect.number, "learning_rate", above=0, or_none=True)
+        expect.settings(self, expect.one_of, "schedule", options=("step", "cosine"))
+        expect.settings(self, expect.number, "decay", above=0)
+        expect.settings(self, expect.number, "momentum", at_least=0, below=1)
+        expect.settings(self, expect.number, "weight_decay", at_least=0)
+        expect.settings(self, expect.one_of, "optimizer", options=("sgd", "adam"))
+        policies = (None, "mixed_float16", "mixed_bfloat16")
+        expect.settings(self, expect.one_of, "mixed_precision", options=policies)
+        expect.settings(self, expect.one_of, "keep", options=("best", "last"))
+        if self.optimizer == "adam":
+            expect.unused(self, ["momentum"], "with optimizer='adam', whose betas are (0.5, 0.999)")
+
+
+@dataclasses.dataclass(frozen=True)
+class Training(TrainingFields):
+    """A phase of training as a value: its settings, and the optimizer and the schedule that follow from them.
+
+    `dataclasses.asdict` of one gives the keywords of any method: `Uniform(**dataclasses.asdict(training))`.
+    """
+
+    @classmethod
+    def of(cls, fields: TrainingFields) -> Training:
+        """Returns the value of an object that lists the fields among its own."""
+        return cls(**{field.name: getattr(fields, field.name) for field in dataclasses.fields(TrainingFields)})
+
+    def first_learning_rate(self, is_trained: bool) -> float:
+        """Returns the learning rate that the schedule starts from.
+
+        Args:
+            is_trained: whether the model that trains is clearly better than guessing already.
+        """
+        if self.learning_rate is not None:
+            return float(self.learning_rate)
+        return 0.01 if is_trained else 0.1
+
+    def schedule_for(self, is_trained: bool = False) -> Schedule:
+        """Returns the learning rate by epoch: a cosine, or milestones scaled to the length of the phase."""
+        first = self.first_learning_rate(is_trained)
+        if self.schedule == "cosine":
+            return Cosine(first)
+        return StepDecay(first, scaled(self.milestones, of=self.reference_epochs, to=max(self.epochs, 1)), self.decay)
+
+    def new_optimizer(self, learning_rate: float) -> keras.optimizers.Optimizer:
+        """Returns the optimizer of one phase."""
+        if self.optimizer == "adam":
+            return keras.optimizers.Adam(learning_rate, beta_1=0.5, beta_2=0.999)
+        return keras.optimizers.SGD(learning_rate, momentum=self.momentum)
+
+    def words(self, is_trained: bool) -> str:
+        """Returns the optimizer and its first learning rate in words."""
+        rate = self.first_learning_rate(is_trained)
+        return f"{type(self.new_optimizer(rate)).__name__} with learning rate {rate:g}"

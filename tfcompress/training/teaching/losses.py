@@ -1,0 +1,184 @@
+"""What a student is to learn from a teacher: soft targets (Hinton et al. 2014) and hints (Romero et al. 2015)."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple, Protocol
+
+import keras
+from keras import ops
+
+from tfcompress import expect
+from tfcompress.training.objectives import last_activation
+from tfcompress.training.teaching.logits import logits_of
+
+__all__ = ["HINT_LOSSES", "KDLoss", "LabelsLoss", "OutputLoss", "OutputsLoss", "SoftTargets", "Step", "hint_loss"]
+
+HINT_LOSSES: dict[str, Callable[[Any, Any], Any]] = {
+    "l2": keras.losses.mean_squared_error,
+    "l1": keras.losses.mean_absolute_error,
+    "smooth_l1": keras.losses.huber,  # with delta = 1, as the smoothed L1 of Girshick (2015)
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class SoftTargets:
+    """Equation (2) of LIT: `alpha * H(labels, student) + (1 - alpha) * soft`.
+
+    `soft` is the cross-entropy of the student's distribution against the teacher's, both softened by tau, which has the
+    gradient of their Kullback-Leibler divergence. Equation (2) writes the arguments the other way round, and leaves out
+    the factor tau^2 (Hinton et al. 2014, section 2), without which the soft term vanishes at high temperatures.
+
+    Attributes:
+        alpha: weight of the labels, in [0, 1].
+        tau: temperature, above 0.
+        soft: `"cross_entropy"`, or `"logits"` for the squared error between logits, summed over classes (Ba and Caruana
+            2014), which has no temperature.
+        scale_by_tau: whether the soft term is multiplied by tau^2.
+
+    Raises:
+        TypeError, ValueError: a value of another type, or out of its range.
+    """
+
+    alpha: float = 0.95
+    tau: float = 6.0
+    soft: Literal["cross_entropy", "logits"] = "cross_entropy"
+    scale_by_tau: bool = True
+
+    def __post_init__(self) -> None:
+        expect.settings(self, expect.number, "alpha", at_least=0, at_most=1)
+        expect.settings(self, expect.number, "tau", above=0)
+        expect.settings(self, expect.one_of, "soft", options=("cross_entropy", "logits"))
+        expect.settings(self, expect.flag, "scale_by_tau")
+
+    def __call__(self, hard: Any, student: Any, teacher: Any) -> Any:
+        """The loss, a scalar.
+
+        Args:
+            hard: `H(labels, student)`, a scalar.
+            student, teacher: logits, float32 `[batch, ..., classes]`.
+        """
+        return self.alpha * hard + (1 - self.alpha) * self.of_logits(student, teacher)
+
+    def of_logits(self, student: Any, teacher: Any) -> Any:
+        """The soft term, the mean over samples and positions, a scalar."""
+        if self.soft == "logits":
+            return ops.mean(ops.sum(ops.square(student - teacher), axis=-1))
+        targets = ops.softmax(teacher / self.tau, axis=-1)
+        found = -ops.mean(ops.sum(targets * ops.log_softmax(student / self.tau, axis=-1), axis=-1))
+        return self.tau**2 * found if self.scale_by_tau else found
+
+
+def hint_loss(name: str, teacher: Any, student: Any) -> Any:
+    """`l(S_i, T_i)` of Equation (3) of LIT, the mean over all elements, a float32 scalar.
+
+    Args:
+        name: `"l2"` (squared error), `"l1"` (absolute error) or `"smooth_l1"`.
+        teacher, student: tensors of one shape `[batch, ...]`.
+    """
+    return ops.mean(HINT_LOSSES[name](ops.cast(teacher, "float32"), ops.cast(student, "float32")))
+
+
+class Step(NamedTuple):
+    """What a loss on outputs may look at, all of one batch.
+
+    Attributes:
+        x: inputs as the data have them.
+        fed: inputs as the networks were given them.
+        y: labels.
+        outputs: what the student gives for `fed`, in training.
+        teacher: what the teacher gives for `fed`, where the loss needs it.
+    """
+
+    x: Any
+    fed: Any
+    y: Any
+    outputs: Any
+    teacher: Any
+
+
+class OutputsLoss(Protocol):
+    """A loss on what the whole student gives."""
+
+    @property
+    def needs_teacher(self) -> bool:
+        """Whether it looks at what the teacher gives."""
+        ...
+
+    def __call__(self, step: Step) -> Any:
+        """The loss, a scalar."""
+        ...
+
+
+class KDLoss:
+    """L_KD of a student and its teacher, Equation (2) of LIT.
+
+    Args:
+        student, teacher: classifiers; `logits_of` says which can be.
+        targets: alpha, tau and form of the soft term.
+        hard_loss: `H(y, outputs)`, a scalar.
+        binary: whether each output is an answer of its own, yes or no.
+
+    Raises:
+        ValueError: a model that gives neither logits nor probabilities.
+    """
+
+    needs_teacher = True
+
+    def __init__(
+        self,
+        student: keras.Model,
+        teacher: keras.Model,
+        targets: SoftTargets,
+        hard_loss: Callable[[Any, Any], Any],
+        binary: bool = False,
+    ) -> None:
+        self._targets, self._hard_loss = targets, hard_loss
+        # Logits that are compared themselves have to be of one kind: those of probabilities are known up to a constant.
+        both_give_logits = {last_activation(model) for model in (student, teacher)} == {"linear"}
+        normalized = targets.soft == "logits" and not both_give_logits
+        self._student, self._teacher = (logits_of(model, normalized, binary) for model in (student, teacher))
+
+    def __call__(self, step: Step) -> Any:
+        """The loss, a scalar."""
+        hard = self._hard_loss(step.y, step.outputs)
+        return self._targets(hard, self._student(step.outputs), self._teacher(step.teacher))
+
+
+@dataclasses.dataclass(frozen=True)
+class LabelsLoss:
+    """The loss on labels as a loss on outputs, where hints alone come from the teacher.
+
+    Attributes:
+        hard_loss: `H(y, outputs)`, a scalar.
+    """
+
+    hard_loss: Callable[[Any, Any], Any]
+
+    needs_teacher = False
+
+    def __call__(self, step: Step) -> Any:
+        """The loss, a scalar."""
+        return self.hard_loss(step.y, step.outputs)
+
+
+@dataclasses.dataclass(frozen=True)
+class OutputLoss:
+    """The difference between what student and teacher give, for models whose outputs are no classes.
+
+    Attributes:
+        loss: "l2", "l1" or "smooth_l1".
+    """
+
+    loss: str = "l2"
+
+    needs_teacher = True
+
+    def __post_init__(self) -> None:
+        expect.settings(self, expect.one_of, "loss", options=tuple(HINT_LOSSES))
+
+    def __call__(self, step: Step) -> Any:
+        """The sum over outputs of the mean over elements, a scalar."""
+        pairs = zip(keras.tree.flatten(step.teacher), keras.tree.flatten(step.outputs), strict=True)
+        return sum((hint_loss(self.loss, target, output) for target, output in pairs), ops.zeros(()))

@@ -1,0 +1,145 @@
+"""Points of a model where it is read; a model cut at such points: stem, sections and head, each runs alone."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import keras
+
+from tfcompress.graph import TensorRef, cut_points
+from tfcompress.graph.blocks import immediate_dominators
+from tfcompress.network import Network
+
+__all__ = ["Points", "SplitModel"]
+
+
+class Points:
+    """A model and nodes of it whose outputs are read.
+
+    Args:
+        model: a built model without nested ones, such as `tfcompress.rewrite.apply` makes.
+        boundaries: names of nodes.
+
+    Raises:
+        ValueError: a name that is not a node of the model, or a node with several outputs.
+    """
+
+    def __init__(self, model: keras.Model | Network, boundaries: Sequence[str]) -> None:
+        network = Network.of(model)
+        self.model = network.model
+        self.boundaries = tuple(boundaries)
+        self._graph = network.graph
+        self._check_names()
+        for name in self.boundaries:
+            if len(self._graph.nodes[name].outputs) != 1:
+                raise ValueError(
+                    f"Expected layers with one output, to compare it. Received: {name!r} of {self.model.name!r}, which "
+                    f"has {len(self._graph.nodes[name].outputs)}."
+                )
+
+    def _check_names(self) -> None:
+        for name in self.boundaries:
+            if name not in self._graph.nodes:
+                through = cut_points(self._graph)
+                raise ValueError(
+                    f"Expected split points that are layers of the model. Received: {name!r}, which is none of "
+                    f"{self.model.name!r}. Among them are {', '.join(through[:: max(1, len(through) // 8)])}."
+                )
+
+    def shape(self, boundary: int) -> tuple[int | None, ...]:
+        """Static shape of the output of a point, the batch first."""
+        return self._graph.shape(TensorRef(self.boundaries[boundary]))
+
+    def _tensor(self, boundary: int) -> Any:
+        return self._graph.tensors[TensorRef(self.boundaries[boundary])]
+
+    def taps(self, boundaries: Sequence[int], with_outputs: bool = True) -> keras.Model:
+        """A model, with this model's layers, that gives `(outputs of the points, outputs or [])`."""
+        outputs = self.model.output if with_outputs else []
+        return keras.Model(self.model.input, ([self._tensor(i) for i in boundaries], outputs))
+
+
+class SplitModel(Points):
+    """A model and its split points.
+
+    Args:
+        model: a built model without nested ones, such as `tfcompress.rewrite.apply` makes.
+        boundaries: the nodes at which it is split, in their order: what the first section reads, and what each section
+            gives. At least two. Paths may go round all of them (a long skip), but every path to one of them goes
+            through the one before it.
+
+    Raises:
+        ValueError: a name that is not a node of the model, or one that some path to the next goes round.
+    """
+
+    def __init__(self, model: keras.Model | Network, boundaries: Sequence[str]) -> None:
+        network = Network.of(model)
+        self.model = network.model
+        self.boundaries = tuple(boundaries)
+        self._graph = network.graph
+        self._check_names()
+        order = list(self._graph.nodes)
+        places = [order.index(name) for name in self.boundaries]
+        if len(places) < 2 or places != sorted(set(places)):
+            raise ValueError(
+                "Expected at least two different split points, in the order of the model: what the first section "
+                f"reads, and what each section gives. Received: {self.boundaries}"
+            )
+        dominators = immediate_dominators(self._graph)
+        for name, following in itertools.pairwise(self.boundaries):
+            if len(self._graph.nodes[name].outputs) != 1 or not _dominates(name, following, dominators):
+                raise ValueError(
+                    "Expected split points of which every path to one goes through the one before it. Received: "
+                    f"{name!r} of {self._graph.name!r}, which some path to {following!r} goes round. Take the sum that "
+                    "ends its block."
+                )
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The parts: "stem", "section1", ..., "head"."""
+        return ("stem", *(f"section{i}" for i in range(1, len(self.boundaries))), "head")
+
+    @property
+    def is_inside(self) -> bool:
+        """Whether some path goes round a split point: they lie inside a long skip."""
+        return not set(self.boundaries) <= set(cut_points(self._graph))
+
+    @cached_property
+    def layers(self) -> dict[str, tuple[Any, ...]]:
+        """The operations of each part; what a skip carries past the last split point is in the head."""
+        found: dict[str, dict[int, Any]] = {name: {} for name in self.names}
+        part_of = dict.fromkeys(self._graph.nodes, "head")
+        for boundary, part in reversed(list(zip(self.boundaries, self.names, strict=False))):
+            part_of.update(dict.fromkeys(self._before(boundary), part))
+        for node in self._graph.nodes.values():
+            found[part_of[node.name]][id(node.operation)] = node.operation
+        return {name: tuple(operations.values()) for name, operations in found.items()}
+
+    def _before(self, boundary: str) -> set[str]:
+        """The nodes that a split point is computed from, itself included."""
+        found, pending = {boundary}, [boundary]
+        while pending:
+            new = {ref.node for ref in self._graph.nodes[pending.pop()].inputs} - found
+            found |= new
+            pending += new
+        return found
+
+    def section(self, number: int, from_inputs: bool = False) -> keras.Model:
+        """What leads from one split point to the next, with the model's own layers.
+
+        Args:
+            number: 1 for the first section.
+            from_inputs: whether it begins at the model's inputs instead.
+        """
+        start = self.model.input if from_inputs else self._tensor(number - 1)
+        return keras.Model(start, self._tensor(number), name=f"{self.model.name}_section{number}")
+
+
+def _dominates(name: str, following: str, dominators: Mapping[str, str | None]) -> bool:
+    at: str | None = following
+    while at is not None and at != name:
+        at = dominators[at]
+    return at == name

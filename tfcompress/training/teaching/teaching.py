@@ -1,0 +1,92 @@
+"""`Teaching`: the lessons of a student beside its labels, a value that methods hold."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Literal
+
+import keras
+
+from tfcompress import expect
+from tfcompress.training.teaching.losses import HINT_LOSSES, SoftTargets
+
+__all__ = ["Teach", "Teaching"]
+
+Teach = Literal["kd"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Teaching:
+    """Soft targets and hints for the student of any method, `beta * L_KD + (1 - beta) * L_I`.
+
+    L_KD is Equation (2) of LIT, `alpha * H(labels, student) + (1 - alpha) * soft`; L_I the sum of the differences at
+    the hints, Equation (3), the student feeding itself. `teach="kd"` is `Teaching()`.
+
+    Attributes:
+        teacher: a classifier with the model's inputs and classes, which is not changed; `None` for the original model.
+        alpha: weight of the labels in L_KD; with 1 there are no soft targets, and a hint is needed.
+        tau: temperature of soft targets.
+        soft: `"cross_entropy"`, or `"logits"` for the squared error of logits.
+        scale_by_tau: whether the soft term is multiplied by tau^2, as in Hinton et al. (2014).
+        hints: layers, by name, whose outputs are compared with those of the teacher's layers of these names;
+            `"sections"` for the last layer of each section. Where pruning made the student's narrower, a linear layer,
+            trained beside it and then dropped, brings it to the teacher's width (Romero et al. 2015).
+        loss: `"l2"`, `"l1"` or `"smooth_l1"`: how they are compared.
+        beta: weight of L_KD beside L_I, above 0 and below 1, where there are hints.
+
+    Raises:
+        TypeError, ValueError: a setting of another type, out of its range, or without effect.
+    """
+
+    teacher: keras.Model | None = None
+    alpha: float = 0.95
+    tau: float = 6.0
+    soft: Literal["cross_entropy", "logits"] = "cross_entropy"
+    scale_by_tau: bool = True
+    hints: Literal["sections"] | tuple[str, ...] | None = None
+    loss: Literal["l2", "l1", "smooth_l1"] = "l2"
+    beta: float = 0.75
+
+    def __post_init__(self) -> None:
+        expect.settings(self, expect.instance, "teacher", kinds=keras.Model, what="a keras.Model", or_none=True)
+        for name, value in dataclasses.asdict(self.soft_targets).items():  # checked, and plain
+            object.__setattr__(self, name, value)
+        if self.hints != "sections":
+            names = {"check": expect.text, "what": "names of layers, or 'sections'", "empty": False, "unique": True}
+            expect.settings(self, expect.each, "hints", or_none=True, **names)
+        expect.settings(self, expect.one_of, "loss", options=tuple(HINT_LOSSES))
+        expect.settings(self, expect.number, "beta", above=0, below=1)
+        if self.soft == "logits":
+            expect.unused(self, ["tau", "scale_by_tau"], "with soft='logits', which has no temperature")
+        if self.hints is None:
+            expect.unused(self, ["loss", "beta"], "without hints=, which it is about")
+        if not self.has_soft_targets:
+            if self.hints is None:
+                expect.refuse("alpha", "below 1 where there are no hints, as nothing is taught then", self.alpha)
+            expect.unused(self, ["tau", "soft", "scale_by_tau"], "with alpha=1, which leaves soft targets out")
+
+    @classmethod
+    def of(cls, name: str, value: Any) -> Teaching | None:
+        """Returns the teaching that a setting stands for: `None`, a `Teaching`, or `"kd"`.
+
+        Args:
+            name: of the setting.
+            value: of the setting.
+        """
+        if value is None or isinstance(value, cls):
+            return value
+        if not isinstance(value, str):
+            expect.refuse(name, "'kd', Teaching(...) or None", value, wrong_type=True)
+        if value != "kd":
+            expect.refuse(name, "'kd', Teaching(...) or None", value)
+        return cls()
+
+    @property
+    def soft_targets(self) -> SoftTargets:
+        """L_KD."""
+        return SoftTargets(self.alpha, self.tau, self.soft, self.scale_by_tau)
+
+    @property
+    def has_soft_targets(self) -> bool:
+        """Whether the teacher's outputs are learned from."""
+        return self.alpha < 1
