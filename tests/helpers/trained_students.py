@@ -3,7 +3,7 @@
 import dataclasses
 
 from tfcompress.evaluation import Evaluator
-from tfcompress.methods import Candidate, Search, Uniform
+from tfcompress.methods import Candidate, Search, Uniform, phases
 from tfcompress.plan import Plan, Trail
 from tfcompress.rewrite import replay
 from tfcompress.training import PhasePlan, seed_layers
@@ -37,7 +37,8 @@ class TrainedStudents(Uniform):
             trail = self.trail(task, share)
             student = replay(task.model, trail)
             seed_layers(student, task.seed, 900, number)
-            logs = self.train(student, task, f"student {number}", self.student_epochs)
+            training = dataclasses.replace(self.training, epochs=self.student_epochs)
+            logs = phases.train_student(student, task, training, f"student {number}")
             history |= {f"student {number}: {name}": values for name, values in logs.items()}
             splits, metric = task.splits, task.objective.metric_name
             score = Evaluator(student, task.objective)(splits.validation.batches(250))[metric]
