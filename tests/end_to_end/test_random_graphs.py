@@ -26,6 +26,12 @@ class RandomGraphsTest(tf.test.TestCase):
         # Most of them have something to cut, and cutting is felt.
         self.assertGreater(seen.felt, seen.graphs / 3)
 
+    def test_with_structural_edits(self):
+        seen = random_graphs.Seen()
+        random_graphs.run_batch(0, seen, structural=True)
+        self.assertGreater(seen.structural, seen.graphs / 2)
+        self.assertGreater(seen.compared, 0)
+
     def test_every_operation_can_occur(self):
         for name in random_graphs.OPERATIONS:
             with self.subTest(name):

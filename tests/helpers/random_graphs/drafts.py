@@ -7,8 +7,9 @@ import numpy as np
 from hypothesis import strategies as st
 
 from random_graphs.checks import FLOATS, floats
+from random_graphs.edits import structural_edits
 from random_graphs.programs import OPERATIONS, Program, Step, Tensor
-from tfcompress.graph import ChannelGroups, LayerGraph
+from tfcompress.graph import ChannelGroups, LayerGraph, groups_after
 from tfcompress.plan import Plan
 
 __all__ = ["Draft", "Written", "drafts", "write"]
@@ -44,6 +45,8 @@ class Draft:
         ends: how each tensor that nothing reads becomes an output, and the structure of the outputs.
         cuts: for each group which channels go: bits, 0 for none.
         through_norms: whether streams are cut through normalisation.
+        edits: structural edits, see `structural_edits`; 0 for none.
+        fresh: whether the student's weights are fresh.
     """
 
     inputs: tuple[tuple[str, int], ...]
@@ -51,6 +54,8 @@ class Draft:
     ends: tuple[int, ...] = ()
     cuts: tuple[int, ...] = ()
     through_norms: bool = False
+    edits: tuple[int, ...] = ()
+    fresh: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,8 +102,8 @@ def _names(kind):
 
 
 @st.composite
-def drafts(draw, most=12):
-    """Drafts of at most so many steps."""
+def drafts(draw, most=12, structural=False):
+    """Drafts of at most so many steps, with structural edits or without."""
     kind = draw(st.sampled_from(sorted(INPUTS)))
     inputs = [(kind, draw(st.integers(0, 3)))]
     if draw(st.sampled_from([False, False, False, True])):
@@ -110,7 +115,14 @@ def drafts(draw, most=12):
     steps += draw(st.lists(_steps(names), min_size=2, max_size=most))
     ends = draw(st.tuples(*[st.integers(0, 5)] * 4))
     cuts = draw(st.tuples(*[st.integers(0, 63)] * 8))
-    return Draft(tuple(inputs), tuple(steps), ends, cuts, draw(st.sampled_from([False, False, True])))
+    through_norms = draw(st.sampled_from([False, False, True]))
+    draft = Draft(tuple(inputs), tuple(steps), ends, cuts, through_norms)
+    if not structural:
+        return draft
+    numbers = draw(st.tuples(st.integers(1, 60), st.integers(0, 60), st.integers(0, 60), st.integers(0, 60)))
+    if draw(st.sampled_from([True, False])):  # removed parts alone, whose students can be compared
+        numbers = tuple(3 * number for number in numbers)
+    return dataclasses.replace(draft, edits=numbers, fresh=draw(st.sampled_from([False, False, True])))
 
 
 def write(draft):
@@ -132,10 +144,15 @@ def write(draft):
         last = f"keras.Model({inputs}, {structure})"
         model = eval(last, program.space)
     groups = ChannelGroups.of(LayerGraph.from_keras(model), draft.through_norms)
-    plan = _plan(groups, draft.cuts)
-    kept = {edit.group: edit.indices for edit in plan}
+    weights = "fresh" if draft.fresh else "inherited"
+    with floats():
+        edits = structural_edits(model, draft.edits, weights)
+        left, _ = groups_after(groups, Plan(edits, weights))
+    plan = Plan((*edits, *_plan(left, draft.cuts)), weights)
+    kept = {edit.group: edit.indices for edit in plan.channels}
+    made = f"Plan.keeping({kept})" if not edits and not draft.fresh else f"Plan.from_json({plan.to_json()!r})"
     lines = [HEAD, f"keras.config.set_floatx({FLOATS!r})", *program.lines, f"model = {last}"]
-    lines += [f"plan = Plan.keeping({kept})", f"check(model, plan, through_norms={draft.through_norms})", ""]
+    lines += [f"plan = {made}", f"check(model, plan, through_norms={draft.through_norms})", ""]
     return Written("\n".join(lines), model, plan, draft.through_norms, tuple(program.used))
 
 

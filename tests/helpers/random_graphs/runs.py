@@ -12,6 +12,7 @@ from random_graphs.drafts import drafts, write
 from random_graphs.smallest import smallest
 from tfcompress.graph import LayerGraph
 from tfcompress.graph.handlers import base, handler_of
+from tfcompress.plan import RemoveLayers
 
 __all__ = ["BATCH", "Failure", "Seen", "run_batch"]
 
@@ -24,18 +25,26 @@ class Seen:
 
     Attributes:
         graphs, cut, felt: how many graphs there were; how many had groups to cut; of how many the outputs changed.
+        edits: how often each kind of edit occurred; of how many graphs the weights were fresh.
+        structural, compared: how many graphs had structural edits; of how many of them outputs were compared.
         operations: how often each operation of the generator occurred.
         names: how often each Keras layer and operation occurred.
     """
 
     def __init__(self):
-        self.graphs = self.cut = self.felt = 0
+        self.graphs = self.cut = self.felt = self.structural = self.compared = 0
+        self.edits = collections.Counter()
         self.operations, self.names = collections.Counter(), collections.Counter()
         self._handlers = set()
 
     def add(self, written, change):
         self.graphs += 1
-        self.cut += len(written.plan) > 0
+        self.cut += len(written.plan.channels) > 0
+        self.edits.update({type(edit).__name__ for edit in written.plan})
+        self.edits["fresh"] += written.plan.weights == "fresh"
+        kinds = {type(edit) for edit in written.plan.structural}
+        self.structural += bool(kinds)
+        self.compared += kinds == {RemoveLayers} and written.plan.weights == "inherited"
         self.felt += change > 1e-5
         self.operations.update(written.used)
         self.names.update(re.findall(r"(?:layers|ops|keras)\.([A-Z]\w+|(?<=ops\.)\w+)\(", written.program))
@@ -51,8 +60,8 @@ class Failure(AssertionError):
     """A graph of which an oracle disagrees, or that could not be cut; says so with the smallest such program."""
 
 
-def run_batch(seed, seen=None, examples=BATCH):
-    """Draws drafts and checks each.
+def run_batch(seed, seen=None, examples=BATCH, structural=False):
+    """Draws drafts, with structural edits or without, and checks each.
 
     Raises:
         Failure: with the smallest program that fails as the first that failed did.
@@ -67,7 +76,7 @@ def run_batch(seed, seen=None, examples=BATCH):
         phases=[hypothesis.Phase.generate],
         suppress_health_check=list(hypothesis.HealthCheck),
     )
-    @hypothesis.given(drafts())
+    @hypothesis.given(drafts(structural=structural))
     def run(draft):
         if failed:
             return  # the first is enough

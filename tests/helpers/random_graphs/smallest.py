@@ -33,7 +33,9 @@ def _lower(draft):
         yield but(inputs=draft.inputs[:index] + draft.inputs[index + 1 :])
     if draft.through_norms:
         yield but(through_norms=False)
-    for name in ("ends", "cuts"):
+    if draft.fresh:
+        yield but(fresh=False)
+    for name in ("edits", "ends", "cuts"):
         for numbers in _lower_numbers(getattr(draft, name)):
             yield but(**{name: numbers})
     for index, (kind, shape) in enumerate(draft.inputs):
