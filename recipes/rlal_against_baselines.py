@@ -40,8 +40,10 @@ import dataclasses
 import runner
 
 import tfcompress
+from tfcompress import Trail
 from tfcompress.methods import RLAL, Candidate, Random, Search, Uniform
 from tfcompress.methods.rlal import AgentSettings
+from tfcompress.rewrite import replay
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,8 +55,10 @@ class Replay(Uniform):
     def search(self, task):
         """The trail of that run, with the weights of the model that is cut."""
         trail = tfcompress.Result.load(self.folder).trail.ending_with("inherited")
-        cost = task.costs.of(trail.last)
-        return Search(task.model, trail, candidates=(Candidate(trail, cost, origin=self.folder),))
+        before = trail.plans[:-1]
+        source = replay(task.model, Trail(before)) if before else task.model
+        cost = task.on(source).costs.of(trail.last)
+        return Search(source, trail, candidates=(Candidate(trail, cost, origin=self.folder),))
 
 
 def methods(args):

@@ -45,6 +45,8 @@ X, Y = np.linspace(0, 1, 16 * 64, dtype="float32").reshape(16, 8, 8, 1), np.aran
 DATACLASSES = {
     **{cls: {} for cls in methods.registered_methods().values()},
     **{cls: {} for cls in (AgentSettings, AdversarialSettings, Tuning, SoftTargets, OutputLoss, tfcompress.Control)},
+    methods.Training: {},
+    methods.Teaching: {},
     **{getattr(importance, name): {} for name in ("ActivationMean", "Fisher", "Taylor", "RandomScores")},
     tfcompress.Budget: {"flops": 0.5, "params": 0.5},
     Constant: {"initial": 0.1},
@@ -53,6 +55,8 @@ DATACLASSES = {
     Objective: {"loss": "mse", "metric": None},
     tfcompress.KeepChannels: {"group": "a", "indices": (0, 2)},
     tfcompress.RemoveLayers: {"nodes": ("a",)},
+    tfcompress.ReplaceLayers: {"nodes": ("a",), "replacement": {"part": "b"}},
+    tfcompress.Reconfigure: {"node": "a", "config": {"strides": 2}},
     tfcompress.Plan: {"edits": (tfcompress.KeepChannels("a", (0,)), tfcompress.RemoveLayers(("b",)))},
 }
 

@@ -122,6 +122,16 @@ class ReadmeTest(tf.test.TestCase):
             self.assertIn(f"| `{name}` |", text)
 
 
+class TrainingTest(tf.test.TestCase):
+    def test_all_code(self):
+        first, teaching = code_of("training.md")
+        made = {}
+        exec(first, made)
+        self.assertEqual([method.training for method in made["methods"]], [made["shared"]] * 2)
+        exec(teaching, made)
+        self.assertLen(made["result"].history["recover"]["loss_hints"], 1)
+
+
 class CustomLayersTest(tf.test.TestCase):
     def test_the_layer_with_its_handler_is_pruned(self):
         (code,) = code_of("custom_layers.md")

@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import tensorflow as tf
 
-from tfcompress.plan import KeepChannels, Plan, Trail
+from tfcompress.plan import KeepChannels, Plan, Reconfigure, RemoveLayers, ReplaceLayers, Trail
 
 
 class KeepChannelsTest(tf.test.TestCase):
@@ -49,14 +49,8 @@ class PlanTest(tf.test.TestCase):
 
     def test_json_names_its_format_and_its_edits(self):
         data = json.loads(Plan.keeping({"stem": (0, 2)}).to_json())
-        self.assertEqual(
-            data,
-            {
-                "format": 2,
-                "weights": "inherited",
-                "edits": [{"edit": "KeepChannels", "group": "stem", "indices": [0, 2]}],
-            },
-        )
+        edits = [{"edit": "KeepChannels", "group": "stem", "indices": [0, 2]}]
+        self.assertEqual(data, {"format": 2, "weights": "inherited", "edits": edits})
 
     def test_text_that_is_no_plan_is_refused(self):
         for text in (
@@ -86,6 +80,50 @@ class PlanTest(tf.test.TestCase):
             Plan.from_json(
                 '{"format": 2, "weights": "inherited", "edits": [{"edit": "PaintBlue", "group": "a", "indices": [0]}]}'
             )
+
+    def test_an_older_format_is_refused_with_a_reason(self):
+        with self.assertRaisesRegex(ValueError, "format=1. A plan of format 1 was written by an older tfcompress"):
+            Plan.from_json('{"format": 1, "edits": [{"edit": "KeepChannels", "group": "a", "indices": [0]}]}')
+
+    def test_structural_edits_in_json(self):
+        dense = {"module": "keras.layers", "class_name": "Dense", "config": {"units": 3}}
+        plan = Plan(
+            (
+                RemoveLayers(("a", "b")),
+                ReplaceLayers(("c",), dense),
+                ReplaceLayers.by_part("d", "wide"),
+                Reconfigure("e", {"kernel_size": (3, 1), "activation": None}),
+                KeepChannels("c_dense", (0, 2)),
+            ),
+            weights="fresh",
+        )
+        self.assertEqual(Plan.from_json(plan.to_json()), plan)
+        self.assertEqual(hash(Plan.from_json(plan.to_json())), hash(plan))
+        self.assertEqual(plan.structural, plan.edits[:4])
+        self.assertEqual((plan.removed, plan.channels), (("a", "b"), plan.edits[4:]))
+        self.assertEqual(json.loads(plan.to_json())["edits"][3]["config"], {"kernel_size": [3, 1], "activation": None})
+
+    def test_structural_edits_refuse_early(self):
+        keras_layer = {"module": "keras.layers", "class_name": "Dense", "config": {"units": 3}}
+        own = {**keras_layer, "module": "my_code", "registered_name": "mine>Dense"}
+        for wrong, what in (
+            (lambda: ReplaceLayers((), keras_layer), "names of nodes"),
+            (lambda: ReplaceLayers(("a",), {"class_name": "Dense"}), "serialised Keras layer"),
+            (lambda: ReplaceLayers(("a",), {"part": 3}), "name of a part"),
+            (lambda: ReplaceLayers(("a", "b"), {"part": "x"}), "one node"),
+            (lambda: ReplaceLayers(("a",), own), r"stock Keras layers.*mine>Dense"),
+            (lambda: Reconfigure("a", {}), "kernel_size, strides, dilation_rate, padding, activation"),
+            (lambda: Reconfigure("a", {"filters": 3}), "kernel_size, strides.*ReplaceLayers"),
+            (lambda: Reconfigure("a", {"strides": 0}), "strides"),
+            (lambda: Reconfigure("a", {"kernel_size": [3, 1.5]}), "kernel_size"),
+            (lambda: Reconfigure("a", {"padding": "full"}), "padding"),
+            (lambda: Reconfigure("a", {"activation": 3}), "activation"),
+            (lambda: Plan((), weights="old"), "weights"),
+            (lambda: Plan((RemoveLayers(("a",)), Reconfigure("a", {"strides": 2}))), r"each node.*\['a'\]"),
+            (lambda: Plan((ReplaceLayers(("a", "b"), keras_layer), RemoveLayers(("b",)))), r"each node.*\['b'\]"),
+        ):
+            with self.subTest(what), self.assertRaisesRegex(ValueError, what):
+                wrong()
 
     def test_the_module_loads_no_keras(self):
         code = "import sys, tfcompress.plan; print(sorted({'keras', 'tensorflow', 'numpy'} & set(sys.modules)))"

@@ -417,6 +417,14 @@ class RLALTest(tf.test.TestCase):
             for candidate in result.candidates:
                 self.assertLessEqual(candidate.cost.macs, 0.55 * result.before.macs)
 
+    def test_the_trail_replayed_gives_the_student_again(self):
+        """Which was cut of a model that joint training had changed."""
+        model = keras.saving.load_model(self.folder / "model.keras")
+        trail = tfcompress.Trail.from_json(self.first.trail.to_json())
+        student = tfcompress.rewrite.replay(model, trail, self.folder / "first")
+        for one, other in zip(student.weights, self.first.model.weights, strict=True):
+            self.assertAllEqual(one, other)
+
     def test_what_is_shown(self):
         lines = self.shown.splitlines()
         places = [

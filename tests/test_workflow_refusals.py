@@ -90,8 +90,7 @@ class RefusedTest(tf.test.TestCase):
             tfcompress.graph.ChannelGroups.of(tfcompress.graph.LayerGraph.from_keras(self.model))
         ).smallest.macs
         share = np.ceil(1e4 * smallest / tfcompress.cost(self.model).macs) / 1e4
-        for method in (Uniform(epochs=1), Random(epochs=1)):
-            self.assertRefused(f"at least {share:.4f} of the original", flops_budget=share / 2, method=method)
+        self.assertRefused(f"at least {share:.4f} of the original", flops_budget=share / 2)
 
     def test_a_budget_that_pruning_inside_blocks_cannot_reach(self):
         """stem 16 * 9 * 6 = 864 MACs and head 24 * 4 = 96 stay; a channel inside is 16 * 9 * 12 = 1,728."""
@@ -100,7 +99,7 @@ class RefusedTest(tf.test.TestCase):
         share = np.ceil(1e4 * (864 + 2 * 1728 + 96) / total) / 1e4
         for method in (RLAL(epochs=4), Random(epochs=1)):
             self.assertRefused(
-                f"at least {share}.*Received: a limit of 0.2000. Ask for less", flops_budget=0.2, method=method
+                f"at least {share}.*Received: flops_budget=0.2. .*Ask for less", flops_budget=0.2, method=method
             )
 
     def test_methods(self):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tfcompress.channels import Control
     from tfcompress.costs import Budget, Cost, cost
-    from tfcompress.plan import KeepChannels, Plan, RemoveLayers, Trail
+    from tfcompress.plan import KeepChannels, Plan, Reconfigure, RemoveLayers, ReplaceLayers, Trail
     from tfcompress.report.inspect import inspect
     from tfcompress.report.sensitivity import Sensitivity, sensitivity
     from tfcompress.result import Result
@@ -28,7 +28,9 @@ _HOMES = {
     "KeepChannels": "plan",
     "Objective": "training",
     "Plan": "plan",
+    "Reconfigure": "plan",
     "RemoveLayers": "plan",
+    "ReplaceLayers": "plan",
     "Result": "result",
     "Sensitivity": "report",
     "Trail": "plan",
@@ -37,7 +39,7 @@ _HOMES = {
     "inspect": "report",
     "sensitivity": "report",
 }
-_PLAIN = ("KeepChannels", "Plan", "RemoveLayers", "Trail")  # data that know no Keras
+_PLAIN = ("KeepChannels", "Plan", "Reconfigure", "RemoveLayers", "ReplaceLayers", "Trail")  # data that know no Keras
 _PACKAGES = ("costs", "data", "export", "graph", "importance", "methods", "rewrite", "training", "zoo")
 
 __all__ = [
@@ -47,7 +49,9 @@ __all__ = [
     "KeepChannels",
     "Objective",
     "Plan",
+    "Reconfigure",
     "RemoveLayers",
+    "ReplaceLayers",
     "Result",
     "Sensitivity",
     "Trail",

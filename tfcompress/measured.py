@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
@@ -30,6 +30,7 @@ class Measured:
         accuracy: the metric on `split`, or `None` where there is no metric.
         split: `"test"`, or `"validation"` where no test split was given.
         validation_accuracy: the metric on the validation split, which was used to choose.
+        others: the columns of registered metrics, by name.
     """
 
     macs: int
@@ -38,12 +39,19 @@ class Measured:
     accuracy: float | None
     split: str
     validation_accuracy: float | None
+    others: Mapping[str, int] = dataclasses.field(default_factory=dict, hash=False)
 
     @classmethod
     def of(cls, cost: Cost, validation: float | None, test: float | None) -> Measured:
         """Puts a cost and accuracies together; the test split's, where there is one, is the accuracy."""
         split = "validation" if test is None else "test"
-        return cls(cost.macs, cost.params, cost.bytes, validation if test is None else test, split, validation)
+        accuracy = validation if test is None else test
+        return cls(cost.macs, cost.params, cost.bytes, accuracy, split, validation, dict(cost.others))
+
+    @property
+    def cost(self) -> Cost:
+        """All columns of the cost."""
+        return Cost(self.macs, self.params, self.bytes, self.others)
 
 
 def measure_of(student: keras.Model, objective: Objective) -> Callable[[Any, Any], float] | None:

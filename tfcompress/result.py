@@ -70,6 +70,7 @@ class Result:
             _row("MACs", self.before.macs, self.after.macs),
             _row("parameters", self.before.params, self.after.params),
             _row("bytes of weights", self.before.bytes, self.after.bytes),
+            *(_row(name, self.before.others[name], number) for name, number in self.after.others.items()),
         ]
         for split in ("test", "validation"):
             before, after = self._metric(self.before, split), self._metric(self.after, split)
@@ -140,10 +141,10 @@ class Result:
         Raises:
             ValueError: nothing that was trained is within the budget; the message says what is there.
         """
-        before = Cost(self.before.macs, self.before.params, self.before.bytes)
-        limits = Budget(flops_budget, params_budget).limits(before, Cost(0, 0, 0))
+        budget, before = Budget(flops=flops_budget, params=params_budget), self.before.cost
+        limits = budget.limits(before, Cost(0, 0, 0, dict.fromkeys(before.others, 0)))
         trained = [self, *(self._of(c) for c in self.candidates if c.model is not None)]
-        within = [r for r in trained if all(getattr(r.after, metric) <= limit for metric, limit in limits.items())]
+        within = [r for r in trained if all(r.after.cost[metric] <= limit for metric, limit in limits.items())]
         if not within:
             count = len(self.candidates)
             given = f"flops_budget={flops_budget!r}, params_budget={params_budget!r}"

@@ -41,8 +41,7 @@ def _fingerprint(
     return {
         "model": model_contents(original, contents, "model"),
         "method": {"name": method.name, **method.contents(contents)},
-        "flops_budget": budget.flops,
-        "params_budget": budget.params,
+        "budget": dict(budget),
         "control": _control(original, task),
         "objective": _objective(original, task.objective, contents),
         "data": splits.describe().splitlines(),

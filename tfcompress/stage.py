@@ -76,6 +76,12 @@ def _checked(search: Search, task: Task) -> Search:
     norms = task.control.through_norms
     if search.student is not None:
         check_end(task.original, search.trail, search.student, norms)
+    elif len(search.trail) > 1 and search.source is task.model:
+        raise RuntimeError(
+            f"Expected the source that the first {len(search.trail) - 1} of {len(search.trail)} plans lead to, as the "
+            "last plan is applied to it. Received: the task's model. Give Search the model that was cut on the way, "
+            "such as tfcompress.rewrite.replay(task.model, Trail(plans[:-1])), or a trained student."
+        )
     candidates = named(search.candidates)
     for candidate in candidates:
         if candidate.model is not None:

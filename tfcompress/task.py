@@ -19,7 +19,7 @@ from tfcompress.evaluation import check_objective, guessing
 from tfcompress.graph import ChannelGroups
 from tfcompress.importance import Evidence
 from tfcompress.network import Network
-from tfcompress.rewrite.working_copy import any_batch, working_copy
+from tfcompress.rewrite.working_copy import check_working_copy, flat_copy, unchecked_copy
 from tfcompress.streams import Stream
 from tfcompress.training import (
     NoRunFolder,
@@ -36,6 +36,16 @@ from tfcompress.training import (
 __all__ = ["Task"]
 
 _COPIED_SAMPLES = 4  # by which the working copy is compared with the original
+
+
+class _Unknown:
+    """Stands for a part of a task that only its data says."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getattr__(self, name: str) -> Any:
+        raise RuntimeError(f"Expected `check` to ask for the {self._name} of a task. Received: a task without its data")
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,17 +99,46 @@ class Task:
         objective: Objective | Score | None = None,
     ) -> Task:
         """The task on a working copy of a model, with the loss and metric of the original, or an objective given."""
+        task = cls.before_data(
+            Network.of(original, (control or Control()).through_norms), limits, seed, run, progress, control
+        )
+        return task.with_data(splits, objective)
+
+    @classmethod
+    def before_data(
+        cls,
+        original: Network,
+        limits: Mapping[str, int],
+        seed: int,
+        run: RunFolder | NoRunFolder,
+        progress: Progress,
+        control: Control | None = None,
+    ) -> Task:
+        """The task on a working copy of a model, whose `splits` and `objective` are not known yet."""
+        splits: Any = _Unknown("splits")
+        objective: Any = _Unknown("objective")
+        copy = unchecked_copy(original)
+        known: dict[str, Any] = {"control": control or Control(), "seed": seed, "run": run, "progress": progress}
+        return cls(copy.model, splits, objective, limits, given=original.model, networks=[original, copy], **known)
+
+    def with_data(self, splits: Splits, objective: Objective | Score | None = None) -> Task:
+        """The task with its data, which says what the objective is, and by which the copy is compared with the model.
+
+        Args:
+            splits: the data.
+            objective: an objective that was given; `None` for the loss and metric of the user's model.
+
+        Raises:
+            TypeError, ValueError: as for `working_copy`, `infer` and `check_objective`.
+        """
+        given = self.network_of(self.model if self.given is None else self.given)
         labels = splits.validation.take(1000)[1]
-        network = Network.of(original, (control or Control()).through_norms)
-        found = objective if isinstance(objective, Objective) else infer(network.model, labels, objective)
-        copy = working_copy(network, splits.calibration.take(_COPIED_SAMPLES)[0])
-        working = copy.model
-        check_objective(working, found, labels)
-        chance, luck = guessing(working, found, labels, splits.validation.take)
-        seed_layers(working, seed, Stream.WORKING_COPY)
-        rest: dict[str, Any] = {"control": control or Control(), "seed": seed, "run": run, "progress": progress}
-        rest["given"] = network.model
-        return cls(working, splits, found, limits, chance=chance, luck=luck, networks=[network, copy], **rest)
+        chosen = objective if isinstance(objective, Objective) else infer(given.model, labels, objective)
+        check_working_copy(given, self.network, splits.calibration.take(_COPIED_SAMPLES)[0])
+        check_objective(self.model, chosen, labels)
+        chance, luck = guessing(self.model, chosen, labels, splits.validation.take)
+        seed_layers(self.model, self.seed, Stream.WORKING_COPY)
+        return dataclasses.replace(self, splits=splits, objective=chosen, chance=chance, luck=luck)
 
     def on(self, model: keras.Model) -> Task:
         """The same task for another model, such as one that a search has pruned on its way."""
@@ -112,8 +151,8 @@ class Task:
 
     @cached_property
     def teacher(self) -> keras.Model:
-        """The model as it was given, for any number of samples: what a student learns from whose task is trained."""
-        return self.original if self.given is None else any_batch(self.network_of(self.given))
+        """A copy of the model as it was given, to learn from where the working copy itself is trained."""
+        return flat_copy(self.network_of(self.original if self.given is None else self.given))
 
     def network_of(self, model: keras.Model) -> Network:
         """The network of a model, which is read once in a task and in all that come from it by `on`."""
@@ -206,7 +245,7 @@ class Task:
 
     def fits(self, cost: Cost) -> bool:
         """Whether a cost is within the limits."""
-        return all(getattr(cost, metric) <= limit for metric, limit in self.limits.items())
+        return all(cost[metric] <= limit for metric, limit in self.limits.items())
 
     def fits_kept(self, kept: Any, limits: Mapping[str, int] | None = None) -> bool:
         """Whether the plan in which group i keeps `kept[i]` channels is within the limits, or within other ones."""

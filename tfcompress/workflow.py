@@ -59,6 +59,7 @@ def compress(
     test_data: Any = None,
     flops_budget: float | int | None = None,
     params_budget: float | int | None = None,
+    budget: Mapping[str, float | int] | None = None,
     exclude: Pattern | Iterable[Pattern] = (),
     only: Pattern | Iterable[Pattern] | None = None,
     ratio_limits: Mapping[Pattern, float | tuple[float, float]] | None = None,
@@ -83,7 +84,10 @@ def compress(
         test_data: read once, for the report; named datasets bring theirs.
         flops_budget: upper limit for the finished model's FLOPs: a share of the original (0 < share <= 1) as a float,
             or an absolute number as an int above 1 (two FLOPs are one multiply-add).
-        params_budget: the same for parameters. One budget or both.
+        params_budget: the same for parameters.
+        budget: `{metric: limit}` of "macs", "params", "bytes" and metrics that were registered
+            (`tfcompress.costs.register_metric`), or a `Budget`: shares as floats, absolute numbers as ints. One of the
+            three budgets or more, each metric once.
         exclude: layers that keep all the channels they write: names, patterns such as `"stage4_*"`, or classes.
         only: the layers that may be pruned; `None` for all.
         ratio_limits: `{pattern: (least, greatest)}`, shares in [0, 1] of the channels to remove, or the greatest alone.
@@ -108,7 +112,7 @@ def compress(
         tfcompress.training.TrainingDiverged: the loss became NaN; the last good state is kept in the run folder.
     """
     chosen = method_by_name(method)
-    budget = chosen.budget(flops_budget, params_budget)
+    limited = chosen.budget(Budget(budget, flops=flops_budget, params=params_budget))
     control = Control.of(exclude, only, ratio_limits, round_to, through_norms)
     seed, objective, progress = given_seed(seed), given_objective(objective), Progress(verbose)
     run_dir = expect.path("run_dir", run_dir, "a folder", or_none=True)
@@ -121,13 +125,16 @@ def compress(
     with open_run(run_dir) as run:
         if isinstance(run, RunFolder):
             refuse_others(run.path / "result")
+        limits = _limits(chosen, limited, control, original.costs)
+        task = Task.before_data(original, limits, seed, run, progress, control)
+        chosen.check_model(task)
         splits = given_splits(original.model, data, validation_data, test_data, seed, objective)
         splits.check_whole()
-        task = _task(original, chosen, splits, budget, control, objective, seed, run, progress)
+        task = task.with_data(splits, objective)
         chosen.check(task)
         on_test = accuracy_of(original, task, ("test",)).get("test")  # what is wrong with it shows before training
         # All that can be refused was: from here on it is the folder of this run.
-        notes = begin_run(original, chosen, budget, task)
+        notes = begin_run(original, chosen, limited, task)
         task, notes = _measured(original, chosen, task, notes)
         task.progress.plan(chosen.phases(task))
         recovered = run_stage(chosen, task)
@@ -136,22 +143,6 @@ def compress(
             with run.room(result.after.bytes):
                 result.save(run.path / "result")
         return result
-
-
-def _task(
-    original: Network,
-    method: Method,
-    splits: data_lib.Splits,
-    budget: Budget,
-    control: Control,
-    objective: Objective | Score | None,
-    seed: int,
-    run: Any,
-    progress: Progress,
-) -> Task:
-    """The task, before anything is measured."""
-    limits = _limits(method, budget, control, original.costs)
-    return Task.of(original, splits, limits, seed, run, progress, control, objective)
 
 
 def _measured(original: Network, method: Method, task: Task, notes: Sequence[str]) -> tuple[Task, list[str]]:
@@ -172,11 +163,11 @@ def _measured(original: Network, method: Method, task: Task, notes: Sequence[str
 def _limits(method: Method, budget: Budget, control: Control, costs: CostModel) -> dict[str, int]:
     """The budget in units of `Cost`, if the method can reach it with what may be pruned, and if it can be counted."""
     heavy = costs.heavy_unmeasured()
-    if budget.flops is not None and heavy:
+    if "macs" in budget and heavy:
         shown = ", ".join(f"{name!r} ({share:.0%} of the parameters)" for name, share in heavy.items())
         raise ValueError(
             "Expected a model whose multiply-adds are known, for a FLOPs budget. Received: "
-            f"flops_budget={budget.flops!r}, for {costs.groups.graph.name!r} with {shown}, of which neither a "
+            f"{budget.said('macs')}, for {costs.groups.graph.name!r} with {shown}, of which neither a "
             "handler nor TensorFlow's graph says how many it makes. Register a handler for its class "
             "(docs/custom_layers.md), or give a params_budget instead."
         )

@@ -188,7 +188,7 @@ class RefusalTest(CommandTest):
         )
         self.assertEqual((method.blocks, method.sections, method.cache_gb), ((1, 2), (2,), 1.5))
         self.assertEqual(method.tuning.taus, (1.0, 2.0))
-        self.assertEqual(method.budget(None, None), Budget(flops=1.0))
+        self.assertEqual(method.budget(Budget()), Budget(flops=1.0))
         self.assert_refused(self.compress("--set", "epochs=3"), "Received neither `flops_budget` nor `params_budget`")
 
     def test_budgets(self):

@@ -237,6 +237,8 @@ def record(names=()):
     tf.config.threading.set_inter_op_parallelism_threads(1)
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.experimental.enable_op_determinism()
+    # Optimising the graphs takes longer than running them so few times.
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
     keras.utils.set_random_seed(0)
     trained = trained_classifier()
     plain = {"accuracy": float(trained.evaluate(*pictures(60, seed=6), verbose=0)[1]), **weights_record(trained)}

@@ -103,22 +103,29 @@ class CostTest(tf.test.TestCase):
             plan = Plan.without(sections.removed(blocks))
             self.assertEqual(costs.of(plan), cost(apply(model, plan, groups)))
 
-    def test_with_channels_that_leave_with_the_layers(self):
+    def test_channels_that_leave_with_the_layers_are_no_group_any_more(self):
         model = residual_network(inner=(5, 7))
         costs = CostModel(ChannelGroups.of(LayerGraph.from_keras(model)))
-        alone = costs.of(Plan.without(second_block(model)))
-        both = costs.of(Plan((RemoveLayers(second_block(model)), KeepChannels("block2_conv1", (0,)))))
-        self.assertEqual(alone, both)
+        plan = Plan((RemoveLayers(second_block(model)), KeepChannels("block2_conv1", (0,))))
+        with self.assertRaisesRegex(KeyError, "Received: 'block2_conv1'. Known: .*block1_conv1"):
+            costs.of(plan)
+        with self.assertRaisesRegex(KeyError, "Received: 'block2_conv1'"):
+            apply(model, plan)
 
 
 class RefusedTest(tf.test.TestCase):
-    def test_other_channels_before_and_after(self):
+    def test_channels_are_those_of_what_is_left(self):
+        """In the source `first` and `second` have channels of their own; without `second`, what `first` gives is read by `last`."""
         x = keras.Input((8, 8, 3), name="image")
         y = keras.layers.Conv2D(4, 3, padding="same", name="first")(x)
         y = keras.layers.Conv2D(4, 3, padding="same", name="second")(y)
         model = keras.Model(x, keras.layers.Conv2D(2, 1, name="last")(y))
-        with self.assertRaisesRegex(ValueError, "same channels before and after.*'second' than of 'first'"):
-            apply(model, Plan((RemoveLayers(("second",)), KeepChannels("first", (0, 1)))))
+        plan = Plan((RemoveLayers(("second",)), KeepChannels("first", (0, 1))))
+        student = apply(model, plan)
+        rng = np.random.default_rng(0)
+        self.assertLess(verify(model, plan, student, rng.random((2, 8, 8, 3), dtype="float32")), 1e-5)
+        kernel = model.get_layer("last").get_weights()[0]
+        self.assertAllEqual(student.get_layer("last").get_weights()[0], kernel[:, :, :2])
 
     def test_a_part_that_changes_the_shape(self):
         with self.assertRaisesRegex(ValueError, "shape of the one that they read"):

@@ -177,6 +177,14 @@ class PickTest(tf.test.TestCase):
         with self.assertRaisesRegex(RuntimeError, "that its trail leads to, with .*stem.*Received: student"):
             teachers.compress(self.model, Wrong(epochs=0, student_epochs=0, shares=(0.75,)), flops_budget=0.9)
 
+    def test_a_source_that_the_plans_before_the_last_were_not_applied_to(self):
+        class Wrong(Uniform):
+            def search(self, task):
+                return tfcompress.methods.Search(task.model, TWICE)
+
+        with self.assertRaisesRegex(RuntimeError, "the source that the first 1 of 2 plans lead to"):
+            teachers.compress(self.model, Wrong(epochs=0), flops_budget=0.9)
+
 
 class OlderLayoutTest(tf.test.TestCase):
     def test_a_saved_result(self):

@@ -11,9 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from tfcompress.channels.control import Control, Widths
+from tfcompress.channels.feasibility import inside_units, reachable
 from tfcompress.channels.units import PruningUnit
 from tfcompress.costs import CostModel
-from tfcompress.costs.budget import as_budget
+from tfcompress.costs.budget import as_budget, share_to_reach
 
 __all__ = ["STATE_SIZE", "PruningEnvironment"]
 
@@ -64,12 +65,12 @@ class PruningEnvironment:
             int(groups[np.argmax(costs.sizes[groups] * self._allowed.free[groups])]) for groups in self._groups
         ]
         self._check_outside()
+        self._check_reachable()
         # Where the agent has no say: groups of other units that have one width only, below their size.
         self._whole = self._allowed.greatest.copy()
         self._smallest = self._whole.copy()
         for groups in self._groups:
             self._smallest[groups] = self._allowed.least[groups]
-        self._check_reachable()
         self._descriptions = self._describe()
         self._kept = self._whole.copy()
         self._position = 0
@@ -87,12 +88,13 @@ class PruningEnvironment:
             )
 
     def _check_reachable(self) -> None:
+        smallest = reachable(self.costs, inside_units(self._allowed, self.costs.groups, self.units))
         for metric, limit in self.limits.items():
-            least, whole = int(self.costs.count(metric, self._smallest)), getattr(self.costs.total, metric)
+            least, whole = smallest[metric], self.costs.total[metric]
             if least > limit:
                 raise ValueError(
                     "Expected a budget that pruning inside blocks can reach: at least "
-                    f"{np.ceil(least / whole * 1e4) / 1e4} of the original ({as_budget({metric: least})} of "
+                    f"{share_to_reach(least, whole)} of the original ({as_budget({metric: least})} of "
                     f"{as_budget({metric: whole})}). Received: a limit of {limit / whole:.4f}. Ask for less, loosen "
                     "what is left out or limited, or choose a method that prunes the channels between blocks as well "
                     "(method='uniform')."

@@ -28,6 +28,14 @@ def _add_flags(parser: argparse.ArgumentParser) -> None:
         text = f"upper limit for {unit}: a share of the original such as 0.5, or an absolute whole number above 1"
         limit = checked(number, expect.share_or_count, name.strip("-").replace("-", "_"), of=unit)
         parser.add_argument(name, metavar="LIMIT", type=limit, help=text)
+    parser.add_argument(
+        "--budget",
+        action="append",
+        default=[],
+        metavar="METRIC=LIMIT",
+        type=_limit,
+        help="upper limit for another metric, such as bytes=100000; may be repeated",
+    )
     add_data(parser)
     parser.add_argument(
         "--run-dir",
@@ -40,12 +48,21 @@ def _add_flags(parser: argparse.ArgumentParser) -> None:
     add_control_flags(parser)
 
 
+def _limit(text: str) -> tuple[str, int | float]:
+    metric, value = name_and_value(text)
+    limit = checked(number, expect.share_or_count, f"budget[{metric!r}]", of=metric)
+    return metric, limit(value)
+
+
 def _check(args: argparse.Namespace) -> None:
     # A method may know it from its settings: `--method lit --set blocks=3,3,3`.
-    if args.flops_budget is None and args.params_budget is None and not args.settings:
+    if args.flops_budget is None and args.params_budget is None and not args.budget and not args.settings:
         args.parser.error(
-            "Expected a budget: give --flops-budget, --params-budget or both, for example --flops-budget 0.5"
+            "Expected a budget: give --flops-budget, --params-budget or both, or --budget, for example "
+            "--flops-budget 0.5"
         )
+    if len(dict(args.budget)) < len(args.budget):
+        args.parser.error(f"Expected each metric of --budget once. Received: {[metric for metric, _ in args.budget]}")
 
 
 def _run(args: argparse.Namespace) -> None:
@@ -60,6 +77,7 @@ def _run(args: argparse.Namespace) -> None:
         args.data,
         flops_budget=args.flops_budget,
         params_budget=args.params_budget,
+        budget=dict(args.budget),
         run_dir=args.run_dir,
         seed=args.seed,
         **control(args),

@@ -3,5 +3,18 @@
 from tfcompress._needs_tensorflow import BACKEND  # noqa: F401
 from tfcompress.costs.budget import Budget
 from tfcompress.costs.counts import Cost, CostModel, LayerCost, ModelCost, cost
+from tfcompress.costs.metrics import Metric, Term, register_metric, registered_metrics, unregister_metric
 
-__all__ = ["Budget", "Cost", "CostModel", "LayerCost", "ModelCost", "cost"]
+__all__ = [
+    "Budget",
+    "Cost",
+    "CostModel",
+    "LayerCost",
+    "Metric",
+    "ModelCost",
+    "Term",
+    "cost",
+    "register_metric",
+    "registered_metrics",
+    "unregister_metric",
+]

@@ -3,46 +3,90 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from fractions import Fraction
 
 from tfcompress import expect
 from tfcompress.costs.counts import Cost
+from tfcompress.costs.metrics import metric_of, registered_metrics
 
-__all__ = ["ADVICE", "Budget", "as_budget"]
+__all__ = ["ADVICE", "Budget", "as_budget", "share_to_reach"]
 
 # What a message says of a limit below what can be reached, where a method says nothing else.
 ADVICE = "tfcompress.inspect(model) shows what cannot be pruned, and why."
+_FLOPS, _PARAMS = "flops_budget", "params_budget"
 
 
-@dataclass(frozen=True)
-class Budget:
-    """Upper limits for a model's cost.
+class Budget(Mapping[str, float | int]):
+    """Upper limits for a model's cost: a limit for each metric that is limited, and none for the others.
 
-    Attributes:
-        flops: a share of the original (a float, `0 < share <= 1`) or an absolute number of FLOPs (an int above 1; two
-            FLOPs are one MAC), or `None`.
-        params: a share of the original's parameters, or an absolute number, or `None`.
+    A limit is a share of the original (a float, `0 < share <= 1`) or an absolute number (an int above 1). It is read
+    like a dictionary: `Budget({"macs": 0.5})["macs"]`. Equal where the limits are.
+
+    Args:
+        limits: `{metric: limit}` of "macs", "params", "bytes" and what `tfcompress.costs.register_metric` has
+            registered; or another budget.
+        flops: the limit of "macs" in FLOPs, of which two are one MAC.
+        params: the limit of "params".
 
     Raises:
-        TypeError: no number.
-        ValueError: neither of both, a number out of its range, or the whole number 1, which may mean either form.
+        TypeError: no mapping, or no number.
+        ValueError: no metric of this name, a metric twice, a number out of its range, or the whole number 1, which may
+            mean either form.
     """
 
-    flops: float | int | None = None
-    params: float | int | None = None
-
-    def __post_init__(self) -> None:
-        if self.flops is None and self.params is None:
-            raise ValueError(
-                "Expected a budget. Received neither `flops_budget` nor `params_budget`. "
-                "Pass for example flops_budget=0.5 for half the FLOPs."
-            )
-        for name, unit in (("flops", "FLOPs"), ("params", "parameters")):
-            value = getattr(self, name)
+    def __init__(
+        self,
+        limits: Mapping[str, float | int] | None = None,
+        *,
+        flops: float | int | None = None,
+        params: float | int | None = None,
+    ) -> None:
+        what = "a mapping from metrics to limits, such as {'macs': 0.5, 'params': 100_000}"
+        expect.instance("budget", limits, Mapping, what, or_none=True)
+        self._limits: dict[str, float | int] = {}
+        self._said: dict[str, tuple[str, float | int]] = {}  # each limit as it was given, for messages
+        given = limits or {}
+        for metric, limit in given.items():
+            if metric not in registered_metrics():
+                hint = "Two FLOPs are one MAC: limit 'macs', or" if metric == "flops" else "To add a metric,"
+                named = f"metrics, of {tuple(registered_metrics())}"
+                expect.refuse("budget", named, metric, f"{hint} see tfcompress.costs.register_metric.")
+            said = given._said[metric] if isinstance(given, Budget) else (f"budget[{metric!r}]", limit)
+            self._add(metric, *said)
+        for name, metric, value in ((_FLOPS, "macs", flops), (_PARAMS, "params", params)):
             if value is not None:
-                object.__setattr__(self, name, expect.share_or_count(f"{name}_budget", value, unit))
+                self._add(metric, name, value)
+
+    def _add(self, metric: str, name: str, value: float | int) -> None:
+        unit = "FLOPs" if name == _FLOPS else metric_of(metric).unit
+        checked = expect.share_or_count(name, value, unit)
+        if metric in self._limits:
+            raise ValueError(
+                f"Expected one limit for each metric. Received: {self.said(metric)} and {name}={checked!r}. Give one."
+            )
+        self._said[metric] = name, checked
+        self._limits[metric] = checked // 2 if name == _FLOPS and isinstance(checked, int) else checked
+
+    def __getitem__(self, metric: str) -> float | int:
+        return self._limits[metric]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._limits)
+
+    def __len__(self) -> int:
+        return len(self._limits)
+
+    def __hash__(self) -> int:
+        return hash(frozenset(self._limits.items()))
+
+    def __repr__(self) -> str:
+        return f"Budget({self._limits})"
+
+    def said(self, metric: str) -> str:
+        """The limit of a metric as it was given, such as "flops_budget=0.5"."""
+        name, value = self._said[metric]
+        return f"{name}={value!r}"
 
     def limits(self, total: Cost, smallest: Cost, advice: str = ADVICE) -> dict[str, int]:
         """The limits in the units of `Cost`.
@@ -53,35 +97,33 @@ class Budget:
             advice: what a message says of a limit that cannot be reached.
 
         Returns:
-            `{"macs": limit, "params": limit}`, with the entries that are limited.
+            `{metric: limit}`, with the metrics that are limited.
 
         Raises:
             ValueError: a limit below what can be reached; the message gives the smallest reachable share.
         """
         limits = {}
-        for name, metric, each, unit in (("flops", "macs", 2, "FLOPs"), ("params", "params", 1, "parameters")):
-            value = getattr(self, name)
-            if value is None:
-                continue
-            whole, least = getattr(total, metric), getattr(smallest, metric)
+        for metric, value in self._limits.items():
+            name, _ = self._said[metric]
+            each, unit = (2, "FLOPs") if name == _FLOPS else (1, metric_of(metric).unit)
+            whole, least = total[metric], smallest[metric]
             # A share as it is written: in floats, 0.29 * 100 is below 29.
-            limit = math.floor(Fraction(str(value)) * whole) if isinstance(value, float) else value // each
+            limit = math.floor(Fraction(str(value)) * whole) if isinstance(value, float) else value
             if limit < least:
                 raise ValueError(
-                    f"Expected a {name}_budget that can be reached: at least {_ceil(least / whole)} of the original "
-                    f"({each * least:,} of {each * whole:,} {unit}). Received: {name}_budget={value!r}. {advice}"
+                    f"Expected a {name} that can be reached: at least {share_to_reach(least, whole)} of the original "
+                    f"({each * least:,} of {each * whole:,} {unit}). Received: {self.said(metric)}. {advice}"
                 )
             limits[metric] = min(limit, whole)
         return limits
 
 
-def _ceil(share: float) -> str:
-    """The share as text, rounded up so that the number shown can be reached."""
-    return f"{math.ceil(share * 1e4) / 1e4:.4f}"
+def share_to_reach(least: int, whole: int) -> str:
+    """A share as text, rounded up so that the number shown can be reached."""
+    return f"{math.ceil(Fraction(least, whole) * 10**4) / 1e4:.4f}"
 
 
 def as_budget(costs: Mapping[str, int]) -> str:
     """Limits or costs `{metric: number}` in the units of budgets, such as "1,334 FLOPs and 250 parameters"."""
-    units = {"macs": (2, "FLOPs"), "params": (1, "parameters")}
-    each = {metric: units.get(metric, (1, metric)) for metric in costs}
+    each = {metric: (2, "FLOPs") if metric == "macs" else (1, metric_of(metric).unit) for metric in costs}
     return " and ".join(f"{factor * costs[metric]:,} {unit}" for metric, (factor, unit) in each.items())

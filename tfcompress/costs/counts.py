@@ -1,4 +1,4 @@
-"""MACs, parameters and bytes, of a model or of a plan for it without building anything.
+"""MACs, parameters, bytes and registered metrics, of a model or of a plan for it without building anything.
 
 Every count is a sum of products `factor * width * width`: how many channels of which labels an operation or a weight
 has. A plan changes widths only, so its cost is two matrix products away.
@@ -15,7 +15,8 @@ from __future__ import annotations
 
 import math
 import os
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -23,39 +24,51 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from tfcompress.graph import ChannelGroups, bypasses
+from tfcompress import expect
+from tfcompress.costs.metrics import BUILT_IN, Metric, registered_metrics
+from tfcompress.graph import ChannelGroups, bypasses, groups_after
 from tfcompress.graph.labels import Ids
 from tfcompress.model_files import read_model
-from tfcompress.plan import Plan
+from tfcompress.plan import Plan, RemoveLayers
 
 __all__ = ["Cost", "CostModel", "LayerCost", "ModelCost", "cost"]
 
 _Int = npt.NDArray[np.int64]
-METRICS = ("macs", "params", "bytes")
 HEAVY = 0.1
 
 
 @dataclass(frozen=True, eq=False)
 class Cost:
-    """What a model costs. Equal where the three numbers are.
+    """What a model costs. Equal where all columns are; `cost["macs"]` is a column by its name.
 
     Attributes:
         macs: multiply-adds of one forward pass of one sample (one multiply-add = 1; FLOPs = 2 x MACs).
         params: weights that are learned, in numbers (no running statistics).
         bytes: size of all weights in memory, in bytes.
+        others: the columns of metrics that were registered (`tfcompress.costs.register_metric`), by name.
     """
 
     macs: int
     params: int
     bytes: int
+    others: Mapping[str, int] = field(default_factory=dict)
+
+    def __getitem__(self, metric: str) -> int:
+        if metric in BUILT_IN:
+            number: int = getattr(self, metric)
+            return number
+        if metric not in self.others:
+            raise KeyError(f"Expected one of {(*BUILT_IN, *self.others)}. Received: {metric!r}")
+        return self.others[metric]
 
     def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Cost):
-            return NotImplemented
-        return (self.macs, self.params, self.bytes) == (other.macs, other.params, other.bytes)
+        return self._columns() == other._columns() if isinstance(other, Cost) else NotImplemented
 
     def __hash__(self) -> int:
-        return hash((self.macs, self.params, self.bytes))
+        return hash(self._columns())
+
+    def _columns(self) -> tuple[int | tuple[str, int], ...]:
+        return self.macs, self.params, self.bytes, *sorted(self.others.items())
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +92,7 @@ class ModelCost(Cost):
 
 @dataclass(frozen=True)
 class LayerCost:
-    """A layer's share: `macs` (multiply-adds of one sample) over all its calls; `params` and `bytes` once."""
+    """A layer's share: `macs` (multiply-adds of one sample) and `others` over all calls; `params` and `bytes` once."""
 
     layer: str
     type_name: str
@@ -87,10 +100,11 @@ class LayerCost:
     macs: int
     params: int
     bytes: int
+    others: Mapping[str, int] = field(default_factory=dict, hash=False)
 
 
 class _Terms:
-    """Sums of `factor * width * width * ...`, each belonging to a layer."""
+    """Sums of `factor * width * width * ...`, each belonging to a layer and a node."""
 
     def __init__(self) -> None:
         self.factors: list[int] = []
@@ -126,17 +140,21 @@ class CostModel:
         groups: the model's channel groups.
         uncounted: layers and operations without counted multiply-adds, as in `ModelCost`.
         unknown, unmeasured: as in `ModelCost`.
+        metrics: the columns, by name: all that were registered when this was made.
     """
 
     def __init__(self, groups: ChannelGroups) -> None:
         self.groups = groups
+        self._after: tuple[Any, CostModel] | None = None
         self._owner = groups.group_of_labels()
         self._width_of: dict[int, int] = {}
         self._fixed: list[int] = [1]
         self._multiplicity: list[_Int] = [np.zeros(len(groups), np.int64)]
         self._keep_alive: list[Ids] = []
         self._counted: set[int] = set()
-        self._terms = {metric: _Terms() for metric in METRICS}
+        self.metrics = registered_metrics()
+        self._terms = {metric: _Terms() for metric in self.metrics}
+        self._alternatives: dict[str, dict[str, _Terms]] = {metric: {} for metric in self.metrics}
         self._names = {name: i for i, name in enumerate(groups.groups)}
         self.sizes = np.array([group.size for group in groups], np.int64)
         for item in groups.analysis.values():
@@ -145,6 +163,8 @@ class CostModel:
                 self._terms["macs"].add(item.node.layer_name, item.node.name, mac.factor, widths)
         for item in groups.layers.values():
             self._add_weights(item)
+        for metric in self.metrics.values():
+            self._add_registered(metric)
         counted = set(self._terms["macs"].layers)
         self.uncounted = tuple(
             layer for layer, item in groups.layers.items() if layer not in counted and not item.node.is_input
@@ -183,6 +203,18 @@ class CostModel:
             itemsize = np.dtype(keras.backend.standardize_dtype(variable.dtype).replace("bfloat16", "float16")).itemsize
             self._terms["bytes"].add(layer, node, rest * itemsize, widths)
 
+    def _add_registered(self, metric: Metric) -> None:
+        """The terms of one registered metric, node by node."""
+        if metric.terms is None:
+            return
+        for name, item in self.groups.analysis.items():
+            for term in metric.terms(item):
+                factor = expect.whole(f"factor of a term of {metric.name!r} at {name!r}", term.factor)
+                terms = self._terms[metric.name]
+                if term.alternative is not None:
+                    terms = self._alternatives[metric.name].setdefault(term.alternative, _Terms())
+                terms.add(item.node.layer_name, name, factor, tuple(self._width(ids) for ids in term.widths))
+
     def kept(self, plan: Plan) -> _Int:
         """int64 `[groups]`: how many channels each group keeps under a plan.
 
@@ -209,21 +241,69 @@ class CostModel:
 
     def of_kept(self, kept: npt.ArrayLike) -> Cost:
         """The cost when group i keeps `kept[i]` channels."""
-        return Cost(*(int(self.count(metric, kept)) for metric in METRICS))
+        widths = self._fixed_widths + np.asarray(kept, np.int64) @ self._widths
+        return self._cost(int(terms.products(widths).sum()) for terms in self._terms.values())
+
+    def _cost(self, numbers: Iterable[int]) -> Cost:
+        """A cost of one number for each metric, in their order."""
+        macs, params, size, *others = numbers
+        return Cost(macs, params, size, dict(zip(list(self.metrics)[len(BUILT_IN) :], others, strict=True)))
 
     def of(self, plan: Plan) -> Cost:
         """The cost of the model that `rewrite.apply` would build from the plan; builds nothing.
 
         Raises:
-            KeyError, ValueError: as for `kept`; as for `tfcompress.graph.bypasses`.
+            KeyError, ValueError: as for `kept`; as for `tfcompress.graph.structure`.
         """
-        kept, removed = self.kept(plan), set(plan.removed)
-        if not removed:
-            return self.of_kept(kept)
-        bypasses(self.groups.graph, plan.removed)
-        widths = self._fixed_widths + kept @ self._widths
-        terms = (self._terms[metric] for metric in METRICS)
-        return Cost(*(int(t.products(widths)[[node not in removed for node in t.nodes]].sum()) for t in terms))
+        if not plan.structural:
+            return self.of_kept(self.kept(plan))
+        removed = set(plan.removed)
+        if plan.channels or len(plan.structural) > sum(isinstance(edit, RemoveLayers) for edit in plan.structural):
+            return self.after(plan).of(Plan(plan.channels))
+        try:
+            bypasses(self.groups.graph, plan.removed)
+        except ValueError:  # another width after these layers than before them
+            return self.after(plan).total
+        # Nothing around them changes: their terms are left out.
+        widths = self._fixed_widths + self.sizes @ self._widths
+        terms = self._terms.values()
+        return self._cost(int(t.products(widths)[[node not in removed for node in t.nodes]].sum()) for t in terms)
+
+    def by_node(self, metric: str, kept: npt.ArrayLike | None = None) -> dict[str, dict[str, int]]:
+        """A metric node by node: `{node: {alternative: number}}`, of all that may stand there.
+
+        The layer that does stand there is the alternative of its own name; it comes first, and it alone is in `count`
+        and in every `Cost`. Weights are counted at the first call of their layer.
+
+        Args:
+            metric: its name.
+            kept: int64 `[groups]`, the channels that each group keeps; all by default.
+        """
+        widths = self._fixed_widths + np.asarray(self.sizes if kept is None else kept, np.int64) @ self._widths
+        table: dict[str, dict[str, int]] = {}
+        for name, item in self.groups.analysis.items():
+            table[name] = {item.node.layer_name: 0}
+        for alternative, terms in ((None, self._terms[metric]), *self._alternatives[metric].items()):
+            products = terms.products(widths).tolist()
+            for node, layer, product in zip(terms.nodes, terms.layers, products, strict=True):
+                name = layer if alternative is None else alternative
+                table[node][name] = table[node].get(name, 0) + product
+        return table
+
+    def after(self, plan: Plan) -> CostModel:
+        """The cost model of the graph that a plan's structural edits leave, which its channel edits speak of.
+
+        Builds no model; the latest one is kept.
+
+        Raises:
+            KeyError, ValueError: as for `tfcompress.graph.structure`.
+        """
+        if not plan.structural:
+            return self
+        key = plan.structural, plan.weights
+        if self._after is None or self._after[0] != key:
+            self._after = key, CostModel(groups_after(self.groups, plan)[0])
+        return self._after[1]
 
     def heavy_unmeasured(self) -> dict[str, float]:
         """The `unmeasured` layers that hold more than a tenth of the parameters, with their shares."""
@@ -246,23 +326,20 @@ class CostModel:
     def by_layer(self) -> tuple[LayerCost, ...]:
         """Each layer's share, in the order of the graph."""
         widths = self._fixed_widths + self.sizes @ self._widths
-        sums: dict[str, dict[str, int]] = {metric: {} for metric in METRICS}
+        sums: dict[str, dict[str, int]] = {metric: {} for metric in self.metrics}
         for metric, terms in self._terms.items():
             for layer, product in zip(terms.layers, terms.products(widths).tolist(), strict=True):
                 sums[metric][layer] = sums[metric].get(layer, 0) + product
-        return tuple(
-            LayerCost(
-                layer,
-                item.node.type_name,
-                item.node.output_shapes[0],
-                *(sums[metric].get(layer, 0) for metric in METRICS),
-            )
-            for layer, item in self.groups.layers.items()
-        )
+        rows = []
+        for layer, item in self.groups.layers.items():
+            share = self._cost(sums[metric].get(layer, 0) for metric in self.metrics)
+            numbers = share.macs, share.params, share.bytes, share.others
+            rows.append(LayerCost(layer, item.node.type_name, item.node.output_shapes[0], *numbers))
+        return tuple(rows)
 
 
 def cost(model: keras.Model | str | os.PathLike[str]) -> ModelCost:
-    """Counts a model's multiply-adds, parameters and bytes, and names the layers whose arithmetic it does not count.
+    """Counts a model's multiply-adds, parameters, bytes and registered metrics, and names what is not in the MACs.
 
     For the layers that both count, `macs` is half of what the TensorFlow profiler calls float operations;
     docs/macs.md has the comparison, and where TensorFlow counts otherwise.
@@ -274,7 +351,8 @@ def cost(model: keras.Model | str | os.PathLike[str]) -> ModelCost:
     Returns:
         A `ModelCost`: `macs` of one sample (one multiply-add = 1, FLOPs = 2 x MACs; convolutions, dense and recurrent
         layers, attention, and what TensorFlow's graph shows of layers without a handler), `params` (numbers, without
-        running statistics) and `bytes` (all weights); by name `uncounted`, `unknown` and `unmeasured` layers.
+        running statistics), `bytes` (all weights) and the metrics that were registered; by name `uncounted`, `unknown`
+        and `unmeasured` layers.
 
     Raises:
         TypeError: not a model, or a subclassed one.
@@ -282,4 +360,5 @@ def cost(model: keras.Model | str | os.PathLike[str]) -> ModelCost:
     """
     costs = CostModel(ChannelGroups.of(read_model(model).graph))
     total = costs.total
-    return ModelCost(total.macs, total.params, total.bytes, costs.uncounted, costs.unknown, costs.unmeasured)
+    names = costs.uncounted, costs.unknown, costs.unmeasured
+    return ModelCost(total.macs, total.params, total.bytes, total.others, *names)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,7 +14,7 @@ from tfcompress.fingerprint.contents import Contents
 from tfcompress.fingerprint.hashing import digest, update_with_array
 from tfcompress.graph import TensorRef
 from tfcompress.network import Network
-from tfcompress.plan import KeepChannels, Plan, RemoveLayers
+from tfcompress.plan import Edit, KeepChannels, Plan, Reconfigure, ReplaceLayers
 
 __all__ = ["config_of", "layer_names", "model_contents", "model_digest", "renamed", "weights_digest"]
 
@@ -148,12 +149,19 @@ def renamed(plan: Plan, then: Sequence[str], now: Sequence[str]) -> Plan:
         at = max(text.rfind(":"), text.rfind("@"))  # a part of a layer, or one of its later calls
         return text if at < 0 else name(text[:at]) + text[at:]
 
-    return Plan(
-        tuple(
-            KeepChannels(name(edit.group), edit.indices)
-            if isinstance(edit, KeepChannels)
-            else RemoveLayers(tuple(map(name, edit.nodes)))
-            for edit in plan
-        ),
-        plan.weights,
-    )
+    def group(text: str) -> str:
+        for first in prefixes:  # layers of a replacement are called after the first that they replace
+            if text.startswith(f"{first}_") and text not in then:
+                return name(first) + text[len(first) :]
+        return name(text)
+
+    def edited(edit: Edit) -> Edit:
+        if isinstance(edit, KeepChannels):
+            return KeepChannels(group(edit.group), edit.indices)
+        if isinstance(edit, Reconfigure):
+            return dataclasses.replace(edit, node=name(edit.node))
+        return dataclasses.replace(edit, nodes=tuple(map(name, edit.nodes)))
+
+    replaced = [edit.nodes[0].partition("@")[0] for edit in plan.structural if isinstance(edit, ReplaceLayers)]
+    prefixes = sorted(replaced, key=len, reverse=True)
+    return dataclasses.replace(plan, edits=tuple(map(edited, plan)))

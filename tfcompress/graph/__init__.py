@@ -9,6 +9,7 @@ from tfcompress.graph.layer_graph import LayerGraph, Node, TensorRef
 from tfcompress.graph.processor import check_runs_here
 from tfcompress.graph.regions import cut_points
 from tfcompress.graph.sections import Section, Sections, bypasses, find_sections
+from tfcompress.graph.structure import Mixture, Structure, groups_after, structure
 
 __all__ = [
     "Block",
@@ -20,9 +21,11 @@ __all__ = [
     "Labels",
     "LayerGraph",
     "MacTerm",
+    "Mixture",
     "Node",
     "Section",
     "Sections",
+    "Structure",
     "TensorRef",
     "WeightAxes",
     "bypasses",
@@ -30,5 +33,7 @@ __all__ = [
     "cut_points",
     "find_blocks",
     "find_sections",
+    "groups_after",
     "handles",
+    "structure",
 ]

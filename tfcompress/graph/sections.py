@@ -245,12 +245,13 @@ def _start_of_first(segments: list[Segment], run: _Run) -> int:
     return first
 
 
-def bypasses(graph: LayerGraph, nodes: Sequence[str]) -> dict[TensorRef, TensorRef]:
+def bypasses(graph: LayerGraph, nodes: Sequence[str], any_shape: bool = False) -> dict[TensorRef, TensorRef]:
     """What stands for the outputs of removed nodes: the tensor that comes into the part that is removed.
 
     Args:
         graph: the network.
         nodes: what is removed.
+        any_shape: whether the tensor that comes in may have another shape than the one going out.
 
     Returns:
         `{output of a removed node: tensor that stays}`, for the outputs that anything left reads.
@@ -279,7 +280,7 @@ def bypasses(graph: LayerGraph, nodes: Sequence[str]) -> dict[TensorRef, TensorR
     found = {}
     for ref in [ref for ref in sources if ref in read or ref in graph.output_refs]:
         coming = sources[ref]
-        if len(coming) != 1 or graph.shape(next(iter(coming))) != graph.shape(ref):
+        if len(coming) != 1 or not (any_shape or graph.shape(next(iter(coming))) == graph.shape(ref)):
             shown = ", ".join(f"{source.node} {graph.shape(source)}" for source in sorted(coming, key=str)) or "nothing"
             raise ValueError(
                 "Expected removed layers to give a tensor of the shape of the one that they read. Received: "

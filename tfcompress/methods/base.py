@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from tfcompress import expect
-from tfcompress.channels import Control
+from tfcompress.channels import Control, reachable
 from tfcompress.costs import Cost, CostModel
 from tfcompress.costs.budget import ADVICE, Budget
 from tfcompress.fingerprint import Contents, model_digest
@@ -99,17 +99,29 @@ class Method:
     # What to say of a budget that the method cannot reach.
     advice: ClassVar[str] = ADVICE
 
-    def budget(self, flops: float | int | None, params: float | int | None) -> Budget:
-        """The budget of the call; a method may know it without being told.
+    def budget(self, given: Budget) -> Budget:
+        """The budget that holds, of the one that the call gives; a method may know it without being told.
 
         Raises:
-            ValueError: neither is given.
+            ValueError: an empty budget.
         """
-        return Budget(flops, params)
+        if not given:
+            raise ValueError(
+                "Expected a budget. Received neither `flops_budget` nor `params_budget`, and no `budget`. "
+                "Pass for example flops_budget=0.5 for half the FLOPs."
+            )
+        return given
 
     def least(self, costs: CostModel, control: Control) -> Cost:
         """The lowest cost that the method can reach: with the least channels in each group that control allows."""
-        return costs.of_kept(control.widths(costs.groups).least)
+        return reachable(costs, control.widths(costs.groups))
+
+    def check_model(self, task: Task) -> None:
+        """Refuses what this method cannot do for the model, before any data is read.
+
+        Args:
+            task: without its data: `splits` and `objective` are not known yet.
+        """
 
     def check(self, task: Task) -> None:
         """Refuses what this method cannot do for the task, before anything is trained."""

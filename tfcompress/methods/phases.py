@@ -8,6 +8,7 @@ from typing import Any
 import keras
 
 from tfcompress.graph import LayerGraph, TensorRef, bypasses, find_sections
+from tfcompress.rewrite.working_copy import any_batch, flat_copy
 from tfcompress.task import Task
 from tfcompress.training import Keep, Objective, Schedule, Training, WeightDecay, fit, loss_function, words_for_kept
 from tfcompress.training.compiled import names_accuracy
@@ -122,7 +123,10 @@ def taught(student: keras.Model, task: Task, teaching: Teaching, teacher: keras.
         teaching: soft targets and hints.
         teacher: the one that teaches where `teaching` names none; the original model by default.
     """
-    teacher = teaching.teacher or teacher or task.teacher
+    if teaching.teacher is not None:
+        teacher = _runnable(teaching.teacher, teaching)
+    elif teacher is None:
+        teacher = task.teacher
     hard = loss_function(student, task.objective)
     assert hard is not None
     outputs: OutputsLoss = LabelsLoss(hard)
@@ -138,6 +142,11 @@ def taught(student: keras.Model, task: Task, teaching: Teaching, teacher: keras.
         validation_loss=hard,
         seed=task.seed,
     )
+
+
+def _runnable(teacher: keras.Model, teaching: Teaching) -> keras.Model:
+    """A teacher that was given, for any number of samples, and flat where it is read inside."""
+    return any_batch(teacher) if teaching.hints is None else flat_copy(teacher)
 
 
 def kd_loss(student: keras.Model, teacher: keras.Model, task: Task, targets: SoftTargets) -> KDLoss:
@@ -201,6 +210,7 @@ def check_teaching(
     check_unweighted(task, method)
     teacher = teaching.teacher
     if teacher is not None:
+        _runnable(teacher, teaching)  # says what is wrong with a model that cannot be read
         wanted, given = (_ends(model) for model in (task.original, teacher))
         if wanted != given:
             raise ValueError(

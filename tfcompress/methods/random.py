@@ -8,6 +8,8 @@ from typing import Any
 import keras
 
 from tfcompress import expect
+from tfcompress.channels import INSIDE_BLOCKS, Control, reachable_inside
+from tfcompress.costs import Cost, CostModel
 from tfcompress.importance import Criterion, by_name
 from tfcompress.methods import phases
 from tfcompress.methods.base import Candidate, Search
@@ -48,10 +50,15 @@ class Random(TrainedMethod):
         expect.settings(self, expect.whole, "recalibrate_batches")
         by_name(self.criterion)
 
-    def check(self, task: Task) -> None:
-        """Refuses a budget out of reach, and a teaching that does not fit."""
+    advice = INSIDE_BLOCKS
+
+    def least(self, costs: CostModel, control: Control) -> Cost:
+        """The cost with the least channels inside blocks, and all that lie between them."""
+        return reachable_inside(costs, control.widths(costs.groups))
+
+    def check_model(self, task: Task) -> None:
+        """Refuses a model without channels inside blocks, and least ratios for channels between them."""
         check_budget(task)
-        super().check(task)
 
     def phases(self, task: Task) -> tuple[PhasePlan, ...]:
         """Fine-tuning only."""

@@ -112,7 +112,7 @@ class Uniform(TrainedMethod):
 
     def _limits(self, task: Task, step: int) -> dict[str, int]:
         """The limits that step `step` of `steps` has to meet."""
-        totals = {metric: getattr(task.costs.total, metric) for metric in task.limits}
+        totals = {metric: task.costs.total[metric] for metric in task.limits}
         return {m: whole - (whole - task.limits[m]) * step // self.steps for m, whole in totals.items()}
 
     def _kept(self, task: Task, scores: _Scores, step: int, before: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from tfcompress.channels import Control, Widths, pruning_units
+from tfcompress.channels import Control, Widths, inside_units, pruning_units, reachable
 from tfcompress.costs import CostModel
 from tfcompress.graph import ChannelGroups
 
@@ -31,14 +31,14 @@ def feasibility(costs: CostModel, control: Control) -> list[list[str]]:
     columns = list(_columns(costs, control))
     rows = [["share of the MACs", *(name for name, _, _ in columns)]]
     rows += [[f"{share:.1f}", *(_reached(model, widths, share) for _, model, widths in columns)] for share in SHARES]
-    return [*rows, ["smallest", *(share_of(model, model.of_kept(widths.least).macs) for _, model, widths in columns)]]
+    return [*rows, ["smallest", *(share_of(model, reachable(model, widths).macs) for _, model, widths in columns)]]
 
 
 def _columns(costs: CostModel, control: Control) -> Iterator[tuple[str, CostModel, Widths]]:
     groups = costs.groups
     anything = Control(through_norms=control.through_norms)
     yield "all groups", costs, anything.widths(groups)
-    yield "inside blocks", costs, anything.widths(groups).only(_inside_blocks(groups))
+    yield "inside blocks", costs, inside_units(anything.widths(groups), groups, pruning_units(groups))
     if control.round_to == 1:
         yield f"round_to={_MULTIPLE}", costs, dataclasses.replace(anything, round_to=_MULTIPLE).widths(groups)
     if not control.through_norms:
@@ -51,11 +51,6 @@ def _columns(costs: CostModel, control: Control) -> Iterator[tuple[str, CostMode
         yield name if name != "round_to" else f"round_to={control.round_to}", costs, alone.widths(groups)
     if len(given) > 1:
         yield "all settings", costs, control.widths(groups)
-
-
-def _inside_blocks(groups: ChannelGroups) -> np.ndarray:
-    inside = {group.name for unit in pruning_units(groups) for group in unit.groups}
-    return np.array([name in inside for name in groups.groups], dtype=bool)
 
 
 def _reached(costs: CostModel, widths: Widths, share: float) -> str:

@@ -28,7 +28,8 @@ def describe(model: keras.Model | Network, control: Control | None = None) -> st
     return "\n".join(
         [
             f"{network.model.name}: {costs.total.macs:,} MACs (one multiply-add = 1; FLOPs = 2 x MACs), "
-            f"{costs.total.params:,} parameters, {costs.total.bytes:,} bytes of weights",
+            f"{costs.total.params:,} parameters, {costs.total.bytes:,} bytes of weights"
+            + "".join(f", {number:,} {costs.metrics[name].unit}" for name, number in costs.total.others.items()),
             "",
             *_layers(costs),
             "",

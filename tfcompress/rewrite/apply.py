@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from tfcompress.graph import ChannelGroups, LayerGraph, TensorRef, bypasses
+from tfcompress.graph import ChannelGroups, LayerGraph, TensorRef, groups_after
 from tfcompress.graph.channel_groups import NodeAnalysis
 from tfcompress.graph.copying import (
     CannotBeCopied,
@@ -76,10 +76,11 @@ def apply(
     through_norms: bool = False,
     free_batch: bool = False,
 ) -> keras.Model:
-    """Builds the student that a plan describes, with the source's weights where channels stay.
+    """Builds the student that a plan describes: its structural half, then its channels.
 
-    The source is not changed. The student is made of the source's own layer classes, with nested models flattened and
-    shared layers still shared; it is not compiled.
+    Weights are the source's where they are inherited (see `Plan`); those of fresh layers are drawn by their own
+    initializers. The source is not changed. The student is made of the source's own layer classes, with nested models
+    flattened and shared layers still shared; it is not compiled.
 
     Args:
         source: a built Functional or Sequential model.
@@ -92,20 +93,17 @@ def apply(
         A new `keras.Model` with the inputs and outputs of the source, in the same nested structure.
 
     Raises:
-        KeyError: the plan names a group or a node that the source does not have.
-        ValueError: an index beyond the group's size; removed layers whose output has another shape than their input.
+        KeyError: the plan names a node that the source does not have, or a group that its structural half does not
+            leave.
+        ValueError: an index beyond the group's size; structural edits that cannot be carried out, see
+            `tfcompress.graph.structure`.
         TypeError: a layer that tfcompress does not know cannot be made again from its config.
     """
     if groups is None:
         groups = ChannelGroups.of(LayerGraph.from_keras(source), through_norms)
+    groups, fresh = groups_after(groups, plan)
     kept = kept_labels(groups, plan)
-    removed = set(plan.removed)
-    passed = _passed_by(groups, plan, kept)
     tensors: dict[TensorRef, Any] = {}
-
-    def tensor(ref: TensorRef) -> Any:
-        return tensors[passed.get(ref, ref)]
-
     width = _Width(kept)
     first = {id(item.node.operation): item for item in groups.layers.values()}
     built: set[str] = set()
@@ -115,25 +113,27 @@ def apply(
     ) as copies:
         for item in groups.analysis.values():
             node = item.node
-            if node.name in removed:
-                continue
             if node.is_input:
                 tensors[node.outputs[0]] = _new_input(node, free_batch)
                 continue
             args, kwargs = item.handler.arguments(item.call, item.outputs, width)
-            args, kwargs = map_refs(tensor, (args, dict(kwargs)))
+            args, kwargs = map_refs(tensors.__getitem__, (args, dict(kwargs)))
             args, kwargs = _with_new_variables(copies, args, kwargs)
             operation = copies.new(node.operation)
             if node.layer_name not in built:
                 built.add(node.layer_name)
-                with _refusing(item), _Weights(node, operation, groups.layers[node.layer_name].weights, kept, copies):
+                axes = groups.layers[node.layer_name].weights
+                drawn = _learned(node.operation) if node.layer_name in fresh else set[int]()
+                with _refusing(item), _Weights(node, operation, axes, kept, copies, drawn):
                     called = operation(*args, **kwargs)
-                item.handler.finish(operation, item.call)
+                if not drawn:
+                    item.handler.finish(operation, item.call)
             else:
                 called = operation(*args, **kwargs)
             tensors.update(zip(node.outputs, keras.tree.flatten(called), strict=True))
     graph = groups.graph
-    return keras.Model(map_refs(tensor, graph.inputs), map_refs(tensor, graph.outputs), name=graph.name)
+    ends = map_refs(tensors.__getitem__, [graph.inputs, graph.outputs])
+    return keras.Model(*ends, name=graph.name)
 
 
 def _with_new_variables(copies: Copies, args: Any, kwargs: Any) -> Any:
@@ -143,25 +143,6 @@ def _with_new_variables(copies: Copies, args: Any, kwargs: Any) -> Any:
         return copies.variables.get(id(leaf), leaf) if isinstance(leaf, keras.Variable) else leaf
 
     return keras.tree.map_structure(new, (args, kwargs))
-
-
-def _passed_by(groups: ChannelGroups, plan: Plan, kept: _Mask) -> dict[TensorRef, TensorRef]:
-    """What stands for the outputs of removed layers.
-
-    Raises:
-        ValueError: as for `bypasses`; or other channels are removed after the layers than before them.
-    """
-    passed = bypasses(groups.graph, plan.removed)
-    labels = {
-        ref: found for a in groups.analysis.values() for ref, found in zip(a.node.outputs, a.outputs, strict=True)
-    }
-    for after, before in passed.items():
-        if not np.array_equal(kept[labels[after].ids], kept[labels[before].ids]):
-            raise ValueError(
-                "Expected a plan that keeps the same channels before and after the layers that it removes. Received: "
-                f"one that keeps others of {after.node!r} than of {before.node!r}."
-            )
-    return passed
 
 
 def _new_input(node: Any, free_batch: bool) -> Any:
@@ -254,19 +235,35 @@ def _config_of(operation: Any) -> dict[str, Any]:
         return {name: getattr(operation, name) for name in names if hasattr(operation, name)}
 
 
+def _learned(operation: Any) -> set[int]:
+    """By id the variables of a layer that training makes, frozen at present or not; the others are its state."""
+    learned: set[int] = set()
+    for layer in operation._flatten_layers() if isinstance(operation, keras.Layer) else ():
+        if isinstance(layer, keras.layers.Embedding) and not layer.trainable:  # learned elsewhere
+            continue
+        follows = isinstance(layer, (keras.layers.BatchNormalization, keras.layers.SpectralNormalization))
+        own = [*layer._trainable_variables, *(layer._non_trainable_variables if follows else ())]
+        learned.update(id(variable) for variable in own)
+    return learned
+
+
 class _Weights:
     """While a new layer is called first, and so built: gives its variables what stays of the old layer's.
 
     Where a layer, or one in it, has an initializer for a variable, the initializer gives the value: random numbers that
-    are replaced at once would be most of the time that building takes.
+    are replaced at once would be most of the time that building takes. Variables in `drawn`, by id, are given nothing:
+    they are what their initializers draw.
     """
 
-    def __init__(self, node: Any, new: Any, axes: tuple[WeightAxes, ...], kept: _Mask, copies: Copies) -> None:
+    def __init__(
+        self, node: Any, new: Any, axes: tuple[WeightAxes, ...], kept: _Mask, copies: Copies, drawn: set[int]
+    ) -> None:
         self._node, self._old, self._new = node, node.operation, new
         self._kept, self._copies = kept, copies
         self._labelled = {id(weight.variable): weight.axes for weight in axes}
         self._initializers: list[tuple[Any, str, Any, Any]] = []
         self._given: set[int] = set()
+        self._drawn = drawn
 
     def __enter__(self) -> None:
         for old, new in pairs_of_layers(self._old, self._new):
@@ -276,7 +273,9 @@ class _Weights:
                 variable = _initialized_by(old, name)
                 if variable is not None and initializer is not None:
                     self._initializers.append((new, name, initializer, variable))
-                    setattr(new, name, self._giver(variable, initializer))
+                    drawn = id(variable) in self._drawn
+                    value = self._fitting(initializer, variable) if drawn else self._giver(variable, initializer)
+                    setattr(new, name, value)
 
     def _giver(self, variable: Any, initializer: Any) -> Callable[..., Any]:
         value = self._value(variable)  # now: a layer in another one may be built in a graph
@@ -315,7 +314,7 @@ class _Weights:
                     "returns the layer whose weight it reads, keras.saving.serialize_keras_object(self.other), and a "
                     "from_config() that reads it back."
                 )
-            if id(source) not in self._given:
+            if id(source) not in self._given | self._drawn:
                 target.assign(self._value(source))
         if isinstance(self._old, keras.Layer):
             carry_state(self._old, self._new)

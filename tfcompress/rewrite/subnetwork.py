@@ -255,12 +255,20 @@ class Subnetwork:
 
         Raises:
             KeyError: the plan names a group that this evaluator was not made for.
+            ValueError: a plan with structural edits or fresh weights, which no sub-network of the model can be.
         """
         self._check(plan)
         arguments = self._arguments(plan)
         return self._run(self._as_read(x), arguments, self._current_statistics(arguments))
 
     def _check(self, plan: Plan) -> None:
+        if plan.structural or plan.weights != "inherited":
+            names = sorted({type(edit).__name__ for edit in plan.structural})
+            raise ValueError(
+                "Expected a plan that keeps channels of the model itself, to run it as a sub-network. Received: "
+                f"weights={plan.weights!r} and {names or 'no structural edits'}. Build the student: "
+                "tfcompress.rewrite.apply(model, plan)."
+            )
         strange = sorted({edit.group for edit in plan.channels} - set(self.prunable))
         if strange:
             raise KeyError(f"Expected groups among those this sub-network was made for. Received: {strange}")

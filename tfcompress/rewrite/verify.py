@@ -1,7 +1,7 @@
-"""The student really is what the plan says: masking the channels and cutting them are compared.
+"""The proof that a student is what its plan says: the source, run as the oracles of the edits say, gives the same.
 
-The reference is always the model itself, run with zeros for the weights that read removed channels, and never a copy of
-it: what is wrong with copies would be wrong on both sides.
+The reference is always the model itself (see `oracles`), and never a copy of it: what is wrong with copies would be
+wrong on both sides.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ import keras
 import numpy as np
 
 from tfcompress.costs import CostModel
-from tfcompress.graph import ChannelGroups, check_runs_here
+from tfcompress.graph import ChannelGroups, LayerGraph, check_runs_here
 from tfcompress.graph.copying import CannotBeCopied
 from tfcompress.graph.layer_graph import Node
 from tfcompress.graph.run import Tensor, call, run
 from tfcompress.network import Network
 from tfcompress.plan import Plan
-from tfcompress.rewrite.apply import kept_labels
+from tfcompress.rewrite.oracles import masked, reference
 from tfcompress.rewrite.running import Differences, Runner, compare, one_seed, run_without
 
 __all__ = ["check_copy", "masked", "run_without", "verify"]
@@ -30,43 +30,6 @@ _ROUNDINGS, _MARGIN = 8, 10.0
 _PRECISION = {"float16": 2.0**-11, "bfloat16": 2.0**-8, "float64": 2.0**-52}
 
 
-def masked(source: keras.Model | Network, plan: Plan, groups: ChannelGroups | None = None) -> Runner:
-    """A model with zeros for the weights that would read removed channels, and without removed layers; to be run.
-
-    It gives the student's outputs. Where the plan cuts through normalisations, these take their statistics over the
-    channels that stay. The model itself is not changed.
-
-    Raises:
-        KeyError: the plan names a group that the source does not have.
-    """
-    source = Network.of(source)
-    groups = source.groups if groups is None else groups
-    kept = kept_labels(groups, plan)
-    operations = source.graph.operations
-    values: dict[int, Any] = {}
-    calls: list[tuple[Any, Any]] = []
-    for name, axes in groups.weight_axes().items():
-        known = [id(variable) for variable in getattr(groups.graph.operations[name], "weights", ())]
-        for weight in axes:
-            removed = {axis: kept[ids] for axis, ids in weight.reads.items() if not kept[ids].all()}
-            if removed:
-                variable = operations[name].weights[known.index(id(weight.variable))]
-                value = values.get(id(variable), keras.ops.convert_to_tensor(variable))  # layers may share it
-                for axis, stays in removed.items():
-                    shape = [1] * len(variable.shape)
-                    shape[axis] = -1
-                    value = value * keras.ops.cast(stays.reshape(shape), variable.dtype)
-                values[id(variable)] = value
-    for name, item in groups.layers.items():
-        if groups.through_norms and not item.node.is_input:
-            call = item.handler.masked_call(
-                item.call, operations[name], kept[item.call.inputs[0].ids].astype("float32")
-            )
-            if call is not None:
-                calls.append((operations[name], call))
-    return Runner(source, values, calls, plan.removed)
-
-
 def verify(
     source: keras.Model | Network,
     plan: Plan,
@@ -75,7 +38,10 @@ def verify(
     tolerance: float = 1e-4,
     groups: ChannelGroups | None = None,
 ) -> float:
-    """Checks a freshly cut student (before any training) against its source. Neither is changed.
+    """Checks a freshly made student (before any training) against its source. Neither is changed.
+
+    Its cost has to be the plan's, and its outputs those that the oracles of the plan's edits make of the source. Of
+    fresh weights and of other settings only cost and shapes are checked.
 
     Args:
         source: the model that the plan was applied to.
@@ -88,10 +54,11 @@ def verify(
 
     Returns:
         The largest relative difference between the outputs of the masked source and of the student; of outputs that
-        are no floats, 1 where an entry differs.
+        are no floats, 1 where an entry differs; 0 where only cost and shapes are checked.
 
     Raises:
-        RuntimeError: outputs differ by more than `tolerance`, or the student's counted cost is not the plan's.
+        RuntimeError: outputs differ by more than `tolerance` or have other shapes, or the student's counted cost is
+            not the plan's.
         ValueError: a layer that TensorFlow cannot run on this machine.
     """
     source, student = Network.of(source), Network.of(student)
@@ -100,13 +67,23 @@ def verify(
     predicted, counted = costs.of(plan), student.costs.total
     if predicted != counted:
         raise RuntimeError(f"Expected a student of the plan's cost. Received: predicted {predicted}, counted {counted}")
-    differences, explained = _compared(masked(source, plan, groups), Runner(student), inputs, tolerance)
+    expected = reference(source, plan, costs.groups)
+    if expected is None:
+        _check_shapes(costs.after(plan).groups.graph, student.graph)
+        return 0.0
+    differences, explained = _compared(expected, Runner(student), inputs, tolerance)
     if not explained:
         raise RuntimeError(
             f"Expected the cut model to give the outputs of the masked one within {tolerance}. "
             f"Received: {differences.largest:.3g}"
         )
     return differences.largest
+
+
+def _check_shapes(left: LayerGraph, student: LayerGraph) -> None:
+    shapes = [[graph.shape(ref)[1:] for ref in graph.output_refs] for graph in (left, student)]
+    if shapes[0] != shapes[1]:
+        raise RuntimeError(f"Expected a student with outputs of the shapes {shapes[0]}. Received: {shapes[1]}")
 
 
 def check_copy(original: keras.Model | Network, copy: keras.Model | Network, inputs: Any) -> None:

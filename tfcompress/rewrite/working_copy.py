@@ -14,7 +14,7 @@ from tfcompress.rewrite.apply import apply
 from tfcompress.rewrite.running import Runner, compare
 from tfcompress.rewrite.verify import check_copy
 
-__all__ = ["any_batch", "fixed_batch", "working_copy"]
+__all__ = ["any_batch", "check_working_copy", "fixed_batch", "flat_copy", "unchecked_copy", "working_copy"]
 
 _SAMPLES, _TOLERANCE = 4, 1e-3
 
@@ -35,6 +35,12 @@ def any_batch(model: keras.Model | Network) -> keras.Model:
     return network.model if fixed_batch(network.graph) is None else _freed(network)
 
 
+def flat_copy(model: keras.Model | Network) -> keras.Model:
+    """A copy without nested models that takes any number of samples; its weights are its own."""
+    network = Network.of(model)
+    return apply(network.model, Plan(), network.groups) if fixed_batch(network.graph) is None else _freed(network)
+
+
 def working_copy(original: keras.Model | Network, inputs: Any) -> Network:
     """A copy of a model that computes what the model does, for any number of samples.
 
@@ -50,15 +56,33 @@ def working_copy(original: keras.Model | Network, inputs: Any) -> Network:
         ValueError: a layer that keeps a state from batch to batch, or cannot do with another number of samples.
     """
     network = Network.of(original)
+    copy = unchecked_copy(network)
+    check_working_copy(network, copy, inputs)
+    return copy
+
+
+def unchecked_copy(network: Network) -> Network:
+    """The copy alone, for which nothing is run.
+
+    Raises:
+        TypeError, ValueError: as for `working_copy`.
+    """
     _refuse_stateful(network.model)
+    made = apply(network.model, Plan(), network.groups) if fixed_batch(network.graph) is None else _freed(network)
+    return Network(made, network.through_norms)
+
+
+def check_working_copy(network: Network, copy: Network, inputs: Any) -> None:
+    """Compares a copy with its original on some real inputs.
+
+    Raises:
+        TypeError, ValueError: as for `working_copy`.
+    """
     batch = fixed_batch(network.graph)
-    made = apply(network.model, Plan(), network.groups) if batch is None else _freed(network)
-    copy = Network(made, network.through_norms)
     inputs = _samples(inputs, _SAMPLES if batch is None else batch)
     check_copy(network, copy, inputs)
     if batch is not None:
         _check_other_batches(copy, inputs, batch)
-    return copy
 
 
 def _samples(inputs: Any, count: int) -> Any:

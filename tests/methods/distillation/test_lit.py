@@ -176,6 +176,7 @@ class BudgetTest(tf.test.TestCase):
     def search(self, method=None, teacher=None, **budget):
         task = small_tasks.task_for(teacher or self.teacher, **budget)
         method = method or LIT()
+        method.check_model(task)
         method.check(task)
         return task, method.search(task)
 

@@ -26,7 +26,7 @@ from tfcompress.streams import Stream
 from tfcompress.task import Task
 from tfcompress.training import PhasePlan
 from tfcompress.training.initial import check_drawable, draw_anew, learned_variables
-from tfcompress.training.teaching import SoftTargets, Teaching
+from tfcompress.training.teaching import SoftTargets, Teaching, logits_of
 from tfcompress.training.thawing import inner_layers, thawed, words_for
 
 __all__ = ["Distilling"]
@@ -103,11 +103,11 @@ class Distilling(TrainedMethod):
         """What to say of a budget below the cheapest student."""
         return self.choice.advice
 
-    def budget(self, flops: float | int | None, params: float | int | None) -> Budget:
+    def budget(self, given: Budget) -> Budget:
         """The budget; a student that is given in words or as a model needs none."""
-        if flops is None and params is None and self.choice.is_told:
+        if not given and self.choice.is_told:
             return Budget(flops=1.0)
-        return super().budget(flops, params)
+        return super().budget(given)
 
     def least(self, costs: CostModel, control: Control) -> Cost:
         """The cost of the shallowest student."""
@@ -120,17 +120,23 @@ class Distilling(TrainedMethod):
         return self.choice.least(costs)
 
     def check(self, task: Task) -> None:
-        """Refuses a student that does not fit the teacher or the budget, and outputs that cannot be distilled."""
+        """Refuses sample weights, outputs that cannot be distilled, and a teaching that does not fit."""
         phases.check_unweighted(task, self.name)
-        self.choice.check_given(task)
-        removed: list[tuple[str, ...]] = []
-        if self.student is None:
-            removed = [plan.removed for plan in self._plans(task)]
-            check_drawable(task.model.layers)
         if self.distils_outputs:
             self._check_outputs(task)
         if self.teaching is not None:
+            removed = [plan.removed for plan in self._plans(task)] if self.student is None else []
             phases.check_teaching(self.teaching, task, self.name, self.choice.given, removed)
+
+    def check_model(self, task: Task) -> None:
+        """Refuses a student that does not fit the teacher or the budget, and models without logits to distil."""
+        self.choice.check_given(task)
+        if self.student is None:
+            self._plans(task)
+            check_drawable(task.model.layers)
+        if self.distils_outputs:
+            for model in (task.original, *self.choice.given):
+                logits_of(model)
 
     @property
     def distils_outputs(self) -> bool:
@@ -150,7 +156,7 @@ class Distilling(TrainedMethod):
         phases.check_outputs(task, self.choice.given, advice)
 
     def _plans(self, task: Task) -> list[Plan]:
-        """The plan of each student in the sequence, all for the task's model."""
+        """For each student of the sequence the plan that makes it of the task's model."""
         return self.choice.plans(task)
 
     @staticmethod

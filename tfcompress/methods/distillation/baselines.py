@@ -64,9 +64,9 @@ class Scratch(Generative):
                 return train_on_outputs(student, teacher, task, self.training, phase, **how)
             return phases.train_student(student, task, self.training, phase, keep=self.keep)
 
-    def check(self, task: Task) -> None:
+    def check_model(self, task: Task) -> None:
         """Refuses a discriminator that does not fit."""
-        super().check(task)
+        super().check_model(task)
         self.check_generator(task, generates=self.discriminator is not None)
 
     @classmethod
@@ -133,16 +133,12 @@ class BornAgain(KD):
         if given:
             raise ValueError(f"Expected the teacher's architecture in BornAgain. Received: {given}. Use KD(...).")
 
-    def budget(self, flops: float | int | None, params: float | int | None) -> Budget:
+    def budget(self, given: Budget) -> Budget:
         """The whole model's."""
-        if flops is not None or params is not None:
-            given = super().budget(flops, params)
-            flops, params = given.flops, given.params
-        if not all(value is None or value == 1 for value in (flops, params)):
+        if not all(value == 1 for value in given.values()):
             raise ValueError(
                 "Expected flops_budget=1.0 or none for method='born_again', whose student is as large as its teacher. "
-                f"Received: flops_budget={flops!r}, params_budget={params!r}. Use method='kd' or 'lit' for a smaller "
-                "one."
+                f"Received: {', '.join(map(given.said, given))}. Use method='kd' or 'lit' for a smaller one."
             )
         return Budget(flops=1.0)
 

@@ -104,17 +104,20 @@ class Generative(Distilling):
             return self.shuffled_inputs
         return (1,) if self.discriminator is not None and len(task.original.inputs) == 2 else ()
 
+    def check(self, task: Task) -> None:
+        """Refuses shuffled inputs for a classifier."""
+        super().check(task)
+        if (shuffled := self.shuffled(task)) and self.classifies(task):
+            raise _learns_labels(shuffled)
+
     def check_generator(self, task: Task, generates: bool) -> None:
         """Refuses a discriminator that does not fit, and inputs that there are not."""
         inputs = len(task.original.inputs)
         shuffled = self.shuffled(task)
         if strange := [i for i in shuffled if not 0 <= i < inputs]:
             raise ValueError(f"Expected `shuffled_inputs` among the {inputs} inputs, from 0. Received: {strange}")
-        if shuffled and (not generates or self.classifies(task)):
-            raise ValueError(
-                "Expected no shuffled_inputs where labels are learned, as they would belong to other samples. "
-                f"Received: shuffled_inputs={shuffled}"
-            )
+        if shuffled and not generates:
+            raise _learns_labels(shuffled)
         if shuffled and self.teach is not None:
             expect.refuse(
                 "teach", "None where inputs are shuffled, as labels would belong to other samples", self.teach
@@ -158,3 +161,10 @@ class Generative(Distilling):
         )
         feeding: dict[str, Any] = {"shuffled_inputs": self.shuffled(task), "critic": critic}
         return train_on_outputs(student, teacher, task, training, phase, loss, **feeding)
+
+
+def _learns_labels(shuffled: tuple[int, ...]) -> ValueError:
+    return ValueError(
+        "Expected no shuffled_inputs where labels are learned, as they would belong to other samples. "
+        f"Received: shuffled_inputs={shuffled}"
+    )

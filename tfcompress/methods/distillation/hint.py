@@ -54,9 +54,9 @@ class Hint(Sectioned):
         """The hint, then all."""
         return (("hint training", self.hint_epochs, 1), ("distillation", self.epochs, 1))
 
-    def check(self, task: Task) -> None:
+    def check_model(self, task: Task) -> None:
         """Refuses a hint that there is not."""
-        super().check(task)
+        super().check_model(task)
         sections = len(self.split_teacher(task).boundaries) - 1
         if self.hint is not None and self.hint > sections:
             raise ValueError(f"Expected `hint` between 1 and {sections}, the number of sections. Received: {self.hint}")

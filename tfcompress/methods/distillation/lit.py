@@ -140,16 +140,21 @@ class LIT(Sectioned, Generative):
             ("fine-tuning", self.finetune_epochs, 1),
         )
 
-    def check(self, task: Task) -> None:
-        """Refuses numbers of sections, parts, a discriminator and a cache that do not fit."""
-        super().check(task)
+    def check_model(self, task: Task) -> None:
+        """Refuses numbers of sections, parts and a discriminator that do not fit."""
+        super().check_model(task)
         self.check_generator(task, generates=not self.beta)
         teacher = self.split_teacher(task)
         self._check_numbers(teacher)
         self._hints(teacher, teacher, self.held(teacher))
+        if self.cache_gb is not None and self.shuffled(task):
+            raise ValueError(f"Expected cache_gb=None with shuffled inputs. Received: cache_gb={self.cache_gb}")
+
+    def check(self, task: Task) -> None:
+        """Refuses a cache that does not fit, and tuning without a metric."""
+        super().check(task)
         if self.cache_gb is not None:
-            if self.shuffled(task):
-                raise ValueError(f"Expected cache_gb=None with shuffled inputs. Received: cache_gb={self.cache_gb}")
+            teacher = self.split_teacher(task)
             with computing_in(self.mixed_precision, (teacher.model,)):
                 model = self._distillation(teacher, teacher, task, self.held(teacher))
                 check_cache(model, task.splits.train, self.cache_gb)

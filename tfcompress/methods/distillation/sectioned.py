@@ -51,9 +51,9 @@ class Sectioned(Distilling):
             what = "None where no student= is given"
             expect.refuse("student_split_points", what, self.student_split_points)
 
-    def check(self, task: Task) -> None:
+    def check_model(self, task: Task) -> None:
         """Refuses split points that do not match."""
-        super().check(task)
+        super().check_model(task)
         if self.split_points is not None and self.sections is not None:
             raise ValueError(
                 "Expected `sections`, which count the sections that are found, or `split_points`. Received: both."

@@ -137,7 +137,7 @@ class StudentChoice:
             even = even_blocks(sections, lambda blocks: task.fits(make(blocks)[1]), self._free(sections))
             if even is None:
                 least = self.least(task.costs)
-                costs = {metric: getattr(least, metric) for metric in task.limits}
+                costs = {metric: least[metric] for metric in task.limits}
                 raise ValueError(
                     "Expected a budget that the shallowest student can hold, which costs "
                     f"{as_budget(costs)} with the blocks of\n{sections}\nReceived: "
@@ -147,7 +147,7 @@ class StudentChoice:
             counts = [even]
         plans = [self._plan(sections, task.costs, blocks)[0] for blocks in counts]
         if not task.fits(last := task.costs.of(plans[-1])):
-            costs = {metric: getattr(last, metric) for metric in task.limits}
+            costs = {metric: last[metric] for metric in task.limits}
             raise ValueError(
                 f"Expected `blocks` within the budget of {as_budget(task.limits)}. Received: blocks={counts[-1]}, "
                 f"which cost {as_budget(costs)}."
@@ -159,7 +159,7 @@ class StudentChoice:
         for student in self.given:
             _check_student(student, task.original)
         if self.given and not task.fits(finished := cost(self.given[-1])):
-            costs = {metric: getattr(finished, metric) for metric in task.limits}
+            costs = {metric: finished[metric] for metric in task.limits}
             raise ValueError(
                 f"Expected a student within {as_budget(task.limits)}. Received: a student of {as_budget(costs)}."
             )
@@ -244,7 +244,7 @@ def lower_cardinality(costs: CostModel, cardinality: int | None, inside: set[str
     "The width of the network is not affected by the group size, so LIT is oblivious to the group size" (section 4.1).
 
     Args:
-        costs: of the model.
+        costs: of what the removed layers leave.
         cardinality: how many groups stay; `None` for all.
         inside: layers of the sections.
     """
@@ -274,5 +274,7 @@ def shallow_plan(
         for name in section.nodes
         if may and name not in gone
     }
-    plan = Plan((*Plan.without(removed), *lower_cardinality(costs, cardinality, layers)))
+    plan = Plan.without(removed)
+    if cardinality is not None:
+        plan = Plan((*plan, *lower_cardinality(costs.after(plan), cardinality, layers)))
     return plan, costs.of(plan)

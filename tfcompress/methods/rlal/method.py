@@ -9,7 +9,9 @@ import keras
 
 from tfcompress import expect
 from tfcompress.agents import PruningAgent, load_tf_agents
+from tfcompress.channels import INSIDE_BLOCKS, Control, reachable_inside
 from tfcompress.channels.environment import STATE_SIZE
+from tfcompress.costs import Cost, CostModel
 from tfcompress.importance import Criterion, by_name
 from tfcompress.methods import phases
 from tfcompress.methods.base import Search
@@ -87,12 +89,19 @@ class RLAL(TrainedMethod):
         expect.settings(self, expect.instance, "agent", kinds=AgentSettings, what="AgentSettings(...)")
         by_name(self.criterion)
 
-    def check(self, task: Task) -> None:
-        """Refuses a budget out of reach and a teaching that does not fit; says where tf-agents is missing."""
+    advice = INSIDE_BLOCKS
+
+    def least(self, costs: CostModel, control: Control) -> Cost:
+        """The cost with the least channels inside blocks, and all that lie between them."""
+        return reachable_inside(costs, control.widths(costs.groups))
+
+    def check_model(self, task: Task) -> None:
+        """Refuses a model without channels inside blocks, and least ratios for channels between them; also without
+        tf-agents.
+        """
         check_budget(task)
         with lock:  # it changes the warning filters and `sys.modules` for a while
             load_tf_agents()
-        super().check(task)
 
     def timetable(self, task: Task) -> Timetable:
         """The agent's epochs, scaled to the length of this run; a warm start needs no weights-only epochs."""

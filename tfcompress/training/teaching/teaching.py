@@ -51,7 +51,7 @@ class Teaching:
         expect.settings(self, expect.instance, "teacher", kinds=keras.Model, what="a keras.Model", or_none=True)
         for name, value in dataclasses.asdict(self.soft_targets).items():  # checked, and plain
             object.__setattr__(self, name, value)
-        if self.hints != "sections":
+        if not isinstance(self.hints, str) or self.hints != "sections":
             names = {"check": expect.text, "what": "names of layers, or 'sections'", "empty": False, "unique": True}
             expect.settings(self, expect.each, "hints", or_none=True, **names)
         expect.settings(self, expect.one_of, "loss", options=tuple(HINT_LOSSES))

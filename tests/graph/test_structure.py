@@ -1,0 +1,104 @@
+"""Graphs of another structure leave no trace in the source, and hold the source's own layers where nothing changed."""
+
+import gc
+import pathlib
+import subprocess
+import sys
+import weakref
+
+import keras
+import numpy as np
+from keras import layers
+
+from tests.helpers import oracles
+from tfcompress.costs import CostModel
+from tfcompress.graph import ChannelGroups, LayerGraph, structure
+from tfcompress.plan import KeepChannels, Plan, Reconfigure, RemoveLayers, ReplaceLayers
+from tfcompress.rewrite import apply
+
+
+def network(width=6):
+    x = keras.Input((8, 8, 3), name="image")
+    y = layers.Conv2D(width, 3, padding="same", name="a")(x)
+    y = layers.Conv2D(width, 3, padding="same", name="b")(y)
+    y = layers.BatchNormalization(name="norm")(y)
+    y = layers.Conv2D(width, 3, padding="same", name="c")(y)
+    return keras.Model(x, layers.Dense(2, name="head")(layers.GlobalAveragePooling2D(name="pool")(y)))
+
+
+def plan(number, width=6):
+    """Another plan for each number: all kinds of edits."""
+    return Plan(
+        (
+            RemoveLayers(("c",)),
+            ReplaceLayers.by(("a",), layers.SeparableConv2D(width, 3, padding="same", name="new")),
+            Reconfigure("b", {"kernel_size": 1 + number % 3, "strides": 1 + number % 2}),
+            KeepChannels("b", tuple(range(1 + number % width))),
+        )
+    )
+
+
+def test_operations_are_the_sources_own_where_nothing_changed():
+    graph = LayerGraph.from_keras(network())
+    left = structure(graph, [Reconfigure("b", {"strides": 2}), RemoveLayers(("c",))])
+    assert left.graph.nodes["b"].operation is not graph.nodes["b"].operation
+    for name in ("image", "a", "norm", "pool", "head"):
+        assert left.graph.nodes[name].operation is graph.nodes[name].operation
+    assert left.graph.nodes["norm"].output_shapes == ((None, 4, 4, 6),)  # 8 places, stride 2
+    assert left.fresh == frozenset()
+    assert list(left.graph.nodes) == ["image", "a", "b", "norm", "pool", "head"]
+    assert left.graph.nodes["pool"].inputs == left.graph.nodes["norm"].outputs
+    np.testing.assert_array_equal(left.graph.nodes["b"].operation.kernel, graph.nodes["b"].operation.kernel)
+
+
+def test_students_leave_no_trace_in_the_source():
+    """60 graphs, 6 costs, 6 students: no call of a layer of the source is recorded, and nothing that was made stays."""
+    model = network()
+    groups = ChannelGroups.of(LayerGraph.from_keras(model))
+    inputs = np.ones((1, 8, 8, 3), "float32")
+    before = oracles.snapshot(model, inputs)
+    made = []
+    for number in range(60):
+        left = structure(groups.graph, plan(number).structural)
+        made += [weakref.ref(left.graph.nodes[name].operation) for name in ("a_new", "b")]
+        if number % 10 == 0:
+            CostModel(groups).of(plan(number))
+            made.append(weakref.ref(apply(model, plan(number), groups)))
+    del left
+    gc.collect()
+    assert oracles.snapshot(model, inputs) == before
+    assert len(made) == 126
+    assert not [ref for ref in made if ref() is not None]
+
+
+_CODE = """
+import gc, sys
+import keras
+sys.path[:0] = [sys.argv[1], sys.argv[1] + "/tests/helpers"]
+from tests.graph.test_structure import network, plan
+from tfcompress.graph import ChannelGroups, LayerGraph
+from tfcompress.rewrite import apply
+
+def megabytes():
+    gc.collect()
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * 4096 / 2**20
+
+model = network(128)
+groups = ChannelGroups.of(LayerGraph.from_keras(model))
+calls = [len(layer._inbound_nodes) for layer in model.layers]
+for number in range(220):
+    if number == 20:
+        before = megabytes()
+    apply(model, plan(number, 128), groups)
+assert calls == [len(layer._inbound_nodes) for layer in model.layers]
+print(megabytes() - before)
+"""
+
+
+def test_the_memory_of_200_students_comes_back():
+    """Of 128 channels a student and the graph that it is made of have 1.5 MB of weights: 200 would be 300 MB."""
+    root = pathlib.Path(__file__).parents[2]
+    run = subprocess.run([sys.executable, "-c", _CODE, str(root)], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    assert float(run.stdout.split()[-1]) < 150

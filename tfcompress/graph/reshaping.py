@@ -1,0 +1,187 @@
+"""Shapes recomputed all the way down a graph whose structure changed, on layers made anew and never on the source's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import keras
+
+from tfcompress.graph.copying import CannotBeCopied, carry_flags, carry_settings, carry_state, copied
+from tfcompress.graph.layer_graph import LayerGraph, Node, TensorRef, map_refs
+
+__all__ = ["Place", "Shape", "line_of", "place", "reshape"]
+
+Shape = tuple[int | None, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Place:
+    """A node of the new graph before its tensors are known.
+
+    Attributes:
+        node: a source's node, or one of a replacement; its arguments are in terms of the source's tensors.
+        dtypes: of its outputs, where they are known.
+        is_new: whether its layer belongs to a replacement and has weights of its own.
+    """
+
+    node: Node
+    dtypes: tuple[str, ...] = ()
+    is_new: bool = False
+
+
+def place(node: Node, graph: LayerGraph, is_new: bool = False) -> Place:
+    """The place of a node of a graph."""
+    return Place(node, tuple(str(graph.tensors[ref].dtype) for ref in node.outputs), is_new)
+
+
+def reshape(
+    source: LayerGraph,
+    places: Iterable[Place],
+    tensor: Callable[[TensorRef], TensorRef],
+    settings: Mapping[str, Mapping[str, Any]],
+) -> tuple[LayerGraph, frozenset[str]]:
+    """Puts a graph together, and makes layers anew where their settings or input shapes are others.
+
+    To be called while `Copies` of all its operations are made.
+
+    Args:
+        source: the graph that it is made of, whose inputs and outputs it has.
+        places: its nodes, each after those that it reads.
+        tensor: what stands in it for a tensor of the source.
+        settings: new settings, by layer.
+
+    Returns:
+        The graph; the layers whose weights could not be inherited.
+
+    Raises:
+        ValueError: a layer that does not fit what it reads.
+    """
+    shapes = _Shapes(tensor, settings)
+    for entry in places:
+        shapes.add(entry)
+    return shapes.graph(source), frozenset(shapes.fresh)
+
+
+class _Shapes:
+    """The shapes of all tensors of the new graph, and the layers that have to be others for them."""
+
+    def __init__(self, tensor: Callable[[TensorRef], TensorRef], settings: Mapping[str, Mapping[str, Any]]) -> None:
+        self._tensor, self._settings = tensor, settings
+        self._tensors: dict[TensorRef, Any] = {}
+        self._nodes: dict[str, Node] = {}
+        self._made: dict[str, Any] = {}  # by layer: the one made anew from its config
+        self._operations: dict[str, Any] = {}
+        self.fresh: set[str] = set()
+
+    def graph(self, source: LayerGraph) -> LayerGraph:
+        """The new graph."""
+        readers: dict[TensorRef, list[str]] = {}
+        for node in self._nodes.values():
+            for ref in node.inputs:
+                readers.setdefault(ref, []).append(node.name)
+        return LayerGraph(
+            name=source.name,
+            nodes=self._nodes,
+            inputs=source.inputs,
+            outputs=map_refs(self._tensor, source.outputs),
+            readers={ref: tuple(names) for ref, names in readers.items()},
+            tensors=self._tensors,
+        )
+
+    def add(self, place: Place) -> None:
+        """Adds the next node, which reads nodes that were added before."""
+        node = place.node
+        args, kwargs = map_refs(self._tensor, (node.args, dict(node.kwargs)))
+        inputs = tuple(map(self._tensor, node.inputs))
+        shapes = tuple(tuple(self._tensors[ref].shape) for ref in inputs)
+        name = node.layer_name
+        if place.is_new:
+            self.fresh.add(name)
+        if name not in self._made and name not in self._settings and shapes == node.input_shapes:
+            operation, outputs = node.operation, node.output_shapes
+            tensors = [_symbolic(*spec) for spec in zip(outputs, place.dtypes, strict=True)]
+        else:
+            tensors = self._called(place, args, kwargs, shapes)
+            operation, outputs = self._operation(place), tuple(tuple(tensor.shape) for tensor in tensors)
+        if self._operations.setdefault(name, operation) is not operation:
+            raise ValueError(
+                f"Expected edits after which all calls of {name!r} fit one set of weights. Received: {node.name!r}, "
+                f"which reads {shapes}."
+            )
+        self._nodes[node.name] = replace(
+            node,
+            operation=operation,
+            args=args,
+            kwargs=kwargs,
+            inputs=inputs,
+            input_shapes=shapes,
+            output_shapes=outputs,
+        )
+        self._tensors.update(zip(self._nodes[node.name].outputs, tensors, strict=True))
+
+    def _called(self, place: Place, args: Any, kwargs: Any, shapes: Sequence[Shape]) -> list[Any]:
+        """The outputs of a call on tensors of these shapes: of a layer made anew, or of what has no weights."""
+        node = place.node
+
+        def symbolic(ref: TensorRef) -> Any:
+            return _symbolic(self._tensors[ref].shape, self._tensors[ref].dtype)
+
+        try:
+            args, kwargs = map_refs(symbolic, (args, kwargs))
+            if not isinstance(node.operation, keras.Layer):
+                return [
+                    _symbolic(t.shape, t.dtype)
+                    for t in keras.tree.flatten(node.operation.compute_output_spec(*args, **kwargs))
+                ]
+            return [_symbolic(t.shape, t.dtype) for t in keras.tree.flatten(self._anew(place)(*args, **kwargs))]
+        except CannotBeCopied:
+            raise
+        except Exception as error:
+            raise ValueError(
+                f"Expected edits after which every layer fits what it reads. Received: {node.name!r} "
+                f"({node.type_name}), which would read {list(shapes)}: {line_of(error)}"
+            ) from error
+
+    def _anew(self, place: Place) -> Any:
+        """The layer made from its config, with other settings where an edit says so."""
+        node = place.node
+        if node.layer_name not in self._made:
+            settings = self._settings.get(node.layer_name, {})
+            changed = {key: tuple(value) if isinstance(value, list) else value for key, value in settings.items()}
+            layer = copied(node.operation, lambda config: {**config, **changed})
+            carry_settings(node.operation, layer)
+            if not layer.built:
+                carry_state(node.operation, layer, built=False)
+            self._made[node.layer_name] = layer
+        return self._made[node.layer_name]
+
+    def _operation(self, place: Place) -> Any:
+        """The operation of a node: the source's own layer where settings and weights are as they were."""
+        name, old = place.node.layer_name, place.node.operation
+        if not isinstance(old, keras.Layer):
+            return old
+        if name in self._operations and self._operations[name] is self._made[name]:
+            return self._made[name]
+        new = self._made[name]
+        fits = old.built and [tuple(v.shape) for v in old.variables] == [tuple(v.shape) for v in new.variables]
+        if not fits:
+            self.fresh.add(name)
+            return new
+        if name not in self._settings and not place.is_new:
+            return old
+        for source, target in zip(old.variables, new.variables, strict=True):
+            target.assign(source)
+        carry_state(old, new)
+        carry_flags(old, new)
+        return new
+
+
+def _symbolic(shape: Any, dtype: Any) -> Any:
+    return keras.KerasTensor(tuple(shape), dtype=dtype)
+
+
+def line_of(error: Exception) -> str:
+    """An error's words on one line."""
+    return " ".join(str(error).split())[:300]

@@ -1,0 +1,316 @@
+"""Structural edits: `structure(graph, edits)` makes one `LayerGraph` of another, on the graph alone.
+
+No layer of the source is called, built or changed. A layer whose settings or input shapes change is made anew from its
+config, and called on symbolic tensors of its own; where its weights then have the shapes that they had, the graph goes
+on holding the source's layer. So a graph of another structure costs what is new in it, and nothing of it stays in the
+source.
+"""
+
+from __future__ import annotations
+
+import copy
+import heapq
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, runtime_checkable
+
+import keras
+
+from tfcompress.graph.channel_groups import ChannelGroups
+from tfcompress.graph.copying import Copies
+from tfcompress.graph.layer_graph import LayerGraph, Node, TensorRef, map_refs
+from tfcompress.graph.reshaping import Place, Shape, line_of, place, reshape
+from tfcompress.graph.sections import bypasses
+from tfcompress.plan import Plan, Reconfigure, RemoveLayers, ReplaceLayers, StructuralEdit
+
+__all__ = ["Mixture", "Structure", "groups_after", "structure"]
+
+
+@runtime_checkable
+class Mixture(Protocol):
+    """A layer that holds other layers, each of which may stand in its place."""
+
+    def parts(self) -> Mapping[str, keras.layers.Layer]:
+        """The parts by name: built layers, or Sequential or Functional models."""
+
+    def alone(self, part: str) -> Sequence[tuple[keras.Variable, Any]]:
+        """Values of the mixture's own weights with which it computes what this part does: `(weight, value)`."""
+
+
+@dataclass(frozen=True, eq=False)
+class Structure:
+    """The graph that structural edits leave.
+
+    Attributes:
+        graph: the graph. Its operations are the source's own where nothing changed their settings and weights.
+        fresh: names of the layers all of whose weights start anew; every other layer inherits all of its weights.
+    """
+
+    graph: LayerGraph
+    fresh: frozenset[str]
+
+
+def groups_after(groups: ChannelGroups, plan: Plan) -> tuple[ChannelGroups, frozenset[str]]:
+    """The channel groups that a plan's `KeepChannels` speak of, and the layers whose weights start anew.
+
+    Args:
+        groups: of the source.
+        plan: the plan, of which only the structural half counts.
+
+    Raises:
+        KeyError, ValueError: as for `structure`.
+    """
+    if not plan.structural:
+        return groups, frozenset(groups.layers if plan.weights != "inherited" else ())
+    left = structure(groups.graph, plan.structural, plan.weights)
+    return ChannelGroups.of(left.graph, groups.through_norms), left.fresh
+
+
+def structure(graph: LayerGraph, edits: Sequence[StructuralEdit], weights: str = "inherited") -> Structure:
+    """Carries out structural edits.
+
+    Args:
+        graph: of the source.
+        edits: what is done, all of it at once: each edit speaks of the source.
+        weights: "inherited" or "fresh", see `Plan`.
+
+    Returns:
+        The graph that is left, and which layers start anew.
+
+    Raises:
+        KeyError: a name that is not a node of the graph.
+        ValueError: edits that cannot be carried out on these nodes, layers that do not fit what they read afterwards,
+            outputs of the model that would have another shape; with inherited weights a removed or replaced part that
+            changes a width.
+    """
+    return _Editing(graph, weights != "inherited").carried_out(edits)
+
+
+class _Editing:
+    """Edits of one graph on the way."""
+
+    def __init__(self, graph: LayerGraph, fresh: bool) -> None:
+        self._graph = graph
+        self._all_fresh = fresh
+        self._stands_for: dict[TensorRef, TensorRef] = {}
+        self._settings: dict[str, Mapping[str, Any]] = {}  # by layer
+        self._replaced: list[tuple[TensorRef, tuple[Node, ...]]] = []
+        self._taken = {*graph.nodes, *graph.operations}
+        self._calls: dict[str, set[str]] = {}
+        for node in graph.nodes.values():
+            self._calls.setdefault(node.layer_name, set()).add(node.name)
+
+    def carried_out(self, edits: Sequence[StructuralEdit]) -> Structure:
+        graph = self._graph
+        removed = tuple(node for edit in edits if isinstance(edit, RemoveLayers) for node in edit.nodes)
+        self._stands_for.update(bypasses(graph, removed, any_shape=self._all_fresh))
+        places: dict[str, list[Place]] = {node.name: [place(node, graph)] for node in graph.nodes.values()}
+        places.update({name: [] for name in removed})
+        for edit in edits:
+            if isinstance(edit, ReplaceLayers):
+                last = [name for name in graph.nodes if name in edit.nodes]
+                new = self._replacement(edit)
+                places.update({name: [] for name in last})
+                places[last[-1]] = new
+            elif isinstance(edit, Reconfigure):
+                self._reconfigure(edit)
+        ordered = self._ordered(list(itertools.chain(*places.values())))
+        with Copies(node_place.node.operation for node_place in ordered):
+            left, reshaped = reshape(graph, ordered, self._tensor, self._settings)
+        self._check_widths(left.shape)
+        return Structure(left, frozenset(left.operations) if self._all_fresh else reshaped)
+
+    def _tensor(self, ref: TensorRef) -> TensorRef:
+        """What stands for a tensor of the source."""
+        while ref in self._stands_for:
+            ref = self._stands_for[ref]
+        return ref
+
+    def _node(self, name: str) -> Node:
+        if name not in self._graph.nodes:
+            raise KeyError(f"Expected names of nodes of {self._graph.name!r}. Received: {[name]}")
+        return self._graph.nodes[name]
+
+    def _reconfigure(self, edit: Reconfigure) -> None:
+        node = self._node(edit.node)
+        if node.layer_name in self._settings:
+            raise ValueError(f"Expected one edit for each layer. Received: several for {node.layer_name!r}")
+        config = node.operation.get_config() if isinstance(node.operation, keras.Layer) else {}
+        unknown = sorted(set(edit.config) - config.keys())
+        if unknown:
+            may = ("kernel_size", "strides", "dilation_rate", "padding", "activation")
+            known = ", ".join(name for name in may if name in config) or "nothing"
+            raise ValueError(
+                f"Expected settings that {edit.node!r} ({node.type_name}) has, of which {known} can be changed. "
+                f"Received: {unknown}"
+            )
+        self._settings[node.layer_name] = edit.config
+
+    def _replacement(self, edit: ReplaceLayers) -> list[Place]:
+        graph = self._graph
+        inside = {self._node(name).name: self._node(name) for name in graph.nodes if name in set(edit.nodes)}
+        for name in edit.nodes:
+            node = self._node(name)
+            if node.is_input:
+                raise ValueError(f"Expected nodes that compute something. Received: {name!r}, an input of the model.")
+            elsewhere = sorted(self._calls[node.layer_name] - inside.keys())
+            if elsewhere:
+                raise ValueError(
+                    f"Expected all calls of a layer to be replaced, or none. Received: {name!r}, of a layer that is "
+                    f"also called as {elsewhere}."
+                )
+        coming = list(dict.fromkeys(ref for n in inside.values() for ref in n.inputs if ref.node not in inside))
+        going = [ref for node in inside.values() for ref in node.outputs if self._is_read_outside(ref, inside)]
+        prefix = graph.nodes[edit.nodes[0]].layer_name
+        self._replaced += [(ref, tuple(inside.values())) for ref in going]
+        if edit.part is not None:
+            return self._spliced(self._part(edit.nodes[0], edit.part), prefix, coming, going, is_new=False)
+        try:
+            # Of a copy, which Keras takes to pieces.
+            made = keras.saving.deserialize_keras_object(copy.deepcopy(edit.replacement))
+        except Exception as error:
+            raise ValueError(
+                f"Expected a replacement that Keras can make. Received for {edit.nodes}: {line_of(error)}"
+            ) from error
+        return self._spliced(made, prefix, coming, going, is_new=True)
+
+    def _is_read_outside(self, ref: TensorRef, inside: Mapping[str, Node]) -> bool:
+        readers = self._graph.readers.get(ref, ())
+        return ref in self._graph.output_refs or any(name not in inside for name in readers)
+
+    def _part(self, name: str, part: str) -> Any:
+        node = self._graph.nodes[name]
+        if not isinstance(node.operation, Mixture):
+            raise ValueError(
+                "Expected a layer with methods `parts` and `alone`, to take a part out of it. Received: "
+                f"{name!r} ({node.type_name})"
+            )
+        parts = node.operation.parts()
+        if part not in parts:
+            raise ValueError(f"Expected a part of {name!r}, one of {sorted(parts)}. Received: part={part!r}")
+        return parts[part]
+
+    def _spliced(
+        self, made: Any, prefix: str, coming: Sequence[TensorRef], going: Sequence[TensorRef], is_new: bool
+    ) -> list[Place]:
+        """The nodes of a layer or a model, between the tensors that come into its region and those that go out."""
+        if isinstance(made, keras.Sequential) and not made.built:
+            return self._chained(made.layers, prefix, coming, going)
+        if not isinstance(made, keras.Model):
+            return self._chained([made], prefix, coming, going, is_new)
+        small = LayerGraph.from_keras(made)
+        self._check_ends(prefix, len(small.input_refs), len(small.output_refs), coming, going)
+        names = {name: self._new_name(f"{prefix}_{name}") for name in small.operations}
+        ends = dict(zip(small.input_refs, coming, strict=True))
+
+        def moved(ref: TensorRef) -> TensorRef:
+            return ends[ref] if ref in ends else TensorRef(_renamed(small.nodes[ref.node], names), ref.index)
+
+        places = []
+        for node in small.nodes.values():
+            if not node.is_input:
+                args, kwargs = map_refs(moved, (node.args, dict(node.kwargs)))
+                name = _renamed(node, names)
+                spliced = replace(node, name=name, layer_name=names[node.layer_name], args=args, kwargs=kwargs)
+                spliced = replace(spliced, inputs=tuple(map(moved, node.inputs)))
+                places.append(replace(place(node, small, is_new), node=spliced))
+        self._stands_for.update(zip(going, map(moved, small.output_refs), strict=True))
+        return places
+
+    def _chained(
+        self,
+        layers: Sequence[Any],
+        prefix: str,
+        coming: Sequence[TensorRef],
+        going: Sequence[TensorRef],
+        is_new: bool = True,
+    ) -> list[Place]:
+        """Layers one after the other; the first may read several tensors."""
+        self._check_ends(prefix, len(coming), 1, coming, going)
+        places, read = [], tuple(coming)
+        for layer in layers:
+            name = self._new_name(f"{prefix}_{layer.name}")
+            args = read if len(read) == 1 else (list(read),)
+            places.append(Place(Node(name, name, layer, args, {}, read, (), ()), (), is_new))
+            read = (TensorRef(name),)
+        self._stands_for[going[0]] = read[0]
+        return places
+
+    def _check_ends(
+        self, prefix: str, inputs: int, outputs: int, coming: Sequence[TensorRef], going: Sequence[TensorRef]
+    ) -> None:
+        if not coming or (inputs, outputs) != (len(coming), len(going)):
+            raise ValueError(
+                "Expected a replacement that reads as many tensors as come into the region, and gives as many as go "
+                f"out of it. Received at {prefix!r}: {inputs} and {outputs} for a region that reads "
+                f"{[ref.node for ref in coming]} and gives {[ref.node for ref in going]}."
+            )
+
+    def _new_name(self, wanted: str) -> str:
+        name = next(
+            name
+            for name in itertools.chain([wanted], (f"{wanted}_{count}" for count in itertools.count(2)))
+            if name not in self._taken
+        )
+        self._taken.add(name)
+        return name
+
+    def _ordered(self, places: list[Place]) -> list[Place]:
+        """The inputs, and the nodes that lead to the outputs, each after those that it reads."""
+        by_name = {place.node.name: place for place in places}
+        number = {name: i for i, name in enumerate(by_name)}
+        reads = {name: {self._tensor(ref).node for ref in place.node.inputs} for name, place in by_name.items()}
+        needed, pending = set(), [self._tensor(ref).node for ref in self._graph.output_refs]
+        while pending:
+            name = pending.pop()
+            if name not in needed:
+                needed.add(name)
+                pending += reads[name]
+        needed |= {name for name, place in by_name.items() if place.node.is_input}
+        readers: dict[str, list[str]] = {}
+        for name in needed:
+            for before in reads[name]:
+                readers.setdefault(before, []).append(name)
+        waiting = {name: len(reads[name]) for name in needed}
+        ready = [number[name] for name in needed if not waiting[name]]
+        heapq.heapify(ready)
+        ordered: list[Place] = []
+        while ready:
+            place = places[heapq.heappop(ready)]
+            ordered.append(place)
+            for name in readers.get(place.node.name, ()):
+                waiting[name] -= 1
+                if not waiting[name]:
+                    heapq.heappush(ready, number[name])
+        if len(ordered) < len(needed):
+            left = sorted(needed - {place.node.name for place in ordered})
+            raise ValueError(
+                "Expected nodes of one region, of which nothing that it reads depends on what it gives. Received a "
+                f"replacement that would read its own output, through {left[:6]}."
+            )
+        return ordered
+
+    def _check_widths(self, shape: Callable[[TensorRef], Shape]) -> None:
+        """Refuses outputs of another shape, and with inherited weights replacements of another width."""
+        graph = self._graph
+        for ref in graph.output_refs:
+            if shape(self._tensor(ref)) != graph.shape(ref):
+                raise ValueError(
+                    f"Expected edits that leave the shapes of the model's outputs. Received: {ref.node!r} "
+                    f"{graph.shape(ref)}, in whose place stands {self._tensor(ref).node!r} {shape(self._tensor(ref))}."
+                )
+        for ref, nodes in self._replaced if not self._all_fresh else ():
+            old, new = graph.shape(ref), shape(self._tensor(ref))
+            first = any(getattr(node.operation, "data_format", "") == "channels_first" for node in nodes)
+            axis = 1 if first and len(old) > 2 else -1
+            if len(old) != len(new) or old[axis] != new[axis]:
+                raise ValueError(
+                    "Expected a replacement of the width of what it replaces, as what reads it inherits its weights. "
+                    f"Received: {ref.node!r} {old}, replaced by {self._tensor(ref).node!r} {new}. "
+                    'Give the plan weights="fresh", or a replacement of that width.'
+                )
+
+
+def _renamed(node: Node, names: Mapping[str, str]) -> str:
+    return names[node.layer_name] + node.name[len(node.layer_name) :]
