@@ -27,7 +27,7 @@ import tensorflow as tf
 from keras import layers
 
 import tfcompress
-from tfcompress.agents.sac import AgentSettings
+from tfcompress.methods.rlal import AgentSettings
 from tfcompress.methods import KD, LIT, RLAL, AdversarialSettings, BornAgain, Hint, Random, Scratch, Uniform
 
 RECORD = pathlib.Path(__file__).with_suffix(".json")
@@ -41,7 +41,7 @@ _UNIFORM = {"epochs": 1, "milestones": (1,), "reference_epochs": 2, **_SHORT}
 
 def plans_of(result):
     """The plans of a result, one after the other, each of what the one before left."""
-    return [result.plan]
+    return list(result.trail)
 
 
 def pictures(count, seed):
