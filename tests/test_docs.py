@@ -99,7 +99,7 @@ class OwnMethodTest(tf.test.TestCase):
         task.limits.update(tfcompress.Budget(flops=0.6).limits(task.costs.total, task.costs.smallest))
         for deepest in (True, False):
             (candidate,) = made["OneEndFirst"](deepest=deepest).search(task).candidates
-            widths = {edit.group: len(edit.indices) for edit in candidate.plan.channels}
+            widths = {edit.group: len(edit.indices) for edit in candidate.trail.last.channels}
             self.assertLessEqual(candidate.cost.macs, task.limits["macs"])
             self.assertEqual([width % 2 for width in widths.values() if width not in (5, 7)], [0] * len(widths))
             self.assertEqual("stem" in widths, not deepest)

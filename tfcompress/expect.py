@@ -359,7 +359,7 @@ def each(
 
 
 def _entries(value: Any) -> tuple[Any, ...] | None:
-    """What a sequence holds; `None` for what is none, strings and dictionaries among them."""
+    """The entries of a sequence; `None` for everything else, strings and dictionaries among them."""
     if isinstance(value, (str, bytes, bytearray, Mapping, Set)) or not isinstance(value, Iterable):
         return None
     shape = getattr(value, "shape", None)
@@ -414,7 +414,7 @@ def path(name: str, value: Any, what: str = "a path", or_none: bool = False) -> 
 def function(
     name: str, value: Any, what: str = "a function", or_none: bool = False, arguments: int | None = None
 ) -> Any:
-    """What can be called.
+    """Expects something that can be called.
 
     Args:
         name: of the argument.

@@ -1,4 +1,4 @@
-"""What a user gives, checked and in the form in which it is worked with: a model, data, a seed."""
+"""The arguments of a user, checked and in the form in which they are worked with: a model, data, a seed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an .h5 file of Keras 2 says, in the words of Keras 3: configs of layers, and the compile state."""
+"""Files (.h5) of Keras 2 in the words of Keras 3: configs of layers, and the compile state."""
 
 from __future__ import annotations
 

@@ -137,7 +137,7 @@ def _layers_of_code(config: Any, name: str = "a layer") -> list[str]:
 
 
 def _explained(path: pathlib.Path, error: Exception, written: str | None) -> str:
-    """What a model file that does not load lacks, and the way out."""
+    """Explains why a model file does not load, and names the way out."""
     text, received = str(error), f"Received: {str(path)!r}"
     if "Lambda" in text and ("safe_mode" in text or "unsafe" in text):
         return (
@@ -185,7 +185,7 @@ def _one_line(error: Exception, longest: int = 160) -> str:
 
 
 def _no_model_file(path: pathlib.Path) -> str | None:
-    """What the file is, and the way out, where it cannot hold a Keras model; told by its content, not its name."""
+    """Names the kind of a file that cannot hold a Keras model, and the way out; told by its content, not its name."""
     if path.is_dir():
         return _no_model_folder(path)
     with path.open("rb") as file:

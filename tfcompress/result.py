@@ -25,7 +25,7 @@ __all__ = ["Measured", "Result"]
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Result:
-    """What `tfcompress.compress` returns.
+    """The answer of `tfcompress.compress`.
 
     Attributes:
         model: the compressed `keras.Model`: stock Keras layers, loads where only Keras is installed.

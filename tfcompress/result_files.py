@@ -117,7 +117,7 @@ def read(folder: str | os.PathLike[str], source: keras.Model | None) -> dict[str
 
 
 def about_lambdas(names: Sequence[str]) -> str:
-    """What to know of a result with Lambda layers that hold code of their own."""
+    """Words on a result with Lambda layers that hold code of their own."""
     return (
         f"Lambda layer {', '.join(map(repr, names))} holds Python code, which Keras does not read back from a file: "
         "load the saved result with Result.load(folder, model=...), given the model that was compressed, and leave "

@@ -72,7 +72,7 @@ def _by_number(value: Any, names: Sequence[str]) -> Any:
 
 
 def _control(original: Network, task: Task) -> dict[str, Any]:
-    """What may be pruned: as it was said, and what it came to."""
+    """The control: as it was said, and what it came to."""
     names = layer_names(original)
     said = {name: _by_number(value, names) for name, value in task.control.settings().items()}
     if not said:

@@ -25,7 +25,7 @@ _SAMPLES, _TOLERANCE = 8, 1e-3  # by which a student is compared with its source
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Recovered:
-    """What a stage ends with.
+    """The end of a stage: a student, and how it came about.
 
     Attributes:
         student: the finished model.
@@ -111,7 +111,7 @@ def _store(search: Search, task: Task) -> None:
 
 
 def _restored(stored: dict[str, Any], task: Task) -> Search:
-    """What `_store` wrote: models are rebuilt by their trails, and given the weights of their files.
+    """Reads the search that `_store` wrote: models are rebuilt by their trails, and given the weights of their files.
 
     Raises:
         DamagedFileError, FileNotFoundError: a file is not what was written, or is missing.

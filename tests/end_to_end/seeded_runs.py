@@ -27,8 +27,8 @@ import tensorflow as tf
 from keras import layers
 
 import tfcompress
-from tfcompress.methods.rlal import AgentSettings
 from tfcompress.methods import KD, LIT, RLAL, AdversarialSettings, BornAgain, Hint, Random, Scratch, Uniform
+from tfcompress.methods.rlal import AgentSettings
 
 RECORD = pathlib.Path(__file__).with_suffix(".json")
 CLASSES = 4

@@ -1,4 +1,4 @@
-"""What a model costs, counted; also of a plan, without building the model; and limits of it."""
+"""The cost of a model, counted; also of a plan, without building the model; and limits of it."""
 
 from tfcompress._needs_tensorflow import BACKEND  # noqa: F401
 from tfcompress.costs.budget import Budget

@@ -39,7 +39,7 @@ HEAVY = 0.1
 
 @dataclass(frozen=True, eq=False)
 class Cost:
-    """What a model costs. Equal where all columns are; `cost["macs"]` is a column by its name.
+    """The cost of a model. Equal where all columns are; `cost["macs"]` is a column by its name.
 
     Attributes:
         macs: multiply-adds of one forward pass of one sample (one multiply-add = 1; FLOPs = 2 x MACs).

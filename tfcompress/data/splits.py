@@ -92,7 +92,7 @@ class Split:
         return self.source.take(expect.whole("count", count, least=1))
 
     def describe(self) -> str:
-        """What this split is, such as "5,000 images held out of the training data (seed 0)"."""
+        """The split in words, such as "5,000 images held out of the training data (seed 0)"."""
         return self.text
 
 
@@ -140,7 +140,7 @@ class Splits:
 
 @dataclass(frozen=True)
 class _Request:
-    """What all parts of `splits` need to know."""
+    """The request that all parts of `splits` need to know."""
 
     expected: Expected
     batch_size: int
@@ -194,7 +194,7 @@ class _Request:
         return first, None if of_test is None else self.arrays(*of_test, what, **settings)
 
     def source(self, data: Any, what: str) -> DivisibleSource:
-        """What a user gave, other than by name."""
+        """The data that a user gave, other than by name."""
         if isinstance(data, tuple) and len(data) in (2, 3):
             x, y, *weights = data
             return self.arrays(x, y, what, weights=weights[0] if weights else None)

@@ -1,4 +1,4 @@
-"""What guessing gives by an objective's metric, and how much better it may come out by luck."""
+"""The level of guessing by an objective's metric, and how much better it may come out by luck."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ _NUMBERS = (
 
 
 def expected_labels(model: keras.Model, objective: Any = None) -> Expected:
-    """What the model reads and, by its loss, which labels it is compared with.
+    """The inputs of the model and, by its loss, the labels that it is compared with.
 
     A loss of the user's own says nothing about labels, unless the model is compiled with an accuracy; a model that is
     not compiled has classes where single whole numbers are its labels.

@@ -69,7 +69,7 @@ class FixedChannels:
 
 @dataclass(frozen=True, eq=False)
 class NodeAnalysis:
-    """What the handler said of one node.
+    """A node with the answers of its handler.
 
     Attributes:
         call: the call, as the handler saw it.
@@ -165,7 +165,7 @@ class ChannelGroups:
 
     @cached_property
     def layers(self) -> Mapping[str, NodeAnalysis]:
-        """What the handlers said of the first call of each layer, by layer name, in the order of the graph."""
+        """The analysis of the first call of each layer, by layer name, in the order of the graph."""
         first: dict[str, NodeAnalysis] = {}
         for item in self.analysis.values():
             first.setdefault(item.node.layer_name, item)
@@ -216,7 +216,7 @@ def _follow(graph: LayerGraph, book: LabelBook, through_norms: bool) -> dict[str
 
 
 def _tie_shared(book: LabelBook, layers: Mapping[str, NodeAnalysis], sharing: Iterable[str]) -> None:
-    """What layers say of an axis of a weight that they share goes together; where one says nothing, it stays."""
+    """Ties axes of a weight that layers share, as each of them says; where one says nothing, the axis stays."""
     said: dict[int, tuple[str, WeightAxes]] = {}
     for name in sharing:
         for weight in layers[name].weights:

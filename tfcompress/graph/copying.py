@@ -163,7 +163,7 @@ def has_own_objects(operation: Any) -> bool:
 
 
 def _held(layer: Any) -> list[Any]:
-    """What stands in a layer's own attributes; not the methods that Keras puts among them."""
+    """The values of a layer's own attributes; not the methods that Keras puts among them."""
     cls = type(layer)
     return [v for name, v in vars(layer).items() if not isinstance(getattr(cls, name, None), types.FunctionType)]
 
@@ -195,7 +195,7 @@ def _is_named_activation(function: Any) -> bool:
 
 
 def _reachable(function: Any) -> Iterator[Any]:
-    """What a function can read beside its arguments: of its closure, defaults and globals, and of functions in them."""
+    """Everything that a function reads beside its arguments: closure, defaults and globals, and functions in them."""
     pending, seen = [function], set[int]()
     while pending:
         thing = pending.pop()

@@ -266,8 +266,10 @@ class _Reader:
             env[id(outer)] = ref
 
     def _called_on(self, operation: Any, args: Any, kwargs: Any, outputs: list[Any]) -> list[Any]:
-        """What a call gives for the shapes that it has here, which may be known where those of its nested model, or
-        those that the layer says of itself, are not."""
+        """Results of a call on the shapes that it has here.
+
+        These may be known where those of its nested model, or those that the layer says of itself, are not.
+        """
 
         def symbolic(ref: TensorRef) -> Any:
             shape = self.nodes[ref.node].output_shapes[ref.index]

@@ -122,7 +122,7 @@ class _Editing:
         return Structure(left, frozenset(left.operations) if self._all_fresh else reshaped)
 
     def _tensor(self, ref: TensorRef) -> TensorRef:
-        """What stands for a tensor of the source."""
+        """Returns the tensor that stands for one of the source."""
         while ref in self._stands_for:
             ref = self._stands_for[ref]
         return ref

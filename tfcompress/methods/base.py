@@ -1,4 +1,4 @@
-"""What a method is: `search` decides, `recover` trains what is left. Everything else is the workflow's."""
+"""Base of methods: `search` decides, `recover` trains the student. Everything else is the workflow's."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Candidate:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Search:
-    """What a method decided.
+    """The decision of a method.
 
     Attributes:
         source: the model that the trail's last plan is applied to, and that the student learns from: the task's model,
@@ -148,7 +148,7 @@ class Method:
         raise NotImplementedError
 
     def contents(self, contents: Contents) -> dict[str, Any]:
-        """What of the settings decides the outcome, for the run folder: functions by what they compute, and so on.
+        """The settings that decide the outcome, for the run folder: functions by what they compute, and so on.
 
         Args:
             contents: takes a value, and gives plain data that is equal for an equal value.

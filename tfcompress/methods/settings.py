@@ -94,7 +94,7 @@ def _value(setting: Setting, text: str) -> Any:
 
 
 def _read(text: str) -> list[Any]:
-    """What the text says in JSON (`true`, `[1, 2]`) or Python (`True`, `1, 2`), in a list that may be empty."""
+    """The text read as JSON (`true`, `[1, 2]`) or Python (`True`, `1, 2`), in a list that may be empty."""
     for read in (json.loads, ast.literal_eval):
         try:
             return [read(text)]

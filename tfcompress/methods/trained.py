@@ -37,7 +37,7 @@ class TrainedMethod(TrainingFields, Method):
 
     @property
     def teaching(self) -> Teaching | None:
-        """What the student is taught beside its labels."""
+        """The teaching of the student beside its labels; `None` for labels alone."""
         return Teaching.of("teach", self.teach)
 
     def trains_with(self, task: Task) -> str | None:

@@ -56,7 +56,7 @@ def kept_labels(groups: ChannelGroups, plan: Plan) -> _Mask:
 
 
 class _Width:
-    """What a plan leaves of labels, as handlers ask for it."""
+    """The labels that a plan leaves, as handlers ask for them."""
 
     def __init__(self, kept: _Mask) -> None:
         self._kept = kept

@@ -22,7 +22,7 @@ _EPOCH = re.compile(r"epoch-(\d{5,})")
 
 
 class Checkpoint(NamedTuple):
-    """What a checkpoint holds.
+    """The contents of a checkpoint.
 
     Attributes:
         epoch: number of epochs that were finished when it was written.

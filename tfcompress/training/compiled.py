@@ -1,4 +1,4 @@
-"""What a model is compiled with: which of Keras' losses, and its metrics as they are, each to be made anew."""
+"""The compile state of a model: which of Keras' losses, and its metrics as they are, each to be made anew."""
 
 from __future__ import annotations
 

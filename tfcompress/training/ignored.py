@@ -18,7 +18,7 @@ _DEFAULTS = {"run_eagerly": False, "steps_per_execution": 1, "auto_scale_loss": 
 
 
 def words_for_ignored(model: keras.Model, objective: Objective, trains_with: str | None) -> list[str]:
-    """What of a model's class and of its `compile` is not used, a sentence each.
+    """Sentences on the parts of a model's class and of its `compile` that are not used.
 
     Losses, regularisers and the first metric are used, and `objective.description` says where they come from.
 

@@ -46,7 +46,7 @@ class Best:
             self.epoch, self._key, self.tensors = epoch, key, tensors
 
     def info(self) -> dict[str, Any]:
-        """What a checkpoint says of it."""
+        """The state for a checkpoint."""
         return {"epoch": self.epoch, "key": self._key}
 
     def restore(self, info: Mapping[str, Any], tensors: Tensors) -> None:

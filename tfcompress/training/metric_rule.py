@@ -84,7 +84,7 @@ def _fits(shape: tuple[int, ...], expected: tuple[int | None, ...]) -> bool:
 
 
 class _Look(NamedTuple):
-    """What labels look like: `kind` of problem, and the words for it."""
+    """The look of labels: `kind` of problem, and the words for it."""
 
     kind: str
     words: str

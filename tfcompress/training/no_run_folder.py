@@ -32,7 +32,7 @@ class NoRunFolder:
 
     @property
     def earlier(self) -> None:
-        """There is no earlier call."""
+        """False: an earlier call is never there. (or as its type is)"""
         return None
 
     def begin(self, fingerprint: Mapping[str, Any]) -> None:
@@ -47,11 +47,11 @@ class NoRunFolder:
         self._json[name] = json.dumps(obj)
 
     def read_json(self, name: str) -> Any:
-        """What `write_json` was given."""
+        """Returns the data that `write_json` was given."""
         return json.loads(self._json[name])
 
     def recall(self, name: str, note: Callable[[str], None]) -> Any:
-        """What `write_json` was given, or `None`."""
+        """Returns the data that `write_json` was given, or `None`."""
         return self.read_json(name) if self.has(name) else None
 
     def plan_to_json(self, plan: Plan) -> str:
@@ -59,7 +59,7 @@ class NoRunFolder:
         return plan.to_json()
 
     def plan_from_json(self, text: str) -> Plan:
-        """What `plan_to_json` gave."""
+        """Returns the plan that `plan_to_json` was given."""
         return Plan.from_json(text)
 
     def trail_to_json(self, trail: Trail) -> str:
@@ -67,7 +67,7 @@ class NoRunFolder:
         return trail.to_json()
 
     def trail_from_json(self, text: str) -> Trail:
-        """What `trail_to_json` gave."""
+        """Returns the trail of what `trail_to_json` gave."""
         return Trail.from_json(text)
 
     def has_model(self, name: str) -> bool:
@@ -79,7 +79,7 @@ class NoRunFolder:
         """Keeps nothing: who called has the model."""
 
     def load_weights(self, name: str, model: keras.Model, checksum: str | None = None) -> None:
-        """There are none.
+        """Does nothing: weights are never stored.
 
         Raises:
             KeyError: always.

@@ -33,7 +33,7 @@ _SHORT_NAMES = ("crossentropy", "ce")  # which `keras.Model.compile` alone knows
 
 @dataclasses.dataclass(frozen=True)
 class Objective:
-    """What a training minimises and what tells how good a model is.
+    """The loss that a training minimises, and the metric that tells how good a model is.
 
     Attributes:
         loss: a Keras loss or its name, or a list or dict of them for several outputs, as `keras.Model.compile` takes

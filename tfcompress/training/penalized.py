@@ -142,7 +142,7 @@ class PenalizedModel(keras.Model):
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
-        """Those of the objective, and what the inner model measures of its own loss in training."""
+        """The metrics of the objective, and those that the inner model takes of its own loss in training."""
         return [*super().metrics, *self._inner_metrics]
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:

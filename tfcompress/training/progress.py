@@ -1,4 +1,4 @@
-"""What a long run shows: phase, epoch, values, time left, and after its first steps how long all of it will take."""
+"""The display of a long run: phase, epoch, values, time left, and after its first steps the time of all of it."""
 
 import math
 import shutil

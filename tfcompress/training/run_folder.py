@@ -192,7 +192,7 @@ class RunFolder:
         _files.write_json(self._json(name), obj)
 
     def read_json(self, name: str) -> Any:
-        """What `write_json` wrote.
+        """Reads the data that `write_json` wrote.
 
         Raises:
             DamagedFileError: the file is not as it was written.
@@ -200,7 +200,7 @@ class RunFolder:
         return _files.read_json(self._json(name))
 
     def recall(self, name: str, note: Callable[[str], None]) -> Any:
-        """What `write_json` wrote, or `None` where there is nothing, or where it is damaged, which `note` is told."""
+        """Reads the data of `write_json`; `None` where the file is missing, or damaged, which `note` is told."""
         try:
             return self.read_json(name) if self.has(name) else None
         except DamagedFileError as error:
@@ -212,7 +212,7 @@ class RunFolder:
         return renamed(plan, *reversed(self._names)).to_json()
 
     def plan_from_json(self, text: str) -> Plan:
-        """What `plan_to_json` wrote, with the names that the layers have in this call."""
+        """Reads the plan of `plan_to_json`, with the names that the layers have in this call."""
         return renamed(Plan.from_json(text), *self._names)
 
     def trail_to_json(self, trail: Trail) -> str:
@@ -220,7 +220,7 @@ class RunFolder:
         return Trail(tuple(renamed(plan, *reversed(self._names)) for plan in trail)).to_json()
 
     def trail_from_json(self, text: str) -> Trail:
-        """What `trail_to_json` wrote, with the names that the layers have in this call."""
+        """Reads a trail that `trail_to_json` wrote, with the names that the layers have in this call."""
         return Trail(tuple(renamed(plan, *self._names) for plan in Trail.from_json(text)))
 
     def has_model(self, name: str) -> bool:

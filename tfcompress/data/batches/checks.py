@@ -22,7 +22,7 @@ _CHUNK = 1024  # samples looked at together, so that a check needs little memory
 
 @dataclass(frozen=True)
 class Expected:
-    """What a model reads and answers.
+    """The form of data that a model reads and answers.
 
     Attributes:
         input_shape: as `keras.Model.input_shape`, the batch dimension first: one shape, or a list of shapes or a dict

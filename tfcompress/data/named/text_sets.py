@@ -110,7 +110,7 @@ def _text_of(builder, name, text):
 
 
 def read_texts(builder, name, length=1014, alphabet=CHARACTERS, text=None, stars="polarity", samples=None):
-    """What `load_text` says, of a builder."""
+    """Texts of a builder, as `load_text` says."""
     encoder = CharacterEncoder(length, alphabet)
     samples = expect.whole("samples", samples, least=1, or_none=True)
     stars = expect.one_of("stars", stars, list(_STARS_AS_CLASSES))

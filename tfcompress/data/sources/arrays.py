@@ -141,7 +141,7 @@ class ArraySource:
         return source._chosen(np.arange(min(count, self.num_samples)))
 
     def describe(self) -> str:
-        """Such as "45,000 images"."""
+        """The source in words, such as "45,000 images"."""
         images = isinstance(self.x, np.ndarray) and self.x.ndim == 4
         return f"{self.num_samples:,} {'images' if images else 'samples'}"
 
@@ -197,5 +197,5 @@ class FirstSamples:
         return self.arrays.shuffled()
 
     def describe(self) -> str:
-        """Such as "1,000 samples"."""
+        """The source in words, such as "1,000 samples"."""
         return f"up to {self.count:,} samples" if self.num_samples is None else f"{self.num_samples:,} samples"

@@ -151,5 +151,5 @@ class ImageStream(ShuffledStream):
         return kept, held_out, f"{held_out.describe()} held out of the training data (seed {self.seed})"
 
     def describe(self) -> str:
-        """Such as "1,281,167 images"."""
+        """The source in words, such as "1,281,167 images"."""
         return f"{self.num_samples:,} images"

@@ -1,4 +1,4 @@
-"""What a dataset is once it was loaded by name, and how much of one is held in memory."""
+"""A dataset once it was loaded by name, and how much of one is held in memory."""
 
 from __future__ import annotations
 

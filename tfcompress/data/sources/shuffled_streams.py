@@ -139,7 +139,7 @@ class ShuffledStream(abc.ABC):
 
     @abc.abstractmethod
     def describe(self) -> str:
-        """What it holds, in words."""
+        """The source in words."""
 
     def first(self, count: int) -> FirstSamples:
         """The first `count` samples, without augmentation."""

@@ -41,7 +41,7 @@ class Source(Protocol):
         ...
 
     def describe(self) -> str:
-        """What it holds, in words, such as "45,000 images"."""
+        """The source in words, such as "45,000 images"."""
         ...
 
     def shuffled(self) -> Source:

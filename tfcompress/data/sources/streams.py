@@ -94,7 +94,7 @@ def check_batches(batches, expected, what):
 
 @dataclass(frozen=True)
 class _Stream(abc.ABC):
-    """What sources share that are read batch by batch.
+    """Base of sources that are read batch by batch.
 
     Attributes:
         dataset: the user's.
@@ -127,7 +127,7 @@ class _Stream(abc.ABC):
 
     @abc.abstractmethod
     def describe(self) -> str:
-        """What it holds, in words."""
+        """The source in words."""
 
     def take(self, count: int) -> tuple[Arrays, Arrays]:
         """`(x, y)` of the first `count` samples."""
@@ -221,7 +221,7 @@ class TensorFlowSource(_Stream):
         return replace(self, dataset=dataset, known_batches=batches, part=text)
 
     def describe(self) -> str:
-        """Such as "a tf.data.Dataset"."""
+        """The source in words, such as "a tf.data.Dataset"."""
         return self.part
 
 
@@ -368,5 +368,5 @@ class PyDatasetSource(_Stream):
         return kept, held_out, text
 
     def describe(self) -> str:
-        """Such as "45 batches"."""
+        """The source in words, such as "45 batches"."""
         return f"{len(self.indices):,} batches"

@@ -147,7 +147,7 @@ class TextStream(ShuffledStream):
         return kept, held_out, f"{held_out.describe()} held out of the training data (seed {self.seed})"
 
     def describe(self) -> str:
-        """Such as "3,600,000 texts"."""
+        """The source in words, such as "3,600,000 texts"."""
         return f"{self.num_samples:,} texts"
 
 

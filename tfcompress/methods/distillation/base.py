@@ -1,4 +1,4 @@
-"""What LIT and its baselines share: the student, the teacher, and the schedule of Koratana et al. (2018)."""
+"""The common part of LIT and its baselines: the student, the teacher, and the schedule of Koratana et al. (2018)."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ class Distilling(TrainedMethod):
 
     @property
     def advice(self) -> str:  # type: ignore[override]
-        """What to say of a budget below the cheapest student."""
+        """Advice for a budget below the cheapest student."""
         return self.choice.advice
 
     def budget(self, given: Budget) -> Budget:
@@ -191,7 +191,7 @@ class Distilling(TrainedMethod):
 
     @staticmethod
     def _after(removed: Plan, plan: Plan) -> Plan:
-        """What `plan` does that `removed` has not done."""
+        """The part of `plan` that `removed` has not done. (goes with trails)"""
         done = set(removed.removed)
         groups = {edit.group for edit in removed.channels}
         rest = [node for node in plan.removed if node not in done]
@@ -215,7 +215,7 @@ class Distilling(TrainedMethod):
 
     @property
     def _prefixes(self) -> list[str]:
-        """What the phases of each student begin with; the last one's with nothing."""
+        """Prefixes of the names of each student's phases; the last one has none."""
         return [*(f"student {number}: " for number in range(1, self._students)), ""]
 
     @property

@@ -1,4 +1,4 @@
-"""What LIT's paper compares with: a student trained from scratch, distilled, or of the teacher's own architecture."""
+"""Baselines of LIT's paper: a student trained from scratch, distilled, or of the teacher's own architecture."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Scratch(Generative):
 
     @property
     def distils_outputs(self) -> bool:
-        """No."""
+        """False: labels alone."""
         return False
 
     def stages(self) -> tuple[tuple[str, int, int], ...]:

@@ -1,4 +1,4 @@
-"""What methods need to train generators: a discriminator, and domains to translate to."""
+"""Settings of methods that train generators: a discriminator, and domains to translate to."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ class Generative(Distilling):
         return found
 
     def contents(self, contents: Contents) -> dict[str, Any]:
-        """What of the settings decides the outcome; of a discriminator that learns its architecture."""
+        """The settings that decide the outcome; of a discriminator that learns its architecture."""
         if self.discriminator is None or not self.adversarial.steps:
             return super().contents(contents)
         found = dataclasses.replace(self, discriminator=None).contents(contents)

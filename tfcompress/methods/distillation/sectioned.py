@@ -1,4 +1,4 @@
-"""What methods share that compare what sections of student and teacher hand on."""
+"""The common part of methods that compare sections of student and teacher."""
 
 from __future__ import annotations
 

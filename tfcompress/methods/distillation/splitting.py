@@ -66,7 +66,7 @@ def derived_points(
 
 
 def passed_points(graph: LayerGraph, points: Sequence[str], removed: Sequence[str]) -> tuple[str, ...]:
-    """What hands on, where nodes are removed, what a network hands on at `points`.
+    """Points that hand on, where nodes are removed, what a network hands on at `points`.
 
     Raises:
         ValueError: a point inside what is removed, or two of which nothing is left between.

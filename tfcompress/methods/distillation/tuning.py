@@ -13,7 +13,7 @@ __all__ = ["Tuning", "one_after_the_other"]
 
 @dataclasses.dataclass(frozen=True)
 class Tuning:
-    """What is tried, each value by a training from the same start; the paper gives neither values nor epochs. Decided.
+    """The values to try, each by a training from the same start; the paper gives neither values nor epochs. Decided.
 
     Attributes:
         epochs: of each training.

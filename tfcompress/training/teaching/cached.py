@@ -1,4 +1,4 @@
-"""What the teacher gives for each sample, computed once and kept on disk while a student trains."""
+"""Outputs of the teacher for each sample, computed once and kept on disk while a student trains."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a student is to learn from a teacher: soft targets (Hinton et al. 2014) and hints (Romero et al. 2015)."""
+"""Lessons of a teacher: soft targets (Hinton et al. 2014) and hints (Romero et al. 2015)."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def hint_loss(name: str, teacher: Any, student: Any) -> Any:
 
 
 class Step(NamedTuple):
-    """What a loss on outputs may look at, all of one batch.
+    """A batch as a loss on outputs sees it.
 
     Attributes:
         x: inputs as the data have them.

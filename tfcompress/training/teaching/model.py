@@ -28,7 +28,7 @@ class Critic(Protocol):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Hints:
-    """What of the teacher's sections the student's are compared with: the loss L_I, Equation (3) of LIT.
+    """The comparison of the student's sections with the teacher's: the loss L_I, Equation (3) of LIT.
 
     Attributes:
         student, teacher: both, split at points where they hand on the same shapes.
@@ -210,7 +210,7 @@ class Distillation(OwnLoss):
         return keras.Model(teacher.input, ([], teacher.output)) if with_outputs else None
 
     def teacher_taps(self, inputs: Any) -> tuple[list[Any], Any]:
-        """What the teacher gives for a batch.
+        """The teacher's tensors for a batch.
 
         Returns:
             `(tensors at the split points that are compared or fed, outputs or [])`.
@@ -230,7 +230,7 @@ class Distillation(OwnLoss):
         return keras.tree.pack_sequence_as(inputs, mixed)
 
     def before_step(self, inputs: Any) -> None:
-        """What is trained beside the student, before it."""
+        """Trains the parts beside the student, before it."""
         if self.critic is not None:
             self.critic.learn(inputs, self.feed, self.student)
 

@@ -119,7 +119,7 @@ class SplitModel(Points):
         return {name: tuple(operations.values()) for name, operations in found.items()}
 
     def section(self, number: int, from_inputs: bool = False) -> keras.Model:
-        """What leads from one split point to the next, with the model's own layers.
+        """The part from one split point to the next, with the model's own layers.
 
         Args:
             number: 1 for the first section.

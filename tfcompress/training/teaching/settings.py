@@ -1,4 +1,4 @@
-"""What holds of a model's layers for one phase of training only."""
+"""Settings of a model's layers that hold for one phase of training only."""
 
 from __future__ import annotations
 
