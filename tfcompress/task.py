@@ -183,7 +183,7 @@ class Task:
         return self.control.widths(self.groups)
 
     def evidence(self) -> Evidence:
-        """What criteria may look at: the weights of the working copy, and its calibration data with the task's loss."""
+        """Evidence that criteria look at: weights of the working copy, and calibration data with the task's loss."""
         loss = loss_function(self.model, self.objective)
         return Evidence(self.groups, self.splits.calibration, loss, self.seed)
 
@@ -222,7 +222,7 @@ class Task:
 
     @property
     def warning(self) -> str | None:
-        """What to say of a model that is not better than guessing, or `None`."""
+        """Warning about a model that is not better than guessing, or `None`."""
         if self.accuracy is None or self.chance is None:
             return None
         if self.objective.sign * (self.accuracy - self.chance) > self._by_luck:

@@ -1,4 +1,4 @@
-"""What a user lets a method change: layers left out, limits of pruning ratios, channel counts in multiples."""
+"""Controls of what a method may change: layers left out, limits of pruning ratios, channel counts in multiples."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _Int = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Control:
-    """What may be pruned, and by how much. A ratio is the share of channels that is removed.
+    """Layers that may be pruned, and by how much. A ratio is the share of channels that is removed.
 
     A pattern stands for layers and speaks of the channels that these layers write: what a layer reads is pruned where
     other layers write it. Channels that several layers share (a residual stream) are left out when one of the layers is

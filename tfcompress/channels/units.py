@@ -18,7 +18,7 @@ __all__ = ["PruningUnit", "pruning_units"]
 
 @dataclass(frozen=True, eq=False)
 class PruningUnit:
-    """What one action of a channel-pruning agent prunes: one channel group, or the several inside one block.
+    """Channels that one action of an agent prunes: one channel group, or the several inside one block.
 
     Attributes:
         name: name of its first group.

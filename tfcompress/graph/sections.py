@@ -246,7 +246,7 @@ def _start_of_first(segments: list[Segment], run: _Run) -> int:
 
 
 def bypasses(graph: LayerGraph, nodes: Sequence[str], any_shape: bool = False) -> dict[TensorRef, TensorRef]:
-    """What stands for the outputs of removed nodes: the tensor that comes into the part that is removed.
+    """Tensors that stand for the outputs of removed nodes: those that come into the part that is removed.
 
     Args:
         graph: the network.
