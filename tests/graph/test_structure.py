@@ -12,7 +12,7 @@ from keras import layers
 
 from tests.helpers import oracles
 from tfcompress.costs import CostModel
-from tfcompress.graph import ChannelGroups, LayerGraph, structure
+from tfcompress.graph import ChannelGroups, LayerGraph, restructured
 from tfcompress.plan import KeepChannels, Plan, Reconfigure, RemoveLayers, ReplaceLayers
 from tfcompress.rewrite import apply
 
@@ -40,7 +40,7 @@ def plan(number, width=6):
 
 def test_operations_are_the_sources_own_where_nothing_changed():
     graph = LayerGraph.from_keras(network())
-    left = structure(graph, [Reconfigure("b", {"strides": 2}), RemoveLayers(("c",))])
+    left = restructured(graph, [Reconfigure("b", {"strides": 2}), RemoveLayers(("c",))])
     assert left.graph.nodes["b"].operation is not graph.nodes["b"].operation
     for name in ("image", "a", "norm", "pool", "head"):
         assert left.graph.nodes[name].operation is graph.nodes[name].operation
@@ -59,7 +59,7 @@ def test_students_leave_no_trace_in_the_source():
     before = oracles.snapshot(model, inputs)
     made = []
     for number in range(60):
-        left = structure(groups.graph, plan(number).structural)
+        left = restructured(groups.graph, plan(number).structural)
         made += [weakref.ref(left.graph.nodes[name].operation) for name in ("a_new", "b")]
         if number % 10 == 0:
             CostModel(groups).of(plan(number))

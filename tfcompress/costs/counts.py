@@ -253,7 +253,7 @@ class CostModel:
         """The cost of the model that `rewrite.apply` would build from the plan; builds nothing.
 
         Raises:
-            KeyError, ValueError: as for `kept`; as for `tfcompress.graph.structure`.
+            KeyError, ValueError: as for `kept`; as for `tfcompress.graph.restructured`.
         """
         if not plan.structural:
             return self.of_kept(self.kept(plan))
@@ -296,7 +296,7 @@ class CostModel:
         Builds no model; the latest one is kept.
 
         Raises:
-            KeyError, ValueError: as for `tfcompress.graph.structure`.
+            KeyError, ValueError: as for `tfcompress.graph.restructured`.
         """
         if not plan.structural:
             return self

@@ -9,7 +9,7 @@ from tfcompress.graph.layer_graph import LayerGraph, Node, TensorRef
 from tfcompress.graph.processor import check_runs_here
 from tfcompress.graph.regions import cut_points
 from tfcompress.graph.sections import Section, Sections, bypasses, find_sections
-from tfcompress.graph.structure import Mixture, Structure, groups_after, structure
+from tfcompress.graph.structure import Mixture, Structure, groups_after, restructured
 
 __all__ = [
     "Block",
@@ -35,5 +35,5 @@ __all__ = [
     "find_sections",
     "groups_after",
     "handles",
-    "structure",
+    "restructured",
 ]

@@ -1,4 +1,4 @@
-"""Structural edits: `structure(graph, edits)` makes one `LayerGraph` of another, on the graph alone.
+"""Structural edits: `restructured(graph, edits)` makes one `LayerGraph` of another, on the graph alone.
 
 No layer of the source is called, built or changed. A layer whose settings or input shapes change is made anew from its
 config, and called on symbolic tensors of its own; where its weights then have the shapes that they had, the graph goes
@@ -63,11 +63,11 @@ def groups_after(groups: ChannelGroups, plan: Plan) -> tuple[ChannelGroups, froz
     """
     if not plan.structural:
         return groups, frozenset(groups.layers if plan.weights != "inherited" else ())
-    left = structure(groups.graph, plan.structural, plan.weights)
+    left = restructured(groups.graph, plan.structural, plan.weights)
     return ChannelGroups.of(left.graph, groups.through_norms), left.fresh
 
 
-def structure(graph: LayerGraph, edits: Sequence[StructuralEdit], weights: str = "inherited") -> Structure:
+def restructured(graph: LayerGraph, edits: Sequence[StructuralEdit], weights: str = "inherited") -> Structure:
     """Carries out structural edits.
 
     Args:

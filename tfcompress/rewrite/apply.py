@@ -96,7 +96,7 @@ def apply(
         KeyError: the plan names a node that the source does not have, or a group that its structural half does not
             leave.
         ValueError: an index beyond the group's size; structural edits that cannot be carried out, see
-            `tfcompress.graph.structure`.
+            `tfcompress.graph.restructured`.
         TypeError: a layer that tfcompress does not know cannot be made again from its config.
     """
     if groups is None:

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from tfcompress.graph import LayerGraph, structure
+from tfcompress.graph import LayerGraph, restructured
 from tfcompress.graph.copying import CannotBeCopied
 from tfcompress.plan import Reconfigure, RemoveLayers, ReplaceLayers
 
@@ -32,7 +32,7 @@ def structural_edits(model, numbers, weights):
             if taken & nodes:
                 continue
             try:
-                structure(graph, [*edits, edit], weights)
+                restructured(graph, [*edits, edit], weights)
             except (ValueError, CannotBeCopied):  # it does not fit here
                 continue
             edits.append(edit)
