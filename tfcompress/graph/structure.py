@@ -24,7 +24,7 @@ from tfcompress.graph.reshaping import Place, Shape, line_of, place, reshape
 from tfcompress.graph.sections import bypasses
 from tfcompress.plan import Plan, Reconfigure, RemoveLayers, ReplaceLayers, StructuralEdit
 
-__all__ = ["Mixture", "Structure", "groups_after", "structure"]
+__all__ = ["Mixture", "Structure", "groups_after", "restructured"]
 
 
 @runtime_checkable
