@@ -5,7 +5,9 @@ from keras import ops
 
 
 @pytest.mark.parametrize(
-    "function", [ops.relu, ops.exp, ops.abs, ops.sqrt, ops.isnan, ops.logical_not, ops.ones_like, ops.round], ids=str
+    "function",
+    [ops.relu, ops.exp, ops.abs, ops.sqrt, ops.isnan, ops.logical_not, ops.ones_like, ops.round],
+    ids=lambda function: function.__name__,
 )
 def test_functions_of_each_number(function):
     passed = handled(function, (5, 3))
