@@ -1,8 +1,10 @@
 """Code in docs/ runs as it stands there."""
 
 import contextlib
+import math
 import pathlib
 import re
+import types
 from unittest import mock
 
 import keras
@@ -17,6 +19,7 @@ from keras import layers
 import tfcompress
 from tfcompress.costs import CostModel, cost
 from tfcompress.graph import ChannelGroups, LayerGraph
+from tfcompress.methods import Uniform
 from tfcompress.plan import Plan
 from tfcompress.rewrite import apply
 
@@ -130,6 +133,30 @@ class TrainingTest(tf.test.TestCase):
         self.assertEqual([method.training for method in made["methods"]], [made["shared"]] * 2)
         exec(teaching, made)
         self.assertLen(made["result"].history["recover"]["loss_hints"], 1)
+
+
+class CostsTest(tf.test.TestCase):
+    def test_a_metric_of_ones_own_is_limited(self):
+        first, second = code_of("costs.md")
+        small = {"epochs": 0, "batch_size": 16}
+        made = {
+            "model": small_tasks.residual_network(activation="softmax", inner=(5, 7)),
+            "data": small_tasks.pictures(),
+            "tfcompress": types.SimpleNamespace(
+                compress=lambda model, name, *args, **kwargs: tfcompress.compress(
+                    model, Uniform(**small), *args, verbose=0, **kwargs
+                )
+            ),
+        }
+        exec(first, {})
+        exec(second, made)
+        try:
+            before, after = cost(made["model"]), cost(made["result"].model)
+            handed_on = sum(math.prod(layer.output.shape[1:]) for layer in made["result"].model.layers)
+            self.assertEqual(after["activations"], handed_on)
+            self.assertLessEqual(after["activations"], before["activations"] // 2)
+        finally:
+            tfcompress.costs.unregister_metric("activations")
 
 
 class CustomLayersTest(tf.test.TestCase):
