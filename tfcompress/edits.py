@@ -1,0 +1,217 @@
+"""Edits: the parts of a `Plan`, as plain data. Nothing here imports Keras."""
+
+from __future__ import annotations
+
+import json
+import operator
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tfcompress import expect
+
+if TYPE_CHECKING:
+    import keras
+
+__all__ = [
+    "KINDS",
+    "Edit",
+    "KeepChannels",
+    "Reconfigure",
+    "RemoveLayers",
+    "ReplaceLayers",
+    "StructuralEdit",
+    "nodes_of",
+]
+
+_SIZES = ("kernel_size", "strides", "dilation_rate")
+_CHANGEABLE = (*_SIZES, "padding", "activation")
+_PADDINGS = ("valid", "same", "causal")
+_PART = "part"
+_SHOWN: dict[str, Any] = {"what": "names of nodes, unique, and at least one"}
+
+
+@dataclass(frozen=True)
+class KeepChannels:
+    """Keeps some channels of one channel group and removes the others, everywhere at once.
+
+    Attributes:
+        group: name of a `ChannelGroup` of the graph that the plan's structural edits leave.
+        indices: positions in the group that stay: unique, ascending, at least one.
+    """
+
+    group: str
+    indices: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        expect.settings(self, expect.text, "group", what="the name of a channel group")
+        try:
+            indices = tuple(map(operator.index, self.indices))
+        except TypeError:  # one number, a string, or fractions
+            expect.refuse("indices", "several whole numbers", self.indices, wrong_type=True)
+        if not indices or list(indices) != sorted(set(indices)) or indices[0] < 0:
+            raise ValueError(
+                "Expected `indices` to be ascending, unique, not negative, and at least one. "
+                f"Received: group={self.group!r}, indices={self.indices!r}"
+            )
+        object.__setattr__(self, "indices", indices)
+
+
+@dataclass(frozen=True)
+class RemoveLayers:
+    """Removes layers; what read the last of them reads what the first of them read.
+
+    Attributes:
+        nodes: names of nodes of the source's `LayerGraph`, one or more parts of it that have one tensor coming in and
+            one going out, of the same shape unless the plan's weights are fresh: unique, at least one.
+    """
+
+    nodes: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        expect.settings(self, expect.each, "nodes", check=expect.text, empty=False, unique=True, **_SHOWN)
+
+
+@dataclass(frozen=True)
+class ReplaceLayers:
+    """Puts a small graph of stock layers in the place of a node or a region, or one of the parts that a node holds.
+
+    `ReplaceLayers.by(nodes, layer_or_model)` and `ReplaceLayers.by_part(node, name)` make one. The new layers are
+    called after the first node: `conv1_pointwise`.
+
+    Attributes:
+        nodes: names of nodes of the source's `LayerGraph`, all of one region: unique, at least one.
+        replacement: a layer, a Sequential or a Functional model as `keras.saving.serialize_keras_object` writes it,
+            whose inputs and outputs stand for the tensors that come into the region and go out of it, in the order of
+            the graph; its weights are fresh. Or `{"part": name}`, a part of a layer that has a method `parts`, such as
+            a mixture, with the part's weights.
+    """
+
+    nodes: tuple[str, ...]
+    replacement: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        expect.settings(self, expect.each, "nodes", check=expect.text, empty=False, unique=True, **_SHOWN)
+        object.__setattr__(self, "replacement", _plain("replacement", self.replacement))
+        if _PART in self.replacement:
+            expect.text("replacement", self.part, "the name of a part", empty=False)
+            if len(self.nodes) != 1:
+                raise ValueError(f"Expected one node, of which a part is taken out. Received: nodes={self.nodes!r}")
+            return
+        if not isinstance(self.replacement.get("config"), dict) or "class_name" not in self.replacement:
+            what = "a serialised Keras layer or model, or {'part': name}"
+            expect.refuse("replacement", what, dict(self.replacement), "ReplaceLayers.by(nodes, layer) makes one.")
+        own = sorted(set(_not_of_keras(self.replacement)))
+        if own:
+            raise ValueError(
+                "Expected a `replacement` of stock Keras layers alone, which load where tfcompress is not installed. "
+                f"Received: {own}. Put it together from layers of keras.layers."
+            )
+
+    def __hash__(self) -> int:
+        return hash((self.nodes, json.dumps(self.replacement, sort_keys=True)))
+
+    @property
+    def part(self) -> str | None:
+        """Name of the part that is taken out of a mixture; `None` where the replacement is a graph of its own."""
+        return self.replacement.get(_PART)
+
+    @classmethod
+    def by(cls, nodes: Sequence[str], layers: keras.layers.Layer) -> ReplaceLayers:
+        """Puts a layer, or the layers of a Sequential or Functional model, in the place of nodes.
+
+        Args:
+            nodes: names of nodes of one region.
+            layers: the layer or model; its settings count, its weights do not.
+        """
+        import keras  # plans are read where Keras is not loaded
+
+        if not isinstance(layers, keras.Layer):
+            expect.refuse("layers", "a keras.Layer or a keras.Model", layers, wrong_type=True)
+        config = keras.saving.serialize_keras_object(layers)
+        return cls(tuple(nodes), {key: value for key, value in config.items() if key != "compile_config"})
+
+    @classmethod
+    def by_part(cls, node: str, part: str) -> ReplaceLayers:
+        """Puts a part of a mixture in the mixture's place, with the part's weights."""
+        return cls((node,), {_PART: part})
+
+
+@dataclass(frozen=True)
+class Reconfigure:
+    """Changes settings of one layer, in all its calls.
+
+    Weights whose shape stays are inherited; a layer that gets weights of another shape starts fresh.
+
+    Attributes:
+        node: name of a node of the source's `LayerGraph`.
+        config: new values of `kernel_size`, `strides`, `dilation_rate` (a whole number, or one for each axis),
+            `padding` ("valid", "same" or "causal") or `activation` (a name of Keras, or `None`): at least one.
+    """
+
+    node: str
+    config: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        expect.settings(self, expect.text, "node", what="the name of a node")
+        config = _plain("config", self.config)
+        unknown = sorted(set(config) - set(_CHANGEABLE))
+        if unknown or not config:
+            advice = "Put another layer in its place with ReplaceLayers." if unknown else ""
+            expect.refuse("config", f"new values of some of {', '.join(_CHANGEABLE)}", config, advice)
+        for name in _SIZES:
+            if name in config:
+                config[name] = _sizes(name, config[name])
+        if "padding" in config:
+            expect.one_of("padding", config["padding"], _PADDINGS)
+        if config.get("activation") is not None:
+            expect.text("activation", config["activation"], "the name of an activation of Keras, or None")
+        object.__setattr__(self, "config", config)
+
+    def __hash__(self) -> int:
+        return hash((self.node, json.dumps(self.config, sort_keys=True)))
+
+
+def _sizes(name: str, value: Any) -> int | list[int]:
+    """Sizes as JSON has them: one for all axes, or a list."""
+    if isinstance(value, list) and 1 <= len(value) <= 3:
+        return [expect.whole(name, size, least=1) for size in value]
+    size: int = expect.whole(name, value, least=1)
+    return size
+
+
+def _plain(name: str, value: Any) -> dict[str, Any]:
+    """A mapping as JSON gives it back."""
+    if not isinstance(value, Mapping):
+        expect.refuse(name, "a mapping of plain data", value, wrong_type=True)
+    try:
+        plain: dict[str, Any] = json.loads(json.dumps(dict(value), allow_nan=False, default=operator.index))
+    except (TypeError, ValueError, RecursionError) as error:
+        expect.refuse(name, f"plain data, as JSON has it ({error})", value)
+    return plain
+
+
+def _not_of_keras(config: Any) -> Iterator[str]:
+    """Classes and functions in a serialised object that are not Keras' own, or hold code."""
+    if isinstance(config, dict):
+        module, name = config.get("module"), config.get("class_name")
+        of_keras = module is None or str(module).partition(".")[0] == "keras"
+        if name is not None and (not of_keras or name in ("Lambda", "__lambda__")):
+            yield str(config.get("registered_name") or name)
+        for value in config.values():
+            yield from _not_of_keras(value)
+    elif isinstance(config, list):
+        for value in config:
+            yield from _not_of_keras(value)
+
+
+StructuralEdit = RemoveLayers | ReplaceLayers | Reconfigure
+Edit = KeepChannels | StructuralEdit
+KINDS: dict[str, type[Edit]] = {
+    kind.__name__: kind for kind in (KeepChannels, RemoveLayers, ReplaceLayers, Reconfigure)
+}
+
+
+def nodes_of(edit: StructuralEdit) -> tuple[str, ...]:
+    """Returns the nodes that an edit speaks of."""
+    return (edit.node,) if isinstance(edit, Reconfigure) else edit.nodes
