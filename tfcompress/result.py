@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -126,12 +126,18 @@ class Result:
         lost = f"{self.metric} is not known any more, metric= gives it" if self.metric else "the task has no metric"
         return report.noted(f"Compared on held-out samples by outputs alone: {lost}.")
 
-    def pick(self, flops_budget: float | int | None = None, params_budget: float | int | None = None) -> Result:
+    def pick(
+        self,
+        flops_budget: float | int | None = None,
+        params_budget: float | int | None = None,
+        budget: Mapping[str, float | int] | None = None,
+    ) -> Result:
         """Takes another answer of the search that was trained, without training again.
 
         Args:
             flops_budget: upper limit for FLOPs: a share of the original, or an absolute number, as for `compress`.
-            params_budget: the same for parameters. One budget or both.
+            params_budget: the same for parameters.
+            budget: `{metric: limit}` for any metric, as for `compress`. Without a limit all that was trained counts.
 
         Returns:
             Of this result and the candidates that have a model the one within the budget with the best metric on the
@@ -141,13 +147,13 @@ class Result:
         Raises:
             ValueError: nothing that was trained is within the budget; the message says what is there.
         """
-        budget, before = Budget(flops=flops_budget, params=params_budget), self.before.cost
-        limits = budget.limits(before, Cost(0, 0, 0, dict.fromkeys(before.others, 0)))
+        limited, before = Budget(budget, flops=flops_budget, params=params_budget), self.before.cost
+        limits = limited.limits(before, Cost(0, 0, 0, dict.fromkeys(before.others, 0)))
         trained = [self, *(self._of(c) for c in self.candidates if c.model is not None)]
         within = [r for r in trained if all(r.after.cost[metric] <= limit for metric, limit in limits.items())]
         if not within:
             count = len(self.candidates)
-            given = f"flops_budget={flops_budget!r}, params_budget={params_budget!r}"
+            given = ", ".join(map(limited.said, limited))
             there = ", ".join(f"{2 * r.after.macs:,} FLOPs with {r.after.params:,} parameters" for r in trained)
             raise ValueError(
                 f"Expected a budget that holds a student that {self.method!r} has trained: {there}. Received: {given}; "

@@ -132,6 +132,7 @@ class PickTest(tf.test.TestCase):
     def test_a_candidate_within_the_budget_with_its_weights(self):
         large, small = self.result.candidates
         self.assertLess(small.cost.macs, large.cost.macs)
+        self.assertEqual(self.result.pick(budget={"params": small.cost.params}).after.params, small.cost.params)
         share = small.cost.macs / self.result.before.macs + 0.01
         for result in (self.result, tfcompress.Result.load(self.folder / "run")):
             picked = result.pick(flops_budget=share)
@@ -158,6 +159,8 @@ class PickTest(tf.test.TestCase):
     def test_refused(self):
         with self.assertRaisesRegex(ValueError, "holds a student .*: .* FLOPs.* 2 have weights. Call compress again"):
             self.result.pick(flops_budget=0.001)
+        with self.assertRaisesRegex(ValueError, r"Received: budget\['bytes'\]=8"):
+            self.result.pick(budget={"bytes": 8})
         with self.assertRaisesRegex(ValueError, "Expected `?flops_budget"):
             self.result.pick(flops_budget=-1)
         plain = teachers.compress(self.model, Uniform(epochs=0), flops_budget=0.7)
