@@ -197,15 +197,15 @@ def main():
         discriminator=discriminator,
         adversarial=gan["adversarial"],
     )
-    found = {f"teacher ({args.blocks} blocks)": teacher}
-    found[f"LIT student ({args.student_blocks})"] = train(teacher, lit, data, args, "lit")
+    models = {f"teacher ({args.blocks} blocks)": teacher}
+    models[f"LIT student ({args.student_blocks})"] = train(teacher, lit, data, args, "lit")
     if not args.smoke:  # it is trained as the teacher was
         scratch = Scratch(**{**gan, "discriminator": discriminator_of_scratch}, blocks=(args.student_blocks,))
-        found[f"from scratch ({args.student_blocks})"] = train(generator, scratch, data, args, "scratch")
-    found |= {f"randomly initialized ({blocks})": model for blocks, model in sorted(untrained.items())}
+        models[f"from scratch ({args.student_blocks})"] = train(generator, scratch, data, args, "scratch")
+    models |= {f"randomly initialized ({blocks})": model for blocks, model in sorted(untrained.items())}
     classifier, name = classifier_for(data, args)
     print(f"Inception score and Frechet distance by {name}")
-    for label, model in found.items():
+    for label, model in models.items():
         print(json.dumps({"model": label, **scores(model, classifier, data[1], args)}), flush=True)
 
 

@@ -76,8 +76,8 @@ def methods(args):
     )
     # RLAL's agent acts in three quarters of the epochs of joint training.
     tries = args.episodes_per_epoch * -(-args.epochs * 3 // 4)
-    found = {"replay": Replay(epochs=both, folder=args.replay, **last)} if args.replay else {}
-    return found | {
+    replayed = {"replay": Replay(epochs=both, folder=args.replay, **last)} if args.replay else {}
+    return replayed | {
         "uniform": Uniform(epochs=both, **last),
         "random": Random(epochs=both, tries=tries, **reward),
         "rlal": rlal,

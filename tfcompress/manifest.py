@@ -139,12 +139,12 @@ def foreign(
             sums = read_manifest(path)
         except ManifestError:
             sums = {}
-    found: list[str] = []
+    entries: list[str] = []
     for name in sorted(os.listdir(path)) if names is None else names:
         if name == MANIFEST and sums:
             continue
-        found += _foreign(path, name, sums)
-    return found
+        entries += _foreign(path, name, sums)
+    return entries
 
 
 def sha256(path: str | os.PathLike[str]) -> str:
@@ -159,10 +159,10 @@ def _foreign(folder: pathlib.Path, name: str, sums: Mapping[str, Iterable[str]])
         return []
     if path.is_dir() and not path.is_symlink():
         # A folder that the manifest has nothing of is not looked into, large as it may be.
-        if f"{name}/" not in sums and not any(other.startswith(f"{name}/") for other in sums):
+        if f"{name}/" not in sums and not any(listed.startswith(f"{name}/") for listed in sums):
             return [f"{name}/"]
-        inner = [f"{name}/{one}" for one in sorted(os.listdir(path))]
-        return [entry for one in inner for entry in _foreign(folder, one, sums)]
+        inner = [f"{name}/{child}" for child in sorted(os.listdir(path))]
+        return [entry for inner_name in inner for entry in _foreign(folder, inner_name, sums)]
     ours = name in sums and path.is_file() and not path.is_symlink() and sha256(path) in sums[name]
     return [] if ours else [name]
 

@@ -123,7 +123,7 @@ def _check_config(path: pathlib.Path) -> None:
 def _layers_of_code(config: Any, name: str = "a layer") -> list[str]:
     """Names of the layers whose config holds a Python lambda: as text, or as the list that Keras 2 wrote."""
     if isinstance(config, list):
-        return [found for entry in config for found in _layers_of_code(entry, name)]
+        return [layer for entry in config for layer in _layers_of_code(entry, name)]
     if not isinstance(config, dict):
         return []
     if config.get("class_name") == "__lambda__":
@@ -133,7 +133,7 @@ def _layers_of_code(config: Any, name: str = "a layer") -> list[str]:
         name = str(inner.get("name", name))
         if config.get("class_name") == "Lambda" and isinstance(inner.get("function"), list):
             return [repr(name)]
-    return [found for entry in config.values() for found in _layers_of_code(entry, name)]
+    return [layer for entry in config.values() for layer in _layers_of_code(entry, name)]
 
 
 def _explained(path: pathlib.Path, error: Exception, written: str | None) -> str:
@@ -159,10 +159,10 @@ def _explained(path: pathlib.Path, error: Exception, written: str | None) -> str
             f"{_LOAD.format(f'custom_objects={{{missing!r}: {missing}}}', _CALL)}."
         )
     if written and _is_old(written):
-        other = ""
+        advice = ""
         if not _starts_with(path, _HDF5):
-            other = "tf_keras.models.load_model(path).save('model.h5') writes a file of which more can be read. Or "
-        build = f"{other}build" if other else "Build"
+            advice = "tf_keras.models.load_model(path).save('model.h5') writes a file of which more can be read. Or "
+        build = f"{advice}build" if advice else "Build"
         return (
             f"Expected a model file that Keras 3 can read. {received}, written by Keras {written}: "
             f"{_one_line(error)}. {build} the model anew in Keras 3, load its weights (model.load_weights), "
@@ -173,8 +173,8 @@ def _explained(path: pathlib.Path, error: Exception, written: str | None) -> str
 
 def _missing_class(text: str) -> str | None:
     for pattern in _MISSING:
-        if found := re.search(pattern, text):
-            return found.group(1).split(">")[-1]
+        if match := re.search(pattern, text):
+            return match.group(1).split(">")[-1]
     return None
 
 

@@ -109,6 +109,6 @@ def ignored_warnings(message: str = "", module: str = "") -> Iterator[None]:
         yield
     finally:
         with lock:
-            places = [place for place, other in enumerate(warnings.filters) if other is entry]
+            places = [place for place, existing in enumerate(warnings.filters) if existing is entry]
             for place in places:  # none where somebody has reset all filters
                 del warnings.filters[place]  # type: ignore[attr-defined]

@@ -84,8 +84,8 @@ def _control(original: Network, task: Task) -> dict[str, Any]:
 def _objective(original: Network, objective: Objective, contents: Contents) -> dict[str, Any]:
     """Loss and metric by what they compute, whether they were inferred, compiled, or given."""
     names, metrics = layer_names(original), objective.new_metrics()
-    found = {field.name: getattr(objective, field.name) for field in dataclasses.fields(objective)}
-    found |= {
+    values = {field.name: getattr(objective, field.name) for field in dataclasses.fields(objective)}
+    values |= {
         "loss": _by_number(canonical_loss(objective.loss), names),
         "loss_weights": _by_number(objective.loss_weights, names),
         "metric": objective.metric_name if metrics is None else metrics,
@@ -93,6 +93,6 @@ def _objective(original: Network, objective: Objective, contents: Contents) -> d
     words = {"score": "objective", "loss": "the loss", "metric": "the metric"}
     return {
         name: contents.of(value, words.get(name, f"objective.{name}"))
-        for name, value in found.items()
+        for name, value in values.items()
         if name not in ("name", "description")
     }

@@ -188,7 +188,7 @@ class PruningAgent:
     def learn_epoch(self) -> dict[str, float]:
         """Calls `learn` as often as `settings.updates_per_epoch` says, and returns the means of its losses."""
         losses = [self.learn() for _ in range(self.settings.updates_per_epoch)]
-        return {name: float(np.mean([one[name] for one in losses])) for name in losses[0]}
+        return {name: float(np.mean([update[name] for update in losses])) for name in losses[0]}
 
     @property
     def transitions(self) -> int:

@@ -90,15 +90,15 @@ class Episodes:
         Raises:
             ValueError: a metric that is NaN or infinite, by which no plans can be compared.
         """
-        found = self._reward(self.plan(kept))
-        if not np.isfinite(found):
+        value = self._reward(self.plan(kept))
+        if not np.isfinite(value):
             metric = self._task.objective.metric_name or "loss"
             raise ValueError(
                 f"Expected the metric {metric} to be a finite number for every plan that is tried. "
-                f"Received: {found} with {int(kept.sum())} channels kept. Scale the labels, give an objective= that is "
+                f"Received: {value} with {int(kept.sum())} channels kept. Scale the labels, give an objective= that is "
                 "finite whatever the outputs are, or choose method='uniform', which measures no plans."
             )
-        return found
+        return value
 
     def play(self, act: Callable[[np.ndarray], float]) -> Episode:
         """One episode of a policy from states to rates in [0, 1]."""

@@ -29,26 +29,26 @@ class Setting(NamedTuple):
 def settings_of(owner: Any) -> list[Setting]:
     """All fields of a dataclass instance, those of nested dataclasses included."""
     hints, descriptions = typing.get_type_hints(type(owner)), _descriptions(type(owner))
-    found = []
+    settings = []
     for field in dataclasses.fields(owner):
         value = getattr(owner, field.name)
         if dataclasses.is_dataclass(value):
-            found += [inner._replace(name=f"{field.name}.{inner.name}") for inner in settings_of(value)]
+            settings += [inner._replace(name=f"{field.name}.{inner.name}") for inner in settings_of(value)]
         else:
-            found.append(Setting(field.name, hints[field.name], value, descriptions.get(field.name, "")))
-    return found
+            settings.append(Setting(field.name, hints[field.name], value, descriptions.get(field.name, "")))
+    return settings
 
 
 def _descriptions(cls: type) -> dict[str, str]:
     """The first sentence that the docstrings of a class and its bases say of each field, in `Attributes:`."""
-    found: dict[str, str] = {}
+    sentences: dict[str, str] = {}
     for base in reversed(cls.__mro__):
         _, _, section = inspect.cleandoc(base.__doc__ or "").partition("\nAttributes:\n")
         section = re.split(r"^\S", section, maxsplit=1, flags=re.M)[0]  # the next section is not indented
         for name, text in re.findall(r"^    (\w+): (.*(?:\n {5,}.*)*)", section, re.M):
             text = " ".join(text.split())
-            found[name] = re.split(r"(?<=\.)\s", text, maxsplit=1)[0]
-    return found
+            sentences[name] = re.split(r"(?<=\.)\s", text, maxsplit=1)[0]
+    return sentences
 
 
 def configured(method: Method, given: Mapping[str, str]) -> Method:

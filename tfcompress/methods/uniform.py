@@ -85,7 +85,7 @@ class Uniform(TrainedMethod):
         for step in range(1, self.steps + 1):
             scores = self._scores(task, now)
             kept = self._kept(task, scores, step, kept)
-            orders = {name: np.argsort(-found, kind="stable") for name, found in scores.items()}
+            orders = {name: np.argsort(-group_scores, kind="stable") for name, group_scores in scores.items()}
             widths = zip(now.groups, kept.tolist(), strict=True)
             plan = Plan.keeping_first(orders, {group.name: w for group, w in widths if w < group.size})
             trail = Trail((plan,)) if trail is None else trail.then(plan)

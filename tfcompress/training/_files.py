@@ -98,8 +98,8 @@ def read_json(path: pathlib.Path) -> Any:
 
 
 def _text(content: Any) -> str:
-    found = hashlib.sha256(json.dumps(content).encode()).hexdigest()
-    return json.dumps({_SUM: found, _CONTENT: content}, indent=1) + "\n"
+    checksum = hashlib.sha256(json.dumps(content).encode()).hexdigest()
+    return json.dumps({_SUM: checksum, _CONTENT: content}, indent=1) + "\n"
 
 
 def sha256(path: pathlib.Path) -> str:

@@ -64,14 +64,14 @@ class Checkpoints:
         self._write(name, tensors, {"epoch": epoch, "info": dict(info)})
         names = self._names()
         own = names.index(name)
-        for other in names[own + 1 :] + names[: max(0, own + 1 - self.keep)]:
-            self._remove(other)
+        for surplus in names[own + 1 :] + names[: max(0, own + 1 - self.keep)]:
+            self._remove(surplus)
 
     def finish(self, epoch: int, tensors: Mapping[str, np.ndarray], info: Mapping[str, Any]) -> None:
         """Writes the state at the end of the phase, and keeps one epoch's checkpoint beside it."""
         self._write(_FINISHED, tensors, {"epoch": epoch, "info": dict(info)})
-        for other in self._names()[:-2]:
-            self._remove(other)
+        for older in self._names()[:-2]:
+            self._remove(older)
 
     def latest(self) -> Checkpoint | None:
         """The newest checkpoint that is intact, or None where there is none.

@@ -27,10 +27,10 @@ def words_for_ignored(model: keras.Model, objective: Objective, trains_with: str
         objective: what it is trained and measured by.
         trains_with: the method's optimizer in words; `None` for a method that does not say.
     """
-    found = [*_of_class(model)]
+    sentences = [*_of_class(model)]
     if getattr(model, "compiled", False):
-        found += _of_compile(model, objective, trains_with)
-    return found
+        sentences += _of_compile(model, objective, trains_with)
+    return sentences
 
 
 def _of_class(model: keras.Model) -> Iterator[str]:

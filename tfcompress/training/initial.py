@@ -25,17 +25,17 @@ def learned_variables(layer: Any) -> list[Any]:
     Args:
         layer: a built layer; the layers inside it count too.
     """
-    found = []
+    variables = []
     with thawed(layer, inner_layers(layer)):
         for inner in inner_layers(layer):
             if keeps_its_values(inner):
                 continue
             follows = isinstance(inner, (keras.layers.BatchNormalization, keras.layers.SpectralNormalization))
             own = {id(variable) for variable in inner.weights}
-            found += [
+            variables += [
                 variable for variable in own_variables(inner) if variable.trainable or (follows and id(variable) in own)
             ]
-    return found
+    return variables
 
 
 def draw_anew(layers: Iterable[Any], rng: np.random.Generator) -> list[Any]:
@@ -52,14 +52,14 @@ def draw_anew(layers: Iterable[Any], rng: np.random.Generator) -> list[Any]:
     Raises:
         TypeError: a layer that cannot be made again from its config, and does not say how its weights begin.
     """
-    found = []
+    drawn = []
     for layer in layers:
         if not getattr(layer, "weights", None) or not (learned := learned_variables(layer)):
             continue
         for variable, value in _drawn(layer, learned, rng):
             variable.assign(value)
-        found.append(layer)
-    return found
+        drawn.append(layer)
+    return drawn
 
 
 def check_drawable(layers: Iterable[Any]) -> None:
@@ -102,7 +102,7 @@ def _by_initializers(layer: Any, learned: set[int], rng: np.random.Generator) ->
 
     That needs no config, and serves layers with functions, partials and classes that no config can bring back.
     """
-    found = []
+    pairs = []
     for inner in inner_layers(layer):
         for variable in own_variables(inner):
             if id(variable) not in learned:
@@ -115,8 +115,8 @@ def _by_initializers(layer: Any, learned: set[int], rng: np.random.Generator) ->
             if initializer is None:
                 continue  # it follows the weights, from wherever it begins
             value = _with_seed(initializer, rng)(variable.shape, dtype=variable.dtype)
-            found.append((variable, value))
-    return found
+            pairs.append((variable, value))
+    return pairs
 
 
 def _with_seed(initializer: Any, rng: np.random.Generator) -> Callable[..., Any]:
@@ -134,9 +134,9 @@ def _with_seed(initializer: Any, rng: np.random.Generator) -> Callable[..., Any]
 def _seeded(config: Any, rng: np.random.Generator) -> Any:
     """A config whose initializers have seeds."""
     if isinstance(config, dict):
-        found = {key: _seeded(value, rng) for key, value in config.items()}
-        inner = found.get("config")
-        if "class_name" in found and isinstance(inner, dict) and "seed" in inner and inner["seed"] is None:
-            found["config"] = {**inner, "seed": int(rng.integers(2**31))}
-        return found
+        seeded = {key: _seeded(value, rng) for key, value in config.items()}
+        inner = seeded.get("config")
+        if "class_name" in seeded and isinstance(inner, dict) and "seed" in inner and inner["seed"] is None:
+            seeded["config"] = {**inner, "seed": int(rng.integers(2**31))}
+        return seeded
     return [_seeded(value, rng) for value in config] if isinstance(config, (list, tuple)) else config

@@ -144,9 +144,9 @@ def infer(model: keras.Model, y_sample: Any, score: Score | None = None) -> Obje
             "objective(y, outputs) that gives one number a sample, the higher the better."
         )
     if score is not None:
-        found = infer(model, y_sample)
-        words = f"loss {found.name}, inferred, as the model is not compiled; metric {_score_name(score)}, as given"
-        return dataclasses.replace(found, metric=None, score=score, description=words, higher_is_better=True)
+        inferred = infer(model, y_sample)
+        words = f"loss {inferred.name}, inferred, as the model is not compiled; metric {_score_name(score)}, as given"
+        return dataclasses.replace(inferred, metric=None, score=score, description=words, higher_is_better=True)
     labels = Labels.of(keras.tree.flatten(y_sample)[0], tuple(model.outputs[0].shape), last_activation(model))
     return _compiled(model, labels) if losses else _uncompiled(labels)
 

@@ -53,8 +53,8 @@ def _is_finite(batch: Any) -> Any:
     """Whether all floats in a batch, of inputs, labels and weights, are finite numbers."""
     parts = keras.tree.flatten(batch)
     floats = [part for part in parts if "float" in str(getattr(part, "dtype", "")) and hasattr(part, "shape")]
-    found = [ops.all(ops.isfinite(part)) for part in floats if keras.ops.is_tensor(part)]
-    return ops.all(ops.stack(found)) if found else ops.convert_to_tensor(True)
+    checks = [ops.all(ops.isfinite(part)) for part in floats if keras.ops.is_tensor(part)]
+    return ops.all(ops.stack(checks)) if checks else ops.convert_to_tensor(True)
 
 
 class LabelRange(NamedTuple):
@@ -123,16 +123,16 @@ class PenalizedModel(keras.Model):
             return self._own_results()
         if self._score is not None:
             self._score_mean.update_state(ops.cast(self._score(y, outputs), "float32"))
-        found: dict[str, Any] = super().compute_metrics(x, y, outputs, sample_weight)
+        results: dict[str, Any] = super().compute_metrics(x, y, outputs, sample_weight)
         if outputs is y_pred:
-            found = {name: value for name, value in found.items() if name not in self._inner_metrics_names()}
-        return found
+            results = {name: value for name, value in results.items() if name not in self._inner_metrics_names()}
+        return results
 
     def get_metrics_result(self) -> dict[str, Any]:
         """The results by name; without those of metrics that no step has measured yet."""
         measured = self._compile_metrics is None or self._compile_metrics.built
-        found: dict[str, Any] = super().get_metrics_result() if measured else self._own_results()
-        return found
+        results: dict[str, Any] = super().get_metrics_result() if measured else self._own_results()
+        return results
 
     def _own_results(self) -> dict[str, Any]:
         return {metric.name: metric.result() for metric in (self._loss_tracker, *self._inner_metrics)}

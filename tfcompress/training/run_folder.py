@@ -91,7 +91,7 @@ class RunFolder:
             return None
         advice = "Give another folder, or delete this one to start anew."
         try:
-            found = self.read_json(_RUN)
+            fingerprint = self.read_json(_RUN)
         except DamagedFileError as error:
             if _is_of_old_format(self._json(_RUN)):
                 raise RunFolderError(
@@ -99,13 +99,13 @@ class RunFolder:
                     f"version wrote, whose runs this one cannot go on with. {advice}"
                 ) from None
             raise RunFolderError(f"{error} {advice}") from None
-        stated = found.pop(_FORMAT, None) if isinstance(found, dict) else None
+        stated = fingerprint.pop(_FORMAT, None) if isinstance(fingerprint, dict) else None
         if stated != _FORMAT_NUMBER:
             raise RunFolderError(
                 f"Expected a run folder of format {_FORMAT_NUMBER}. Received: {self.path} of format {stated!r}, which "
                 f"another version of tfcompress wrote. {advice}"
             )
-        return found
+        return fingerprint
 
     def begin(self, fingerprint: Mapping[str, Any]) -> None:
         """Begins a run in the new folder, or goes on with the one that is there, if it has the same fingerprint.
@@ -127,13 +127,13 @@ class RunFolder:
                 raise _unwritable(self.path, error) from error
             self._is_new = True
             then = now
-        elif found := differences(
+        elif differing := differences(
             {key: value for key, value in then.items() if key != _NOT_COMPARED},
             {key: value for key, value in now.items() if key != _NOT_COMPARED},
         ):
             raise RunFolderError(
                 f"Expected the model and the settings of the run in {self.path}. Received others:\n"
-                + "\n".join(f"  {difference}" for difference in found)
+                + "\n".join(f"  {difference}" for difference in differing)
                 + f"\n{_ANEW}, or repeat the old call."
             )
         elif unknown := [*then.get(_NOT_COMPARED, ()), *now.get(_NOT_COMPARED, ())]:
@@ -146,9 +146,9 @@ class RunFolder:
 
     def _refuse_others(self) -> None:
         """Refuses what a new run would take for its own, or write over."""
-        if found := [name for name in _OF_A_RUN if os.path.lexists(self.path / name)]:
+        if present := [name for name in _OF_A_RUN if os.path.lexists(self.path / name)]:
             raise RunFolderError(
-                f"Expected a new folder, or that of a run. Received: {self.path} with {', '.join(found)} and without "
+                f"Expected a new folder, or that of a run. Received: {self.path} with {', '.join(present)} and without "
                 f"{_RUN}.json, which says of which run they are. Nothing was written. Give another run_dir, or move "
                 "these away."
             )
@@ -241,10 +241,10 @@ class RunFolder:
             except Exception:
                 part.unlink(missing_ok=True)
                 raise
-            found = _files.sha256(part)
+            checksum = _files.sha256(part)
             part.replace(self._model(name))
             _files.sync(self.path)
-        return found
+        return checksum
 
     def load_weights(self, name: str, model: keras.Model, checksum: str | None = None) -> None:
         """Puts the weights that `save_model` wrote into a model of the same architecture.

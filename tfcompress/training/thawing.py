@@ -83,7 +83,7 @@ def to_thaw(student: keras.Model | Network, cut: Mapping[str, Sequence[int]]) ->
         cut: what `cut_layers` gave.
     """
     graph = Network.of(student).graph
-    found: list[Any] = []
+    layers: list[Any] = []
     writers: set[str] = set()
     for name, layer in graph.operations.items():
         if name not in cut or not isinstance(layer, keras.Layer):
@@ -92,25 +92,25 @@ def to_thaw(student: keras.Model | Network, cut: Mapping[str, Sequence[int]]) ->
         changed = [inner for inner in inner_layers(layer) if ids & {id(own) for own in own_variables(inner)}]
         changed = [inner for inner in changed if not inner.trainable and not keeps_its_values(inner)]
         if changed:
-            found += changed
+            layers += changed
             writers.add(name)
     for node in graph.nodes.values():
         layer = node.operation
-        if not isinstance(layer, keras.layers.BatchNormalization) or layer.trainable or layer in found:
+        if not isinstance(layer, keras.layers.BatchNormalization) or layer.trainable or layer in layers:
             continue
         if any(graph.nodes[ref.node].layer_name in writers for ref in node.inputs):
-            found.append(layer)
-    return found
+            layers.append(layer)
+    return layers
 
 
 def words_for(layers: Sequence[Any]) -> str:
     """A sentence on frozen layers that are trained."""
     names = [layer.name for layer in layers]
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    one = len(names) == 1
+    single = len(names) == 1
     return (
-        f"{len(names)} frozen {'layer' if one else 'layers'} whose weights changed {'is' if one else 'are'} trained: "
-        f"{', '.join(names[:_NAMED])}{more}"
+        f"{len(names)} frozen {'layer' if single else 'layers'} whose weights changed {'is' if single else 'are'} "
+        f"trained: {', '.join(names[:_NAMED])}{more}"
     )
 
 

@@ -104,8 +104,8 @@ def input_arrays(x, expected, what):
         TypeError: what cannot be an array of numbers, or of strings for a model that reads them.
     """
     shapes = list((expected.shapes or {}).values())
-    one = len(shapes) == 1 and isinstance(x, tuple | list) and len(x) == 1
-    if one and np.ndim(x[0]) == len(shapes[0]) + 1 and not isinstance(expected.input_shape, dict):
+    wrapped = len(shapes) == 1 and isinstance(x, tuple | list) and len(x) == 1
+    if wrapped and np.ndim(x[0]) == len(shapes[0]) + 1 and not isinstance(expected.input_shape, dict):
         x = x[0]
     return to_arrays(x, what, several=len(shapes) > 1, strings=expected.strings)
 

@@ -56,5 +56,5 @@ def _tuples(batch):
 def _spec(first, last):
     import tensorflow as tf
 
-    sizes = [size if size == other else None for size, other in zip(first.shape, last.shape, strict=True)]
+    sizes = [size if size == last_size else None for size, last_size in zip(first.shape, last.shape, strict=True)]
     return tf.TensorSpec([None, *sizes[1:]], first.dtype)

@@ -167,10 +167,10 @@ class TensorFlowSource(_Stream):
                 "Remove `.repeat()`, or limit it with `.take(batches)`."
             )
         _, y, *weights = _parts(dataset.element_spec, what)
-        other = [spec for spec in tf.nest.flatten(dataset.element_spec) if not isinstance(spec, tf.TensorSpec)]
-        if other:
+        refused = [spec for spec in tf.nest.flatten(dataset.element_spec) if not isinstance(spec, tf.TensorSpec)]
+        if refused:
             raise TypeError(
-                f"Expected dense tensors in {what}. Received: {type(other[0]).__name__}. Map it to dense ones first: "
+                f"Expected dense tensors in {what}. Received: {type(refused[0]).__name__}. Map it to dense ones first: "
                 "`tf.sparse.to_dense(x)` of a sparse tensor, `x.to_tensor()` of a ragged one."
             )
         if (expected.classes or 0) > 1 and isinstance(y, tf.TensorSpec) and y.shape.rank == 2 and y.shape[1] == 1:

@@ -174,13 +174,13 @@ def named_texts(name, classes, train, tests, encoder, samples=None):
         read = encoded_texts(train, encoder, samples)
         test = next((part for part in (encoded_texts(test, encoder) for test in tests) if len(part[1])), None)
         data = NamedData(name, classes, to_int32, None, arrays=NamedArrays(name, read, test, classes))
-        found = len(read[1])
+        num_texts = len(read[1])
     else:
         stream = TextStream.of(Texts.labelled(train, samples), encoder)
         parts = (Texts.labelled(test) for test in tests)
         test = next((TextStream.of(texts, encoder) for texts in parts if texts.count), None)
         data = NamedData(name, classes, to_int32, None, streams=(stream, test))
-        found = stream.num_samples
-    if not found:
+        num_texts = stream.num_samples
+    if not num_texts:
         raise ValueError(f"Expected training texts with a class. Received: none in {name!r}.")
     return data

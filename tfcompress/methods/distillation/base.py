@@ -200,8 +200,8 @@ class Distilling(TrainedMethod):
     def _teach_number(
         self, number: int, student: keras.Model, teacher: keras.Model, task: Task
     ) -> dict[str, list[Any]]:
-        found = self.distil(student, teacher, task, f"student {number}: ")
-        return {f"student {number}: {name}": values for name, values in found.items()}
+        history = self.distil(student, teacher, task, f"student {number}: ")
+        return {f"student {number}: {name}": values for name, values in history.items()}
 
     def _score(self, student: keras.Model, task: Task) -> float | None:
         name = task.objective.metric_name

@@ -84,19 +84,19 @@ class Generative(Distilling):
 
     def settings(self) -> dict[str, Any]:
         """The settings as plain data; of a discriminator that learns its architecture alone, as its weights change."""
-        found = super().settings()
+        settings = super().settings()
         if self.discriminator is not None and self.adversarial.steps:
             text = self.discriminator.to_json().encode()
-            found["discriminator"] = {"model": self.discriminator.name, "crc32": zlib.crc32(text)}
-        return found
+            settings["discriminator"] = {"model": self.discriminator.name, "crc32": zlib.crc32(text)}
+        return settings
 
     def contents(self, contents: Contents) -> dict[str, Any]:
         """The settings that decide the outcome; of a discriminator that learns its architecture."""
         if self.discriminator is None or not self.adversarial.steps:
             return super().contents(contents)
-        found = dataclasses.replace(self, discriminator=None).contents(contents)
+        settings = dataclasses.replace(self, discriminator=None).contents(contents)
         architecture = model_contents(self.discriminator, contents, "method.discriminator")["architecture"]
-        return {**found, "discriminator": architecture}
+        return {**settings, "discriminator": architecture}
 
     def shuffled(self, task: Task) -> tuple[int, ...]:
         """Which inputs are shuffled."""
@@ -114,8 +114,8 @@ class Generative(Distilling):
         """Refuses a discriminator that does not fit, and inputs that there are not."""
         inputs = len(task.original.inputs)
         shuffled = self.shuffled(task)
-        if strange := [i for i in shuffled if not 0 <= i < inputs]:
-            raise ValueError(f"Expected `shuffled_inputs` among the {inputs} inputs, from 0. Received: {strange}")
+        if outside := [i for i in shuffled if not 0 <= i < inputs]:
+            raise ValueError(f"Expected `shuffled_inputs` among the {inputs} inputs, from 0. Received: {outside}")
         if shuffled and not generates:
             raise _learns_labels(shuffled)
         if shuffled and self.teach is not None:

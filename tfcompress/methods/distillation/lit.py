@@ -163,9 +163,9 @@ class LIT(Sectioned, Generative):
 
     def _check_numbers(self, teacher: SplitModel) -> None:
         sections = len(teacher.boundaries) - 1
-        strange = [number for number in self.hints or () if not 1 <= number <= sections]
-        if strange:
-            raise ValueError(f"Expected `hints` between 1 and {sections}, the number of sections. Received: {strange}")
+        outside = [number for number in self.hints or () if not 1 <= number <= sections]
+        if outside:
+            raise ValueError(f"Expected `hints` between 1 and {sections}, the number of sections. Received: {outside}")
         for name in ("copy", "freeze"):
             unknown = sorted(set(getattr(self, name) or ()) - set(teacher.names))
             if unknown:
@@ -228,14 +228,14 @@ class LIT(Sectioned, Generative):
             else:
                 with self.start_anew(trial, task, prefix):
                     train_on_outputs(trial, teacher, task, tried.training, phase, tried.soft_targets)
-            found = self._score(trial, task)
-            assert found is not None
-            return found if task.objective.higher_is_better else -found
+            metric = self._score(trial, task)
+            assert metric is not None
+            return metric if task.objective.higher_is_better else -metric
 
         best, scores = one_after_the_other(self.tuning, score, task.progress.note)
-        found = {f"tuning of {name}": values for name, values in scores.items()}
-        found |= {f"tuned {name}": [value] for name, value in best.items()}
-        return dataclasses.replace(self, **untuned, **best), found
+        history = {f"tuning of {name}": values for name, values in scores.items()}
+        history |= {f"tuned {name}": [value] for name, value in best.items()}
+        return dataclasses.replace(self, **untuned, **best), history
 
     def train_sections(self, student: SplitModel, teacher: SplitModel, task: Task, phase: str) -> dict[str, list[Any]]:
         """The first phase: Equation (1)."""

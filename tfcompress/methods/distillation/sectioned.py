@@ -87,11 +87,11 @@ class Sectioned(Distilling):
         original = self.split_teacher(task)
         if self.student is None:
             whole = task.network_of(task.original)
-            one, other = (
+            of_student, of_teacher = (
                 SplitModel(network, derived_points(whole, original.boundaries, network))
                 for network in map(task.network_of, (student, teacher))
             )
-            return one, other
+            return of_student, of_teacher
         if teacher is not task.original:  # an earlier student
             original = self._split_given(task.network_of(teacher), original)
         return self._split_given(task.network_of(student), original), original

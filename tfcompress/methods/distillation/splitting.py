@@ -72,13 +72,13 @@ def passed_points(graph: LayerGraph, points: Sequence[str], removed: Sequence[st
         ValueError: a point inside what is removed, or two of which nothing is left between.
     """
     passed, gone = bypasses(graph, removed), set(removed)
-    found = tuple(passed.get(TensorRef(name), TensorRef(name)).node for name in points)
-    if any(name in gone for name in found) or len(set(found)) < len(found):
+    new_points = tuple(passed.get(TensorRef(name), TensorRef(name)).node for name in points)
+    if any(name in gone for name in new_points) or len(set(new_points)) < len(new_points):
         raise ValueError(
             f"Expected split points between blocks that stay. Received: split_points={tuple(points)}, of which some "
             "lie inside blocks that the student does not have, or have nothing between them in it."
         )
-    return found
+    return new_points
 
 
 def matching_points(
@@ -113,7 +113,7 @@ def matching_points(
     if len(own) == count and all(fits(name, number) for number, name in enumerate(own)):
         return own
     through = cut_points(graph)
-    found: list[str] = []
+    matched: list[str] = []
     at = len(through)
     for number in reversed(range(count)):
         # The last point of this shape; the first section's input is the first such point, where both have one shape.
@@ -122,13 +122,13 @@ def matching_points(
         if not places:
             raise ValueError(
                 "Expected a student that hands on what the teacher does at its split points. Received: student "
-                f"{graph.name!r}, in which nothing before {found[-1] if found else 'the end'!r} has the shape of "
+                f"{graph.name!r}, in which nothing before {matched[-1] if matched else 'the end'!r} has the shape of "
                 f"{teacher.boundaries[number]!r}, {teacher.shape(number)}. Give the points of both: split_points= and "
                 "student_split_points=."
             )
         at = _end_of_stem(graph, through, places) if same_as_next else places[-1]
-        found.append(through[at])
-    return tuple(reversed(found))
+        matched.append(through[at])
+    return tuple(reversed(matched))
 
 
 def _end_of_stem(graph: LayerGraph, through: Sequence[str], places: Sequence[int]) -> int:
@@ -140,8 +140,8 @@ def _end_of_stem(graph: LayerGraph, through: Sequence[str], places: Sequence[int
     return places[0]
 
 
-def _alike(one: Sequence[int | None], other: Sequence[int | None], channels_may_differ: bool) -> bool:
-    return tuple(one[:-1]) == tuple(other[:-1]) if channels_may_differ else tuple(one) == tuple(other)
+def _alike(first: Sequence[int | None], second: Sequence[int | None], channels_may_differ: bool) -> bool:
+    return tuple(first[:-1]) == tuple(second[:-1]) if channels_may_differ else tuple(first) == tuple(second)
 
 
 def check_shapes(student: SplitModel, teacher: SplitModel, channels_may_differ: bool = False) -> None:
@@ -155,13 +155,13 @@ def check_shapes(student: SplitModel, teacher: SplitModel, channels_may_differ: 
             f"Expected as many split points of the student as of the teacher, {teacher.boundaries}. Received: "
             f"{student.boundaries}"
         )
-    for number, (one, other) in enumerate(zip(student.boundaries, teacher.boundaries, strict=True)):
+    for number, (of_student, of_teacher) in enumerate(zip(student.boundaries, teacher.boundaries, strict=True)):
         if not _alike(student.shape(number), teacher.shape(number), channels_may_differ):
             raise ValueError(
                 "Expected split points that hand on tensors of one shape. Received: "
-                f"{one!r} of the student {student.model.name!r} with {student.shape(number)}, and {other!r} of the "
-                f"teacher {teacher.model.name!r} with {teacher.shape(number)}. Name points that match: "
-                "split_points= and student_split_points=."
+                f"{of_student!r} of the student {student.model.name!r} with {student.shape(number)}, and "
+                f"{of_teacher!r} of the teacher {teacher.model.name!r} with {teacher.shape(number)}. "
+                "Name points that match: split_points= and student_split_points=."
             )
 
 

@@ -28,8 +28,8 @@ def _students(name: str, value: Any) -> keras.Model | tuple[keras.Model, ...] | 
     what = "a built keras.Model, or a tuple of them"
     if value is None or isinstance(value, keras.Model):
         return value
-    one = partial(expect.instance, kinds=keras.Model, what=what)
-    models: tuple[keras.Model, ...] = expect.each(name, value, one, what, empty=False, or_none=True)
+    check = partial(expect.instance, kinds=keras.Model, what=what)
+    models: tuple[keras.Model, ...] = expect.each(name, value, check, what, empty=False, or_none=True)
     return models
 
 
@@ -37,8 +37,10 @@ def _blocks(name: str, value: Any) -> tuple[Any, ...] | None:
     """Checks `blocks`: a tuple of whole numbers, or a tuple of such tuples."""
     what = "numbers of blocks, 1 or more for each section, or a sequence of such"
     nested = isinstance(value, (tuple, list)) and any(isinstance(entry, (tuple, list)) for entry in value)
-    one = partial(expect.each, check=expect.whole, what=what, least=1, empty=False)
-    blocks: tuple[Any, ...] | None = expect.each(name, value, one, what) if nested else one(name, value, or_none=True)
+    check = partial(expect.each, check=expect.whole, what=what, least=1, empty=False)
+    blocks: tuple[Any, ...] | None = (
+        expect.each(name, value, check, what) if nested else check(name, value, or_none=True)
+    )
     return blocks
 
 
@@ -250,7 +252,7 @@ def lower_cardinality(costs: CostModel, cardinality: int | None, inside: set[str
     """
     if cardinality is None:
         return ()
-    found = []
+    edits = []
     for group in costs.groups:
         grouped = [
             layer
@@ -258,8 +260,8 @@ def lower_cardinality(costs: CostModel, cardinality: int | None, inside: set[str
             if layer in inside and getattr(costs.groups.layers[layer].node.operation, "groups", 1) == group.size
         ]
         if grouped and group.size > cardinality:
-            found.append(KeepChannels(group.name, tuple(range(cardinality))))
-    return tuple(found)
+            edits.append(KeepChannels(group.name, tuple(range(cardinality))))
+    return tuple(edits)
 
 
 def shallow_plan(

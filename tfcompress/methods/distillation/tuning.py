@@ -73,6 +73,6 @@ def one_after_the_other(
     for name, values in choices:
         scores[name] = [score(name, {**best, name: value}) for value in values]
         best[name] = values[max(range(len(values)), key=lambda i: scores[name][i])]
-        pairs = ", ".join(f"{value:g}: {found:.4f}" for value, found in zip(values, scores[name], strict=True))
+        pairs = ", ".join(f"{value:g}: {result:.4f}" for value, result in zip(values, scores[name], strict=True))
         note(f"tuned {name} = {best[name]:g} on the validation split ({pairs})")
     return best, scores

@@ -145,13 +145,13 @@ class AgentEpochs(keras.callbacks.Callback):
         """The best plan and the best others, each with its reward at the time."""
         self._episodes.rank()
         plan = self.plan
-        found = [Candidate(Trail((plan,)), self._task.costs.of(plan), self._best.reward, "best episode")]
+        candidates = [Candidate(Trail((plan,)), self._task.costs.of(plan), self._best.reward, "best episode")]
         for reward, epoch, kept in self._best.candidates or []:
             if kept != self._best.kept:
                 plan = self._episodes.plan(np.array(kept))
                 trail, cost = Trail((plan,)), self._task.costs.of(plan)
-                found.append(Candidate(trail, cost, reward, f"episode of epoch {epoch + 1}"))
-        return tuple(found)
+                candidates.append(Candidate(trail, cost, reward, f"episode of epoch {epoch + 1}"))
+        return tuple(candidates)
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """The best plan and the candidates, for a checkpoint."""

@@ -169,8 +169,8 @@ class DomainCritic:
         between = share * real + (1 - share) * made
         with tf.GradientTape() as tape:
             tape.watch(between)
-            found = tf.reduce_sum(self._map(between))
-        gradient = tape.gradient(found, between)
+            total = tf.reduce_sum(self._map(between))
+        gradient = tape.gradient(total, between)
         norms = tf.sqrt(tf.reduce_sum(tf.square(gradient), axis=list(range(1, len(real.shape)))) + 1e-12)
         return tf.reduce_mean(tf.square(norms - 1))
 

@@ -66,8 +66,8 @@ class SoftTargets:
         if self.soft == "logits":
             return ops.mean(ops.sum(ops.square(student - teacher), axis=-1))
         targets = ops.softmax(teacher / self.tau, axis=-1)
-        found = -ops.mean(ops.sum(targets * ops.log_softmax(student / self.tau, axis=-1), axis=-1))
-        return self.tau**2 * found if self.scale_by_tau else found
+        cross_entropy = -ops.mean(ops.sum(targets * ops.log_softmax(student / self.tau, axis=-1), axis=-1))
+        return self.tau**2 * cross_entropy if self.scale_by_tau else cross_entropy
 
 
 def hint_loss(name: str, teacher: Any, student: Any) -> Any:

@@ -54,12 +54,12 @@ class Hints:
 
     def paths(self) -> list[tuple[int | None, keras.Model]]:
         """For each section the teacher's split point that feeds it (`None`: the inputs) and the model that is fed."""
-        found: list[tuple[int | None, keras.Model]] = []
+        paths: list[tuple[int | None, keras.Model]] = []
         for number in self.sections:
             from_inputs = number == 1 and not self.stem_is_shared
             model = self.student.section(number, from_inputs)
-            found.append((None if from_inputs else number - 1, model))
-        return found
+            paths.append((None if from_inputs else number - 1, model))
+        return paths
 
     def unreached(self) -> list[Any]:
         """The student's operations that no comparison looks at.
@@ -243,20 +243,26 @@ class Distillation(OwnLoss):
         else:
             inputs = self.feed(inputs)
             taps, teacher_outputs = self.teacher_taps(inputs)
-        found: dict[str, Any] = {"fed": inputs, "teacher": teacher_outputs, "outputs": None, "hints": [], "targets": []}
+        tensors: dict[str, Any] = {
+            "fed": inputs,
+            "teacher": teacher_outputs,
+            "outputs": None,
+            "hints": [],
+            "targets": [],
+        }
         at = dict(zip(self._tapped, taps, strict=True))
         for tap, section in self._apart.paths:
-            found["hints"].append(section(inputs if tap is None else at[tap], training=True))
+            tensors["hints"].append(section(inputs if tap is None else at[tap], training=True))
         if self._apart.own is not None:
             hints, outputs = self._apart.own(inputs, training=True)
-            found["hints"], found["outputs"] = list(hints), outputs if self.beta else None
+            tensors["hints"], tensors["outputs"] = list(hints), outputs if self.beta else None
         elif self.beta:
-            found["outputs"] = self._whole(inputs)
+            tensors["outputs"] = self._whole(inputs)
         if self.hints is not None:
-            found["targets"] = [at[number] for number in self.hints.sections]
-            pairs = zip(found["hints"], self.hints.regressors, strict=True)
-            found["hints"] = [hint if layer is None else layer(hint) for hint, layer in pairs]
-        return found
+            tensors["targets"] = [at[number] for number in self.hints.sections]
+            pairs = zip(tensors["hints"], self.hints.regressors, strict=True)
+            tensors["hints"] = [hint if layer is None else layer(hint) for hint, layer in pairs]
+        return tensors
 
     def _whole(self, inputs: Any) -> Any:
         """The whole student in training; statistics of what the teacher feeds are those of the path that it feeds."""
@@ -285,8 +291,8 @@ class Distillation(OwnLoss):
         loss = ops.zeros(())
         if self.outputs_loss is not None:
             step = Step(x["inputs"] if self.cached else x, y_pred["fed"], y, y_pred["outputs"], y_pred["teacher"])
-            found = self.outputs_loss(step)
-            loss = loss + self.beta * self._noted("loss_outputs", found)
+            on_outputs = self.outputs_loss(step)
+            loss = loss + self.beta * self._noted("loss_outputs", on_outputs)
         if self.hints is not None:
             pairs = zip(y_pred["targets"], y_pred["hints"], strict=True)
             total = sum((hint_loss(self.hints.loss, target, hint) for target, hint in pairs), ops.zeros(()))

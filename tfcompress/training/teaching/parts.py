@@ -110,13 +110,13 @@ class SplitModel(Points):
     @cached_property
     def layers(self) -> dict[str, tuple[Any, ...]]:
         """The operations of each part; what a skip carries past the last split point is in the head."""
-        found: dict[str, dict[int, Any]] = {name: {} for name in self.names}
+        members: dict[str, dict[int, Any]] = {name: {} for name in self.names}
         part_of = dict.fromkeys(self._graph.nodes, "head")
         for boundary, part in reversed(list(zip(self.boundaries, self.names, strict=False))):
             part_of.update(dict.fromkeys(between(self._graph, boundary), part))
         for node in self._graph.nodes.values():
-            found[part_of[node.name]][id(node.operation)] = node.operation
-        return {name: tuple(operations.values()) for name, operations in found.items()}
+            members[part_of[node.name]][id(node.operation)] = node.operation
+        return {name: tuple(operations.values()) for name, operations in members.items()}
 
     def section(self, number: int, from_inputs: bool = False) -> keras.Model:
         """The part from one split point to the next, with the model's own layers.
