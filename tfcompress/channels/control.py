@@ -84,14 +84,14 @@ class Control:
 
     def settings(self) -> dict[str, Any]:
         """The settings as plain data, without those that are as they were."""
-        found: dict[str, Any] = {
+        values: dict[str, Any] = {
             "exclude": [_name(pattern) for pattern in self.exclude],
             "only": None if self.only is None else [_name(pattern) for pattern in self.only],
             "ratio_limits": {_name(pattern): list(limits) for pattern, limits in self.ratio_limits.items()},
             "round_to": self.round_to if self.round_to > 1 else None,
             "through_norms": self.through_norms or None,
         }
-        return {name: value for name, value in found.items() if value}
+        return {name: value for name, value in values.items() if value}
 
     def widths(self, groups: ChannelGroups) -> Widths:
         """The widths that each group may have.
@@ -157,8 +157,8 @@ class Widths:
         """
         wanted, least, step = np.asarray(widths, np.int64), self.least[groups], self.step[groups]
         greatest = self.greatest[groups]
-        found: _Int = np.where(wanted >= greatest, greatest, np.maximum(wanted // step * step, least))
-        return found
+        floored: _Int = np.where(wanted >= greatest, greatest, np.maximum(wanted // step * step, least))
+        return floored
 
     def largest(
         self, levels: npt.NDArray[Any], kept: Callable[[Any], npt.ArrayLike], fits: Callable[[_Int], bool]
@@ -309,10 +309,10 @@ class _Matches:
 
     def __call__(self, argument: str, pattern: Pattern) -> set[str]:
         if isinstance(pattern, type):
-            found = {name for name, operation in self._operations.items() if isinstance(operation, pattern)}
+            names = {name for name, operation in self._operations.items() if isinstance(operation, pattern)}
         else:
-            found = {name for name in self._operations if name == pattern or fnmatch.fnmatchcase(name, pattern)}
-        if not found:
+            names = {name for name in self._operations if name == pattern or fnmatch.fnmatchcase(name, pattern)}
+        if not names:
             kinds = sorted({type(operation).__name__ for operation in self._operations.values()})
             known = kinds if isinstance(pattern, type) else list(self._operations)
             close = difflib.get_close_matches(_name(pattern), known, n=3, cutoff=0.4) or known[:3]
@@ -321,7 +321,7 @@ class _Matches:
                 f"which matches none of {len(self._operations)}. Close to it: {', '.join(close)}. "
                 "tfcompress.inspect(model) lists them all."
             )
-        return found
+        return names
 
 
 def _patterns(argument: str, value: Any) -> tuple[Pattern, ...]:

@@ -52,15 +52,15 @@ class PruningEnvironment:
     ) -> None:
         self._allowed = Control().widths(costs.groups) if allowed is None else allowed
         index = {name: i for i, name in enumerate(costs.groups.groups)}
-        found = [(unit, np.array([index[group.name] for group in unit.groups])) for unit in units]
-        found = [(unit, groups) for unit, groups in found if self._allowed.free[groups].any()]
-        if not found:
+        pairs = [(unit, np.array([index[group.name] for group in unit.groups])) for unit in units]
+        pairs = [(unit, groups) for unit, groups in pairs if self._allowed.free[groups].any()]
+        if not pairs:
             raise ValueError(
                 "Expected a model with prunable channels. Received one in which every channel is fixed or left out. "
                 "tfcompress.inspect(model) shows why."
             )
-        self.costs, self.units, self.limits = costs, tuple(unit for unit, _ in found), dict(limits)
-        self._groups = [groups for _, groups in found]
+        self.costs, self.units, self.limits = costs, tuple(unit for unit, _ in pairs), dict(limits)
+        self._groups = [groups for _, groups in pairs]
         self._widest = [
             int(groups[np.argmax(costs.sizes[groups] * self._allowed.free[groups])]) for groups in self._groups
         ]

@@ -60,8 +60,8 @@ def pruning_units(groups: ChannelGroups) -> tuple[PruningUnit, ...]:
     if not units:
         units = {group.name: [group] for group in groups if group.producers and group.readers}
     order = {name: i for i, name in enumerate(groups.groups)}
-    found = [PruningUnit(members[0].name, tuple(members)) for members in units.values()]
-    return tuple(sorted(found, key=lambda unit: order[unit.name]))
+    results = [PruningUnit(members[0].name, tuple(members)) for members in units.values()]
+    return tuple(sorted(results, key=lambda unit: order[unit.name]))
 
 
 def _is_expansion(group: ChannelGroup, groups: ChannelGroups) -> bool:

@@ -140,7 +140,7 @@ def _checked(array: np.ndarray, tensor: Any, arrays: list[np.ndarray], argument:
     if len(array) == 0 or len(array) != len(arrays[0]):
         raise ValueError(
             f"Expected equally many samples, at least one, for every input in {argument}."
-            f" Received: {[len(other) for other in arrays]}. Give as many of each."
+            f" Received: {[len(given) for given in arrays]}. Give as many of each."
         )
     if np.issubdtype(array.dtype, np.floating) and not np.isfinite(array).all():
         raise ValueError(

@@ -76,7 +76,7 @@ def as_operations(layer: keras.layers.Lambda) -> keras.Model | None:
         given, made = keras.tree.flatten(inputs), keras.tree.flatten(outputs)
         if not all(isinstance(tensor, keras.KerasTensor) for tensor in made):
             return None
-        if any(tensor is other for tensor in made for other in given):
+        if any(tensor is source for tensor in made for source in given):
             return None  # a Lambda drops the mask of what it hands through
         traced = keras.Model(inputs, outputs, name=layer.name)
         model = keras.Model.from_config(traced.get_config())
@@ -98,11 +98,11 @@ def _is_registered(layer: keras.layers.Lambda) -> bool:
 
 def _operations_of(network: keras.Model) -> list[Any]:
     """Returns what a model calls, nested models' own operations in their place."""
-    found = []
+    operations = []
     for operation in network.layers if isinstance(network, keras.Sequential) else network.operations:
         nested = isinstance(operation, (keras.Sequential, keras.Function))
-        found += _operations_of(operation) if nested else [operation]
-    return found
+        operations += _operations_of(operation) if nested else [operation]
+    return operations
 
 
 def _specs(structure: Any) -> Any:
@@ -136,7 +136,7 @@ def _alike(layer: keras.layers.Lambda, model: keras.Model, inputs: Any, batch_si
 def _close(expected: Any, actual: Any) -> bool:
     if expected.shape != actual.shape or expected.dtype != actual.dtype:
         return False
-    one, other = np.asarray(expected).astype(np.float64), np.asarray(actual).astype(np.float64)
+    first, second = np.asarray(expected).astype(np.float64), np.asarray(actual).astype(np.float64)
     tolerance = _TOLERANCE if expected.dtype in (tf.float32, tf.float64) else _HALF_TOLERANCE
-    largest = np.max(np.abs(one), initial=0.0, where=np.isfinite(one))
-    return np.allclose(one, other, rtol=0.0, atol=tolerance * largest, equal_nan=True)
+    largest = np.max(np.abs(first), initial=0.0, where=np.isfinite(first))
+    return np.allclose(first, second, rtol=0.0, atol=tolerance * largest, equal_nan=True)

@@ -87,15 +87,15 @@ def run_tflite(path: Any, inputs: Any) -> dict[str, np.ndarray]:
 
 def largest_difference(expected: list[np.ndarray], actual: list[np.ndarray]) -> float:
     """Returns the largest absolute difference over all outputs; infinite where a number or a shape is missing."""
-    return max(_difference(one, other) for one, other in zip(expected, actual, strict=True))
+    return max(_difference(first, second) for first, second in zip(expected, actual, strict=True))
 
 
 def top1_agreement(expected: list[np.ndarray], actual: list[np.ndarray]) -> float | None:
     """Returns the share of samples whose largest class agrees in every output [samples, classes > 1], else None."""
     agree = [
-        np.argmax(one, axis=1) == np.argmax(other, axis=1)
-        for one, other in zip(expected, actual, strict=True)
-        if one.ndim == 2 and one.shape[1] > 1 and one.shape == other.shape
+        np.argmax(first, axis=1) == np.argmax(second, axis=1)
+        for first, second in zip(expected, actual, strict=True)
+        if first.ndim == 2 and first.shape[1] > 1 and first.shape == second.shape
     ]
     return float(np.mean(np.all(agree, axis=0))) if agree else None
 
@@ -125,9 +125,9 @@ def _numbers(array: np.ndarray) -> np.ndarray:
 def _difference(expected: np.ndarray, actual: np.ndarray) -> float:
     if expected.shape != actual.shape:
         return float("inf")
-    one, other = _numbers(expected), _numbers(actual)
+    first, second = _numbers(expected), _numbers(actual)
     with np.errstate(invalid="ignore"):
-        difference = np.abs(one - other)
-    same = (one == other) | (np.isnan(one) & np.isnan(other))
+        difference = np.abs(first - second)
+    same = (first == second) | (np.isnan(first) & np.isnan(second))
     difference = np.where(same, 0.0, np.where(np.isnan(difference), np.inf, difference))
     return float(np.max(difference, initial=0.0))

@@ -104,9 +104,9 @@ def relative_error(expected: list[np.ndarray], actual: list[np.ndarray]) -> floa
 def _relative_error(expected: np.ndarray, actual: np.ndarray) -> float:
     if not math.isfinite(parity.largest_difference([expected], [actual])):
         return float("inf")
-    one, other = (np.asarray(part, np.float64)[np.isfinite(expected)] for part in (expected, actual))
-    size = float(np.linalg.norm(one))
-    return float(np.linalg.norm(one - other)) / max(size, float(np.finfo(np.float32).tiny))
+    first, second = (np.asarray(part, np.float64)[np.isfinite(expected)] for part in (expected, actual))
+    size = float(np.linalg.norm(first))
+    return float(np.linalg.norm(first - second)) / max(size, float(np.finfo(np.float32).tiny))
 
 
 def drop_tolerance(own: float, higher_is_better: bool, samples: int, top1: float | None) -> float:

@@ -107,8 +107,8 @@ def _runs_alone(network: keras.Model, size: int) -> bool:
     except Exception:  # Keras' and TensorFlow's errors about shapes have no one type
         return False
     return all(
-        one.shape[:1] == (1,) and np.allclose(other[:1], one, rtol=1e-3, atol=1e-3 * np.max(np.abs(other), initial=0.0))
-        for other, one in zip(expected, actual, strict=True)
+        lone.shape[:1] == (1,) and np.allclose(full[:1], lone, rtol=1e-3, atol=1e-3 * np.max(np.abs(full), initial=0.0))
+        for full, lone in zip(expected, actual, strict=True)
     )
 
 
@@ -121,7 +121,7 @@ def float_operators(content: bytes) -> tuple[str, ...]:
 
     names = {value: name for name, value in vars(schema.BuiltinOperator).items() if isinstance(value, int)}
     model = schema.Model.GetRootAs(content)
-    found: dict[str, None] = {}
+    operators: dict[str, None] = {}
     for graph in (model.Subgraphs(index) for index in range(model.SubgraphsLength())):
         for operator in (graph.Operators(index) for index in range(graph.OperatorsLength())):
             name = names[model.OperatorCodes(operator.OpcodeIndex()).BuiltinCode()]
@@ -129,8 +129,8 @@ def float_operators(content: bytes) -> tuple[str, ...]:
             tensors += [operator.Outputs(index) for index in range(operator.OutputsLength())]
             is_float = any(graph.Tensors(index).Type() == schema.TensorType.FLOAT32 for index in tensors if index >= 0)
             if is_float and name not in ("QUANTIZE", "DEQUANTIZE"):
-                found[name] = None
-    return tuple(found)
+                operators[name] = None
+    return tuple(operators)
 
 
 def _convert(
@@ -214,6 +214,6 @@ def _unique_names(names: Sequence[str]) -> list[str]:
     unique: list[str] = []
     for name in names:
         name = re.sub(r"\W", "_", name)
-        same = sum(other == name or other.startswith(f"{name}__") for other in unique)
+        same = sum(taken == name or taken.startswith(f"{name}__") for taken in unique)
         unique.append(f"{name}__{same}" if same else name)
     return unique

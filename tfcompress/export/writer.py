@@ -150,11 +150,11 @@ def _folder(path: str | os.PathLike[str], names: list[str]) -> pathlib.Path:
             "Expected `path` to be a folder, in which files like model.keras are written. "
             f"Received: path={str(path)!r}. Give a folder's name."
         )
-    strange = [name for name in refuse_foreign(folder, names) if name.partition("/")[0] not in _NAMES]
-    if strange:
+    unrelated = [name for name in refuse_foreign(folder, names) if name.partition("/")[0] not in _NAMES]
+    if unrelated:
         raise FileExistsError(
             f"Expected a folder for exported files alone. Received: path={str(path)!r}, a folder in which tfcompress"
-            f" wrote {strange[0]}. Give another folder, such as one in it."
+            f" wrote {unrelated[0]}. Give another folder, such as one in it."
         )
     return folder
 

@@ -56,8 +56,8 @@ def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
 
 
 def _arguments(code: types.CodeType, *operations: str) -> list[Any]:
-    found = (step.argval for part in _codes(code) for step in dis.get_instructions(part) if step.opname in operations)
-    return sorted(set(found))
+    values = (step.argval for part in _codes(code) for step in dis.get_instructions(part) if step.opname in operations)
+    return sorted(set(values))
 
 
 def names_read(code: types.CodeType) -> list[str]:

@@ -90,14 +90,14 @@ class Contents:
         self._open.append(id(value))
         self._keep_alive.append(value)
         try:
-            found = self._of(value, where)
+            content = self._of(value, where)
         except Exception as error:  # of the object's own code, which is asked for its state
-            found = self._unknown(value, where, f"whose state cannot be read ({type(error).__name__})")
+            content = self._unknown(value, where, f"whose state cannot be read ({type(error).__name__})")
         finally:
             self._open.pop()
-        if not self._open or not _mentions_again(found):
-            self._known[id(value)] = found
-        return found
+        if not self._open or not _mentions_again(content):
+            self._known[id(value)] = content
+        return content
 
     def _unknown(self, value: Any, where: str, why: str) -> Any:
         text = f"{where} is an object of the class {_name(type(value))}, {why}"
@@ -187,11 +187,11 @@ class Contents:
         return _short({"set": sorted(entries, key=lambda entry: json.dumps(entry, sort_keys=True))})
 
     def _mapping(self, value: Mapping[Any, Any], where: str) -> Any:
-        found = {}
+        entries = {}
         for key, entry in value.items():
             text = key if isinstance(key, str) else f"({json.dumps(self.of(key, where), sort_keys=True)})"
-            found[text] = self.of(entry, f"{where}[{key!r}]")
-        return _short(found)
+            entries[text] = self.of(entry, f"{where}[{key!r}]")
+        return _short(entries)
 
     def _partial(self, value: functools.partial[Any], where: str) -> Any:
         parts = (value.func, value.args, value.keywords)
@@ -215,10 +215,10 @@ class Contents:
             return {"wrapper": function.__code__.co_qualname, "function": self.of(wrapped, where)}
         self._level += 1
         try:
-            found = self._function_in_full(function, where, installed)
+            content = self._function_in_full(function, where, installed)
         finally:
             self._level -= 1
-        return found if self._level < _SPELT_OUT else {"function": function.__name__, "content": digest(found)}
+        return content if self._level < _SPELT_OUT else {"function": function.__name__, "content": digest(content)}
 
     def _function_in_full(self, function: types.FunctionType, where: str, installed: bool) -> Any:
         code = function.__code__
@@ -229,7 +229,7 @@ class Contents:
             except ValueError:  # nothing was put there yet
                 continue
             reads[name] = self._read(value, f"{where}: {name}", code)
-        found: dict[str, Any] = {
+        content: dict[str, Any] = {
             "function": function.__name__,
             "python": f"{sys.version_info.major}.{sys.version_info.minor}",  # the bytecode of another one is another
             "code": digest(code_lib.code_data(code)),
@@ -238,8 +238,8 @@ class Contents:
         }
         attributes = {name: value for name, value in vars(function).items() if name != "__wrapped__"}
         if attributes and not installed:
-            found["attributes"] = self.of(attributes, where)
-        return found
+            content["attributes"] = self.of(attributes, where)
+        return content
 
     def _globals(self, function: types.FunctionType, where: str) -> dict[str, Any]:
         code = function.__code__
@@ -285,8 +285,8 @@ class Contents:
     def _model(self, model: keras.Model, where: str) -> Any:
         from tfcompress.fingerprint.models import model_contents
 
-        found = model_contents(model, self, where)
-        return {"model": digest(found["architecture"]), "weights": digest(found["weights"])}
+        content = model_contents(model, self, where)
+        return {"model": digest(content["architecture"]), "weights": digest(content["weights"])}
 
     def _layer(self, layer: keras.Layer, where: str) -> Any:
         from tfcompress.fingerprint.models import weights_digest
@@ -300,7 +300,7 @@ class Contents:
         """The content of an object of Keras' kinds: class, configuration, and what a user's own class holds besides."""
         from tfcompress.fingerprint.models import config_of
 
-        found = {"class": self.of(type(value), where), "config": self.of(config_of(value), where)}
+        content = {"class": self.of(type(value), where), "config": self.of(config_of(value), where)}
         # Of Keras' own layers the configuration says all; of its losses it does not.
         own = not isinstance(value, keras.Layer) or not code_lib.is_installed(type(value).__module__)
         held = {name: part for name, part in vars(value).items() if name not in _of_keras(_kind(value))}
@@ -312,8 +312,8 @@ class Contents:
             if _is_own(part) or (own and not _is_kerass(part)) or _holds(part, weights)
         }
         if parts:
-            found["holds"] = self.of(parts, where)
-        return found
+            content["holds"] = self.of(parts, where)
+        return content
 
     def _object(self, value: Any, where: str) -> Any:
         cls = type(value)
@@ -360,14 +360,14 @@ def _name(thing: Any) -> str:
 
 def _state(value: Any) -> dict[str, Any]:
     """The attributes of an object, those in slots too."""
-    found = dict(getattr(value, "__dict__", {}))
+    attributes = dict(getattr(value, "__dict__", {}))
     for cls in type(value).__mro__:
         slots = cls.__dict__.get("__slots__", ())
         for name in (slots,) if isinstance(slots, str) else slots:
             if name not in ("__dict__", "__weakref__") and hasattr(value, name):
-                found[name] = getattr(value, name)
+                attributes[name] = getattr(value, name)
     cached = {name for cls in type(value).__mro__ for name, member in vars(cls).items() if _is_cached(member)}
-    return {name: part for name, part in found.items() if name not in cached}
+    return {name: part for name, part in attributes.items() if name not in cached}
 
 
 def _is_cached(member: Any) -> bool:

@@ -26,11 +26,11 @@ def differences(then: Any, now: Any, key: str = "") -> list[str]:
         if {"names", "architecture", "weights"} <= then.keys() & now.keys():
             return _between_models(then, now, key)
         keys = [*then, *(name for name in now if name not in then)]
-        found = []
+        lines = []
         for name in keys:
             inner = f"{key}.{name}" if key else name
-            found += differences(then.get(name, _ABSENT), now.get(name, _ABSENT), inner)
-        return found
+            lines += differences(then.get(name, _ABSENT), now.get(name, _ABSENT), inner)
+        return lines
     if then == now or repr(then) == repr(now):  # a NaN is equal to another in its text only
         return []
     if _is_digest(then) and _is_digest(now):
@@ -46,13 +46,13 @@ def _between_models(then: Mapping[str, Any], now: Mapping[str, Any], key: str) -
     counts = [len(model["names"]) for model in (then, now)]
     if counts[0] != counts[1]:
         return [f"{key}.architecture: {counts[0]} layers in the folder, {counts[1]} now"]
-    found = []
+    lines = []
     for part, words in (("architecture", "differs in"), ("weights", "differ in")):
         names = [*now["names"], *(["its inputs and outputs"] * (len(now[part]) - counts[1]))]
         places = [at for at, pair in enumerate(zip(then[part], now[part], strict=True)) if pair[0] != pair[1]]
         if places:
-            found.append(f"{key}.{part}: {words} {_layers(places, names)}")
-    return found
+            lines.append(f"{key}.{part}: {words} {_layers(places, names)}")
+    return lines
 
 
 def _layers(places: Sequence[int], names: Sequence[str]) -> str:

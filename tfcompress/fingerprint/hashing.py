@@ -25,22 +25,22 @@ def array_digest(array: Any) -> str:
     Raises:
         TypeError: an array of objects other than text, bytes and numbers.
     """
-    found = hashlib.sha256()
-    update_with_array(found, np.asarray(array))
-    return SHA256 + found.hexdigest()
+    hasher = hashlib.sha256()
+    update_with_array(hasher, np.asarray(array))
+    return SHA256 + hasher.hexdigest()
 
 
-def update_with_array(found: Any, array: np.ndarray) -> None:
+def update_with_array(hasher: Any, array: np.ndarray) -> None:
     """Adds an array to a hash of `hashlib`; about a second for 10^9 bytes."""
-    found.update(f"{array.dtype.str if array.dtype.kind != 'V' else array.dtype}{array.shape}".encode())
+    hasher.update(f"{array.dtype.str if array.dtype.kind != 'V' else array.dtype}{array.shape}".encode())
     if array.dtype.kind == "O":
         for item in array.ravel().tolist():
             if not isinstance(item, (str, bytes, int, float, bool, type(None))):
                 raise TypeError(f"an array of objects of the class {type(item).__name__}")
-            found.update(f"{type(item).__name__} {item!r}\n".encode())
+            hasher.update(f"{type(item).__name__} {item!r}\n".encode())
     elif array.flags.c_contiguous or array.ndim == 0:
-        found.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+        hasher.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
     else:
         rows = max(1, _CHUNK // max(1, array.nbytes // max(1, len(array))))
         for start in range(0, len(array), rows):
-            found.update(np.ascontiguousarray(array[start : start + rows]).reshape(-1).view(np.uint8).data)
+            hasher.update(np.ascontiguousarray(array[start : start + rows]).reshape(-1).view(np.uint8).data)

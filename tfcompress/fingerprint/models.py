@@ -21,8 +21,8 @@ __all__ = ["config_of", "layer_names", "model_contents", "model_digest", "rename
 
 def model_digest(model: keras.Model) -> str:
     """A hash of a model's architecture and weights, whatever its layers are called."""
-    found = model_contents(model, Contents(), "model")
-    return digest([found["architecture"], found["weights"]])
+    content = model_contents(model, Contents(), "model")
+    return digest([content["architecture"], content["weights"]])
 
 
 def layer_names(model: keras.Model | Network) -> list[str]:
@@ -85,12 +85,12 @@ def _parts(operation: Any, contents: Contents, where: str) -> list[Any]:
 
 def weights_digest(operation: Any) -> str:
     """A hash of the weights of a layer, and of its vocabulary, if it is a lookup."""
-    found = hashlib.sha256()
+    hasher = hashlib.sha256()
     for weight in getattr(operation, "weights", ()):
-        update_with_array(found, np.asarray(keras.ops.convert_to_numpy(weight)))
+        update_with_array(hasher, np.asarray(keras.ops.convert_to_numpy(weight)))
     if hasattr(operation, "get_vocabulary"):  # of a lookup, state that is no weight
-        found.update(repr(list(operation.get_vocabulary())).encode())
-    return found.hexdigest()[:32]
+        hasher.update(repr(list(operation.get_vocabulary())).encode())
+    return hasher.hexdigest()[:32]
 
 
 def config_of(thing: Any) -> Any:
@@ -112,21 +112,21 @@ def _anonymous(config: Any, names: dict[str, str]) -> Any:
     if config.get("class_name") == "__lambda__":  # its code is looked at in the layer itself
         return "lambda"
     is_object = "class_name" in config and isinstance(config.get("config"), Mapping)
-    found: dict[str, Any] = {}
+    entries: dict[str, Any] = {}
     for key, value in config.items():
         if is_object and key in ("module", "registered_name", "shared_object_id", "compile_config"):
             continue
         if is_object and key == "config" and isinstance(value.get("name"), str):
             value = {**value, "name": names.setdefault(value["name"], f"#{len(names)}")}
         if is_object and key == "name":
-            found[key] = names.setdefault(value, f"#{len(names)}")
+            entries[key] = names.setdefault(value, f"#{len(names)}")
         elif key == "keras_history":
-            found[key] = [names.setdefault(value[0], f"#{len(names)}"), *value[1:]]
+            entries[key] = [names.setdefault(value[0], f"#{len(names)}"), *value[1:]]
         elif key in ("input_layers", "output_layers"):
-            found[key] = _anonymous_ends(value, names)
+            entries[key] = _anonymous_ends(value, names)
         else:
-            found[key] = _anonymous(value, names)
-    return found
+            entries[key] = _anonymous(value, names)
+    return entries
 
 
 def _anonymous_ends(value: Any, names: dict[str, str]) -> Any:

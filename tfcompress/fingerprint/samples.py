@@ -50,18 +50,18 @@ def _of_arrays(source: ArraySource, contents: Contents, where: str) -> dict[str,
 
 def _of_named(source: Any, contents: Contents, where: str) -> dict[str, Any]:
     """A prepared dataset goes by its name, version and sizes; a file by its content."""
-    found: dict[str, Any] = {"ranges": contents.of(source.ranges, where)}
+    record: dict[str, Any] = {"ranges": contents.of(source.ranges, where)}
     if isinstance(source, ImageStream):
         parts = (source.builder, source.size, source.preprocess, source.augment)
         builder, *rest = parts
-        return {**found, "dataset": _of_builder(builder), "reading": contents.of(rest, where)}
+        return {**record, "dataset": _of_builder(builder), "reading": contents.of(rest, where)}
     texts = source.texts
-    found |= {"chosen": array_digest(texts.chosen), "reading": contents.of(vars(source.encoder), where)}
+    record |= {"chosen": array_digest(texts.chosen), "reading": contents.of(vars(source.encoder), where)}
     if isinstance(texts.source, FileTexts):
         with open(texts.source.path, "rb") as file:
-            return {**found, "file": SHA256 + hashlib.file_digest(file, "sha256").hexdigest()}
+            return {**record, "file": SHA256 + hashlib.file_digest(file, "sha256").hexdigest()}
     read = texts.source
-    return {**found, "dataset": _of_builder(read.builder), "texts": contents.of([read.split, *read.text], where)}
+    return {**record, "dataset": _of_builder(read.builder), "texts": contents.of([read.split, *read.text], where)}
 
 
 def _of_builder(builder: Any) -> dict[str, Any]:
@@ -70,20 +70,20 @@ def _of_builder(builder: Any) -> dict[str, Any]:
 
 
 def _of_stream(source: Any, where: str, earlier: Any, note: Callable[[str], None]) -> dict[str, Any]:
-    found = {"form": _form(source), "batches": source.num_batches(), "samples": _samples_digest(_batches(source))}
+    record = {"form": _form(source), "batches": source.num_batches(), "samples": _samples_digest(_batches(source))}
     before = earlier.get("samples") if isinstance(earlier, dict) else None
-    if found["samples"] is None:
+    if record["samples"] is None:
         note(
             f"{where[0].upper()}{where[1:]} come from {source.describe()} of more than {_MOST_BYTES / 1e9:g} GB: in "
             "its run folder only their form is compared with that of an earlier call, not their contents."
         )
-    elif before is not None and before != found["samples"] and _samples_digest(_batches(source)) != found["samples"]:
+    elif before is not None and before != record["samples"] and _samples_digest(_batches(source)) != record["samples"]:
         note(
             f"{where[0].upper()}{where[1:]} are other samples in each reading: their contents are not compared with "
             "those of the earlier call."
         )
-        found["samples"] = before
-    return found
+        record["samples"] = before
+    return record
 
 
 def _form(source: Any) -> Any:

@@ -136,9 +136,9 @@ class _Count:
         elif kind.startswith(_OPAQUE):
             self.is_known = False
         elif kind in _PRODUCTS:
-            found = _PRODUCTS[kind](operation)
-            self.is_known &= found is not None
-            self.macs += times * (found or 0)
+            macs = _PRODUCTS[kind](operation)
+            self.is_known &= macs is not None
+            self.macs += times * (macs or 0)
 
     def _function(self, operation: Any, attribute: str, times: int) -> None:
         body = operation.graph._get_function(operation.get_attr(attribute).name).graph

@@ -220,9 +220,9 @@ def _tie_shared(book: LabelBook, layers: Mapping[str, NodeAnalysis], sharing: It
     said: dict[int, tuple[str, WeightAxes]] = {}
     for name in sharing:
         for weight in layers[name].weights:
-            first, other = said.setdefault(id(weight.variable), (name, weight))
-            for axis in weight.axes.keys() | other.axes.keys():
-                pair = [side.axes[axis] for side in (weight, other) if axis in side.axes]
+            first, earlier = said.setdefault(id(weight.variable), (name, weight))
+            for axis in weight.axes.keys() | earlier.axes.keys():
+                pair = [side.axes[axis] for side in (weight, earlier) if axis in side.axes]
                 if len(pair) == 2:
                     book.tie(*pair)
                 else:
@@ -258,8 +258,8 @@ def _held_to_a_width(layer: Any, weights: tuple[WeightAxes, ...]) -> str | None:
         for axis in axes[id(variable)]:
             wider = np.take(values, [*range(values.shape[axis]), 0], axis)
             try:
-                found = thing(keras.ops.convert_to_tensor(wider))
-                fits = kind == "regularizer" or tuple(found.shape) == wider.shape
+                result = thing(keras.ops.convert_to_tensor(wider))
+                fits = kind == "regularizer" or tuple(result.shape) == wider.shape
             except Exception:  # whatever code of the user's says of another width
                 fits = False
             if not fits:
@@ -289,13 +289,13 @@ def _input_labels(node: Node, book: LabelBook) -> Labels:
 
 def _tie_calls(book: LabelBook, first: NodeAnalysis, later: NodeAnalysis) -> None:
     """A weight has one shape: what several calls of a layer say of an axis of it goes together."""
-    for one, other in zip(first.weights, later.weights, strict=True):
-        if one.axes.keys() != other.axes.keys():  # the channels of the calls lie on different axes
-            for ids in (*one.axes.values(), *other.axes.values()):
+    for early, late in zip(first.weights, later.weights, strict=True):
+        if early.axes.keys() != late.axes.keys():  # the channels of the calls lie on different axes
+            for ids in (*early.axes.values(), *late.axes.values()):
                 book.fix(ids, later.node.name, "calls of one layer whose channels lie on different axes")
             continue
-        for axis, ids in one.axes.items():
-            book.tie(ids, other.axes[axis])
+        for axis, ids in early.axes.items():
+            book.tie(ids, late.axes[axis])
 
 
 def _groups(
@@ -320,10 +320,10 @@ def _groups(
             for index in _indices(index_of, roots, labels.ids):
                 shown[index] = shown[index] or item.node.layer_name
         for weight in item.weights:
-            for kind, found in layers.items():
+            for kind, names in layers.items():
                 for ids in getattr(weight, kind).values():
                     for index in _indices(index_of, roots, ids):
-                        found[index][item.node.layer_name] = None
+                        names[index][item.node.layer_name] = None
     groups: dict[str, ChannelGroup] = {}
     for index, positions in enumerate(members):
         producers = tuple(layers["writes"][index])
@@ -346,8 +346,8 @@ def _groups(
 
 
 def _indices(index_of: Ids, roots: Ids, ids: Ids) -> list[int]:
-    found = np.unique(index_of[roots[ids]])
-    return [int(i) for i in found if i >= 0]
+    indices = np.unique(index_of[roots[ids]])
+    return [int(i) for i in indices if i >= 0]
 
 
 def _signatures(analysis: Mapping[str, NodeAnalysis], roots: Ids) -> npt.NDArray[np.uint64]:
@@ -368,7 +368,7 @@ def _signatures(analysis: Mapping[str, NodeAnalysis], roots: Ids) -> npt.NDArray
 def _fixed(
     analysis: Mapping[str, NodeAnalysis], roots: Ids, fixed: Mapping[int, tuple[str, str]]
 ) -> tuple[FixedChannels, ...]:
-    found: dict[tuple[str, str, str], int] = {}
+    counts: dict[tuple[str, str, str], int] = {}
     done: set[str] = set()
     for item in analysis.values():
         layer = item.node.layer_name
@@ -382,5 +382,5 @@ def _fixed(
         for root in roots[np.unique(np.concatenate(written))].tolist() if written else ():
             if root in fixed:
                 key = (layer, *fixed[root])
-                found[key] = found.get(key, 0) + 1
-    return tuple(FixedChannels(layer, count, node, reason) for (layer, node, reason), count in found.items())
+                counts[key] = counts.get(key, 0) + 1
+    return tuple(FixedChannels(layer, count, node, reason) for (layer, node, reason), count in counts.items())

@@ -105,8 +105,8 @@ class Copies:
 
     def carried(self, key: int) -> Any:
         """The object that stands for a key: a layer of the model is its copy."""
-        found = self._objects[key]
-        return self.new(found) if id(found) in self._members else found
+        original = self._objects[key]
+        return self.new(original) if id(original) in self._members else original
 
     def stand_in(self, layer: Any, known: dict[int, Any] | None = None) -> Any:
         """A layer of the same class and attributes, to be asked for its config and for nothing else."""
@@ -338,9 +338,9 @@ def carry_flags(old: Any, new: Any) -> None:
         if after.trainable != before.trainable:
             after.trainable = before.trainable
     for before, after in pairs_of_layers(old, new):
-        for one, other in zip(before.variables, after.variables, strict=False):
-            if one.trainable != other.trainable and one.name == other.name:
-                other.trainable = one.trainable
+        for source, target in zip(before.variables, after.variables, strict=False):
+            if source.trainable != target.trainable and source.name == target.name:
+                target.trainable = source.trainable
 
 
 def names_last_axis(layer: Any, config: dict[str, Any], rank: int) -> dict[str, Any]:

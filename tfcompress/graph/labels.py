@@ -73,8 +73,8 @@ class LabelBook:
         """The label that stands for each of `labels` by now."""
         unique, inverse = np.unique(labels, return_inverse=True)
         roots = np.array([self._root(label) for label in unique.tolist()], dtype=np.int64)
-        found: Ids = roots[inverse].reshape(labels.shape)
-        return found
+        result: Ids = roots[inverse].reshape(labels.shape)
+        return result
 
     def tie_all(self, labels: Ids) -> None:
         """Ties all of `labels` to one another."""

@@ -139,23 +139,23 @@ def segments_of(graph: LayerGraph) -> list[Segment]:
     """The segments between the cut points of a graph, in its order."""
     order, calls = list(graph.nodes.values()), calls_of(graph)
     place = {node.name: i for i, node in enumerate(order)}
-    found, before, entry = [], 0, None
+    segments, before, entry = [], 0, None
     for name in cut_points(graph):
         nodes = tuple(node for node in order[before : place[name] + 1] if entry is not None or not node.is_input)
         before = place[name] + 1
         if nodes:
             keeps = entry is not None and graph.shape(TensorRef(entry)) == graph.shape(TensorRef(name))
-            found.append(Segment(nodes, entry, keeps, _are_shared(nodes, calls)))
+            segments.append(Segment(nodes, entry, keeps, _are_shared(nodes, calls)))
         entry = name
-    return found
+    return segments
 
 
 def calls_of(graph: LayerGraph) -> dict[str, set[str]]:
     """The nodes that are calls of each layer."""
-    found: dict[str, set[str]] = {}
+    calls: dict[str, set[str]] = {}
     for node in graph.nodes.values():
-        found.setdefault(node.layer_name, set()).add(node.name)
-    return found
+        calls.setdefault(node.layer_name, set()).add(node.name)
+    return calls
 
 
 def is_called_outside(node: Node, gone: set[str], calls: Mapping[str, set[str]]) -> bool:
@@ -193,13 +193,13 @@ class Chains:
             if len(graph.nodes[at].outputs) == 1:
                 chain.append(at)
             at = str(self._dominators[at])
-        found = []
+        segments = []
         for name in reversed(chain):
             names = between(graph, name, entry)
             inside, nodes = set(names), tuple(graph.nodes[node] for node in names)
             read = {reader for node in nodes[:-1] for ref in node.outputs for reader in graph.readers.get(ref, ())}
             keeps = graph.shape(TensorRef(entry)) == graph.shape(TensorRef(name))
             leaks = not read <= inside or not self._ends.isdisjoint(inside - {name})
-            found.append(Segment(nodes, entry, keeps, leaks or _are_shared(nodes, self._calls)))
+            segments.append(Segment(nodes, entry, keeps, leaks or _are_shared(nodes, self._calls)))
             entry = name
-        return found
+        return segments

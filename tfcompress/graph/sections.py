@@ -121,12 +121,12 @@ def _runs(segments: list[Segment]) -> list[_Run]:
     # What can be left out, and what a section can be fed with.
     free = np.array([segment.entry is not None and not segment.leaks for segment in segments], dtype=bool)
     weighty = np.array([segment.has_weights for segment in segments])
-    found: list[_Run] = []
+    runs: list[_Run] = []
 
     def take(run: _Run) -> None:
         units = run.units
         if free[run.start : run.end].all() and units and weighty[units[-1]].any():
-            found.append(run)
+            runs.append(run)
             free[run.start : run.end] = False
 
     for period in range(1, len(segments) // 2 + 1):
@@ -140,7 +140,7 @@ def _runs(segments: list[Segment]) -> list[_Run]:
                 take(_Run(at, at + 1, 1))
             elif 0 < at < len(segments) - 1 and kinds[at - 1] == kinds[at + 1] and not weighty[at + 1]:
                 take(_Run(at - 1, at + 2, 2))
-    return sorted(found, key=lambda run: run.start)
+    return sorted(runs, key=lambda run: run.start)
 
 
 def _deepest(chains: Chains, segments: list[Segment]) -> tuple[list[Segment], list[_Run]]:
@@ -155,9 +155,9 @@ def _deepest(chains: Chains, segments: list[Segment]) -> tuple[list[Segment], li
         if i in within or segment.entry is None or len(segment.nodes) < 4:
             continue
         for branch in chains.inside(segment):
-            found = _deepest(chains, branch)
-            if _is_repetition(*found) and _blocks(found[1]) > _blocks(best[1]):
-                best = found
+            inner = _deepest(chains, branch)
+            if _is_repetition(*inner) and _blocks(inner[1]) > _blocks(best[1]):
+                best = inner
     return best
 
 
@@ -209,14 +209,14 @@ def find_sections(graph: LayerGraph) -> Sections:
             f"Received: the model {graph.name!r}, in which {len(along)} parts stand one after the other and none "
             "could be left out. Give split points and a student of your own, or prune its channels (method='uniform')."
         )
-    found: list[Section] = []
+    sections: list[Section] = []
     start = _start_of_first(segments, groups[0][0])
     for number, runs_here in enumerate(groups, start=1):
         end = runs_here[-1].end
         units = [unit for run in runs_here for unit in run.units]
         inside = {i for unit in units for i in unit}
         leads = any(segments[i].has_weights for i in range(start, end) if i not in inside)
-        found.append(
+        sections.append(
             Section(
                 name=f"section{number}",
                 entry=TensorRef(str(segments[start].entry)),
@@ -228,7 +228,7 @@ def find_sections(graph: LayerGraph) -> Sections:
         )
         start = end
     entries = [segment.entry for segment in segments[:1] if segment.entry is not None]
-    return Sections(graph, tuple(found), (*entries, *(segment.exit for segment in segments)))
+    return Sections(graph, tuple(sections), (*entries, *(segment.exit for segment in segments)))
 
 
 def _names(segments: Sequence[Segment]) -> tuple[str, ...]:
@@ -277,7 +277,7 @@ def bypasses(graph: LayerGraph, nodes: Sequence[str], any_shape: bool = False) -
         coming = frozenset().union(*(sources.get(ref, frozenset([ref])) for ref in node.inputs))
         sources.update(dict.fromkeys(node.outputs, coming))
     read = {ref for node in graph.nodes.values() if node.name not in gone for ref in node.inputs}
-    found = {}
+    replacements = {}
     for ref in [ref for ref in sources if ref in read or ref in graph.output_refs]:
         coming = sources[ref]
         if len(coming) != 1 or not (any_shape or graph.shape(next(iter(coming))) == graph.shape(ref)):
@@ -286,5 +286,5 @@ def bypasses(graph: LayerGraph, nodes: Sequence[str], any_shape: bool = False) -
                 "Expected removed layers to give a tensor of the shape of the one that they read. Received: "
                 f"{ref.node} {graph.shape(ref)}, made from {shown}."
             )
-        found[ref] = next(iter(coming))
-    return found
+        replacements[ref] = next(iter(coming))
+    return replacements

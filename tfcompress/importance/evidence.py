@@ -118,9 +118,9 @@ class Evidence:
             MissingData: no calibration data, no labels, or no loss.
         """
         self._require_loss(f"the gradients of {group.name!r}")
-        found = self._once("gradients", samples, batch_size)
+        gradients = self._once("gradients", samples, batch_size)
         for _, weight, _, axis, owner in self._slices(group):
-            yield _by_position(found[id(weight.variable)], axis, owner, group.size)
+            yield _by_position(gradients[id(weight.variable)], axis, owner, group.size)
 
     def products(self, group: ChannelGroup, samples: int = 256, batch_size: int = 32) -> Products:
         """Sums of gradient x weight over `weights(group)`, batch by batch, squared and absolute: see `Products`.

@@ -102,8 +102,8 @@ class Passes:
         run = self._compile("activations", at, body=lambda tensors, _: self._activation_means(tensors, seen))
         totals = [np.zeros((4, len(item.ids))) for item in seen]
         for tensors, _, share in self._batches(x, None, batch_size):
-            for total, found in zip(totals, run(tensors, None), strict=True):
-                total += share * found.numpy()
+            for total, means in zip(totals, run(tensors, None), strict=True):
+                total += share * means.numpy()
         return Activations(*self._by_layer(seen, totals))
 
     def products(self, x: Any, y: Any, batch_size: int) -> Products:
@@ -114,8 +114,8 @@ class Passes:
         totals = np.zeros((4, len(roots)))
         for tensors, labels, share in self._batches(x, y, batch_size):
             sums = np.zeros((len(roots), 3))
-            for index, found in zip(where, run(tensors, labels), strict=True):
-                np.add.at(sums, index, found.numpy())
+            for index, part in zip(where, run(tensors, labels), strict=True):
+                np.add.at(sums, index, part.numpy())
             joint, squares, absolutes = sums.T
             totals += share * np.stack([np.square(joint), np.abs(joint), squares, absolutes])
         return Products(*totals.astype("float32"))
@@ -160,13 +160,13 @@ class Passes:
     def _activation_means(self, tensors: list[tf.Tensor], seen: list[_Seen]) -> list[tf.Tensor]:
         """For each tensor float32 `[4, channels]`: means over samples and positions."""
         values = _run(self._groups.graph, tensors)
-        found = []
+        means = []
         for item in seen:
             a = tf.cast(values[item.tensor], "float32")
             axes = [axis for axis in range(len(a.shape)) if axis != item.axis]
             parts = (a, tf.abs(a), tf.square(a), tf.cast(a != 0, "float32"))
-            found.append(tf.stack([tf.reduce_mean(part, axes) for part in parts]))
-        return found
+            means.append(tf.stack([tf.reduce_mean(part, axes) for part in parts]))
+        return means
 
     def _gradients(self, tensors: list[tf.Tensor], labels: Any) -> list[tf.Tensor]:
         graph, variables = self._groups.graph, [weight.variable.value for weight in self._weights]
@@ -182,14 +182,14 @@ class Passes:
 
     def _gradient_products(self, tensors: list[tf.Tensor], labels: Any) -> list[tf.Tensor]:
         """For each axis of each weight float32 `[channels, 3]`: sums of g * w, (g * w)^2 and |g * w|."""
-        found = []
+        sums = []
         for weight, gradient in zip(self._weights, self._gradients(tensors, labels), strict=True):
             product = gradient * tf.cast(weight.variable.value, "float32")
             for kept in weight.axes:
                 axes = [axis for axis in range(len(product.shape)) if axis != kept]
                 parts = (product, tf.square(product), tf.abs(product))
-                found.append(tf.stack([tf.reduce_sum(part, axes) for part in parts], axis=-1))
-        return found
+                sums.append(tf.stack([tf.reduce_sum(part, axes) for part in parts], axis=-1))
+        return sums
 
     def _written(self) -> Iterator[_Seen]:
         """The outputs of each call of a layer that writes channels."""
@@ -224,11 +224,11 @@ class Passes:
             where = np.concatenate([roots[seen[i].ids] for i in indices])
             values = np.concatenate([totals[i].T for i in indices])
             chosen = seen[indices[0]].wanted[where]
-            found, position, times = np.unique(where[chosen], return_inverse=True, return_counts=True)
-            local = np.zeros((len(found), 4))
+            labels, position, times = np.unique(where[chosen], return_inverse=True, return_counts=True)
+            local = np.zeros((len(labels), 4))
             np.add.at(local, position, values[chosen])
-            sums[found] += local / times[:, None]
-            count[found] += 1
+            sums[labels] += local / times[:, None]
+            count[labels] += 1
         return (sums / np.maximum(count, 1)[:, None]).T.astype("float32")
 
 
@@ -250,14 +250,14 @@ def _in_order(graph: LayerGraph, x: Any) -> list[npt.NDArray[Any]]:
         arrays = keras.tree.flatten(x)
     if len(arrays) != len(refs):
         raise ValueError(f"Expected {len(refs)} calibration input(s), as the model reads. Received: {len(arrays)}")
-    found = []
+    ordered = []
     for array, ref in zip(arrays, refs, strict=True):
         node = graph.nodes[ref.node]
         array = np.asarray(array) if node.operation.dtype == "string" else np.asarray(array, node.operation.dtype)
         if array.ndim == len(graph.shape(ref)) - 1 and graph.shape(ref)[-1] == 1:
             array = array[..., None]
-        found.append(array)
-    return found
+        ordered.append(array)
+    return ordered
 
 
 def _run(graph: LayerGraph, inputs: list[tf.Tensor]) -> dict[TensorRef, tf.Tensor]:

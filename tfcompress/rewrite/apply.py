@@ -220,8 +220,8 @@ def _initialized_by(layer: Any, name: str) -> Any:
     if not ending:
         return None
     kinds = (stem, f"{stem}_kernel", "kernel") if stem in ("recurrent", "depthwise", "pointwise") else (stem,)
-    found = (getattr(layer, kind, None) for kind in kinds)
-    return next((variable for variable in found if isinstance(variable, keras.Variable)), None)
+    attributes = (getattr(layer, kind, None) for kind in kinds)
+    return next((variable for variable in attributes if isinstance(variable, keras.Variable)), None)
 
 
 def _config_of(operation: Any) -> dict[str, Any]:

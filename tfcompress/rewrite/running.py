@@ -177,22 +177,22 @@ class Differences(NamedTuple):
 def compare(expected: list[_Array], received: list[_Array]) -> Differences:
     """Compares outputs of any type: floats by their size, others (booleans, whole numbers, strings) entry by entry."""
     result = Differences([], [], [])
-    for one, other in zip(expected, received, strict=True):
-        relative, absolute, places = _difference(one, other)
+    for first, second in zip(expected, received, strict=True):
+        relative, absolute, places = _difference(first, second)
         result.relative.append(relative)
         result.absolute.append(absolute)
         result.places.append(places)
     return result
 
 
-def _difference(one: _Array, other: _Array) -> tuple[float, float, _Array | None]:
-    if one.shape != other.shape or one.dtype.kind != other.dtype.kind:
+def _difference(first: _Array, second: _Array) -> tuple[float, float, _Array | None]:
+    if first.shape != second.shape or first.dtype.kind != second.dtype.kind:
         return np.inf, np.inf, None
-    if one.dtype.kind not in "fc":
-        differs = np.asarray(one != other)
+    if first.dtype.kind not in "fc":
+        differs = np.asarray(first != second)
         return float(differs.any()), float(differs.any()), differs
-    wide = "complex128" if one.dtype.kind == "c" else "float64"
-    a, b = one.astype(wide), other.astype(wide)
+    wide = "complex128" if first.dtype.kind == "c" else "float64"
+    a, b = first.astype(wide), second.astype(wide)
     finite = np.isfinite(a) & np.isfinite(b)
     same = finite | (a == b) | (np.isnan(a) & np.isnan(b))
     if not same.all():

@@ -99,8 +99,8 @@ class Subnetwork:
                 seen = [labels.ids for labels in (*item.call.inputs, *item.outputs)]
                 seen += [ids for weight in item.weights for ids in weight.axes.values()]  # heads do not leave a layer
                 for ids in seen:
-                    found = self._group_of[ids]
-                    slices[found[found >= 0]] = False
+                    groups = self._group_of[ids]
+                    slices[groups[groups >= 0]] = False
         return slices
 
     def _collect_edits(self) -> None:
@@ -109,11 +109,11 @@ class Subnetwork:
             for weight in axes:
                 edits = []
                 for axis, ids in weight.axes.items():
-                    found = np.unique(self._group_of[ids])
-                    found = found[found >= 0]
-                    if self._sliced[found].any():
+                    groups = np.unique(self._group_of[ids])
+                    groups = groups[groups >= 0]
+                    if self._sliced[groups].any():
                         edits.append((axis, self._argument(ids, mask=False)))
-                    if not self._sliced[found].all() and axis in weight.reads:
+                    if not self._sliced[groups].all() and axis in weight.reads:
                         edits.append((axis, self._argument(ids, mask=True)))
                 # Masks first: they have the length of the whole axis.
                 edits.sort(key=lambda edit: not self._is_mask[edit[1]])
@@ -125,10 +125,10 @@ class Subnetwork:
 
     def _add_edit(self, edit: _Edit) -> None:
         """Layers may share a weight: then what both say of it is done to it."""
-        for index, other in enumerate(self._edits):
-            if other.variable is edit.variable:
-                axes = sorted({*other.axes, *edit.axes}, key=lambda entry: not self._is_mask[entry[1]])
-                self._edits[index] = other._replace(axes=tuple(axes))
+        for index, earlier in enumerate(self._edits):
+            if earlier.variable is edit.variable:
+                axes = sorted({*earlier.axes, *edit.axes}, key=lambda entry: not self._is_mask[entry[1]])
+                self._edits[index] = earlier._replace(axes=tuple(axes))
                 return
         self._edits.append(edit)
 
@@ -269,9 +269,9 @@ class Subnetwork:
                 f"weights={plan.weights!r} and {names or 'no structural edits'}. Build the student: "
                 "tfcompress.rewrite.apply(model, plan)."
             )
-        strange = sorted({edit.group for edit in plan.channels} - set(self.prunable))
-        if strange:
-            raise KeyError(f"Expected groups among those this sub-network was made for. Received: {strange}")
+        unknown = sorted({edit.group for edit in plan.channels} - set(self.prunable))
+        if unknown:
+            raise KeyError(f"Expected groups among those this sub-network was made for. Received: {unknown}")
 
     def mean(
         self,

@@ -74,19 +74,19 @@ class _Projected(Handler):
         """
         layer, inner, out = call.layer, self.inner(call), outputs[0].ids
         query = self._input(call, "query")
-        found = [
+        axes = [
             *_projection(layer._query_dense, query, inner.heads, inner.key, reads_width=True),
             *_projection(layer._key_dense, self._input(call, "key"), inner.value_heads, inner.key),
             *_projection(layer._value_dense, self._input(call, "value"), inner.value_heads, inner.value),
         ]
         if getattr(layer, "_gate_dense", None) is not None:
-            found += _projection(layer._gate_dense, query, inner.heads, inner.value)
+            axes += _projection(layer._gate_dense, query, inner.heads, inner.value)
         kernel, bias = layer._output_dense.kernel, layer._output_dense.bias
         last = len(kernel.shape) - 1
-        found.append(WeightAxes(kernel, reads={0: inner.heads, 1: inner.value}, writes={last: out}))
+        axes.append(WeightAxes(kernel, reads={0: inner.heads, 1: inner.value}, writes={last: out}))
         if bias is not None:
-            found.append(WeightAxes(bias, writes={len(bias.shape) - 1: out}))
-        return tuple(found)
+            axes.append(WeightAxes(bias, writes={len(bias.shape) - 1: out}))
+        return tuple(axes)
 
     def macs(self, call: Call, outputs: tuple[Labels, ...]) -> tuple[MacTerm, ...]:
         """Projections at every position, and the products with keys and with values for each pair of positions."""

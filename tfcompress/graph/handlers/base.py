@@ -288,10 +288,10 @@ def handles(*targets: type | str) -> Callable[[type[Handler]], type[Handler]]:
 
 def handler_of(operation: Any) -> Handler:
     """The handler of an operation; `Unknown` where there is none."""
-    found = _BY_CLASS.get(type(operation))
-    if found is None and not isinstance(operation, keras.layers.Layer):
-        found = _BY_OPERATION_NAME.get(type(operation).__name__)
-    return found if found is not None and found.serves(operation) else _UNKNOWN
+    handler = _BY_CLASS.get(type(operation))
+    if handler is None and not isinstance(operation, keras.layers.Layer):
+        handler = _BY_OPERATION_NAME.get(type(operation).__name__)
+    return handler if handler is not None and handler.serves(operation) else _UNKNOWN
 
 
 def adapted(layer: Any, kernel: WeightAxes) -> tuple[WeightAxes, ...]:

@@ -46,12 +46,12 @@ class _Equation:
 
 def _weight_axes(variable: Any, equation: _Equation, labelled: dict[str, Ids], axes: Sequence[str]) -> WeightAxes:
     """The labelled axes of a weight whose axes have these names."""
-    found = {name: ids for name, ids in labelled.items() if name in axes}
+    own = {name: ids for name, ids in labelled.items() if name in axes}
 
     def where(inside: bool, outside: bool) -> dict[int, Ids]:
         return {
             axes.index(name): ids
-            for name, ids in found.items()
+            for name, ids in own.items()
             if (name in equation.inputs, name in equation.outputs) == (inside, outside)
         }
 

@@ -59,10 +59,10 @@ def _holds_at(function: Callable[[Any], Any], rng: np.random.Generator, scale: n
         return False
     mixed = rng.permutation(x.size)
     places = rng.random(_SHAPE) < 0.5
-    other = np.where(places, x, rng.normal(size=_SHAPE).astype("float32") * scale * 100).astype("float32")
+    changed = np.where(places, x, rng.normal(size=_SHAPE).astype("float32") * scale * 100).astype("float32")
     return (
         _same(y.ravel()[mixed], _call(function, x.ravel()[mixed].reshape(_SHAPE)).ravel())
-        and _same(y[places], _call(function, other)[places])
+        and _same(y[places], _call(function, changed)[places])
         and all(_same(y[part], _call(function, x[part])) for part in (np.s_[..., :2], np.s_[:1], np.s_[:, 1:3, 3:]))
     )
 

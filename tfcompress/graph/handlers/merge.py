@@ -23,11 +23,11 @@ def _aligned(call: Call) -> list[tuple[Labels, int, tuple[int | None, ...]]]:
     Shapes are aligned at their ends: an axis is the same one counted from there.
     """
     rank = len(call.node.output_shapes[0])
-    found = []
+    aligned = []
     for labels, shape in zip(call.inputs, call.node.input_shapes, strict=True):
         missing = rank - len(shape)
-        found.append((labels, labels.axis + missing, (1,) * missing + tuple(shape)))
-    return found
+        aligned.append((labels, labels.axis + missing, (1,) * missing + tuple(shape)))
+    return aligned
 
 
 def _is_array(value: Any) -> bool:

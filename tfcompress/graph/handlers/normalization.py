@@ -104,8 +104,8 @@ class StatisticsOverChannels(Handler):
         """Scales and offsets, one axis for each axis of the statistics."""
         labels, axes = call.inputs[0], self.axes(call)
         carries = {axes.index(labels.axis): labels.ids} if labels.axis in axes else {}
-        found = [getattr(call.layer, name, None) for name in self.parameters]
-        return tuple(WeightAxes(variable, carries=carries) for variable in found if variable is not None)
+        variables = [getattr(call.layer, name, None) for name in self.parameters]
+        return tuple(WeightAxes(variable, carries=carries) for variable in variables if variable is not None)
 
     def masked_call(self, call: Call, layer: Any, kept: Any) -> Callable[..., Any] | None:
         """The layer's formula with statistics over the channels that stay."""
@@ -203,8 +203,8 @@ class GroupNorm(StatisticsOverChannels):
             call.fix(ids, "GroupNormalization has its groups on another axis than the channels")
             return
         places = ids.reshape(call.layer.groups, -1)
-        for other in places[1:]:
-            call.book.tie(places[0], other)
+        for place in places[1:]:
+            call.book.tie(places[0], place)
 
     def config(self, call: Call, outputs: tuple[Labels, ...], width: Width) -> dict[str, Any]:
         """As many groups as channels, where it was so."""

@@ -245,8 +245,8 @@ class SwapAxes(AnyTranspose):
 
     def order(self, call: Call, rank: int) -> list[int]:
         """Two axes change places."""
-        order, one, other = list(range(rank)), call.layer.axis1, call.layer.axis2
-        order[one], order[other] = order[other], order[one]
+        order, first, second = list(range(rank)), call.layer.axis1, call.layer.axis2
+        order[first], order[second] = order[second], order[first]
         return order
 
 

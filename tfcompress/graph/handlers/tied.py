@@ -92,9 +92,9 @@ def sharing(graph: LayerGraph) -> tuple[dict[str, str], dict[str, Handler]]:
     whole: dict[str, str] = {}
     readers: dict[str, Handler] = {}
     for part in parts:
-        found = {name: handler_of(node.operation) for name, node in part.items()}
-        owners = [name for name, handler in found.items() if handler.known]
-        handlers = {name: h if h.known else tied_reader(part[name]) for name, h in found.items()}
+        by_name = {name: handler_of(node.operation) for name, node in part.items()}
+        owners = [name for name, handler in by_name.items() if handler.known]
+        handlers = {name: h if h.known else tied_reader(part[name]) for name, h in by_name.items()}
         if len(owners) == 1 and all(handlers.values()):
             readers.update({name: handler for name, handler in handlers.items() if handler is not None})
         else:
@@ -156,17 +156,17 @@ class _Trial:
             return np.asarray(keras.ops.convert_to_numpy(self._layer.call(keras.ops.convert_to_tensor(x))))
 
     def roles(self) -> list[_Role]:
-        found = [_Role(v) for v in self._layer.weights if id(v) in self._values and self._is_used(v)]
-        for role in found:
+        roles = [_Role(v) for v in self._layer.weights if id(v) in self._values and self._is_used(v)]
+        for role in roles:
             for axis, size in enumerate(role.variable.shape):
                 if size == self.read and self._reads(role.variable, axis):
                     role.reads.append(axis)
                 elif size == self.written and self._writes(role.variable, axis):
                     role.writes.append(axis)
-        if not any(role.reads for role in found) or not any(role.writes for role in found):
+        if not any(role.reads for role in roles) or not any(role.writes for role in roles):
             raise _DoubtError
-        self._slice(found)
-        return found
+        self._slice(roles)
+        return roles
 
     def _is_used(self, variable: Any) -> bool:
         return not _same(self._y, self._run(self._x, {id(variable): self._normal(variable.shape)}))
@@ -180,9 +180,9 @@ class _Trial:
         """Whether the input's channels are not seen where the slices along the axis are zero."""
         some = self._some(self.read)
         value = self._values[id(variable)] * _along(~some, axis, len(variable.shape))
-        other = np.where(some, self._normal(self._x.shape), self._x)
-        blind = _same(self._run(self._x, {id(variable): value}), self._run(other, {id(variable): value}))
-        return blind and not _same(self._y, self._run(other, {}))
+        changed = np.where(some, self._normal(self._x.shape), self._x)
+        blind = _same(self._run(self._x, {id(variable): value}), self._run(changed, {id(variable): value}))
+        return blind and not _same(self._y, self._run(changed, {}))
 
     def _writes(self, variable: Any, axis: int) -> bool:
         """Whether slices along the axis change the output's channels in their places, and no others."""
@@ -212,5 +212,5 @@ def _along(values: _Array, axis: int, rank: int) -> _Array:
     return values.reshape([-1 if a == axis else 1 for a in range(rank)])
 
 
-def _same(one: _Array, other: _Array) -> bool:
-    return one.shape == other.shape and bool(np.allclose(one, other, rtol=1e-4, atol=1e-4))
+def _same(first: _Array, second: _Array) -> bool:
+    return first.shape == second.shape and bool(np.allclose(first, second, rtol=1e-4, atol=1e-4))

@@ -47,7 +47,7 @@ class Bidirectional(Handler):
         node = call.node
         units = _units(call.layer.forward_layer)
         states = call.inputs_of("initial_state")
-        found = []
+        calls = []
         for layer, mine in (
             (call.layer.forward_layer, states[: len(states) // 2]),
             (call.layer.backward_layer, states[len(states) // 2 :]),
@@ -69,8 +69,8 @@ class Bidirectional(Handler):
             )
             written = call.written[:units] if call.written is not None else None
             labels = tuple(call.inputs[i] for i in indices)
-            found.append((handler_of(layer), dataclasses.replace(call, node=inner, inputs=labels, written=written)))
-        return found
+            calls.append((handler_of(layer), dataclasses.replace(call, node=inner, inputs=labels, written=written)))
+        return calls
 
     def _inner(self, call: Call, outputs: tuple[Labels, ...]) -> list[tuple[Handler, Call, tuple[Labels, ...]]]:
         directions = self._directions(call)
@@ -81,10 +81,10 @@ class Bidirectional(Handler):
 
     def flow(self, call: Call) -> tuple[Labels, ...]:
         """The labels of both layers, which are the same, side by side or merged."""
-        (handler, forwards), (other, backwards) = self._directions(call)
+        (handler, forwards), (backward_handler, backwards) = self._directions(call)
         first, *states = handler.flow(forwards)
         # The same labels for the same units, whatever layer they are in.
-        other.flow(dataclasses.replace(backwards, written=first.ids))
+        backward_handler.flow(dataclasses.replace(backwards, written=first.ids))
         if call.layer.merge_mode is None:
             return (first, first, *states, *states)
         merged = Labels(np.tile(first.ids, 2), first.axis) if call.layer.merge_mode == "concat" else first
