@@ -5,6 +5,7 @@ import importlib
 import inspect
 import json
 import pathlib
+import types
 from unittest import mock
 
 import keras
@@ -48,7 +49,6 @@ DATACLASSES = {
     methods.Training: {},
     methods.Teaching: {},
     **{getattr(importance, name): {} for name in ("ActivationMean", "Fisher", "Taylor", "RandomScores")},
-    tfcompress.Budget: {"flops": 0.5, "params": 0.5},
     Constant: {"initial": 0.1},
     Cosine: {"initial": 0.1},
     StepDecay: {"initial": 0.1, "milestones": (1,)},
@@ -167,7 +167,8 @@ def every_argument(function, good, values=VALUES + STRANGE, leave_out=()):
 
 def test_arguments_of_compress_sensitivity_and_inspect(model, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(importlib.import_module("tfcompress.workflow"), "_task", begin)
+    task = types.SimpleNamespace(with_data=begin)
+    monkeypatch.setattr(importlib.import_module("tfcompress.workflow").Task, "before_data", lambda *_: task)
     monkeypatch.setattr(importlib.import_module("tfcompress.report.sensitivity"), "_measured", begin)
     good = {"model": model, "data": (X, Y), "verbose": 0}
     every_argument(tfcompress.compress, {**good, "method": methods.Uniform(epochs=0), "flops_budget": 0.5})
@@ -180,7 +181,7 @@ def test_arguments_of_compress_sensitivity_and_inspect(model, monkeypatch, tmp_p
 def test_all_arguments_are_checked_before_the_model_is_read(monkeypatch):
     reads = mock.Mock(side_effect=AssertionError("the model was read"))
     monkeypatch.setattr(importlib.import_module("tfcompress.workflow"), "read_model", reads)
-    monkeypatch.setattr(importlib.import_module("tfcompress.report.sensitivity"), "given_model", reads)
+    monkeypatch.setattr(importlib.import_module("tfcompress.report.sensitivity"), "read_model", reads)
     good = {"model": "model.keras", "data": (X, Y)}
     for wrong in (
         {"verbose": 3},

@@ -62,7 +62,7 @@ def groups_after(groups: ChannelGroups, plan: Plan) -> tuple[ChannelGroups, froz
         KeyError, ValueError: as for `structure`.
     """
     if not plan.structural:
-        return groups, frozenset(groups.layers if plan.weights != "inherited" else ())
+        return groups, frozenset(groups.layers if plan.weights == "fresh" else ())
     left = restructured(groups.graph, plan.structural, plan.weights)
     return ChannelGroups.of(left.graph, groups.through_norms), left.fresh
 

@@ -1,6 +1,7 @@
 """The agent between the epochs of the weights (Algorithm 1), with scripted episodes."""
 
 import math
+import types
 
 import keras
 import numpy as np
@@ -94,8 +95,8 @@ class AgentEpochsTest(tf.test.TestCase):
         timetable = timetable or Timetable(1, 2, 3)
         self.episodes = ScriptedEpisodes(script, again)
         self.agent, self.alignment = RecordingAgent(self.episodes), RecordingAlignment()
-        task = Task(model=None, splits=None, objective=None, limits={"macs": 30})
-        task.__dict__["costs"] = self.costs  # cached
+        network = types.SimpleNamespace(model=None, costs=self.costs)
+        task = Task(model=None, splits=None, objective=None, limits={"macs": 30}, networks=[network])
         return AgentEpochs(task, self.episodes, self.agent, self.alignment, timetable, episodes_per_epoch, rescore_best)
 
     def run_epochs(self, joint, epochs):
