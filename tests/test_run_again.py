@@ -451,8 +451,12 @@ class TestInterrupted:
                 cli.main(argv)
             return end.value.code, out.getvalue(), err.getvalue()
 
-        with mock.patch.object(callbacks.Recorder, "on_epoch_end", interrupt):
-            code, _, err = command()
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where tests run in the background
+        try:
+            with mock.patch.object(callbacks.Recorder, "on_epoch_end", interrupt):
+                code, _, err = command()
+        finally:
+            signal.signal(signal.SIGINT, before)
         assert code == 130
         assert err.count("\n") == 1 and str(tmp_path / "run") in err and "The same command goes on" in err
         code, out, err = command()
