@@ -8,6 +8,8 @@ from keras import layers, ops
 
 from tfcompress.costs import cost
 from tfcompress.graph import LayerGraph, TensorRef
+from tfcompress.plan import Plan
+from tfcompress.rewrite import apply
 
 
 def described(graph):
@@ -18,6 +20,18 @@ def described(graph):
 
 
 class ReadingTest(tf.test.TestCase):
+    def test_a_nested_model_that_is_handed_a_mask(self):
+        inner = keras.Sequential([keras.Input((5, 4)), layers.LSTM(3, name="lstm")], name="inner")
+        x = keras.Input((5, 4))
+        model = keras.Model(x, inner(layers.Masking(name="masking")(x)))
+        self.assertIn("mask", inner._inbound_nodes[-1].arguments.kwargs)
+        graph = LayerGraph.from_keras(model)
+        self.assertEqual([ref.node for ref in graph.nodes["lstm"].inputs][:1], ["masking"])
+        steps = np.random.default_rng(0).random((3, 5, 4), "float32")
+        steps[:, 3:] = 0
+        lstm = inner.get_layer("lstm")
+        self.assertAllClose(apply(model, Plan())(steps), lstm(steps[:, :3]), atol=1e-6)
+
     def test_sizes_that_a_layer_does_not_say_of_itself(self):
         x = keras.Input((6, 4))
         scores = layers.EinsumDense("abc,cd->abd", output_shape=(None, 8), name="scores")(x)

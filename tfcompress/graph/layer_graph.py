@@ -248,7 +248,9 @@ class _Reader:
         if _is_functional(operation):
             inner = _as_functional(operation)
             self.keep_alive.append(inner)
-            inner_env = dict(zip((id(t) for t in keras.tree.flatten(inner.input)), _refs((args, kwargs)), strict=True))
+            # The mask that Keras gives a model is the one that its inputs carry; the layers inside find it there.
+            given = _refs((args, {name: value for name, value in kwargs.items() if name != "mask"}))
+            inner_env = dict(zip((id(t) for t in keras.tree.flatten(inner.input)), given, strict=True))
             inner_training = kwargs.get("training", None)
             self._walk(inner, inner_env, operation.name, training if inner_training is None else inner_training)
             for outer, tensor in zip(outputs, keras.tree.flatten(inner.output), strict=True):
