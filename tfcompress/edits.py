@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import keras
 
 __all__ = [
+    "CHANGEABLE",
     "KINDS",
     "Edit",
     "KeepChannels",
@@ -25,7 +26,7 @@ __all__ = [
 ]
 
 _SIZES = ("kernel_size", "strides", "dilation_rate")
-_CHANGEABLE = (*_SIZES, "padding", "activation")
+CHANGEABLE = (*_SIZES, "padding", "activation")
 _PADDINGS = ("valid", "same", "causal")
 _PART = "part"
 _SHOWN: dict[str, Any] = {"what": "names of nodes, unique, and at least one"}
@@ -155,10 +156,10 @@ class Reconfigure:
     def __post_init__(self) -> None:
         expect.settings(self, expect.text, "node", what="the name of a node")
         config = _plain("config", self.config)
-        unknown = sorted(set(config) - set(_CHANGEABLE))
+        unknown = sorted(set(config) - set(CHANGEABLE))
         if unknown or not config:
             advice = "Put another layer in its place with ReplaceLayers." if unknown else ""
-            expect.refuse("config", f"new values of some of {', '.join(_CHANGEABLE)}", config, advice)
+            expect.refuse("config", f"new values of some of {', '.join(CHANGEABLE)}", config, advice)
         for name in _SIZES:
             if name in config:
                 config[name] = _sizes(name, config[name])

@@ -122,11 +122,7 @@ class Plan:
         Raises:
             ValueError: the text is no plan, or one of a later format.
         """
-        expect.text("text", text, "the JSON of a plan")
-        try:
-            data = json.loads(text)
-        except ValueError as error:
-            expect.refuse("text", f"the JSON of a plan ({error})", text)
+        data = _parsed(text, "the JSON of a plan")
         if not isinstance(data, dict) or data.get("format") != _FORMAT:
             received = data.get("format") if isinstance(data, dict) else type(data).__name__
             older = " A plan of format 1 was written by an older tfcompress, and its channel groups are others: make it"
@@ -142,6 +138,15 @@ class Plan:
                 "Expected `weights`, and `edits` with their group and indices, nodes and replacement, or node and "
                 f"config. Received: {expect.received(data)}"
             ) from error
+
+
+def _parsed(text: str, what: str) -> Any:
+    """Reads JSON, and says of other text what it should be."""
+    expect.text("text", text, what)
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        expect.refuse("text", f"{what} ({error})", text)
 
 
 def _edit(edit: str, **fields: Any) -> Edit:
@@ -213,11 +218,7 @@ class Trail:
         Raises:
             ValueError: the text is no trail, or one of a later format.
         """
-        expect.text("text", text, "the JSON of a trail")
-        try:
-            data = json.loads(text)
-        except ValueError as error:
-            expect.refuse("text", f"the JSON of a trail ({error})", text)
+        data = _parsed(text, "the JSON of a trail")
         if not isinstance(data, dict) or data.get("format") != _TRAIL_FORMAT or not isinstance(data.get("plans"), list):
             received = sorted(data) if isinstance(data, dict) else type(data).__name__
             stated = data.get("format") if isinstance(data, dict) else None

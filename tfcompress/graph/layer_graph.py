@@ -11,7 +11,7 @@ from typing import Any
 
 import keras
 
-__all__ = ["LayerGraph", "Node", "TensorRef", "map_refs"]
+__all__ = ["LayerGraph", "Node", "TensorRef", "map_refs", "readers_of"]
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,15 @@ def map_refs(function: Any, structure: Any) -> Any:
 
 def _refs(structure: Any) -> tuple[TensorRef, ...]:
     return tuple(leaf for leaf in keras.tree.flatten(structure) if isinstance(leaf, TensorRef))
+
+
+def readers_of(nodes: Mapping[str, Node]) -> dict[TensorRef, tuple[str, ...]]:
+    """Returns the names of the nodes that read each tensor, in the order of the nodes."""
+    readers: dict[TensorRef, list[str]] = {}
+    for node in nodes.values():
+        for ref in node.inputs:
+            readers.setdefault(ref, []).append(node.name)
+    return {ref: tuple(names) for ref, names in readers.items()}
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,16 +179,12 @@ class _Reader:
             operation = tensor._keras_history.operation
             env[id(tensor)] = self._add(operation, (), {}, (), [tensor], "")[0]
         self._walk(functional, env, prefix="", training=None)
-        readers: dict[TensorRef, list[str]] = {}
-        for node in self.nodes.values():
-            for ref in node.inputs:
-                readers.setdefault(ref, []).append(node.name)
         return LayerGraph(
             name=model.name,
             nodes=self.nodes,
             inputs=keras.tree.map_structure(lambda t: env[id(t)], functional.input),
             outputs=keras.tree.map_structure(lambda t: env[id(t)], functional.output),
-            readers={ref: tuple(names) for ref, names in readers.items()},
+            readers=readers_of(self.nodes),
             tensors=self.tensors,
         )
 

@@ -10,7 +10,7 @@ from typing import Any
 import keras
 
 from tfcompress.graph.copying import CannotBeCopied, carry_flags, carry_settings, carry_state, copied
-from tfcompress.graph.layer_graph import LayerGraph, Node, TensorRef, map_refs
+from tfcompress.graph.layer_graph import LayerGraph, Node, TensorRef, map_refs, readers_of
 
 __all__ = ["Place", "Shape", "line_of", "place", "reshape"]
 
@@ -78,16 +78,12 @@ class _Shapes:
 
     def graph(self, source: LayerGraph) -> LayerGraph:
         """The new graph."""
-        readers: dict[TensorRef, list[str]] = {}
-        for node in self._nodes.values():
-            for ref in node.inputs:
-                readers.setdefault(ref, []).append(node.name)
         return LayerGraph(
             name=source.name,
             nodes=self._nodes,
             inputs=source.inputs,
             outputs=map_refs(self._tensor, source.outputs),
-            readers={ref: tuple(names) for ref, names in readers.items()},
+            readers=readers_of(self._nodes),
             tensors=self._tensors,
         )
 

@@ -17,6 +17,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import keras
 
+from tfcompress.edits import CHANGEABLE
 from tfcompress.graph.channel_groups import ChannelGroups
 from tfcompress.graph.copying import Copies
 from tfcompress.graph.layer_graph import LayerGraph, Node, TensorRef, map_refs
@@ -59,7 +60,7 @@ def groups_after(groups: ChannelGroups, plan: Plan) -> tuple[ChannelGroups, froz
         plan: the plan, of which only the structural half counts.
 
     Raises:
-        KeyError, ValueError: as for `structure`.
+        KeyError, ValueError: as for `restructured`.
     """
     if not plan.structural:
         return groups, frozenset(groups.layers if plan.weights == "fresh" else ())
@@ -139,8 +140,7 @@ class _Editing:
         config = node.operation.get_config() if isinstance(node.operation, keras.Layer) else {}
         unknown = sorted(set(edit.config) - config.keys())
         if unknown:
-            may = ("kernel_size", "strides", "dilation_rate", "padding", "activation")
-            known = ", ".join(name for name in may if name in config) or "nothing"
+            known = ", ".join(name for name in CHANGEABLE if name in config) or "nothing"
             raise ValueError(
                 f"Expected settings that {edit.node!r} ({node.type_name}) has, of which {known} can be changed. "
                 f"Received: {unknown}"

@@ -28,11 +28,7 @@ class Points:
     """
 
     def __init__(self, model: keras.Model | Network, boundaries: Sequence[str]) -> None:
-        network = Network.of(model)
-        self.model = network.model
-        self.boundaries = tuple(boundaries)
-        self._graph = network.graph
-        self._check_names()
+        self._read(model, boundaries)
         for name in self.boundaries:
             if len(self._graph.nodes[name].outputs) != 1:
                 raise ValueError(
@@ -40,7 +36,11 @@ class Points:
                     f"has {len(self._graph.nodes[name].outputs)}."
                 )
 
-    def _check_names(self) -> None:
+    def _read(self, model: keras.Model | Network, boundaries: Sequence[str]) -> None:
+        network = Network.of(model)
+        self.model = network.model
+        self.boundaries = tuple(boundaries)
+        self._graph = network.graph
         for name in self.boundaries:
             if name not in self._graph.nodes:
                 through = cut_points(self._graph)
@@ -76,11 +76,7 @@ class SplitModel(Points):
     """
 
     def __init__(self, model: keras.Model | Network, boundaries: Sequence[str]) -> None:
-        network = Network.of(model)
-        self.model = network.model
-        self.boundaries = tuple(boundaries)
-        self._graph = network.graph
-        self._check_names()
+        self._read(model, boundaries)
         order = list(self._graph.nodes)
         places = [order.index(name) for name in self.boundaries]
         if len(places) < 2 or places != sorted(set(places)):
