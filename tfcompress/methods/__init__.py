@@ -2,6 +2,7 @@
 
 from tfcompress._needs_tensorflow import BACKEND  # noqa: F401
 from tfcompress.methods.base import Candidate, Method, Search
+from tfcompress.methods.darc import DARC, Replaced
 from tfcompress.methods.distillation import KD, LIT, AdversarialSettings, BornAgain, Hint, Scratch, Tuning
 from tfcompress.methods.random import Random
 from tfcompress.methods.registry import method_by_name, register_method, registered_methods
@@ -12,6 +13,7 @@ from tfcompress.training import Training
 from tfcompress.training.teaching import Teaching
 
 __all__ = [
+    "DARC",
     "KD",
     "LIT",
     "RLAL",
@@ -21,6 +23,7 @@ __all__ = [
     "Hint",
     "Method",
     "Random",
+    "Replaced",
     "Scratch",
     "Search",
     "Teaching",
