@@ -1,6 +1,6 @@
 """DARC against replacement without learning and against channel pruning, at equal cost and equal numbers of images.
 
-    python recipes/darc_against_baselines.py --out runs/darc_against_baselines
+python recipes/darc_against_baselines.py --out runs/darc_against_baselines
 """
 
 import runner

@@ -72,9 +72,7 @@ class MixupTest(tf.test.TestCase):
         outputs = mixed(self.x, training=False)
         self.assertAllClose(outputs, model(self.x))
         self.assertIs(mixed.outputs_of(outputs), outputs)
-        self.assertAllClose(
-            mixed.compute_loss(self.x, self.y, outputs, training=False), cross_entropy(self.y, outputs)
-        )
+        self.assertAllClose(mixed.compute_loss(self.x, self.y, outputs, training=False), cross_entropy(self.y, outputs))
 
     def test_a_loss_of_its_own_is_taken_for_both_labels(self):
         mixed = Mixup(OfOutputs(linear()), cross_entropy, seed=3)
@@ -88,7 +86,9 @@ class MixupTest(tf.test.TestCase):
         model = linear()
         before = np.array(model.weights[0])
         batches = tf.data.Dataset.from_tensor_slices((self.x, self.y)).batch(5)
-        objective = Objective(keras.losses.SparseCategoricalCrossentropy(from_logits=True), keras.metrics.SparseCategoricalAccuracy)
+        objective = Objective(
+            keras.losses.SparseCategoricalCrossentropy(from_logits=True), keras.metrics.SparseCategoricalAccuracy
+        )
         history = fit(
             Mixup(model, cross_entropy), batches, objective, optimizer=keras.optimizers.SGD(0.1), epochs=2,
             validation=batches,

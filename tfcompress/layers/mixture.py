@@ -181,8 +181,7 @@ class Mixture(keras.layers.Layer):
     def from_config(cls, config: Mapping[str, Any]) -> Mixture:
         """A mixture as `get_config` wrote it; its weights start anew."""
         parts = {
-            name: [keras.saving.deserialize_keras_object(layer) for layer in layers]
-            for name, layers in config["parts"]
+            name: [keras.saving.deserialize_keras_object(layer) for layer in layers] for name, layers in config["parts"]
         }
         return cls(**{**config, "parts": parts})
 

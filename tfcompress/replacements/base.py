@@ -258,7 +258,9 @@ def fitting(part: Part, replacement: Replacement) -> Layers | None:
     if not isinstance(chain, list) or not all(isinstance(layer, keras.layers.Layer) for layer in chain) or not chain:
         expect.refuse("layers", "a list of layers, a Functional model or None", made, f"From {where}.", wrong_type=True)
     if len({layer.name for layer in chain}) < len(chain):
-        raise ValueError(f"Expected names unique in a replacement. Received: {[layer.name for layer in chain]} ({where})")
+        raise ValueError(
+            f"Expected names unique in a replacement. Received: {[layer.name for layer in chain]} ({where})"
+        )
     spec: Any = [keras.KerasTensor(shape, dtype="float32") for shape in part.input_shapes]
     spec = spec[0] if len(spec) == 1 else spec
     try:

@@ -11,7 +11,7 @@ __all__ = ["Depthwise"]
 
 
 class Depthwise(Replacement):
-    """"3x3DS" of DARC (Section 5): a fully grouped 3x3 convolution alone, with the part's strides, dilation and bias.
+    """ "3x3DS" of DARC (Section 5): a fully grouped 3x3 convolution alone, with the part's strides, dilation and bias.
 
     It has `9 * max(in, out)` weights where one number of channels divides the other, and a bias where the part has one.
     In general they are `9 * in * out / gcd(in, out)`.

@@ -9,7 +9,7 @@ __all__ = ["Pointwise"]
 
 
 class Pointwise(Replacement):
-    """"1x1FC" of DARC (Section 5): a full 1x1 convolution, with the part's strides and bias.
+    """ "1x1FC" of DARC (Section 5): a full 1x1 convolution, with the part's strides and bias.
 
     It has `in * out` weights, and a bias where the part has one.
     """

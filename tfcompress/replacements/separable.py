@@ -9,7 +9,7 @@ __all__ = ["Separable"]
 
 
 class Separable(Replacement):
-    """"3x3+1x1" of DARC (Section 5): a depthwise 3x3 convolution followed by a 1x1 one (Howard et al. 2017).
+    """ "3x3+1x1" of DARC (Section 5): a depthwise 3x3 convolution followed by a 1x1 one (Howard et al. 2017).
 
     The first has the part's strides and dilation, the second its bias, as a bias between the two would say nothing
     more. It has `9 * in + in * out` weights, and a bias where the part has one.

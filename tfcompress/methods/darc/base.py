@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Any, Literal, NoReturn
 
 import keras
 
@@ -14,19 +14,18 @@ from tfcompress.costs import Cost, CostModel
 from tfcompress.evaluation import Evaluator
 from tfcompress.methods import phases
 from tfcompress.methods.darc.imitation import Imitation
-from tfcompress.methods.darc.relaxation import Penalized, Relaxed, Weights, first_weights, relax
-from tfcompress.methods.darc.choice import lowest
-from tfcompress.methods.darc.units import ORIGINAL, Choice, Unit, find_units, total_of
+from tfcompress.methods.darc.relaxation import Penalized, Weights, first_weights, relax
+from tfcompress.methods.darc.units import ORIGINAL, Choice, CostTable, Unit, find_units
 from tfcompress.methods.trained import TrainedMethod
 from tfcompress.network import Network
+from tfcompress.plan import Trail
 from tfcompress.replacements import Replacement, by_name
 from tfcompress.streams import Stream
 from tfcompress.task import Task
 from tfcompress.training import Constant, PhasePlan, Training
 from tfcompress.training.thawing import cut_layers, thawed, to_thaw
-from tfcompress.plan import Trail
 
-__all__ = ["Replacing"]
+__all__ = ["Replacing", "refuse", "words_for"]
 
 _UNITS = ("layer", "bottleneck", "block")
 _IMITATION = "imitation"
@@ -102,9 +101,9 @@ class Replacing(TrainedMethod):
 
     def least(self, costs: CostModel, control: Control) -> Cost:
         """The lowest cost of each metric: with the cheapest alternative in every unit's place."""
-        units, whole = self.units(costs, control), costs.total
-        others = {name: lowest(units, whole, name) for name in whole.others}
-        return Cost(*(lowest(units, whole, metric) for metric in ("macs", "params", "bytes")), others)
+        table = CostTable.of(self.units(costs, control), costs.total)
+        least = {metric: int(table.lowest(metric)) for metric in table.whole}
+        return Cost(*(least.pop(metric) for metric in ("macs", "params", "bytes")), least)
 
     def check_model(self, task: Task) -> None:
         """Refuses a model without layers to replace."""
@@ -125,7 +124,12 @@ class Replacing(TrainedMethod):
     def imitate(self, task: Task, units: Sequence[Unit]) -> tuple[Weights, dict[str, list[Any]]]:
         """The weights of the source and of all its replacements, which have learned to give what the originals give."""
         everything = {unit.name: unit.alternatives for unit in units}
-        relaxed = relax(task.network, units, everything, Penalized(costs_of(units, "params")))
+        relaxed = relax(
+            task.network,
+            units,
+            everything,
+            Penalized({unit.name: dict.fromkeys(unit.alternatives, 0.0) for unit in units}),
+        )
         weights, imitating = first_weights(task.network, relaxed, task.rng(Stream.FRESH_WEIGHTS, 1))
         learners = [entry for entry in relaxed.learners() if f"{entry[0].name}/{entry[1]}" in set(imitating)]
         history: dict[str, list[Any]] = {}
@@ -157,12 +161,6 @@ class Replacing(TrainedMethod):
         return None if name is None else Evaluator(student, task.objective)(task.splits.validation.batches(250))[name]
 
 
-def costs_of(units: Sequence[Unit], metric: str) -> dict[str, dict[str, float]]:
-    """For each unit what each alternative costs, as a share of what the originals cost together."""
-    whole = sum(unit.costs[ORIGINAL][metric] for unit in units) or 1
-    return {unit.name: {name: cost[metric] / whole for name, cost in unit.costs.items()} for unit in units}
-
-
 def words_for(choice: Choice) -> str:
     """How many units became what, such as "3 of 19 units stay as they are, 16 become 3x3+1x1"."""
     counts: dict[str, int] = {}
@@ -173,9 +171,16 @@ def words_for(choice: Choice) -> str:
     return ", ".join([f"{kept} of {len(choice)} units stay as they are", *became])
 
 
-def fits(units: Sequence[Unit], choice: Choice, task: Task) -> bool:
-    """Whether a choice is within the task's limits."""
-    return all(total_of(units, choice, task.costs.total, m) <= limit for m, limit in task.limits.items())
+def refuse(task: Task) -> NoReturn:
+    """Refuses limits that cannot be held together.
+
+    Raises:
+        ValueError: always.
+    """
+    raise ValueError(
+        f"Expected a budget that some combination of replacements can hold. Received: {dict(task.limits)}, each of "
+        "which can be held, but not all at once. Give a larger share of one."
+    )
 
 
 def _replacement(name: str, value: Any) -> Any:
@@ -195,7 +200,3 @@ def _names(name: str, value: Any) -> Any:
     if isinstance(value, str):
         return expect.text(name, value, "the name of a layer")
     return expect.each(name, value, check=expect.text, what="names of the nodes of a region", empty=False, unique=True)
-
-
-Costs = Mapping[str, Mapping[str, float]]
-__all__ += ["Costs", "costs_of", "fits", "words_for"]

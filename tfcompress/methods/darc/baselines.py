@@ -13,10 +13,10 @@ from tfcompress.costs.budget import Budget
 from tfcompress.evaluation import Evaluator
 from tfcompress.methods import phases
 from tfcompress.methods.base import Candidate, Search
-from tfcompress.methods.darc.base import Replacing, fits, words_for
+from tfcompress.methods.darc.base import Replacing, refuse, words_for
 from tfcompress.methods.darc.choice import at_random, exact_choice
 from tfcompress.methods.darc.relaxation import Weights, chosen_student, plan_of
-from tfcompress.methods.darc.units import ORIGINAL, Choice, Unit
+from tfcompress.methods.darc.units import ORIGINAL, Choice, CostTable, Unit
 from tfcompress.methods.registry import register_method
 from tfcompress.network import Network
 from tfcompress.plan import Trail
@@ -55,7 +55,8 @@ class Replaced(Replacing):
         """Refuses a budget that the choice cannot hold."""
         super().check_model(task)
         units = self.units(task.costs, task.control)
-        if self.choice == "all" and not fits(units, _all(units), task):
+        table = CostTable.of(units, task.costs.total)
+        if self.choice == "all" and not table.fits(_all(units), task.limits):
             raise ValueError(
                 f"Expected a budget that {words_for(_all(units))} can hold. Received: {dict(task.limits)}. Leave the "
                 "budget out, or give choice='knapsack'."
@@ -73,19 +74,14 @@ class Replaced(Replacing):
         return Search(task.model, trail, candidates, history, (words_for(choice),), student=student)
 
     def _choice(self, task: Task, units: Sequence[Unit], weights: Weights) -> Choice:
-        whole = task.costs.total
         if self.choice == "all":
             return _all(units)
+        table = CostTable.of(units, task.costs.total)
         if self.choice == "random":
-            return at_random(units, whole, task.limits, task.rng(Stream.RATES))
-        values = self._values(task, units, weights)
-        chosen = exact_choice(units, values, whole, task.limits)
-        if chosen is None:
-            raise ValueError(
-                f"Expected a budget that some combination of replacements can hold. Received: {dict(task.limits)}, "
-                "each of which can be held, but not all at once. Give a larger share of one."
-            )
-        return chosen
+            choice = at_random(table, task.limits, task.rng(Stream.RATES))
+        else:
+            choice = exact_choice(table, self._values(task, units, weights), task.limits)
+        return refuse(task) if choice is None else choice
 
     def _values(self, task: Task, units: Sequence[Unit], weights: Weights) -> dict[str, dict[str, float]]:
         """For each alternative minus the loss with it alone in the network, less that of the network as it is."""

@@ -12,7 +12,7 @@ from tfcompress import expect
 from tfcompress.evaluation import Evaluator
 from tfcompress.methods import phases
 from tfcompress.methods.base import Candidate, Search
-from tfcompress.methods.darc.base import Replacing, costs_of, fits, words_for
+from tfcompress.methods.darc.base import Replacing, refuse, words_for
 from tfcompress.methods.darc.choice import exact_choice
 from tfcompress.methods.darc.relaxation import (
     Penalized,
@@ -24,10 +24,10 @@ from tfcompress.methods.darc.relaxation import (
     plan_of,
     relax,
 )
-from tfcompress.methods.darc.units import ORIGINAL, Choice, Unit
+from tfcompress.methods.darc.units import ORIGINAL, Choice, CostTable, Unit
 from tfcompress.methods.registry import register_method
 from tfcompress.network import Network
-from tfcompress.plan import Plan, Trail
+from tfcompress.plan import Trail
 from tfcompress.streams import Stream
 from tfcompress.task import Task
 from tfcompress.training import Constant, PhasePlan, loss_function, seed_layers
@@ -152,7 +152,8 @@ class DARC(Replacing):
         units = self.units(task.costs, task.control)
         imitated, history = self.imitate(task, units)
         weights = imitated.copy()
-        costs = self._costs(task, units)
+        table = CostTable.of(units, task.costs.total)
+        costs = table.shares([self.minimize] if self.minimize else list(task.limits) or ["params"])
         remaining: Remaining = {unit.name: unit.alternatives for unit in units}
         strength = self.strength
         snapshots: list[tuple[Choice, Weights]] = []
@@ -171,10 +172,10 @@ class DARC(Replacing):
             if set(choice.values()) != {ORIGINAL} and (not snapshots or snapshots[-1][0] != choice):
                 snapshots.append((choice, weights.copy()))
                 _check(relaxed, choice, chosen_student(task.network, units, choice, weights), task)
-            if all(len(left) == 1 for left in remaining.values()) or (snapshots and fits(units, choice, task)):
+            if all(len(left) == 1 for left in remaining.values()) or (snapshots and table.fits(choice, task.limits)):
                 break
-        if not any(fits(units, choice, task) for choice, _ in snapshots):
-            snapshots.append(self._within(task, units, relaxed, imitated, weights))
+        if not any(table.fits(choice, task.limits) for choice, _ in snapshots):
+            snapshots.append(self._within(task, table, relaxed, imitated, weights))
         candidates = [
             self._candidate(task, units, choice, snapshot, number, history)
             for number, (choice, snapshot) in enumerate(snapshots, start=1)
@@ -187,17 +188,6 @@ class DARC(Replacing):
     def recover(self, student: keras.Model, task: Task) -> dict[str, list[Any]]:
         """Nothing: every snapshot was fine-tuned by the search."""
         return {}
-
-    def _costs(self, task: Task, units: Sequence[Unit]) -> dict[str, dict[str, float]]:
-        """What alternatives cost in the penalty: shares, the mean of those metrics that count."""
-        metrics = [self.minimize] if self.minimize else list(task.limits) or ["params"]
-        tables = [costs_of(units, metric) for metric in metrics]
-        return {
-            unit.name: {
-                name: sum(table[unit.name][name] for table in tables) / len(tables) for name in unit.alternatives
-            }
-            for unit in units
-        }
 
     def _balanced(
         self, task: Task, units: Sequence[Unit], remaining: Remaining, costs: Mapping[str, Any], weights: Weights
@@ -235,20 +225,17 @@ class DARC(Replacing):
         }
 
     def _within(
-        self, task: Task, units: Sequence[Unit], relaxed: Relaxed | None, imitated: Weights, weights: Weights
+        self, task: Task, table: CostTable, relaxed: Relaxed | None, imitated: Weights, weights: Weights
     ) -> tuple[Choice, Weights]:
         """The choice of the greatest sum of alpha within the limits, and its weights."""
         assert relaxed is not None
         alpha = relaxed.alpha()
-        choice = exact_choice(units, alpha, task.costs.total, task.limits)
+        choice = exact_choice(table, alpha, task.limits)
         if choice is None:
-            values = {u.name: {name: alpha[u.name].get(name, 0.0) for name in u.alternatives} for u in units}
-            choice = exact_choice(units, values, task.costs.total, task.limits)
+            worth = {u: {name: alpha[u].get(name, 0.0) for name in costs} for u, costs in table.parts.items()}
+            choice = exact_choice(table, worth, task.limits)
         if choice is None:
-            raise ValueError(
-                f"Expected a budget that some combination of replacements can hold. Received: {dict(task.limits)}, "
-                "each of which can be held, but not all at once. Give a larger share of one."
-            )
+            refuse(task)
         task.say(
             f"after {self.blocks} blocks no snapshot was within the budget: the alternatives of the greatest alpha "
             "within it are taken"
@@ -318,5 +305,3 @@ def _best(candidates: Sequence[Candidate], task: Task) -> Candidate:
 def _listed(choice: Choice) -> str:
     became = [f"{unit} -> {name}" for unit, name in choice.items() if name != ORIGINAL]
     return "replaced: " + ", ".join(became)
-
-

@@ -93,7 +93,7 @@ class Weights:
 
 
 def _values(layer: Any) -> Arrays:
-    return [np.array(variable) for variable in getattr(layer, "variables", ())]
+    return [keras.ops.convert_to_numpy(variable) for variable in getattr(layer, "variables", ())]
 
 
 def _assign(layer: Any, arrays: Arrays) -> None:
@@ -227,9 +227,7 @@ def relax(source: Network, units: Sequence[Unit], remaining: Remaining, penalty:
     network = Network(apply(source.model, Plan(tuple(edits)), source.groups), source.through_norms)
     new = _new_layers(source, network)
     mixtures = {unit.name: _layer_after(new, unit, "mixture") for unit in mixed}
-    alone = {
-        unit.name: _own_layers(network, new, unit, remaining[unit.name][0]) for unit in units if unit not in mixed
-    }
+    alone = {unit.name: _own_layers(network, new, unit, remaining[unit.name][0]) for unit in units if unit not in mixed}
     return Relaxed(network, tuple(units), dict(remaining), mixtures, alone)
 
 
@@ -292,7 +290,7 @@ def chosen_student(source: Network, units: Sequence[Unit], choice: Choice, weigh
 
 
 def check_student(relaxed: Relaxed, choice: Choice, student: keras.Model, inputs: Any) -> None:
-    """Compares a student, before it is trained further, with the relaxed network in which its alternatives have alpha 1.
+    """Compares a student that is not trained yet with the relaxed network in which its alternatives have alpha 1.
 
     Raises:
         RuntimeError: their outputs or costs differ.

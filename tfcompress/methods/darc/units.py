@@ -17,7 +17,7 @@ from tfcompress.graph.regions import between, calls_of
 from tfcompress.network import Network
 from tfcompress.replacements import Part, Replacement, fitting
 
-__all__ = ["ORIGINAL", "Choice", "Unit", "find_units", "piece"]
+__all__ = ["ORIGINAL", "Choice", "CostTable", "Unit", "find_units", "piece"]
 
 ORIGINAL = "original"
 """Name of the alternative that stays what it is."""
@@ -76,6 +76,53 @@ class Unit:
     def costs(self) -> Mapping[str, Cost]:
         """What each alternative costs by itself."""
         return {alternative: Network(piece(self, alternative)).costs.total for alternative in self.alternatives}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class CostTable:
+    """What a network costs with any choice: a sum over its units, for each metric.
+
+    Attributes:
+        whole: for each metric the cost of the network as it is.
+        parts: for each unit and alternative what that costs by itself, by metric.
+    """
+
+    whole: Mapping[str, float]
+    parts: Mapping[str, Mapping[str, Mapping[str, float]]]
+
+    @classmethod
+    def of(cls, units: Sequence[Unit], whole: Cost) -> CostTable:
+        """The table of what is counted."""
+        parts = {unit.name: {name: columns(cost) for name, cost in unit.costs.items()} for unit in units}
+        return cls(columns(whole), parts)
+
+    def total(self, choice: Choice, metric: str) -> float:
+        """The cost of the network with a choice."""
+        return self.whole[metric] + sum(
+            self.parts[unit][name][metric] - self.parts[unit][ORIGINAL][metric] for unit, name in choice.items()
+        )
+
+    def fits(self, choice: Choice, limits: Mapping[str, float]) -> bool:
+        """Whether a choice is within limits."""
+        return all(self.total(choice, metric) <= limit for metric, limit in limits.items())
+
+    def lowest(self, metric: str) -> float:
+        """The lowest cost that any choice reaches."""
+        choice = {unit: min(costs, key=lambda name: costs[name][metric]) for unit, costs in self.parts.items()}
+        return self.total(choice, metric)
+
+    def shares(self, metrics: Sequence[str]) -> dict[str, dict[str, float]]:
+        """What alternatives cost, as shares of what all originals cost together; the mean over metrics."""
+        wholes = {m: sum(costs[ORIGINAL][m] for costs in self.parts.values()) or 1 for m in metrics}
+        return {
+            unit: {name: sum(cost[m] / wholes[m] for m in metrics) / len(metrics) for name, cost in costs.items()}
+            for unit, costs in self.parts.items()
+        }
+
+
+def columns(cost: Cost) -> dict[str, float]:
+    """A cost as numbers by metric."""
+    return {"macs": cost.macs, "params": cost.params, "bytes": cost.bytes, **cost.others}
 
 
 def piece(unit: Unit, alternative: str) -> keras.Model:
@@ -190,8 +237,3 @@ def _region(graph: LayerGraph, nodes: Sequence[str], name: str) -> keras.Model:
             outputs = keras.tree.flatten(copies.new(node.operation)(*args, **kwargs))
             tensors.update(zip(node.outputs, outputs, strict=True))
     return keras.Model(inputs, tensors[members[-1].outputs[0]], name=f"{name}_region")
-
-
-def total_of(units: Sequence[Unit], choice: Choice, whole: Cost, metric: str) -> int:
-    """What a network costs with these alternatives in the places of its units."""
-    return whole[metric] + sum(u.costs[choice[u.name]][metric] - u.costs[ORIGINAL][metric] for u in units)
