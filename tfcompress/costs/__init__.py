@@ -3,17 +3,25 @@
 from tfcompress._needs_tensorflow import BACKEND  # noqa: F401
 from tfcompress.costs.budget import Budget
 from tfcompress.costs.counts import Cost, CostModel, LayerCost, ModelCost, cost
+from tfcompress.costs.latency import Latency, device, measure_latency
+from tfcompress.costs.latency_table import LatencyTable, PartLatency, latency_of_parts
 from tfcompress.costs.metrics import Metric, Term, register_metric, registered_metrics, unregister_metric
 
 __all__ = [
     "Budget",
     "Cost",
     "CostModel",
+    "Latency",
+    "LatencyTable",
     "LayerCost",
     "Metric",
     "ModelCost",
+    "PartLatency",
     "Term",
     "cost",
+    "device",
+    "latency_of_parts",
+    "measure_latency",
     "register_metric",
     "registered_metrics",
     "unregister_metric",
