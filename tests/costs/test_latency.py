@@ -26,7 +26,7 @@ class Clock:
 
 
 def times(clock, warm_up=0, runs=3, tolerance=0.02, seconds=1.0):
-    return timed(clock.invoke, warm_up, runs, tolerance, seconds, clock)
+    return timed(clock.invoke, warm_up, runs, tolerance, seconds, clock, clock)
 
 
 def test_three_rounds_that_agree_are_enough_and_warm_up_does_not_count():

@@ -1,7 +1,8 @@
 """Latency of a model on this machine, measured through LiteRT; a table of the latencies of small pieces is beside it.
 
 Measured is one invocation of a float32 TFLite file with builtin operators (XNNPACK runs them), without the copying of
-inputs and outputs. docs/latency.md says how near the sum of the pieces comes to the whole.
+inputs and outputs: with one thread the time that this thread computes, with several the time that passes.
+docs/latency.md says how near the sum of the pieces comes to the whole.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ class Latency:
     """The latency of a model.
 
     Attributes:
-        median_ms: milliseconds of one invocation: the median of those that count.
+        median_ms: milliseconds of one invocation: the median of those that count. With one thread those in which it
+            computes, so that a busy machine measures nearly what an idle one does.
         spread_ms: their interquartile range, in milliseconds.
         runs: how many count.
         batch: samples in one invocation.
@@ -89,7 +91,9 @@ def measure_latency(
     interpreter, size = _interpreter(content, threads)
     if batch is not None and size != batch:
         expect.refuse("batch", f"the file's own, {size}", batch, "Convert the model with convert(model, batch=...).")
-    times, settled = timed(interpreter.invoke, warm_up, runs, tolerance, seconds)
+    # One thread is this one: the time that it computes does not grow with what else the machine does.
+    clock = time.thread_time if threads == 1 else time.perf_counter
+    times, settled = timed(interpreter.invoke, warm_up, runs, tolerance, seconds, clock)
     low, median, high = np.percentile(times, (25, 50, 75))
     return Latency(float(median), float(high - low), len(times), size, threads, settled)
 
@@ -101,24 +105,26 @@ def timed(
     tolerance: float,
     seconds: float,
     clock: Callable[[], float] = time.perf_counter,
+    limit: Callable[[], float] = time.monotonic,
 ) -> tuple[list[float], bool]:
     """Times calls as `measure_latency` says.
 
     Args:
         invoke: what is timed.
         warm_up, runs, tolerance, seconds: as for `measure_latency`.
-        clock: gives seconds.
+        clock: gives the seconds by which a call is timed.
+        limit: gives those of the time limit.
 
     Returns:
         Milliseconds of the calls that count, and whether three rounds agreed.
     """
     for _ in range(warm_up):
         invoke()
-    end = clock() + seconds
+    end = limit() + seconds
     rounds: list[list[float]] = []
     while True:
         rounds.append([])
-        while len(rounds[-1]) < runs and (clock() < end or sum(map(len, rounds)) < _AGREEING):
+        while len(rounds[-1]) < runs and (limit() < end or sum(map(len, rounds)) < _AGREEING):
             start = clock()
             invoke()
             rounds[-1].append(1e3 * (clock() - start))
