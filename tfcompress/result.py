@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import math
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
 
 from tfcompress import result_files
 from tfcompress.costs import Cost
-from tfcompress.costs.budget import Budget, as_budget
-from tfcompress.costs.metrics import BUILT_IN
+from tfcompress.costs.budget import Budget
 from tfcompress.export import ExportReport, MetricError
 from tfcompress.export import export as write_exports
 from tfcompress.measured import Measured
 from tfcompress.methods import Candidate
 from tfcompress.plan import Trail
+from tfcompress.report.spectrum import least_of
 from tfcompress.report.table import in_columns
 
 __all__ = ["Measured", "Result"]
@@ -156,7 +155,7 @@ class Result:
         if not within:
             count = len(self.candidates)
             given = ", ".join(map(limited.said, limited))
-            least = _least([r.after.cost for r in trained], before, limits)
+            least = least_of([r.after.cost for r in trained], before, limits)
             raise ValueError(
                 f"Expected a budget that holds a student that {self.method!r} has trained: {least}. Received: {given}; "
                 f"of {count} candidates {len(trained) - 1} have weights. Call compress again with this budget."
@@ -211,16 +210,6 @@ class Result:
                 cannot make the model, or `model` is not the one that was compressed.
         """
         return cls(**result_files.read(folder, model))
-
-
-def _least(costs: Sequence[Cost], before: Cost, metrics: Iterable[str]) -> str:
-    """The least of several costs in words, by each metric that is a column, such as "at least 1,334 FLOPs (...)"."""
-    columns = [metric for metric in metrics if metric in (*BUILT_IN, *before.others)] or list(BUILT_IN)
-    least = {metric: min(cost[metric] for cost in costs) for metric in columns}
-    shares = {metric: math.ceil(1e4 * number / max(1, before[metric])) / 1e4 for metric, number in least.items()}
-    words = [f"{as_budget({metric: least[metric]})} ({shares[metric]:.4f} of the original)" for metric in columns]
-    at_once = any(all(cost[metric] == least[metric] for metric in columns) for cost in costs)
-    return f"at least {' and '.join(words)}" + ("" if at_once else ", which no one of them has at once")
 
 
 def _compiled_measure(model: keras.Model, name: str) -> Callable[[Any, Any], float]:

@@ -16,6 +16,7 @@ from tfcompress.measured import Measured
 from tfcompress.methods import Candidate
 from tfcompress.plan import KeepChannels, Plan, Reconfigure, RemoveLayers, ReplaceLayers, Trail
 from tfcompress.report import changes, plot_changes, plot_spectrum
+from tfcompress.report.spectrum import least_of
 
 CHEAP = keras.Sequential(
     [layers.DepthwiseConv2D(3, name="depthwise"), layers.BatchNormalization(), layers.Conv2D(4, 1, name="pointwise")]
@@ -101,6 +102,16 @@ class SpectrumTest(PictureTest):
         with self.assertRaisesRegex(ValueError, "Expected `cost` to be.*'numbers'.*Received: cost='latency'"):
             plot_spectrum(result(candidate(300, 0.5)), self.path, cost="latency")
         self.assertFalse(self.path.exists())
+
+
+class LeastTest(tf.test.TestCase):
+    def test_the_least_by_each_metric_and_whether_one_student_has_it_all(self):
+        original, costs = Cost(1000, 300, 4), [Cost(400, 100, 4), Cost(300, 200, 4)]
+        apart = "at least 600 FLOPs (0.3000 of the original) and 100 parameters (0.3334 of the original)"
+        self.assertEqual(least_of(costs, original, ("macs",)), "at least 600 FLOPs (0.3000 of the original)")
+        self.assertEqual(least_of(costs, original, ("macs", "params")), f"{apart}, which no one of them has at once")
+        self.assertEqual(least_of([*costs, Cost(300, 100, 8)], original, ("macs", "params")), apart)
+        self.assertIn("4 bytes", least_of(costs, original, ("latency_ms",)))
 
 
 class ChangesTest(PictureTest):

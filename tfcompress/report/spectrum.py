@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from tfcompress import expect
+from tfcompress.costs import Cost
+from tfcompress.costs.budget import as_budget
 from tfcompress.costs.metrics import BUILT_IN, metric_of
 from tfcompress.methods import Candidate
 from tfcompress.plan import Edit, KeepChannels, Reconfigure, RemoveLayers, ReplaceLayers, Trail
 from tfcompress.report.plots import new_figure, write_figure
 
-__all__ = ["changes", "plot_changes", "plot_spectrum"]
+__all__ = ["changes", "least_of", "plot_changes", "plot_spectrum"]
 
 REMOVED, NARROWED, UNCHANGED = "removed", "fewer channels", "unchanged"
 _NAMED = 40  # rows whose names there is room for
@@ -145,6 +148,16 @@ def changes(trail: Trail) -> dict[str, str]:
             if not (isinstance(edit, KeepChannels) and name in words):
                 words[name] = _words(edit)
     return words
+
+
+def least_of(costs: Sequence[Cost], original: Cost, metrics: Iterable[str]) -> str:
+    """The least of several costs in words, by each metric that is a column, such as "at least 1,334 FLOPs (...)"."""
+    columns = [metric for metric in metrics if metric in (*BUILT_IN, *original.others)] or list(BUILT_IN)
+    least = {metric: min(cost[metric] for cost in costs) for metric in columns}
+    shares = {metric: math.ceil(1e4 * number / max(1, original[metric])) / 1e4 for metric, number in least.items()}
+    words = [f"{as_budget({metric: least[metric]})} ({shares[metric]:.4f} of the original)" for metric in columns]
+    at_once = any(all(cost[metric] == least[metric] for metric in columns) for cost in costs)
+    return f"at least {' and '.join(words)}" + ("" if at_once else ", which no one of them has at once")
 
 
 def _names_of(edit: Edit) -> tuple[str, ...]:
