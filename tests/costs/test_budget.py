@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfcompress import Budget, Cost
+from tfcompress.costs.budget import as_budget
 from tfcompress.methods import Uniform
 
 TOTAL = Cost(macs=1000, params=400, bytes=1600)
@@ -70,6 +71,20 @@ class LimitsTest(tf.test.TestCase):
             shown = float(str(caught.exception).split("at least ")[1].split()[0])
             limit = Budget(flops=shown).limits(Cost(whole, 1, 4), Cost(least, 1, 4))["macs"]
             self.assertBetween(limit, least, math.ceil(least + 1e-4 * whole))
+
+
+class WordsTest(tf.test.TestCase):
+    def test_numbers_in_the_units_of_budgets(self):
+        self.assertEqual(as_budget({"macs": 667, "params": 250}), "1,334 FLOPs and 250 parameters")
+        self.assertEqual(as_budget({"bytes": 1000}), "1,000 bytes")
+
+    def test_a_limit_is_told_as_it_was_given(self):
+        budget = Budget({"bytes": 700}, flops=0.5)
+        for same in (budget, Budget(budget)):
+            self.assertEqual((same.said("macs"), same.said("bytes")), ("flops_budget=0.5", "budget['bytes']=700"))
+
+    def test_equal_budgets_are_one(self):
+        self.assertLen({Budget({"macs": 350, "params": 0.5}), Budget(params=0.5, flops=700)}, 1)
 
 
 class RefusedTest(tf.test.TestCase):

@@ -6,6 +6,7 @@ import pathlib
 import re
 import tempfile
 
+import keras
 import numpy as np
 import small_tasks
 import teachers
@@ -18,6 +19,7 @@ from tfcompress.manifest import write_manifest
 from tfcompress.methods import LIT, Uniform
 from tfcompress.report import changes, plot_changes, plot_spectrum
 from tfcompress.rewrite import replay
+from tfcompress.rewrite.trails import check_end
 
 SHORT = {"batch_size": 32, "learning_rate": 0.05}
 TWICE = Trail((Plan.keeping({"stem": (1, 3, 4), "block1_conv1": (0, 2)}), Plan.keeping({"stem": (0, 2)})))
@@ -50,6 +52,22 @@ class ReplayTest(tf.test.TestCase):
         self.assertEqual([float(np.ptp(weight)) for weight in student.get_weights()], [0.0] * len(student.weights))
         self.assertEqual([weight.flat[0] for weight in student.get_weights()], list(range(len(student.weights))))
         self.assertEqual(shapes(replay(self.model, trail)), shapes(student))
+
+    def test_without_a_folder_there_is_the_architecture_alone(self):
+        student = replay(self.model, Trail((Plan(weights="model.keras"),)))
+        self.assertEqual(shapes(student), shapes(self.model))
+        for name in ("stem", "head"):
+            self.assertNotAllClose(student.get_layer(name).kernel, self.model.get_layer(name).kernel)
+
+    def test_through_norms_as_in_the_run(self):
+        x = keras.Input((4, 3))
+        y = keras.layers.LayerNormalization()(keras.layers.Dense(6, name="stream")(x))
+        model, trail = keras.Model(x, keras.layers.Dense(2)(y)), Trail((Plan.keeping({"stream": (0, 2)}),))
+        student = replay(model, trail, through_norms=True)
+        self.assertEqual(student.get_layer("stream").kernel.shape, (3, 2))
+        check_end(model, trail, student, through_norms=True)
+        with self.assertRaisesRegex(ValueError, "does not fit plan 1 of 1"):
+            replay(model, trail)
 
     def test_what_cannot_be_is_refused(self):
         for trail in (TWICE.last, None, [TWICE.last]):
