@@ -40,6 +40,9 @@ class Result:
         method: name of the method.
         settings: its settings.
         seed: the seed.
+        budget: the limits as they were given, by metric: shares of the original as floats, absolute numbers as ints.
+        control: what of the channels might be removed, `through_norms` among it: `Control.settings()`, without those
+            that were left as they are.
         notes: what should be known of the run: the splits, warnings, decisions.
         calibration: inputs for int8 export.
         held_out: `(x, y)` of some hundred samples of the test split, or else of the validation split, on which exported
@@ -59,6 +62,8 @@ class Result:
     method: str
     settings: dict[str, Any]
     seed: int
+    budget: dict[str, float | int]
+    control: dict[str, Any]
     notes: tuple[str, ...]
     calibration: Any
     held_out: tuple[Any, Any] | None = None
@@ -77,7 +82,8 @@ class Result:
             before, after = self._metric(self.before, split), self._metric(self.after, split)
             if before is not None and after is not None:
                 rows.append((f"{self.metric} ({split})", f"{before:.4f}", f"{after:.4f}", f"{after - before:+.4f}"))
-        return "\n".join([f"{self.method}, seed {self.seed}", *in_columns(rows, left=1), *self.notes])
+        limits = "".join(f", {metric} at most {limit!r}" for metric, limit in self.budget.items())
+        return "\n".join([f"{self.method}, seed {self.seed}{limits}", *in_columns(rows, left=1), *self.notes])
 
     @staticmethod
     def _metric(measured: Measured, split: str) -> float | None:

@@ -124,7 +124,7 @@ def compress(
     check_finite_weights(original.model)
     with open_run(run_dir) as run:
         if isinstance(run, RunFolder):
-            refuse_others(run.path / "result")
+            _check_result_folder(run)
         limits = _limits(chosen, limited, control, original.costs)
         task = Task.before_data(original, limits, seed, run, progress, control)
         chosen.check_model(task)
@@ -138,11 +138,20 @@ def compress(
         task, notes = _measured(original, chosen, task, notes)
         task.progress.plan(chosen.phases(task))
         recovered = run_stage(chosen, task)
-        result = _report(original, recovered, chosen, task, [*given.notes, *notes], on_test)
+        result = _report(original, recovered, chosen, limited, task, [*given.notes, *notes], on_test)
         if isinstance(run, RunFolder):
             with run.room(result.after.bytes):
                 result.save(run.path / "result")
         return result
+
+
+def _check_result_folder(run: RunFolder) -> None:
+    """Refuses a run whose result would not find its place, before any work."""
+    try:
+        refuse_others(run.path / "result")
+    except FileExistsError as error:
+        again = "Without them the same call makes the result again, from the checkpoints of the run."
+        raise FileExistsError(f"{error} {again}") from None
 
 
 def _measured(original: Network, method: Method, task: Task, notes: Sequence[str]) -> tuple[Task, list[str]]:
@@ -219,6 +228,7 @@ def _report(
     original: Network,
     recovered: Recovered,
     method: Method,
+    budget: Budget,
     task: Task,
     notes: Sequence[str],
     on_test: float | None,
@@ -246,6 +256,8 @@ def _report(
         method=method.name,
         settings=method.settings(),
         seed=task.seed,
+        budget=dict(budget),
+        control=task.control.settings(),
         notes=tuple(all_notes),
         calibration=_inputs(task, _CALIBRATION_SAMPLES),
         held_out=_held_out(task),

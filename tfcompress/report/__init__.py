@@ -1,7 +1,6 @@
 """Tables and plots for people to read."""
 
 from tfcompress._needs_tensorflow import BACKEND  # noqa: F401
-from tfcompress.report.generated import features_and_probabilities, frechet_distance, inception_score
 from tfcompress.report.inspect import describe, inspect
 from tfcompress.report.plots import plot_history, plot_lines, plot_sensitivity
 from tfcompress.report.sensitivity import Sensitivity, sensitivity
@@ -11,9 +10,6 @@ __all__ = [
     "Sensitivity",
     "changes",
     "describe",
-    "features_and_probabilities",
-    "frechet_distance",
-    "inception_score",
     "inspect",
     "plot_changes",
     "plot_history",
