@@ -98,8 +98,7 @@ class OwnMethodTest(tf.test.TestCase):
         made = {"model": small_tasks.residual_network(activation="softmax"), "data": small_tasks.pictures()}
         exec(code_of("own_method.md")[0], made)
         self.assertIs(tfcompress.methods.registered_methods()["one_end_first"], made["OneEndFirst"])
-        task = small_tasks.task_without_data(made["model"], round_to=2)
-        task.limits.update(tfcompress.Budget(flops=0.6).limits(task.costs.total, task.costs.smallest))
+        task = small_tasks.task_without_data(made["model"], {"macs": 0.6}, round_to=2)
         for deepest in (True, False):
             (candidate,) = made["OneEndFirst"](deepest=deepest).search(task).candidates
             widths = {edit.group: len(edit.indices) for edit in candidate.trail.last.channels}

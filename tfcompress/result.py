@@ -11,7 +11,6 @@ from typing import Any
 import keras
 
 from tfcompress import result_files
-from tfcompress.costs import Cost
 from tfcompress.costs.budget import Budget
 from tfcompress.export import ExportReport, MetricError
 from tfcompress.export import export as write_exports
@@ -148,7 +147,7 @@ class Result:
             ValueError: nothing that was trained is within the budget; the message says what is there.
         """
         limited, before = Budget(budget, flops=flops_budget, params=params_budget), self.before.cost
-        limits = limited.limits(before, Cost(0, 0, 0, dict.fromkeys(before.others, 0)))
+        limits = limited.limits(before)
         trained = [self, *(self._of(c) for c in self.candidates if c.model is not None)]
         within = [r for r in trained if all(r.after.cost[metric] <= limit for metric, limit in limits.items())]
         if not within:

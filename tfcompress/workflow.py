@@ -13,8 +13,9 @@ from tfcompress import data as data_lib
 from tfcompress import expect
 from tfcompress.channels import Control, Pattern
 from tfcompress.costs import CostModel
-from tfcompress.costs.budget import Budget, as_budget
+from tfcompress.costs.budget import Budget
 from tfcompress.export import kept_lambdas
+from tfcompress.feasibility import check_budget
 from tfcompress.given import (
     check_surroundings,
     given_objective,
@@ -125,8 +126,8 @@ def compress(
     with open_run(run_dir) as run:
         if isinstance(run, RunFolder):
             refuse_others(run.path / "result")
-        limits = _limits(chosen, limited, control, original.costs)
-        task = Task.before_data(original, limits, seed, run, progress, control)
+        check_budget(chosen, limited, original.costs, control)
+        task = Task.before_data(original, limited, seed, run, progress, control)
         chosen.check_model(task)
         splits = given_splits(original.model, data, validation_data, test_data, seed, objective)
         splits.check_whole()
@@ -134,7 +135,7 @@ def compress(
         chosen.check(task)
         on_test = accuracy_of(original, task, ("test",)).get("test")  # what is wrong with it shows before training
         # All that can be refused was: from here on it is the folder of this run.
-        notes = begin_run(original, chosen, limited, task)
+        notes = begin_run(original, chosen, task)
         task, notes = _measured(original, chosen, task, notes)
         task.progress.plan(chosen.phases(task))
         recovered = run_stage(chosen, task)
@@ -158,35 +159,6 @@ def _measured(original: Network, method: Method, task: Task, notes: Sequence[str
     for note in notes:
         task.progress.note(note)
     return task, notes
-
-
-def _limits(method: Method, budget: Budget, control: Control, costs: CostModel) -> dict[str, int]:
-    """The budget in units of `Cost`, if the method can reach it with what may be pruned, and if it can be counted."""
-    heavy = costs.heavy_unmeasured()
-    if "macs" in budget and heavy:
-        shown = ", ".join(f"{name!r} ({share:.0%} of the parameters)" for name, share in heavy.items())
-        raise ValueError(
-            "Expected a model whose multiply-adds are known, for a FLOPs budget. Received: "
-            f"{budget.said('macs')}, for {costs.groups.graph.name!r} with {shown}, of which neither a "
-            "handler nor TensorFlow's graph says how many it makes. Register a handler for its class "
-            "(docs/custom_layers.md), or give a params_budget instead."
-        )
-    least = method.least(costs, control)
-    try:
-        return budget.limits(costs.total, least, method.advice)
-    except ValueError as error:
-        if not control.settings():
-            whole = {layer: item.whole for layer, item in costs.groups.layers.items() if item.whole}
-            if not whole:
-                raise
-            named = "; ".join(f"{layer!r}: {reason}" for layer, reason in list(whole.items())[:3])
-            more = f"; and {len(whole) - 3} more" if len(whole) > 3 else ""
-            raise ValueError(f"{error} {len(whole)} layers are left whole: {named}{more}.") from None
-        limits = budget.limits(
-            costs.total, method.least(costs, Control()), method.advice
-        )  # is control what stands in the way?
-        given = ", ".join(f"{name}={value}" for name, value in control.settings().items())
-        raise ValueError(f"{error} Without {given} this budget ({as_budget(limits)}) could be reached.") from None
 
 
 def _first_notes(task: Task, costs: CostModel, ignored: Sequence[str]) -> list[str]:

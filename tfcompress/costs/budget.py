@@ -10,7 +10,7 @@ from tfcompress import expect
 from tfcompress.costs.counts import Cost
 from tfcompress.costs.metrics import metric_of, registered_metrics
 
-__all__ = ["ADVICE", "Budget", "as_budget", "share_to_reach"]
+__all__ = ["ADVICE", "Budget", "as_budget"]
 
 # What a message says of a limit below what can be reached, where a method says nothing else.
 ADVICE = "tfcompress.inspect(model) shows what cannot be pruned, and why."
@@ -88,37 +88,45 @@ class Budget(Mapping[str, float | int]):
         name, value = self._said[metric]
         return f"{name}={value!r}"
 
-    def limits(self, total: Cost, smallest: Cost, advice: str = ADVICE) -> dict[str, int]:
-        """The limits in the units of `Cost`.
+    def limits(self, total: Cost) -> dict[str, int]:
+        """The limits of the finished model in the units of `Cost`.
 
         Args:
             total: cost of the original.
-            smallest: the lowest cost that can be reached.
-            advice: what a message says of a limit that cannot be reached.
 
         Returns:
-            `{metric: limit}`, with the metrics that are limited.
+            `{metric: limit}`, with the metrics that are limited; none is above the original.
+        """
+        return {metric: min(self._limit(metric, total), total[metric]) for metric in self}
+
+    def _limit(self, metric: str, total: Cost) -> int:
+        value = self._limits[metric]
+        # A share as it is written: in floats, 0.29 * 100 is below 29.
+        return math.floor(Fraction(str(value)) * total[metric]) if isinstance(value, float) else value
+
+    def check_reachable(self, total: Cost, least: Cost, advice: str = ADVICE) -> None:
+        """Refuses a limit below what can be reached.
+
+        Args:
+            total: cost of the original.
+            least: the lowest cost that can be reached.
+            advice: what the message says to do.
 
         Raises:
-            ValueError: a limit below what can be reached; the message gives the smallest reachable share.
+            ValueError: a limit below `least`; the message gives the smallest share that is accepted.
         """
-        limits = {}
-        for metric, value in self._limits.items():
-            name, _ = self._said[metric]
-            each, unit = (2, "FLOPs") if name == _FLOPS else (1, metric_of(metric).unit)
-            whole, least = total[metric], smallest[metric]
-            # A share as it is written: in floats, 0.29 * 100 is below 29.
-            limit = math.floor(Fraction(str(value)) * whole) if isinstance(value, float) else value
-            if limit < least:
+        for metric in self:
+            if self._limit(metric, total) < least[metric]:
+                name, _ = self._said[metric]
+                each, unit = (2, "FLOPs") if name == _FLOPS else (1, metric_of(metric).unit)
                 raise ValueError(
-                    f"Expected a {name} that can be reached: at least {share_to_reach(least, whole)} of the original "
-                    f"({each * least:,} of {each * whole:,} {unit}). Received: {self.said(metric)}. {advice}"
+                    f"Expected a {name} that can be reached: at least {_share(least[metric], total[metric])} of the "
+                    f"original ({each * least[metric]:,} of {each * total[metric]:,} {unit}). Received: "
+                    f"{self.said(metric)}. {advice}"
                 )
-            limits[metric] = min(limit, whole)
-        return limits
 
 
-def share_to_reach(least: int, whole: int) -> str:
+def _share(least: int, whole: int) -> str:
     """A share as text, rounded up so that the number shown can be reached."""
     return f"{math.ceil(Fraction(least, whole) * 10**4) / 1e4:.4f}"
 

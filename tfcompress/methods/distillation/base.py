@@ -129,7 +129,7 @@ class Distilling(TrainedMethod):
             phases.check_teaching(self.teaching, task, self.name, self.choice.given, removed)
 
     def check_model(self, task: Task) -> None:
-        """Refuses a student that does not fit the teacher or the budget, and models without logits to distil."""
+        """Refuses a student that does not fit the teacher, and models without logits to distil."""
         self.choice.check_given(task)
         if self.student is None:
             self._plans(task)
