@@ -12,8 +12,8 @@ import keras
 from tfcompress import data as data_lib
 from tfcompress import expect
 from tfcompress.channels import Control, Pattern
-from tfcompress.costs import CostModel
-from tfcompress.costs.budget import Budget
+from tfcompress.costs import CostModel, registered_metrics
+from tfcompress.costs.budget import Budget, shown
 from tfcompress.export import kept_lambdas
 from tfcompress.feasibility import check_budget
 from tfcompress.given import (
@@ -25,7 +25,7 @@ from tfcompress.given import (
     read_model,
 )
 from tfcompress.graph import check_runs_here
-from tfcompress.measured import Measured, accuracy_of, measure_of
+from tfcompress.measured import Measured, accuracy_of, measure_of, measurements_of
 from tfcompress.methods import Method, method_by_name
 from tfcompress.network import Network
 from tfcompress.process import log
@@ -110,6 +110,8 @@ def compress(
     Raises:
         TypeError, ValueError: before any training, for anything that cannot work; the message says what was expected,
             what came, and what to do.
+        tfcompress.costs.LimitMissed: the finished model measures more than a limit that is checked and not planned; the
+            error holds the model.
         tfcompress.training.TrainingDiverged: the loss became NaN; the last good state is kept in the run folder.
     """
     chosen = method_by_name(method)
@@ -129,6 +131,7 @@ def compress(
         check_budget(chosen, limited, original.costs, control)
         task = Task.before_data(original, limited, seed, run, progress, control)
         chosen.check_model(task)
+        measurements = measurements_of(task.network, limited)  # a function that does not work shows here
         splits = given_splits(original.model, data, validation_data, test_data, seed, objective)
         splits.check_whole()
         task = task.with_data(splits, objective)
@@ -136,29 +139,45 @@ def compress(
         on_test = accuracy_of(original, task, ("test",)).get("test")  # what is wrong with it shows before training
         # All that can be refused was: from here on it is the folder of this run.
         notes = begin_run(original, chosen, task)
-        task, notes = _measured(original, chosen, task, notes)
+        task, measurements, notes = _measured(original, chosen, task, measurements, notes)
         task.progress.plan(chosen.phases(task))
         recovered = run_stage(chosen, task)
-        result = _report(original, recovered, chosen, task, [*given.notes, *notes], on_test)
+        before = Measured.of(original.costs.total, task.accuracy, on_test, measurements)
+        result = _report(before, recovered, chosen, task, [*given.notes, *notes])
         if isinstance(run, RunFolder):
             with run.room(result.after.bytes):
                 result.save(run.path / "result")
         return result
 
 
-def _measured(original: Network, method: Method, task: Task, notes: Sequence[str]) -> tuple[Task, list[str]]:
-    """The task with the model's accuracy as it is, and what is to be known of it, which is said first."""
+def _measured(
+    original: Network, method: Method, task: Task, measurements: dict[str, float], notes: Sequence[str]
+) -> tuple[Task, dict[str, float], list[str]]:
+    """The task with the model's accuracy as it is, the measurements that hold in this run, which are those of its first
+    call, and what is to be known of the model, which is said first.
+    """
     said: list[str] = []
     before = task.run.recall("before", said.append)
     if before is None:
         before = {"accuracy": accuracy_of(original, task, ("validation",)).get("validation")}
+        before |= {"measurements": measurements} if measurements else {}
         task.run.write_json("before", before)
-    task = dataclasses.replace(task, accuracy=before["accuracy"])
+    task, measurements = dataclasses.replace(task, accuracy=before["accuracy"]), before.get("measurements", {})
     ignored = words_for_ignored(original.model, task.objective, method.trains_with(task))
-    notes = [*_first_notes(task, original.costs, ignored), *notes, *said]
+    notes = [*_first_notes(task, original.costs, ignored), *_held_to(task.budget, measurements), *notes, *said]
     for note in notes:
         task.progress.note(note)
-    return task, notes
+    return task, measurements, notes
+
+
+def _held_to(budget: Budget, before: Mapping[str, float]) -> list[str]:
+    """Words on the limits that are checked in the end and not planned."""
+    units = {name: registered_metrics()[name].unit for name in budget.measured}
+    return [
+        f"{name} is measured, not planned: the finished student is held to {shown(limit)} {units[name]} "
+        f"({budget.said(name)}; the original has {shown(before[name])})"
+        for name, limit in budget.measured_limits(before).items()
+    ]
 
 
 def _first_notes(task: Task, costs: CostModel, ignored: Sequence[str]) -> list[str]:
@@ -187,20 +206,15 @@ def _inputs(task: Task, count: int) -> Any:
     return task.splits.calibration.take(count)[0]
 
 
-def _report(
-    original: Network,
-    recovered: Recovered,
-    method: Method,
-    task: Task,
-    notes: Sequence[str],
-    on_test: float | None,
-) -> Result:
+def _report(before: Measured, recovered: Recovered, method: Method, task: Task, notes: Sequence[str]) -> Result:
     student, search = recovered.student, recovered.search
     finished = task.network_of(student).costs.total
     if not task.fits(finished):
         raise RuntimeError(
             f"Expected a model within {dict(task.limits)}. Received: {finished}. This is a bug: report it."
         )
+    measurements = measurements_of(task.network_of(student), task.budget)
+    task.budget.check_measured(before.measurements, measurements, student)
     after = accuracy_of(task.network_of(student), task, ("validation", "test"))
     all_notes = [*notes, *search.notes, *task.said]
     trained = [candidate.model for candidate in search.candidates if candidate.model is not None]
@@ -211,8 +225,8 @@ def _report(
         model=student,
         trail=search.trail.ending_with(MODEL),
         candidates=search.candidates,
-        before=Measured.of(original.costs.total, task.accuracy, on_test),
-        after=Measured.of(finished, after.get("validation"), after.get("test")),
+        before=before,
+        after=Measured.of(finished, after.get("validation"), after.get("test"), measurements),
         history={"search": search.history, "recover": recovered.history},
         metric=task.objective.metric_name or "",
         method=method.name,

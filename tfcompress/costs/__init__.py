@@ -1,7 +1,7 @@
 """The cost of a model, counted; also of a plan, without building the model; and limits of it."""
 
 from tfcompress._needs_tensorflow import BACKEND  # noqa: F401
-from tfcompress.costs.budget import Budget
+from tfcompress.costs.budget import Budget, LimitMissed
 from tfcompress.costs.counts import Cost, CostModel, LayerCost, ModelCost, cost
 from tfcompress.costs.metrics import Metric, Term, register_metric, registered_metrics, unregister_metric
 
@@ -10,6 +10,7 @@ __all__ = [
     "Cost",
     "CostModel",
     "LayerCost",
+    "LimitMissed",
     "Metric",
     "ModelCost",
     "Term",

@@ -105,8 +105,8 @@ class Distilling(TrainedMethod):
 
     def budget(self, given: Budget) -> Budget:
         """The budget; a student that is given in words or as a model needs none."""
-        if not given and self.choice.is_told:
-            return Budget(flops=1.0)
+        if not given.planned and self.choice.is_told:
+            return Budget(given, flops=1.0)
         return super().budget(given)
 
     def least(self, costs: CostModel, control: Control) -> Cost:
