@@ -13,9 +13,15 @@ TOTAL = Cost(macs=1000, params=400, bytes=1600)
 SMALLEST = Cost(macs=123, params=57, bytes=300)
 
 
+def limits(budget, total, least):
+    """The limits of a budget that can be reached."""
+    budget.check_reachable(total, least)
+    return budget.limits(total)
+
+
 class LimitsTest(tf.test.TestCase):
     def limits(self, **budget):
-        return Budget(**budget).limits(TOTAL, SMALLEST)
+        return limits(Budget(**budget), TOTAL, SMALLEST)
 
     def test_a_share_of_the_flops_is_the_same_share_of_the_macs(self):
         self.assertEqual(self.limits(flops=0.5), {"macs": 500})
@@ -37,7 +43,7 @@ class LimitsTest(tf.test.TestCase):
 
     def test_a_share_that_a_float_cannot_hold_is_meant_as_it_is_written(self):
         # In floats 0.29 * 100 is 28.999999999999996.
-        self.assertEqual(Budget(flops=0.29).limits(Cost(100, 100, 400), Cost(29, 1, 4)), {"macs": 29})
+        self.assertEqual(limits(Budget(flops=0.29), Cost(100, 100, 400), Cost(29, 1, 4)), {"macs": 29})
 
     def test_one_as_a_float_is_the_whole_model(self):
         for one in (1.0, np.float64(1)):
@@ -67,9 +73,9 @@ class LimitsTest(tf.test.TestCase):
             whole = int(rng.integers(10, 10**6))
             least = int(rng.integers(2, whole))
             with self.assertRaises(ValueError) as caught:
-                Budget(flops=0.5 / whole).limits(Cost(whole, 1, 4), Cost(least, 1, 4))
+                limits(Budget(flops=0.5 / whole), Cost(whole, 1, 4), Cost(least, 1, 4))
             shown = float(str(caught.exception).split("at least ")[1].split()[0])
-            limit = Budget(flops=shown).limits(Cost(whole, 1, 4), Cost(least, 1, 4))["macs"]
+            limit = limits(Budget(flops=shown), Cost(whole, 1, 4), Cost(least, 1, 4))["macs"]
             self.assertBetween(limit, least, math.ceil(least + 1e-4 * whole))
 
 
@@ -89,7 +95,7 @@ class WordsTest(tf.test.TestCase):
 
 class RefusedTest(tf.test.TestCase):
     def test_no_budget_at_all(self):
-        self.assertEqual(Budget().limits(TOTAL, SMALLEST), {})  # it is methods that need one
+        self.assertEqual(limits(Budget(), TOTAL, SMALLEST), {})  # it is methods that need one
         with self.assertRaisesRegex(ValueError, "Received neither .*flops_budget=0.5"):
             Uniform().budget(Budget())
 

@@ -128,13 +128,13 @@ class BudgetTest(tf.test.TestCase):
     def test_limits_by_metric(self):
         total, least = Cost(1000, 400, 1600), Cost(123, 57, 300)
         budget = Budget({"macs": 0.5, "bytes": 700})
-        self.assertEqual(budget.limits(total, least), {"macs": 500, "bytes": 700})
+        self.assertEqual(budget.limits(total), {"macs": 500, "bytes": 700})
         self.assertEqual(dict(budget), {"macs": 0.5, "bytes": 700})
         self.assertEqual(budget, Budget({"bytes": 700}, flops=0.5))
         self.assertEqual(Budget({"macs": 350}), Budget(flops=701))
         self.assertEqual(Budget(budget), budget)
         with self.assertRaisesRegex(ValueError, r"budget\['bytes'\].*at least 0.1875 .*300 of 1,600 bytes.*=0.1\."):
-            Budget({"bytes": 0.1}).limits(total, least)
+            Budget({"bytes": 0.1}).check_reachable(total, least)
 
     def test_what_is_no_budget(self):
         for wrong, message in (

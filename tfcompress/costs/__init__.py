@@ -1,7 +1,7 @@
 """The cost of a model, counted; also of a plan, without building the model; and limits of it."""
 
 from tfcompress._needs_tensorflow import BACKEND  # noqa: F401
-from tfcompress.costs.budget import Budget
+from tfcompress.costs.budget import Budget, LimitMissed
 from tfcompress.costs.counts import Cost, CostModel, LayerCost, ModelCost, cost
 from tfcompress.costs.latency import Latency, device, measure_latency
 from tfcompress.costs.latency_table import LatencyTable, PartLatency, latency_of_parts
@@ -14,6 +14,7 @@ __all__ = [
     "Latency",
     "LatencyTable",
     "LayerCost",
+    "LimitMissed",
     "Metric",
     "ModelCost",
     "PartLatency",
