@@ -180,6 +180,36 @@ def test_groups_are_cut_through_norms_as_those_of_the_source():
         assert ("stream" in groups.groups) == through_norms
 
 
+def test_masks_and_indices_stay_what_they_are():
+    x = keras.Input((3, 2))
+    y = layers.LSTM(3, name="memory")(layers.Masking(100.0)(x))
+    model = keras.Model(x, layers.Dense(2)(y))
+    assert {"not_equal", "any"} <= LayerGraph.from_keras(model).nodes.keys()
+    for nodes, words in (
+        (("not_equal", "any"), r"'any' bool \(None, 3\), in whose place stands 'input.*' float32 \(None, 3, 2\)"),
+        (("any",), r"'any' bool \(None, 3\), in whose place stands 'not_equal' bool \(None, 3, 2\)"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            restructured(LayerGraph.from_keras(model), [RemoveLayers(nodes)], "fresh")
+    ordered = keras.ops.take_along_axis(x, keras.ops.argsort(x, axis=1), axis=1)
+    model = keras.Model(x, layers.Dense(2)(ordered))
+    for edit in (RemoveLayers(("argsort",)), ReplaceLayers.by(("argsort",), layers.Dense(2))):
+        with pytest.raises(ValueError, match=r"masks, indices.*Received: 'argsort' int32"):
+            restructured(LayerGraph.from_keras(model), [edit])
+    x = keras.Input((3,), dtype="int32")
+    model = keras.Model(x, layers.Dense(2)(layers.Flatten()(layers.Embedding(5, 4, name="table")(x))))
+    with pytest.raises(ValueError, match=r"none of what has fractions\. Received: 'table' float32"):
+        restructured(LayerGraph.from_keras(model), [RemoveLayers(("table",))], "fresh")
+
+
+def test_a_scale_of_each_channel_does_not_fit_another_width():
+    x = keras.Input((2,))
+    y = layers.Rescaling([0.5, 1.0, 1.5])(layers.Dense(3, name="three")(x))
+    model = keras.Model(x, layers.Dense(2)(y))
+    with pytest.raises(ValueError, match=r"every layer fits what it reads. Received: 'rescaling'.*\(None, 2\)"):
+        restructured(LayerGraph.from_keras(model), [RemoveLayers(("three",))], "fresh")
+
+
 def test_students_leave_no_trace_in_the_source():
     """60 graphs, 6 costs, 6 students: no call of a layer of the source is recorded, and nothing that was made stays."""
     model = network()
@@ -201,7 +231,7 @@ def test_students_leave_no_trace_in_the_source():
 
 
 _CODE = """
-import gc, sys
+import ctypes, gc, sys
 import keras
 sys.path[:0] = [sys.argv[1], sys.argv[1] + "/tests/helpers"]
 from tests.graph.test_structure import network, plan
@@ -210,6 +240,8 @@ from tfcompress.rewrite import apply
 
 def megabytes():
     gc.collect()
+    if hasattr(ctypes.CDLL(None), "malloc_trim"):  # what is free goes back to the system
+        ctypes.CDLL(None).malloc_trim(0)
     with open("/proc/self/statm") as file:
         return int(file.read().split()[1]) * 4096 / 2**20
 
