@@ -17,7 +17,6 @@ import numpy as np
 import runner
 
 from tfcompress.methods.distillation import LIT, Scratch
-from tfcompress.report.table import in_columns
 
 
 def prune(model, sparsity):
@@ -60,7 +59,7 @@ def pruned(results, data, args):
             sizes.append(size / 1024)
             accuracies.append(accuracy)
             rows.append((run.name, str(run.number), f"{sparsity:.0%}", f"{size:,.0f}", f"{accuracy:.2f}"))
-    print("\n".join(in_columns(rows, left=1)))
+    runner.show(rows)
     runner.draw(lines, args, "size of the weights that are not zero (KiB)", "test accuracy (%)", x_scale="log")
 
 

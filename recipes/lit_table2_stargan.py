@@ -39,28 +39,52 @@ the discriminator fixed, ten epochs of fine-tuning took the student's reconstruc
 images that please that discriminator.
 """
 
-import argparse
-import json
-import pathlib
+import dataclasses
 
 import keras
 import numpy as np
+import runner
 
 import tfcompress
 from tfcompress import zoo
+from tfcompress.evaluation import features_and_probabilities, frechet_distance, inception_score
 from tfcompress.methods import LIT, AdversarialSettings, Scratch
-from tfcompress.report import features_and_probabilities, frechet_distance, inception_score
+from tfcompress.network import Network
 
 ATTRIBUTES = ("Black_Hair", "Blond_Hair", "Brown_Hair", "Male", "Young")
 
 
-def images_and_domains(args):
-    """`(images in [-1, 1] [samples, h, w, 3], domains [samples, domains])` for training and for test."""
+@dataclasses.dataclass(frozen=True)
+class Domains:
+    """Images and their domains, and networks of their size with fresh weights.
+
+    Attributes:
+        train, test: `(images in [-1, 1] [samples, h, w, 3], domains [samples, domains])`.
+        generators: by their number of blocks.
+        discriminators: the same; each is trained with the generator of so many blocks.
+    """
+
+    train: tuple
+    test: tuple
+    generators: dict
+    discriminators: dict
+
+
+def load(args):
+    """What networks are trained on and scored by."""
     if args.data == "celeb_a":
         # What the small classifier and the scores look at; networks are trained on all faces, as a stream.
-        return [in_memory(celeb_a(split), args.celeb_a_scored) for split in ("train", "test")]
-    data = tfcompress.data.load(args.data, augment=None, images=args.images).arrays
-    return [as_domains(x, y, data.classes) for x, y in (data.train, data.test)]
+        parts = [in_memory(celeb_a(split), args.celeb_a_scored) for split in ("train", "test")]
+    else:
+        data = tfcompress.data.load(args.data, augment=None, images=args.images).arrays
+        parts = [as_domains(x, y, data.classes) for x, y in (data.train, data.test)]
+    if args.smoke:
+        parts = [(x[:64], d[:64]) for x, d in parts]
+    keras.utils.set_random_seed(args.seed)
+    generators, discriminators = {}, {}
+    for blocks in (args.blocks, args.student_blocks):
+        generators[blocks], discriminators[blocks] = networks(*parts[0], blocks, args.width)
+    return Domains(*parts, generators, discriminators)
 
 
 def as_domains(x, y, classes):
@@ -87,45 +111,78 @@ def in_memory(data, count):
     return tuple(map(np.stack, zip(*data.take(count).as_numpy_iterator(), strict=True)))
 
 
-def training_data(data, args):
-    """What `compress` trains on: images and their domains, and the images again, that reconstruction is measured by."""
+def given(data, args):
+    """What `compress` trains and measures on: images and their domains, and the images again, to be reconstructed."""
+    x_test, d_test = data.test
+    test = ((x_test, d_test), x_test)
     if args.data != "celeb_a":
-        x, d = data[0]
-        return (x, d), x
+        x, d = data.train
+        return {"data": ((x, d), x), "test_data": test}
     faces = celeb_a("train").map(lambda image, domains: ((image, domains), image))
-    return (faces if args.images is None else faces.take(args.images)).shuffle(1024, seed=args.seed).batch(16)
+    faces = faces if args.images is None else faces.take(args.images)
+    return {"data": faces.shuffle(1024, seed=args.seed).batch(16), "test_data": test}
 
 
-def networks(images, domains, args):
-    """A generator of six blocks and its discriminator."""
+def networks(images, domains, blocks, width):
+    """A generator and its discriminator."""
     shape, count = images.shape[1:], domains.shape[1]
-    generator = zoo.stargan_generator(shape, domains=count, blocks=args.blocks, width=args.width)
+    generator = zoo.stargan_generator(shape, domains=count, blocks=blocks, width=width)
     halvings = int(np.log2(min(shape[:2])))
-    return generator, zoo.stargan_discriminator(shape, domains=count, width=args.width, layers=min(6, halvings))
+    return generator, zoo.stargan_discriminator(shape, domains=count, width=width, layers=min(6, halvings))
 
 
-def train(generator, method, data, args, name):
-    """Compresses, or trains anew, as the method says."""
-    x_test, d_test = data[1]
-    run_dir = pathlib.Path(args.out) / name if args.out else None
-    result = tfcompress.compress(
-        generator,
-        method,
-        training_data(data, args),
-        test_data=((x_test, d_test), x_test),
-        run_dir=run_dir,
-        seed=args.seed,
-        verbose=2,
+def adversarial(args):
+    """How generators are trained against discriminators."""
+    return AdversarialSettings(steps=1 if args.smoke else 5, exclusive_domains=args.data != "celeb_a")
+
+
+def from_scratch(blocks):
+    """A generator of so many blocks, trained as StarGAN's."""
+
+    def method(data, args):
+        return Scratch(
+            optimizer="adam",
+            batch_size=16,
+            weight_decay=0.0,
+            learning_rate=1e-4,
+            epochs=args.epochs,
+            keep="last",  # as in the paper
+            milestones=(args.epochs // 2,),
+            reference_epochs=max(args.epochs, 1),
+            discriminator=data.discriminators[blocks],
+            adversarial=adversarial(args),
+            blocks=(blocks,),
+        )
+
+    return method
+
+
+def lit(data, args):
+    """LIT's student, against the discriminator that the teacher was trained with."""
+    return LIT.as_published(
+        "stargan",
+        epochs=args.section_epochs,
+        finetune_epochs=args.finetune_epochs,
+        blocks=(args.student_blocks,),
+        discriminator=data.discriminators[args.blocks],
+        adversarial=adversarial(args),
     )
-    result.summary()
-    return result.model
+
+
+def runs(args):
+    """The teacher, its student, and the same from scratch."""
+    teacher = runner.Run("teacher", from_scratch(args.blocks), args.blocks, "fresh")
+    made = [teacher, runner.Run("LIT student", lit, args.student_blocks, teacher)]
+    if not args.smoke:  # it is trained as the teacher was
+        made.append(runner.Run("from scratch", from_scratch(args.student_blocks), args.student_blocks, "fresh"))
+    return made
 
 
 def classifier_for(data, args):
     """The feature network, and its name in the table."""
     if args.classifier:
         return keras.saving.load_model(args.classifier), f"the classifier {args.classifier}"
-    (x, d), (x_test, d_test) = data
+    (x, d), (x_test, d_test) = data.train, data.test
     model = keras.Sequential([keras.Input(x.shape[1:])])
     for filters in (32, 64, 128):
         model.add(keras.layers.Conv2D(filters, 3, padding="same", activation="relu"))
@@ -155,59 +212,54 @@ def scores(generator, classifier, test, args):
     }
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", default="cifar10")
-    parser.add_argument("--images", type=int, default=None, help="use only the first so many training images")
-    parser.add_argument("--celeb-a-scored", type=int, default=2000, help="faces of each split that scores are taken of")
-    parser.add_argument("--blocks", type=int, default=6, help="residual blocks of the teacher")
-    parser.add_argument("--student-blocks", type=int, default=2)
-    parser.add_argument("--width", type=int, default=64)
-    parser.add_argument("--epochs", type=int, default=20, help="of the teacher, and from scratch")
-    parser.add_argument("--section-epochs", type=int, default=16)
-    parser.add_argument("--finetune-epochs", type=int, default=10)
-    parser.add_argument("--classifier", default=None, help="a .keras file: the feature network")
-    parser.add_argument("--classifier-epochs", type=int, default=10)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", default=None, help="run folders; a killed run goes on where it stopped")
-    parser.add_argument("--smoke", action="store_true", help="tiny networks, 48 digits, one epoch each")
-    args = parser.parse_args()
-    if args.smoke:
-        args.data, args.images, args.blocks, args.width = "digits", 48, 3, 4
-        args.epochs = args.section_epochs = args.finetune_epochs = args.classifier_epochs = 1
-    data = images_and_domains(args)
-    data = [(x[:64], d[:64]) if args.smoke else (x, d) for x, d in data]
-    keras.utils.set_random_seed(args.seed)
-    generator, discriminator = networks(*data[0], args)
-    exclusive = args.data != "celeb_a"
-    gan = {"optimizer": "adam", "batch_size": 16, "weight_decay": 0.0, "learning_rate": 1e-4, "epochs": args.epochs}
-    gan["keep"] = "last"  # as in the paper
-    gan |= {"milestones": (args.epochs // 2,), "reference_epochs": max(args.epochs, 1), "discriminator": discriminator}
-    gan |= {"adversarial": AdversarialSettings(steps=1 if args.smoke else 5, exclusive_domains=exclusive)}
-    untrained = {args.blocks: generator}
-    untrained[args.student_blocks], discriminator_of_scratch = networks(
-        *data[0], argparse.Namespace(**{**vars(args), "blocks": args.student_blocks})
-    )
-    teacher = train(generator, Scratch(**gan, blocks=(args.blocks,)), data, args, "teacher")
-    lit = LIT.as_published(
-        "stargan",
-        epochs=args.section_epochs,
-        finetune_epochs=args.finetune_epochs,
-        blocks=(args.student_blocks,),
-        discriminator=discriminator,
-        adversarial=gan["adversarial"],
-    )
-    models = {f"teacher ({args.blocks} blocks)": teacher}
-    models[f"LIT student ({args.student_blocks})"] = train(teacher, lit, data, args, "lit")
-    if not args.smoke:  # it is trained as the teacher was
-        scratch = Scratch(**{**gan, "discriminator": discriminator_of_scratch}, blocks=(args.student_blocks,))
-        models[f"from scratch ({args.student_blocks})"] = train(generator, scratch, data, args, "scratch")
-    models |= {f"randomly initialized ({blocks})": model for blocks, model in sorted(untrained.items())}
+def scored(results, data, args):
+    """Scores of all that was trained, and of generators that never were."""
+    models = {(run.name, run.number): of_run[0].model for run, of_run in results.items()}
+    models |= {("randomly initialized", blocks): model for blocks, model in sorted(data.generators.items())}
     classifier, name = classifier_for(data, args)
     print(f"Inception score and Frechet distance by {name}")
-    for label, model in models.items():
-        print(json.dumps({"model": label, **scores(model, classifier, data[1], args)}), flush=True)
+    network, rows = Network(classifier), []
+    for (label, blocks), model in models.items():
+        row = {"name": label, "number": blocks, **scores(model, network, data.test, args)}
+        runner.say(row)
+        rows.append(tuple(f"{value:.4g}" if isinstance(value, float) else str(value) for value in row.values()))
+    runner.show([("", "blocks", *list(row)[2:]), *rows])
+
+
+RECIPE = {
+    "flags": {
+        "data": "cifar10",
+        "images": None,
+        "celeb_a_scored": {"default": 2000, "help": "faces of each split that scores are taken of"},
+        "blocks": {"default": 6, "help": "residual blocks of the teacher"},
+        "student_blocks": 2,
+        "width": 64,
+        "epochs": {"default": 20, "help": "of the teacher, and from scratch"},
+        "section_epochs": 16,
+        "finetune_epochs": 10,
+        "classifier": {"default": None, "help": "a .keras file: the feature network"},
+        "classifier_epochs": 10,
+        "seed": 0,
+        "out": None,
+    },
+    "smoke": {
+        "data": "digits",
+        "images": 48,
+        "blocks": 3,
+        "width": 4,
+        "epochs": 1,
+        "section_epochs": 1,
+        "finetune_epochs": 1,
+        "classifier_epochs": 1,
+    },
+    "load": load,
+    "model": lambda name, data, args: data.generators[args.blocks],
+    "runs": runs,
+    "given": given,
+    "number": "blocks",
+    "after": scored,
+}
 
 
 if __name__ == "__main__":
-    main()
+    runner.main(__doc__, RECIPE)

@@ -7,11 +7,11 @@ SavedModel and TFLite files (float32 and int8), classifies the test images with 
 changed. A plot of reward, accuracy and FLOPs by epoch goes beside the files. A few minutes on two CPU cores.
 """
 
-import argparse
 import pathlib
 
 import keras
 import numpy as np
+from command_line import arguments
 
 import tfcompress
 from tfcompress.export import run_tflite
@@ -33,17 +33,19 @@ def trained_network(data, epochs):
     return model
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--epochs", type=int, default=20, help="of the network's own training")
-    parser.add_argument("--rlal-epochs", type=int, default=24)
-    parser.add_argument("--finetune-epochs", type=int, default=16)
-    parser.add_argument("--out", default="savedmodels/quickstart")
-    parser.add_argument("--smoke", action="store_true", help="one epoch of 200 images, the shortest search")
-    args = parser.parse_args()
-    if args.smoke:
-        args.epochs, args.rlal_epochs, args.finetune_epochs = 1, 4, 1
+FLAGS = {
+    "flags": {
+        "epochs": {"default": 20, "help": "of the network's own training"},
+        "rlal_epochs": 24,
+        "finetune_epochs": 16,
+        "out": "savedmodels/quickstart",
+    },
+    "smoke": {"epochs": 1, "rlal_epochs": 4, "finetune_epochs": 1},
+}
 
+
+def main():
+    args = arguments(__doc__, FLAGS)
     keras.utils.set_random_seed(0)
     data = tfcompress.data.load("digits", images=200 if args.smoke else None)
     model = trained_network(data, args.epochs)

@@ -2,14 +2,19 @@
 
 A recipe is a docstring (command, hours, result) and a dictionary with these keys:
 
-    flags     {name: default}, or {name: options of argparse} for flags that `_FLAGS` does not describe
+    flags     as in command_line.py
     smoke     {flag: value}: what `--smoke` sets
     load      function of the flags that loads the data; by default `--data` by name, the first `--images` of it
     model     function `(name, data, args)` that gives the model of a run; see `from_zoo`, `from_file`, `teacher`
     runs      function of the flags that gives the runs, a list of `Run`; see `students` and `chosen`
+    given     function `(data, args)` that gives further arguments of `compress`, such as `test_data`
     number    header of the column of `Run.number`: what the recipe varies
     plot      whether accuracy is drawn over that number
     after     function `(results, data, args)` for what a recipe makes of its results besides
+
+Three programs stand outside, as they compare no methods, and share command_line.py alone: quickstart and sensitivity
+show plain use of the package and are read as such; train_teacher makes inputs of recipes, also where TensorFlow is not
+installed.
 
 The LIT paper is Koratana, Kang, Bailis and Zaharia (2018), "LIT: Block-wise Intermediate Representation Training for
 Model Compression". Its recipes have the settings of its appendix A; `--epochs-share` shortens all schedules alike.
@@ -24,23 +29,12 @@ import time
 import keras
 import networks
 import numpy as np
+from command_line import arguments
 
 import tfcompress
 from tfcompress.methods.distillation import Scratch
 from tfcompress.report import plot_lines
 from tfcompress.report.table import in_columns
-
-_FLAGS = {
-    "data": {"type": str, "help": "name of a dataset"},
-    "images": {"type": int, "help": "use only the first so many training images or texts"},
-    "flops_budget": {"type": float, "help": "share of the FLOPs to keep"},
-    "epochs": {"type": int},
-    "finetune_epochs": {"type": int},
-    "run_dir": {"type": str, "help": "a killed run goes on from here"},
-    "out": {"type": str, "help": "run folders and plots: a killed recipe goes on from here"},
-    "teacher": {"type": str, "help": "a .keras file; without it a teacher is trained from scratch"},
-    "epochs_share": {"help": "of the paper's epochs; milestones move along"},
-}
 
 RLAL_FLAGS = {
     "data": "cifar10",
@@ -86,20 +80,20 @@ LIT_SMOKE = {"data": "digits", "images": 80, "seeds": [0], "epochs_share": 0.0}
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Run:
-    """What is compressed and how; run once for each of `--seeds`.
+    """Compression of one model by one method; run once for each of `--seeds`.
 
     Attributes:
         name: in tables and of the run folder.
-        method: a method.
+        method: a method, or a function `(data, args)` that gives it, where it needs the data.
         number: what the recipe varies, such as a student's depth, or `None`.
-        model: name that the recipe's `model` is given.
+        model: name that the recipe's `model` is given, or an earlier run whose student is compressed.
         flops_budget: `None` for that of the flags, if there is one.
     """
 
     name: str
     method: object
     number: float | None = None
-    model: str = ""
+    model: "str | Run" = ""
     flops_budget: float | None = None
 
 
@@ -113,36 +107,12 @@ def main(doc, recipe):
     data = recipe.get("load", load)(args)
     if args.smoke and "depths" in args:
         runs = runs[-1:]
-    results = _results(runs, recipe["model"], data, args)
+    results = _results(runs, recipe, data, args)
     _show(results, recipe.get("number", ""))
     if recipe.get("plot"):
         _plot(results, args, recipe["number"])
     if "after" in recipe:
         recipe["after"](results, data, args)
-
-
-def arguments(doc, recipe, argv=None):
-    """The flags of a recipe, of the command line by default; `--smoke` shrinks everything."""
-    made = _parser(doc, recipe["flags"])
-    args = made.parse_args(argv)
-    args.parser = made
-    if args.smoke:
-        vars(args).update(recipe["smoke"])
-    return args
-
-
-def _parser(doc, flags):
-    made = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name, given in flags.items():
-        options = _FLAGS.get(name, {}) | (given if isinstance(given, dict) else {"default": given})
-        default = options["default"]
-        if isinstance(default, list):
-            options["nargs"], default = "+", default[0]
-        if default is not None:
-            options["type"] = type(default)
-        made.add_argument(f"--{name.replace('_', '-')}", **options)
-    made.add_argument("--smoke", action="store_true", help="few samples, tiny networks, the shortest run: does it run?")
-    return made
 
 
 # Data and models.
@@ -259,21 +229,26 @@ def _folder(args, name):
     return pathlib.Path(args.out) / args.network / args.data.strip("/").replace("/", "_") / name
 
 
-def _results(runs, model, data, args):
+def _results(runs, recipe, data, args):
     """`{run: list of results, one a seed}`; a row of JSON is printed for each."""
     models = {}
     results = {run: [] for run in runs}
+    given = recipe["given"](data, args) if "given" in recipe else {}
     several = "seeds" in args
     for seed in args.seeds if several else [args.seed]:
         for run in runs:
-            if run.model not in models:
-                models[run.model] = model(run.model, data, args)
+            if isinstance(run.model, Run):
+                model = results[run.model][-1].model  # of the same seed
+            elif run.model not in models:
+                model = models[run.model] = recipe["model"](run.model, data, args)
+            else:
+                model = models[run.model]
             parts = [run.name, "" if run.number is None else str(run.number), f"seed {seed}" if several else ""]
             start = time.time()
             result = tfcompress.compress(
-                models[run.model],
-                run.method,
-                data,
+                model,
+                run.method(data, args) if callable(run.method) else run.method,
+                **{"data": data, **given},
                 flops_budget=run.flops_budget or vars(args).get("flops_budget"),
                 run_dir=_folder(args, " ".join(filter(None, parts))),
                 seed=seed,
@@ -293,9 +268,19 @@ def _results(runs, model, data, args):
                 "reward": _reward(result),
                 "minutes": (time.time() - start) / 60,
             }
-            print(json.dumps(row), flush=True)
+            say(row)
             results[run].append(result)
     return results
+
+
+def say(row):
+    """Prints a row of JSON."""
+    print(json.dumps(row), flush=True)
+
+
+def show(rows):
+    """Prints rows of texts in columns."""
+    print("\n".join(in_columns(rows, left=1)))
 
 
 def _reward(result):
@@ -305,24 +290,32 @@ def _reward(result):
 
 def _show(results, number):
     """Prints a table: each model as it was, and a line for each run with mean and standard deviation over seeds."""
-    first = next(iter(results.values()))[0].before
-    rows = [("", number, "MACs", "parameters", f"{first.split} accuracy", "+-", "runs", "best reward")]
+    first = next(iter(results.values()))[0]
+    factor, digits = (100, 2) if "accuracy" in first.metric else (1, 4)  # accuracies in percent
+
+    def said(values, what):
+        return f"{what([factor * value for value in values]):.{digits}f}" if values else "-"
+
+    rows = [("", number, "MACs", "parameters", f"{first.before.split} {first.metric}", "+-", "runs", "best reward")]
     befores = {run.model: of_run[0].before for run, of_run in results.items()}
     for model, before in befores.items():
-        name = f"before, {model}" if len(befores) > 1 else "before"
-        rows.append((name, "", f"{before.macs:,}", f"{before.params:,}", f"{100 * before.accuracy:.2f}", "", "", ""))
+        named = f"before, {model.name if isinstance(model, Run) else model}" if len(befores) > 1 else "before"
+        rows.append((named, "", f"{before.macs:,}", f"{before.params:,}", said(_values([before]), np.mean), "", "", ""))
     for run, of_run in results.items():
-        after, accuracies = of_run[0].after, _accuracies(of_run)
-        mean, deviation = f"{np.mean(accuracies):.2f}", f"{np.std(accuracies):.2f}" if len(of_run) > 1 else "-"
-        each = ", ".join(f"{accuracy:.2f}" for accuracy in accuracies)
+        after, values = of_run[0].after, _values(result.after for result in of_run)
+        each = ", ".join(said([value], np.mean) for value in values)
         rewards = ", ".join("-" if (reward := _reward(result)) is None else f"{reward:.3f}" for result in of_run)
         name, value = run.name or "after", "" if run.number is None else str(run.number)
-        rows.append((name, value, f"{after.macs:,}", f"{after.params:,}", mean, deviation, each, rewards))
-    print("\n".join(in_columns(rows, left=1)))
+        deviation = said(values if len(values) > 1 else [], np.std)
+        rows.append(
+            (name, value, f"{after.macs:,}", f"{after.params:,}", said(values, np.mean), deviation, each, rewards)
+        )
+    show(rows)
 
 
-def _accuracies(results):
-    return [100 * result.after.accuracy for result in results]
+def _values(measured):
+    """The metric of those that have one."""
+    return [each.accuracy for each in measured if each.accuracy is not None]
 
 
 def _plot(results, args, number):
@@ -331,7 +324,7 @@ def _plot(results, args, number):
     for run, of_run in results.items():
         x, y = lines.setdefault(run.name, ([], []))
         x.append(run.number)
-        y.append(np.mean(_accuracies(of_run)))
+        y.append(100 * np.mean(_values(result.after for result in of_run)))
     before = next(iter(results.values()))[0].before
     values = [run.number for run in results]
     lines["teacher"] = ([min(values), max(values)], [100 * before.accuracy] * 2)

@@ -7,10 +7,10 @@ efficient convnets", section 3.2, do with VGG-16: 37 networks on 1,000 validatio
 cores. The table is printed; a plot and the numbers go into the folder. docs/sensitivity.md has both, and what they say.
 """
 
-import argparse
 import pathlib
 
 import keras
+from command_line import arguments
 
 import tfcompress
 
@@ -27,20 +27,22 @@ def digits_network(data):
     return model
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="savedmodels/teachers/resnet20_cifar10.keras")
-    parser.add_argument("--data", default="cifar10", help="name of a dataset")
-    parser.add_argument("--keep-ratios", type=float, nargs="+", default=[0.75, 0.5, 0.25])
-    parser.add_argument("--images", type=int, default=1000, help="validation images to measure on")
-    parser.add_argument("--recalibrate-batches", type=int, default=0, help="see tfcompress.sensitivity")
-    parser.add_argument("--out", default="savedmodels/sensitivity")
-    parser.add_argument("--smoke", action="store_true", help="a small network for the digits, 50 images, one ratio")
-    args = parser.parse_args()
+FLAGS = {
+    "flags": {
+        "model": "savedmodels/teachers/resnet20_cifar10.keras",
+        "data": "cifar10",
+        "keep_ratios": [0.75, 0.5, 0.25],
+        "images": {"default": 1000, "help": "validation images to measure on"},
+        "recalibrate_batches": {"default": 0, "help": "see tfcompress.sensitivity"},
+        "out": {"default": "savedmodels/sensitivity", "help": "folder of the plot and the numbers"},
+    },
+    "smoke": {"data": "digits", "keep_ratios": [0.5], "images": 50},
+}
 
-    data = tfcompress.data.load("digits" if args.smoke else args.data)
-    if args.smoke:
-        args.keep_ratios, args.images = [0.5], 50
+
+def main():
+    args = arguments(__doc__, FLAGS)
+    data = tfcompress.data.load(args.data)
     measured = tfcompress.sensitivity(
         digits_network(data) if args.smoke else args.model,
         data,

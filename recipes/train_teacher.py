@@ -8,7 +8,6 @@ x_test, y_test needs neither tensorflow-datasets nor TensorFlow there). One-cycl
 flip and padded crop. The test split is read once, at the end, for the card.
 """
 
-import argparse
 import json
 import math
 import pathlib
@@ -17,6 +16,7 @@ import time
 
 import keras
 import numpy as np
+from command_line import arguments
 
 import tfcompress.zoo
 from tfcompress.data.batches.augment import flip_and_crop
@@ -62,22 +62,25 @@ def load(data, images):
     return (x[:images], y[:images]), arrays.test, arrays.classes
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="resnet20", choices=sorted(tfcompress.zoo.__all__))
-    parser.add_argument("--data", default="cifar10", help="name of a dataset, or path of an .npz file")
-    parser.add_argument("--epochs", type=int, default=12)
-    parser.add_argument("--batch-size", type=int, default=128)
-    parser.add_argument("--learning-rate", type=float, default=0.4, help="peak of the one-cycle schedule")
-    parser.add_argument("--l2", type=float, default=2.5e-4)
-    parser.add_argument("--images", type=int, default=None, help="use only the first so many training images")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", default="savedmodels/teachers")
-    parser.add_argument("--smoke", action="store_true", help="one epoch of 256 digits; asserts nothing about accuracy")
-    args = parser.parse_args()
-    if args.smoke:
-        args.data, args.epochs, args.images = "digits", 1, 256
+FLAGS = {
+    "flags": {
+        "model": {"default": "resnet20", "choices": sorted(tfcompress.zoo.__all__)},
+        "data": {"default": "cifar10", "help": "name of a dataset, or path of an .npz file"},
+        "epochs": 12,
+        "batch_size": 128,
+        "learning_rate": {"default": 0.4, "help": "peak of the one-cycle schedule"},
+        "l2": 2.5e-4,
+        "images": None,
+        "seed": 0,
+        "out": {"default": "savedmodels/teachers", "help": "folder of the model and its card"},
+    },
+    "smoke": {"data": "digits", "epochs": 1, "images": 256},
+}
 
+
+def main():
+    args = arguments(__doc__, FLAGS)
+    settings = {name: getattr(args, name) for name in FLAGS["flags"] if name != "out"}
     keras.utils.set_random_seed(args.seed)
     (x, y), test, classes = load(args.data, args.images)
     # Digits are read by where their strokes are: they are neither mirrored nor cropped.
@@ -105,12 +108,8 @@ def main():
         "model": args.model,
         "data": args.data,
         "command": "python recipes/train_teacher.py "
-        + " ".join(
-            f"--{key.replace('_', '-')} {value}"
-            for key, value in vars(args).items()
-            if value not in (None, False) and key != "out"
-        ),
-        "settings": {key: value for key, value in vars(args).items() if key not in ("out", "smoke")},
+        + " ".join(f"--{key.replace('_', '-')} {value}" for key, value in settings.items() if value is not None),
+        "settings": settings,
         "input": f"float32 {list(model.input_shape)}, pixels in [0, 1]",
         "output": f"logits {list(model.output_shape)}",
         "train_images": len(x),

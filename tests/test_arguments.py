@@ -248,7 +248,19 @@ def test_arguments_of_data(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", ("resnet20", "resnext20", "vgg13", "mobilenet_v2", "vdcnn9", "stargan_generator", "stargan_discriminator")
+    "name",
+    (
+        "resnet20",
+        "resnet20_v2",
+        "resnet50",
+        "wide_resnet16_10",
+        "resnext20",
+        "vgg13",
+        "mobilenet_v2",
+        "vdcnn9",
+        "stargan_generator",
+        "stargan_discriminator",
+    ),
 )
 def test_arguments_of_the_zoo(name, monkeypatch):
     monkeypatch.setattr(keras, "Input", begin)

@@ -98,8 +98,7 @@ class OwnMethodTest(tf.test.TestCase):
         made = {"model": small_tasks.residual_network(activation="softmax"), "data": small_tasks.pictures()}
         exec(code_of("own_method.md")[0], made)
         self.assertIs(tfcompress.methods.registered_methods()["one_end_first"], made["OneEndFirst"])
-        task = small_tasks.task_without_data(made["model"], round_to=2)
-        task.limits.update(tfcompress.Budget(flops=0.6).limits(task.costs.total, task.costs.smallest))
+        task = small_tasks.task_without_data(made["model"], {"macs": 0.6}, round_to=2)
         for deepest in (True, False):
             (candidate,) = made["OneEndFirst"](deepest=deepest).search(task).candidates
             widths = {edit.group: len(edit.indices) for edit in candidate.trail.last.channels}
@@ -136,18 +135,31 @@ class TrainingTest(tf.test.TestCase):
 
 
 class CostsTest(tf.test.TestCase):
-    def test_a_metric_of_ones_own_is_limited(self):
-        first, second = code_of("costs.md")
-        small = {"epochs": 0, "batch_size": 16}
-        made = {
-            "model": small_tasks.residual_network(activation="softmax", inner=(5, 7)),
+    def names(self, **sizes):
+        """What the page's code finds around it."""
+        short = Uniform(epochs=0, batch_size=16)
+        return {
+            "model": small_tasks.residual_network(activation="softmax", **sizes),
             "data": small_tasks.pictures(),
             "tfcompress": types.SimpleNamespace(
                 compress=lambda model, name, *args, **kwargs: tfcompress.compress(
-                    model, Uniform(**small), *args, verbose=0, **kwargs
+                    model, short, *args, verbose=0, **kwargs
                 )
             ),
         }
+
+    def test_a_metric_that_is_measured(self):
+        made = self.names(width=24, inner=(40, 40))
+        exec(code_of("costs.md")[2], made)
+        self.addCleanup(tfcompress.costs.unregister_metric, "file_bytes")
+        before, after = (side.measurements["file_bytes"] for side in (made["result"].before, made["result"].after))
+        self.assertLessEqual(after, 0.9 * before)
+        # A file holds all weights, and some tens of kB that say what they are.
+        self.assertBetween(before - made["result"].before.bytes, 0, 10**5)
+
+    def test_a_metric_of_ones_own_is_limited(self):
+        first, second, _ = code_of("costs.md")
+        made = self.names(inner=(5, 7))
         exec(first, {})
         exec(second, made)
         try:

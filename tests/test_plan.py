@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -106,16 +107,32 @@ class PlanTest(tf.test.TestCase):
     def test_structural_edits_refuse_early(self):
         keras_layer = {"module": "keras.layers", "class_name": "Dense", "config": {"units": 3}}
         own = {**keras_layer, "module": "my_code", "registered_name": "mine>Dense"}
+        other = {**keras_layer, "module": "keras_hub.layers"}
+        code = {"module": "keras.layers", "class_name": "Lambda", "config": {}}
+        function = {**keras_layer, "config": {"activation": {"class_name": "__lambda__", "config": {}}}}
+        chain = {"module": "keras", "class_name": "Sequential", "config": {"layers": [keras_layer, own]}}
         for wrong, what in (
             (lambda: ReplaceLayers((), keras_layer), "names of nodes"),
             (lambda: ReplaceLayers(("a",), {"class_name": "Dense"}), "serialised Keras layer"),
             (lambda: ReplaceLayers(("a",), {"part": 3}), "name of a part"),
             (lambda: ReplaceLayers(("a", "b"), {"part": "x"}), "one node"),
             (lambda: ReplaceLayers(("a",), own), r"stock Keras layers.*mine>Dense"),
+            (lambda: ReplaceLayers(("a",), other), r"stock Keras layers.*\['Dense'\]"),
+            (lambda: ReplaceLayers(("a",), code), r"stock Keras layers.*\['Lambda'\]"),
+            (lambda: ReplaceLayers(("a",), function), r"stock Keras layers.*__lambda__"),
+            (lambda: ReplaceLayers(("a",), chain), r"stock Keras layers.*\['mine>Dense'\]"),
+            (lambda: ReplaceLayers(("a",), {"config": {}}), "serialised Keras layer"),
+            (lambda: ReplaceLayers(("a",), {**keras_layer, "rate": float("nan")}), "replacement.*plain data"),
+            (lambda: ReplaceLayers.by(("a",), "dense"), "`layers` to be a keras.Layer"),
+            (lambda: ReplaceLayers(("a", "a"), keras_layer), "names of nodes, unique"),
+            (lambda: RemoveLayers(("a", "a")), "names of nodes, unique"),
             (lambda: Reconfigure("a", {}), "kernel_size, strides, dilation_rate, padding, activation"),
             (lambda: Reconfigure("a", {"filters": 3}), "kernel_size, strides.*ReplaceLayers"),
             (lambda: Reconfigure("a", {"strides": 0}), "strides"),
             (lambda: Reconfigure("a", {"kernel_size": [3, 1.5]}), "kernel_size"),
+            (lambda: Reconfigure("a", {"kernel_size": [3, 0]}), "kernel_size"),
+            (lambda: Reconfigure("a", {"kernel_size": []}), "kernel_size"),
+            (lambda: Reconfigure("a", {"kernel_size": [1, 1, 1, 1]}), "kernel_size"),
             (lambda: Reconfigure("a", {"padding": "full"}), "padding"),
             (lambda: Reconfigure("a", {"activation": 3}), "activation"),
             (lambda: Plan((), weights="old"), "weights"),
@@ -124,6 +141,20 @@ class PlanTest(tf.test.TestCase):
         ):
             with self.subTest(what), self.assertRaisesRegex(ValueError, what):
                 wrong()
+
+    def test_edits_of_equal_contents_are_one(self):
+        """Whatever the order of their settings."""
+        layer = {"module": "keras.layers", "class_name": "Dense", "config": {"units": 3, "use_bias": True}}
+        turned = {"config": {"use_bias": True, "units": 3}, "class_name": "Dense", "module": "keras.layers"}
+        self.assertLen({ReplaceLayers(("a",), layer), ReplaceLayers(("a",), turned)}, 1)
+        settings = {"strides": 2, "padding": "same"}
+        self.assertLen({Reconfigure("a", settings), Reconfigure("a", dict(reversed(settings.items())))}, 1)
+
+    def test_a_replacement_is_not_what_its_model_was_compiled_with(self):
+        model = keras.Sequential([keras.layers.Dense(3)], name="small")
+        plain = ReplaceLayers.by(("a",), model)
+        model.compile("sgd", "mse")
+        self.assertEqual(ReplaceLayers.by(("a",), model), plain)
 
     def test_the_module_loads_no_keras(self):
         code = "import sys, tfcompress.plan; print(sorted({'keras', 'tensorflow', 'numpy'} & set(sys.modules)))"

@@ -19,7 +19,7 @@ def recipe(monkeypatch):
     """Loads a module of recipes/, as a run of it does."""
     monkeypatch.syspath_prepend(str(FOLDER))
     yield importlib.import_module
-    for name in (*NAMES, "runner", "networks"):
+    for name in (*NAMES, "runner", "networks", "command_line"):
         sys.modules.pop(name, None)
 
 
@@ -34,6 +34,7 @@ def runs(recipe, name, *flags):
         ("lit_figure2_cifar", 5 * 3 - 1),  # the teacher is the network from scratch of its own depth
         ("lit_figure3_vdcnn", 3 * 3 - 1 + 2),  # a sequence for each of 17 and 9
         ("lit_figure4_cardinality", 5 * 3),  # there the teacher has other groups
+        ("lit_table2_stargan", 3),
         ("lit_table3_ablations", 5),
         ("rlal_ablations", 3 + 3 * 4 + 3 * 2),
         ("rlal_imagenet", 1),
@@ -79,7 +80,10 @@ def test_each_method_and_seed_is_a_run_with_a_row_and_the_table_has_their_mean(r
         calls.append((model, method, data, settings["flops_budget"], settings["run_dir"].name, settings["seed"]))
         candidates = (SimpleNamespace(score=0.3), SimpleNamespace(score=0.4), SimpleNamespace(score=None))
         return SimpleNamespace(
-            before=measured(1000, 0.9), after=measured(500, (0.8, 0.7)[settings["seed"]]), candidates=candidates
+            before=measured(1000, 0.9),
+            after=measured(500, (0.8, 0.7)[settings["seed"]]),
+            candidates=candidates,
+            metric="accuracy",
         )
 
     monkeypatch.setattr(runner.tfcompress, "compress", compress)
@@ -112,4 +116,40 @@ def test_each_method_and_seed_is_a_run_with_a_row_and_the_table_has_their_mean(r
         ["before", "1,000", "2,000", "90.00"],
         ["a", "8", "500", "1,000", "75.00", "5.00", "80.00,", "70.00", "0.400,", "0.400"],
         ["b", "14", "500", "1,000", "75.00", "5.00", "80.00,", "70.00", "0.400,", "0.400"],
+    ]
+
+
+def test_a_run_goes_on_with_the_student_of_another_and_is_given_what_it_needs(recipe, monkeypatch, capsys):
+    runner, calls = recipe("runner"), []
+
+    def compress(model, method, data, **settings):
+        calls.append((model, method, data, settings["test_data"]))
+        # A generator has no metric.
+        none = SimpleNamespace(macs=10, params=5, split="test", accuracy=None, validation_accuracy=None)
+        made = {"before": none, "after": none, "candidates": (), "metric": "", "summary": lambda: None}
+        return SimpleNamespace(model=f"{method} of {model}", **made)
+
+    monkeypatch.setattr(runner.tfcompress, "compress", compress)
+    monkeypatch.setattr(sys, "argv", ["recipe"])
+    first = runner.Run("first", lambda data, args: f"made for {data}", 6, "net")
+    short = {
+        "flags": {"seed": 0, "out": None},
+        "smoke": {},
+        "load": lambda args: "all",
+        "model": lambda name, data, args: name,
+        "runs": lambda args: [first, runner.Run("second", "B", 2, first)],
+        "given": lambda data, args: {"data": f"{data}, mapped", "test_data": "test"},
+        "number": "blocks",
+    }
+    runner.main("", short)
+    assert calls == [
+        ("net", "made for all", "all, mapped", "test"),
+        ("made for all of net", "B", "all, mapped", "test"),
+    ]
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()[3:]]
+    assert lines == [
+        ["before,", "net", "10", "5", "-"],
+        ["before,", "first", "10", "5", "-"],
+        ["first", "6", "10", "5", "-", "-", "-"],
+        ["second", "2", "10", "5", "-", "-", "-"],
     ]

@@ -9,14 +9,16 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfcompress.costs import Cost
+from tfcompress.costs import Budget, Cost
 from tfcompress.evaluation import Evaluator, meter
 from tfcompress.network import Network
+from tfcompress.plan import Plan
+from tfcompress.rewrite import apply
 from tfcompress.rewrite.working_copy import any_batch
 from tfcompress.task import Task
 from tfcompress.training import Objective
 
-__all__ = ["Measured", "accuracy_of", "measure_of"]
+__all__ = ["Measured", "accuracy_of", "measure_of", "measurements_of"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,6 +33,7 @@ class Measured:
         split: `"test"`, or `"validation"` where no test split was given.
         validation_accuracy: the metric on the validation split, which was used to choose.
         others: the columns of registered metrics, by name.
+        measurements: what was measured because the budget limits it, by name of the metric.
     """
 
     macs: int
@@ -40,18 +43,35 @@ class Measured:
     split: str
     validation_accuracy: float | None
     others: Mapping[str, int] = dataclasses.field(default_factory=dict, hash=False)
+    measurements: Mapping[str, float] = dataclasses.field(default_factory=dict, hash=False)
 
     @classmethod
-    def of(cls, cost: Cost, validation: float | None, test: float | None) -> Measured:
+    def of(
+        cls, cost: Cost, validation: float | None, test: float | None, measurements: Mapping[str, float] | None = None
+    ) -> Measured:
         """Puts a cost and accuracies together; the test split's, where there is one, is the accuracy."""
         split = "validation" if test is None else "test"
         accuracy = validation if test is None else test
-        return cls(cost.macs, cost.params, cost.bytes, accuracy, split, validation, dict(cost.others))
+        measured = dict(measurements or {})
+        return cls(cost.macs, cost.params, cost.bytes, accuracy, split, validation, dict(cost.others), measured)
+
+    def __getitem__(self, metric: str) -> float:
+        return self.measurements[metric] if metric in self.measurements else self.cost[metric]
 
     @property
     def cost(self) -> Cost:
         """All columns of the cost."""
         return Cost(self.macs, self.params, self.bytes, self.others)
+
+
+def measurements_of(model: keras.Model | Network, budget: Budget) -> dict[str, float]:
+    """Measures what a budget limits so, by name of the metric: on a copy of the model that is not compiled.
+
+    Raises:
+        TypeError, ValueError: a number that is no cost; whatever the functions of the metrics raise.
+    """
+    network = Network.of(model)
+    return budget.measure(apply(network.model, Plan(), network.groups)) if budget.measured else {}
 
 
 def measure_of(student: keras.Model, objective: Objective) -> Callable[[Any, Any], float] | None:

@@ -11,13 +11,13 @@ from typing import Any
 import keras
 
 from tfcompress import result_files
-from tfcompress.costs import Cost
-from tfcompress.costs.budget import Budget
+from tfcompress.costs.budget import Budget, shown
 from tfcompress.export import ExportReport, MetricError
 from tfcompress.export import export as write_exports
-from tfcompress.measured import Measured
+from tfcompress.measured import Measured, measurements_of
 from tfcompress.methods import Candidate
 from tfcompress.plan import Trail
+from tfcompress.report.spectrum import least_of
 from tfcompress.report.table import in_columns
 
 __all__ = ["Measured", "Result"]
@@ -39,6 +39,9 @@ class Result:
         method: name of the method.
         settings: its settings.
         seed: the seed.
+        budget: the limits as they were given, by metric: shares of the original as floats, absolute numbers as ints.
+        control: what of the channels might be removed, `through_norms` among it: `Control.settings()`, without those
+            that were left as they are.
         notes: what should be known of the run: the splits, warnings, decisions.
         calibration: inputs for int8 export.
         held_out: `(x, y)` of some hundred samples of the test split, or else of the validation split, on which exported
@@ -58,6 +61,8 @@ class Result:
     method: str
     settings: dict[str, Any]
     seed: int
+    budget: dict[str, float | int]
+    control: dict[str, Any]
     notes: tuple[str, ...]
     calibration: Any
     held_out: tuple[Any, Any] | None = None
@@ -71,12 +76,14 @@ class Result:
             _row("parameters", self.before.params, self.after.params),
             _row("bytes of weights", self.before.bytes, self.after.bytes),
             *(_row(name, self.before.others[name], number) for name, number in self.after.others.items()),
+            *(_row(name, self.before.measurements[name], value) for name, value in self.after.measurements.items()),
         ]
         for split in ("test", "validation"):
             before, after = self._metric(self.before, split), self._metric(self.after, split)
             if before is not None and after is not None:
                 rows.append((f"{self.metric} ({split})", f"{before:.4f}", f"{after:.4f}", f"{after - before:+.4f}"))
-        return "\n".join([f"{self.method}, seed {self.seed}", *in_columns(rows, left=1), *self.notes])
+        limits = "".join(f", {metric} at most {limit!r}" for metric, limit in self.budget.items())
+        return "\n".join([f"{self.method}, seed {self.seed}{limits}", *in_columns(rows, left=1), *self.notes])
 
     @staticmethod
     def _metric(measured: Measured, split: str) -> float | None:
@@ -145,23 +152,32 @@ class Result:
             like any other. Its accuracy is the candidate's score; the test split is not read again.
 
         Raises:
-            ValueError: nothing that was trained is within the budget; the message says what is there.
+            ValueError: nothing that was trained is within the budget; the message says what is there. Or a share of
+                what the original was not measured for.
         """
         limited, before = Budget(budget, flops=flops_budget, params=params_budget), self.before.cost
-        limits = limited.limits(before, Cost(0, 0, 0, dict.fromkeys(before.others, 0)))
-        trained = [self, *(self._of(c) for c in self.candidates if c.model is not None)]
-        within = [r for r in trained if all(r.after.cost[metric] <= limit for metric, limit in limits.items())]
+        limits = limited.limits(before) | limited.measured_limits(self.before.measurements)
+        others = (self._of(candidate) for candidate in self.candidates if candidate.model is not None)
+        trained = [result._measured(limited) for result in (self, *others)]
+        within = [r for r in trained if all(r.after[metric] <= limit for metric, limit in limits.items())]
         if not within:
             count = len(self.candidates)
             given = ", ".join(map(limited.said, limited))
-            there = ", ".join(f"{2 * r.after.macs:,} FLOPs with {r.after.params:,} parameters" for r in trained)
+            least = least_of([r.after.cost for r in trained], before, limits)
             raise ValueError(
-                f"Expected a budget that holds a student that {self.method!r} has trained: {there}. Received: {given}; "
+                f"Expected a budget that holds a student that {self.method!r} has trained: {least}. Received: {given}; "
                 f"of {count} candidates {len(trained) - 1} have weights. Call compress again with this budget."
             )
         sign = 1 if self.higher_is_better else -1
         scores = {id(r): r.after.validation_accuracy for r in within}
         return max(within, key=lambda r: (sign * (scores[id(r)] or 0.0), r.after.macs))
+
+    def _measured(self, budget: Budget) -> Result:
+        """This result with the measurements that a budget limits, which are taken where they are missing."""
+        if self.after.measurements.keys() >= set(budget.measured):
+            return self
+        measurements = {**self.after.measurements, **measurements_of(self.model, budget)}
+        return dataclasses.replace(self, after=dataclasses.replace(self.after, measurements=measurements))
 
     def _of(self, candidate: Candidate) -> Result:
         """This result with a candidate's model in place of its own."""
@@ -236,5 +252,6 @@ def _named(function: Callable[[Any, Any], Any], name: str) -> Callable[[Any, Any
     return named
 
 
-def _row(name: str, before: int, after: int) -> tuple[str, str, str, str]:
-    return name, f"{before:,}", f"{after:,}", f"{after / before:.1%}" if before else "-"
+def _row(name: str, before: float, after: float) -> tuple[str, str, str, str]:
+    first, last = (f"{value:,}" if isinstance(value, int) else shown(value) for value in (before, after))
+    return name, first, last, f"{after / before:.1%}" if before else "-"

@@ -30,7 +30,7 @@ __all__ = ["MODEL", "about_lambdas", "read", "refuse_others", "write"]
 MODEL = "model.keras"
 _TRAIL, _RESULT = "trail.json", "result.json"
 _CALIBRATION, _HELD_OUT = "calibration", "held_out"
-_FORMAT = 3
+_FORMAT = 4
 _STORED = {
     "before",
     "after",
@@ -40,6 +40,8 @@ _STORED = {
     "method",
     "settings",
     "seed",
+    "budget",
+    "control",
     "notes",
     "higher_is_better",
 }
@@ -99,8 +101,10 @@ def read(folder: str | os.PathLike[str], source: keras.Model | None) -> dict[str
     fields = _read(path / _RESULT)
     trail = Trail.from_json((path / _TRAIL).read_text(encoding="utf-8"))
 
+    norms = bool(fields["control"].get("through_norms"))
+
     def model(trail: Trail) -> keras.Model:
-        return _load_model(path / trail.last.weights) if source is None else _rebuilt(path, source, trail)
+        return _load_model(path / trail.last.weights) if source is None else _rebuilt(path, source, trail, norms)
 
     candidates = tuple(
         dataclasses.replace(candidate, model=model(candidate.trail)) if trained else candidate
@@ -175,10 +179,10 @@ def _load_model(path: pathlib.Path) -> keras.Model:
         ) from error
 
 
-def _rebuilt(path: pathlib.Path, source: keras.Model, trail: Trail) -> keras.Model:
+def _rebuilt(path: pathlib.Path, source: keras.Model, trail: Trail, through_norms: bool) -> keras.Model:
     """The student of a trail, from the model that was compressed and the file with its weights and its loss."""
     try:
-        model = replay(source, trail, path)
+        model = replay(source, trail, path, through_norms)
     except (ValueError, TypeError, KeyError) as error:
         first = (str(error).strip().splitlines() or [""])[0]
         raise ValueError(

@@ -16,13 +16,13 @@ from tfcompress.training import Objective, RunFolder
 __all__ = ["begin_run"]
 
 
-def begin_run(original: Network, method: Method, budget: Budget, task: Task) -> list[str]:
+def begin_run(original: Network, method: Method, task: Task) -> list[str]:
     """Begins the run in its folder, or goes on with it; returns what is to be known of that."""
     notes: list[str] = []
     if not isinstance(task.run, RunFolder):
         return notes
     contents = Contents()
-    fingerprint = _fingerprint(original, method, budget, task, contents, notes)
+    fingerprint = _fingerprint(original, method, task, contents, notes)
     task.run.begin({**fingerprint, "not_compared": contents.unknown})
     if contents.unknown:
         notes.append(
@@ -32,16 +32,14 @@ def begin_run(original: Network, method: Method, budget: Budget, task: Task) -> 
     return notes
 
 
-def _fingerprint(
-    original: Network, method: Method, budget: Budget, task: Task, contents: Contents, notes: list[str]
-) -> dict[str, Any]:
+def _fingerprint(original: Network, method: Method, task: Task, contents: Contents, notes: list[str]) -> dict[str, Any]:
     """Everything that decides the outcome, as plain data, but for names that Keras makes up."""
     splits, earlier = task.splits, (task.run.earlier or {}).get("samples", {})
     parts = [split for split in (splits.train, splits.validation, splits.test) if split is not None]
     return {
         "model": model_contents(original, contents, "model"),
         "method": {"name": method.name, **method.contents(contents)},
-        **_budget(budget),
+        **_budget(task.budget),
         "control": _control(original, task),
         "objective": _objective(original, task.objective, contents),
         "data": splits.describe().splitlines(),

@@ -120,7 +120,7 @@ def _restored(stored: dict[str, Any], task: Task) -> Search:
     trail = run.trail_from_json(stored["trail"])
 
     def rebuilt(name: str, plans: Trail) -> keras.Model:
-        model = replay(task.model, plans, through_norms=task.control.through_norms)
+        model = replay(task.model, plans, through_norms=task.control.through_norms, seed=task.seed)
         run.load_weights(name, model, sums[name])
         return model
 
@@ -146,7 +146,7 @@ def _edit(search: Search, task: Task) -> keras.Model:
         seed_layers(student, task.seed, Stream.STUDENT)
         return student
     source = task.network_of(search.source)
-    student = apply(source.model, search.plan, source.groups)
+    student = apply(source.model, search.plan, source.groups, seed=task.seed)
     seed_layers(student, task.seed, Stream.STUDENT)
     inputs = task.splits.calibration.take(_SAMPLES)[0]
     verify(source, search.plan, task.network_of(student), inputs, tolerance=_TOLERANCE)

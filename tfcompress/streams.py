@@ -20,6 +20,8 @@ class Stream(enum.IntEnum):
         STEP: what the layers of an intermediate model draw; the step follows.
         FRESH_WEIGHTS: weights of a student that does not inherit them; a number made of the phase's name follows.
         REGRESSOR: weights of what widens a hint's layer; added to the seed.
+        FRESH_LAYERS: weights of what a plan makes anew: layers that are replaced or get weights of another shape, and
+            all layers of a plan with fresh weights.
     """
 
     RATES = 1
@@ -28,3 +30,4 @@ class Stream(enum.IntEnum):
     STEP = 103
     FRESH_WEIGHTS = 104
     REGRESSOR = 106
+    FRESH_LAYERS = 107

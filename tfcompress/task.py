@@ -7,13 +7,14 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any
 
 import keras
 import numpy as np
 
 from tfcompress.channels import Control, Widths
-from tfcompress.costs import Cost, CostModel
+from tfcompress.costs import Budget, Cost, CostModel
 from tfcompress.data import Splits
 from tfcompress.evaluation import check_objective, guessing
 from tfcompress.graph import ChannelGroups
@@ -56,7 +57,7 @@ class Task:
         model: the working copy; methods may train it, the user's own model is never touched.
         splits: training, validation, calibration and, perhaps, test data.
         objective: loss and metric.
-        limits: `{metric of Cost: upper limit}` for the finished model.
+        budget: upper limits for the finished model, as they were given; `limits` are what they come to.
         accuracy: the metric of the untouched model on the validation split, or `None` if there is no metric.
         chance: the metric that guessing would give, or `None` where that is not known.
         luck: how far above `chance` guessing may come by luck; `None` where that follows from `chance`, a share.
@@ -73,7 +74,7 @@ class Task:
     model: keras.Model
     splits: Splits
     objective: Objective
-    limits: Mapping[str, int]
+    budget: Budget = field(default_factory=Budget)
     accuracy: float | None = None
     chance: float | None = None
     luck: float | None = None
@@ -91,7 +92,7 @@ class Task:
         cls,
         original: keras.Model | Network,
         splits: Splits,
-        limits: Mapping[str, int],
+        budget: Budget,
         seed: int,
         run: RunFolder | NoRunFolder,
         progress: Progress,
@@ -100,7 +101,7 @@ class Task:
     ) -> Task:
         """The task on a working copy of a model, with the loss and metric of the original, or an objective given."""
         task = cls.before_data(
-            Network.of(original, (control or Control()).through_norms), limits, seed, run, progress, control
+            Network.of(original, (control or Control()).through_norms), budget, seed, run, progress, control
         )
         return task.with_data(splits, objective)
 
@@ -108,7 +109,7 @@ class Task:
     def before_data(
         cls,
         original: Network,
-        limits: Mapping[str, int],
+        budget: Budget,
         seed: int,
         run: RunFolder | NoRunFolder,
         progress: Progress,
@@ -119,7 +120,7 @@ class Task:
         objective: Any = _Unknown("objective")
         copy = unchecked_copy(original)
         known: dict[str, Any] = {"control": control or Control(), "seed": seed, "run": run, "progress": progress}
-        return cls(copy.model, splits, objective, limits, given=original.model, networks=[original, copy], **known)
+        return cls(copy.model, splits, objective, budget, given=original.model, networks=[original, copy], **known)
 
     def with_data(self, splits: Splits, objective: Objective | Score | None = None) -> Task:
         """The task with its data, which says what the objective is, and by which the copy is compared with the model.
@@ -131,7 +132,7 @@ class Task:
         Raises:
             TypeError, ValueError: as for `working_copy`, `infer` and `check_objective`.
         """
-        given = self.network_of(self.model if self.given is None else self.given)
+        given = self.whole
         labels = splits.validation.take(1000)[1]
         chosen = objective if isinstance(objective, Objective) else infer(given.model, labels, objective)
         check_working_copy(given, self.network, splits.calibration.take(_COPIED_SAMPLES)[0])
@@ -149,10 +150,20 @@ class Task:
         """The working copy of the user's model, whichever model the task is `on`."""
         return self.first or self.model
 
+    @property
+    def whole(self) -> Network:
+        """The user's model, or its working copy where a task was made without it."""
+        return self.network_of(self.original if self.given is None else self.given)
+
+    @cached_property
+    def limits(self) -> Mapping[str, int]:
+        """`{metric of Cost: upper limit}` for the finished model: what the budget comes to."""
+        return MappingProxyType(self.budget.limits(self.whole.costs.total))
+
     @cached_property
     def teacher(self) -> keras.Model:
         """A copy of the model as it was given, to learn from where the working copy itself is trained."""
-        return flat_copy(self.network_of(self.original if self.given is None else self.given))
+        return flat_copy(self.whole)
 
     def network_of(self, model: keras.Model) -> Network:
         """The network of a model, which is read once in a task and in all that come from it by `on`."""

@@ -12,9 +12,10 @@ import keras
 from tfcompress import data as data_lib
 from tfcompress import expect
 from tfcompress.channels import Control, Pattern
-from tfcompress.costs import CostModel
-from tfcompress.costs.budget import Budget, as_budget
+from tfcompress.costs import CostModel, registered_metrics
+from tfcompress.costs.budget import Budget, shown
 from tfcompress.export import kept_lambdas
+from tfcompress.feasibility import check_budget
 from tfcompress.given import (
     check_surroundings,
     given_objective,
@@ -24,7 +25,7 @@ from tfcompress.given import (
     read_model,
 )
 from tfcompress.graph import check_runs_here
-from tfcompress.measured import Measured, accuracy_of, measure_of
+from tfcompress.measured import Measured, accuracy_of, measure_of, measurements_of
 from tfcompress.methods import Method, method_by_name
 from tfcompress.network import Network
 from tfcompress.process import log
@@ -109,6 +110,8 @@ def compress(
     Raises:
         TypeError, ValueError: before any training, for anything that cannot work; the message says what was expected,
             what came, and what to do.
+        tfcompress.costs.LimitMissed: the finished model measures more than a limit that is checked and not planned; the
+            error holds the model.
         tfcompress.training.TrainingDiverged: the loss became NaN; the last good state is kept in the run folder.
     """
     chosen = method_by_name(method)
@@ -124,69 +127,66 @@ def compress(
     check_finite_weights(original.model)
     with open_run(run_dir) as run:
         if isinstance(run, RunFolder):
-            refuse_others(run.path / "result")
-        limits = _limits(chosen, limited, control, original.costs)
-        task = Task.before_data(original, limits, seed, run, progress, control)
+            _check_result_folder(run)
+        check_budget(chosen, limited, original.costs, control)
+        task = Task.before_data(original, limited, seed, run, progress, control)
         chosen.check_model(task)
+        measurements = measurements_of(task.network, limited)  # a function that does not work shows here
         splits = given_splits(original.model, data, validation_data, test_data, seed, objective)
         splits.check_whole()
         task = task.with_data(splits, objective)
         chosen.check(task)
         on_test = accuracy_of(original, task, ("test",)).get("test")  # what is wrong with it shows before training
         # All that can be refused was: from here on it is the folder of this run.
-        notes = begin_run(original, chosen, limited, task)
-        task, notes = _measured(original, chosen, task, notes)
+        notes = begin_run(original, chosen, task)
+        task, measurements, notes = _measured(original, chosen, task, measurements, notes)
         task.progress.plan(chosen.phases(task))
         recovered = run_stage(chosen, task)
-        result = _report(original, recovered, chosen, task, [*given.notes, *notes], on_test)
+        before = Measured.of(original.costs.total, task.accuracy, on_test, measurements)
+        result = _report(before, recovered, chosen, task, [*given.notes, *notes])
         if isinstance(run, RunFolder):
             with run.room(result.after.bytes):
                 result.save(run.path / "result")
         return result
 
 
-def _measured(original: Network, method: Method, task: Task, notes: Sequence[str]) -> tuple[Task, list[str]]:
-    """The task with the model's accuracy as it is, and what is to be known of it, which is said first."""
+def _check_result_folder(run: RunFolder) -> None:
+    """Refuses a run whose result would not find its place, before any work."""
+    try:
+        refuse_others(run.path / "result")
+    except FileExistsError as error:
+        again = "Without them the same call makes the result again, from the checkpoints of the run."
+        raise FileExistsError(f"{error} {again}") from None
+
+
+def _measured(
+    original: Network, method: Method, task: Task, measurements: dict[str, float], notes: Sequence[str]
+) -> tuple[Task, dict[str, float], list[str]]:
+    """The task with the model's accuracy as it is, the measurements that hold in this run, which are those of its first
+    call, and what is to be known of the model, which is said first.
+    """
     said: list[str] = []
     before = task.run.recall("before", said.append)
     if before is None:
         before = {"accuracy": accuracy_of(original, task, ("validation",)).get("validation")}
+        before |= {"measurements": measurements} if measurements else {}
         task.run.write_json("before", before)
-    task = dataclasses.replace(task, accuracy=before["accuracy"])
+    task, measurements = dataclasses.replace(task, accuracy=before["accuracy"]), before.get("measurements", {})
     ignored = words_for_ignored(original.model, task.objective, method.trains_with(task))
-    notes = [*_first_notes(task, original.costs, ignored), *notes, *said]
+    notes = [*_first_notes(task, original.costs, ignored), *_held_to(task.budget, measurements), *notes, *said]
     for note in notes:
         task.progress.note(note)
-    return task, notes
+    return task, measurements, notes
 
 
-def _limits(method: Method, budget: Budget, control: Control, costs: CostModel) -> dict[str, int]:
-    """The budget in units of `Cost`, if the method can reach it with what may be pruned, and if it can be counted."""
-    heavy = costs.heavy_unmeasured()
-    if "macs" in budget and heavy:
-        shown = ", ".join(f"{name!r} ({share:.0%} of the parameters)" for name, share in heavy.items())
-        raise ValueError(
-            "Expected a model whose multiply-adds are known, for a FLOPs budget. Received: "
-            f"{budget.said('macs')}, for {costs.groups.graph.name!r} with {shown}, of which neither a "
-            "handler nor TensorFlow's graph says how many it makes. Register a handler for its class "
-            "(docs/custom_layers.md), or give a params_budget instead."
-        )
-    least = method.least(costs, control)
-    try:
-        return budget.limits(costs.total, least, method.advice)
-    except ValueError as error:
-        if not control.settings():
-            whole = {layer: item.whole for layer, item in costs.groups.layers.items() if item.whole}
-            if not whole:
-                raise
-            named = "; ".join(f"{layer!r}: {reason}" for layer, reason in list(whole.items())[:3])
-            more = f"; and {len(whole) - 3} more" if len(whole) > 3 else ""
-            raise ValueError(f"{error} {len(whole)} layers are left whole: {named}{more}.") from None
-        limits = budget.limits(
-            costs.total, method.least(costs, Control()), method.advice
-        )  # is control what stands in the way?
-        given = ", ".join(f"{name}={value}" for name, value in control.settings().items())
-        raise ValueError(f"{error} Without {given} this budget ({as_budget(limits)}) could be reached.") from None
+def _held_to(budget: Budget, before: Mapping[str, float]) -> list[str]:
+    """Words on the limits that are checked in the end and not planned."""
+    units = {name: registered_metrics()[name].unit for name in budget.measured}
+    return [
+        f"{name} is measured, not planned: the finished student is held to {shown(limit)} {units[name]} "
+        f"({budget.said(name)}; the original has {shown(before[name])})"
+        for name, limit in budget.measured_limits(before).items()
+    ]
 
 
 def _first_notes(task: Task, costs: CostModel, ignored: Sequence[str]) -> list[str]:
@@ -215,20 +215,15 @@ def _inputs(task: Task, count: int) -> Any:
     return task.splits.calibration.take(count)[0]
 
 
-def _report(
-    original: Network,
-    recovered: Recovered,
-    method: Method,
-    task: Task,
-    notes: Sequence[str],
-    on_test: float | None,
-) -> Result:
+def _report(before: Measured, recovered: Recovered, method: Method, task: Task, notes: Sequence[str]) -> Result:
     student, search = recovered.student, recovered.search
     finished = task.network_of(student).costs.total
     if not task.fits(finished):
         raise RuntimeError(
             f"Expected a model within {dict(task.limits)}. Received: {finished}. This is a bug: report it."
         )
+    measurements = measurements_of(task.network_of(student), task.budget)
+    task.budget.check_measured(before.measurements, measurements, student)
     after = accuracy_of(task.network_of(student), task, ("validation", "test"))
     all_notes = [*notes, *search.notes, *task.said]
     trained = [candidate.model for candidate in search.candidates if candidate.model is not None]
@@ -239,13 +234,15 @@ def _report(
         model=student,
         trail=search.trail.ending_with(MODEL),
         candidates=search.candidates,
-        before=Measured.of(original.costs.total, task.accuracy, on_test),
-        after=Measured.of(finished, after.get("validation"), after.get("test")),
+        before=before,
+        after=Measured.of(finished, after.get("validation"), after.get("test"), measurements),
         history={"search": search.history, "recover": recovered.history},
         metric=task.objective.metric_name or "",
         method=method.name,
         settings=method.settings(),
         seed=task.seed,
+        budget=dict(task.budget),
+        control=task.control.settings(),
         notes=tuple(all_notes),
         calibration=_inputs(task, _CALIBRATION_SAMPLES),
         held_out=_held_out(task),

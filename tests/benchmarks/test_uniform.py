@@ -17,7 +17,7 @@ import small_tasks
 from keras import layers
 
 import tfcompress
-from tfcompress import Budget, cost, zoo
+from tfcompress import cost, zoo
 from tfcompress.methods import Uniform
 from tfcompress.rewrite import apply
 
@@ -61,8 +61,7 @@ class TorchPruning:
 
 def prune(model):
     """From a model to its half: graph, groups, costs, ratio, ranking, rebuilding. No data: norms need none."""
-    task = small_tasks.task_without_data(model)
-    task.limits.update(Budget(flops=0.5).limits(task.costs.total, task.costs.smallest))
+    task = small_tasks.task_without_data(model, {"macs": 0.5})
     search = Uniform(epochs=0).search(task)
     return apply(search.source, search.plan, task.groups)
 

@@ -249,8 +249,8 @@ class EnvironmentTest(tf.test.TestCase):
                 least = np.where([name.startswith("block") for name in groups.groups], widths.least, costs.sizes)
                 limits = {"macs": int(1.02 * costs.of_kept(least).macs)}
             else:
-                limits = Budget(flops=share).limits(costs.total, costs.smallest)
-            env = PruningEnvironment(costs, units, limits, widths)
+                limits = Budget(flops=share).limits(costs.total)
+            env = PruningEnvironment(costs, units, Budget(limits), widths)
             for policy in policies * 3:
                 state = env.reset()
                 rates = []
@@ -276,11 +276,11 @@ class EnvironmentTest(tf.test.TestCase):
         groups = groups_of(small_tasks.residual_network(inner=(5, 7)))
         costs = CostModel(groups)
         widths = Control.of(exclude="block1_conv1").widths(groups)
-        env = PruningEnvironment(costs, pruning_units(groups), {"macs": costs.total.macs}, widths)
+        env = PruningEnvironment(costs, pruning_units(groups), Budget({"macs": costs.total.macs}), widths)
         self.assertEqual([unit.name for unit in env.units], ["block2_conv1"])
         nothing = Control.of(exclude="*").widths(groups)
         with self.assertRaisesRegex(ValueError, "every channel is fixed or left out"):
-            PruningEnvironment(costs, pruning_units(groups), {"macs": costs.total.macs}, nothing)
+            PruningEnvironment(costs, pruning_units(groups), Budget({"macs": costs.total.macs}), nothing)
 
 
 class InspectTest(tf.test.TestCase):

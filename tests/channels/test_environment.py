@@ -5,7 +5,7 @@ import numpy as np
 import tensorflow as tf
 from keras import layers
 
-from tfcompress import zoo
+from tfcompress import Budget, zoo
 from tfcompress.channels import pruning_units
 from tfcompress.channels.environment import STATE_SIZE, PruningEnvironment
 from tfcompress.costs import CostModel
@@ -75,7 +75,7 @@ def costs_of(model):
 
 
 def environment(costs, **limits):
-    return PruningEnvironment(costs, pruning_units(costs.groups), limits)
+    return PruningEnvironment(costs, pruning_units(costs.groups), Budget(limits))
 
 
 def play(env, policy):
@@ -215,15 +215,15 @@ class ThreeBlocksTest(tf.test.TestCase):
         least = FIXED + sum(UNIT)  # 9,628 of 37,708 are 0.25533
         self.assertLess(self.costs.smallest.macs, least)
         with self.assertRaisesRegex(
-            ValueError, r"inside blocks.*at least 0\.2554 .*19,256 FLOPs.*Received: a limit of 0\.2553"
+            ValueError, r"at least 0\.2554 .*19,256 of 75,416 FLOPs.*Received: flops_budget=0\.2553.*inside blocks"
         ):
-            environment(self.costs, macs=least - 1)
+            PruningEnvironment(self.costs, pruning_units(self.costs.groups), Budget(flops=0.2553))
         kept, _ = play(environment(self.costs, macs=least), lambda _: 0.0)
         self.assertEqual(self.costs.of_kept(kept).macs, least)
 
     def test_nothing_to_prune_is_refused(self):
         with self.assertRaisesRegex(ValueError, "Expected a model with prunable channels. Received"):
-            PruningEnvironment(self.costs, (), {"macs": TOTAL})
+            PruningEnvironment(self.costs, (), Budget({"macs": TOTAL}))
 
 
 def reached(costs, units):
@@ -259,7 +259,7 @@ class AnyPolicyTest(tf.test.TestCase):
             }
             for budget in budgets:
                 limits = every if budget == "both" else {budget: every[budget]}
-                env = PruningEnvironment(costs, units, limits)
+                env = PruningEnvironment(costs, units, Budget(limits))
                 for name, make in POLICIES.items():
                     for seed in range(noises if name == "noise" else 1):
                         kept, rates = play(env, make(seed))

@@ -6,15 +6,22 @@ import numpy as np
 import tensorflow as tf
 
 from tfcompress import Budget, Cost
+from tfcompress.costs.budget import as_budget
 from tfcompress.methods import Uniform
 
 TOTAL = Cost(macs=1000, params=400, bytes=1600)
 SMALLEST = Cost(macs=123, params=57, bytes=300)
 
 
+def limits(budget, total, least):
+    """The limits of a budget that can be reached."""
+    budget.check_reachable(total, least)
+    return budget.limits(total)
+
+
 class LimitsTest(tf.test.TestCase):
     def limits(self, **budget):
-        return Budget(**budget).limits(TOTAL, SMALLEST)
+        return limits(Budget(**budget), TOTAL, SMALLEST)
 
     def test_a_share_of_the_flops_is_the_same_share_of_the_macs(self):
         self.assertEqual(self.limits(flops=0.5), {"macs": 500})
@@ -36,7 +43,7 @@ class LimitsTest(tf.test.TestCase):
 
     def test_a_share_that_a_float_cannot_hold_is_meant_as_it_is_written(self):
         # In floats 0.29 * 100 is 28.999999999999996.
-        self.assertEqual(Budget(flops=0.29).limits(Cost(100, 100, 400), Cost(29, 1, 4)), {"macs": 29})
+        self.assertEqual(limits(Budget(flops=0.29), Cost(100, 100, 400), Cost(29, 1, 4)), {"macs": 29})
 
     def test_one_as_a_float_is_the_whole_model(self):
         for one in (1.0, np.float64(1)):
@@ -66,15 +73,29 @@ class LimitsTest(tf.test.TestCase):
             whole = int(rng.integers(10, 10**6))
             least = int(rng.integers(2, whole))
             with self.assertRaises(ValueError) as caught:
-                Budget(flops=0.5 / whole).limits(Cost(whole, 1, 4), Cost(least, 1, 4))
+                limits(Budget(flops=0.5 / whole), Cost(whole, 1, 4), Cost(least, 1, 4))
             shown = float(str(caught.exception).split("at least ")[1].split()[0])
-            limit = Budget(flops=shown).limits(Cost(whole, 1, 4), Cost(least, 1, 4))["macs"]
+            limit = limits(Budget(flops=shown), Cost(whole, 1, 4), Cost(least, 1, 4))["macs"]
             self.assertBetween(limit, least, math.ceil(least + 1e-4 * whole))
+
+
+class WordsTest(tf.test.TestCase):
+    def test_numbers_in_the_units_of_budgets(self):
+        self.assertEqual(as_budget({"macs": 667, "params": 250}), "1,334 FLOPs and 250 parameters")
+        self.assertEqual(as_budget({"bytes": 1000}), "1,000 bytes")
+
+    def test_a_limit_is_told_as_it_was_given(self):
+        budget = Budget({"bytes": 700}, flops=0.5)
+        for same in (budget, Budget(budget)):
+            self.assertEqual((same.said("macs"), same.said("bytes")), ("flops_budget=0.5", "budget['bytes']=700"))
+
+    def test_equal_budgets_are_one(self):
+        self.assertLen({Budget({"macs": 350, "params": 0.5}), Budget(params=0.5, flops=700)}, 1)
 
 
 class RefusedTest(tf.test.TestCase):
     def test_no_budget_at_all(self):
-        self.assertEqual(Budget().limits(TOTAL, SMALLEST), {})  # it is methods that need one
+        self.assertEqual(limits(Budget(), TOTAL, SMALLEST), {})  # it is methods that need one
         with self.assertRaisesRegex(ValueError, "Received neither .*flops_budget=0.5"):
             Uniform().budget(Budget())
 

@@ -10,6 +10,7 @@ from keras import layers
 import tfcompress
 from tfcompress import Budget, Cost, cost
 from tfcompress.costs import CostModel, Term, register_metric, registered_metrics, unregister_metric
+from tfcompress.costs.metrics import metric_of
 from tfcompress.graph import ChannelGroups, LayerGraph
 from tfcompress.methods import Uniform
 
@@ -85,12 +86,35 @@ class MetricsTest(tf.test.TestCase):
         self.assertEqual(cost(result.model)["activations"], left)
         self.assertBetween(left, 0.45 * whole, 0.5 * whole)
 
+    def test_names_and_units(self):
+        before = registered_metrics()
+        register_metric("price", choices, unit="cents")
+        try:
+            self.assertEqual((metric_of("price").unit, metric_of("macs").unit), ("cents", "MACs"))
+            self.assertNotIn("price", before)  # what there was then
+            self.assertEqual(list(registered_metrics()), ["macs", "params", "bytes", "price"])
+            with self.assertRaisesRegex(ValueError, "Expected `name`.*'price'.*unregister_metric"):
+                register_metric("price", choices)
+            with self.assertRaisesRegex(ValueError, r"2 of 9 cents.*budget\['price'\]=0.1"):
+                Budget({"price": 0.1}).limits(Cost(1, 1, 1, {"price": 9}), Cost(1, 1, 1, {"price": 2}))
+        finally:
+            unregister_metric("price")
+        self.assertEqual(metric_of("price").unit, "price")  # it goes by its name
+        with self.assertRaisesRegex(ValueError, "metrics, of .*'flops'.*limit 'macs'"):
+            Budget({"flops": 0.5})
+        with self.assertRaisesRegex(ValueError, "'price'. To add a metric"):
+            Budget({"price": 0.5})
+
     def test_what_is_no_metric_is_refused(self):
         for name, error in (("macs", ValueError), ("no name", ValueError), (3, TypeError)):
             with self.assertRaisesRegex(error, "Expected `name`.*Received"):
                 register_metric(name, activations)
         with self.assertRaisesRegex(TypeError, "Expected `terms`.*Received"):
             register_metric("activations", "activations")
+        with self.assertRaisesRegex((TypeError, ValueError), "Expected `terms`.*Received"):
+            register_metric("activations", lambda: [])
+        with self.assertRaisesRegex(TypeError, "Expected `unit`.*Received"):
+            register_metric("activations", activations, unit=3)
         for name in ("macs", "activations"):
             with self.assertRaisesRegex(ValueError, "Expected `name`.*Received"):
                 unregister_metric(name)
@@ -104,13 +128,13 @@ class BudgetTest(tf.test.TestCase):
     def test_limits_by_metric(self):
         total, least = Cost(1000, 400, 1600), Cost(123, 57, 300)
         budget = Budget({"macs": 0.5, "bytes": 700})
-        self.assertEqual(budget.limits(total, least), {"macs": 500, "bytes": 700})
+        self.assertEqual(budget.limits(total), {"macs": 500, "bytes": 700})
         self.assertEqual(dict(budget), {"macs": 0.5, "bytes": 700})
         self.assertEqual(budget, Budget({"bytes": 700}, flops=0.5))
         self.assertEqual(Budget({"macs": 350}), Budget(flops=701))
         self.assertEqual(Budget(budget), budget)
         with self.assertRaisesRegex(ValueError, r"budget\['bytes'\].*at least 0.1875 .*300 of 1,600 bytes.*=0.1\."):
-            Budget({"bytes": 0.1}).limits(total, least)
+            Budget({"bytes": 0.1}).check_reachable(total, least)
 
     def test_what_is_no_budget(self):
         for wrong, message in (

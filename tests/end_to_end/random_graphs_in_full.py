@@ -6,8 +6,9 @@ the built model, and the saved and loaded model equals the cut one. From the roo
     PYTHONPATH=. python tests/end_to_end/random_graphs_in_full.py --examples 600
 
 takes about 10 minutes on one core. With `--structural`, parts are removed, replaced and reconfigured as well, and the
-channels are those of what is left; of plans with removed parts alone and inherited weights outputs are compared too. It prints how often each operation occurred. A failure prints the smallest graph
-that still fails as a Python program, and ends the run. `test_random_graphs.py` runs a few of the same graphs.
+channels are those of what is left; outputs are compared too where parts are only removed and weights inherited. It
+prints how often each operation occurred. A failure prints the smallest graph that still fails as a Python program, and
+ends the run. `test_random_graphs.py` runs a few of the same graphs.
 """
 
 import argparse
@@ -55,7 +56,8 @@ def _print_counts(seen, seconds):
     print(f"operations of the generator that never occurred: {', '.join(never) or 'none'}")
     print(f"handlers that no graph met: {', '.join(seen.handlers_not_met()) or 'none'}")
     print("plans with edits: " + ", ".join(f"{name} {count}" for name, count in sorted(seen.edits.items())))
-    print(f"{seen.structural} graphs with structural edits, of {seen.compared} of them outputs were compared")
+    words = f"{seen.both} of them with cut channels as well; of {seen.compared} outputs were compared"
+    print(f"{seen.structural} graphs with structural edits, {words}")
     print(f"{seen.graphs} graphs, {seen.cut} of them cut, {seen.felt} with other outputs then; {seconds:.0f} s")
 
 

@@ -28,9 +28,14 @@ class RandomGraphsTest(tf.test.TestCase):
 
     def test_with_structural_edits(self):
         seen = random_graphs.Seen()
-        random_graphs.run_batch(0, seen, structural=True)
-        self.assertGreater(seen.structural, seen.graphs / 2)
-        self.assertGreater(seen.compared, 0)
+        for seed in range(3):
+            with self.subTest(seed=seed):
+                random_graphs.run_batch(seed, seen, structural=True)
+        self.assertGreaterEqual(seen.structural, 24)
+        self.assertGreater(seen.both, seen.graphs / 4)
+        self.assertGreater(seen.compared, seen.graphs / 4)
+        for kind in ("RemoveLayers", "ReplaceLayers", "Reconfigure", "KeepChannels", "fresh"):
+            self.assertGreater(seen.edits[kind], 0, kind)
 
     def test_every_operation_can_occur(self):
         for name in random_graphs.OPERATIONS:

@@ -8,6 +8,7 @@ import pytest
 from keras import layers
 
 import tfcompress
+from tfcompress import Budget
 from tfcompress.evaluation import guessing
 from tfcompress.task import Task
 from tfcompress.training import Objective, infer
@@ -20,7 +21,7 @@ def task(accuracy, chance, samples=10_000, luck=None, higher_is_better=True, out
     model = types.SimpleNamespace(outputs=[types.SimpleNamespace(shape=output)])
     splits = types.SimpleNamespace(validation=types.SimpleNamespace(num_samples=samples))
     objective = Objective("mse", keras.metrics.BinaryAccuracy, higher_is_better=higher_is_better)
-    return Task(model, splits, objective, {}, accuracy=accuracy, chance=chance, luck=luck)
+    return Task(model, splits, objective, Budget(), accuracy=accuracy, chance=chance, luck=luck)
 
 
 @pytest.mark.parametrize(

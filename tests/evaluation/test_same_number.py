@@ -8,6 +8,7 @@ import pytest
 from keras import layers, losses, metrics, ops
 
 import tfcompress
+from tfcompress import Budget
 from tfcompress.evaluation import Evaluator, Reward
 from tfcompress.given import given_splits
 from tfcompress.task import Task
@@ -139,7 +140,7 @@ def test_one_number(kind):
     make, x, y, own = KINDS[kind]
     model = make()
     splits = given_splits(model, (x, y), (x, y))
-    task = Task.of(model, splits, {}, 0, NoRunFolder(), Progress(0))
+    task = Task.of(model, splits, Budget(), 0, NoRunFolder(), Progress(0))
     reward = Reward(task, None, None)
     name = task.objective.metric_name
     reported = Evaluator(model, task.objective)(splits.validation.batches(N))[name]

@@ -1,6 +1,7 @@
 """What the coverage sweep does to one model: prunes it with Uniform, and checks the result by every oracle."""
 
 import collections
+import dataclasses
 import functools
 import gc
 import math
@@ -16,7 +17,7 @@ import numpy as np
 import oracles
 import small_tasks
 
-from tfcompress.costs import Cost, cost
+from tfcompress.costs import Budget, Cost, cost
 from tfcompress.export import ExportError, convert, export
 from tfcompress.graph import ChannelGroups, LayerGraph
 from tfcompress.methods import Uniform
@@ -35,8 +36,8 @@ LEAST_CHANGE = 1e-3
 def task_of(subject):
     """The task of bringing a subject to its limit."""
     task = small_tasks.task_without_data(subject.model, through_norms=subject.through_norms)
-    task.limits["macs"] = max(math.floor(task.costs.total.macs * subject.share), subject.least)
-    return task
+    limit = max(math.floor(task.costs.total.macs * subject.share), subject.least)
+    return dataclasses.replace(task, budget=Budget({"macs": limit}))
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,13 @@
 """One call of an operation as its handler sees it, with labels that are counted from 0 input after input."""
 
 import dataclasses
+import re
 
 import keras
 import numpy as np
 
 from tfcompress.graph import LayerGraph
-from tfcompress.graph.handlers import handler_of
+from tfcompress.graph.handlers import base, handler_of
 from tfcompress.graph.handlers.base import Call
 from tfcompress.graph.labels import LabelBook, Labels
 
@@ -95,3 +96,21 @@ def handled(operation, *shapes, axes=None, dtype="float32", through_norms=False)
     call = Call(node, tuple(labels), book, graph=graph, through_norms=through_norms)
     handler = handler_of(node.operation)
     return Handled(call, handler, handler.flow(call))
+
+
+def registered(kind):
+    """The operations of `keras.ops`, by the names of their classes, that a class of handlers serves."""
+    return [name for name, handler in base._BY_OPERATION_NAME.items() if type(handler) is kind]
+
+
+def written(name):
+    """The name of the function of `keras.ops` that makes an operation of this class."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
+
+
+def keeps_channels_apart(function, *inputs, kept=(0, 2)):
+    """Whether a function gives of some channels alone, which are the last axis, what it gives of them among all."""
+    kept = list(kept)
+    whole, alone = function(*inputs), function(*(x[..., kept] for x in inputs))
+    whole, alone = (np.asarray(keras.ops.convert_to_numpy(outputs), "float64") for outputs in (whole, alone))
+    return np.allclose(whole[..., kept], alone, rtol=1e-5, atol=1e-6, equal_nan=True)

@@ -8,8 +8,6 @@ import numpy as np
 from keras import layers
 
 from tfcompress import Budget, Control, Objective, data
-from tfcompress.costs import CostModel
-from tfcompress.graph import ChannelGroups, LayerGraph
 from tfcompress.plan import Plan
 from tfcompress.rewrite import apply
 from tfcompress.task import Task
@@ -57,17 +55,15 @@ def trained_network():
     return model
 
 
-def task_without_data(model, **control):
-    """A `Task` for what needs weights only; its `limits` are to be filled in. `control` as for `Control`."""
+def task_without_data(model, budget=None, **control):
+    """A `Task` for what needs weights only; `budget` as a mapping, `control` as for `Control`."""
     nothing = types.SimpleNamespace(calibration=None)
-    return Task(model, nothing, Objective(loss=None, metric=None), {}, control=Control(**control))
+    return Task(model, nothing, Objective(loss=None, metric=None), Budget(budget), control=Control(**control))
 
 
 def task_for(model, arrays=None, accuracy=None, chance=0.25, seed=0, **budget):
     """A `Task` on a copy of the model, as `compress` makes it; `budget` as for `Budget`."""
     x, y = pictures() if arrays is None else arrays
     splits = data.splits((x, y), input_shape=model.input_shape, classes=CLASSES, seed=seed)
-    costs = CostModel(ChannelGroups.of(LayerGraph.from_keras(model)))
-    limits = Budget(**budget).limits(costs.total, costs.smallest)
     copy = apply(model, Plan())
-    return Task(copy, splits, infer(model, y), limits, accuracy=accuracy, chance=chance, seed=seed)
+    return Task(copy, splits, infer(model, y), Budget(**budget), accuracy=accuracy, chance=chance, seed=seed)

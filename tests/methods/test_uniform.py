@@ -29,7 +29,7 @@ class UniformTest(tf.test.TestCase):
 
     def search(self, method=None, **budget):
         costs = self.task.costs
-        task = dataclasses.replace(self.task, limits=Budget(**budget).limits(costs.total, costs.smallest))
+        task = dataclasses.replace(self.task, budget=Budget(**budget))
         task.__dict__.update(groups=self.task.groups, costs=costs)  # which are worked out once
         return task, (method or Uniform(epochs=0)).search(task)
 
@@ -71,8 +71,8 @@ class UniformTest(tf.test.TestCase):
         costs = self.task.costs
         for scope in ("local", "global"):
             for control in (Control(round_to=4), Control(ratio_limits={"block2_conv1": 0.5})):
-                limits = {"macs": costs.total.macs // 2, "params": costs.total.params * 6 // 10}
-                task = dataclasses.replace(self.task, limits=limits, control=control)
+                budget = Budget({"macs": costs.total.macs // 2, "params": costs.total.params * 6 // 10})
+                task = dataclasses.replace(self.task, budget=budget, control=control)
                 task.__dict__.update(groups=self.task.groups, costs=costs)
                 kept = costs.kept(Uniform(epochs=0, scope=scope).search(task).plan)
                 widths = task.widths
@@ -145,10 +145,8 @@ class UniformTest(tf.test.TestCase):
 
         Groups of 6, 5 and 10 channels: scores above a threshold of 1 are those from 4, 4 and 6 on: 3, 2 and 5 stay.
         """
-        task = dataclasses.replace(self.task, limits={})
-        task.__dict__.update(groups=self.task.groups, costs=self.task.costs, widths=self.task.widths)
-        macs = task.costs.of_kept([3, 2, 5]).macs
-        task.limits["macs"] = macs
+        macs = self.task.costs.of_kept([3, 2, 5]).macs
+        task = dataclasses.replace(self.task, budget=Budget({"macs": macs}))
 
         def rising(group, evidence):
             return np.arange(1, group.size + 1)

@@ -1,5 +1,6 @@
 """Students of another structure: what they compute, what they cost, which weights they have; every pair of edits."""
 
+import contextlib
 import itertools
 
 import keras
@@ -101,12 +102,25 @@ EDITS = {
     "activation": ACTIVATION,
     **CUTS,
 }
-COMPARED = {"removed", "part", *CUTS}
+COMPARED = {"removed", "removed_again", "removed_next", "part", *CUTS}
+# A second one of what is there once: beside the first, and in a chain with it.
+SECOND = {
+    "removed_again": RemoveLayers(("norm",)),
+    "removed_next": RemoveLayers(("relu",)),
+    "replaced_again": ReplaceLayers.by(("outer",), layers.Conv2D(5, 1, name="c")),
+    "replaced_next": ReplaceLayers.by(("norm",), layers.LayerNormalization(name="d")),
+}
+OF_ONE_KIND = [
+    ("removed", "removed_again"),
+    ("removed_again", "removed_next"),
+    ("replaced", "replaced_again"),
+    ("replaced", "replaced_next"),
+]
 
 
 def plans():
-    """Every pair of edits that can meet, alone and with what both leave cut as well."""
-    for names in [*itertools.combinations(EDITS, 1), *itertools.combinations(EDITS, 2)]:
+    """Every edit, and every pair of them; whether they can meet is up to `test_pairs`."""
+    for names in [*itertools.combinations(EDITS, 1), *itertools.combinations(EDITS, 2), *OF_ONE_KIND]:
         for weights in ("inherited", "fresh"):
             yield pytest.param(names, weights, id=f"{'+'.join(names)}-{weights}")
 
@@ -131,7 +145,7 @@ def check(model, groups, plan, tmp_path):
 @pytest.mark.parametrize(("names", "weights"), plans())
 def test_pairs(source, names, weights, tmp_path):
     model, groups = source
-    edits = [EDITS[name] for name in names]
+    edits = [{**EDITS, **SECOND}[name] for name in names]
     try:
         structural = Plan(tuple(edit for edit in edits if not isinstance(edit, KeepChannels)), weights)
     except ValueError as error:
@@ -147,6 +161,38 @@ def test_pairs(source, names, weights, tmp_path):
     student = check(model, groups, plan, tmp_path)
     if weights == "inherited" and COMPARED.issuperset(names):
         assert np.ptp(np.asarray(student(images()))) > 1e-3  # something is compared
+
+
+def kind(edit):
+    return "part" if getattr(edit, "part", None) else type(edit).__name__
+
+
+def test_every_two_kinds_of_edits_meet():
+    """In a pair above, on different nodes; two parts below."""
+    met = set()
+    for names in [*itertools.combinations(EDITS, 2), *OF_ONE_KIND]:
+        with contextlib.suppress(ValueError):  # both of one node
+            met.add(tuple(sorted(map(kind, Plan(tuple({**EDITS, **SECOND}[name] for name in names))))))
+    kinds = sorted(set(map(kind, EDITS.values())))
+    assert len(kinds) == 5
+    assert set(itertools.combinations_with_replacement(kinds, 2)) - met == {("part", "part")}
+
+
+@pytest.mark.parametrize("weights", ["inherited", "fresh"])
+def test_two_parts(weights, tmp_path):
+    keras.utils.set_random_seed(0)
+    y = x = keras.Input((8, 8, 3))
+    for number in "12":
+        wide = keras.Sequential([layers.Conv2D(7, 3, padding="same", name="up"), layers.Conv2D(5, 1, name="down")])
+        y = layers.ReLU()(Mix({"wide": wide, "narrow": layers.Conv2D(5, 1, name="one")}, name=f"mix{number}")(y))
+    model = keras.Model(x, layers.Dense(4)(layers.GlobalAveragePooling2D()(y)))
+    edits = [ReplaceLayers.by_part("mix1", "narrow"), ReplaceLayers.by_part("mix2", "wide")]
+    edits += [KeepChannels("mix1_one", (0, 2, 3)), KeepChannels("mix2_up", (1, 2, 5, 6))]
+    groups = ChannelGroups.of(LayerGraph.from_keras(model))
+    student = check(model, groups, Plan(tuple(edits), weights), tmp_path)
+    assert [w.shape for w in student.get_layer("mix2_up").weights] == [(3, 3, 3, 4), (4,)]
+    old = np.asarray(model.get_layer("mix1").choices["narrow"].kernel)[..., [0, 2, 3]]
+    assert (weights == "inherited") == np.array_equal(student.get_layer("mix1_one").kernel, old)
 
 
 class TestWeights:

@@ -1,9 +1,12 @@
 """Trails replayed: the architecture again, with the run folder the weights, and clear words where that cannot be."""
 
 import json
+import math
 import pathlib
+import re
 import tempfile
 
+import keras
 import numpy as np
 import small_tasks
 import teachers
@@ -14,7 +17,9 @@ from tests.helpers.trained_students import TrainedStudents
 from tfcompress import KeepChannels, Plan, Trail
 from tfcompress.manifest import write_manifest
 from tfcompress.methods import LIT, Uniform
+from tfcompress.report import changes, plot_changes, plot_spectrum
 from tfcompress.rewrite import replay
+from tfcompress.rewrite.trails import check_end
 
 SHORT = {"batch_size": 32, "learning_rate": 0.05}
 TWICE = Trail((Plan.keeping({"stem": (1, 3, 4), "block1_conv1": (0, 2)}), Plan.keeping({"stem": (0, 2)})))
@@ -47,6 +52,22 @@ class ReplayTest(tf.test.TestCase):
         self.assertEqual([float(np.ptp(weight)) for weight in student.get_weights()], [0.0] * len(student.weights))
         self.assertEqual([weight.flat[0] for weight in student.get_weights()], list(range(len(student.weights))))
         self.assertEqual(shapes(replay(self.model, trail)), shapes(student))
+
+    def test_without_a_folder_there_is_the_architecture_alone(self):
+        student = replay(self.model, Trail((Plan(weights="model.keras"),)))
+        self.assertEqual(shapes(student), shapes(self.model))
+        for name in ("stem", "head"):
+            self.assertNotAllClose(student.get_layer(name).kernel, self.model.get_layer(name).kernel)
+
+    def test_through_norms_as_in_the_run(self):
+        x = keras.Input((4, 3))
+        y = keras.layers.LayerNormalization()(keras.layers.Dense(6, name="stream")(x))
+        model, trail = keras.Model(x, keras.layers.Dense(2)(y)), Trail((Plan.keeping({"stream": (0, 2)}),))
+        student = replay(model, trail, through_norms=True)
+        self.assertEqual(student.get_layer("stream").kernel.shape, (3, 2))
+        check_end(model, trail, student, through_norms=True)
+        with self.assertRaisesRegex(ValueError, "does not fit plan 1 of 1"):
+            replay(model, trail)
 
     def test_what_cannot_be_is_refused(self):
         for trail in (TWICE.last, None, [TWICE.last]):
@@ -161,12 +182,30 @@ class PickTest(tf.test.TestCase):
             self.result.pick(flops_budget=0.001)
         with self.assertRaisesRegex(ValueError, r"Received: budget\['bytes'\]=8"):
             self.result.pick(budget={"bytes": 8})
+        small, before = self.result.candidates[1].cost, self.result.before
+        shares = [f"{math.ceil(1e4 * small[m] / before.cost[m]) / 1e4:.4f}" for m in ("macs", "params")]
+        expected = f"at least {2 * small.macs:,} FLOPs ({shares[0]} of the original)"
+        with self.assertRaisesRegex(ValueError, re.escape(expected) + r"\. Received: flops_budget=0.001;"):
+            tfcompress.Result.load(self.folder / "run").pick(flops_budget=0.001)
+        expected += f" and {small.params:,} parameters ({shares[1]} of the original)"
+        with self.assertRaisesRegex(ValueError, re.escape(expected) + r"\. Received: flops_budget=0.001, params"):
+            self.result.pick(flops_budget=0.001, params_budget=0.9)
         with self.assertRaisesRegex(ValueError, "Expected `?flops_budget"):
             self.result.pick(flops_budget=-1)
         plain = teachers.compress(self.model, Uniform(epochs=0), flops_budget=0.7)
         self.assertIs(plain.pick(flops_budget=0.7), plain)
         with self.assertRaisesRegex(ValueError, "of 1 candidates 0 have weights. Call compress again"):
             plain.pick(flops_budget=0.3)
+
+    def test_the_candidates_are_drawn_from_a_loaded_result_as_well(self):
+        loaded = tfcompress.Result.load(self.folder / "run")
+        for result in (self.result, loaded, loaded.pick(flops_budget=0.6)):
+            for plot in (plot_spectrum, plot_changes):
+                plot(result, self.folder / "plot.png")
+                self.assertGreater((self.folder / "plot.png").stat().st_size, 5000)
+                (self.folder / "plot.png").unlink()
+        groups = set(changes(self.result.candidates[0].trail))
+        self.assertEqual(groups, {edit.group for plan in self.result.candidates[0].trail for edit in plan})
 
     def test_a_student_that_its_trail_does_not_lead_to(self):
         class Wrong(TrainedStudents):

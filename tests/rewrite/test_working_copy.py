@@ -13,7 +13,7 @@ X = np.random.default_rng(0).normal(size=(11, 6, 4)).astype("float32")
 def model_of(function, batch=4):
     keras.utils.set_random_seed(0)
     x = keras.Input(batch_shape=(batch, 6, 4))
-    return keras.Model(x, layers.Dense(2)(function(layers.Dense(8, name="dense")(x))))
+    return keras.Model(x, layers.Dense(2, name="last")(function(layers.Dense(8, name="first")(x))))
 
 
 @pytest.mark.parametrize(

@@ -97,6 +97,22 @@ def test_layers_that_no_config_brings_back():
     assert np.abs(np.array(partial.kernel) - first).max() > 0
 
 
+@pytest.mark.parametrize(
+    ("make", "shape", "expected"),
+    [
+        (layers.LSTM, (None, 5, 4), [0, 0, 1, 1, 0, 0, 0, 0]),
+        (functools.partial(layers.LSTM, unit_forget_bias=False), (None, 5, 4), [0] * 8),
+        (functools.partial(layers.ConvLSTM1D, kernel_size=2), (None, 5, 6, 4), [0, 0, 1, 1, 0, 0, 0, 0]),
+        (layers.GRU, (None, 5, 4), [[0] * 6] * 2),
+    ],
+)
+def test_the_forget_gate_begins_open_in_a_layer_that_no_config_brings_back(make, shape, expected):
+    layer = ones(built(make(2, kernel_initializer=Halves()), shape))
+    draw_anew([layer], rng())
+    np.testing.assert_array_equal(layer.cell.kernel, np.full(layer.cell.kernel.shape, 0.5))
+    np.testing.assert_array_equal(layer.cell.bias, expected)
+
+
 def ones_of(shape):
     return keras.ops.ones(shape)
 

@@ -88,8 +88,7 @@ class VdcnnTest(tf.test.TestCase):
         self.assertAllEqual(after[:, 0], before[:, :2].max(axis=1))
 
     def test_half_of_the_macs_gone_is_what_masks_give(self):
-        task = small_tasks.task_without_data(self.model)
-        task.limits["macs"] = task.costs.total.macs // 2
+        task = small_tasks.task_without_data(self.model, {"macs": 0.5})
         plan = Uniform(epochs=0).search(task).plan
         student = apply(self.model, plan, task.groups)
         self.assertLessEqual(cost(student).macs, task.costs.total.macs // 2)

@@ -5,16 +5,13 @@ Section 3.2 and appendix A of RLAL. Plain numpy: an episode costs a few millisec
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 import numpy.typing as npt
 
 from tfcompress.channels.control import Control, Widths
-from tfcompress.channels.feasibility import inside_units, reachable
+from tfcompress.channels.feasibility import INSIDE_BLOCKS, inside_units, reachable
 from tfcompress.channels.units import PruningUnit
-from tfcompress.costs import CostModel
-from tfcompress.costs.budget import as_budget, share_to_reach
+from tfcompress.costs import Budget, CostModel
 
 __all__ = ["STATE_SIZE", "PruningEnvironment"]
 
@@ -33,21 +30,21 @@ class PruningEnvironment:
     Args:
         costs: the model's cost model.
         units: what each action prunes, in order.
-        limits: `{metric: limit}` with the metrics of `Cost`.
+        budget: upper limits for the finished model.
         allowed: the widths that groups may have; all, if not given. Units without a choice are left out.
 
     Attributes:
         units: those that the agent acts on.
 
     Raises:
-        ValueError: no units, or limits that pruning the units alone cannot reach.
+        ValueError: no units, or a budget that pruning the units alone cannot reach.
     """
 
     def __init__(
         self,
         costs: CostModel,
         units: tuple[PruningUnit, ...],
-        limits: Mapping[str, int],
+        budget: Budget,
         allowed: Widths | None = None,
     ) -> None:
         self._allowed = Control().widths(costs.groups) if allowed is None else allowed
@@ -59,13 +56,14 @@ class PruningEnvironment:
                 "Expected a model with prunable channels. Received one in which every channel is fixed or left out. "
                 "tfcompress.inspect(model) shows why."
             )
-        self.costs, self.units, self.limits = costs, tuple(unit for unit, _ in pairs), dict(limits)
+        self.costs, self.units, self.limits = costs, tuple(unit for unit, _ in pairs), budget.limits(costs.total)
         self._groups = [groups for _, groups in pairs]
         self._widest = [
             int(groups[np.argmax(costs.sizes[groups] * self._allowed.free[groups])]) for groups in self._groups
         ]
         self._check_outside()
-        self._check_reachable()
+        least = reachable(costs, inside_units(self._allowed, costs.groups, self.units))
+        budget.check_reachable(costs.total, least, INSIDE_BLOCKS)
         # Where the agent has no say: groups of other units that have one width only, below their size.
         self._whole = self._allowed.greatest.copy()
         self._smallest = self._whole.copy()
@@ -86,19 +84,6 @@ class PruningEnvironment:
                 "Expected least ratios for channels inside blocks only, which this method prunes. Received: one for "
                 f"{name!r}, between blocks. Take it out of ratio_limits, or choose method='uniform'."
             )
-
-    def _check_reachable(self) -> None:
-        smallest = reachable(self.costs, inside_units(self._allowed, self.costs.groups, self.units))
-        for metric, limit in self.limits.items():
-            least, whole = smallest[metric], self.costs.total[metric]
-            if least > limit:
-                raise ValueError(
-                    "Expected a budget that pruning inside blocks can reach: at least "
-                    f"{share_to_reach(least, whole)} of the original ({as_budget({metric: least})} of "
-                    f"{as_budget({metric: whole})}). Received: a limit of {limit / whole:.4f}. Ask for less, loosen "
-                    "what is left out or limited, or choose a method that prunes the channels between blocks as well "
-                    "(method='uniform')."
-                )
 
     def _describe(self) -> npt.NDArray[np.float32]:
         """float32 `[units, 5]`: the parts of the state that do not change: input, output, stride, kernel, FLOPs."""

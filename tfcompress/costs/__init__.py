@@ -1,19 +1,28 @@
 """The cost of a model, counted; also of a plan, without building the model; and limits of it."""
 
 from tfcompress._needs_tensorflow import BACKEND  # noqa: F401
-from tfcompress.costs.budget import Budget
+from tfcompress.costs.budget import Budget, LimitMissed
 from tfcompress.costs.counts import Cost, CostModel, LayerCost, ModelCost, cost
+from tfcompress.costs.latency import Latency, device, measure_latency
+from tfcompress.costs.latency_table import LatencyTable, PartLatency, latency_of_parts
 from tfcompress.costs.metrics import Metric, Term, register_metric, registered_metrics, unregister_metric
 
 __all__ = [
     "Budget",
     "Cost",
     "CostModel",
+    "Latency",
+    "LatencyTable",
     "LayerCost",
+    "LimitMissed",
     "Metric",
     "ModelCost",
+    "PartLatency",
     "Term",
     "cost",
+    "device",
+    "latency_of_parts",
+    "measure_latency",
     "register_metric",
     "registered_metrics",
     "unregister_metric",

@@ -6,19 +6,37 @@ import math
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
 
+import keras
+
 from tfcompress import expect
 from tfcompress.costs.counts import Cost
-from tfcompress.costs.metrics import metric_of, registered_metrics
+from tfcompress.costs.metrics import Metric, metric_of, registered_metrics
 
-__all__ = ["ADVICE", "Budget", "as_budget", "share_to_reach"]
+__all__ = ["ADVICE", "Budget", "LimitMissed", "as_budget", "shown"]
 
 # What a message says of a limit below what can be reached, where a method says nothing else.
 ADVICE = "tfcompress.inspect(model) shows what cannot be pruned, and why."
 _FLOPS, _PARAMS = "flops_budget", "params_budget"
 
 
+class LimitMissed(RuntimeError):
+    """The finished student measures more than the budget allows.
+
+    Attributes:
+        model: the student, trained.
+        measured: `{metric: number}`.
+    """
+
+    def __init__(self, message: str, model: keras.Model, measured: Mapping[str, float]) -> None:
+        super().__init__(message)
+        self.model = model
+        self.measured = measured
+
+
 class Budget(Mapping[str, float | int]):
     """Upper limits for a model's cost: a limit for each metric that is limited, and none for the others.
+
+    Limits of metrics with terms are planned by; those of metrics that are measured are held against the finished model.
 
     A limit is a share of the original (a float, `0 < share <= 1`) or an absolute number (an int above 1). It is read
     like a dictionary: `Budget({"macs": 0.5})["macs"]`. Equal where the limits are.
@@ -46,6 +64,7 @@ class Budget(Mapping[str, float | int]):
         expect.instance("budget", limits, Mapping, what, or_none=True)
         self._limits: dict[str, float | int] = {}
         self._said: dict[str, tuple[str, float | int]] = {}  # each limit as it was given, for messages
+        self._metrics: dict[str, Metric] = {}
         given = limits or {}
         for metric, limit in given.items():
             if metric not in registered_metrics():
@@ -59,7 +78,8 @@ class Budget(Mapping[str, float | int]):
                 self._add(metric, name, value)
 
     def _add(self, metric: str, name: str, value: float | int) -> None:
-        unit = "FLOPs" if name == _FLOPS else metric_of(metric).unit
+        self._metrics[metric] = metric_of(metric)
+        unit = "FLOPs" if name == _FLOPS else self._metrics[metric].unit
         checked = expect.share_or_count(name, value, unit)
         if metric in self._limits:
             raise ValueError(
@@ -88,37 +108,112 @@ class Budget(Mapping[str, float | int]):
         name, value = self._said[metric]
         return f"{name}={value!r}"
 
-    def limits(self, total: Cost, smallest: Cost, advice: str = ADVICE) -> dict[str, int]:
-        """The limits in the units of `Cost`.
+    @property
+    def planned(self) -> tuple[str, ...]:
+        """The limited metrics that are columns of a cost, of which any plan's is known."""
+        return tuple(name for name in self if self._metrics[name].measure is None)
+
+    @property
+    def measured(self) -> tuple[str, ...]:
+        """The limited metrics that are measured on a finished model."""
+        return tuple(name for name in self if self._metrics[name].measure is not None)
+
+    def measure(self, model: keras.Model) -> dict[str, float]:
+        """Measures a model: `{metric: number}`, of the limited metrics that are measured.
+
+        Raises:
+            TypeError, ValueError: a number that is no cost; whatever the functions raise.
+        """
+        return {name: self._metrics[name].of(model) for name in self.measured}
+
+    def measured_limits(self, before: Mapping[str, float]) -> dict[str, float]:
+        """The limits of what is measured.
+
+        Args:
+            before: `measure` of the original.
+
+        Returns:
+            `{metric: limit}`.
+
+        Raises:
+            ValueError: a share of what the original was not measured for.
+        """
+        limits = {name: self._limits[name] for name in self.measured}
+        for name in limits.keys() - before.keys():
+            if isinstance(limits[name], float):
+                raise ValueError(
+                    f"Expected an absolute limit of {name!r}, for which the original was not measured. Received: "
+                    f"{self.said(name)}. Write a whole number of {self._metrics[name].unit}."
+                )
+        return {name: limit * before[name] if isinstance(limit, float) else limit for name, limit in limits.items()}
+
+    def check_measured(self, before: Mapping[str, float], after: Mapping[str, float], student: keras.Model) -> None:
+        """Holds a finished student to the limits of what is measured.
+
+        Args:
+            before: `measure` of the original.
+            after: `measure` of the student.
+            student: the finished model.
+
+        Raises:
+            LimitMissed: a number above its limit.
+        """
+        for name, limit in self.measured_limits(before).items():
+            if after[name] > limit:
+                unit, less = self._metrics[name].unit, " and ".join(map(self.said, self.planned))
+                share = f", {after[name] / before[name]:.4f} of the original's" * bool(before[name])
+                raise LimitMissed(
+                    f"Expected a finished student of at most {shown(limit)} {unit}: {self.said(name)}. Received: "
+                    f"{shown(after[name])} {unit}{share}. It is measured, and nothing plans it: ask for less "
+                    f"than {less}. The student is the `model` of this error.",
+                    student,
+                    dict(after),
+                )
+
+    def limits(self, total: Cost) -> dict[str, int]:
+        """The limits of the finished model in the units of `Cost`, of what is planned.
 
         Args:
             total: cost of the original.
-            smallest: the lowest cost that can be reached.
-            advice: what a message says of a limit that cannot be reached.
 
         Returns:
-            `{metric: limit}`, with the metrics that are limited.
+            `{metric: limit}`, with the metrics that are limited; none is above the original.
+        """
+        return {metric: min(self._limit(metric, total), total[metric]) for metric in self.planned}
+
+    def _limit(self, metric: str, total: Cost) -> int:
+        value = self._limits[metric]
+        # A share as it is written: in floats, 0.29 * 100 is below 29.
+        return math.floor(Fraction(str(value)) * total[metric]) if isinstance(value, float) else value
+
+    def check_reachable(self, total: Cost, least: Cost, advice: str = ADVICE) -> None:
+        """Refuses a limit below what can be reached.
+
+        Args:
+            total: cost of the original.
+            least: the lowest cost that can be reached.
+            advice: what the message says to do.
 
         Raises:
-            ValueError: a limit below what can be reached; the message gives the smallest reachable share.
+            ValueError: a limit below `least`; the message gives the smallest share that is accepted.
         """
-        limits = {}
-        for metric, value in self._limits.items():
-            name, _ = self._said[metric]
-            each, unit = (2, "FLOPs") if name == _FLOPS else (1, metric_of(metric).unit)
-            whole, least = total[metric], smallest[metric]
-            # A share as it is written: in floats, 0.29 * 100 is below 29.
-            limit = math.floor(Fraction(str(value)) * whole) if isinstance(value, float) else value
-            if limit < least:
+        for metric in self.planned:
+            if self._limit(metric, total) < least[metric]:
+                name, _ = self._said[metric]
+                each, unit = (2, "FLOPs") if name == _FLOPS else (1, self._metrics[metric].unit)
                 raise ValueError(
-                    f"Expected a {name} that can be reached: at least {share_to_reach(least, whole)} of the original "
-                    f"({each * least:,} of {each * whole:,} {unit}). Received: {self.said(metric)}. {advice}"
+                    f"Expected a {name} that can be reached: at least {_share(least[metric], total[metric])} of the "
+                    f"original ({each * least[metric]:,} of {each * total[metric]:,} {unit}). Received: "
+                    f"{self.said(metric)}. {advice}"
                 )
-            limits[metric] = min(limit, whole)
-        return limits
 
 
-def share_to_reach(least: int, whole: int) -> str:
+def shown(number: float) -> str:
+    """A number that was measured as text."""
+    return f"{number:,.0f}" if number >= 1000 else f"{number:.4g}"
+
+
+def _share(least: int, whole: int) -> str:
     """A share as text, rounded up so that the number shown can be reached."""
     return f"{math.ceil(Fraction(least, whole) * 10**4) / 1e4:.4f}"
 

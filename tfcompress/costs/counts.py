@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tfcompress import expect
-from tfcompress.costs.metrics import BUILT_IN, Metric, registered_metrics
+from tfcompress.costs.metrics import BUILT_IN, Metric, columns
 from tfcompress.graph import ChannelGroups, bypasses, groups_after
 from tfcompress.graph.labels import Ids
 from tfcompress.model_files import read_model
@@ -152,7 +152,7 @@ class CostModel:
         self._multiplicity: list[_Int] = [np.zeros(len(groups), np.int64)]
         self._keep_alive: list[Ids] = []
         self._counted: set[int] = set()
-        self.metrics = registered_metrics()
+        self.metrics = columns()
         self._terms = {metric: _Terms() for metric in self.metrics}
         self._alternatives: dict[str, dict[str, _Terms]] = {metric: {} for metric in self.metrics}
         self._names = {name: i for i, name in enumerate(groups.groups)}

@@ -1,9 +1,22 @@
-"""Evaluation: loss and metric of a model, the reward of a plan, what guessing gives, checks of objective and labels."""
+"""Evaluation: loss and metric of a model, the reward of a plan, what guessing gives, scores of generated
+images, checks of objective and labels."""
 
 from tfcompress.evaluation.chance import guessing
+from tfcompress.evaluation.generated import features_and_probabilities, frechet_distance, inception_score
 from tfcompress.evaluation.label_forms import expected_labels
 from tfcompress.evaluation.measuring import Evaluator, evaluate, meter
 from tfcompress.evaluation.probing import check_objective
 from tfcompress.evaluation.rewards import Reward
 
-__all__ = ["Evaluator", "Reward", "check_objective", "evaluate", "expected_labels", "guessing", "meter"]
+__all__ = [
+    "Evaluator",
+    "Reward",
+    "check_objective",
+    "evaluate",
+    "expected_labels",
+    "features_and_probabilities",
+    "frechet_distance",
+    "guessing",
+    "inception_score",
+    "meter",
+]

@@ -4,7 +4,7 @@ The converter's own message gives operators and traces, but names no layer for a
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import keras
@@ -33,12 +33,12 @@ def responsible_part(
         The layer and what is wrong with it; (None, None) where nothing is wrong with the network.
     """
     calls = calls_of(network)
-    works, fails, error = 0, len(calls), failure(_beginning(calls))
+    works, fails, error = 0, len(calls), failure(model_of_calls(calls))
     if error is None:
         return None, None
     while fails - works > 1:  # the first `works` calls convert, the first `fails` do not
         middle = (works + fails) // 2
-        caught = failure(_beginning(calls[:middle]))
+        caught = failure(model_of_calls(calls[:middle]))
         works, fails, error = (middle, fails, error) if caught is None else (works, middle, caught)
     operation = calls[fails - 1].operation
     if isinstance(operation, keras.Model) and hasattr(operation, "operations"):
@@ -69,8 +69,11 @@ def _call_of(tensor: Any) -> Any:
     return operation._inbound_nodes[index]
 
 
-def _beginning(calls: list[Any]) -> keras.Model:
-    """Returns the model of the given calls: what they give and do not read themselves is its outputs."""
+def model_of_calls(calls: Sequence[Any]) -> keras.Model:
+    """Returns the model of the given calls, on their own layers.
+
+    Its inputs are what they read and do not make, its outputs what they make and do not read.
+    """
     made = {id(tensor): tensor for call in calls for tensor in call.output_tensors}
     read = {id(tensor): tensor for call in calls for tensor in call.input_tensors}
     return keras.Model(

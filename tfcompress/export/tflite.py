@@ -21,7 +21,7 @@ from tfcompress.process import ignored_warnings, quiet
 QUANTIZATIONS = ("float32", "float16", "dynamic", "int8")
 
 
-def convert(model: keras.Model, quantize: str = "float32", calibration: Any = None) -> bytes:
+def convert(model: keras.Model, quantize: str = "float32", calibration: Any = None, batch: int | None = None) -> bytes:
     """Returns the model as a TensorFlow Lite file's content.
 
     The file takes one sample at a time wherever the model runs with one, else as many as the model's inputs say: with
@@ -34,6 +34,7 @@ def convert(model: keras.Model, quantize: str = "float32", calibration: Any = No
             quantized as they come; `"int8"`, weights and activations in int8. An int8 file takes and gives float32
             (its first operator quantizes, its last dequantizes), so that it stands in for the float32 file unchanged.
         calibration: inputs from which `"int8"` takes the ranges of the activations; all are used, some hundred do.
+        batch: as many samples at a time instead, for a file that serves or is measured so.
 
     Raises:
         ExportError: if the model cannot be converted.
@@ -41,10 +42,11 @@ def convert(model: keras.Model, quantize: str = "float32", calibration: Any = No
         ValueError: if `quantize` is unknown, or `"int8"` comes without calibration inputs.
     """
     quantize = expect.one_of("quantize", quantize, QUANTIZATIONS, "Use a name.")
+    batch = expect.whole("batch", batch, 1, or_none=True)
     require_calibration((quantize,), calibration)
     network = network_of(model)
     arrays = None if calibration is None else inputs_lib.as_arrays(calibration, network, "calibration")
-    return convert_network(network, (quantize,), arrays)[quantize]
+    return convert_network(network, (quantize,), arrays, batch)[quantize]
 
 
 def require_calibration(quantizations: Sequence[str], calibration: Any) -> None:
@@ -57,7 +59,7 @@ def require_calibration(quantizations: Sequence[str], calibration: Any) -> None:
 
 
 def convert_network(
-    network: keras.Model, quantizations: Sequence[str], calibration: list[np.ndarray] | None
+    network: keras.Model, quantizations: Sequence[str], calibration: list[np.ndarray] | None, batch: int | None = None
 ) -> dict[str, bytes]:
     """Converts a Functional model once for each name in `quantizations`; see `convert`."""
     network = in_float32(network)
@@ -65,7 +67,7 @@ def convert_network(
         assert calibration is not None
         refuse_what_crashes(network, calibration)
     try:
-        return _convert(network, quantizations, calibration)
+        return _convert(network, quantizations, calibration, batch)
     except Exception as error:  # the converter raises its own type, RuntimeError and ValueError
         raise _explained(error, network) from error
 
@@ -134,9 +136,9 @@ def float_operators(content: bytes) -> tuple[str, ...]:
 
 
 def _convert(
-    network: keras.Model, quantizations: Sequence[str], calibration: list[np.ndarray] | None
+    network: keras.Model, quantizations: Sequence[str], calibration: list[np.ndarray] | None, batch: int | None = None
 ) -> dict[str, bytes]:
-    size = batch_size(network)
+    size = batch or batch_size(network)
     with tempfile.TemporaryDirectory() as folder:
         write_archive(_archive(network, size), folder)
         # The calibrator of int8 is built on an interpreter that says it is deprecated.

@@ -22,6 +22,7 @@ import numpy as np
 
 from tfcompress.fingerprint import code as code_lib
 from tfcompress.fingerprint.hashing import array_digest, digest
+from tfcompress.fingerprint.keras_objects import KERAS_OBJECTS, held_besides_config
 
 __all__ = ["Contents"]
 
@@ -37,17 +38,6 @@ _NOT_MEMBERS = {
     *("__match_args__", "__parameters__", "__orig_bases__", "__slots__", "__type_params__", "__classcell__"),
     *("__hash__", "__annotate_func__", "__annotations_cache__"),
 }
-_KERAS_OBJECTS = (
-    keras.Operation,
-    keras.Loss,
-    keras.Metric,
-    keras.Regularizer,
-    keras.Initializer,
-    keras.constraints.Constraint,
-    keras.optimizers.Optimizer,
-    keras.optimizers.schedules.LearningRateSchedule,
-    keras.DTypePolicy,
-)
 
 
 class Contents:
@@ -152,7 +142,7 @@ class Contents:
             (keras.Variable, lambda value, where: self._array(keras.ops.convert_to_numpy(value), where)),
             (keras.random.SeedGenerator, self._seed_generator),
             (keras.Layer, self._layer),
-            (_KERAS_OBJECTS, self.of_keras),
+            (KERAS_OBJECTS, self.of_keras),
         )
 
     def _plain(self, value: Any, where: str) -> Any:
@@ -301,16 +291,7 @@ class Contents:
         from tfcompress.fingerprint.models import config_of
 
         content = {"class": self.of(type(value), where), "config": self.of(config_of(value), where)}
-        # Of Keras' own layers the configuration says all; of its losses it does not.
-        own = not isinstance(value, keras.Layer) or not code_lib.is_installed(type(value).__module__)
-        held = {name: part for name, part in vars(value).items() if name not in _of_keras(_kind(value))}
-        # The weights of a layer are looked at apart from it, those that a loss computes with nowhere else.
-        weights = () if isinstance(value, (keras.Layer, keras.optimizers.Optimizer)) else _weights_of(value)
-        parts = {
-            name: part
-            for name, part in held.items()
-            if _is_own(part) or (own and not _is_kerass(part)) or _holds(part, weights)
-        }
+        parts = held_besides_config(value)
         if parts:
             content["holds"] = self.of(parts, where)
         return content
@@ -383,56 +364,3 @@ def _is_generated(member: Any) -> bool:
 def _is_dataset(value: Any) -> bool:
     tensorflow = sys.modules.get("tensorflow")
     return tensorflow is not None and isinstance(value, (tensorflow.data.Dataset, tensorflow.data.Iterator))
-
-
-def _is_own(value: Any) -> bool:
-    """Whether an attribute of a Keras object is a function, or an object of a class of the user's own."""
-    if isinstance(value, (types.FunctionType, functools.partial)):
-        return True
-    if isinstance(value, (type, types.MethodType, keras.Operation)):
-        return False
-    return not code_lib.is_installed(type(value).__module__)
-
-
-def _is_kerass(value: Any) -> bool:
-    """Whether an attribute is one of Keras' own objects, which configuration and weights speak of, or bookkeeping."""
-    if isinstance(value, (list, tuple, set)):
-        return any(map(_is_kerass, value))
-    if isinstance(value, dict):
-        return any(map(_is_kerass, value.values()))
-    kinds = (keras.Variable, keras.KerasTensor, *_KERAS_OBJECTS)
-    return isinstance(value, kinds) or type(value).__module__.startswith("keras.") or _is_symbolic(value)
-
-
-def _weights_of(value: Any) -> tuple[type, ...]:
-    """The kinds of attributes with weights that an object computes with; the variables of a metric count."""
-    return (keras.Layer,) if isinstance(value, keras.Metric) else (keras.Layer, keras.Variable)
-
-
-def _holds(value: Any, kinds: tuple[type, ...]) -> bool:
-    if isinstance(value, (list, tuple, set)):
-        return any(_holds(entry, kinds) for entry in value)
-    if isinstance(value, dict):
-        return any(_holds(entry, kinds) for entry in value.values())
-    return isinstance(value, kinds)
-
-
-def _is_symbolic(value: Any) -> bool:
-    """Whether a layer noted a tensor of a call that was only traced."""
-    tensorflow = sys.modules.get("tensorflow")
-    return tensorflow is not None and tensorflow.is_tensor(value) and tensorflow.is_symbolic_tensor(value)
-
-
-def _kind(value: Any) -> type:
-    return next(kind for kind in (keras.Layer, *_KERAS_OBJECTS) if isinstance(value, kind))
-
-
-@functools.cache
-def _of_keras(kind: type) -> frozenset[str]:
-    """The attributes that every object of a kind of Keras' has."""
-    common = {"name", "dtype", "_name", "_dtype", "_dtype_policy", "built", "_tracker", "_inbound_nodes", "_lock"}
-    common |= {"_auto_config", "_auto_registered", "supports_jit", "_parent_path", "_outbound_nodes", "iterations"}
-    try:
-        return frozenset(common | vars(kind()).keys() | {"build", "quantize", "call", "_build_shapes_dict"})
-    except Exception:
-        return frozenset(common)

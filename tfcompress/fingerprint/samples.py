@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import itertools
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -45,6 +46,7 @@ def split_contents(split: Split, contents: Contents, earlier: Any, note: Callabl
 
 def _of_arrays(source: ArraySource, contents: Contents, where: str) -> dict[str, Any]:
     fields = {_WORDS.get(field.name, field.name): getattr(source, field.name) for field in dataclasses.fields(source)}
+    fields["labels"] = keras.tree.map_structure(_in_least_integers, source.y)
     return {name: contents.of(value, f"{where}: {name}") for name, value in fields.items() if name not in _NO_CONTENT}
 
 
@@ -89,8 +91,21 @@ def _of_stream(source: Any, where: str, earlier: Any, note: Callable[[str], None
 def _form(source: Any) -> Any:
     batches = source.batches(training=source.weighted)  # training alone gets the weights of samples
     if is_tensorflow_dataset(batches):
-        return keras.tree.flatten(keras.tree.map_structure(str, batches.element_spec))
+        x, y, *weights = batches.element_spec
+        spec = (x, keras.tree.map_structure(_without_size_of_integers, y), *weights)
+        return keras.tree.flatten(keras.tree.map_structure(str, spec))
     return [source.batch_size]
+
+
+def _without_size_of_integers(spec: Any) -> str:
+    return f"integers {spec.shape}" if spec.dtype.is_integer else str(spec)
+
+
+def _in_least_integers(array: np.ndarray) -> np.ndarray:
+    """Labels of whole numbers in the smallest type that holds them all: the same for int32 and int64."""
+    if array.dtype.kind not in "iu" or not array.size:
+        return array
+    return array.astype(np.result_type(np.min_scalar_type(array.min()), np.min_scalar_type(array.max())), copy=False)
 
 
 def _batches(source: Any) -> Iterator[Any]:
@@ -106,14 +121,17 @@ def _samples_digest(batches: Iterable[Any]) -> str | None:
     """A hash of all samples in any order, or `None` where there is too much to read."""
     total, count, size = 0, 0, 0
     for batch in batches:
-        leaves = [np.asarray(leaf) for leaf in keras.tree.flatten(batch)]
+        x, y, *weights = (list(map(np.asarray, keras.tree.flatten(part))) for part in batch)
+        leaves = [*x, *y, *itertools.chain(*weights)]
+        are_labels = [False] * len(x) + [True] * len(y) + [False] * (len(leaves) - len(x) - len(y))
         size += sum(leaf.nbytes for leaf in leaves)
         if size > _MOST_BYTES:
             return None
         for index in range(len(leaves[0])):
             sample = hashlib.sha256()
-            for leaf in leaves:
-                update_with_array(sample, np.asarray(leaf[index]))
+            for leaf, is_label in zip(leaves, are_labels, strict=True):
+                part = np.asarray(leaf[index])
+                update_with_array(sample, _in_least_integers(part) if is_label else part)
             total = (total + int.from_bytes(sample.digest()[:16], "big")) % 2**128
         count += len(leaves[0])
     return digest([count, f"{total:032x}"])

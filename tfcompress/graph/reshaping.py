@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
+import numpy as np
 
-from tfcompress.graph.copying import CannotBeCopied, carry_flags, carry_settings, carry_state, copied
+from tfcompress.graph.copying import CannotBeCopied, carry_flags, carry_settings, carry_state, config_of, copied
 from tfcompress.graph.layer_graph import LayerGraph, Node, TensorRef, map_refs, readers_of
 
 __all__ = ["Place", "Shape", "line_of", "place", "reshape"]
@@ -131,7 +132,11 @@ class _Shapes:
                 outputs = keras.tree.flatten(node.operation.compute_output_spec(*args, **kwargs))
                 _check_entries(node, shapes, [tuple(tensor.shape) for tensor in outputs])
                 return [_symbolic(tensor.shape, tensor.dtype) for tensor in outputs]
-            return [_symbolic(t.shape, t.dtype) for t in keras.tree.flatten(self._anew(place)(*args, **kwargs))]
+            layer = self._anew(place)
+            outputs = keras.tree.flatten(layer(*args, **kwargs))
+            if _has_sizes(layer):
+                keras.Operation.compute_output_spec(layer, *args, **kwargs)
+            return [_symbolic(tensor.shape, tensor.dtype) for tensor in outputs]
         except CannotBeCopied:
             raise
         except Exception as error:
@@ -172,6 +177,18 @@ class _Shapes:
         carry_state(old, new)
         carry_flags(old, new)
         return new
+
+
+def _has_sizes(layer: Any) -> bool:
+    """Whether a layer may hold sizes of what it reads without saying so: it has to run to show that it fits.
+
+    A layer with weights makes them for what it reads. One without may hold a list, such as a scale for each channel.
+    """
+    if layer.weights:
+        return False
+    if type(layer).__module__.partition(".")[0] != "keras":
+        return True
+    return any(isinstance(value, (list, tuple, np.ndarray)) for value in config_of(layer).values())
 
 
 def _check_entries(node: Node, shapes: Sequence[Shape], outputs: Sequence[Shape]) -> None:

@@ -106,6 +106,7 @@ class _Editing:
         graph = self._graph
         removed = tuple(node for edit in edits if isinstance(edit, RemoveLayers) for node in edit.nodes)
         self._stands_for.update(bypasses(graph, removed, any_shape=self._all_fresh))
+        bypassed = tuple(self._stands_for)
         places: dict[str, list[Place]] = {node.name: [place(node, graph)] for node in graph.nodes.values()}
         places.update({name: [] for name in removed})
         for edit in edits:
@@ -119,6 +120,7 @@ class _Editing:
         ordered = self._ordered(list(itertools.chain(*places.values())))
         with Copies(node_place.node.operation for node_place in ordered):
             left, reshaped = reshape(graph, ordered, self._tensor, self._settings)
+        self._check_types(left, (*bypassed, *(ref for ref, _ in self._replaced)))
         self._check_widths(left.shape)
         return Structure(left, frozenset(left.operations) if self._all_fresh else reshaped)
 
@@ -292,6 +294,22 @@ class _Editing:
                 f"replacement that would read its own output, through {left[:6]}."
             )
         return ordered
+
+    def _check_types(self, left: LayerGraph, refs: Sequence[TensorRef]) -> None:
+        """Refuses another type of numbers, and another shape of a mask or of indices: no weights adapt to these."""
+        for ref in refs:
+            new = self._tensor(ref)
+            if new not in left.tensors:  # nothing reads it any more
+                continue
+            types = [str(graph.tensors[tensor].dtype) for graph, tensor in ((self._graph, ref), (left, new))]
+            shapes = [self._graph.shape(ref), left.shape(new)]
+            floats = ["float" in name for name in types]
+            if not (all(floats) or (types[0] == types[1] and shapes[0] == shapes[1])):
+                raise ValueError(
+                    "Expected edits that leave masks, indices and other tensors without fractions as they are, and "
+                    f"make none of what has fractions. Received: {ref.node!r} {types[0]} {shapes[0]}, in whose place "
+                    f"stands {new.node!r} {types[1]} {shapes[1]}."
+                )
 
     def _check_widths(self, shape: Callable[[TensorRef], Shape]) -> None:
         """Refuses outputs of another shape, and with inherited weights replacements of another width."""

@@ -12,6 +12,7 @@ from tfcompress import expect
 from tfcompress.channels import Control, reachable
 from tfcompress.costs import Cost, CostModel
 from tfcompress.costs.budget import ADVICE, Budget
+from tfcompress.costs.metrics import columns
 from tfcompress.fingerprint import Contents, model_digest
 from tfcompress.plan import Plan, Trail
 from tfcompress.task import Task
@@ -103,12 +104,18 @@ class Method:
         """The budget that holds, of the one that the call gives; a method may know it without being told.
 
         Raises:
-            ValueError: an empty budget.
+            ValueError: an empty budget, or one of measured metrics alone, by which nothing can be planned.
         """
         if not given:
             raise ValueError(
                 "Expected a budget. Received neither `flops_budget` nor `params_budget`, and no `budget`. "
                 "Pass for example flops_budget=0.5 for half the FLOPs."
+            )
+        if not given.planned:
+            raise ValueError(
+                f"Expected a budget with a metric that can be planned, of {tuple(columns())}. Received: "
+                f"{', '.join(map(given.said, given))}, which is measured on the finished student. Limit one of the "
+                "others as well, for example flops_budget=0.5."
             )
         return given
 

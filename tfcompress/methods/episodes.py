@@ -40,7 +40,7 @@ def check_budget(task: Task) -> PruningEnvironment:
     Raises:
         ValueError: nothing can be pruned, or a budget that pruning inside blocks cannot reach.
     """
-    return PruningEnvironment(task.costs, pruning_units(task.groups), task.limits, task.widths)
+    return PruningEnvironment(task.costs, pruning_units(task.groups), task.budget, task.widths)
 
 
 class Episodes:

@@ -1,20 +1,20 @@
 """Tables and plots for people to read."""
 
 from tfcompress._needs_tensorflow import BACKEND  # noqa: F401
-from tfcompress.report.generated import features_and_probabilities, frechet_distance, inception_score
 from tfcompress.report.inspect import describe, inspect
 from tfcompress.report.plots import plot_history, plot_lines, plot_sensitivity
 from tfcompress.report.sensitivity import Sensitivity, sensitivity
+from tfcompress.report.spectrum import changes, plot_changes, plot_spectrum
 
 __all__ = [
     "Sensitivity",
+    "changes",
     "describe",
-    "features_and_probabilities",
-    "frechet_distance",
-    "inception_score",
     "inspect",
+    "plot_changes",
     "plot_history",
     "plot_lines",
     "plot_sensitivity",
+    "plot_spectrum",
     "sensitivity",
 ]

@@ -11,7 +11,7 @@ import numpy as np
 
 from tfcompress import expect
 
-__all__ = ["plot_history", "plot_lines", "plot_sensitivity"]
+__all__ = ["new_figure", "plot_history", "plot_lines", "plot_sensitivity", "write_figure"]
 
 _NAMED = 20  # groups that a legend can tell apart
 _WORST = 10  # of more groups, those that are named
@@ -26,7 +26,7 @@ def plot_history(history: Mapping[str, Mapping[str, Sequence[Any]]], path: str |
         path: where the picture goes; its ending gives the format.
         metric: name of the metric, `Result.metric`.
     """
-    figure = _figure(8, 6)
+    figure = new_figure(8, 6)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     curves = (
         ("reward", "mean reward of the episodes"),
@@ -54,7 +54,7 @@ def plot_history(history: Mapping[str, Mapping[str, Sequence[Any]]], path: str |
     lower.set_ylabel("FLOPs of the plan\n(share of the original)")
     lower.set_xlabel("epoch")
     lower.set_ylim(0, 1.05)
-    _write(figure, path)
+    write_figure(figure, path)
 
 
 def plot_sensitivity(sensitivity: Any, path: str | os.PathLike[str]) -> None:
@@ -69,7 +69,7 @@ def plot_sensitivity(sensitivity: Any, path: str | os.PathLike[str]) -> None:
     """
     import matplotlib
 
-    figure = _figure(9, 5.5)
+    figure = new_figure(9, 5.5)
     axes = figure.subplots()
     count = len(sensitivity.groups)
     # Every line begins at the whole model.
@@ -97,7 +97,7 @@ def plot_sensitivity(sensitivity: Any, path: str | os.PathLike[str]) -> None:
         figure.colorbar(scale, ax=axes, label="the other groups, from the input to the output")
     title = f"the {_WORST} that lose most" if many else None
     figure.legend(loc="outside right upper", fontsize="small", title=title)
-    _write(figure, path)
+    write_figure(figure, path)
 
 
 def plot_lines(
@@ -118,7 +118,7 @@ def plot_lines(
     """
     import matplotlib
 
-    figure = _figure(9, 5.5)
+    figure = new_figure(9, 5.5)
     axes = figure.subplots()
     colors = matplotlib.colormaps["tab10" if len(lines) <= 10 else "tab20"]
     for index, (name, (x, y)) in enumerate(lines.items()):
@@ -127,10 +127,11 @@ def plot_lines(
     axes.set_xlabel(x_label)
     axes.set_ylabel(y_label)
     figure.legend(loc="outside right upper", fontsize="small")
-    _write(figure, path)
+    write_figure(figure, path)
 
 
-def _figure(width: float, height: float) -> Any:
+def new_figure(width: float, height: float) -> Any:
+    """A figure of this size in inches, without a window."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -139,7 +140,8 @@ def _figure(width: float, height: float) -> Any:
     return figure
 
 
-def _write(figure: Any, path: str | os.PathLike[str]) -> None:
+def write_figure(figure: Any, path: str | os.PathLike[str]) -> None:
+    """Writes a figure beside its place and renames it."""
     whole: pathlib.Path = expect.path("path", path)
     part = whole.with_name(f"part.{whole.name}")
     figure.savefig(part)

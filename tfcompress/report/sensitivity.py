@@ -14,6 +14,7 @@ import keras
 import numpy as np
 
 from tfcompress import expect
+from tfcompress.costs import Budget
 from tfcompress.data import check_forms
 from tfcompress.evaluation import Reward
 from tfcompress.given import check_surroundings, given_objective, given_seed, given_splits, read_model
@@ -181,7 +182,8 @@ def sensitivity(
     original = given.model
     check_runs_here(given.graph)
     splits = given_splits(original, data, validation_data, seed=seed, objective=objective)
-    task = Task.of(Network(original, graph=given.graph), splits, {}, seed, NoRunFolder(), progress, objective=objective)
+    network = Network(original, graph=given.graph)
+    task = Task.of(network, splits, Budget(), seed, NoRunFolder(), progress, objective=objective)
     kept = _kept(task, shares)
     plans = _plans(task, kept, chosen)
     reward = Reward(task, None, images, recalibrate_batches)

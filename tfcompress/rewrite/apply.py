@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
+from tfcompress import expect
 from tfcompress.graph import ChannelGroups, LayerGraph, TensorRef, groups_after
 from tfcompress.graph.channel_groups import NodeAnalysis
 from tfcompress.graph.copying import (
@@ -29,6 +30,8 @@ from tfcompress.graph.handlers import WeightAxes
 from tfcompress.graph.labels import Ids
 from tfcompress.graph.layer_graph import map_refs
 from tfcompress.plan import Plan
+from tfcompress.rewrite.drawing import drawing_from
+from tfcompress.streams import Stream
 
 __all__ = ["apply", "kept_labels"]
 
@@ -75,12 +78,13 @@ def apply(
     groups: ChannelGroups | None = None,
     through_norms: bool = False,
     free_batch: bool = False,
+    seed: int | None = None,
 ) -> keras.Model:
     """Builds the student that a plan describes: its structural half, then its channels.
 
     Weights are the source's where they are inherited (see `Plan`); those of fresh layers are drawn by their own
-    initializers. The source is not changed. The student is made of the source's own layer classes, with nested models
-    flattened and shared layers still shared; it is not compiled.
+    initializers, from `seed`. The source is not changed. The student is made of the source's own layer classes, with
+    nested models flattened and shared layers still shared; it is not compiled.
 
     Args:
         source: a built Functional or Sequential model.
@@ -88,6 +92,8 @@ def apply(
         groups: the source's channel groups, if they are known already.
         through_norms: of the groups, where they are not given: see `ChannelGroups.of`.
         free_batch: whether inputs of a fixed batch size take any in the student.
+        seed: of what initializers draw that have no seed of their own; Python's and Keras' global random states are
+            neither read nor changed then. By default they draw from the global states.
 
     Returns:
         A new `keras.Model` with the inputs and outputs of the source, in the same nested structure.
@@ -99,10 +105,19 @@ def apply(
             `tfcompress.graph.restructured`.
         TypeError: a layer that tfcompress does not know cannot be made again from its config.
     """
-    if groups is None:
-        groups = ChannelGroups.of(LayerGraph.from_keras(source), through_norms)
-    groups, fresh = groups_after(groups, plan)
-    kept = kept_labels(groups, plan)
+    expect.seed("seed", seed, or_none=True)
+    stream = None if seed is None else (seed, Stream.FRESH_LAYERS)
+    with drawing_from(stream):
+        if groups is None:
+            groups = ChannelGroups.of(LayerGraph.from_keras(source), through_norms)
+        groups, fresh = groups_after(groups, plan)
+        kept = kept_labels(groups, plan)
+    with drawing_from(stream):  # once more: what was drawn so far depends on whether groups were given
+        return _student(groups, kept, fresh, free_batch)
+
+
+def _student(groups: ChannelGroups, kept: _Mask, fresh: frozenset[str], free_batch: bool) -> keras.Model:
+    """The model of a graph of which these labels stay, and in which these layers start anew."""
     tensors: dict[TensorRef, Any] = {}
     width = _Width(kept)
     first = {id(item.node.operation): item for item in groups.layers.values()}

@@ -22,6 +22,7 @@ def replay(
     trail: Trail,
     folder: str | os.PathLike[str] | None = None,
     through_norms: bool = False,
+    seed: int | None = None,
 ) -> keras.Model:
     """Builds the student at the end of a trail, by one plan after the other.
 
@@ -36,6 +37,7 @@ def replay(
         trail: the trail.
         folder: the run folder, or the folder of the saved result, with the files that the trail names.
         through_norms: as in the run, see `Control`.
+        seed: of fresh weights, see `apply`; with that of the run a student with fresh weights begins as it did there.
 
     Returns:
         A new `keras.Model`, not compiled.
@@ -55,10 +57,12 @@ def replay(
             check_manifest(its_folder, [name])
     student = source
     for number, plan in enumerate(trail, start=1):
+        file = None if path is None else plan.weights_file
         try:
-            student = apply(student, _built(plan), through_norms=through_norms)
-            if plan.weights_file in folders:
-                student.load_weights(folders[plan.weights_file] / plan.weights_file)
+            # What is read over at once need not be drawn from any state that others draw from.
+            student = apply(student, _built(plan), through_norms=through_norms, seed=0 if file else seed)
+            if file:
+                student.load_weights(folders[file] / file)
         except (KeyError, ValueError) as error:
             first = (str(error).strip().splitlines() or [""])[0]
             raise ValueError(
@@ -97,7 +101,7 @@ def check_end(source: keras.Model, trail: Trail, student: keras.Model, through_n
         RuntimeError: it has others.
         ValueError: the trail is none of the source.
     """
-    expected, received = (_weights(model) for model in (replay(source, trail, None, through_norms), student))
+    expected, received = (_weights(model) for model in (replay(source, trail, None, through_norms, seed=0), student))
     if expected != received:
         pairs = zip(expected, received, strict=False)
         led_to, given = next((pair for pair in pairs if pair[0] != pair[1]), (len(expected), len(received)))

@@ -114,9 +114,19 @@ def _by_initializers(layer: Any, learned: set[int], rng: np.random.Generator) ->
                 return None
             if initializer is None:
                 continue  # it follows the weights, from wherever it begins
-            value = _with_seed(initializer, rng)(variable.shape, dtype=variable.dtype)
-            pairs.append((variable, value))
+            draw = _with_seed(initializer, rng)
+            if variable.name == "bias" and getattr(inner, "unit_forget_bias", False):
+                pairs.append((variable, _with_forget_gate_at_one(draw, variable)))
+            else:
+                pairs.append((variable, draw(variable.shape, dtype=variable.dtype)))
     return pairs
+
+
+def _with_forget_gate_at_one(draw: Callable[..., Any], bias: Any) -> Any:
+    """The bias of an LSTM's cell as Keras begins it: gates in the order input, forget, candidate, output."""
+    units = bias.shape[0] // 4
+    first, last = (draw((size,), dtype=bias.dtype) for size in (units, 2 * units))
+    return keras.ops.concatenate([first, keras.ops.ones((units,), dtype=bias.dtype), last])
 
 
 def _with_seed(initializer: Any, rng: np.random.Generator) -> Callable[..., Any]:

@@ -1,11 +1,16 @@
 """Splits that are looked at as a whole, and errors of TensorFlow in a line."""
 
+import itertools
+import logging
+
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from tfcompress import data
 from tfcompress.data.batches.failures import is_of_tensorflow, reason_of
+from tfcompress.data.sources import guards
 
 CLASSES = 3
 RNG = np.random.default_rng(0)
@@ -39,6 +44,26 @@ def that_breaks_off():
     return tf.data.Dataset.from_generator(batches, output_signature=stream().element_spec)
 
 
+def with_a_weight(number):
+    weights = np.ones(48, "float32")
+    weights[41] = number
+    return stream().unbatch().batch(48).map(lambda x, y: (x, y, weights)).unbatch().batch(4)
+
+
+class Batches(keras.utils.PyDataset):
+    """The same batches one by one."""
+
+    def __init__(self, dataset):
+        super().__init__()
+        self.parts = list(dataset.as_numpy_iterator())
+
+    def __len__(self):
+        return len(self.parts)
+
+    def __getitem__(self, index):
+        return self.parts[index]
+
+
 BAD = {
     "NaN or infinity in sample 1": with_nan,
     "labels from . to 3": with_a_label_too_many,
@@ -49,6 +74,37 @@ BAD = {
 def splits(**parts):
     given = {"data": stream(), "validation_data": stream(), "test_data": stream()} | parts
     return data.splits(given.pop("data"), **given, input_shape=(None, 4), classes=CLASSES)
+
+
+@pytest.mark.parametrize(
+    ("split", "form", "number"),
+    [("validation", tf.data.Dataset.prefetch, np.nan), ("test", lambda dataset, _: Batches(dataset), np.inf)],
+)
+def test_a_bad_weight_of_a_split(split, form, number):
+    made = splits(**{f"{split}_data": form(with_a_weight(number), 1)})
+    words = rf"sample weights in batch 11 of the {split} data. Received: NaN or infinity in sample 1"
+    with pytest.raises(ValueError, match=words):
+        made.check_whole()
+    splits(**{f"{split}_data": form(with_a_weight(2), 1)}).check_whole()
+
+
+def test_a_stream_that_does_not_end_is_told(monkeypatch, caplog):
+    def endless():
+        for number in itertools.count():
+            yield X[:4], Y[:4]
+            if number == 50:
+                raise OSError("stopped by hand")
+
+    monkeypatch.setattr(guards, "_WORTH_A_WARNING", 4)
+    made = splits(validation_data=tf.data.Dataset.from_generator(endless, output_signature=stream().element_spec))
+    with caplog.at_level(logging.WARNING, "absl"), pytest.raises(ValueError, match="OSError: stopped by hand"):
+        made.check_whole()
+    told = [record.getMessage() for record in caplog.records]
+    assert [text.split(" batches")[0] for text in told] == [f"The validation data have given {n}" for n in (4, 40)]
+    assert "`dataset.take(batches)`" in told[0]
+    caplog.clear()
+    splits().check_whole()  # twelve batches, and they say so
+    assert not caplog.records
 
 
 @pytest.mark.parametrize("split", ["validation", "test"])

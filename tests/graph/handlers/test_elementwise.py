@@ -37,11 +37,18 @@ def test_labels_pass_through(layer):
     assert passed.config(1) == {}
 
 
-@pytest.mark.parametrize("name", ["MaxPooling", "AveragePooling", "ZeroPadding", "Cropping", "UpSampling"])
-def test_in_one_and_three_dimensions(name):
-    for rank in (1, 3):
-        assert handled(getattr(layers, f"{name}{rank}D")(1), (*(4,) * rank, 3)).labels == [(rank + 1, [0, 1, 2])]
-        assert handled(getattr(layers, f"SpatialDropout{rank}D")(0.5), (*(4,) * rank, 3)).fixed == []
+@pytest.mark.parametrize(
+    "layer",
+    [
+        *(layers.MaxPooling1D, layers.AveragePooling1D, layers.ZeroPadding1D, layers.Cropping1D, layers.UpSampling1D),
+        *(layers.MaxPooling3D, layers.AveragePooling3D, layers.ZeroPadding3D, layers.Cropping3D, layers.UpSampling3D),
+        *(layers.SpatialDropout1D, layers.SpatialDropout3D),
+    ],
+)
+def test_in_one_and_three_dimensions(layer):
+    rank = int(layer.__name__[-2])
+    passed = handled(layer(0.5 if "Dropout" in layer.__name__ else 1), (*(4,) * rank, 3))
+    assert (passed.labels, passed.fixed) == ([(rank + 1, [0, 1, 2])], [])
 
 
 def test_noise_that_is_told_the_channels():
@@ -65,12 +72,20 @@ def test_pooling_with_channels_on_another_axis_than_it_takes():
     assert pooled.labels == [(3, [4, 5, 6])]
 
 
-@pytest.mark.parametrize("kind", ["Average", "Max"])
-def test_global_pooling(kind):
-    for rank in (1, 2, 3):
-        layer = getattr(layers, f"Global{kind}Pooling{rank}D")
-        shape = (*(2,) * rank, 3)
-        assert handled(layer(), shape).labels == [(1, [0, 1, 2])]
-        assert handled(layer(keepdims=True), shape).labels == [(rank + 1, [0, 1, 2])]
+@pytest.mark.parametrize(
+    "layer",
+    [
+        *(layers.GlobalAveragePooling1D, layers.GlobalAveragePooling2D, layers.GlobalAveragePooling3D),
+        *(layers.GlobalMaxPooling1D, layers.GlobalMaxPooling2D, layers.GlobalMaxPooling3D),
+    ],
+)
+def test_global_pooling(layer):
+    rank = int(layer.__name__[-2])
+    shape = (*(2,) * rank, 3)
+    assert handled(layer(), shape).labels == [(1, [0, 1, 2])]
+    assert handled(layer(keepdims=True), shape).labels == [(rank + 1, [0, 1, 2])]
+
+
+def test_global_pooling_with_channels_first():
     first = layers.GlobalAveragePooling2D(data_format="channels_first", keepdims=True)
     assert handled(first, (3, 4, 6), axes=[1]).labels == [(1, [0, 1, 2])]

@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
-from handled import handled
+from handled import handled, keeps_channels_apart, registered, written
 from keras import layers, ops
+
+from tfcompress.graph.handlers.merge import ElementwiseMerge
 
 
 @pytest.mark.parametrize("name", ["Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum"])
@@ -17,6 +19,23 @@ def test_functions_tie_channels_in_the_same_place(function):
     merged = handled(function, (5, 3), (5, 3))
     assert merged.labels == [(2, [0, 1, 2])]
     assert merged.ties == [[0, 3], [1, 4], [2, 5]]
+
+
+@pytest.mark.parametrize("name", [name for name in registered(ElementwiseMerge) if name != "Where"])
+def test_every_function_of_two_tensors(name):
+    function = getattr(ops, written(name))
+    merged = handled(function, (5, 3), (5, 3))
+    assert type(merged.handler) is ElementwiseMerge
+    assert (merged.labels, merged.ties, merged.fixed) == ([(2, [0, 1, 2])], [[0, 3], [1, 4], [2, 5]], [])
+    rng = np.random.default_rng(0)
+    kind = "int32" if name.startswith("Bitwise") else "float32"
+    assert keeps_channels_apart(function, *(rng.integers(1, 4, (2, 5, 3)).astype(kind) for _ in range(2)))
+
+
+def test_a_choice_between_two_ties_the_condition_too():
+    chosen = handled(ops.where, (5, 3), (5, 3), (5, 3))
+    assert chosen.labels == [(2, [0, 1, 2])]
+    assert chosen.ties == [[0, 3, 6], [1, 4, 7], [2, 5, 8]]
 
 
 def test_one_channel_spread_over_all_keeps_itself():

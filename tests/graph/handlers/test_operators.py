@@ -1,7 +1,52 @@
 import numpy as np
 import pytest
-from handled import handled
+from handled import handled, keeps_channels_apart, registered, written
 from keras import ops
+
+from tfcompress.graph.handlers.operators import ElementwiseFunction, Normalizing, Reduction
+
+ARGUMENTS = {"Threshold": (0.5, 0.1), "Clip": (0.2, 0.7), "Cast": ("float16",), "SaturateCast": ("float16",)}
+
+
+def numbers(name):
+    """`[2, 5, 3]`, between 0 and 1, or whole ones for functions of bits."""
+    rng = np.random.default_rng(0)
+    return rng.integers(0, 9, (2, 5, 3)) if name.startswith("Bitwise") else rng.random((2, 5, 3), dtype="float32")
+
+
+@pytest.mark.parametrize("name", registered(ElementwiseFunction))
+def test_every_function_of_each_number(name):
+    def function(x):
+        return getattr(ops, written(name))(x, *ARGUMENTS.get(name, ()))
+
+    passed = handled(function, (5, 3))
+    assert type(passed.handler) is ElementwiseFunction
+    assert (passed.labels, passed.fixed, passed.ties) == ([(2, [0, 1, 2])], [], [])
+    assert keeps_channels_apart(function, numbers(name))
+
+
+@pytest.mark.parametrize("name", registered(Reduction))
+def test_every_reduction(name):
+    def reduced(axis):
+        return lambda x: getattr(ops, written(name))(x, axis=axis)
+
+    over_steps = handled(reduced(1), (5, 3))
+    assert type(over_steps.handler) is Reduction
+    assert (over_steps.labels, over_steps.fixed) == ([(1, [0, 1, 2])], [])
+    assert handled(reduced(-1), (5, 3)).fixed[:3] == [0, 1, 2]
+    assert handled(reduced(None), (5, 3)).fixed[:3] == [0, 1, 2]
+    assert keeps_channels_apart(reduced(1), numbers(name))
+
+
+@pytest.mark.parametrize("name", registered(Normalizing))
+def test_everything_that_normalises_along_an_axis(name):
+    def along(axis):
+        return lambda x: getattr(ops, written(name))(x, axis=axis)
+
+    assert (handled(along(1), (5, 3)).labels, handled(along(1), (5, 3)).fixed) == ([(2, [0, 1, 2])], [])
+    assert handled(along(-1), (5, 3)).fixed[:3] == [0, 1, 2]
+    assert keeps_channels_apart(along(1), numbers(name))
+    assert not keeps_channels_apart(along(-1), numbers(name), kept=(1, 2))
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,7 @@ def test_convolutional_recurrent():
     assert rnn.macs == [(3 * 15 * 4 * 9, 2, 3), (3 * 15 * 4 * 9, 3, 3)]
     assert rnn.config(2) == {"filters": 2}
     assert handled(layers.ConvLSTM1D(3, 3, return_sequences=True), (3, 7, 2)).labels == [(3, made)]
+    assert handled(layers.ConvLSTM3D(3, 1), (3, 2, 2, 2, 2)).labels == [(4, made)]
 
 
 def test_masking():

@@ -3,7 +3,7 @@ from handled import handled
 from keras import ops
 
 
-def test_slices_of_positions():
+def test_get_item_of_positions():
     for take in (lambda x: x[:, 1:3], lambda x: x[:, ::2], lambda x: x[..., :]):
         taken = handled(take, (5, 3))
         assert (taken.labels, taken.ties, taken.fixed) == ([(2, [0, 1, 2])], [], [])
@@ -12,7 +12,7 @@ def test_slices_of_positions():
     assert handled(lambda x: x[:, None], (5, 3)).labels == [(3, [0, 1, 2])]
 
 
-def test_slices_of_channels():
+def test_get_item_of_channels():
     taken = handled(lambda x: x[..., 2:6], (5, 7))
     assert taken.labels == [(2, [2, 3, 4, 5])]
     (_, keys), _ = taken.arguments(0, 3)  # 1 of 2 in front stays, and 3 of the 4 that are taken
@@ -37,6 +37,14 @@ def test_split():
     assert parts.config(1, 3, 4) == {"indices_or_sections": (1, 2)}
     along = handled(lambda x: ops.split(x, 2, axis=1)[0], (4, 3))
     assert along.labels == [(2, [0, 1, 2])] * 2
+
+
+def test_array_split():
+    """7 channels in 3 parts, which are not equal: 3, 2 and 2."""
+    parts = handled(lambda x: ops.array_split(x, 3, axis=-1)[0], (5, 7))
+    assert parts.labels == [(2, [0, 1, 2]), (2, [3, 4]), (2, [5, 6])]
+    assert parts.config(1, 3, 4) == {"indices_or_sections": (2, 2)}
+    assert parts.config(2) == {"indices_or_sections": 3}  # two of each
 
 
 def test_unstack():

@@ -13,6 +13,9 @@ from tfcompress.plan import Reconfigure, RemoveLayers, ReplaceLayers
 __all__ = ["structural_edits"]
 
 _TRIES = 4
+# Operations that are only defined, or only finite, for some numbers. What the generator puts before them, as in
+# `ops.log1p(ops.square(x))`, stays: without it the original itself would give no numbers to compare.
+_PARTIAL = ("Log1p", "Sqrt", "Exp", "Divide", "TrueDivide")
 
 
 def structural_edits(model, numbers, weights):
@@ -48,9 +51,17 @@ def _from(nodes, number):
     return nodes[start:] + nodes[:start]
 
 
+def _is_guard(graph, node):
+    """Whether the node is what makes an operation defined that is not so everywhere: `square`, or the sum with 1."""
+    if isinstance(node.operation, keras.layers.Layer):
+        return False
+    readers = [graph.nodes[name] for ref in node.outputs for name in graph.readers.get(ref, ())]
+    return any(r.type_name in _PARTIAL or (r.type_name == "Add" and _is_guard(graph, r)) for r in readers)
+
+
 def _removed(graph, number, weights):
     for node in _from(graph.nodes.values(), number):
-        if len(node.inputs) == 1 and len(node.outputs) == 1:
+        if len(node.inputs) == 1 and len(node.outputs) == 1 and not _is_guard(graph, node):
             same = node.input_shapes == node.output_shapes
             if same or (weights == "fresh" and node.name not in {ref.node for ref in graph.output_refs}):
                 yield RemoveLayers((node.name,))
@@ -60,6 +71,8 @@ def _replaced(graph, number, weights):
     """By a dense layer along the last axis, or by a separable convolution and an activation."""
     for node in _from(graph.nodes.values(), number):
         if len(node.inputs) != 1 or len(node.outputs) != 1 or len(node.output_shapes[0]) < 2:
+            continue
+        if _is_guard(graph, node):
             continue
         width = node.output_shapes[0][-1]
         if weights == "fresh" and number % 2 and not any(ref.node == node.name for ref in graph.output_refs):

@@ -26,13 +26,14 @@ class Seen:
     Attributes:
         graphs, cut, felt: how many graphs there were; how many had groups to cut; of how many the outputs changed.
         edits: how often each kind of edit occurred; of how many graphs the weights were fresh.
-        structural, compared: how many graphs had structural edits; of how many of them outputs were compared.
+        structural, both, compared: how many graphs had structural edits; how many of them had cut channels as well; of
+            how many of them outputs were compared.
         operations: how often each operation of the generator occurred.
         names: how often each Keras layer and operation occurred.
     """
 
     def __init__(self):
-        self.graphs = self.cut = self.felt = self.structural = self.compared = 0
+        self.graphs = self.cut = self.felt = self.structural = self.both = self.compared = 0
         self.edits = collections.Counter()
         self.operations, self.names = collections.Counter(), collections.Counter()
         self._handlers = set()
@@ -44,6 +45,7 @@ class Seen:
         self.edits["fresh"] += written.plan.weights == "fresh"
         kinds = {type(edit) for edit in written.plan.structural}
         self.structural += bool(kinds)
+        self.both += bool(kinds) and len(written.plan.channels) > 0
         self.compared += kinds == {RemoveLayers} and written.plan.weights == "inherited"
         self.felt += change > 1e-5
         self.operations.update(written.used)

@@ -3,11 +3,13 @@
 import functools
 from unittest import mock
 
+import keras
 import numpy as np
 import small_tasks
 import teachers
 import tensorflow as tf
 
+from tfcompress.fingerprint import Contents
 from tfcompress.methods import LIT, AdversarialSettings, Scratch
 from tfcompress.training.teaching import Distillation, DomainCritic
 
@@ -110,3 +112,18 @@ class DiscriminatorTest(tf.test.TestCase):
         self.assertEqual(teachers.moved(before, critic), set(before) - {"source/bias"})
         self.assertContainsSubset(training.trainable, training.moved)
         self.assertTrue(np.isfinite(result.history["recover"]["loss"]).all())
+
+
+class ContentsTest(tf.test.TestCase):
+    def test_a_discriminator_that_learns_counts_by_its_architecture(self):
+        """Also beside settings that mean nothing without a discriminator."""
+
+        def contents(units, steps=1):
+            shape = keras.Input((4,))
+            critic = keras.Model(shape, keras.layers.Dense(units)(shape))
+            settings = AdversarialSettings(steps=steps)
+            return Scratch(discriminator=critic, adversarial=settings).contents(Contents())
+
+        self.assertEqual(contents(2), contents(2))
+        self.assertNotEqual(contents(2), contents(3))
+        self.assertNotEqual(contents(2, steps=0), contents(2, steps=0))  # fixed: its weights decide too

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 from keras import layers
 
-from tfcompress import Plan
+from tfcompress import Budget, Plan
 from tfcompress.costs import CostModel
 from tfcompress.fingerprint import renamed
 from tfcompress.graph import ChannelGroups, LayerGraph
@@ -96,7 +96,7 @@ class AgentEpochsTest(tf.test.TestCase):
         self.episodes = ScriptedEpisodes(script, again)
         self.agent, self.alignment = RecordingAgent(self.episodes), RecordingAlignment()
         network = types.SimpleNamespace(model=None, costs=self.costs)
-        task = Task(model=None, splits=None, objective=None, limits={"macs": 30}, networks=[network])
+        task = Task(model=None, splits=None, objective=None, budget=Budget({"macs": 30}), networks=[network])
         return AgentEpochs(task, self.episodes, self.agent, self.alignment, timetable, episodes_per_epoch, rescore_best)
 
     def run_epochs(self, joint, epochs):

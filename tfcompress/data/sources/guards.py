@@ -1,22 +1,49 @@
 """Looks at splits as a whole before any training."""
 
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Protocol
+
 import keras
 
-from tfcompress.data.batches.checks import check_batch, input_arrays, label_arrays
+from tfcompress.data.batches.checks import Expected, check_batch
 from tfcompress.data.batches.failures import clear_error
+from tfcompress.data.batches.forms import Batches
 from tfcompress.data.sources.arrays import ArraySource
+from tfcompress.data.sources.source import Source
+from tfcompress.data.sources.streams import PyDatasetSource, TensorFlowSource, arrays_of
+from tfcompress.process import log
 
 __all__ = ["check_whole"]
 
+_WORTH_A_WARNING = 10_000  # batches of a stream that does not say how many it has
 
-def check_whole(split, expected):
+
+class NamedSource(Protocol):
+    """A split: a source with a name for messages."""
+
+    @property
+    def name(self) -> str:
+        """The split's name, such as "validation"."""
+        ...
+
+    @property
+    def source(self) -> Source:
+        """Where its samples come from."""
+        ...
+
+
+def check_whole(split: NamedSource, expected: Expected) -> None:
     """Reads a split once and checks every batch, as the first ones were when the data were given.
 
-    Arrays were looked at whole then, and are not read again, unless a function preprocesses them.
+    Arrays were looked at whole then, and are not read again, unless a function preprocesses them. A stream that does
+    not say how many batches it has may be endless: a warning says so after 10,000 of them, and again after ten times as
+    many.
 
     Args:
-        split: a `Split`.
-        expected: `Expected`.
+        split: the split.
+        expected: what the model reads and answers.
 
     Raises:
         ValueError, TypeError: a batch that does not fit, or cannot be read; the message names split and batch.
@@ -24,7 +51,8 @@ def check_whole(split, expected):
     source = split.source
     if isinstance(source, ArraySource) and source.preprocess is None:
         return
-    batches, number = _in_order(split.batches()), 0
+    given = source.as_given() if isinstance(source, (TensorFlowSource, PyDatasetSource)) else source.batches()
+    batches, number, warned_at = _in_order(given), 0, _WORTH_A_WARNING
     while True:
         number += 1
         what = f"batch {number} of the {split.name} data"
@@ -34,13 +62,18 @@ def check_whole(split, expected):
             raise clear_error(error, what) from None
         if batch is None:
             return
-        x, y = tuple(batch)
-        x = input_arrays(x, expected, f"the inputs in {what}")
-        y = label_arrays(y, expected, f"the labels in {what}")
-        check_batch(x, y, expected, what)
+        check_batch(*arrays_of(batch, expected, what), expected, what)
+        if number == warned_at and source.num_batches() is None:
+            warned_at *= 10
+            log.warning(
+                "The %s data have given %s batches, and do not say how many they are. If they never end, stop this "
+                "run and limit them: `dataset.take(batches)`.",
+                split.name,
+                f"{number:,}",
+            )
 
 
-def _in_order(batches):
+def _in_order(batches: Batches) -> Iterator[Any]:
     if isinstance(batches, keras.utils.PyDataset):
         return (batches[index] for index in range(len(batches)))
     return batches.as_numpy_iterator()

@@ -30,7 +30,7 @@ from tfcompress.data.sources.holdout import hold_out_indices, is_held_out
 if TYPE_CHECKING:
     import tensorflow as tf
 
-__all__ = ["PyDatasetSource", "TensorFlowSource", "check_batches", "is_tensorflow_dataset"]
+__all__ = ["PyDatasetSource", "TensorFlowSource", "arrays_of", "check_batches", "is_tensorflow_dataset"]
 
 _SAMPLES_COMPARED = 1024
 _REPETITIONS_EXPECTED = 10
@@ -59,7 +59,12 @@ def _parts(batch, what):
     return tuple(batch)
 
 
-def _arrays(batch, expected, what):
+def arrays_of(batch: Any, expected: Expected, what: str) -> tuple[Arrays, Arrays]:
+    """Inputs and labels of a batch as numpy arrays; weights of samples, where it has them, are checked.
+
+    Raises:
+        TypeError, ValueError: no pairs, or what cannot be arrays of numbers, or weights that are not finite.
+    """
     x, y, *weights = _parts(batch, what)
     x = input_arrays(x, expected, f"the inputs in {what}")
     if weights:
@@ -86,7 +91,7 @@ def check_batches(batches, expected, what):
     sizes = []
     with reading(f"the first batches of {what}"):
         for _, batch in zip(range(BATCHES_LOOKED_AT), batches, strict=False):
-            sizes.append(check_batch(*_arrays(batch, expected, what), expected, what))
+            sizes.append(check_batch(*arrays_of(batch, expected, what), expected, what))
     if not sizes:
         raise ValueError(f"Expected batches in {what}. Received: an empty dataset. Check its path, filters and split.")
     return sizes[0]
@@ -120,6 +125,10 @@ class _Stream(abc.ABC):
     @abc.abstractmethod
     def batches(self, batch_size: int | None = None, training: bool = False) -> Batches:
         """The samples in batches."""
+
+    @abc.abstractmethod
+    def as_given(self) -> Batches:
+        """The batches in their own order, with the weights of samples where they have any."""
 
     @abc.abstractmethod
     def hold_out(self, share: float, expected: Expected) -> tuple[Self, Self, str]:
@@ -192,6 +201,10 @@ class TensorFlowSource(_Stream):
         if self.weighted and not training:
             dataset = dataset.map(lambda x, y, _: (x, y))
         return dataset if batch_size in (None, self.batch_size) else dataset.rebatch(batch_size)
+
+    def as_given(self) -> Batches:
+        """The dataset itself."""
+        return self.dataset
 
     def hold_out(self, share: float, expected: Expected) -> tuple[Self, Self, str]:
         """`(rest, held out, how)`: a sample is held out or not by its content, however the dataset is shuffled."""
@@ -349,6 +362,11 @@ class PyDatasetSource(_Stream):
             forward_epoch_end=training and self.whole,
         )
 
+    def as_given(self) -> Batches:
+        """`ChosenBatches` in order, with weights."""
+        convert = partial(_with_plain_labels, classes=self.classes, weighted=self.weighted)
+        return ChosenBatches(self.dataset, self.indices, seed=self.seed, convert=convert)
+
     def hold_out(self, share: float, expected: Expected) -> tuple[Self, Self, str]:
         """`(rest, held out, how)`: a seeded choice of batches."""
         number = len(self.indices)
@@ -357,7 +375,7 @@ class PyDatasetSource(_Stream):
                 f"Expected at least 2 batches, one of them to be held out for validation. Received: {number}. "
                 "Pass `validation_data`, or make the batches smaller."
             )
-        first, again = (_digests(_arrays(self.dataset[0], expected, "`data`")) for _ in range(2))
+        first, again = (_digests(arrays_of(self.dataset[0], expected, "`data`")) for _ in range(2))
         if first != again:
             raise ValueError(_NOT_REPEATABLE.format(what="a dataset of batches"))
         kept, held_out = (

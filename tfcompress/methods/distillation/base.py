@@ -105,8 +105,8 @@ class Distilling(TrainedMethod):
 
     def budget(self, given: Budget) -> Budget:
         """The budget; a student that is given in words or as a model needs none."""
-        if not given and self.choice.is_told:
-            return Budget(flops=1.0)
+        if not given.planned and self.choice.is_told:
+            return Budget(given, flops=1.0)
         return super().budget(given)
 
     def least(self, costs: CostModel, control: Control) -> Cost:
@@ -129,7 +129,7 @@ class Distilling(TrainedMethod):
             phases.check_teaching(self.teaching, task, self.name, self.choice.given, removed)
 
     def check_model(self, task: Task) -> None:
-        """Refuses a student that does not fit the teacher or the budget, and models without logits to distil."""
+        """Refuses a student that does not fit the teacher, and models without logits to distil."""
         self.choice.check_given(task)
         if self.student is None:
             self._plans(task)

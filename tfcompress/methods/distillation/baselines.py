@@ -134,13 +134,13 @@ class BornAgain(KD):
             raise ValueError(f"Expected the teacher's architecture in BornAgain. Received: {given}. Use KD(...).")
 
     def budget(self, given: Budget) -> Budget:
-        """The whole model's."""
+        """The whole model's, whatever the call says of it."""
         if not all(value == 1 for value in given.values()):
             raise ValueError(
                 "Expected flops_budget=1.0 or none for method='born_again', whose student is as large as its teacher. "
                 f"Received: {', '.join(map(given.said, given))}. Use method='kd' or 'lit' for a smaller one."
             )
-        return Budget(flops=1.0)
+        return given if "macs" in given else Budget(given, flops=1.0)
 
     def least(self, costs: Any, control: Any) -> Any:
         """The cost of the model as it is, which needs no repeated blocks."""

@@ -92,9 +92,9 @@ class Generative(Distilling):
 
     def contents(self, contents: Contents) -> dict[str, Any]:
         """The settings that decide the outcome; of a discriminator that learns its architecture."""
+        settings = super().contents(contents)
         if self.discriminator is None or not self.adversarial.steps:
-            return super().contents(contents)
-        settings = dataclasses.replace(self, discriminator=None).contents(contents)
+            return settings
         architecture = model_contents(self.discriminator, contents, "method.discriminator")["architecture"]
         return {**settings, "discriminator": architecture}
 

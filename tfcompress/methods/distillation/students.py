@@ -12,7 +12,6 @@ import keras
 
 from tfcompress import expect
 from tfcompress.costs import Cost, CostModel, cost
-from tfcompress.costs.budget import as_budget
 from tfcompress.graph import Sections, find_sections
 from tfcompress.plan import KeepChannels, Plan
 from tfcompress.task import Task
@@ -132,39 +131,20 @@ class StudentChoice:
         Raises:
             ValueError: a budget that no student, or not the one that was asked for, can hold.
         """
+        task.budget.check_reachable(task.costs.total, self.least(task.costs), self.advice)
         sections = find_sections(task.groups.graph)
         counts = [self._with_free(sections, blocks) for blocks in self.blocks_given]
         if not counts:
             make = partial(self._plan, sections, task.costs)
             even = even_blocks(sections, lambda blocks: task.fits(make(blocks)[1]), self._free(sections))
-            if even is None:
-                least = self.least(task.costs)
-                costs = {metric: least[metric] for metric in task.limits}
-                raise ValueError(
-                    "Expected a budget that the shallowest student can hold, which costs "
-                    f"{as_budget(costs)} with the blocks of\n{sections}\nReceived: "
-                    f"{as_budget(task.limits)}. Allow all sections to lose blocks, raise the budget, or give a "
-                    "student: student=."
-                )
+            assert even is not None  # the shallowest student fits
             counts = [even]
-        plans = [self._plan(sections, task.costs, blocks)[0] for blocks in counts]
-        if not task.fits(last := task.costs.of(plans[-1])):
-            costs = {metric: last[metric] for metric in task.limits}
-            raise ValueError(
-                f"Expected `blocks` within the budget of {as_budget(task.limits)}. Received: blocks={counts[-1]}, "
-                f"which cost {as_budget(costs)}."
-            )
-        return plans
+        return [self._plan(sections, task.costs, blocks)[0] for blocks in counts]
 
     def check_given(self, task: Task) -> None:
-        """Refuses models that were given and do not fit the teacher or the budget."""
+        """Refuses models that were given and do not fit the teacher."""
         for student in self.given:
             _check_student(student, task.original)
-        if self.given and not task.fits(finished := cost(self.given[-1])):
-            costs = {metric: finished[metric] for metric in task.limits}
-            raise ValueError(
-                f"Expected a student within {as_budget(task.limits)}. Received: a student of {as_budget(costs)}."
-            )
 
     def _free(self, sections: Sections) -> tuple[bool, ...]:
         if self.sections is None:

@@ -1,4 +1,4 @@
-"""How good images are that a generator made: Inception score and Frechet distance, with any feature network."""
+"""Inception score and Frechet distance: how good images are that a generator made, by any feature network."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from tfcompress.graph import LayerGraph
+from tfcompress.network import Network
 
 __all__ = ["features_and_probabilities", "frechet_distance", "inception_score"]
 
@@ -58,18 +58,21 @@ def frechet_distance(real: npt.ArrayLike, generated: npt.ArrayLike) -> float:
 
 
 def features_and_probabilities(
-    classifier: keras.Model, images: npt.ArrayLike, batch_size: int = 128
+    classifier: keras.Model | Network, images: npt.ArrayLike, batch_size: int = 128
 ) -> tuple[_Array, _Array]:
     """The input of a classifier's last layer with weights, as `[images, features]`, and its probabilities.
 
     Args:
-        classifier: gives probabilities, or logits, `[batch, classes]`.
+        classifier: gives probabilities, or logits, `[batch, classes]`; a `Network` of it is not read again.
         images: what it reads.
         batch_size: images at a time.
     """
-    graph = LayerGraph.from_keras(classifier)
-    last = [node for node in graph.nodes.values() if getattr(node.operation, "weights", ())][-1]
-    both = keras.Model(classifier.inputs, [graph.tensors[last.inputs[0]], *classifier.outputs])
+    network = Network.of(classifier)
+    graph, model = network.graph, network.model
+    last = [
+        node for node in graph.nodes.values() if isinstance(node.operation, keras.Layer) and node.operation.weights
+    ][-1]
+    both = keras.Model(model.inputs, [graph.tensors[last.inputs[0]], *model.outputs])
     features, outputs = both.predict(np.asarray(images), batch_size=batch_size, verbose=0)
     if (outputs < 0).any() or not np.allclose(outputs.sum(axis=1), 1, atol=1e-3):
         outputs = keras.ops.convert_to_numpy(keras.ops.softmax(outputs, axis=-1))

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfcompress.report import features_and_probabilities, frechet_distance, inception_score
+from tfcompress.evaluation import features_and_probabilities, frechet_distance, inception_score
 
 
 class InceptionScoreTest(tf.test.TestCase):

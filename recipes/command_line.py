@@ -1,0 +1,43 @@
+"""Flags of recipes and programs, from a dictionary; needs neither Keras nor TensorFlow.
+
+flags     {name: default}, or {name: options of argparse} for flags that `_FLAGS` does not describe
+smoke     {flag: value}: what `--smoke` sets
+"""
+
+import argparse
+
+_FLAGS = {
+    "data": {"type": str, "help": "name of a dataset"},
+    "images": {"type": int, "help": "use only the first so many training images or texts"},
+    "flops_budget": {"type": float, "help": "share of the FLOPs to keep"},
+    "epochs": {"type": int},
+    "finetune_epochs": {"type": int},
+    "run_dir": {"type": str, "help": "a killed run goes on from here"},
+    "out": {"type": str, "help": "run folders and plots: a killed recipe goes on from here"},
+    "teacher": {"type": str, "help": "a .keras file; without it a teacher is trained from scratch"},
+    "epochs_share": {"help": "of the paper's epochs; milestones move along"},
+}
+
+
+def arguments(doc, recipe, argv=None):
+    """The flags of a recipe, of the command line by default; `--smoke` shrinks everything."""
+    made = _parser(doc, recipe["flags"])
+    args = made.parse_args(argv)
+    args.parser = made
+    if args.smoke:
+        vars(args).update(recipe["smoke"])
+    return args
+
+
+def _parser(doc, flags):
+    made = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name, given in flags.items():
+        options = _FLAGS.get(name, {}) | (given if isinstance(given, dict) else {"default": given})
+        default = options["default"]
+        if isinstance(default, list):
+            options["nargs"], default = "+", default[0]
+        if default is not None:
+            options["type"] = type(default)
+        made.add_argument(f"--{name.replace('_', '-')}", **options)
+    made.add_argument("--smoke", action="store_true", help="few samples, tiny networks, the shortest run: does it run?")
+    return made

@@ -1,0 +1,220 @@
+"""Latency of a model on this machine, measured through LiteRT; a table of the latencies of small pieces is beside it.
+
+Measured is one invocation of a float32 TFLite file with builtin operators (XNNPACK runs them), without the copying of
+inputs and outputs: with one thread the time that this thread computes, with several the time that passes.
+docs/latency.md says how near the sum of the pieces comes to the whole.
+"""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import platform
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfcompress import expect
+from tfcompress.export import ExportError, MissingOperatorError, convert
+from tfcompress.process import quiet
+
+__all__ = ["Latency", "device", "measure_latency", "timed"]
+
+_AGREEING = 3  # rounds
+_RESOLUTION_MS = 1e-4  # differences below the clock's own steps say nothing
+
+
+@dataclass(frozen=True)
+class Latency:
+    """The latency of a model.
+
+    Attributes:
+        median_ms: milliseconds of one invocation: the median of those that count. With one thread those in which it
+            computes, so that a busy machine measures nearly what an idle one does.
+        spread_ms: their interquartile range, in milliseconds.
+        runs: how many count.
+        batch: samples in one invocation.
+        threads: threads of the interpreter.
+        settled: whether the medians of three rounds agreed before time was up; else all invocations count, and the
+            machine was busy with something else.
+    """
+
+    median_ms: float
+    spread_ms: float
+    runs: int
+    batch: int
+    threads: int
+    settled: bool
+
+
+def measure_latency(
+    model: keras.Model | bytes,
+    *,
+    batch: int | None = None,
+    threads: int = 1,
+    warm_up: int = 10,
+    runs: int = 50,
+    tolerance: float = 0.02,
+    seconds: float = 5.0,
+) -> Latency:
+    """Measures what one invocation of a model takes.
+
+    Rounds of `runs` invocations are repeated until the medians of three rounds in a row differ by no more than
+    `tolerance`, or time is up. Inputs are seeded normal numbers, and zeros where a model takes integers.
+
+    Args:
+        model: a Functional or Sequential model, or the content of a TFLite file.
+        batch: samples in one invocation: 1 by default; a file's own, which no other can stand for.
+        threads: threads of the interpreter.
+        warm_up: invocations beforehand that do not count.
+        runs: invocations in a round.
+        tolerance: how far the medians of rounds may differ, as a share of the median.
+        seconds: time limit of the invocations, the conversion apart; a round is broken off, but three are made.
+
+    Raises:
+        TypeError, ValueError: no model, an argument out of its range, or an input of unknown size.
+        MissingOperatorError: LiteRT lacks an operator; the message names it and the layer.
+        ExportError: the model cannot be converted, or LiteRT cannot run the file; the message names the operator.
+    """
+    expect.instance("model", model, (keras.Model, bytes), "a keras.Model, or the content of a TFLite file")
+    batch = expect.whole("batch", batch, 1, or_none=True)
+    threads = expect.whole("threads", threads, 1)
+    warm_up, runs = expect.whole("warm_up", warm_up), expect.whole("runs", runs, 1)
+    tolerance, seconds = expect.number("tolerance", tolerance, above=0), expect.number("seconds", seconds, above=0)
+    content = model if isinstance(model, bytes) else _file_of(model, batch or 1)
+    interpreter, size = _interpreter(content, threads)
+    if batch is not None and size != batch:
+        expect.refuse("batch", f"the file's own, {size}", batch, "Convert the model with convert(model, batch=...).")
+    # One thread is this one: the time that it computes does not grow with what else the machine does.
+    clock = time.thread_time if threads == 1 else time.perf_counter
+    times, settled = timed(interpreter.invoke, warm_up, runs, tolerance, seconds, clock)
+    low, median, high = np.percentile(times, (25, 50, 75))
+    return Latency(float(median), float(high - low), len(times), size, threads, settled)
+
+
+def timed(
+    invoke: Callable[[], Any],
+    warm_up: int,
+    runs: int,
+    tolerance: float,
+    seconds: float,
+    clock: Callable[[], float] = time.perf_counter,
+    limit: Callable[[], float] = time.monotonic,
+) -> tuple[list[float], bool]:
+    """Times calls as `measure_latency` says.
+
+    Args:
+        invoke: what is timed.
+        warm_up, runs, tolerance, seconds: as for `measure_latency`.
+        clock: gives the seconds by which a call is timed.
+        limit: gives those of the time limit.
+
+    Returns:
+        Milliseconds of the calls that count, and whether three rounds agreed.
+    """
+    for _ in range(warm_up):
+        invoke()
+    end = limit() + seconds
+    rounds: list[list[float]] = []
+    while True:
+        rounds.append([])
+        while len(rounds[-1]) < runs and (limit() < end or sum(map(len, rounds)) < _AGREEING):
+            start = clock()
+            invoke()
+            rounds[-1].append(1e3 * (clock() - start))
+        if len(rounds[-1]) < runs:
+            return [each for part in rounds for each in part], False
+        medians = [float(np.median(part)) for part in rounds[-_AGREEING:]]
+        apart = max(medians) - min(medians)
+        if len(medians) == _AGREEING and apart <= max(tolerance * float(np.median(medians)), _RESOLUTION_MS):
+            return [each for part in rounds[-_AGREEING:] for each in part], True
+
+
+def device() -> dict[str, str]:
+    """The machine and the programs that latencies hold for, as data: a latency measured under another is no use."""
+    cpu = platform.processor() or platform.machine()
+    listed = pathlib.Path("/proc/cpuinfo")
+    if listed.exists():
+        names = re.findall(r"^model name\s*:\s*(.+)$", listed.read_text(encoding="utf-8", errors="replace"), re.M)
+        cpu = names[0].strip() if names else cpu
+    return {
+        "cpu": cpu,
+        "cores": str(os.cpu_count()),
+        "system": f"{platform.system()} {platform.machine()}",
+        "litert": version("ai-edge-litert"),
+        "tensorflow": version("tensorflow"),
+    }
+
+
+def _file_of(model: keras.Model, batch: int) -> bytes:
+    """The model as a TFLite file that takes so many samples."""
+    for tensor in getattr(model, "inputs", None) or ():
+        if None in tensor.shape[1:]:
+            raise ValueError(
+                f"Expected inputs of known size, which latency depends on. Received: input {tensor.name!r} of shape "
+                f"{tuple(tensor.shape)}. Build the model with the shape that it will be given."
+            )
+    try:
+        return convert(model, batch=batch)
+    except MissingOperatorError as error:
+        where = f"layer {error.layer!r}" if error.layer else "the model (no one layer alone)"
+        raise MissingOperatorError(
+            "Expected a model that LiteRT runs, as its latency is measured there. "
+            f"Received: {where}, which needs {', '.join(error.operators)}, an operator that LiteRT does not have. "
+            "Put another layer in its place, or limit 'macs' or 'params' instead.",
+            error.layer,
+            error.operators,
+        ) from error
+
+
+def _interpreter(content: bytes, threads: int) -> tuple[Any, int]:
+    """An interpreter that has run the file once, on deterministic inputs, and the file's batch size."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    try:
+        with quiet():  # it says which delegate it made
+            interpreter = Interpreter(model_content=content, num_threads=threads)
+            details = interpreter.get_input_details()
+            for detail in details:
+                _refuse_unknown_size(detail)
+            interpreter.allocate_tensors()
+            generator = np.random.default_rng(0)
+            for detail in details:
+                interpreter.set_tensor(detail["index"], _numbers(detail, generator))
+            interpreter.invoke()
+    except (RuntimeError, ValueError) as error:
+        if str(error).startswith("Expected"):
+            raise
+        raise ExportError(_unrunnable(str(error))) from error
+    return interpreter, int(details[0]["shape"][0]) if details and len(details[0]["shape"]) else 1
+
+
+def _refuse_unknown_size(detail: dict[str, Any]) -> None:
+    if any(size < 0 for size in detail["shape_signature"]):
+        raise ValueError(
+            f"Expected inputs of known size, which latency depends on. Received: input {detail['name']!r} of shape "
+            f"{tuple(map(int, detail['shape_signature']))}. Convert the model with a shape and batch that are known."
+        )
+
+
+def _numbers(detail: dict[str, Any], generator: np.random.Generator) -> Any:
+    kind = np.dtype(detail["dtype"])
+    shape = detail["shape"]
+    return (generator.standard_normal(shape) if kind.kind == "f" else np.zeros(shape)).astype(kind)
+
+
+def _unrunnable(text: str) -> str:
+    """A message for what LiteRT says of a file, with the operator by name."""
+    named = re.findall(r"custom op: (\w+)|Node number \d+ \((\w+)\)", text)
+    operators = sorted({custom or builtin for custom, builtin in named})
+    first = " ".join(text.split())[:200] or "nothing"
+    what = f"a file with {', '.join(operators)}, which LiteRT cannot run" if operators else "a file that it cannot run"
+    return (
+        f"Expected a TFLite file that LiteRT runs. Received: {what} ({first}). Convert it with builtin operators alone."
+    )

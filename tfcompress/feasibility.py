@@ -1,0 +1,71 @@
+"""Feasibility: the one question whether a method can reach a budget, asked before any data is read."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from tfcompress.channels import Control
+from tfcompress.costs import Budget, Cost, CostModel
+from tfcompress.costs.budget import as_budget
+
+__all__ = ["Cheapest", "check_budget"]
+
+
+class Cheapest(Protocol):
+    """An answer to what the cheapest student costs: every method is one, whatever it removes."""
+
+    @property
+    def advice(self) -> str:
+        """Advice on a budget below the cheapest student."""
+
+    def least(self, costs: CostModel, control: Control) -> Cost:
+        """The lowest cost that can be reached for a model under a control."""
+
+
+def check_budget(method: Cheapest, budget: Budget, costs: CostModel, control: Control) -> None:
+    """Refuses a budget that cannot be counted, or that the method cannot reach with what may be pruned.
+
+    Args:
+        method: what is to reach it.
+        budget: the limits.
+        costs: of the original.
+        control: what may be pruned.
+
+    Raises:
+        ValueError: the message names the share that would be accepted, and what else is in the way: layers of unknown
+            multiply-adds, settings of the control, layers that are left whole.
+    """
+    _check_counted(budget, costs)
+    least = method.least(costs, control)
+    try:
+        budget.check_reachable(costs.total, least, method.advice)
+    except ValueError as error:
+        if not control.settings():
+            raise ValueError(f"{error}{_left_whole(costs)}") from None
+        # Is control what stands in the way?
+        budget.check_reachable(costs.total, method.least(costs, Control()), method.advice)
+        given = ", ".join(f"{name}={value}" for name, value in control.settings().items())
+        limits = as_budget(budget.limits(costs.total))
+        raise ValueError(f"{error} Without {given} this budget ({limits}) could be reached.") from None
+
+
+def _check_counted(budget: Budget, costs: CostModel) -> None:
+    heavy = costs.heavy_unmeasured()
+    if "macs" in budget and heavy:
+        shown = ", ".join(f"{name!r} ({share:.0%} of the parameters)" for name, share in heavy.items())
+        raise ValueError(
+            "Expected a model whose multiply-adds are known, for a FLOPs budget. Received: "
+            f"{budget.said('macs')}, for {costs.groups.graph.name!r} with {shown}, of which neither a "
+            "handler nor TensorFlow's graph says how many it makes. Register a handler for its class "
+            "(docs/custom_layers.md), or give a params_budget instead."
+        )
+
+
+def _left_whole(costs: CostModel) -> str:
+    """The layers that are left whole, and why, as a further sentence; nothing where there are none."""
+    whole = {layer: item.whole for layer, item in costs.groups.layers.items() if item.whole}
+    if not whole:
+        return ""
+    named = "; ".join(f"{layer!r}: {reason}" for layer, reason in list(whole.items())[:3])
+    more = f"; and {len(whole) - 3} more" if len(whole) > 3 else ""
+    return f" {len(whole)} layers are left whole: {named}{more}."

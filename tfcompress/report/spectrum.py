@@ -1,0 +1,223 @@
+"""Pictures of the answers of one search: how good they are at what cost, and which layer became what in each."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from tfcompress import expect
+from tfcompress.costs import Cost
+from tfcompress.costs.budget import as_budget
+from tfcompress.costs.metrics import BUILT_IN, metric_of
+from tfcompress.methods import Candidate
+from tfcompress.plan import Edit, KeepChannels, Reconfigure, RemoveLayers, ReplaceLayers, Trail
+from tfcompress.report.plots import new_figure, write_figure
+
+__all__ = ["changes", "least_of", "plot_changes", "plot_spectrum"]
+
+REMOVED, NARROWED, UNCHANGED = "removed", "fewer channels", "unchanged"
+_NAMED = 40  # rows whose names there is room for
+_WIDEST = 30  # columns whose figures there is room for
+# Layers whose class is left out of a label, as every replacement has its own.
+_UNSAID = ("InputLayer", "BatchNormalization", "Activation", "ReLU", "Dropout")
+
+
+def plot_spectrum(result: Any, path: str | os.PathLike[str], cost: str = "macs") -> None:
+    """Draws how good the candidates of a search are over what they cost, a point each.
+
+    Filled points have a model, which `Result.pick` takes without training again; a line joins those that no other one
+    beats in both. The original and the model of the result are drawn too.
+
+    Args:
+        result: a `Result`, a loaded one as well.
+        path: where the picture goes; its ending gives the format.
+        cost: name of the metric along the axis, a column of the candidates' costs.
+
+    Raises:
+        ValueError: no such metric, or no candidate has a score.
+    """
+    cost = expect.one_of("cost", cost, (*BUILT_IN, *result.before.others))
+    scored = sorted((c for c in result.candidates if c.score is not None), key=lambda c: c.cost[cost])
+    if not scored:
+        raise ValueError(
+            f"Expected candidates with scores. Received: {len(result.candidates)} candidates of "
+            f"{result.method!r} without. Its search measured none; draw its history."
+        )
+    figure = new_figure(7, 5)
+    axes = figure.subplots()
+    best = _unbeaten(scored, cost, result.higher_is_better)
+    axes.plot([c.cost[cost] for c in best], [c.score for c in best], color="C0", linewidth=0.8, zorder=1)
+    for label, filled in (("trained", True), ("not trained", False)):
+        chosen = [c for c in scored if (c.model is not None) is filled]
+        if chosen:
+            axes.scatter(
+                [c.cost[cost] for c in chosen],
+                [c.score for c in chosen],
+                edgecolors="C0",
+                facecolors="C0" if filled else "none",
+                label=f"candidates, {label}",
+                zorder=2,
+            )
+    for measured, label, marker, color in (
+        (result.before, "original", "*", "C3"),
+        (result.after, "result", "D", "C1"),
+    ):
+        if measured.validation_accuracy is not None:
+            place = [measured.cost[cost]], [measured.validation_accuracy]
+            axes.scatter(*place, marker=marker, color=color, s=70, label=label, zorder=3)
+    axes.set_xlim(left=0)
+    axes.set_xlabel(f"{metric_of(cost).unit} of the student")
+    axes.set_ylabel(f"{result.metric} (validation)")
+    axes.legend(fontsize="small")
+    axes.set_title(f"{result.method}, seed {result.seed}")
+    write_figure(figure, path)
+
+
+def plot_changes(
+    result: Any, path: str | os.PathLike[str], cost: str = "macs", layers: Sequence[str] | None = None
+) -> None:
+    """Draws what became of each layer in each candidate: a row a layer, a column a candidate, a color a change.
+
+    Columns stand in the order of their cost, each with its share of the original's; the trails are all that is read.
+
+    Args:
+        result: a `Result`, a loaded one as well.
+        path: where the picture goes; its ending gives the format.
+        cost: name of the metric by which columns are ordered.
+        layers: names of nodes and channel groups, one for each row, in the order of the graph. By default all that some
+            trail changes, in the order of the trails' edits, which is the graph's where a method writes them so.
+
+    Raises:
+        ValueError: no such metric, no candidates, or none that changes one of the layers.
+    """
+    import matplotlib
+
+    cost = expect.one_of("cost", cost, (*BUILT_IN, *result.before.others))
+    candidates: list[Candidate] = sorted(result.candidates, key=lambda c: c.cost[cost])
+    made = [changes(candidate.trail) for candidate in candidates]
+    rows = _merged(made) if layers is None else list(expect.each("layers", layers, expect.text, "names", unique=True))
+    labels = list(dict.fromkeys(label for row in rows for change in made if (label := change.get(row)) is not None))
+    if not labels:
+        raise ValueError(
+            f"Expected candidates that change layers. Received: {len(candidates)} candidates of {result.method!r}, "
+            "whose trails change none of them."
+        )
+    kinds = [UNCHANGED, *labels]
+    matrix = [[kinds.index(change.get(row, UNCHANGED)) for change in made] for row in rows]
+    palette = matplotlib.colormaps["tab10" if len(labels) <= 10 else "tab20"]
+    colors: list[Any] = ["#eeeeee", *(palette(index % palette.N) for index in range(len(labels)))]
+    figure = new_figure(min(4 + 0.45 * len(candidates), 20), min(2 + 0.22 * len(rows), 20))
+    axes = figure.subplots()
+    axes.imshow(
+        matrix,
+        cmap=matplotlib.colors.ListedColormap(colors),
+        vmin=-0.5,
+        vmax=len(kinds) - 0.5,
+        aspect="auto",
+        interpolation="nearest",
+    )
+    every = -(-len(rows) // _NAMED)
+    axes.set_yticks(range(0, len(rows), every), rows[::every], fontsize="small")
+    if len(candidates) <= _WIDEST:
+        whole = result.before.cost[cost] or 1
+        axes.set_xticks(range(len(candidates)), [_under(c, cost, whole) for c in candidates], fontsize="small")
+    axes.set_xlabel(f"candidates, by {metric_of(cost).unit}" + (f"; below, {result.metric}" if result.metric else ""))
+    patches = [matplotlib.patches.Patch(color=color, label=kind) for kind, color in zip(kinds, colors, strict=True)]
+    figure.legend(handles=patches, loc="outside right upper", fontsize="small")
+    axes.set_title(f"{result.method}, seed {result.seed}")
+    write_figure(figure, path)
+
+
+def changes(trail: Trail) -> dict[str, str]:
+    """What a trail makes of each layer, in words, read from its edits alone.
+
+    Args:
+        trail: the plans.
+
+    Returns:
+        `{name: change}` in the order of the edits: for a replacement, under its first node, the layers that stand there
+        now ("3x3 DepthwiseConv2D + 1x1 Conv2D") or the name of the part; "removed"; the settings that are new; or
+        "fewer channels" under the name of the channel group. Where several edits change one layer the last one stands,
+        but that one of which channels are taken later stays what it became.
+    """
+    words: dict[str, str] = {}
+    for edit in (edit for plan in trail for edit in plan):
+        for name in _names_of(edit):
+            if not (isinstance(edit, KeepChannels) and name in words):
+                words[name] = _words(edit)
+    return words
+
+
+def least_of(costs: Sequence[Cost], original: Cost, metrics: Iterable[str]) -> str:
+    """The least of several costs in words, by each metric that is a column, such as "at least 1,334 FLOPs (...)"."""
+    columns = [metric for metric in metrics if metric in (*BUILT_IN, *original.others)] or list(BUILT_IN)
+    least = {metric: min(cost[metric] for cost in costs) for metric in columns}
+    shares = {metric: math.ceil(1e4 * number / max(1, original[metric])) / 1e4 for metric, number in least.items()}
+    words = [f"{as_budget({metric: least[metric]})} ({shares[metric]:.4f} of the original)" for metric in columns]
+    at_once = any(all(cost[metric] == least[metric] for metric in columns) for cost in costs)
+    return f"at least {' and '.join(words)}" + ("" if at_once else ", which no one of them has at once")
+
+
+def _names_of(edit: Edit) -> tuple[str, ...]:
+    if isinstance(edit, KeepChannels):
+        return (edit.group,)
+    if isinstance(edit, RemoveLayers):
+        return edit.nodes
+    return (edit.node,) if isinstance(edit, Reconfigure) else edit.nodes[:1]
+
+
+def _words(edit: Edit) -> str:
+    if isinstance(edit, KeepChannels):
+        return NARROWED
+    if isinstance(edit, RemoveLayers):
+        return REMOVED
+    if isinstance(edit, Reconfigure):
+        return ", ".join(f"{name}={value}" for name, value in sorted(edit.config.items()))
+    assert isinstance(edit, ReplaceLayers)
+    return edit.part or " + ".join(_layers_of(edit.replacement)) or "other layers"
+
+
+def _layers_of(serialized: Mapping[str, Any]) -> list[str]:
+    """The layers of a serialised layer or model by class, with their kernel sizes."""
+    name, config = serialized["class_name"], serialized["config"]
+    if isinstance(config.get("layers"), (list, tuple)):
+        return [inner for layer in config["layers"] for inner in _layers_of(layer)]
+    if name in _UNSAID:
+        return []
+    kernel = config.get("kernel_size")
+    sizes = kernel if isinstance(kernel, (list, tuple)) else (kernel,)
+    return [f"{'x'.join(map(str, sizes))} {name}" if kernel else name]
+
+
+def _merged(made: Iterable[Mapping[str, str]]) -> list[str]:
+    """The names of several dictionaries in one order: those of the longest, and others behind the one before them."""
+    order: list[str] = []
+    for change in sorted(made, key=len, reverse=True):
+        place = 0
+        for name in change:
+            if name in order:
+                place = max(place, order.index(name) + 1)
+            else:
+                order.insert(place, name)
+                place += 1
+    return order
+
+
+def _unbeaten(scored: Sequence[Candidate], cost: str, higher_is_better: bool) -> list[Candidate]:
+    """Of candidates in the order of their cost those that are better than all that cost no more."""
+    sign = 1 if higher_is_better else -1
+    unbeaten: list[Candidate] = []
+    for candidate in scored:
+        score = sign * (candidate.score or 0.0)
+        if not unbeaten or score > sign * (unbeaten[-1].score or 0.0):
+            if unbeaten and unbeaten[-1].cost[cost] == candidate.cost[cost]:
+                unbeaten.pop()
+            unbeaten.append(candidate)
+    return unbeaten
+
+
+def _under(candidate: Candidate, cost: str, whole: float) -> str:
+    share = f"{candidate.cost[cost] / whole:.2f}"
+    return share if candidate.score is None else f"{share}\n{candidate.score:.3f}"
