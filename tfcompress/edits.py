@@ -29,6 +29,8 @@ _SIZES = ("kernel_size", "strides", "dilation_rate")
 CHANGEABLE = (*_SIZES, "padding", "activation")
 _PADDINGS = ("valid", "same", "causal")
 _PART = "part"
+# The only layer of ours that a plan may put in: it goes again when a part of it is chosen.
+_MIXTURE = ("tfcompress.layers.mixture", "Mixture", "tfcompress>Mixture")
 _SHOWN: dict[str, Any] = {"what": "names of nodes, unique, and at least one"}
 
 
@@ -82,10 +84,10 @@ class ReplaceLayers:
 
     Attributes:
         nodes: names of nodes of the source's `LayerGraph`, all of one region: unique, at least one.
-        replacement: a layer, a Sequential or a Functional model as `keras.saving.serialize_keras_object` writes it,
-            whose inputs and outputs stand for the tensors that come into the region and go out of it, in the order of
-            the graph; its weights are fresh. Or `{"part": name}`, a part of a layer that has a method `parts`, such as
-            a mixture, with the part's weights.
+        replacement: a stock layer, a Sequential or a Functional model of such, or a `tfcompress.layers.Mixture` of
+            such, as `keras.saving.serialize_keras_object` writes it, whose inputs and outputs stand for the tensors
+            that come into the region and go out of it, in the order of the graph; its weights are fresh. Or
+            `{"part": name}`, a part of a layer that has a method `parts`, such as a mixture, with the part's weights.
     """
 
     nodes: tuple[str, ...]
@@ -197,7 +199,8 @@ def _not_of_keras(config: Any) -> Iterator[str]:
     if isinstance(config, dict):
         module, name = config.get("module"), config.get("class_name")
         of_keras = module is None or str(module).partition(".")[0] == "keras"
-        if name is not None and (not of_keras or name in ("Lambda", "__lambda__")):
+        is_mixture = (module, name, config.get("registered_name")) == _MIXTURE
+        if name is not None and not is_mixture and (not of_keras or name in ("Lambda", "__lambda__")):
             yield str(config.get("registered_name") or name)
         for value in config.values():
             yield from _not_of_keras(value)

@@ -32,8 +32,8 @@ __all__ = ["Mixture", "Structure", "groups_after", "restructured"]
 class Mixture(Protocol):
     """A layer that holds other layers, each of which may stand in its place."""
 
-    def parts(self) -> Mapping[str, keras.layers.Layer]:
-        """The parts by name: built layers, or Sequential or Functional models."""
+    def parts(self) -> Mapping[str, keras.layers.Layer | Sequence[keras.layers.Layer]]:
+        """The parts by name: built layers, Sequential or Functional models, or built layers one after the other."""
 
     def alone(self, part: str) -> Sequence[tuple[keras.Variable, Any]]:
         """Values of the mixture's own weights with which it computes what this part does: `(weight, value)`."""
@@ -197,6 +197,8 @@ class _Editing:
         self, made: Any, prefix: str, coming: Sequence[TensorRef], going: Sequence[TensorRef], is_new: bool
     ) -> list[Place]:
         """The nodes of a layer or a model, between the tensors that come into its region and those that go out."""
+        if isinstance(made, (list, tuple)):
+            return self._chained(made, prefix, coming, going, is_new)
         if isinstance(made, keras.Sequential) and not made.built:
             return self._chained(made.layers, prefix, coming, going)
         if not isinstance(made, keras.Model):

@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from tfcompress import expect
+from tfcompress.layers import CostPenalty
 
 __all__ = ["Penalty", "WeightDecay"]
 
@@ -36,7 +37,8 @@ class WeightDecay:
     training code does (the `weight_decay` of PyTorch's SGD). The gradient goes through the optimizer's momentum and
     is scaled by the learning rate. `keras.optimizers.SGD(weight_decay=...)` is something else: it is decoupled, it
     takes `learning_rate * weight_decay * w` off the weights beside the momentum (Loshchilov and Hutter, 2019), which
-    for momentum 0.9 decays ten times less.
+    for momentum 0.9 decays ten times less. A variable whose regularizer is a `CostPenalty` (the shares of a mixture) is
+    no weight of a network, and is left out.
 
     Args:
         strength: factor of the weights in the gradient, 0 or more; 1e-4 in the papers.
@@ -49,8 +51,8 @@ class WeightDecay:
         self._variables: list[Any] = []
 
     def build(self, model: keras.Model) -> None:
-        """Collects the trainable variables of `model`."""
-        self._variables = list(model.trainable_variables)
+        """Collects the trainable variables of `model` that do not carry a penalty on costs."""
+        self._variables = [v for v in model.trainable_variables if not isinstance(v.regularizer, CostPenalty)]
 
     def __call__(self) -> Any:
         """`strength / 2` times the sum of the squares of all weights, a float32 scalar."""

@@ -1,0 +1,8 @@
+"""Keras layers, constraints and regularizers: what stands in a model while a method makes up its mind."""
+
+from tfcompress._needs_tensorflow import BACKEND  # noqa: F401
+from tfcompress.layers.handler import MixtureHandler
+from tfcompress.layers.mixture import Mixture
+from tfcompress.layers.simplex import CostPenalty, SimplexConstraint
+
+__all__ = ["CostPenalty", "Mixture", "MixtureHandler", "SimplexConstraint"]

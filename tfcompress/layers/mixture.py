@@ -1,0 +1,212 @@
+"""`Mixture`: a convex mix of layers, of which training chooses one."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from tfcompress import expect
+from tfcompress.layers.simplex import WEIGHTINGS, CostPenalty, SimplexConstraint, checked_cost, shares
+
+__all__ = ["Mixture"]
+
+_FAR = -1e9  # a logit beside 0, of which the softmax is exactly 0
+
+
+@keras.saving.register_keras_serializable("tfcompress")
+class Mixture(keras.layers.Layer):
+    """A convex mix of parts: `sum_j alpha_j * part_j(inputs)`, the relaxed layer of DARC (Section 3, step 1).
+
+    `alpha` is a weight like any other, so that `fit` trains it, with a constraint that keeps it on the simplex and a
+    regularizer that adds `strength * sum_j C_j alpha_j` to the loss. It starts uniform.
+
+    Args:
+        parts: by name, all of the same output shape: a layer, layers one after the other, or a Functional model. A
+            model may read several tensors: the mixture is then called with a list.
+        costs: by name, the cost of each part in any unit, 0 or more; zeros by default.
+        strength: lambda, the factor of the costs in the loss, 0 or more. It may be set later: what was compiled before
+            keeps the old one.
+        weighting: "simplex", or "softmax" for shares that are the softmax of `alpha` (DARTS): no constraint, `alpha`
+            starts at 0, and the penalty is on the shares.
+        **kwargs: of `keras.layers.Layer`.
+
+    Attributes:
+        alpha: float32 `[parts]`, whatever the layer's dtype policy.
+    """
+
+    def __init__(
+        self,
+        parts: Mapping[str, keras.layers.Layer | Sequence[keras.layers.Layer]],
+        costs: Mapping[str, float] | None = None,
+        strength: float = 0.0,
+        weighting: str = "simplex",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if not isinstance(parts, Mapping) or not parts:
+            expect.refuse("parts", "a mapping from names to layers, with at least one", parts, wrong_type=True)
+        self._chains = {expect.text("parts", name): _chain(name, part) for name, part in parts.items()}
+        costs = dict.fromkeys(self._chains, 0.0) if costs is None else costs
+        if not isinstance(costs, Mapping) or set(costs) != set(self._chains):
+            expect.refuse("costs", f"a cost for each of {list(self._chains)}", costs)
+        self.costs = {name: checked_cost(f"costs[{name!r}]", costs[name]) for name in self._chains}
+        self.weighting = expect.one_of("weighting", weighting, WEIGHTINGS)
+        self.supports_masking = True
+        self.strength = strength
+
+    @property
+    def strength(self) -> float:
+        """Lambda, the factor of the costs in the loss."""
+        return self._strength
+
+    @strength.setter
+    def strength(self, value: float) -> None:
+        self._strength: float = expect.number("strength", value, at_least=0)
+        if self.built:
+            self.alpha.regularizer = self._penalty()
+
+    @property
+    def weights_of_parts(self) -> dict[str, float]:
+        """The share of each part, by name; they sum to 1."""
+        values = ops.convert_to_numpy(shares(self.alpha, self.weighting))
+        return dict(zip(self._chains, values.tolist(), strict=True))
+
+    def parts(self) -> dict[str, Any]:
+        """The parts by name: a built layer or Functional model, or a tuple of layers that follow one another."""
+        return {name: chain[0] if len(chain) == 1 else tuple(chain) for name, chain in self._chains.items()}
+
+    def alone(self, part: str) -> list[tuple[keras.Variable, np.ndarray[Any, Any]]]:
+        """Values of `alpha` with which the mixture computes what one part does.
+
+        Args:
+            part: its name.
+
+        Returns:
+            `[(alpha, float32 [parts])]`.
+        """
+        expect.one_of("part", part, tuple(self._chains))
+        is_part = np.array([name == part for name in self._chains])
+        values = np.where(is_part, 0.0, _FAR) if self.weighting == "softmax" else is_part
+        return [(self.alpha, values.astype("float32"))]
+
+    def build(self, input_shape: Any) -> None:
+        """Builds all parts, each layer on the shape that the one before it gives.
+
+        Raises:
+            ValueError: a part that does not fit the inputs, or gives another shape than the first one.
+        """
+        first: tuple[str, Any] | None = None
+        for name, chain in self._chains.items():
+            shape = _plain(input_shape)
+            for layer in chain:
+                try:
+                    if not layer.built:
+                        layer.build(shape)
+                    shape = layer.compute_output_shape(shape)
+                except Exception as error:
+                    reason = " ".join(str(error).split())[:300]
+                    raise ValueError(
+                        f"Expected parts that fit inputs {_plain(input_shape)}. Received: part {name!r} of "
+                        f"{self.name!r}, layer {layer.name!r}: {reason}"
+                    ) from error
+            first = (name, shape) if first is None else first
+            if tuple(shape) != tuple(first[1]):
+                raise ValueError(
+                    f"Expected parts that all give one shape. Received: in {self.name!r} part {first[0]!r} gives "
+                    f"{tuple(first[1])}, part {name!r} gives {tuple(shape)}."
+                )
+        self.alpha = self.add_weight(
+            shape=(len(self._chains),),
+            initializer="zeros" if self.weighting == "softmax" else keras.initializers.Constant(1 / len(self._chains)),
+            dtype="float32",
+            autocast=False,
+            regularizer=self._penalty(),
+            constraint=None if self.weighting == "softmax" else SimplexConstraint(),
+            name="alpha",
+        )
+
+    def _penalty(self) -> CostPenalty:
+        return CostPenalty(tuple(self.costs.values()), self.strength, self.weighting)
+
+    def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
+        """The mix of what the parts give.
+
+        Args:
+            inputs: a tensor, or a list where the parts read several.
+            training: passed on to the parts.
+            mask: passed on to the first layer of each part that takes one.
+        """
+        weights = shares(self.alpha, self.weighting)
+        mixed = None
+        for index, chain in enumerate(self._chains.values()):
+            outputs = inputs
+            for place, layer in enumerate(chain):
+                taken = inspect.signature(layer.call).parameters
+                options = {"training": training} if "training" in taken else {}
+                if mask is not None and place == 0 and "mask" in taken:
+                    options["mask"] = mask
+                outputs = layer(outputs, **options)
+            weighted = ops.cast(weights[index], outputs.dtype) * outputs
+            mixed = weighted if mixed is None else mixed + weighted
+        return mixed
+
+    def compute_mask(self, inputs: Any, previous_mask: Any) -> Any:
+        """The mask that the first part passes on."""
+        mask = previous_mask
+        for layer in next(iter(self._chains.values())):
+            if not layer.supports_masking:
+                return None
+            mask = layer.compute_mask(inputs, mask)
+        return mask
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """The shape that every part gives."""
+        shape = _plain(input_shape)
+        for layer in next(iter(self._chains.values())):
+            shape = layer.compute_output_shape(shape)
+        return shape
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments; the parts as pairs, whose order is that of `alpha`."""
+        parts = [[name, [_serialized(layer) for layer in chain]] for name, chain in self._chains.items()]
+        own = {"parts": parts, "costs": dict(self.costs), "strength": self.strength, "weighting": self.weighting}
+        return {**super().get_config(), **own}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Mixture:
+        """A mixture as `get_config` wrote it; its weights start anew."""
+        parts = {
+            name: [keras.saving.deserialize_keras_object(layer) for layer in layers] for name, layers in config["parts"]
+        }
+        return cls(**{**config, "parts": parts})
+
+
+def _chain(name: str, part: Any) -> list[keras.layers.Layer]:
+    """A part as layers one after the other."""
+    if isinstance(part, keras.Sequential):
+        part = part.layers
+    chain = [part] if isinstance(part, keras.layers.Layer) else part
+    what = "a keras layer, a Functional model, or several layers one after the other"
+    return list(expect.each(f"parts[{name!r}]", chain, _layer, what, empty=False))
+
+
+def _layer(name: str, value: Any) -> keras.layers.Layer:
+    return expect.instance(name, value, keras.layers.Layer)
+
+
+def _serialized(layer: keras.layers.Layer) -> dict[str, Any]:
+    """A layer's config; without the shapes that it was built for, as the mixture builds it."""
+    config = keras.saving.serialize_keras_object(layer)
+    return {key: value for key, value in config.items() if key not in ("build_config", "compile_config")}
+
+
+def _plain(shape: Any) -> Any:
+    """A shape, or several, as tuples: a file has them as lists."""
+    if all(size is None or isinstance(size, int) for size in shape):
+        return tuple(shape)
+    return [tuple(each) for each in shape]

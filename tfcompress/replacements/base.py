@@ -1,0 +1,352 @@
+"""The protocol of replacements, the part of a network that they stand in for, and their registry."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias, runtime_checkable
+
+import keras
+import numpy.typing as npt
+
+from tfcompress import expect
+from tfcompress.graph import LayerGraph, Node, TensorRef
+from tfcompress.graph.regions import calls_of, is_called_outside
+
+__all__ = ["Layers", "Part", "Replacement", "Shape", "by_name", "fitting", "names", "register_replacement"]
+
+Shape: TypeAlias = tuple[int | None, ...]
+Layers: TypeAlias = "list[keras.layers.Layer] | keras.Model"
+
+_CONVOLUTIONS = (
+    keras.layers.Conv1D,
+    keras.layers.Conv2D,
+    keras.layers.SeparableConv1D,
+    keras.layers.SeparableConv2D,
+)
+_REGION_KERNEL = 3  # of a region of several layers, which has none of its own
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """A part of a network that something cheaper may replace: a call of a layer, or a single-entry, single-exit region.
+
+    Attributes:
+        nodes: names of its nodes, in the order of the graph.
+        layer: the layer, where the part is one call of one layer.
+        input_shapes: of the tensors that come in, the batch first (`None` where it is unknown).
+        output_shape: of the one tensor that goes out, likewise.
+        name: the layer of the first node.
+        rank: how many axes lie beside batch and channels.
+        convolves: whether a convolution over `rank` axes may stand in its place: it is a convolution, or a region that
+            keeps the size of its maps or divides it.
+        kernel_size, strides, dilation_rate: of the layer, a number for each of the `rank` axes. Of a region 3, the
+            ratio of its sizes, and 1; of a layer that is no convolution ones.
+        padding: "same", "valid" or "causal"; of a region "same".
+        groups: of a convolution; 1 for everything else.
+        use_bias: whether it adds a bias; of a region True.
+        activation: a function of Keras that the last of its layers applies.
+        data_format: "channels_last" or "channels_first".
+        channels_in, channels_out: how many channels the first tensor that comes in, and the one that goes out, have.
+        kernel_regularizer, bias_regularizer, activity_regularizer: of the layer, or `None`.
+        dtype: the layer's dtype policy; of a region that of its last layer.
+    """
+
+    nodes: tuple[str, ...]
+    layer: keras.layers.Layer | None
+    input_shapes: tuple[Shape, ...]
+    output_shape: Shape
+    name: str
+    rank: int
+    convolves: bool
+    kernel_size: tuple[int, ...]
+    strides: tuple[int, ...]
+    dilation_rate: tuple[int, ...]
+    padding: str
+    groups: int
+    use_bias: bool
+    activation: Any
+    data_format: str
+    channels_in: int
+    channels_out: int
+    kernel_regularizer: Any
+    bias_regularizer: Any
+    activity_regularizer: Any
+    dtype: Any
+
+    @classmethod
+    def of(cls, graph: LayerGraph, nodes: Sequence[str]) -> Part:
+        """The part that some nodes of a graph are.
+
+        Args:
+            graph: the graph.
+            nodes: names of nodes, in any order: one call of a layer, or all nodes of a region.
+
+        Raises:
+            KeyError: a name that is not a node of the graph.
+            ValueError: an input of the model, a layer that is called outside of the part too, or nodes that are no
+                region; the message says which tensors come in and go out.
+        """
+        inside, read, written = _ends(graph, expect.each("nodes", nodes, expect.text, "names of nodes", empty=False))
+        operations = [node.operation for node in inside]
+        layer = operations[0] if len(inside) == 1 and isinstance(operations[0], keras.Layer) else None
+        last = operations[-1]
+        shapes = tuple(graph.shape(ref) for ref in read)
+        output = graph.shape(written)
+        rank = max(len(output) - 2, 0)
+        data_format = next(filter(None, (getattr(o, "data_format", None) for o in operations)), "channels_last")
+        axis = 1 if data_format == "channels_first" and rank else -1
+        ratios = _ratios(shapes[0], output, axis)
+        is_region = layer is None
+        convolves = ratios is not None and rank in (1, 2) if is_region else type(layer) in _CONVOLUTIONS
+        convolves = convolves and (rank == 2 or data_format == "channels_last")  # Cropping1D knows no other
+        kernel = (_REGION_KERNEL,) * rank if is_region else _sizes(layer, "kernel_size", rank)
+        return cls(
+            nodes=tuple(node.name for node in inside),
+            layer=layer,
+            input_shapes=shapes,
+            output_shape=output,
+            name=inside[0].layer_name,
+            rank=rank,
+            convolves=convolves,
+            kernel_size=kernel,
+            strides=(ratios or (1,) * rank) if is_region else _sizes(layer, "strides", rank),
+            dilation_rate=(1,) * rank if is_region else _sizes(layer, "dilation_rate", rank),
+            padding="same" if is_region else getattr(layer, "padding", "same"),
+            groups=getattr(layer, "groups", 1),
+            use_bias=bool(getattr(layer, "use_bias", is_region)),
+            activation=_activation(last),
+            data_format=data_format,
+            channels_in=shapes[0][axis] or 0,
+            channels_out=output[axis] or 0,
+            kernel_regularizer=getattr(layer, "kernel_regularizer", None),
+            bias_regularizer=getattr(layer, "bias_regularizer", None),
+            activity_regularizer=getattr(layer, "activity_regularizer", None),
+            dtype=getattr(last, "dtype_policy", None),
+        )
+
+    @property
+    def extents(self) -> tuple[int, ...]:
+        """How many places the kernel spans on each axis, its dilation included."""
+        return tuple((k - 1) * d + 1 for k, d in zip(self.kernel_size, self.dilation_rate, strict=True))
+
+    @property
+    def last_settings(self) -> dict[str, Any]:
+        """Arguments of the last layer with a bias of a replacement: what the part does after its sums."""
+        return {
+            "use_bias": self.use_bias,
+            "activation": self.activation,
+            "bias_regularizer": self.bias_regularizer,
+            "activity_regularizer": self.activity_regularizer,
+        }
+
+
+@runtime_checkable
+class Replacement(Protocol):
+    """Something that may stand in a part's place. A subclass has a name and `layers`, more where it can.
+
+    Attributes:
+        name: by which plans and tables know it.
+        needs_inputs: whether `start_from` is to be called, with numbers that the part reads, in place of `start`.
+    """
+
+    name: str
+    needs_inputs: bool = False
+
+    def layers(self, part: Part) -> Layers | None:
+        """New unbuilt stock layers, one after the other, or a Functional model; they give the part's output shape.
+
+        Args:
+            part: what they stand in for.
+
+        Returns:
+            The layers, with short names that are unique among them; `None` where the replacement has no meaning for
+            this part.
+        """
+        ...
+
+    def start(self, part: Part, layers: Sequence[keras.layers.Layer]) -> bool:
+        """Gives built layers weights that are worked out from the part's own.
+
+        Args:
+            part: what they stand in for, whose layer is built.
+            layers: what `layers` gave, built; of a model its layers.
+
+        Returns:
+            Whether it did; otherwise they begin from their initializers, and learn to imitate the part.
+        """
+        return False
+
+    def start_from(self, part: Part, layers: Sequence[keras.layers.Layer], inputs: npt.NDArray[Any]) -> bool:
+        """As `start`, with what the part reads.
+
+        Args:
+            part: what they stand in for.
+            layers: as for `start`.
+            inputs: float `[samples, ...]`, of the shape of the part's one input.
+        """
+        return self.start(part, layers)
+
+
+_REPLACEMENTS: dict[str, Replacement] = {}
+
+
+def register_replacement(replacement: Replacement) -> Replacement:
+    """Makes a replacement known by its name.
+
+    Args:
+        replacement: an instance.
+
+    Returns:
+        The same.
+
+    Raises:
+        TypeError: something else.
+        ValueError: another class has that name.
+    """
+    _check(replacement)
+    known = _REPLACEMENTS.get(expect.text("name", replacement.name))
+    # The same class again: its module was loaded anew.
+    if known is not None and type(known).__qualname__ != type(replacement).__qualname__:
+        expect.refuse("name", f"a name other than {names()}", replacement.name, "Give the class another name.")
+    _REPLACEMENTS[replacement.name] = replacement
+    return replacement
+
+
+def names() -> tuple[str, ...]:
+    """The names of all registered replacements, in the order in which they were registered."""
+    return tuple(_REPLACEMENTS)
+
+
+def by_name(replacement: str | Replacement) -> Replacement:
+    """A replacement by its name, or the instance itself.
+
+    Raises:
+        TypeError: neither a name nor a replacement.
+        ValueError: an unknown name; the message lists the known ones.
+    """
+    if not isinstance(replacement, str):
+        return _check(replacement)
+    if replacement not in _REPLACEMENTS:
+        expect.refuse("replacement", f"one of {names()}", replacement)
+    return _REPLACEMENTS[replacement]
+
+
+def _check(replacement: Any) -> Replacement:
+    if isinstance(replacement, type) or not isinstance(replacement, Replacement):
+        is_class = isinstance(replacement, type)
+        hint = f"Write its parentheses: {replacement.__name__}()." if is_class else "Derive the class from Replacement."
+        expect.refuse("replacement", "a name or a Replacement", replacement, hint, wrong_type=True)
+    return replacement
+
+
+def fitting(part: Part, replacement: Replacement) -> Layers | None:
+    """The layers of a replacement for a part, checked: none is built, and they give the part's output shape.
+
+    Returns:
+        As `Replacement.layers`.
+
+    Raises:
+        TypeError: something else than layers; two layers of one name.
+        ValueError: layers that do not fit the part's input, or give another shape; the message names replacement and
+            part.
+    """
+    made = replacement.layers(part)
+    if made is None:
+        return None
+    where = f"replacement {replacement.name!r} of {part.name!r}"
+    chain = [made] if isinstance(made, keras.Model) else made
+    if not isinstance(chain, list) or not all(isinstance(layer, keras.layers.Layer) for layer in chain) or not chain:
+        expect.refuse("layers", "a list of layers, a Functional model or None", made, f"From {where}.", wrong_type=True)
+    if len({layer.name for layer in chain}) < len(chain):
+        taken = [layer.name for layer in chain]
+        raise ValueError(f"Expected names unique in a replacement. Received: {taken}, from {where}")
+    spec: Any = [keras.KerasTensor(shape, dtype="float32") for shape in part.input_shapes]
+    spec = spec[0] if len(spec) == 1 else spec
+    try:
+        for layer in chain:
+            spec = layer.compute_output_spec(spec)
+    except Exception as error:
+        reason = " ".join(str(error).split())[:300]
+        raise ValueError(
+            f"Expected a replacement that fits inputs {list(part.input_shapes)}. Received: {where}: {reason}"
+        ) from error
+    shape = tuple(getattr(spec, "shape", ()))
+    if shape != part.output_shape:
+        raise ValueError(
+            f"Expected a replacement of output shape {part.output_shape}. Received: {shape}, from {where}. "
+            "Return None where it does not fit."
+        )
+    return made
+
+
+def _ends(graph: LayerGraph, nodes: Sequence[str]) -> tuple[list[Node], list[TensorRef], TensorRef]:
+    """The nodes in the order of the graph, the tensors that they read from outside, and the one that goes out."""
+    unknown = sorted(set(nodes) - graph.nodes.keys())
+    if unknown:
+        raise KeyError(f"Expected names of nodes of {graph.name!r}. Received: {unknown}")
+    names_inside = set(nodes)
+    inside = [node for name, node in graph.nodes.items() if name in names_inside]
+    calls = calls_of(graph)
+    for node in inside:
+        if node.is_input:
+            raise ValueError(f"Expected nodes that compute something. Received: {node.name!r}, an input of the model.")
+        if is_called_outside(node, names_inside, calls):
+            elsewhere = sorted(calls[node.layer_name] - names_inside)
+            raise ValueError(
+                f"Expected layers that are called in the part alone. Received: {node.name!r}, of a layer that is also "
+                f"called as {elsewhere}."
+            )
+    read = list(dict.fromkeys(ref for node in inside for ref in node.inputs if ref.node not in names_inside))
+    written = [
+        ref
+        for node in inside
+        for ref in node.outputs
+        if ref in graph.output_refs or any(name not in names_inside for name in graph.readers.get(ref, ()))
+    ]
+    dangling = [n.name for n in inside if not any(ref in written or graph.readers.get(ref) for ref in n.outputs)]
+    is_region = len(written) == 1 and (len(read) == 1 or (len(inside) == 1 and read)) and not dangling
+    if not is_region or (written[0].node != inside[-1].name):
+        raise ValueError(
+            "Expected nodes of one region, with one tensor coming in and one going out. Received: "
+            f"{[node.name for node in inside]}, which read {[ref.node for ref in read]} and give "
+            f"{[ref.node for ref in written]} to the rest."
+        )
+    return inside, read, written[0]
+
+
+def _sizes(layer: Any, name: str, rank: int) -> tuple[int, ...]:
+    value = getattr(layer, name, 1)
+    sizes = tuple(value) if isinstance(value, (tuple, list)) else (value,) * rank
+    return tuple(map(int, sizes)) if len(sizes) == rank else (1,) * rank
+
+
+def _ratios(before: Shape, after: Shape, channels: int) -> tuple[int, ...] | None:
+    """The strides with which padding "same" makes one size of the other; `None` where there are none."""
+    if len(before) != len(after) or len(after) < 3:
+        return None
+    places = [axis for axis in range(1, len(after)) if axis != channels % len(after)]
+    ratios = []
+    for old, new in ((before[axis], after[axis]) for axis in places):
+        if old is None or new is None:
+            if old is not new:
+                return None
+            ratios.append(1)
+            continue
+        ratio = round(old / new) if new else 0
+        if not ratio or -(-old // ratio) != new:
+            return None
+        ratios.append(ratio)
+    return tuple(ratios)
+
+
+def _activation(operation: Any) -> Any:
+    """The activation that an operation ends with; linear where it says nothing that a layer can be given."""
+    if type(operation) is keras.layers.ReLU and operation.get_config().get("max_value") is None:
+        slopes = operation.get_config()
+        return keras.activations.relu if not slopes["negative_slope"] and not slopes["threshold"] else _LINEAR
+    activation = getattr(operation, "activation", None)
+    return activation if callable(activation) else _LINEAR
+
+
+_LINEAR = keras.activations.linear

@@ -1,0 +1,124 @@
+"""Layers of which replacements of convolutions are put together, for one and two axes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
+from tfcompress.replacements.base import Part
+
+__all__ = ["convolution", "grouped", "is_pointwise", "pointwise"]
+
+_LAYERS = keras.layers
+_CONVOLUTION = {1: _LAYERS.Conv1D, 2: _LAYERS.Conv2D}
+_DEPTHWISE = {1: _LAYERS.DepthwiseConv1D, 2: _LAYERS.DepthwiseConv2D}
+_CROPPING = {1: _LAYERS.Cropping1D, 2: _LAYERS.Cropping2D}
+_ZEROS = {1: _LAYERS.ZeroPadding1D, 2: _LAYERS.ZeroPadding2D}
+
+
+def is_pointwise(part: Part) -> bool:
+    """Whether the part is a convolution that reads one place alone."""
+    return set(part.kernel_size) == {1}
+
+
+def _ends(part: Part, extents: Sequence[int]) -> tuple[list[keras.layers.Layer], str]:
+    """Layers that bring a kernel of other extents to the part's output size, and the padding of that kernel.
+
+    With "valid" padding a smaller kernel would give more places: the input is cropped by what the part's kernel reaches
+    further. A larger one reads zeros there.
+    """
+    if part.padding == "same":
+        return [], "same"
+    if part.padding == "causal":
+        before = extents[0] - 1
+        return ([_ZEROS[1]((before, 0), name="zeros", **_common(part))] if before else []), "valid"
+    surplus = [old - new for old, new in zip(part.extents, extents, strict=True)]
+    if set(part.extents) == {1} == set(part.strides):
+        return [], "same"
+    layers: list[keras.layers.Layer] = []
+    for kind, name, sizes in (
+        (_ZEROS, "zeros", [max(-size, 0) for size in surplus]),
+        (_CROPPING, "cropped", [max(size, 0) for size in surplus]),
+    ):
+        if any(sizes):
+            sides: Any = tuple((size // 2, size - size // 2) for size in sizes)
+            options = {"dtype": part.dtype} if kind[part.rank] is _LAYERS.Cropping1D else _common(part)
+            layers.append(kind[part.rank](sides[0] if part.rank == 1 else sides, name=name, **options))
+    return layers, "valid"
+
+
+def _common(part: Part) -> dict[str, Any]:
+    """Arguments of layers without weights."""
+    return {"dtype": part.dtype, "data_format": part.data_format}
+
+
+def grouped(part: Part, channels_out: int, size: int = 3, is_last: bool = False) -> list[keras.layers.Layer]:
+    """A fully grouped convolution of the part's input, with the part's strides and dilation.
+
+    Its groups are the greatest common divisor of the channels: a depthwise one where each channel becomes the same
+    number of others.
+
+    Args:
+        part: what it stands in for.
+        channels_out: how many channels it gives.
+        size: of its kernel, on each axis.
+        is_last: whether it adds the part's bias and applies its activation.
+    """
+    layers, padding = _ends(part, [(size - 1) * d + 1 for d in part.dilation_rate])
+    shared = {
+        "kernel_size": size,
+        "strides": part.strides,
+        "padding": padding,
+        "dilation_rate": part.dilation_rate,
+        **(part.last_settings if is_last else {"use_bias": False}),
+        **_common(part),
+    }
+    if channels_out % part.channels_in == 0 and len(set(part.strides)) == 1:
+        shared.update(depthwise_regularizer=part.kernel_regularizer, name="depthwise")
+        made = _DEPTHWISE[part.rank](depth_multiplier=channels_out // part.channels_in, **shared)
+    else:
+        groups = math.gcd(part.channels_in, channels_out)
+        shared.update(kernel_regularizer=part.kernel_regularizer, name="grouped")
+        made = _CONVOLUTION[part.rank](channels_out, groups=groups, **shared)
+    return [*layers, made]
+
+
+def pointwise(part: Part, of_input: bool = False) -> list[keras.layers.Layer]:
+    """A 1x1 convolution to the part's channels, with its bias and activation.
+
+    Args:
+        part: what it stands in for.
+        of_input: whether it reads what the part reads, with the part's strides; otherwise it comes last.
+    """
+    layers, padding = _ends(part, (1,) * part.rank) if of_input else ([], "same")
+    made = _CONVOLUTION[part.rank](
+        part.channels_out,
+        1,
+        strides=part.strides if of_input else 1,
+        padding=padding,
+        kernel_regularizer=part.kernel_regularizer,
+        name="pointwise",
+        **part.last_settings,
+        **_common(part),
+    )
+    return [*layers, made]
+
+
+def convolution(part: Part, filters: int, name: str, *, is_last: bool, **settings: Any) -> keras.layers.Layer:
+    """A convolution of the part's rank.
+
+    Args:
+        part: what it stands in for.
+        filters: how many channels it gives.
+        name: of the layer.
+        is_last: whether it adds the part's bias and applies its activation.
+        settings: further arguments, `kernel_size` among them.
+    """
+    ending = part.last_settings if is_last else {"use_bias": False}
+    regularizer = part.kernel_regularizer
+    return _CONVOLUTION[part.rank](
+        filters, kernel_regularizer=regularizer, name=name, **settings, **ending, **_common(part)
+    )

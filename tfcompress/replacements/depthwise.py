@@ -1,0 +1,32 @@
+"""The fully grouped convolution."""
+
+from __future__ import annotations
+
+import math
+
+from tfcompress.replacements.base import Layers, Part, Replacement, register_replacement
+from tfcompress.replacements.convolutions import grouped
+
+__all__ = ["Depthwise"]
+
+
+class Depthwise(Replacement):
+    """ "3x3DS" of DARC (Section 5): a fully grouped 3x3 convolution alone, with the part's strides, dilation and bias.
+
+    It has `9 * max(in, out)` weights where one number of channels divides the other, and a bias where the part has one.
+    In general they are `9 * in * out / gcd(in, out)`.
+    """
+
+    name = "3x3DS"
+
+    def layers(self, part: Part) -> Layers | None:
+        """The one layer; `None` for what is no convolution, and where it would be the part itself or not grouped."""
+        if not part.convolves:
+            return None
+        groups = math.gcd(part.channels_in, part.channels_out)
+        is_itself = set(part.kernel_size) == {3} and part.groups == groups and part.layer is not None
+        is_full = groups == 1 and part.channels_in > 1
+        return None if is_itself or is_full else grouped(part, part.channels_out, is_last=True)
+
+
+register_replacement(Depthwise())

@@ -1,0 +1,24 @@
+"""The 1x1 convolution."""
+
+from __future__ import annotations
+
+from tfcompress.replacements.base import Layers, Part, Replacement, register_replacement
+from tfcompress.replacements.convolutions import is_pointwise, pointwise
+
+__all__ = ["Pointwise"]
+
+
+class Pointwise(Replacement):
+    """ "1x1FC" of DARC (Section 5): a full 1x1 convolution, with the part's strides and bias.
+
+    It has `in * out` weights, and a bias where the part has one.
+    """
+
+    name = "1x1FC"
+
+    def layers(self, part: Part) -> Layers | None:
+        """The one layer; `None` for what is no convolution, and for a 1x1 convolution, which it would be itself."""
+        return pointwise(part, of_input=True) if part.convolves and not is_pointwise(part) else None
+
+
+register_replacement(Pointwise())

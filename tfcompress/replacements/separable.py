@@ -1,0 +1,27 @@
+"""The depthwise-separable convolution."""
+
+from __future__ import annotations
+
+from tfcompress.replacements.base import Layers, Part, Replacement, register_replacement
+from tfcompress.replacements.convolutions import grouped, is_pointwise, pointwise
+
+__all__ = ["Separable"]
+
+
+class Separable(Replacement):
+    """ "3x3+1x1" of DARC (Section 5): a depthwise 3x3 convolution followed by a 1x1 one (Howard et al. 2017).
+
+    The first has the part's strides and dilation, the second its bias, as a bias between the two would say nothing
+    more. It has `9 * in + in * out` weights, and a bias where the part has one.
+    """
+
+    name = "3x3+1x1"
+
+    def layers(self, part: Part) -> Layers | None:
+        """Both layers; `None` for what is no convolution, and for a 1x1 convolution, which it would contain."""
+        if not part.convolves or is_pointwise(part):
+            return None
+        return [*grouped(part, part.channels_in), *pointwise(part)]
+
+
+register_replacement(Separable())
