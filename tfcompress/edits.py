@@ -86,8 +86,8 @@ class ReplaceLayers:
         nodes: names of nodes of the source's `LayerGraph`, all of one region: unique, at least one.
         replacement: a stock layer, a Sequential or a Functional model of such, or a `tfcompress.layers.Mixture` of
             such, as `keras.saving.serialize_keras_object` writes it, whose inputs and outputs stand for the tensors
-            that come into the region and go out of it, in the order of the graph; its weights are fresh. Or `{"part": name}`, a part of a layer that has a method `parts`, such as
-            a mixture, with the part's weights.
+            that come into the region and go out of it, in the order of the graph; its weights are fresh. Or
+            `{"part": name}`, a part of a layer that has a method `parts`, such as a mixture, with the part's weights.
     """
 
     nodes: tuple[str, ...]

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import keras
 
+import tfcompress.layers  # noqa: F401  registers the mixture, which models in files and plans may hold
 from tfcompress import expect
 from tfcompress.graph import LayerGraph
 from tfcompress.keras2_files import attribute, compiled_as_written, loaded_from_copy

@@ -48,7 +48,7 @@ class CostPenalty(keras.regularizers.Regularizer):
     Args:
         costs: `C_j`, a number for each part, 0 or more, in any unit.
         strength: lambda, 0 or more.
-        weighting: "simplex" where `alpha` are the shares themselves, "softmax" where they are the softmax of it (DARTS).
+        weighting: "simplex" where `alpha` are the shares themselves, "softmax" where they are its softmax (DARTS).
     """
 
     def __init__(self, costs: Sequence[float], strength: float, weighting: str = "simplex") -> None:

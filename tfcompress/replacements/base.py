@@ -99,6 +99,7 @@ class Part:
         ratios = _ratios(shapes[0], output, axis)
         is_region = layer is None
         convolves = ratios is not None and rank in (1, 2) if is_region else type(layer) in _CONVOLUTIONS
+        convolves = convolves and (rank == 2 or data_format == "channels_last")  # Cropping1D knows no other
         kernel = (_REGION_KERNEL,) * rank if is_region else _sizes(layer, "kernel_size", rank)
         return cls(
             nodes=tuple(node.name for node in inside),
@@ -142,7 +143,7 @@ class Part:
 
 @runtime_checkable
 class Replacement(Protocol):
-    """Something that may stand in a part's place. A subclass has a name and `layers`, and the rest where it can do more.
+    """Something that may stand in a part's place. A subclass has a name and `layers`, more where it can.
 
     Attributes:
         name: by which plans and tables know it.
@@ -258,9 +259,8 @@ def fitting(part: Part, replacement: Replacement) -> Layers | None:
     if not isinstance(chain, list) or not all(isinstance(layer, keras.layers.Layer) for layer in chain) or not chain:
         expect.refuse("layers", "a list of layers, a Functional model or None", made, f"From {where}.", wrong_type=True)
     if len({layer.name for layer in chain}) < len(chain):
-        raise ValueError(
-            f"Expected names unique in a replacement. Received: {[layer.name for layer in chain]} ({where})"
-        )
+        taken = [layer.name for layer in chain]
+        raise ValueError(f"Expected names unique in a replacement. Received: {taken}, from {where}")
     spec: Any = [keras.KerasTensor(shape, dtype="float32") for shape in part.input_shapes]
     spec = spec[0] if len(spec) == 1 else spec
     try:

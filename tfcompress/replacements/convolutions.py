@@ -45,7 +45,8 @@ def _ends(part: Part, extents: Sequence[int]) -> tuple[list[keras.layers.Layer],
     ):
         if any(sizes):
             sides: Any = tuple((size // 2, size - size // 2) for size in sizes)
-            layers.append(kind[part.rank](sides[0] if part.rank == 1 else sides, name=name, **_common(part)))
+            options = {"dtype": part.dtype} if kind[part.rank] is _LAYERS.Cropping1D else _common(part)
+            layers.append(kind[part.rank](sides[0] if part.rank == 1 else sides, name=name, **options))
     return layers, "valid"
 
 

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
+import tfcompress.layers  # noqa: F401  registers the mixture, which a plan may put in
 from tfcompress import expect
 from tfcompress.graph import ChannelGroups, LayerGraph, TensorRef, groups_after
 from tfcompress.graph.channel_groups import NodeAnalysis
