@@ -173,7 +173,8 @@ class Replacement(Protocol):
             layers: what `layers` gave, built; of a model its layers.
 
         Returns:
-            Whether it did; otherwise they begin from their initializers, and learn to imitate the part.
+            Whether it did; otherwise they begin from their initializers. Either way they then learn to imitate the
+            part.
         """
         return False
 

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import keras
+
 from tfcompress.replacements.base import Layers, Part, Replacement, register_replacement
 from tfcompress.replacements.convolutions import grouped, is_pointwise, pointwise
+from tfcompress.replacements.starting import start_separable
 
 __all__ = ["Separable"]
 
@@ -22,6 +27,10 @@ class Separable(Replacement):
         if not part.convolves or is_pointwise(part):
             return None
         return [*grouped(part, part.channels_in), *pointwise(part)]
+
+    def start(self, part: Part, layers: Sequence[keras.layers.Layer]) -> bool:
+        """Begins with what the kernel of a convolution gives."""
+        return start_separable(part, layers)
 
 
 register_replacement(Separable())

@@ -51,9 +51,8 @@ class RelaxationTest(tf.test.TestCase):
         """The relaxed network, the rewritten student, and the student given weights from the store: equal to 1e-5."""
         model = small_tasks.trained_network()
         network, units, relaxed, _ = relaxed_of(model)
-        weights, imitating = first_weights(network, relaxed, np.random.default_rng(0))
-        self.assertLen(imitating, sum(len(unit.replacements) for unit in units))
         x = small_tasks.pictures(8)[0]
+        weights = first_weights(network, relaxed, x, np.random.default_rng(0))
         for number in range(3):
             choice = {unit.name: unit.alternatives[number % len(unit.alternatives)] for unit in units}
             for unit in units:
@@ -69,7 +68,7 @@ class RelaxationTest(tf.test.TestCase):
     def test_weights_go_from_form_to_form(self):
         model = small_tasks.trained_network()
         network, units, relaxed, costs = relaxed_of(model)
-        weights, _ = first_weights(network, relaxed, np.random.default_rng(0))
+        weights = first_weights(network, relaxed, None, np.random.default_rng(0))
         shares = {}
         for number, unit in enumerate(units):
             left = len(unit.alternatives) - number % 2  # of some the last alternative has alpha 0
@@ -94,11 +93,11 @@ class RelaxationTest(tf.test.TestCase):
     def test_imitation_is_the_squared_difference_of_each(self):
         model, (x, _) = one_separable(0)
         network, _, relaxed, _ = relaxed_of(model)
-        first_weights(network, relaxed, np.random.default_rng(0))
+        first_weights(network, relaxed, None, np.random.default_rng(0))
         losses = Imitation(network, relaxed.learners())(x[:4])
         middle = keras.Model(model.input, model.get_layer("separable").output)
         expected = []
-        for unit, name, of in relaxed.learners():
+        for unit, _, of in relaxed.learners():
             read = x[:4] if unit.name == "separable" else np.maximum(middle.predict(x[:4], verbose=0), 0)
             wanted = model.get_layer(unit.name)(read)
             given = read
@@ -176,20 +175,24 @@ class DarcTest(tf.test.TestCase):
         def run(method, model=model, **budget):
             tfcompress.compress(model, method, (x, y), verbose=0, **budget or {"flops_budget": 0.5})
 
-        with self.assertRaisesRegex(ValueError, "at least 0.1151 of the original.*cheapest combination of replacements"):
+        with self.assertRaisesRegex(
+            ValueError, "at least 0.1151 of the original.*cheapest combination of replacements"
+        ):
             run("darc", flops_budget=0.01)
         with self.assertRaisesRegex(ValueError, r"Expected no ratio_limits, round_to or through_norms.*round_to.: 8"):
             tfcompress.compress(model, "darc", (x, y), flops_budget=0.5, round_to=8, verbose=0)
         inputs = keras.Input((8, 8, 1))
         dense = keras.Model(inputs, layers.Dense(4)(layers.Flatten()(inputs)))
-        with self.assertRaisesRegex(ValueError, r"Expected a model with layers that one of \['3x3DS', '1x1FC', '3x3\+1x1'\]"):
+        with self.assertRaisesRegex(
+            ValueError, r"Expected a model with layers that one of \['3x3DS', '1x1FC', '3x3\+1x1'\]"
+        ):
             run("darc", dense)
         with self.assertRaisesRegex(ValueError, "Expected `minimize` to be"):
             run(DARC(minimize="energy"))
         with self.assertRaisesRegex(ValueError, "Expected `unit` to name layers"):
             run(DARC(unit=("conv9",)))
         with self.assertRaisesRegex(ValueError, "Expected a budget that .* can hold"):
-            run(Replaced(choice="all"), flops_budget=0.05, params_budget=1.0)
+            run(Replaced(choice="all", replacements=("3x3+1x1", "1x1FC")), flops_budget=0.15)
         weighted = (x, y, np.ones(len(x), "float32"))
         with self.assertRaisesRegex(ValueError, "without sample weights, for mixed images.*mixup=0"):
             tfcompress.compress(model, DARC(mixup=1.0), weighted, flops_budget=0.5, verbose=0)

@@ -29,6 +29,7 @@ __all__ = ["Replacing", "refuse", "words_for"]
 
 _UNITS = ("layer", "bottleneck", "block")
 _IMITATION = "imitation"
+_SAMPLES = 256  # by which replacements are worked out that need what a layer reads
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,8 +131,9 @@ class Replacing(TrainedMethod):
             everything,
             Penalized({unit.name: dict.fromkeys(unit.alternatives, 0.0) for unit in units}),
         )
-        weights, imitating = first_weights(task.network, relaxed, task.rng(Stream.FRESH_WEIGHTS, 1))
-        learners = [entry for entry in relaxed.learners() if f"{entry[0].name}/{entry[1]}" in set(imitating)]
+        inputs = task.splits.calibration.take(_SAMPLES)[0]
+        weights = first_weights(task.network, relaxed, inputs, task.rng(Stream.FRESH_WEIGHTS, 1))
+        learners = [entry for entry in relaxed.learners() if any(layer.trainable_variables for layer in entry[2])]
         history: dict[str, list[Any]] = {}
         if learners and self.imitation_epochs:
             rate = self.imitation_rate or (0.01 if self.imitation_optimizer == "adam" else 0.1)

@@ -43,11 +43,8 @@ class Imitation(OwnLoss):
         graph = source.graph
         self._reads, self._gives = [], []
         for unit, _, _ in learners:
-            members = [graph.nodes[name] for name in unit.part.nodes]
-            inside = set(unit.part.nodes)
-            coming = dict.fromkeys(ref for node in members for ref in node.inputs if ref.node not in inside)
-            self._reads.append([places.setdefault(ref, len(places)) for ref in coming])
-            self._gives.append(places.setdefault(members[-1].outputs[0], len(places)))
+            self._reads.append([places.setdefault(ref, len(places)) for ref in unit.reads])
+            self._gives.append(places.setdefault(unit.gives, len(places)))
         self._apart = _Apart(keras.Model(source.model.input, [graph.tensors[ref] for ref in places]))
         self.output_names = getattr(source.model, "output_names", None)
         self._mean = keras.metrics.Mean(name="imitation")

@@ -14,11 +14,22 @@ from tfcompress.layers import Mixture
 from tfcompress.methods.darc.units import ORIGINAL, Choice, Unit
 from tfcompress.network import Network
 from tfcompress.plan import Plan, ReplaceLayers
+from tfcompress.replacements import Replacement
 from tfcompress.rewrite import apply
 from tfcompress.rewrite.verify import verify
 from tfcompress.training.initial import draw_anew
 
-__all__ = ["Penalized", "Relaxed", "Remaining", "Weights", "chosen_student", "plan_of", "relax"]
+__all__ = [
+    "Penalized",
+    "Relaxed",
+    "Remaining",
+    "Weights",
+    "check_student",
+    "chosen_student",
+    "first_weights",
+    "plan_of",
+    "relax",
+]
 
 Remaining = Mapping[str, Sequence[str]]
 """For each unit, by its name, the alternatives that are left."""
@@ -138,7 +149,7 @@ class Relaxed:
         weights.take_layers(self.network, self._of_units())
         for unit in self.units:
             if unit.name in self.mixtures:
-                for alternative, layers in self._parts(unit).items():
+                for alternative, layers in self.parts_of(unit).items():
                     weights.take(unit, alternative, layers)
             else:
                 weights.take(unit, self.remaining[unit.name][0], _named(self.names[unit.name]))
@@ -151,7 +162,7 @@ class Relaxed:
             if unit.name not in self.mixtures:
                 weights.give(unit, self.remaining[unit.name][0], self.names[unit.name])
                 continue
-            for alternative, layers in self._parts(unit).items():
+            for alternative, layers in self.parts_of(unit).items():
                 weights.give(unit, alternative, {layer.name: layer for layer in _inner(layers)})
             if unit.name in weights.alpha:
                 mixture = self.mixtures[unit.name]
@@ -166,11 +177,12 @@ class Relaxed:
             (unit, alternative, layers)
             for unit in self.units
             if unit.name in self.mixtures
-            for alternative, layers in self._parts(unit).items()
+            for alternative, layers in self.parts_of(unit).items()
             if alternative != ORIGINAL
         ]
 
-    def _parts(self, unit: Unit) -> dict[str, list[Any]]:
+    def parts_of(self, unit: Unit) -> dict[str, list[Any]]:
+        """The layers of each alternative in a unit's mixture, one after the other."""
         parts = self.mixtures[unit.name].parts()
         return {name: list(part) if isinstance(part, tuple) else [part] for name, part in parts.items()}
 
@@ -247,39 +259,42 @@ def _own_layers(network: Network, new: dict[str, Any], unit: Unit, alternative: 
     """The layers of the alternative that stands in a unit's place, by their names in the alternative."""
     if alternative == ORIGINAL:
         operations = network.graph.operations
-        names = dict.fromkeys(unit.graph.nodes[node].layer_name for node in unit.part.nodes)
-        return {name: operations[name] for name in names}
+        return {name: operations[name] for name in unit.layer_names}
     return {layer.name: _layer_after(new, unit, layer.name) for layer in _inner(unit.layers(alternative))}
 
 
-def first_weights(source: Network, relaxed: Relaxed, rng: np.random.Generator) -> tuple[Weights, list[str]]:
+def first_weights(source: Network, relaxed: Relaxed, inputs: Any, rng: np.random.Generator) -> Weights:
     """The weights that a relaxed network begins with: the source's, and for replacements what can be worked out.
 
     Args:
         source: the network.
         relaxed: its first form, with all alternatives; it is given the weights.
+        inputs: some of the model's inputs, for replacements that are worked out from what a layer reads.
         rng: draws the weights of replacements that start from their initializers.
-
-    Returns:
-        The weights; and the replacements that are to imitate, as "unit/alternative".
     """
     weights = Weights()
     weights.take_layers(source, [])
-    imitating = []
     for unit in relaxed.units:
-        for alternative, layers in relaxed._parts(unit).items():
+        for alternative, layers in relaxed.parts_of(unit).items():
             if alternative == ORIGINAL:
-                operations = source.graph.operations
-                names = dict.fromkeys(unit.graph.nodes[node].layer_name for node in unit.part.nodes)
+                names = unit.layer_names
                 for inner in _inner(layers):
                     if inner.name in names:
-                        _assign(inner, _values(operations[inner.name]))
-            elif not unit.replacements[alternative].start(unit.part, layers):
+                        _assign(inner, _values(source.graph.operations[inner.name]))
+            elif not _started(source, unit, unit.replacements[alternative], layers, inputs):
                 draw_anew(_inner(layers), rng)
-                imitating.append(f"{unit.name}/{alternative}")
             weights.take(unit, alternative, layers)
     relaxed.load(weights)
-    return weights, imitating
+    return weights
+
+
+def _started(source: Network, unit: Unit, replacement: Replacement, layers: Sequence[Any], inputs: Any) -> bool:
+    inner = _inner(layers)
+    if not replacement.needs_inputs:
+        return replacement.start(unit.part, inner)
+    (ref,) = unit.reads
+    reading = keras.Model(source.model.input, source.graph.tensors[ref])
+    return replacement.start_from(unit.part, inner, reading.predict(inputs, verbose=0))
 
 
 def chosen_student(source: Network, units: Sequence[Unit], choice: Choice, weights: Weights) -> keras.Model:

@@ -61,6 +61,23 @@ class Unit:
         """The original, and the replacements."""
         return (ORIGINAL, *self.replacements)
 
+    @property
+    def layer_names(self) -> tuple[str, ...]:
+        """Names of its layers as it is."""
+        return tuple(dict.fromkeys(self.graph.nodes[node].layer_name for node in self.part.nodes))
+
+    @property
+    def reads(self) -> tuple[TensorRef, ...]:
+        """The tensors that come into it."""
+        inside = set(self.part.nodes)
+        refs = (ref for node in self.part.nodes for ref in self.graph.nodes[node].inputs)
+        return tuple(dict.fromkeys(ref for ref in refs if ref.node not in inside))
+
+    @property
+    def gives(self) -> TensorRef:
+        """The tensor that goes out of it."""
+        return self.graph.nodes[self.part.nodes[-1]].outputs[0]
+
     def layers(self, alternative: str) -> list[keras.layers.Layer]:
         """New layers of an alternative, one after the other, not built; a region as it is, is one Functional model."""
         if alternative != ORIGINAL:
