@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NoReturn
 
 import keras
 
 from tfcompress import expect
 from tfcompress.channels import Control
-from tfcompress.costs import Cost, CostModel
+from tfcompress.costs import Budget, Cost, CostModel
 from tfcompress.evaluation import Evaluator
 from tfcompress.methods import phases
 from tfcompress.methods.darc.imitation import Imitation
+from tfcompress.methods.darc.latency import LATENCY, is_wanted, latency_limit, with_latency
 from tfcompress.methods.darc.relaxation import Penalized, Weights, first_weights, relax
 from tfcompress.methods.darc.units import ORIGINAL, Choice, CostTable, Unit, find_units
 from tfcompress.methods.trained import TrainedMethod
@@ -48,6 +49,7 @@ class Replacing(TrainedMethod):
         imitation_epochs: epochs in which replacements learn to give what the originals give.
         imitation_optimizer: "adam", or "sgd" as in the paper, which diverges where layers read large numbers.
         imitation_rate: its learning rate; `None`: 0.01 of "adam", 0.1 of "sgd".
+        latency_batch, latency_threads: samples in one invocation, and threads, by which latency is measured.
     """
 
     epochs: int = 20
@@ -60,6 +62,8 @@ class Replacing(TrainedMethod):
     imitation_epochs: int = 1
     imitation_optimizer: Literal["adam", "sgd"] = "adam"
     imitation_rate: float | None = None
+    latency_batch: int = 1
+    latency_threads: int = 1
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -71,6 +75,7 @@ class Replacing(TrainedMethod):
         object.__setattr__(self, "unit", _unit(self.unit))
         expect.settings(self, expect.whole, "imitation_epochs")
         expect.settings(self, expect.one_of, "imitation_optimizer", options=("adam", "sgd"))
+        expect.settings(self, expect.whole, "latency_batch", "latency_threads", least=1)
         expect.settings(self, expect.number, "imitation_rate", above=0, or_none=True)
 
     # What is replaced.
@@ -100,6 +105,22 @@ class Replacing(TrainedMethod):
 
     advice = "That is the cheapest combination of replacements; give cheaper replacements= to go below it."
 
+    def budget(self, given: Budget) -> Budget:
+        """The budget; one of latency alone can be planned here, by a table that is measured."""
+        return given if given.measured == (LATENCY,) else super().budget(given)
+
+    def table(self, task: Task, units: Sequence[Unit], minimize: str | None = None) -> CostTable:
+        """What the task's network costs with any choice, latency too where it is asked for."""
+        table = CostTable.of(units, task.costs.total)
+        if not is_wanted(task, minimize):
+            return table
+        return with_latency(table, units, task, self.latency_batch, self.latency_threads)
+
+    @staticmethod
+    def limits(task: Task, table: CostTable) -> dict[str, float]:
+        """The limits of the finished model, that of latency included."""
+        return {**task.limits, **latency_limit(task, table)}
+
     def least(self, costs: CostModel, control: Control) -> Cost:
         """The lowest cost of each metric: with the cheapest alternative in every unit's place."""
         table = CostTable.of(self.units(costs, control), costs.total)
@@ -107,8 +128,17 @@ class Replacing(TrainedMethod):
         return Cost(*(least.pop(metric) for metric in ("macs", "params", "bytes")), least)
 
     def check_model(self, task: Task) -> None:
-        """Refuses a model without layers to replace."""
-        self.units(task.costs, task.control)
+        """Refuses a model without layers to replace, and a latency that no choice reaches."""
+        units = self.units(task.costs, task.control)
+        if LATENCY not in task.budget:
+            return
+        table = self.table(task, units)
+        lowest, whole, limit = table.lowest(LATENCY), table.whole[LATENCY], self.limits(task, table)[LATENCY]
+        if limit < lowest:
+            raise ValueError(
+                f"Expected a latency that can be reached: at least {lowest / whole:.4f} of the original ({lowest:.3f} "
+                f"of {whole:.3f} ms). Received: {task.budget.said(LATENCY)}. {self.advice}"
+            )
 
     # What is trained.
 
@@ -173,14 +203,14 @@ def words_for(choice: Choice) -> str:
     return ", ".join([f"{kept} of {len(choice)} units stay as they are", *became])
 
 
-def refuse(task: Task) -> NoReturn:
+def refuse(limits: Mapping[str, float]) -> NoReturn:
     """Refuses limits that cannot be held together.
 
     Raises:
         ValueError: always.
     """
     raise ValueError(
-        f"Expected a budget that some combination of replacements can hold. Received: {dict(task.limits)}, each of "
+        f"Expected a budget that some combination of replacements can hold. Received: {dict(limits)}, each of "
         "which can be held, but not all at once. Give a larger share of one."
     )
 

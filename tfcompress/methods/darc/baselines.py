@@ -16,7 +16,7 @@ from tfcompress.methods.base import Candidate, Search
 from tfcompress.methods.darc.base import Replacing, refuse, words_for
 from tfcompress.methods.darc.choice import at_random, exact_choice
 from tfcompress.methods.darc.relaxation import Weights, chosen_student, plan_of
-from tfcompress.methods.darc.units import ORIGINAL, Choice, CostTable, Unit
+from tfcompress.methods.darc.units import ORIGINAL, Choice, Unit
 from tfcompress.methods.registry import register_method
 from tfcompress.network import Network
 from tfcompress.plan import Trail
@@ -55,8 +55,8 @@ class Replaced(Replacing):
         """Refuses a budget that the choice cannot hold."""
         super().check_model(task)
         units = self.units(task.costs, task.control)
-        table = CostTable.of(units, task.costs.total)
-        if self.choice == "all" and not table.fits(_all(units), task.limits):
+        table = self.table(task, units)
+        if self.choice == "all" and not table.fits(_all(units), self.limits(task, table)):
             raise ValueError(
                 f"Expected a budget that {words_for(_all(units))} can hold. Received: {dict(task.limits)}. Leave the "
                 "budget out, or give choice='knapsack'."
@@ -76,12 +76,13 @@ class Replaced(Replacing):
     def _choice(self, task: Task, units: Sequence[Unit], weights: Weights) -> Choice:
         if self.choice == "all":
             return _all(units)
-        table = CostTable.of(units, task.costs.total)
+        table = self.table(task, units)
+        limits = self.limits(task, table)
         if self.choice == "random":
-            choice = at_random(table, task.limits, task.rng(Stream.RATES))
+            choice = at_random(table, limits, task.rng(Stream.RATES))
         else:
-            choice = exact_choice(table, self._values(task, units, weights), task.limits)
-        return refuse(task) if choice is None else choice
+            choice = exact_choice(table, self._values(task, units, weights), limits)
+        return refuse(limits) if choice is None else choice
 
     def _values(self, task: Task, units: Sequence[Unit], weights: Weights) -> dict[str, dict[str, float]]:
         """For each alternative minus the loss with it alone in the network, less that of the network as it is."""

@@ -14,6 +14,7 @@ from tfcompress.methods import phases
 from tfcompress.methods.base import Candidate, Search
 from tfcompress.methods.darc.base import Replacing, refuse, words_for
 from tfcompress.methods.darc.choice import exact_choice
+from tfcompress.methods.darc.latency import LATENCY, latency_of
 from tfcompress.methods.darc.relaxation import (
     Penalized,
     Relaxed,
@@ -37,6 +38,7 @@ from tfcompress.training.teaching import computing_in
 __all__ = ["DARC"]
 
 _SAMPLES = 8
+_PREDICTED, _MEASURED = "snapshots: latency_ms by the table", "snapshots: latency_ms measured"
 
 
 @register_method("darc")
@@ -55,7 +57,8 @@ class DARC(Replacing):
     of alpha within it (an integer programme), among those left or else among all.
 
     Attributes:
-        minimize: the cost that the penalty counts: "params" (DARC(S)), "macs", "bytes" or another metric; `None` for
+        minimize: the cost that the penalty counts: "params" (DARC(S)), "latency_ms" (DARC(T)), "macs" or another metric;
+            `None` for
             those that the budget limits, each as a share of the model's.
         blocks: how many blocks of epochs there are at most.
         block_epochs: epochs in a block; 20 for CIFAR-10 and 10 for ImageNet in the paper.
@@ -118,7 +121,7 @@ class DARC(Replacing):
         """Refuses a model without layers to replace, and a cost that there is not."""
         super().check_model(task)
         if self.minimize is not None:
-            expect.one_of("minimize", self.minimize, ("macs", "params", "bytes", *task.costs.total.others))
+            expect.one_of("minimize", self.minimize, (*CostTable.of((), task.costs.total).whole, LATENCY))
 
     def check(self, task: Task) -> None:
         """Refuses data that cannot be mixed, and a teaching that does not fit."""
@@ -152,8 +155,9 @@ class DARC(Replacing):
         units = self.units(task.costs, task.control)
         imitated, history = self.imitate(task, units)
         weights = imitated.copy()
-        table = CostTable.of(units, task.costs.total)
-        costs = table.shares([self.minimize] if self.minimize else list(task.limits) or ["params"])
+        table = self.table(task, units, self.minimize)
+        limits = self.limits(task, table)
+        costs = table.shares([self.minimize] if self.minimize else list(limits))
         remaining: Remaining = {unit.name: unit.alternatives for unit in units}
         strength = self.strength
         snapshots: list[tuple[Choice, Weights]] = []
@@ -172,18 +176,49 @@ class DARC(Replacing):
             if set(choice.values()) != {ORIGINAL} and (not snapshots or snapshots[-1][0] != choice):
                 snapshots.append((choice, weights.copy()))
                 _check(relaxed, choice, chosen_student(task.network, units, choice, weights), task)
-            if all(len(left) == 1 for left in remaining.values()) or (snapshots and table.fits(choice, task.limits)):
+            if all(len(left) == 1 for left in remaining.values()) or (snapshots and table.fits(choice, limits)):
                 break
-        if not any(table.fits(choice, task.limits) for choice, _ in snapshots):
-            snapshots.append(self._within(task, table, relaxed, imitated, weights))
+        holds = [self._holds(task, units, snapshot, table, limits, history) for snapshot in snapshots]
+        planned = dict(limits)
+        while not any(holds):  # ends: `_within` refuses limits below what can be planned
+            task.say("no snapshot is within the budget: the alternatives of the greatest alpha within it are taken")
+            snapshots.append(self._within(table, planned, relaxed, imitated, weights))
+            holds.append(self._holds(task, units, snapshots[-1], table, limits, history))
+            planned = _tightened(planned, history)
         candidates = [
             self._candidate(task, units, choice, snapshot, number, history)
             for number, (choice, snapshot) in enumerate(snapshots, start=1)
         ]
-        chosen = _best([candidate for candidate in candidates if task.fits(candidate.cost)], task)
+        chosen = _best([each for each, within in zip(candidates, holds, strict=True) if within], task)
         best = snapshots[candidates.index(chosen)][0]
         notes = (words_for(best), _listed(best))
         return Search(task.model, chosen.trail, tuple(candidates), history, notes, student=chosen.model)
+
+    def _holds(
+        self,
+        task: Task,
+        units: Sequence[Unit],
+        snapshot: tuple[Choice, Weights],
+        table: CostTable,
+        limits: Mapping[str, float],
+        history: dict[str, list[Any]],
+    ) -> bool:
+        """Whether a snapshot is within the limits; latency is measured, and noted beside what the table says of it."""
+        choice, weights = snapshot
+        holds = table.fits(choice, {name: limit for name, limit in limits.items() if name != LATENCY})
+        if LATENCY not in table.whole:
+            return holds
+        number = len(history.get(_MEASURED, [])) + 1
+        measured = task.run.recall(
+            f"latency-{number}", task.progress.note
+        )  # of an interrupted run: measured again it would be another
+        if measured is None:
+            student = chosen_student(task.network, units, choice, weights)
+            measured = latency_of(student, self.latency_batch, self.latency_threads)
+            task.run.write_json(f"latency-{number}", measured)
+        history.setdefault(_PREDICTED, []).append(table.total(choice, LATENCY))
+        history.setdefault(_MEASURED, []).append(measured)
+        return holds and measured <= limits.get(LATENCY, measured)
 
     def recover(self, student: keras.Model, task: Task) -> dict[str, list[Any]]:
         """Nothing: every snapshot was fine-tuned by the search."""
@@ -225,21 +260,22 @@ class DARC(Replacing):
         }
 
     def _within(
-        self, task: Task, table: CostTable, relaxed: Relaxed | None, imitated: Weights, weights: Weights
+        self,
+        table: CostTable,
+        limits: Mapping[str, float],
+        relaxed: Relaxed | None,
+        imitated: Weights,
+        weights: Weights,
     ) -> tuple[Choice, Weights]:
         """The choice of the greatest sum of alpha within the limits, and its weights."""
         assert relaxed is not None
         alpha = relaxed.alpha()
-        choice = exact_choice(table, alpha, task.limits)
+        choice = exact_choice(table, alpha, limits)
         if choice is None:
             worth = {u: {name: alpha[u].get(name, 0.0) for name in costs} for u, costs in table.parts.items()}
-            choice = exact_choice(table, worth, task.limits)
+            choice = exact_choice(table, worth, limits)
         if choice is None:
-            refuse(task)
-        task.say(
-            f"after {self.blocks} blocks no snapshot was within the budget: the alternatives of the greatest alpha "
-            "within it are taken"
-        )
+            refuse(limits)
         together = imitated.copy()
         together.update(weights)
         return choice, together
@@ -277,6 +313,14 @@ class _Alpha(keras.callbacks.Callback):
         if logs is not None:
             logs["alternatives"] = float(sum(share > 0 for share in shares))
             logs["original"] = sum(of_unit.get(ORIGINAL, 0.0) for of_unit in alpha.values()) / len(alpha)
+
+
+def _tightened(planned: Mapping[str, float], history: Mapping[str, list[Any]]) -> dict[str, float]:
+    """Limits to plan by after a student that was planned within them measured more: less by as much, and a little."""
+    if LATENCY not in planned:
+        return dict(planned)
+    off = history[_PREDICTED][-1] / max(history[_MEASURED][-1], 1e-9)
+    return {**planned, LATENCY: planned[LATENCY] * min(off, 1.0) * 0.98}
 
 
 def _block(number: int) -> str:
