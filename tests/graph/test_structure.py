@@ -82,6 +82,14 @@ def test_a_scale_of_each_channel_does_not_fit_another_width():
         restructured(LayerGraph.from_keras(model), [RemoveLayers(("three",))], "fresh")
 
 
+def test_a_tensor_is_not_taken_apart_into_another_number():
+    x = keras.Input((3, 2))
+    y, _ = keras.ops.unstack(layers.Conv1D(2, 1, strides=2, padding="same", name="half")(x), 2, axis=1)
+    model = keras.Model(x, layers.Dense(2)(y))
+    with pytest.raises(ValueError, match=r"every layer fits what it reads. Received: 'unstack'.*\(None, 3, 2\)"):
+        restructured(LayerGraph.from_keras(model), [RemoveLayers(("half",))], "fresh")
+
+
 def test_students_leave_no_trace_in_the_source():
     """60 graphs, 6 costs, 6 students: no call of a layer of the source is recorded, and nothing that was made stays."""
     model = network()
