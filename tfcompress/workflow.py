@@ -201,6 +201,8 @@ def _limits(method: Method, budget: Budget, control: Control, costs: CostModel) 
 def _first_notes(task: Task, costs: CostModel, ignored: Sequence[str]) -> list[str]:
     total, objective = costs.total, task.objective
     notes = [task.splits.describe(), objective.description]
+    if task.limits:
+        notes.append(f"budget: at most {as_budget(task.limits)}")
     if control := task.control.settings():
         notes.append("pruned under " + ", ".join(f"{name}={value}" for name, value in control.items()))
     shown = (
