@@ -1,6 +1,7 @@
 """Code in docs/ runs as it stands there."""
 
 import contextlib
+import json
 import math
 import pathlib
 import re
@@ -17,6 +18,7 @@ import tiny_texts
 from keras import layers
 
 import tfcompress
+from tfcompress import export
 from tfcompress.costs import CostModel, cost
 from tfcompress.graph import ChannelGroups, LayerGraph
 from tfcompress.methods import Uniform
@@ -169,6 +171,24 @@ class CostsTest(tf.test.TestCase):
             self.assertLessEqual(after["activations"], before["activations"] // 2)
         finally:
             tfcompress.costs.unregister_metric("activations")
+
+
+class LatencyTest(tf.test.TestCase):
+    def test_all_code_and_what_the_file_holds(self):
+        # One file stands for all, as conversions take a second each.
+        content = export.convert(keras.Sequential([keras.Input((2,)), layers.Dense(2)]))
+        self.enterContext(mock.patch("tfcompress.costs.latency.convert", lambda model, batch: content))
+        self.enterContext(contextlib.chdir(self.get_temp_dir()))
+        made = {"model": small_tasks.residual_network()}
+        for code in code_of("latency.md"):
+            exec(code, made)
+        self.assertGreater(made["latency"].median_ms, 0)
+        self.assertGreater(made["total"], 0)
+        text = (DOCS / "latency.md").read_text(encoding="utf-8")
+        data = json.loads(pathlib.Path("latency.json").read_text())
+        self.assertEqual(data["format"], 1)
+        for name in {*data, *next(iter(data["entries"].values()))}:
+            self.assertIn(f"`{name}`", text)
 
 
 class CustomLayersTest(tf.test.TestCase):

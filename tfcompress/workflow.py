@@ -196,6 +196,8 @@ def _held_to(budget: Budget, before: Mapping[str, float]) -> list[str]:
 def _first_notes(task: Task, costs: CostModel, ignored: Sequence[str]) -> list[str]:
     total, objective = costs.total, task.objective
     notes = [task.splits.describe(), objective.description]
+    if task.limits:
+        notes.append(f"budget: at most {as_budget(task.limits)}")
     if control := task.control.settings():
         notes.append("pruned under " + ", ".join(f"{name}={value}" for name, value in control.items()))
     shown = (
