@@ -185,15 +185,22 @@ class CostsTest(tf.test.TestCase):
 
     def test_a_metric_that_is_measured(self):
         made = self.names(width=24, inner=(40, 40))
-        exec(code_of("costs.md")[2], made)
+        exec(code_of("costs.md")[3], made)
         self.addCleanup(tfcompress.costs.unregister_metric, "file_bytes")
         before, after = (side.measurements["file_bytes"] for side in (made["result"].before, made["result"].after))
         self.assertLessEqual(after, 0.9 * before)
         # A file holds all weights, and some tens of kB that say what they are.
         self.assertBetween(before - made["result"].before.bytes, 0, 10**5)
 
+    def test_alternatives(self):
+        made = {"model": small_tasks.residual_network(inner=(5, 7))}
+        exec(code_of("costs.md")[2], made)
+        # From 6 to 5 channels in 4 x 4 places, with kernels of 3 x 3, of 1, and of 5 x 5.
+        self.assertEqual(made["macs"], {"block1_conv1": 480 * 9, "1x1": 480, "5x5": 480 * 25})
+        self.assertEqual(made["part"].output_shape, (None, 4, 4, 5))
+
     def test_a_metric_of_ones_own_is_limited(self):
-        first, second, _ = code_of("costs.md")
+        first, second, *_ = code_of("costs.md")
         made = self.names(inner=(5, 7))
         exec(first, {})
         exec(second, made)
