@@ -41,7 +41,9 @@ _HOMES = {
     "sensitivity": "report",
 }
 _PLAIN = ("KeepChannels", "Plan", "Reconfigure", "RemoveLayers", "ReplaceLayers", "Trail")  # data that know no Keras
-_PACKAGES = ("costs", "data", "export", "graph", "importance", "methods", "rewrite", "training", "zoo")
+_PACKAGES = (
+    "costs", "data", "export", "graph", "importance", "layers", "methods", "replacements", "rewrite", "training", "zoo",
+)  # fmt: skip
 
 __all__ = [
     "Budget",
