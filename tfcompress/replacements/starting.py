@@ -18,9 +18,10 @@ _Kernel = npt.NDArray[np.float64]
 
 def _kernel(part: Part) -> _Kernel | None:
     """The kernel `[*sizes, in, out]` of a plain convolution; `None` for other parts."""
-    if type(part.layer) not in (keras.layers.Conv1D, keras.layers.Conv2D) or part.groups != 1:
+    layer: Any = part.layer
+    if type(layer) not in (keras.layers.Conv1D, keras.layers.Conv2D) or part.groups != 1:
         return None
-    return keras.ops.convert_to_numpy(part.layer.kernel).astype(np.float64)
+    return np.asarray(keras.ops.convert_to_numpy(layer.kernel), np.float64)
 
 
 def _centre(kernel: _Kernel, size: int = 3) -> _Kernel:

@@ -124,8 +124,8 @@ class Replacing(TrainedMethod):
     def least(self, costs: CostModel, control: Control) -> Cost:
         """The lowest cost of each metric: with the cheapest alternative in every unit's place."""
         table = CostTable.of(self.units(costs, control), costs.total)
-        least = {metric: int(table.lowest(metric)) for metric in table.whole}
-        return Cost(*(least.pop(metric) for metric in ("macs", "params", "bytes")), least)
+        macs, params, size, *others = (int(table.lowest(metric)) for metric in table.whole)
+        return Cost(macs, params, size, dict(zip(list(table.whole)[3:], others, strict=True)))
 
     def check_model(self, task: Task) -> None:
         """Refuses a model without layers to replace, and a latency that no choice reaches."""
