@@ -13,7 +13,7 @@ from tfcompress import data as data_lib
 from tfcompress import expect
 from tfcompress.channels import Control, Pattern
 from tfcompress.costs import CostModel, registered_metrics
-from tfcompress.costs.budget import Budget, shown
+from tfcompress.costs.budget import Budget, as_budget, shown
 from tfcompress.export import kept_lambdas
 from tfcompress.feasibility import check_budget
 from tfcompress.given import (

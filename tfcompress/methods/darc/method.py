@@ -57,9 +57,8 @@ class DARC(Replacing):
     of alpha within it (an integer programme), among those left or else among all.
 
     Attributes:
-        minimize: the cost that the penalty counts: "params" (DARC(S)), "latency_ms" (DARC(T)), "macs" or another metric;
-            `None` for
-            those that the budget limits, each as a share of the model's.
+        minimize: the cost that the penalty counts: "params" (DARC(S)), "latency_ms" (DARC(T)), "macs" or another
+            metric; `None` for those that the budget limits, each as a share of the model's.
         blocks: how many blocks of epochs there are at most.
         block_epochs: epochs in a block; 20 for CIFAR-10 and 10 for ImageNet in the paper.
         strength: lambda of the first block, where costs are shares of what all units cost together. `None` balances
