@@ -21,6 +21,7 @@ import tfcompress
 import tfcompress.replacements
 from tfcompress import export
 from tfcompress.costs import CostModel, cost
+from tfcompress.export import convert
 from tfcompress.graph import ChannelGroups, LayerGraph
 from tfcompress.methods import Uniform
 from tfcompress.plan import Plan
@@ -159,6 +160,24 @@ class ReadmeTest(tf.test.TestCase):
             self.assertIn(f"| `{name}` |", text)
 
 
+class LatencyTest(tf.test.TestCase):
+    def test_all_code_and_what_the_file_holds(self):
+        # One file stands for all, as conversions take a second each.
+        content = convert(keras.Sequential([keras.Input((2,)), layers.Dense(2)]))
+        self.enterContext(mock.patch("tfcompress.costs.latency.convert", lambda model, batch: content))
+        self.enterContext(contextlib.chdir(self.get_temp_dir()))
+        made = {"model": small_tasks.residual_network()}
+        for code in code_of("latency.md"):
+            exec(code, made)
+        self.assertGreater(made["latency"].median_ms, 0)
+        self.assertGreater(made["total"], 0)
+        text = (DOCS / "latency.md").read_text(encoding="utf-8")
+        data = json.loads(pathlib.Path("latency.json").read_text())
+        self.assertEqual(data["format"], 1)
+        for name in {*data, *next(iter(data["entries"].values()))}:
+            self.assertIn(f"`{name}`", text)
+
+
 class TrainingTest(tf.test.TestCase):
     def test_all_code(self):
         first, teaching = code_of("training.md")
@@ -211,24 +230,6 @@ class CostsTest(tf.test.TestCase):
             self.assertLessEqual(after["activations"], before["activations"] // 2)
         finally:
             tfcompress.costs.unregister_metric("activations")
-
-
-class LatencyTest(tf.test.TestCase):
-    def test_all_code_and_what_the_file_holds(self):
-        # One file stands for all, as conversions take a second each.
-        content = export.convert(keras.Sequential([keras.Input((2,)), layers.Dense(2)]))
-        self.enterContext(mock.patch("tfcompress.costs.latency.convert", lambda model, batch: content))
-        self.enterContext(contextlib.chdir(self.get_temp_dir()))
-        made = {"model": small_tasks.residual_network()}
-        for code in code_of("latency.md"):
-            exec(code, made)
-        self.assertGreater(made["latency"].median_ms, 0)
-        self.assertGreater(made["total"], 0)
-        text = (DOCS / "latency.md").read_text(encoding="utf-8")
-        data = json.loads(pathlib.Path("latency.json").read_text())
-        self.assertEqual(data["format"], 1)
-        for name in {*data, *next(iter(data["entries"].values()))}:
-            self.assertIn(f"`{name}`", text)
 
 
 class CustomLayersTest(tf.test.TestCase):

@@ -121,6 +121,7 @@ def test_where_they_have_no_meaning():
         ("3x3DS", layers.Conv2D(6, 3, groups=6)),  # itself
         ("1x1FC", layers.Conv2D(6, 1)),
         ("3x3+1x1", layers.Conv2D(6, 1)),
+        ("3x3+1x1", layers.SeparableConv2D(6, 3)),
         *((name, layer) for name in PAPER for layer in (layers.DepthwiseConv2D(3), layers.Dense(3), layers.ReLU())),
         *((name, layers.Conv2DTranspose(4, 3)) for name in PAPER),
     ]

@@ -6,8 +6,9 @@ from keras import layers
 from replaced import network, part_of
 
 from tfcompress.costs import cost
+from tfcompress.graph import LayerGraph
 from tfcompress.plan import Plan, ReplaceLayers
-from tfcompress.replacements import by_name, fitting
+from tfcompress.replacements import Part, by_name, fitting
 from tfcompress.rewrite import apply
 
 
@@ -62,3 +63,17 @@ def test_the_identity_keeps_the_activation():
         assert by_name("identity").start(part, made)
     for layer in (layers.Conv2D(6, 3), layers.Conv2D(5, 1), layers.Conv2D(6, 1, 2)):
         assert network(part_of(layer), "identity") == (None, None)
+
+
+def test_sizes_that_are_not_known_may_change_all_the_same():
+    shape = (None, None, 6)
+    for layer in (layers.Conv2D(6, 3), layers.Conv2D(6, 3, 2, padding="same"), layers.MaxPooling2D(2)):
+        assert network(part_of(layer, shape), "identity") == (None, None)
+    for layer in (layers.Conv2D(6, 1), layers.Conv2D(6, 3, padding="same")):
+        assert network(part_of(layer, shape), "identity")[1] is not None
+    x = keras.Input(shape)
+    strided = layers.Conv2D(6, 3, 2, padding="same", name="a")(x)
+    graph = LayerGraph.from_keras(keras.Model(x, layers.ReLU(name="b")(strided)))
+    region = Part.of(graph, ["a", "b"])
+    assert not region.convolves
+    assert network(region, "identity") == (None, None)

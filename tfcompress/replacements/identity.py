@@ -20,8 +20,8 @@ class Identity(Replacement):
     name = "identity"
 
     def layers(self, part: Part) -> Layers | None:
-        """The one layer; `None` where shapes differ or several tensors are read."""
-        if part.input_shapes != (part.output_shape,):
+        """The one layer; `None` where shapes differ or may do so, or several tensors are read."""
+        if part.input_shapes != (part.output_shape,) or (None in part.output_shape[1:] and not _keeps_its_size(part)):
             return None
         if part.activation is keras.activations.linear:
             return [keras.layers.Identity(name="identity", dtype=part.dtype)]
@@ -30,6 +30,12 @@ class Identity(Replacement):
     def start(self, part: Part, layers: Sequence[keras.layers.Layer]) -> bool:
         """Nothing to be learned."""
         return True
+
+
+def _keeps_its_size(part: Part) -> bool:
+    """Whether the sizes of a convolution are the same before and after it, whatever they are."""
+    is_convolution = part.convolves and part.layer is not None
+    return is_convolution and set(part.strides) == {1} and (part.padding != "valid" or set(part.extents) == {1})
 
 
 register_replacement(Identity())

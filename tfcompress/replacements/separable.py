@@ -12,6 +12,8 @@ from tfcompress.replacements.starting import start_separable
 
 __all__ = ["Separable"]
 
+_SEPARABLE = (keras.layers.SeparableConv1D, keras.layers.SeparableConv2D)
+
 
 class Separable(Replacement):
     """ "3x3+1x1" of DARC (Section 5): a depthwise 3x3 convolution followed by a 1x1 one (Howard et al. 2017).
@@ -23,8 +25,9 @@ class Separable(Replacement):
     name = "3x3+1x1"
 
     def layers(self, part: Part) -> Layers | None:
-        """Both layers; `None` for what is no convolution, and for a 1x1 convolution, which it would contain."""
-        if not part.convolves or is_pointwise(part):
+        """Both layers; `None` for what is no convolution, for a 1x1 one, which it would contain, and for itself."""
+        is_itself = type(part.layer) in _SEPARABLE and set(part.kernel_size) == {3}
+        if not part.convolves or is_pointwise(part) or is_itself:
             return None
         return [*grouped(part, part.channels_in), *pointwise(part)]
 
