@@ -19,7 +19,6 @@ from keras import layers
 
 import tfcompress
 import tfcompress.replacements
-from tfcompress import export
 from tfcompress.costs import CostModel, cost
 from tfcompress.export import convert
 from tfcompress.graph import ChannelGroups, LayerGraph
