@@ -9,7 +9,6 @@ import tensorflow as tf
 from keras import layers
 
 import tfcompress
-from tfcompress.graph import ChannelGroups, LayerGraph
 from tfcompress.methods import DARC, Replaced
 from tfcompress.methods.darc.imitation import Imitation
 from tfcompress.methods.darc.relaxation import Penalized, Weights, chosen_student, first_weights, relax
@@ -39,8 +38,9 @@ def one_separable(seed):
 
 def relaxed_of(model, alternatives=None, unit="layer"):
     network = Network(model)
-    groups = ChannelGroups.of(LayerGraph.from_keras(model))
-    units = find_units(groups, [by_name(name) for name in alternatives or PAPER], unit, set(groups.layers))
+    units = find_units(
+        network.costs, [by_name(name) for name in alternatives or PAPER], unit, set(network.groups.layers)
+    )
     costs = {u.name: dict.fromkeys(u.alternatives, 1.0) for u in units}
     relaxed = relax(network, units, {u.name: u.alternatives for u in units}, Penalized(costs))
     return network, units, relaxed, costs

@@ -7,22 +7,18 @@ import tensorflow as tf
 from keras import layers
 
 from tfcompress import cost
-from tfcompress.graph import ChannelGroups, LayerGraph
 from tfcompress.methods.darc.units import ORIGINAL, find_units, piece
+from tfcompress.network import Network
 from tfcompress.replacements import by_name
 from tfcompress.rewrite import apply
 
 PAPER = ("3x3DS", "1x1FC", "3x3+1x1")
 
 
-def groups_of(model):
-    return ChannelGroups.of(LayerGraph.from_keras(model))
-
-
 def units_of(model, replacements=PAPER, unit="layer", free=None):
-    groups = groups_of(model)
+    costs = Network(model).costs
     chosen = [by_name(name) for name in replacements]
-    return find_units(groups, chosen, unit, set(groups.layers) if free is None else free)
+    return find_units(costs, chosen, unit, set(costs.groups.layers) if free is None else free)
 
 
 def bottleneck():
@@ -69,10 +65,7 @@ class UnitsTest(tf.test.TestCase):
     def test_a_region_by_itself_computes_what_it_does_in_the_network(self):
         model = bottleneck()
         (unit,) = units_of(model, unit=(("b1_1", "b1_r1", "b1_2", "b1_r2", "b1_3"),))
-        region = piece(unit, ORIGINAL)
-        inner = {layer.name: layer for layer in region.layers[-1].layers}
-        for name in ("b1_1", "b1_2", "b1_3"):
-            inner[name].set_weights(model.get_layer(name).get_weights())
+        region = piece(unit, ORIGINAL, model)
         x = np.random.default_rng(0).normal(size=(2, 8, 8, 8)).astype("float32")
         ends = keras.Model(model.get_layer("stem").output, model.get_layer("b1_3").output)
         self.assertAllClose(region(x), ends(x), atol=1e-6)
@@ -104,7 +97,7 @@ class UnitsTest(tf.test.TestCase):
         for unit in units:
             for name in unit.replacements:
                 choice = {other.name: ORIGINAL for other in units} | {unit.name: name}
-                counted = cost(apply(model, plan_of(units, choice)))
+                counted = cost(apply(model, plan_of(Network(model), units, choice)))
                 for metric in ("macs", "params", "bytes"):
                     expected = whole[metric] + unit.costs[name][metric] - unit.costs[ORIGINAL][metric]
                     self.assertEqual(counted[metric], expected, (unit.name, name, metric))

@@ -92,7 +92,7 @@ class Replacing(TrainedMethod):
                 f"and keeps their channels. Received: {control.settings()}. exclude= and only= name the layers."
             )
         units = find_units(
-            costs.groups, [by_name(item) for item in self.replacements], self.unit, control.layers(costs.groups)
+            costs, [by_name(item) for item in self.replacements], self.unit, control.layers(costs.groups)
         )
         if not units:
             names = [by_name(item).name for item in self.replacements]

@@ -68,7 +68,7 @@ class Replaced(Replacing):
         weights, history = self.imitate(task, units)
         choice = self._choice(task, units, weights)
         student = chosen_student(task.network, units, choice, weights)
-        trail = Trail((plan_of(units, choice),))
+        trail = Trail((plan_of(task.network, units, choice),))
         cost = Network(student, task.control.through_norms).costs.total
         candidates = (Candidate(trail, cost, origin=words_for(choice)),)
         return Search(task.model, trail, candidates, history, (words_for(choice),), student=student)

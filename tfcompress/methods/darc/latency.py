@@ -43,7 +43,7 @@ def with_latency(table: CostTable, units: Sequence[Unit], task: Task, batch: int
     measured = LatencyTable(_path(task), batch=batch, threads=threads)
     parts = {
         unit.name: {
-            name: {**table.parts[unit.name][name], LATENCY: measured.of_model(piece(unit, name))}
+            name: {**table.parts[unit.name][name], LATENCY: measured.of_model(piece(unit, name, task.model))}
             for name in unit.alternatives
         }
         for unit in units

@@ -288,7 +288,7 @@ class DARC(Replacing):
         number: int,
         history: dict[str, list[Any]],
     ) -> Candidate:
-        plan = plan_of(units, choice)
+        plan = plan_of(task.network, units, choice)
         trail = Trail((plan,))
         student = chosen_student(task.network, units, choice, weights)
         seed_layers(student, task.seed, Stream.STUDENT, number)

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from tfcompress.layers import Mixture
-from tfcompress.methods.darc.units import ORIGINAL, Choice, Unit
+from tfcompress.methods.darc.units import ORIGINAL, Choice, Unit, as_one
 from tfcompress.network import Network
 from tfcompress.plan import Plan, ReplaceLayers
 from tfcompress.replacements import Replacement
@@ -202,18 +202,14 @@ def _named(layers: Mapping[str, Any]) -> list[Any]:
     return [_Alias(name, layer) for name, layer in layers.items()]
 
 
-def plan_of(units: Sequence[Unit], choice: Choice) -> Plan:
+def plan_of(source: Network, units: Sequence[Unit], choice: Choice) -> Plan:
     """The plan that puts the chosen alternatives in the places of the units."""
     edits = [
-        ReplaceLayers.by(unit.part.nodes, _one(unit.layers(choice[unit.name])))
+        ReplaceLayers.by(unit.part.nodes, as_one(unit.layers(choice[unit.name], source.model)))
         for unit in units
         if choice[unit.name] != ORIGINAL
     ]
     return Plan(tuple(edits))
-
-
-def _one(layers: Sequence[keras.layers.Layer]) -> keras.layers.Layer:
-    return layers[0] if len(layers) == 1 else keras.Sequential(list(layers))
 
 
 def relax(source: Network, units: Sequence[Unit], remaining: Remaining, penalty: Penalized) -> Relaxed:
@@ -229,17 +225,21 @@ def relax(source: Network, units: Sequence[Unit], remaining: Remaining, penalty:
     for unit in units:
         left = remaining[unit.name]
         if len(left) > 1:
-            parts = {alternative: unit.layers(alternative) for alternative in left}
+            parts = {alternative: unit.layers(alternative, source.model) for alternative in left}
             costs = {alternative: penalty.costs[unit.name][alternative] for alternative in left}
             mixture = Mixture(parts, costs, penalty.strength, penalty.weighting, name="mixture")
             edits.append(ReplaceLayers.by(unit.part.nodes, mixture))
             mixed.append(unit)
         elif left[0] != ORIGINAL:
-            edits.append(ReplaceLayers.by(unit.part.nodes, _one(unit.layers(left[0]))))
+            edits.append(ReplaceLayers.by(unit.part.nodes, as_one(unit.layers(left[0], source.model))))
     network = Network(apply(source.model, Plan(tuple(edits)), source.groups), source.through_norms)
     new = _new_layers(source, network)
     mixtures = {unit.name: _layer_after(new, unit, "mixture") for unit in mixed}
-    alone = {unit.name: _own_layers(network, new, unit, remaining[unit.name][0]) for unit in units if unit not in mixed}
+    alone = {
+        unit.name: _own_layers(source, network, new, unit, remaining[unit.name][0])
+        for unit in units
+        if unit not in mixed
+    }
     return Relaxed(network, tuple(units), dict(remaining), mixtures, alone)
 
 
@@ -255,12 +255,12 @@ def _layer_after(new: dict[str, Any], unit: Unit, name: str) -> Any:
     return new.pop(matching[0])
 
 
-def _own_layers(network: Network, new: dict[str, Any], unit: Unit, alternative: str) -> dict[str, Any]:
+def _own_layers(source: Network, network: Network, new: dict[str, Any], unit: Unit, alternative: str) -> dict[str, Any]:
     """The layers of the alternative that stands in a unit's place, by their names in the alternative."""
     if alternative == ORIGINAL:
         operations = network.graph.operations
         return {name: operations[name] for name in unit.layer_names}
-    return {layer.name: _layer_after(new, unit, layer.name) for layer in _inner(unit.layers(alternative))}
+    return {layer.name: _layer_after(new, unit, layer.name) for layer in _inner(unit.layers(alternative, source.model))}
 
 
 def first_weights(source: Network, relaxed: Relaxed, inputs: Any, rng: np.random.Generator) -> Weights:

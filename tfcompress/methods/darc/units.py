@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence, Set
-from functools import cached_property
-from typing import Any
 
 import keras
 
-from tfcompress.costs import Cost
+from tfcompress.costs import Alternative, Cost, CostModel, alternatives
 from tfcompress.graph import ChannelGroups, LayerGraph, TensorRef, find_blocks
-from tfcompress.graph.copying import Copies, has_own_objects
-from tfcompress.graph.layer_graph import map_refs
+from tfcompress.graph.copying import copied, has_own_objects
 from tfcompress.graph.regions import between, calls_of
-from tfcompress.network import Network
+from tfcompress.plan import Plan, ReplaceLayers
 from tfcompress.replacements import Part, Replacement, fitting
+from tfcompress.rewrite import apply
 
-__all__ = ["ORIGINAL", "Choice", "CostTable", "Unit", "find_units", "piece"]
+__all__ = ["ORIGINAL", "Choice", "CostTable", "Unit", "as_one", "find_units", "piece"]
 
 ORIGINAL = "original"
 """Name of the alternative that stays what it is."""
@@ -44,12 +42,14 @@ class Unit:
     Attributes:
         part: the part.
         graph: the graph that it is a part of.
-        replacements: those that fit the part, by name.
+        replacements: those that fit the part and are cheaper, by name.
+        table: of each alternative its cost and its own small graph.
     """
 
     part: Part
     graph: LayerGraph
     replacements: Mapping[str, Replacement]
+    table: Mapping[str, Alternative]
 
     @property
     def name(self) -> str:
@@ -78,21 +78,39 @@ class Unit:
         """The tensor that goes out of it."""
         return self.graph.nodes[self.part.nodes[-1]].outputs[0]
 
-    def layers(self, alternative: str) -> list[keras.layers.Layer]:
-        """New layers of an alternative, one after the other, not built; a region as it is, is one Functional model."""
-        if alternative != ORIGINAL:
-            made = fitting(self.part, self.replacements[alternative])
-            assert made is not None
-            return [made] if isinstance(made, keras.Model) else list(made)
-        if self.part.layer is not None:
-            with Copies([self.part.layer]) as copies:
-                return [copies.new(self.part.layer)]
-        return [_region(self.graph, self.part.nodes, self.name)]
+    def layers(self, alternative: str, source: keras.Model) -> list[keras.layers.Layer]:
+        """New layers of an alternative, one after the other, not built; a region as it is, is one Functional model.
 
-    @cached_property
+        Args:
+            alternative: its name.
+            source: the model that the unit is of.
+        """
+        if alternative != ORIGINAL:
+            return _new(self.part, self.replacements[alternative])
+        if self.part.layer is not None:
+            return [copied(self.part.layer)]
+        return [piece(self, ORIGINAL, source)]
+
+    @property
     def costs(self) -> Mapping[str, Cost]:
         """What each alternative costs by itself."""
-        return {alternative: Network(piece(self, alternative)).costs.total for alternative in self.alternatives}
+        return {name: each.cost for name, each in self.table.items()}
+
+
+def _new(part: Part, replacement: Replacement) -> list[keras.layers.Layer]:
+    made = fitting(part, replacement)
+    assert made is not None
+    return [made] if isinstance(made, keras.Model) else list(made)
+
+
+def as_one(layers: Sequence[keras.layers.Layer]) -> keras.layers.Layer:
+    """Layers one after the other, as one."""
+    return layers[0] if len(layers) == 1 else keras.Sequential(list(layers))
+
+
+def piece(unit: Unit, alternative: str, source: keras.Model) -> keras.Model:
+    """A model that is one alternative of a unit and nothing else; what the source has keeps its weights."""
+    return apply(source, Plan(), unit.table[alternative].groups)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -142,17 +160,8 @@ def columns(cost: Cost) -> dict[str, float]:
     return {"macs": cost.macs, "params": cost.params, "bytes": cost.bytes, **cost.others}
 
 
-def piece(unit: Unit, alternative: str) -> keras.Model:
-    """A model that is one alternative of a unit and nothing else."""
-    inputs = [keras.Input(batch_shape=(None, *shape[1:])) for shape in unit.part.input_shapes]
-    tensor: Any = inputs[0] if len(inputs) == 1 else inputs
-    for layer in unit.layers(alternative):
-        tensor = layer(tensor)
-    return keras.Model(inputs, tensor)
-
-
 def find_units(
-    groups: ChannelGroups,
+    costs: CostModel,
     replacements: Sequence[Replacement],
     unit: str | Sequence[str | Sequence[str]],
     free: Set[str],
@@ -160,7 +169,7 @@ def find_units(
     """The units of a network for which there is a replacement.
 
     Args:
-        groups: the network's channel groups.
+        costs: of the network.
         replacements: what may stand in a unit's place.
         unit: "layer", "bottleneck", "block", or what `DARC.unit` names.
         free: names of the layers that may be replaced.
@@ -168,6 +177,7 @@ def find_units(
     Raises:
         ValueError: names that are no layers, or no region.
     """
+    groups = costs.groups
     graph = groups.graph
     units = []
     for nodes in _regions(groups, unit):
@@ -182,10 +192,11 @@ def find_units(
                 continue
             raise
         able = {item.name: item for item in replacements if fitting(part, item) is not None}
-        costs = Unit(part, graph, able).costs
-        cheaper = {name: item for name, item in able.items() if _is_cheaper(costs[name], costs[ORIGINAL])}
-        if cheaper:
-            units.append(Unit(part, graph, cheaper))
+        edits = {name: ReplaceLayers.by(part.nodes, as_one(_new(part, item))) for name, item in able.items()}
+        original, *others = alternatives(costs, part.nodes, edits).values()
+        table = {name: each for name, each in zip(able, others, strict=True) if _is_cheaper(each.cost, original.cost)}
+        if table:
+            units.append(Unit(part, graph, {name: able[name] for name in table}, {ORIGINAL: original, **table}))
     return tuple(units)
 
 
@@ -236,21 +247,3 @@ def _branches(groups: ChannelGroups, convolutions: int) -> Iterator[tuple[str, .
                 branches.append(between(graph, own[-1], entry))
         if branches:
             yield max(branches, key=len)
-
-
-def _region(graph: LayerGraph, nodes: Sequence[str], name: str) -> keras.Model:
-    """The nodes of a region as a model of their own, with new layers."""
-    inside = set(nodes)
-    members = [graph.nodes[node] for node in nodes]
-    coming = list(dict.fromkeys(ref for node in members for ref in node.inputs if ref.node not in inside))
-    tensors: dict[TensorRef, Any] = {
-        ref: keras.Input(batch_shape=(None, *graph.shape(ref)[1:]), name=f"{name}_reads_{i}")
-        for i, ref in enumerate(coming)
-    }
-    inputs = list(tensors.values())
-    with Copies(node.operation for node in members) as copies:
-        for node in members:
-            args, kwargs = map_refs(tensors.__getitem__, (node.args, dict(node.kwargs)))
-            outputs = keras.tree.flatten(copies.new(node.operation)(*args, **kwargs))
-            tensors.update(zip(node.outputs, outputs, strict=True))
-    return keras.Model(inputs, tensors[members[-1].outputs[0]], name=f"{name}_region")
