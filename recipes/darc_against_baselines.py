@@ -11,7 +11,7 @@ from tfcompress.methods import DARC, Replaced, Uniform
 def methods(args):
     """Each method sees the training images as often."""
     last = {"keep": "last", "batch_size": args.batch_size, "learning_rate": args.learning_rate}
-    imitating = last | {"imitation_epochs": 1}
+    imitating = last | {"imitation_epochs": 2}
     darc = imitating | {"epochs": args.finetune_epochs, "blocks": args.blocks, "block_epochs": args.block_epochs}
     both = args.blocks * args.block_epochs + args.finetune_epochs
     return {
@@ -21,7 +21,7 @@ def methods(args):
         "all": Replaced(choice="all", replacements=("3x3+1x1",), epochs=both, **imitating),
         "random": Replaced(choice="random", epochs=both, **imitating),
         "knapsack": Replaced(choice="knapsack", epochs=both, **imitating),
-        "uniform": Uniform(epochs=both + 1, schedule="cosine", nesterov=True, **last),
+        "uniform": Uniform(epochs=both + 2, schedule="cosine", nesterov=True, **last),
     }
 
 
@@ -29,18 +29,19 @@ RECIPE = {
     "flags": {
         "model": "savedmodels/teachers/resnet20_cifar10.keras",
         "data": "cifar10",
-        "images": {"default": 8000, "help": "training images, the held-out tenth included"},
+        "images": {"default": 2000, "help": "training images, the held-out tenth included"},
         "flops_budget": 0.5,
-        "blocks": 4,
-        "block_epochs": 3,
-        "finetune_epochs": 6,
+        "blocks": 6,
+        "block_epochs": 2,
+        "finetune_epochs": 4,
         "batch_size": 128,
         "learning_rate": 0.01,
         "seeds": [0, 1, 2],
-        "methods": ["darc_s", "darc_m", "softmax", "all", "random", "knapsack", "uniform"],
+        "methods": ["uniform", "darc_m", "darc_s", "knapsack", "random", "all"],
         "out": None,
     },
     "smoke": {
+        "methods": ["uniform", "darc_m", "softmax", "random"],
         "data": "digits",
         "images": 200,
         "seeds": [0],

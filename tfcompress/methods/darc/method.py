@@ -38,6 +38,7 @@ from tfcompress.training.teaching import computing_in
 __all__ = ["DARC"]
 
 _SAMPLES = 8
+_BALANCE = 0.1  # of the penalty to the loss at the start
 _PREDICTED, _MEASURED = "snapshots: latency_ms by the table", "snapshots: latency_ms measured"
 
 
@@ -53,16 +54,19 @@ class DARC(Replacing):
     when one alternative is left everywhere, or a snapshot is within the budget. Each snapshot is fine-tuned; they are
     the result's candidates, and the best within the budget is its model.
 
-    Where no snapshot is within the budget after `blocks` blocks, the alternatives are chosen that have the greatest sum
-    of alpha within it (an integer programme), among those left or else among all.
+    Where no snapshot is within the budget after `blocks` blocks, as few units as can be are changed from what the last
+    one would be, and those whose other alternatives have the greatest alpha: the exact choice (an integer programme)
+    among the alternatives left, or else among all.
 
     Attributes:
         minimize: the cost that the penalty counts: "params" (DARC(S)), "latency_ms" (DARC(T)), "macs" or another
             metric; `None` for those that the budget limits, each as a share of the model's.
         blocks: how many blocks of epochs there are at most.
         block_epochs: epochs in a block; 20 for CIFAR-10 and 10 for ImageNet in the paper.
-        strength: lambda of the first block, where costs are shares of what all units cost together. `None` balances
-            penalty and loss at the start, as the paper does by hand.
+        strength: lambda of the first block, where costs are shares of what all units cost together. `None`: the penalty
+            is a tenth of the loss at the start. The paper balances their orders of magnitude by hand, for losses that
+            are sums over a batch: with the mean over a batch and equal terms, alpha goes to the cheapest before the
+            weights can follow (docs/darc.md).
         growth: what lambda is multiplied with after each block.
         rate_decay: what the learning rate is multiplied with after each block.
         mixup: concentration of the Beta distribution by which images are mixed in joint training (Zhang et al. 2018), 0
@@ -164,7 +168,7 @@ class DARC(Replacing):
         for number in range(1, self.blocks + 1):
             if strength is None:
                 strength = self._balanced(task, units, remaining, costs, weights)
-                task.say(f"lambda begins at {strength:.4g}, where the penalty equals the loss")
+                task.say(f"lambda begins at {strength:.4g}, where the penalty is a tenth of the loss")
             penalty = Penalized(costs, strength * self.growth ** (number - 1), self.weighting)
             relaxed = relax(task.network, units, remaining, penalty)
             relaxed.load(weights)
@@ -180,8 +184,8 @@ class DARC(Replacing):
         holds = [self._holds(task, units, snapshot, table, limits, history) for snapshot in snapshots]
         planned = dict(limits)
         while not any(holds):  # ends: `_within` refuses limits below what can be planned
-            task.say("no snapshot is within the budget: the alternatives of the greatest alpha within it are taken")
-            snapshots.append(self._within(table, planned, relaxed, imitated, weights))
+            task.say("no snapshot is within the budget: as few units as can be are changed further, by their alpha")
+            snapshots.append(self._within(table, costs, planned, relaxed, imitated, weights))
             holds.append(self._holds(task, units, snapshots[-1], table, limits, history))
             planned = _tightened(planned, history)
         candidates = [
@@ -226,13 +230,13 @@ class DARC(Replacing):
     def _balanced(
         self, task: Task, units: Sequence[Unit], remaining: Remaining, costs: Mapping[str, Any], weights: Weights
     ) -> float:
-        """The lambda at which penalty and loss are equal, measured on the calibration data."""
+        """The lambda at which the penalty is a tenth of the loss, measured on the calibration data."""
         relaxed = relax(task.network, units, remaining, Penalized(costs, 0.0, self.weighting))
         relaxed.load(weights)
         loss = Evaluator(relaxed.network.model, task.objective)(task.splits.calibration.batches(250))["loss"]
         alpha = relaxed.alpha()
         penalty = sum(costs[unit][name] * share for unit, shares in alpha.items() for name, share in shares.items())
-        return abs(loss) / penalty
+        return _BALANCE * abs(loss) / penalty
 
     def _train_block(self, relaxed: Relaxed, task: Task, number: int) -> dict[str, list[Any]]:
         model, name = relaxed.network.model, _block(number)
@@ -261,18 +265,21 @@ class DARC(Replacing):
     def _within(
         self,
         table: CostTable,
+        costs: Mapping[str, Mapping[str, float]],
         limits: Mapping[str, float],
         relaxed: Relaxed | None,
         imitated: Weights,
         weights: Weights,
     ) -> tuple[Choice, Weights]:
-        """The choice of the greatest sum of alpha within the limits, and its weights."""
+        """The choice within the limits that changes least of the last snapshot, and its weights."""
         assert relaxed is not None
-        alpha = relaxed.alpha()
-        choice = exact_choice(table, alpha, limits)
+        worth = {unit: dict(shares) for unit, shares in relaxed.alpha().items()}
+        for unit, costliest in _costliest(relaxed.units, self._left(relaxed), costs).items():
+            worth[unit][costliest] = 1.0
+        choice = exact_choice(table, worth, limits)
         if choice is None:
-            worth = {u: {name: alpha[u].get(name, 0.0) for name in costs} for u, costs in table.parts.items()}
-            choice = exact_choice(table, worth, limits)
+            every = {u: {name: worth[u].get(name, 0.0) for name in of_unit} for u, of_unit in table.parts.items()}
+            choice = exact_choice(table, every, limits)
         if choice is None:
             refuse(limits)
         together = imitated.copy()
