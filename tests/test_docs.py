@@ -1,6 +1,7 @@
 """Code in docs/ runs as it stands there."""
 
 import contextlib
+import json
 import math
 import pathlib
 import re
@@ -17,7 +18,9 @@ import tiny_texts
 from keras import layers
 
 import tfcompress
+import tfcompress.replacements
 from tfcompress.costs import CostModel, cost
+from tfcompress.export import convert
 from tfcompress.graph import ChannelGroups, LayerGraph
 from tfcompress.methods import Uniform
 from tfcompress.plan import Plan
@@ -107,6 +110,38 @@ class OwnMethodTest(tf.test.TestCase):
             self.assertEqual("stem" in widths, not deepest)
 
 
+class ReplacementsTest(tf.test.TestCase):
+    def test_one_of_ones_own_is_mixed_and_chosen(self):
+        own, use = code_of("replacements.md")
+        x = keras.Input((8, 6, 3))
+        made = {"model": keras.Model(x, layers.Conv2D(5, 3, padding="same", activation="relu", name="conv")(x))}
+        self.enterContext(mock.patch.dict(tfcompress.replacements.base._REPLACEMENTS))
+        exec(own, made)
+        exec(use, made)
+        part, conv, half = made["part"], made["model"].get_layer("conv"), made["by_name"]("half_resolution")
+        stack = keras.Sequential([keras.Input((8, 6, 3)), *made["fitting"](part, half)])
+        self.assertTrue(half.start(part, stack.layers))
+        # A picture of 4 x 3 squares of one colour: pooling loses nothing.
+        image = np.random.default_rng(0).normal(size=(1, 4, 3, 3)).astype("float32")
+        expected = np.repeat(np.repeat(conv(image), 2, 1), 2, 2)
+        self.assertAllClose(stack(np.repeat(np.repeat(image, 2, 1), 2, 2)), expected)
+        self.assertEqual(cost(made["chosen"]).macs, 12 * 27 * 5)
+        self.assertEqual(cost(made["relaxed"]).macs, 12 * 27 * 5 + 48 * (27 + 15))
+        self.assertEqual(
+            [layer.name for layer in made["chosen"].layers][1:], [f"conv_mixture_{n}" for n in ("down", "conv", "up")]
+        )
+        shapes = [[None, 1, 6, 3], [None, None, 6, 3]]
+        for shape in shapes:
+            x = keras.Input(shape[1:])
+            odd = LayerGraph.from_keras(keras.Model(x, layers.Conv2D(5, 3, padding="same", name="conv")(x)))
+            self.assertIsNone(made["fitting"](made["Part"].of(odd, ["conv"]), half))
+
+    def test_the_page_names_every_replacement(self):
+        text = (DOCS / "replacements.md").read_text(encoding="utf-8")
+        for name in tfcompress.replacements.names():
+            self.assertIn(f"| `{name}` |", text)
+
+
 class ReadmeTest(tf.test.TestCase):
     def test_every_page_is_linked(self):
         text = (DOCS.parent / "README.md").read_text(encoding="utf-8")
@@ -122,6 +157,24 @@ class ReadmeTest(tf.test.TestCase):
         text = (DOCS.parent / "README.md").read_text(encoding="utf-8")
         for name in ("rlal", "uniform", "random", "lit", "kd", "hint", "born_again", "scratch"):
             self.assertIn(f"| `{name}` |", text)
+
+
+class LatencyTest(tf.test.TestCase):
+    def test_all_code_and_what_the_file_holds(self):
+        # One file stands for all, as conversions take a second each.
+        content = convert(keras.Sequential([keras.Input((2,)), layers.Dense(2)]))
+        self.enterContext(mock.patch("tfcompress.costs.latency.convert", lambda model, batch: content))
+        self.enterContext(contextlib.chdir(self.get_temp_dir()))
+        made = {"model": small_tasks.residual_network()}
+        for code in code_of("latency.md"):
+            exec(code, made)
+        self.assertGreater(made["latency"].median_ms, 0)
+        self.assertGreater(made["total"], 0)
+        text = (DOCS / "latency.md").read_text(encoding="utf-8")
+        data = json.loads(pathlib.Path("latency.json").read_text())
+        self.assertEqual(data["format"], 1)
+        for name in {*data, *next(iter(data["entries"].values()))}:
+            self.assertIn(f"`{name}`", text)
 
 
 class TrainingTest(tf.test.TestCase):
@@ -150,15 +203,22 @@ class CostsTest(tf.test.TestCase):
 
     def test_a_metric_that_is_measured(self):
         made = self.names(width=24, inner=(40, 40))
-        exec(code_of("costs.md")[2], made)
+        exec(code_of("costs.md")[3], made)
         self.addCleanup(tfcompress.costs.unregister_metric, "file_bytes")
         before, after = (side.measurements["file_bytes"] for side in (made["result"].before, made["result"].after))
         self.assertLessEqual(after, 0.9 * before)
         # A file holds all weights, and some tens of kB that say what they are.
         self.assertBetween(before - made["result"].before.bytes, 0, 10**5)
 
+    def test_alternatives(self):
+        made = {"model": small_tasks.residual_network(inner=(5, 7))}
+        exec(code_of("costs.md")[2], made)
+        # From 6 to 5 channels in 4 x 4 places, with kernels of 3 x 3, of 1, and of 5 x 5.
+        self.assertEqual(made["macs"], {"block1_conv1": 480 * 9, "1x1": 480, "5x5": 480 * 25})
+        self.assertEqual(made["part"].output_shape, (None, 4, 4, 5))
+
     def test_a_metric_of_ones_own_is_limited(self):
-        first, second, _ = code_of("costs.md")
+        first, second, *_ = code_of("costs.md")
         made = self.names(inner=(5, 7))
         exec(first, {})
         exec(second, made)

@@ -23,7 +23,7 @@ def model():
 
 
 def compress(model, folder):
-    limits = {"flops_budget": 600, "budget": {"bytes": 0.9}}
+    limits = {"flops_budget": 300, "budget": {"bytes": 0.9}}
     control = {"exclude": "narrow", "through_norms": True}
     return tfcompress.compress(model, Uniform(epochs=0), (X, Y), **limits, **control, run_dir=folder, verbose=0)
 
@@ -37,9 +37,10 @@ def folder(model, tmp_path_factory):
 
 def test_limits_and_control_are_kept(folder):
     result = Result.load(folder)
-    assert result.budget == {"macs": 300, "bytes": 0.9}  # two FLOPs are one multiply-add
+    assert result.budget == {"macs": 150, "bytes": 0.9}  # two FLOPs are one multiply-add
     assert result.control == {"exclude": ["narrow"], "through_norms": True}
-    assert str(result).splitlines()[0] == "uniform, seed 0, bytes at most 0.9, macs at most 300"
+    # 8 x 10 + 2 x 10 + 10 x 6 + 6 x 3 numbers and 10 + 6 + 3 biases, 4 bytes each.
+    assert f"budget: at most {788 * 9 // 10} bytes and 300 FLOPs" in result.notes
     assert "through_norms=True" in str(result)
 
 

@@ -6,8 +6,9 @@ Names are loaded when they are first used, so that parts which need nothing but 
 TensorFlow is not installed.
 """
 
-import importlib
 from typing import TYPE_CHECKING, Any
+
+from tfcompress._lazy import loader
 
 if TYPE_CHECKING:
     from tfcompress.channels import Control
@@ -40,7 +41,9 @@ _HOMES = {
     "sensitivity": "report",
 }
 _PLAIN = ("KeepChannels", "Plan", "Reconfigure", "RemoveLayers", "ReplaceLayers", "Trail")  # data that know no Keras
-_PACKAGES = ("costs", "data", "export", "graph", "importance", "methods", "rewrite", "training", "zoo")
+_PACKAGES = (
+    "costs", "data", "export", "graph", "importance", "layers", "methods", "replacements", "rewrite", "training", "zoo",
+)  # fmt: skip
 
 __all__ = [
     "Budget",
@@ -63,14 +66,13 @@ __all__ = [
 ]
 
 
+_load = loader(__name__, _HOMES, ("_needs_tensorflow", *_PACKAGES))
+
+
 def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        if name not in _PLAIN:
-            importlib.import_module("tfcompress._needs_tensorflow")
-        return getattr(importlib.import_module(f"tfcompress.{_HOMES[name]}"), name)
-    if name in _PACKAGES:
-        return importlib.import_module(f"tfcompress.{name}")
-    raise AttributeError(f"module 'tfcompress' has no attribute {name!r}")
+    if name in _HOMES and name not in _PLAIN:
+        _load("_needs_tensorflow")
+    return _load(name)
 
 
 def __dir__() -> list[str]:

@@ -82,8 +82,7 @@ class Result:
             before, after = self._metric(self.before, split), self._metric(self.after, split)
             if before is not None and after is not None:
                 rows.append((f"{self.metric} ({split})", f"{before:.4f}", f"{after:.4f}", f"{after - before:+.4f}"))
-        limits = "".join(f", {metric} at most {limit!r}" for metric, limit in self.budget.items())
-        return "\n".join([f"{self.method}, seed {self.seed}{limits}", *in_columns(rows, left=1), *self.notes])
+        return "\n".join([f"{self.method}, seed {self.seed}", *in_columns(rows, left=1), *self.notes])
 
     @staticmethod
     def _metric(measured: Measured, split: str) -> float | None:

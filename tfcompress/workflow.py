@@ -13,7 +13,7 @@ from tfcompress import data as data_lib
 from tfcompress import expect
 from tfcompress.channels import Control, Pattern
 from tfcompress.costs import CostModel, registered_metrics
-from tfcompress.costs.budget import Budget, shown
+from tfcompress.costs.budget import Budget, as_budget, shown
 from tfcompress.export import kept_lambdas
 from tfcompress.feasibility import check_budget
 from tfcompress.given import (
@@ -60,6 +60,7 @@ def compress(
     test_data: Any = None,
     flops_budget: float | int | None = None,
     params_budget: float | int | None = None,
+    latency_budget: float | int | None = None,
     budget: Mapping[str, float | int] | None = None,
     exclude: Pattern | Iterable[Pattern] = (),
     only: Pattern | Iterable[Pattern] | None = None,
@@ -86,9 +87,12 @@ def compress(
         flops_budget: upper limit for the finished model's FLOPs: a share of the original (0 < share <= 1) as a float,
             or an absolute number as an int above 1 (two FLOPs are one multiply-add).
         params_budget: the same for parameters.
+        latency_budget: the same for the latency that LiteRT has on this machine (one sample, one thread), an absolute
+            number in milliseconds. "darc" plans by it; other methods need another budget to plan by, and their finished
+            model is held to it.
         budget: `{metric: limit}` of "macs", "params", "bytes" and metrics that were registered
             (`tfcompress.costs.register_metric`), or a `Budget`: shares as floats, absolute numbers as ints. One of the
-            three budgets or more, each metric once.
+            budgets or more, each metric once.
         exclude: layers that keep all the channels they write: names, patterns such as `"stage4_*"`, or classes.
         only: the layers that may be pruned; `None` for all.
         ratio_limits: `{pattern: (least, greatest)}`, shares in [0, 1] of the channels to remove, or the greatest alone.
@@ -115,7 +119,7 @@ def compress(
         tfcompress.training.TrainingDiverged: the loss became NaN; the last good state is kept in the run folder.
     """
     chosen = method_by_name(method)
-    limited = chosen.budget(Budget(budget, flops=flops_budget, params=params_budget))
+    limited = chosen.budget(Budget(budget, flops=flops_budget, params=params_budget, latency=latency_budget))
     control = Control.of(exclude, only, ratio_limits, round_to, through_norms)
     seed, objective, progress = given_seed(seed), given_objective(objective), Progress(verbose)
     run_dir = expect.path("run_dir", run_dir, "a folder", or_none=True)
@@ -192,6 +196,8 @@ def _held_to(budget: Budget, before: Mapping[str, float]) -> list[str]:
 def _first_notes(task: Task, costs: CostModel, ignored: Sequence[str]) -> list[str]:
     total, objective = costs.total, task.objective
     notes = [task.splits.describe(), objective.description]
+    if task.limits:
+        notes.append(f"budget: at most {as_budget(task.limits)}")
     if control := task.control.settings():
         notes.append("pruned under " + ", ".join(f"{name}={value}" for name, value in control.items()))
     shown = (

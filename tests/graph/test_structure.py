@@ -210,6 +210,14 @@ def test_a_scale_of_each_channel_does_not_fit_another_width():
         restructured(LayerGraph.from_keras(model), [RemoveLayers(("three",))], "fresh")
 
 
+def test_a_tensor_is_not_taken_apart_into_another_number():
+    x = keras.Input((3, 2))
+    y, _ = keras.ops.unstack(layers.Conv1D(2, 1, strides=2, padding="same", name="half")(x), 2, axis=1)
+    model = keras.Model(x, layers.Dense(2)(y))
+    with pytest.raises(ValueError, match=r"every layer fits what it reads. Received: 'unstack'.*\(None, 3, 2\)"):
+        restructured(LayerGraph.from_keras(model), [RemoveLayers(("half",))], "fresh")
+
+
 def test_students_leave_no_trace_in_the_source():
     """60 graphs, 6 costs, 6 students: no call of a layer of the source is recorded, and nothing that was made stays."""
     model = network()
@@ -231,7 +239,7 @@ def test_students_leave_no_trace_in_the_source():
 
 
 _CODE = """
-import ctypes, gc, sys
+import gc, sys
 import keras
 sys.path[:0] = [sys.argv[1], sys.argv[1] + "/tests/helpers"]
 from tests.graph.test_structure import network, plan
@@ -240,8 +248,6 @@ from tfcompress.rewrite import apply
 
 def megabytes():
     gc.collect()
-    if hasattr(ctypes.CDLL(None), "malloc_trim"):  # what is free goes back to the system
-        ctypes.CDLL(None).malloc_trim(0)
     with open("/proc/self/statm") as file:
         return int(file.read().split()[1]) * 4096 / 2**20
 
@@ -251,15 +257,15 @@ calls = [len(layer._inbound_nodes) for layer in model.layers]
 for number in range(220):
     if number == 20:
         before = megabytes()
-    apply(model, plan(number, 128), groups)
+    apply(model, plan(120 + number % 6, 128), groups)  # TensorFlow keeps what it compiled for each new shape
 assert calls == [len(layer._inbound_nodes) for layer in model.layers]
 print(megabytes() - before)
 """
 
 
 def test_the_memory_of_200_students_comes_back():
-    """Of 128 channels a student and the graph that it is made of have 1.5 MB of weights: 200 would be 300 MB."""
+    """A student's kernel has 128 x about 123 x 1, 4 or 9 numbers, 0.3 MB: 200 would be 60 MB, and their graphs as much."""
     root = pathlib.Path(__file__).parents[2]
     run = subprocess.run([sys.executable, "-c", _CODE, str(root)], capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
-    assert float(run.stdout.split()[-1]) < 150
+    assert float(run.stdout.split()[-1]) < 30

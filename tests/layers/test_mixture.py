@@ -17,6 +17,7 @@ from tfcompress.report import inspect
 from tfcompress.rewrite import apply
 from tfcompress.rewrite.verify import verify
 from tfcompress.training import WeightDecay
+from tfcompress.training.initial import draw_anew
 
 
 def region():
@@ -265,3 +266,13 @@ def test_parts_of_different_shapes_are_named():
         Mixture({"a": layers.Dense(3), "b": layers.Conv2D(3, 1, name="conv")}, name="mix").build((2, 5))
     with pytest.raises(ValueError, match="Expected `part`"):
         mixture().alone("sep")
+
+
+def test_its_weights_are_drawn_anew_with_those_of_its_parts():
+    model = network()
+    layer = model.get_layer("mix")
+    layer.alpha.assign([1.0, 0.0, 0.0])
+    before = np.array(layer.parts()["separable"][1].kernel)
+    draw_anew([layer], np.random.default_rng(0))
+    assert layer.weights_of_parts == pytest.approx({"original": 1 / 3, "separable": 1 / 3, "region": 1 / 3})
+    assert (np.array(layer.parts()["separable"][1].kernel) != before).all()

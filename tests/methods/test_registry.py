@@ -1,12 +1,17 @@
 """Methods by name: built-in ones, a user's own, and those of installed packages."""
 
 import dataclasses
+import importlib
+import pkgutil
+import subprocess
+import sys
 from importlib.metadata import EntryPoint
 from types import ModuleType
 from unittest import mock
 
 import tensorflow as tf
 
+from tfcompress import methods
 from tfcompress.methods import (
     RLAL,
     Method,
@@ -46,6 +51,36 @@ class RegistryTest(tf.test.TestCase):
         )
         self.assertEqual(method_by_name("rlal"), RLAL())
         self.assertEqual(RLAL.name, "rlal")
+
+    def test_all_built_in_ones_are_in_the_list_of_what_is_loaded_when_asked_for(self):
+        registered = {}
+        for _, name, _ in pkgutil.walk_packages(methods.__path__, "tfcompress.methods."):
+            for cls in vars(importlib.import_module(name)).values():
+                if isinstance(cls, type) and issubclass(cls, Method) and cls.__module__ == name and "name" in vars(cls):
+                    registered[cls.name] = f"{name}:{cls.__qualname__}"
+        registered.pop(Method.name, None)
+        self.assertEqual(registry._BUILT_IN, registered)
+
+    def test_a_method_is_loaded_when_it_is_asked_for(self):
+        code = """
+import sys, tfcompress
+from tfcompress import methods
+tfcompress.compress
+loaded = lambda: sorted({name.split(".")[2] for name in sys.modules if name.startswith("tfcompress.methods.")})
+print(loaded())
+methods.method_by_name("uniform")
+print(loaded())
+print(methods.rlal.AgentSettings.__name__, methods.Teaching.__name__, len(methods.registered_methods()))
+"""
+        answer = subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.PIPE, text=True)
+        before, after, names = answer.stdout.splitlines()[-3:]
+        self.assertEqual(before, "['base', 'registry']")
+        self.assertEqual(after, "['base', 'phases', 'registry', 'trained', 'uniform']")
+        self.assertEqual(names, f"AgentSettings Teaching {len(registry._BUILT_IN)}")
+
+    def test_a_name_of_the_package_that_does_not_exist(self):
+        with self.assertRaisesRegex(AttributeError, "module 'tfcompress.methods' has no attribute 'RLOL'"):
+            methods.RLOL  # noqa: B018
 
     def test_an_instance_is_itself(self):
         method = RLAL(epochs=8)

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
+from replaced import network, part_of
 
 from tfcompress.costs import cost
 from tfcompress.graph import LayerGraph
@@ -14,17 +15,6 @@ from tfcompress.layers import Mixture
 from tfcompress.replacements import Part, by_name, fitting
 
 PAPER = ("3x3DS", "1x1FC", "3x3+1x1")
-
-
-def part_of(layer, shape=(9, 10, 6)):
-    x = keras.Input(shape)
-    return Part.of(LayerGraph.from_keras(keras.Model(x, layer(x))), [layer.name])
-
-
-def network(part, name):
-    """A model of a replacement alone."""
-    made = fitting(part, by_name(name))
-    return None if made is None else keras.Sequential([keras.Input(part.input_shapes[0][1:]), *made])
 
 
 CONVOLUTIONS = [
@@ -48,7 +38,7 @@ CONVOLUTIONS = [
 def test_two_axes(layer, name):
     """`fitting` has compared the shapes; here the counts, and a call."""
     part = part_of(layer)
-    model = network(part, name)
+    model, _ = network(part, name)
     inside, outside, pointwise = 6, layer.filters, set(part.kernel_size) == {1}
     grouped = 9 * inside * outside // math.gcd(inside, outside)
     places = math.prod(part.output_shape[1:3])
@@ -80,7 +70,7 @@ def test_two_axes(layer, name):
 @pytest.mark.parametrize("name", PAPER)
 def test_one_axis(layer, name):
     part = part_of(layer, (12, 6))
-    model = network(part, name)
+    model, _ = network(part, name)
     if name == "3x3DS" and layer.kernel_size == (3,) and layer.filters != 8 and math.gcd(6, layer.filters) == 1:
         assert model is None
         return
@@ -96,7 +86,7 @@ def test_causal_replacements_read_nothing_of_what_follows():
     later = steps.copy()
     later[:, 7:] += 1
     for name in PAPER:
-        model = network(part, name)
+        model, _ = network(part, name)
         outputs = [np.array(model(numbers)) for numbers in (steps, later)]
         np.testing.assert_array_equal(outputs[0][:, :7], outputs[1][:, :7])
         assert (outputs[0][:, 7] != outputs[1][:, 7]).any()
@@ -106,7 +96,7 @@ def test_valid_padding_is_cropped_about_the_middle():
     """A 5x5 kernel that is zero but in its middle reads what a 1x1 kernel does."""
     layer = layers.Conv2D(3, 5, 2, use_bias=False)
     part = part_of(layer)
-    model = network(part, "1x1FC")
+    model, _ = network(part, "1x1FC")
     kernel = np.random.default_rng(0).normal(size=(6, 3))
     whole = np.zeros((5, 5, 6, 3))
     whole[2, 2] = kernel
@@ -131,6 +121,7 @@ def test_where_they_have_no_meaning():
         ("3x3DS", layers.Conv2D(6, 3, groups=6)),  # itself
         ("1x1FC", layers.Conv2D(6, 1)),
         ("3x3+1x1", layers.Conv2D(6, 1)),
+        ("3x3+1x1", layers.SeparableConv2D(6, 3)),
         *((name, layer) for name in PAPER for layer in (layers.DepthwiseConv2D(3), layers.Dense(3), layers.ReLU())),
         *((name, layers.Conv2DTranspose(4, 3)) for name in PAPER),
     ]
@@ -147,7 +138,7 @@ def test_a_region_is_replaced_whole():
     y = layers.Conv2D(12, 1, use_bias=False, name="expand")(y)
     part = Part.of(LayerGraph.from_keras(keras.Model(x, y)), ["reduce", "middle", "expand"])
     for name, weights in (("3x3DS", 9 * 12), ("1x1FC", 72), ("3x3+1x1", 54 + 72)):
-        counted = cost(network(part, name))
+        counted = cost(network(part, name)[0])
         assert (counted.macs, counted.params) == (16 * weights, weights + 12)
 
 

@@ -6,7 +6,8 @@ import pytest
 from keras import layers
 
 from tfcompress.graph import ChannelGroups, LayerGraph
-from tfcompress.plan import KeepChannels, Plan, Trail
+from tfcompress.plan import KeepChannels, Plan, ReplaceLayers, Trail
+from tfcompress.replacements import Part, by_name
 from tfcompress.rewrite import apply
 from tfcompress.training.thawing import cut_layers, frozen, inner_layers, thawed, to_thaw, words_for
 
@@ -116,3 +117,17 @@ def test_a_frozen_embedding_keeps_its_values():
     np.testing.assert_array_equal(
         student.get_layer("embedding").embeddings, np.array(model.get_layer("embedding").embeddings)[:, :3]
     )
+
+
+def test_a_shift_stays_what_it_is():
+    """Drawn with the rest of a fresh student it would be trained as a frozen layer; it has its numbers in its config."""
+    model = keras.Sequential([keras.Input((8, 8, 9)), layers.Conv2D(9, 3, name="conv")])
+    graph = LayerGraph.from_keras(model)
+    made = keras.Sequential([keras.Input((8, 8, 9)), *by_name("shift").layers(Part.of(graph, ["conv"]))])
+    plan = Plan((ReplaceLayers.by(("conv",), made),), "fresh")
+    student = apply(model, plan)
+    cut = cut_layers(graph, student, Trail((plan,)))
+    assert "conv_shift" in cut
+    assert to_thaw(student, cut) == []
+    student.get_layer("conv_pointwise").trainable = False
+    assert [layer.name for layer in to_thaw(student, cut)] == ["conv_pointwise"]

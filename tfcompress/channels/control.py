@@ -93,6 +93,18 @@ class Control:
         }
         return {name: value for name, value in values.items() if value}
 
+    def layers(self, groups: ChannelGroups) -> set[str]:
+        """The layers that are in `only` and not in `exclude`, for methods that speak of layers and not of channels.
+
+        Raises:
+            ValueError: a pattern that matches no layer.
+        """
+        matches = _Matches(groups)
+        names = set(groups.layers)
+        if self.only is not None:
+            names = set().union(*(matches("only", pattern) for pattern in self.only))
+        return names.difference(*(matches("exclude", pattern) for pattern in self.exclude))
+
     def widths(self, groups: ChannelGroups) -> Widths:
         """The widths that each group may have.
 

@@ -24,7 +24,11 @@ def _add_flags(parser: argparse.ArgumentParser) -> None:
         type=name_and_value,
         help="a setting of the method, such as epochs=90 or agent.gamma=0.9; may be repeated",
     )
-    for unit, name in (("FLOPs", "--flops-budget"), ("parameters", "--params-budget")):
+    for unit, name in (
+        ("FLOPs", "--flops-budget"),
+        ("parameters", "--params-budget"),
+        ("milliseconds", "--latency-budget"),
+    ):
         text = f"upper limit for {unit}: a share of the original such as 0.5, or an absolute whole number above 1"
         limit = checked(number, expect.share_or_count, name.strip("-").replace("-", "_"), of=unit)
         parser.add_argument(name, metavar="LIMIT", type=limit, help=text)
@@ -56,7 +60,8 @@ def _limit(text: str) -> tuple[str, int | float]:
 
 def _check(args: argparse.Namespace) -> None:
     # A method may know it from its settings: `--method lit --set blocks=3,3,3`.
-    if args.flops_budget is None and args.params_budget is None and not args.budget and not args.settings:
+    given = (args.flops_budget, args.params_budget, args.latency_budget)
+    if given == (None, None, None) and not args.budget and not args.settings:
         args.parser.error(
             "Expected a budget: give --flops-budget, --params-budget or both, or --budget, for example "
             "--flops-budget 0.5"
@@ -77,6 +82,7 @@ def _run(args: argparse.Namespace) -> None:
         args.data,
         flops_budget=args.flops_budget,
         params_budget=args.params_budget,
+        latency_budget=args.latency_budget,
         budget=dict(args.budget),
         run_dir=args.run_dir,
         seed=args.seed,

@@ -1,6 +1,7 @@
 """The cost of a model, counted; also of a plan, without building the model; and limits of it."""
 
 from tfcompress._needs_tensorflow import BACKEND  # noqa: F401
+from tfcompress.costs.alternatives import Alternative, alternatives
 from tfcompress.costs.budget import Budget, LimitMissed
 from tfcompress.costs.counts import Cost, CostModel, LayerCost, ModelCost, cost
 from tfcompress.costs.latency import Latency, device, measure_latency
@@ -8,6 +9,7 @@ from tfcompress.costs.latency_table import LatencyTable, PartLatency, latency_of
 from tfcompress.costs.metrics import Metric, Term, register_metric, registered_metrics, unregister_metric
 
 __all__ = [
+    "Alternative",
     "Budget",
     "Cost",
     "CostModel",
@@ -19,6 +21,7 @@ __all__ = [
     "ModelCost",
     "PartLatency",
     "Term",
+    "alternatives",
     "cost",
     "device",
     "latency_of_parts",

@@ -16,7 +16,7 @@ __all__ = ["ADVICE", "Budget", "LimitMissed", "as_budget", "shown"]
 
 # What a message says of a limit below what can be reached, where a method says nothing else.
 ADVICE = "tfcompress.inspect(model) shows what cannot be pruned, and why."
-_FLOPS, _PARAMS = "flops_budget", "params_budget"
+_FLOPS, _PARAMS, _LATENCY = "flops_budget", "params_budget", "latency_budget"
 
 
 class LimitMissed(RuntimeError):
@@ -46,6 +46,7 @@ class Budget(Mapping[str, float | int]):
             registered; or another budget.
         flops: the limit of "macs" in FLOPs, of which two are one MAC.
         params: the limit of "params".
+        latency: the limit of "latency_ms", which is measured.
 
     Raises:
         TypeError: no mapping, or no number.
@@ -59,6 +60,7 @@ class Budget(Mapping[str, float | int]):
         *,
         flops: float | int | None = None,
         params: float | int | None = None,
+        latency: float | int | None = None,
     ) -> None:
         what = "a mapping from metrics to limits, such as {'macs': 0.5, 'params': 100_000}"
         expect.instance("budget", limits, Mapping, what, or_none=True)
@@ -73,7 +75,11 @@ class Budget(Mapping[str, float | int]):
                 expect.refuse("budget", named, metric, f"{hint} see tfcompress.costs.register_metric.")
             said = given._said[metric] if isinstance(given, Budget) else (f"budget[{metric!r}]", limit)
             self._add(metric, *said)
-        for name, metric, value in ((_FLOPS, "macs", flops), (_PARAMS, "params", params)):
+        for name, metric, value in (
+            (_FLOPS, "macs", flops),
+            (_PARAMS, "params", params),
+            (_LATENCY, "latency_ms", latency),
+        ):
             if value is not None:
                 self._add(metric, name, value)
 

@@ -265,9 +265,14 @@ class CostModel:
         except ValueError:  # another width after these layers than before them
             return self.after(plan).total
         # Nothing around them changes: their terms are left out.
+        return self.of_nodes(self.groups.graph.nodes.keys() - removed)
+
+    def of_nodes(self, names: Iterable[str]) -> Cost:
+        """The cost of some nodes, as they are. Weights are counted at the first call of their layer."""
+        inside = set(names)
         widths = self._fixed_widths + self.sizes @ self._widths
         terms = self._terms.values()
-        return self._cost(int(t.products(widths)[[node not in removed for node in t.nodes]].sum()) for t in terms)
+        return self._cost(int(t.products(widths)[[node in inside for node in t.nodes]].sum()) for t in terms)
 
     def by_node(self, metric: str, kept: npt.ArrayLike | None = None) -> dict[str, dict[str, int]]:
         """A metric node by node: `{node: {alternative: number}}`, of all that may stand there.

@@ -21,6 +21,7 @@ import keras
 import numpy as np
 
 from tfcompress import expect
+from tfcompress.costs.metrics import register_metric
 from tfcompress.export import ExportError, MissingOperatorError, convert
 from tfcompress.process import quiet
 
@@ -218,3 +219,10 @@ def _unrunnable(text: str) -> str:
     return (
         f"Expected a TFLite file that LiteRT runs. Received: {what} ({first}). Convert it with builtin operators alone."
     )
+
+
+def _latency_ms(model: keras.Model) -> float:
+    return measure_latency(model).median_ms
+
+
+register_metric("latency_ms", unit="ms", measure=_latency_ms)

@@ -115,7 +115,7 @@ class LatencyTable:
 
     @property
     def entries(self) -> Mapping[str, Mapping[str, Any]]:
-        """What the file holds, by key."""
+        """All that the file holds, by key."""
         return dict(self._entries)
 
     def _entry(self, model: keras.Model, piece: str | None = None, batch: int | None = None) -> Latency:

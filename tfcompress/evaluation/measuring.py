@@ -77,7 +77,7 @@ def meter(model: keras.Model, objective: Objective) -> keras.metrics.Metric:
     return _LossMean(loss)
 
 
-class _ScoreMean(keras.metrics.Mean):
+class _ScoreMean(keras.metrics.Mean):  # type: ignore[misc]
     """The mean of a score over samples."""
 
     def __init__(self, score: Callable[[Any, Any], Any], name: str):
@@ -88,7 +88,7 @@ class _ScoreMean(keras.metrics.Mean):
         super().update_state(keras.ops.cast(self._score(y, outputs), "float32"))
 
 
-class _LossMean(keras.metrics.Mean):
+class _LossMean(keras.metrics.Mean):  # type: ignore[misc]
     """The mean of a loss over batches, each as often as it has samples, as Keras' `evaluate` reports it."""
 
     def __init__(self, loss: Callable[[Any, Any], Any]):
@@ -100,7 +100,7 @@ class _LossMean(keras.metrics.Mean):
         super().update_state(self._loss(y, outputs), sample_weight=samples)
 
 
-class _OfTheOutput(keras.metrics.Metric):
+class _OfTheOutput(keras.metrics.Metric):  # type: ignore[misc]
     """A metric of the one output of a model, whatever structure labels and output come in."""
 
     def __init__(self, metric: keras.metrics.Metric):

@@ -6,6 +6,7 @@ from tfcompress.graph.channel_groups import ChannelGroup, ChannelGroups, FixedCh
 from tfcompress.graph.handlers import Call, Handler, MacTerm, WeightAxes, handles
 from tfcompress.graph.labels import Labels
 from tfcompress.graph.layer_graph import LayerGraph, Node, TensorRef
+from tfcompress.graph.part import part_of
 from tfcompress.graph.processor import check_runs_here
 from tfcompress.graph.regions import cut_points
 from tfcompress.graph.sections import Section, Sections, bypasses, find_sections
@@ -35,5 +36,6 @@ __all__ = [
     "find_sections",
     "groups_after",
     "handles",
+    "part_of",
     "restructured",
 ]

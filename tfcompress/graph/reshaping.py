@@ -130,6 +130,8 @@ class _Shapes:
             args, kwargs = map_refs(symbolic, (args, kwargs))
             if not isinstance(node.operation, keras.Layer):
                 outputs = keras.tree.flatten(node.operation.compute_output_spec(*args, **kwargs))
+                if _has_sizes(node.operation):
+                    keras.Operation.compute_output_spec(node.operation, *args, **kwargs)
                 _check_entries(node, shapes, [tuple(tensor.shape) for tensor in outputs])
                 return [_symbolic(tensor.shape, tensor.dtype) for tensor in outputs]
             layer = self._anew(place)
@@ -179,16 +181,20 @@ class _Shapes:
         return new
 
 
-def _has_sizes(layer: Any) -> bool:
-    """Whether a layer may hold sizes of what it reads without saying so: it has to run to show that it fits.
+def _has_sizes(operation: Any) -> bool:
+    """Whether an operation may hold sizes of what it reads without saying so: it has to run to show that it fits.
 
-    A layer with weights makes them for what it reads. One without may hold a list, such as a scale for each channel.
+    A layer with weights makes them for what it reads. One without may hold a list, such as a scale for each channel,
+    and an operation that is no layer a number, such as that of the tensors it takes apart.
     """
-    if layer.weights:
+    if not isinstance(operation, keras.Layer):
+        held = [value for name, value in vars(operation).items() if not name.startswith("_")]
+        return any(isinstance(value, (int, list, tuple, np.ndarray)) and not isinstance(value, bool) for value in held)
+    if operation.weights:
         return False
-    if type(layer).__module__.partition(".")[0] != "keras":
+    if type(operation).__module__.partition(".")[0] != "keras":
         return True
-    return any(isinstance(value, (list, tuple, np.ndarray)) for value in config_of(layer).values())
+    return any(isinstance(value, (list, tuple, np.ndarray)) for value in config_of(operation).values())
 
 
 def _check_entries(node: Node, shapes: Sequence[Shape], outputs: Sequence[Shape]) -> None:

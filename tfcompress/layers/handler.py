@@ -82,12 +82,10 @@ def _chained(call: Call, chain: tuple[keras.layers.Layer, ...]) -> LayerGraph:
     for index, layer in enumerate(chain):
         name = f"{index}_{layer.name}"
         shapes = tuple(tuple(tensors[ref].shape) for ref in read)
-        given = layer.compute_output_spec(*_arguments([tensors[ref] for ref in read]))
-        flat = keras.tree.flatten(given)
-        shape_of_outputs = tuple(tuple(tensor.shape) for tensor in flat)
-        nodes[name] = Node(name, name, layer, _arguments(read), {}, tuple(read), shapes, shape_of_outputs)
+        output = tuple(layer.compute_output_shape(*_arguments(list(shapes))))
+        nodes[name] = Node(name, name, layer, _arguments(read), {}, tuple(read), shapes, (output,))
         read = [TensorRef(name)]
-        tensors[read[0]] = flat[0]
+        tensors[read[0]] = keras.KerasTensor(output, dtype=layer.compute_dtype)
     return LayerGraph("part", nodes, inputs, read[0], readers_of(nodes), tensors)
 
 

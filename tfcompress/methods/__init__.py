@@ -1,17 +1,27 @@
-"""The methods, one paper a file or folder, and the baselines that the papers compare with."""
+"""The methods, one paper a file or folder, and the baselines that the papers compare with.
 
+A method is loaded when it is first used.
+"""
+
+from typing import TYPE_CHECKING
+
+from tfcompress._lazy import loader
 from tfcompress._needs_tensorflow import BACKEND  # noqa: F401
 from tfcompress.methods.base import Candidate, Method, Search
-from tfcompress.methods.distillation import KD, LIT, AdversarialSettings, BornAgain, Hint, Scratch, Tuning
-from tfcompress.methods.random import Random
 from tfcompress.methods.registry import method_by_name, register_method, registered_methods
-from tfcompress.methods.rlal import RLAL
-from tfcompress.methods.trained import TrainedMethod
-from tfcompress.methods.uniform import Uniform
 from tfcompress.training import Training
-from tfcompress.training.teaching import Teaching
+
+if TYPE_CHECKING:
+    from tfcompress.methods.darc import DARC, Replaced
+    from tfcompress.methods.distillation import KD, LIT, AdversarialSettings, BornAgain, Hint, Scratch, Tuning
+    from tfcompress.methods.random import Random
+    from tfcompress.methods.rlal import RLAL
+    from tfcompress.methods.trained import TrainedMethod
+    from tfcompress.methods.uniform import Uniform
+    from tfcompress.training.teaching import Teaching
 
 __all__ = [
+    "DARC",
     "KD",
     "LIT",
     "RLAL",
@@ -21,6 +31,7 @@ __all__ = [
     "Hint",
     "Method",
     "Random",
+    "Replaced",
     "Scratch",
     "Search",
     "Teaching",
@@ -32,3 +43,26 @@ __all__ = [
     "register_method",
     "registered_methods",
 ]
+
+_HOMES = {
+    "AdversarialSettings": "distillation",
+    "BornAgain": "distillation",
+    "DARC": "darc",
+    "Hint": "distillation",
+    "KD": "distillation",
+    "LIT": "distillation",
+    "RLAL": "rlal",
+    "Random": "random",
+    "Replaced": "darc",
+    "Scratch": "distillation",
+    "Teaching": "trained",
+    "TrainedMethod": "trained",
+    "Tuning": "distillation",
+    "Uniform": "uniform",
+}
+
+__getattr__ = loader(__name__, _HOMES, ("phases", *_HOMES.values()))
+
+
+def __dir__() -> list[str]:
+    return sorted({*__all__, *_HOMES.values()})

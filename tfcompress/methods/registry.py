@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import TypeVar
 
 from tfcompress import expect
@@ -11,8 +11,26 @@ from tfcompress.methods.base import Method
 
 __all__ = ["method_by_name", "register_method", "registered_methods"]
 
+_GROUP = "tfcompress.methods"
+# Written as entry points are: each is loaded when it is asked for.
+_BUILT_IN = {
+    "born_again": "tfcompress.methods.distillation.baselines:BornAgain",
+    "darc": "tfcompress.methods.darc.method:DARC",
+    "hint": "tfcompress.methods.distillation.hint:Hint",
+    "kd": "tfcompress.methods.distillation.baselines:KD",
+    "lit": "tfcompress.methods.distillation.lit:LIT",
+    "random": "tfcompress.methods.random:Random",
+    "replaced": "tfcompress.methods.darc.baselines:Replaced",
+    "rlal": "tfcompress.methods.rlal.method:RLAL",
+    "scratch": "tfcompress.methods.distillation.baselines:Scratch",
+    "uniform": "tfcompress.methods.uniform:Uniform",
+}
 _METHODS: dict[str, type[Method]] = {}
 _Class = TypeVar("_Class", bound=type[Method])
+
+
+def _home(cls: type[Method]) -> str:
+    return f"{cls.__module__}:{cls.__qualname__}"
 
 
 def register_method(name: str) -> Callable[[_Class], _Class]:
@@ -23,11 +41,11 @@ def register_method(name: str) -> Callable[[_Class], _Class]:
     """
 
     def register(cls: _Class) -> _Class:
-        known = _METHODS.get(name)
+        known = _home(_METHODS[name]) if name in _METHODS else _BUILT_IN.get(name)
         # The same class again: its module was loaded anew.
-        if known is not None and (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
+        if known is not None and known != _home(cls):
             raise ValueError(
-                f"Expected a new method name. Received: {name!r}, which is {known.__module__}.{known.__qualname__}. "
+                f"Expected a new method name. Received: {name!r}, which is {known.replace(':', '.')}. "
                 "Register the class under another name."
             )
         cls.name = name
@@ -37,9 +55,16 @@ def register_method(name: str) -> Callable[[_Class], _Class]:
     return register
 
 
+def _load_built_in(name: str) -> None:
+    if name in _BUILT_IN and name not in _METHODS:
+        register_method(name)(EntryPoint(name, _BUILT_IN[name], _GROUP).load())
+
+
 def registered_methods() -> dict[str, type[Method]]:
     """All methods by name, those of installed packages (entry point group `tfcompress.methods`) included."""
-    for entry in entry_points(group="tfcompress.methods"):
+    for name in _BUILT_IN:
+        _load_built_in(name)
+    for entry in entry_points(group=_GROUP):
         if entry.name not in _METHODS:
             register_method(entry.name)(entry.load())
     return dict(sorted(_METHODS.items()))
@@ -58,7 +83,7 @@ def method_by_name(method: str | Method) -> Method:
         is_class = isinstance(method, type) and issubclass(method, Method)
         hint = f"Write its parentheses: method={method.__name__}()." if is_class else ""
         expect.refuse("method", "a name or a Method", method, hint, wrong_type=True)
-    known = registered_methods()
-    if method not in known:
-        expect.refuse("method", f"one of {sorted(known)}", method)
-    return known[method]()
+    _load_built_in(method)
+    if method not in _METHODS and method not in registered_methods():
+        expect.refuse("method", f"one of {sorted(_METHODS)}", method)
+    return _METHODS[method]()

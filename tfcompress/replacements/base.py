@@ -39,7 +39,7 @@ class Part:
         name: the layer of the first node.
         rank: how many axes lie beside batch and channels.
         convolves: whether a convolution over `rank` axes may stand in its place: it is a convolution, or a region that
-            keeps the size of its maps or divides it.
+            keeps the size of its maps or divides it. These sizes have to be known.
         kernel_size, strides, dilation_rate: of the layer, a number for each of the `rank` axes. Of a region 3, the
             ratio of its sizes, and 1; of a layer that is no convolution ones.
         padding: "same", "valid" or "causal"; of a region "same".
@@ -173,7 +173,8 @@ class Replacement(Protocol):
             layers: what `layers` gave, built; of a model its layers.
 
         Returns:
-            Whether it did; otherwise they begin from their initializers, and learn to imitate the part.
+            Whether it did; otherwise they begin from their initializers. Either way they then learn to imitate the
+            part.
         """
         return False
 
@@ -322,17 +323,14 @@ def _sizes(layer: Any, name: str, rank: int) -> tuple[int, ...]:
 
 
 def _ratios(before: Shape, after: Shape, channels: int) -> tuple[int, ...] | None:
-    """The strides with which padding "same" makes one size of the other; `None` where there are none."""
+    """The strides with which padding "same" makes one size of the other; `None` where there are none that are known."""
     if len(before) != len(after) or len(after) < 3:
         return None
     places = [axis for axis in range(1, len(after)) if axis != channels % len(after)]
     ratios = []
     for old, new in ((before[axis], after[axis]) for axis in places):
         if old is None or new is None:
-            if old is not new:
-                return None
-            ratios.append(1)
-            continue
+            return None
         ratio = round(old / new) if new else 0
         if not ratio or -(-old // ratio) != new:
             return None

@@ -10,7 +10,7 @@ import keras
 
 from tfcompress.replacements.base import Part
 
-__all__ = ["convolution", "grouped", "is_pointwise", "pointwise"]
+__all__ = ["brought_to_size", "common", "convolution", "grouped", "is_pointwise", "pointwise"]
 
 _LAYERS = keras.layers
 _CONVOLUTION = {1: _LAYERS.Conv1D, 2: _LAYERS.Conv2D}
@@ -24,7 +24,7 @@ def is_pointwise(part: Part) -> bool:
     return set(part.kernel_size) == {1}
 
 
-def _ends(part: Part, extents: Sequence[int]) -> tuple[list[keras.layers.Layer], str]:
+def brought_to_size(part: Part, extents: Sequence[int]) -> tuple[list[keras.layers.Layer], str]:
     """Layers that bring a kernel of other extents to the part's output size, and the padding of that kernel.
 
     With "valid" padding a smaller kernel would give more places: the input is cropped by what the part's kernel reaches
@@ -34,7 +34,7 @@ def _ends(part: Part, extents: Sequence[int]) -> tuple[list[keras.layers.Layer],
         return [], "same"
     if part.padding == "causal":
         before = extents[0] - 1
-        return ([_ZEROS[1]((before, 0), name="zeros", **_common(part))] if before else []), "valid"
+        return ([_ZEROS[1]((before, 0), name="zeros", **common(part))] if before else []), "valid"
     surplus = [old - new for old, new in zip(part.extents, extents, strict=True)]
     if set(part.extents) == {1} == set(part.strides):
         return [], "same"
@@ -45,13 +45,13 @@ def _ends(part: Part, extents: Sequence[int]) -> tuple[list[keras.layers.Layer],
     ):
         if any(sizes):
             sides: Any = tuple((size // 2, size - size // 2) for size in sizes)
-            options = {"dtype": part.dtype} if kind[part.rank] is _LAYERS.Cropping1D else _common(part)
+            options = {"dtype": part.dtype} if kind[part.rank] is _LAYERS.Cropping1D else common(part)
             layers.append(kind[part.rank](sides[0] if part.rank == 1 else sides, name=name, **options))
     return layers, "valid"
 
 
-def _common(part: Part) -> dict[str, Any]:
-    """Arguments of layers without weights."""
+def common(part: Part) -> dict[str, Any]:
+    """Arguments of every layer with a data format."""
     return {"dtype": part.dtype, "data_format": part.data_format}
 
 
@@ -67,14 +67,14 @@ def grouped(part: Part, channels_out: int, size: int = 3, is_last: bool = False)
         size: of its kernel, on each axis.
         is_last: whether it adds the part's bias and applies its activation.
     """
-    layers, padding = _ends(part, [(size - 1) * d + 1 for d in part.dilation_rate])
+    layers, padding = brought_to_size(part, [(size - 1) * d + 1 for d in part.dilation_rate])
     shared = {
         "kernel_size": size,
         "strides": part.strides,
         "padding": padding,
         "dilation_rate": part.dilation_rate,
         **(part.last_settings if is_last else {"use_bias": False}),
-        **_common(part),
+        **common(part),
     }
     if channels_out % part.channels_in == 0 and len(set(part.strides)) == 1:
         shared.update(depthwise_regularizer=part.kernel_regularizer, name="depthwise")
@@ -93,7 +93,7 @@ def pointwise(part: Part, of_input: bool = False) -> list[keras.layers.Layer]:
         part: what it stands in for.
         of_input: whether it reads what the part reads, with the part's strides; otherwise it comes last.
     """
-    layers, padding = _ends(part, (1,) * part.rank) if of_input else ([], "same")
+    layers, padding = brought_to_size(part, (1,) * part.rank) if of_input else ([], "same")
     made = _CONVOLUTION[part.rank](
         part.channels_out,
         1,
@@ -102,7 +102,7 @@ def pointwise(part: Part, of_input: bool = False) -> list[keras.layers.Layer]:
         kernel_regularizer=part.kernel_regularizer,
         name="pointwise",
         **part.last_settings,
-        **_common(part),
+        **common(part),
     )
     return [*layers, made]
 
@@ -120,5 +120,5 @@ def convolution(part: Part, filters: int, name: str, *, is_last: bool, **setting
     ending = part.last_settings if is_last else {"use_bias": False}
     regularizer = part.kernel_regularizer
     return _CONVOLUTION[part.rank](
-        filters, kernel_regularizer=regularizer, name=name, **settings, **ending, **_common(part)
+        filters, kernel_regularizer=regularizer, name=name, **settings, **ending, **common(part)
     )

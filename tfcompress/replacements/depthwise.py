@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+
+import keras
 
 from tfcompress.replacements.base import Layers, Part, Replacement, register_replacement
 from tfcompress.replacements.convolutions import grouped
+from tfcompress.replacements.starting import start_grouped
 
 __all__ = ["Depthwise"]
 
@@ -27,6 +31,10 @@ class Depthwise(Replacement):
         is_itself = set(part.kernel_size) == {3} and part.groups == groups and part.layer is not None
         is_full = groups == 1 and part.channels_in > 1
         return None if is_itself or is_full else grouped(part, part.channels_out, is_last=True)
+
+    def start(self, part: Part, layers: Sequence[keras.layers.Layer]) -> bool:
+        """Begins with what the kernel of a convolution gives."""
+        return start_grouped(part, layers)
 
 
 register_replacement(Depthwise())

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import keras
+
 from tfcompress.replacements.base import Layers, Part, Replacement, register_replacement
 from tfcompress.replacements.convolutions import is_pointwise, pointwise
+from tfcompress.replacements.starting import start_pointwise
 
 __all__ = ["Pointwise"]
 
@@ -19,6 +24,10 @@ class Pointwise(Replacement):
     def layers(self, part: Part) -> Layers | None:
         """The one layer; `None` for what is no convolution, and for a 1x1 convolution, which it would be itself."""
         return pointwise(part, of_input=True) if part.convolves and not is_pointwise(part) else None
+
+    def start(self, part: Part, layers: Sequence[keras.layers.Layer]) -> bool:
+        """Begins with what the kernel of a convolution gives."""
+        return start_pointwise(part, layers)
 
 
 register_replacement(Pointwise())

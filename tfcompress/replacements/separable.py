@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import keras
+
 from tfcompress.replacements.base import Layers, Part, Replacement, register_replacement
 from tfcompress.replacements.convolutions import grouped, is_pointwise, pointwise
+from tfcompress.replacements.starting import start_separable
 
 __all__ = ["Separable"]
+
+_SEPARABLE = (keras.layers.SeparableConv1D, keras.layers.SeparableConv2D)
 
 
 class Separable(Replacement):
@@ -18,10 +25,15 @@ class Separable(Replacement):
     name = "3x3+1x1"
 
     def layers(self, part: Part) -> Layers | None:
-        """Both layers; `None` for what is no convolution, and for a 1x1 convolution, which it would contain."""
-        if not part.convolves or is_pointwise(part):
+        """Both layers; `None` for what is no convolution, for a 1x1 one, which it would contain, and for itself."""
+        is_itself = type(part.layer) in _SEPARABLE and set(part.kernel_size) == {3}
+        if not part.convolves or is_pointwise(part) or is_itself:
             return None
         return [*grouped(part, part.channels_in), *pointwise(part)]
+
+    def start(self, part: Part, layers: Sequence[keras.layers.Layer]) -> bool:
+        """Begins with what the kernel of a convolution gives."""
+        return start_separable(part, layers)
 
 
 register_replacement(Separable())

@@ -131,7 +131,7 @@ def plot_changes(
 
 
 def changes(trail: Trail) -> dict[str, str]:
-    """What a trail makes of each layer, in words, read from its edits alone.
+    """Says what a trail makes of each layer, read from its edits alone.
 
     Args:
         trail: the plans.

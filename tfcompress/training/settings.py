@@ -33,6 +33,7 @@ class TrainingFields:
         reference_epochs: the length of phase that milestones speak of.
         decay: what the learning rate is multiplied with at a milestone.
         momentum: of SGD.
+        nesterov: whether momentum is Nesterov's.
         weight_decay: strength * w is added to the gradient of every weight.
         optimizer: `"sgd"` with momentum, or `"adam"` with betas (0.5, 0.999), which generators need from scratch.
         mixed_precision: a dtype policy to compute in while training; `None` for float32. Weights stay float32.
@@ -53,6 +54,7 @@ class TrainingFields:
     reference_epochs: int = 200
     decay: float = 0.1
     momentum: float = 0.9
+    nesterov: bool = False
     weight_decay: float = 1e-4
     optimizer: Literal["sgd", "adam"] = "sgd"
     mixed_precision: Precision | None = None
@@ -66,13 +68,14 @@ class TrainingFields:
         expect.settings(self, expect.one_of, "schedule", options=("step", "cosine"))
         expect.settings(self, expect.number, "decay", above=0)
         expect.settings(self, expect.number, "momentum", at_least=0, below=1)
+        expect.settings(self, expect.flag, "nesterov")
         expect.settings(self, expect.number, "weight_decay", at_least=0)
         expect.settings(self, expect.one_of, "optimizer", options=("sgd", "adam"))
         policies = (None, "mixed_float16", "mixed_bfloat16")
         expect.settings(self, expect.one_of, "mixed_precision", options=policies)
         expect.settings(self, expect.one_of, "keep", options=("best", "last"))
         if self.optimizer == "adam":
-            expect.unused(self, ["momentum"], "with optimizer='adam', whose betas are (0.5, 0.999)")
+            expect.unused(self, ["momentum", "nesterov"], "with optimizer='adam', whose betas are (0.5, 0.999)")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,7 +111,7 @@ class Training(TrainingFields):
         """Returns the optimizer of one phase."""
         if self.optimizer == "adam":
             return keras.optimizers.Adam(learning_rate, beta_1=0.5, beta_2=0.999)
-        return keras.optimizers.SGD(learning_rate, momentum=self.momentum)
+        return keras.optimizers.SGD(learning_rate, momentum=self.momentum, nesterov=self.nesterov)
 
     def words(self, is_trained: bool) -> str:
         """Returns the optimizer and its first learning rate in words."""

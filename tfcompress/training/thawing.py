@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 
 from tfcompress.graph import LayerGraph
 from tfcompress.network import Network
@@ -73,7 +74,8 @@ def to_thaw(student: keras.Model | Network, cut: Mapping[str, Sequence[int]]) ->
     - A frozen BatchNormalization is trained (scale, offset and statistics) where its channels were cut, where it was
       drawn anew, or where it reads directly what another layer of this list writes. Any other stays frozen and goes by
       its statistics.
-    - A frozen Embedding keeps its values, cut or not: they were learned elsewhere, from more than the data at hand.
+    - A frozen Embedding keeps its values, cut or not: they were learned elsewhere, from more than the data at hand. So
+      does a frozen shift (`tfcompress.replacements.Shift`), which is no shift with other values.
 
     Before the cut, in a search that trains (RLAL's joint training), frozen layers stay frozen, as nothing of them has
     changed. Layers that are drawn anew are trained too, see `Distilling.start_anew`. Flags come back in either case.
@@ -115,8 +117,13 @@ def words_for(layers: Sequence[Any]) -> str:
 
 
 def keeps_its_values(layer: Any) -> bool:
-    """Whether a layer is a frozen Embedding, which is neither drawn anew nor trained."""
-    return isinstance(layer, keras.layers.Embedding) and not layer.trainable
+    """Whether a layer is a frozen Embedding or a frozen shift, which is neither drawn anew nor trained.
+
+    A shift is a depthwise convolution whose config says all of its numbers: see `tfcompress.replacements.Shift`.
+    """
+    initializer = getattr(layer, "depthwise_initializer", None)
+    is_shift = isinstance(initializer, keras.initializers.Constant) and np.ndim(initializer.value) > 0
+    return (is_shift or isinstance(layer, keras.layers.Embedding)) and not layer.trainable
 
 
 def inner_layers(layer: Any) -> list[Any]:
@@ -179,7 +186,7 @@ def thawed(model: keras.Model, layers: Iterable[Any]) -> Iterator[None]:
 
     Args:
         model: the model.
-        layers: layers of it, or layers inside those. A frozen Embedding among them, or inside them, stays frozen.
+        layers: layers of it, or layers inside those. What `keeps_its_values` among them, or inside them, stays frozen.
     """
     wanted = {id(layer) for layer in layers if not keeps_its_values(layer)}
     if not wanted:

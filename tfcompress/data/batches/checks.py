@@ -1,9 +1,15 @@
 """Checks of data before any training: each says what was expected, what came, and what to do."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import keras
 import numpy as np
+
+from tfcompress.data.batches.forms import Arrays
 
 __all__ = [
     "Expected",
@@ -17,6 +23,7 @@ __all__ = [
     "to_arrays",
 ]
 
+_Shape: TypeAlias = tuple[int | None, ...]
 _CHUNK = 1024  # samples looked at together, so that a check needs little memory
 
 
@@ -40,10 +47,10 @@ class Expected:
             they are not known.
     """
 
-    input_shape: tuple | list | dict | None = None
+    input_shape: tuple[Any, ...] | list[Any] | dict[str, Any] | None = None
     classes: int | None = None
     labels: str | None = None
-    output_shape: tuple | None = None
+    output_shape: _Shape | None = None
     outputs: int = 1
     ignored: int | None = None
     loss: str = "the loss"
@@ -51,7 +58,7 @@ class Expected:
     input_names: tuple[str, ...] | None = None
 
     @property
-    def shapes(self):
+    def shapes(self) -> dict[str | int, _Shape] | None:
         """The input shapes, without the batch dimension, as a dict of name or position to shape."""
         given = self.input_shape
         if given is None:
@@ -63,7 +70,7 @@ class Expected:
         return {0: tuple(given)[1:]}
 
 
-def to_arrays(value, what, several=False, strings=False):
+def to_arrays(value: Any, what: str, several: bool = False, strings: bool = False) -> Any:
     """`value` as numpy arrays; a tuple or dict stays one, as does a list where `several` arrays are expected.
 
     Raises:
@@ -97,7 +104,7 @@ def to_arrays(value, what, several=False, strings=False):
     return array
 
 
-def input_arrays(x, expected, what):
+def input_arrays(x: Any, expected: Expected, what: str) -> Any:
     """Inputs as numpy arrays, in the structure in which they come; for one input the array, also of a list of one.
 
     Raises:
@@ -110,7 +117,7 @@ def input_arrays(x, expected, what):
     return to_arrays(x, what, several=len(shapes) > 1, strings=expected.strings)
 
 
-def label_arrays(y, expected, what):
+def label_arrays(y: Any, expected: Expected, what: str) -> Any:
     """Labels as numpy arrays, in the structure in which they come: a list for several outputs, as for Keras' `fit`.
 
     Raises:
@@ -121,11 +128,11 @@ def label_arrays(y, expected, what):
     return to_arrays(y, what, several=expected.outputs > 1)
 
 
-def _fits(received, shape):
+def _fits(received: Sequence[int], shape: _Shape) -> bool:
     return len(received) == len(shape) and all(size in (None, got) for size, got in zip(shape, received, strict=True))
 
 
-def _check_shape(array, shape, what):
+def _check_shape(array: np.ndarray, shape: _Shape, what: str) -> None:
     if _fits(array.shape[1:], shape):
         return
     expected = "[batch, " + ", ".join("any" if size is None else str(size) for size in shape) + "]"
@@ -142,11 +149,13 @@ def _check_shape(array, shape, what):
     )
 
 
-def _check_shapes(x, expected, what):
+def _check_shapes(x: Any, expected: Expected, what: str) -> None:
     shapes = expected.shapes
     if shapes is None:
         return
-    parts = dict(x) if isinstance(x, dict) else dict(enumerate(x if isinstance(x, tuple) else (x,)))
+    parts: dict[Any, np.ndarray] = (
+        dict(x) if isinstance(x, dict) else dict(enumerate(x if isinstance(x, tuple) else (x,)))
+    )
     if len(parts) != len(shapes):
         raise ValueError(
             f"Expected {len(shapes)} array(s) of inputs in {what}, one for each input of the model. "
@@ -174,7 +183,7 @@ def _check_shapes(x, expected, what):
         _check_shape(parts[key], shape, f"inputs in {what}" if len(shapes) == 1 else f"input {key!r} in {what}")
 
 
-def check_finite(array, what):
+def check_finite(array: np.ndarray, what: str) -> None:
     """Raises ValueError where a sample of `array`, `[samples, ...]`, holds a NaN or an infinity."""
     if array.dtype.kind != "f":
         return
@@ -188,7 +197,7 @@ def check_finite(array, what):
             )
 
 
-def integer_labels(y, classes):
+def integer_labels(y: Arrays, classes: int | None) -> np.ndarray | None:
     """The class of each sample, int `[samples]`, or `None` where `y` does not give one class for each.
 
     Args:
@@ -206,20 +215,20 @@ def integer_labels(y, classes):
     return y if y.ndim == 1 else None
 
 
-def labels_as_read(y, classes):
+def labels_as_read(y: Any, classes: int | None) -> Any:
     """Classes of shape `[samples, 1]` as `[samples]`: compared with answers `[samples]` they would broadcast."""
     if isinstance(y, np.ndarray) and classes is not None and classes > 1 and y.ndim == 2 and y.shape[1] == 1:
         return y[:, 0]
     return y
 
 
-def _check_labels(y, expected, what):
+def _check_labels(y: Any, expected: Expected, what: str) -> None:
     leaves = keras.tree.flatten(y)
     if expected.outputs != 1 or len(leaves) != 1:
         return
     y, shape = leaves[0], expected.output_shape
     if expected.labels is not None and shape is not None:
-        _check_form(y, expected, what)
+        _check_form(y, expected, shape, what)
     classes = expected.classes
     if classes is None and expected.labels in ("indices", "classes") and shape is not None:
         classes = shape[-1]
@@ -227,20 +236,20 @@ def _check_labels(y, expected, what):
         _check_classes(y, classes, expected, what)
 
 
-def _same_shape(y, shape, broadcast=False):
+def _same_shape(y: np.ndarray, shape: _Shape, broadcast: bool = False) -> bool:
     sizes = zip(shape[1:], y.shape[1:], strict=False)
     return y.ndim == len(shape) and all(size in (None, got) or (broadcast and got == 1) for size, got in sizes)
 
 
-def _number_a_place(y, shape):
+def _number_a_place(y: np.ndarray, shape: _Shape) -> bool:
     """Whether the shape is that of the output without its last axis, or with 1 there."""
     y = y[..., 0] if y.ndim == len(shape) and y.shape[-1] == 1 else y
     return _same_shape(y, shape[:-1])
 
 
-def _check_form(y, expected, what):
+def _check_form(y: np.ndarray, expected: Expected, shape: _Shape, what: str) -> None:
     """Raises ValueError for labels of another form than the loss reads, with what turns one into the other."""
-    shape, form, classes = expected.output_shape, expected.labels, expected.output_shape[-1]
+    form, classes = expected.labels, shape[-1]
     place = "[batch" + "".join(f", {'any' if size is None else size}" for size in shape[1:-1])
     received = f"Received: labels of shape {list(y.shape)}, dtype {y.dtype}."
     if form == "indices" and not _number_a_place(y, shape) and _same_shape(y, shape):
@@ -265,7 +274,7 @@ def _check_form(y, expected, what):
         raise ValueError(f"{expects} Bring both to one shape.")
 
 
-def _check_classes(y, classes, expected, what):
+def _check_classes(y: np.ndarray, classes: int, expected: Expected, what: str) -> None:
     shape = expected.output_shape
     single = shape is None or len(shape) == 2
     one_hot = classes > 1 and y.ndim >= 2 and y.shape[-1] == classes
@@ -297,14 +306,14 @@ def _check_classes(y, classes, expected, what):
         )
 
 
-def _length(value, what):
+def _length(value: Arrays, what: str) -> int:
     lengths = {len(part) for part in keras.tree.flatten(value)}
     if len(lengths) != 1:
         raise ValueError(f"Expected arrays of one length in {what}. Received: lengths {sorted(lengths)}.")
     return lengths.pop()
 
 
-def check_weights(weights, samples, what):
+def check_weights(weights: Arrays, samples: int, what: str) -> None:
     """Checks sample weights.
 
     Args:
@@ -324,7 +333,7 @@ def check_weights(weights, samples, what):
         check_finite(part, f"the sample weights in {what}")
 
 
-def check_batch(x, y, expected, what):
+def check_batch(x: Arrays, y: Arrays, expected: Expected, what: str) -> int:
     """Checks arrays of samples, a whole set or a batch.
 
     Args:

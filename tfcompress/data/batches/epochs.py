@@ -16,6 +16,7 @@ from tfcompress.data.batches.forms import (
     CountsPasses,
     EndsEpochs,
     IndexedBatches,
+    LoadsInParallel,
     Preprocess,
 )
 
@@ -134,12 +135,14 @@ class ChosenBatches(EpochBatches):
         convert: Callable[[tuple[Arrays, ...]], tuple[Arrays, ...]] | None = None,
         forward_epoch_end: bool = False,
     ):
-        super().__init__(
-            seed,
-            workers=getattr(dataset, "workers", 1),
-            use_multiprocessing=getattr(dataset, "use_multiprocessing", False),
-            max_queue_size=getattr(dataset, "max_queue_size", 10),
-        )
+        loading = {}
+        if isinstance(dataset, LoadsInParallel):
+            loading = {
+                "workers": dataset.workers,
+                "use_multiprocessing": dataset.use_multiprocessing,
+                "max_queue_size": dataset.max_queue_size,
+            }
+        super().__init__(seed, **loading)
         self.dataset = dataset
         self.indices = indices
         self.shuffle = shuffle

@@ -1,7 +1,10 @@
 """Says in a line what TensorFlow says in the dump of a graph."""
 
+from __future__ import annotations
+
 import contextlib
 import re
+from collections.abc import Iterator
 
 __all__ = ["clear_error", "is_of_tensorflow", "reading", "reason_of"]
 
@@ -9,14 +12,14 @@ _PYTHON_ERROR = re.compile(r"^\w*(?:Error|Exception): .+$", re.M)
 _LONGEST = 200
 
 
-def is_of_tensorflow(error):
+def is_of_tensorflow(error: BaseException) -> bool:
     """Whether an error comes from TensorFlow's own code, other than that memory is full; without importing it."""
     kinds = [f"{kind.__module__}.{kind.__name__}" for kind in type(error).__mro__]
     return any(kind.startswith("tensorflow.") for kind in kinds) and "ResourceExhausted" not in kinds[0]
 
 
 @contextlib.contextmanager
-def reading(what):
+def reading(what: str) -> Iterator[None]:
     """Turns an error of TensorFlow inside the `with` into one that says, in words, what could not be read."""
     try:
         yield
@@ -26,7 +29,7 @@ def reading(what):
         raise clear_error(error, what) from None
 
 
-def clear_error(error, what):
+def clear_error(error: BaseException, what: str) -> ValueError:
     """The ValueError that says what is wrong with `what` (a batch, in words), in the place of `error`."""
     return ValueError(
         f"Expected {what} to be read, and to fit the model and its loss. Received: {reason_of(error)} Look at this "
@@ -34,7 +37,7 @@ def clear_error(error, what):
     )
 
 
-def reason_of(error):
+def reason_of(error: BaseException) -> str:
     """The line of an error that says what happened, ending in a full stop.
 
     TensorFlow's begin with the places of a graph, and hold the traceback of a Python function that a dataset calls.

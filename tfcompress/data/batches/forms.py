@@ -19,6 +19,7 @@ __all__ = [
     "EndsEpochs",
     "HasArray",
     "IndexedBatches",
+    "LoadsInParallel",
     "Preprocess",
 ]
 
@@ -54,6 +55,26 @@ class EndsEpochs(Protocol):
 
     def on_epoch_end(self) -> None:
         """Called after each epoch."""
+        ...
+
+
+@runtime_checkable
+class LoadsInParallel(Protocol):
+    """Batches that say how they are to be loaded, as a Keras PyDataset does."""
+
+    @property
+    def workers(self) -> int:
+        """Number of threads, or of processes."""
+        ...
+
+    @property
+    def use_multiprocessing(self) -> bool:
+        """Whether they are processes."""
+        ...
+
+    @property
+    def max_queue_size(self) -> int:
+        """Batches that may wait."""
         ...
 
 

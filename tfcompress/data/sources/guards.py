@@ -76,4 +76,4 @@ def check_whole(split: NamedSource, expected: Expected) -> None:
 def _in_order(batches: Batches) -> Iterator[Any]:
     if isinstance(batches, keras.utils.PyDataset):
         return (batches[index] for index in range(len(batches)))
-    return batches.as_numpy_iterator()
+    return iter(batches.as_numpy_iterator())

@@ -1,0 +1,214 @@
+"""DARC: a network in which one layer is separable and another is not; snapshots, weights, and what is refused."""
+
+import json
+
+import keras
+import numpy as np
+import small_tasks
+import tensorflow as tf
+from keras import layers
+
+import tfcompress
+from tfcompress.graph import ChannelGroups, LayerGraph
+from tfcompress.methods import DARC, Replaced
+from tfcompress.methods.darc.imitation import Imitation
+from tfcompress.methods.darc.relaxation import Penalized, Weights, chosen_student, first_weights, relax
+from tfcompress.methods.darc.units import ORIGINAL, find_units
+from tfcompress.network import Network
+from tfcompress.replacements import by_name
+from tfcompress.rewrite import replay
+
+PAPER = ("3x3DS", "1x1FC", "3x3+1x1")
+SHORT = {"batch_size": 32, "epochs": 1, "blocks": 2, "block_epochs": 1}
+
+
+def one_separable(seed):
+    """Two 3x3 convolutions, the first a depthwise one followed by a 1x1; outputs of variance 1 for normal inputs."""
+    rng = np.random.default_rng(seed)
+    inputs = keras.Input((6, 6, 4))
+    x = layers.Conv2D(4, 3, padding="same", use_bias=False, name="separable")(inputs)
+    x = layers.Conv2D(4, 3, padding="same", use_bias=False, name="full")(layers.ReLU()(x))
+    model = keras.Model(inputs, x)
+    depthwise, pointwise = rng.normal(size=(3, 3, 4, 1)), rng.normal(size=(1, 1, 4, 4)) / 2
+    model.get_layer("separable").set_weights([depthwise * pointwise / 3])
+    model.get_layer("full").set_weights([rng.normal(size=(3, 3, 4, 4)) / 4])
+    model.compile("sgd", "mse", metrics=["mse"])
+    x = rng.normal(size=(160, 6, 6, 4)).astype("float32")
+    return model, (x, model.predict(x, verbose=0))
+
+
+def relaxed_of(model, alternatives=None, unit="layer"):
+    network = Network(model)
+    groups = ChannelGroups.of(LayerGraph.from_keras(model))
+    units = find_units(groups, [by_name(name) for name in alternatives or PAPER], unit, set(groups.layers))
+    costs = {u.name: dict.fromkeys(u.alternatives, 1.0) for u in units}
+    relaxed = relax(network, units, {u.name: u.alternatives for u in units}, Penalized(costs))
+    return network, units, relaxed, costs
+
+
+class RelaxationTest(tf.test.TestCase):
+    def test_alpha_one_is_the_student_with_that_alternative(self):
+        """The relaxed network, the rewritten student, and the student given weights from the store: equal to 1e-5."""
+        model = small_tasks.trained_network()
+        network, units, relaxed, _ = relaxed_of(model)
+        x = small_tasks.pictures(8)[0]
+        weights = first_weights(network, relaxed, x, np.random.default_rng(0))
+        for number in range(3):
+            choice = {unit.name: unit.alternatives[number % len(unit.alternatives)] for unit in units}
+            for unit in units:
+                ((alpha, value),) = relaxed.mixtures[unit.name].alone(choice[unit.name])
+                alpha.assign(value)
+            expected = relaxed.network.model.predict(x, verbose=0)
+            student = chosen_student(network, units, choice, weights)
+            self.assertAllClose(student.predict(x, verbose=0), expected, atol=1e-5)
+            if number == 0:
+                self.assertAllClose(model.predict(x, verbose=0), expected, atol=1e-5)
+        self.assertTrue(all(type(layer).__module__.startswith("keras.") for layer in student.layers))
+
+    def test_weights_go_from_form_to_form(self):
+        model = small_tasks.trained_network()
+        network, units, relaxed, costs = relaxed_of(model)
+        weights = first_weights(network, relaxed, None, np.random.default_rng(0))
+        shares = {}
+        for number, unit in enumerate(units):
+            left = len(unit.alternatives) - number % 2  # of some the last alternative has alpha 0
+            value = np.zeros(len(unit.alternatives), "float32")
+            value[:left] = np.arange(1, left + 1) / (left * (left + 1) / 2)
+            relaxed.mixtures[unit.name].alpha.assign(value)
+            shares[unit.name] = dict(zip(unit.alternatives, value.tolist(), strict=True))
+        relaxed.store(weights)
+        remaining = {unit: [name for name, share in of.items() if share > 0] for unit, of in shares.items()}
+        smaller = relax(network, units, remaining, Penalized(costs))
+        smaller.load(weights)
+        x = small_tasks.pictures(8)[0]
+        before, after = (form.network.model.predict(x, verbose=0) for form in (relaxed, smaller))
+        self.assertAllClose(before, after, atol=1e-5)
+        self.assertLess(smaller.network.costs.total.macs, relaxed.network.costs.total.macs)
+        for unit in units:
+            self.assertAllClose(
+                [smaller.alpha()[unit.name][name] for name in remaining[unit.name]],
+                [shares[unit.name][name] for name in remaining[unit.name]],
+            )
+
+    def test_imitation_is_the_squared_difference_of_each(self):
+        model, (x, _) = one_separable(0)
+        network, _, relaxed, _ = relaxed_of(model)
+        first_weights(network, relaxed, None, np.random.default_rng(0))
+        losses = Imitation(network, relaxed.learners())(x[:4])
+        middle = keras.Model(model.input, model.get_layer("separable").output)
+        expected = []
+        for unit, _, of in relaxed.learners():
+            read = x[:4] if unit.name == "separable" else np.maximum(middle.predict(x[:4], verbose=0), 0)
+            wanted = model.get_layer(unit.name)(read)
+            given = read
+            for layer in of:
+                given = layer(given)
+            expected.append(float(keras.ops.mean(keras.ops.square(wanted - given))))
+        self.assertAllClose(losses, expected, rtol=1e-4)
+
+
+class DarcTest(tf.test.TestCase):
+    def test_it_replaces_the_layer_that_is_separable(self):
+        for seed in range(3):
+            model, data = one_separable(seed)
+            method = DARC(
+                replacements=("3x3+1x1",),
+                batch_size=8,
+                imitation_epochs=8,
+                learning_rate=0.03,
+                blocks=4,
+                block_epochs=4,
+                epochs=1,
+                mixup=0,
+                weight_decay=0,
+            )
+            result = tfcompress.compress(model, method, data, flops_budget=0.75, seed=seed, verbose=0)
+            names = {layer.name for layer in result.model.layers}
+            self.assertIn("full", names, f"seed {seed}")
+            self.assertIn("separable_depthwise", names, f"seed {seed}")
+            self.assertNotIn("of the greatest alpha", " ".join(result.notes))  # a snapshot, no last resort
+
+    def test_snapshots_are_candidates_with_cost_score_and_weights(self):
+        model = small_tasks.trained_network()
+        x, y = small_tasks.pictures(160, seed=1)
+        result = tfcompress.compress(model, DARC(**SHORT), (x, y), flops_budget=0.5, verbose=0)
+        self.assertLessEqual(result.after.macs, 0.5 * result.before.macs)
+        self.assertNotEmpty(result.candidates)
+        for candidate in result.candidates:
+            self.assertEqual(candidate.cost, tfcompress.cost(candidate.model))
+            (plan,) = candidate.trail
+            self.assertTrue(plan.weights.startswith("candidate-"))
+            again = replay(model, candidate.trail)
+            self.assertEqual([w.shape for w in again.weights], [w.shape for w in candidate.model.weights])
+        self.assertTrue(all(type(layer).__module__.startswith("keras.") for layer in result.model.layers))
+        self.assertIn("block 1: alternatives", result.history["search"])
+        json.dumps(result.settings)
+
+    def test_softmax_chooses_within_the_budget(self):
+        x, y = small_tasks.pictures(160, seed=1)
+        method = DARC(**SHORT | {"blocks": 1}, weighting="softmax", minimize="macs")
+        result = tfcompress.compress(small_tasks.trained_network(), method, (x, y), params_budget=0.6, verbose=0)
+        self.assertLessEqual(result.after.params, 0.6 * result.before.params)
+
+    def test_baselines(self):
+        x, y = small_tasks.pictures(160, seed=1)
+        model = small_tasks.trained_network()
+        for method, budget in (
+            (Replaced(choice="all", replacements=("3x3+1x1",), epochs=0, batch_size=32), {}),
+            (Replaced(choice="random", epochs=0, batch_size=32), {"flops_budget": 0.5}),
+            (Replaced(choice="knapsack", epochs=0, batch_size=32), {"flops_budget": 0.5}),
+        ):
+            result = tfcompress.compress(model, method, (x, y), verbose=0, **budget)
+            share = result.after.macs / result.before.macs
+            self.assertLess(share, 0.5 if budget else 0.4)
+            names = [layer.name for layer in result.model.layers]
+            if method.choice == "all":
+                self.assertIn("block1_conv1_depthwise", names)
+                self.assertFalse({"stem", "block1_conv1", "block2_conv2"} & set(names))
+            elif method.choice == "random":
+                self.assertGreater(share, 0.2)
+
+    def test_what_is_refused(self):
+        x, y = small_tasks.pictures(40)
+        model = small_tasks.trained_network()
+
+        def run(method, model=model, **budget):
+            tfcompress.compress(model, method, (x, y), verbose=0, **budget or {"flops_budget": 0.5})
+
+        with self.assertRaisesRegex(
+            ValueError, "at least 0.1151 of the original.*cheapest combination of replacements"
+        ):
+            run("darc", flops_budget=0.01)
+        with self.assertRaisesRegex(ValueError, r"Expected no ratio_limits, round_to or through_norms.*round_to.: 8"):
+            tfcompress.compress(model, "darc", (x, y), flops_budget=0.5, round_to=8, verbose=0)
+        inputs = keras.Input((8, 8, 1))
+        dense = keras.Model(inputs, layers.Dense(4)(layers.Flatten()(inputs)))
+        with self.assertRaisesRegex(
+            ValueError, r"Expected a model with layers that one of \['3x3DS', '1x1FC', '3x3\+1x1'\]"
+        ):
+            run("darc", dense)
+        with self.assertRaisesRegex(ValueError, "Expected `minimize` to be"):
+            run(DARC(minimize="energy"))
+        with self.assertRaisesRegex(ValueError, "Expected `unit` to name layers"):
+            run(DARC(unit=("conv9",)))
+        with self.assertRaisesRegex(ValueError, "Expected a budget that .* can hold"):
+            run(Replaced(choice="all", replacements=("3x3+1x1", "1x1FC")), flops_budget=0.15)
+        weighted = (x, y, np.ones(len(x), "float32"))
+        with self.assertRaisesRegex(ValueError, "without sample weights, for mixed images.*mixup=0"):
+            tfcompress.compress(model, DARC(mixup=1.0), weighted, flops_budget=0.5, verbose=0)
+        for settings in ({"blocks": 0}, {"mixup": -1}, {"weighting": "max"}, {"replacements": ()}, {"growth": 0.5}):
+            with self.assertRaisesRegex(ValueError, f"`{next(iter(settings))}`"):
+                DARC(**settings)
+
+
+class WeightsTest(tf.test.TestCase):
+    def test_a_copy_goes_its_own_way(self):
+        weights = Weights()
+        weights.alpha = {"u": {ORIGINAL: 1.0}}
+        copy = weights.copy()
+        copy.alpha["u"][ORIGINAL] = 0.5
+        self.assertEqual(weights.alpha, {"u": {ORIGINAL: 1.0}})
+
+
+if __name__ == "__main__":
+    tf.test.main()

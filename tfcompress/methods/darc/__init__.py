@@ -1,0 +1,6 @@
+"""DARC: learns which layers a cheaper one can replace; and the baselines that choose without learning."""
+
+from tfcompress.methods.darc.baselines import Replaced
+from tfcompress.methods.darc.method import DARC
+
+__all__ = ["DARC", "Replaced"]

@@ -1,0 +1,234 @@
+"""The common part of DARC and its baselines: units, replacements, imitation, and the students that are made of them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NoReturn
+
+import keras
+
+from tfcompress import expect
+from tfcompress.channels import Control
+from tfcompress.costs import Budget, Cost, CostModel
+from tfcompress.evaluation import Evaluator
+from tfcompress.methods import phases
+from tfcompress.methods.darc.imitation import Imitation
+from tfcompress.methods.darc.latency import LATENCY, is_wanted, latency_limit, with_latency
+from tfcompress.methods.darc.relaxation import Penalized, Weights, first_weights, relax
+from tfcompress.methods.darc.units import ORIGINAL, Choice, CostTable, Unit, find_units
+from tfcompress.methods.trained import TrainedMethod
+from tfcompress.network import Network
+from tfcompress.plan import Trail
+from tfcompress.replacements import Replacement, by_name
+from tfcompress.streams import Stream
+from tfcompress.task import Task
+from tfcompress.training import Constant, PhasePlan, Training
+from tfcompress.training.thawing import cut_layers, thawed, to_thaw
+
+__all__ = ["Replacing", "refuse", "words_for"]
+
+_UNITS = ("layer", "bottleneck", "block")
+_IMITATION = "imitation"
+_SAMPLES = 256  # by which replacements are worked out that need what a layer reads
+
+
+@dataclasses.dataclass(frozen=True)
+class Replacing(TrainedMethod):
+    """Settings of a method that puts cheaper layers in the place of others; defaults are DARC's for CIFAR-10.
+
+    Attributes:
+        epochs: of fine-tuning.
+        batch_size: images in a batch; 256 for ResNets, 128 for WideResNets in the paper.
+        learning_rate: the first one of fine-tuning, and of joint training.
+        replacements: what may stand in a unit's place: names (docs/replacements.md lists them), or objects of one's
+            own. Those that a unit has no use for, and those that are not cheaper than it, are left out there.
+        unit: what is replaced as a whole. "layer": each convolution, dense or recurrent layer that a replacement fits.
+            "bottleneck": in residual blocks of three convolutions or more all from the first to the last, "block": of
+            two or more; other layers are units of their own. Or names: of layers, and tuples of the nodes of regions.
+        imitation_epochs: epochs in which replacements learn to give what the originals give.
+        imitation_optimizer: "adam", or "sgd" as in the paper, which diverges where layers read large numbers.
+        imitation_rate: its learning rate; `None`: 0.01 of "adam", 0.1 of "sgd".
+        latency_batch, latency_threads: samples in one invocation, and threads, by which latency is measured.
+    """
+
+    epochs: int = 20
+    batch_size: int = 256
+    learning_rate: float | None = 0.01
+    schedule: Any = "cosine"
+    nesterov: bool = True
+    replacements: tuple[str | Replacement, ...] = ("3x3DS", "1x1FC", "3x3+1x1")
+    unit: str | tuple[str | tuple[str, ...], ...] = "layer"
+    imitation_epochs: int = 1
+    imitation_optimizer: Literal["adam", "sgd"] = "adam"
+    imitation_rate: float | None = None
+    latency_batch: int = 1
+    latency_threads: int = 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        expect.settings(self, expect.number, "learning_rate", above=0)
+        expect.settings(self, expect.each, "replacements", check=_replacement, what="replacements", empty=False)
+        names = [by_name(item).name for item in self.replacements]
+        if len(set(names)) < len(names):
+            expect.refuse("replacements", "replacements with names of their own", names)
+        object.__setattr__(self, "unit", _unit(self.unit))
+        expect.settings(self, expect.whole, "imitation_epochs")
+        expect.settings(self, expect.one_of, "imitation_optimizer", options=("adam", "sgd"))
+        expect.settings(self, expect.whole, "latency_batch", "latency_threads", least=1)
+        expect.settings(self, expect.number, "imitation_rate", above=0, or_none=True)
+
+    # What is replaced.
+
+    def units(self, costs: CostModel, control: Control) -> tuple[Unit, ...]:
+        """The units of a model.
+
+        Raises:
+            ValueError: there are none, or names in `unit` that are no region.
+        """
+        if set(control.settings()) - {"exclude", "only"}:
+            raise ValueError(
+                f"Expected no ratio_limits, round_to or through_norms for method={self.name!r}, which replaces layers "
+                f"and keeps their channels. Received: {control.settings()}. exclude= and only= name the layers."
+            )
+        units = find_units(
+            costs.groups, [by_name(item) for item in self.replacements], self.unit, control.layers(costs.groups)
+        )
+        if not units:
+            names = [by_name(item).name for item in self.replacements]
+            raise ValueError(
+                f"Expected a model with layers that one of {names} could replace, each called once. Received: "
+                f"{costs.groups.graph.name!r}, which has none. Give other replacements= (docs/replacements.md), or "
+                "take a method that removes channels, such as 'uniform'."
+            )
+        return units
+
+    advice = "That is the cheapest combination of replacements; give cheaper replacements= to go below it."
+
+    def budget(self, given: Budget) -> Budget:
+        """The budget; one of latency alone can be planned here, by a table that is measured."""
+        return given if given.measured == (LATENCY,) else super().budget(given)
+
+    def table(self, task: Task, units: Sequence[Unit], minimize: str | None = None) -> CostTable:
+        """What the task's network costs with any choice, latency too where it is asked for."""
+        table = CostTable.of(units, task.costs.total)
+        if not is_wanted(task, minimize):
+            return table
+        return with_latency(table, units, task, self.latency_batch, self.latency_threads)
+
+    @staticmethod
+    def limits(task: Task, table: CostTable) -> dict[str, float]:
+        """The limits of the finished model, that of latency included."""
+        return {**task.limits, **latency_limit(task, table)}
+
+    def least(self, costs: CostModel, control: Control) -> Cost:
+        """The lowest cost of each metric: with the cheapest alternative in every unit's place."""
+        table = CostTable.of(self.units(costs, control), costs.total)
+        macs, params, size, *others = (int(table.lowest(metric)) for metric in table.whole)
+        return Cost(macs, params, size, dict(zip(list(table.whole)[3:], others, strict=True)))
+
+    def check_model(self, task: Task) -> None:
+        """Refuses a model without layers to replace, and a latency that no choice reaches."""
+        units = self.units(task.costs, task.control)
+        if LATENCY not in task.budget:
+            return
+        table = self.table(task, units)
+        lowest, whole, limit = table.lowest(LATENCY), table.whole[LATENCY], self.limits(task, table)[LATENCY]
+        if limit < lowest:
+            raise ValueError(
+                f"Expected a latency that can be reached: at least {lowest / whole:.4f} of the original ({lowest:.3f} "
+                f"of {whole:.3f} ms). Received: {task.budget.said(LATENCY)}. {self.advice}"
+            )
+
+    # What is trained.
+
+    def phases(self, task: Task) -> tuple[PhasePlan, ...]:
+        """Imitation, and fine-tuning."""
+        share = task.limits.get("macs", task.costs.total.macs) / task.costs.total.macs
+        teacher = phases.cost_of_teacher(self.teaching)
+        return (self.imitation_phase(), PhasePlan("fine-tuning", self.epochs, max(share, 0.1) + teacher))
+
+    def imitation_phase(self) -> PhasePlan:
+        """One forward pass of the source, and a training step of what is much smaller."""
+        return PhasePlan(_IMITATION, self.imitation_epochs, 0.7)
+
+    def imitate(self, task: Task, units: Sequence[Unit]) -> tuple[Weights, dict[str, list[Any]]]:
+        """The weights of the source and of all its replacements, which have learned to give what the originals give."""
+        everything = {unit.name: unit.alternatives for unit in units}
+        relaxed = relax(
+            task.network,
+            units,
+            everything,
+            Penalized({unit.name: dict.fromkeys(unit.alternatives, 0.0) for unit in units}),
+        )
+        inputs = task.splits.calibration.take(_SAMPLES)[0]
+        weights = first_weights(task.network, relaxed, inputs, task.rng(Stream.FRESH_WEIGHTS, 1))
+        learners = [entry for entry in relaxed.learners() if any(layer.trainable_variables for layer in entry[2])]
+        history: dict[str, list[Any]] = {}
+        if learners and self.imitation_epochs:
+            rate = self.imitation_rate or (0.01 if self.imitation_optimizer == "adam" else 0.1)
+            training = Training(
+                epochs=self.imitation_epochs,
+                batch_size=self.batch_size,
+                learning_rate=rate,
+                optimizer=self.imitation_optimizer,
+                weight_decay=0.0,
+            )
+            model = Imitation(task.network, learners)
+            history = phases.train_phase(model, task, training, _IMITATION, schedule=Constant(rate))
+            relaxed.store(weights)
+        weights.alpha = {}
+        return weights, {f"{_IMITATION}: {name}": values for name, values in history.items()}
+
+    def fine_tune(self, student: keras.Model, trail: Trail, task: Task, phase: str) -> dict[str, list[Any]]:
+        """Trains a student in place; frozen layers too where their weights changed."""
+        network = Network(student, task.control.through_norms)
+        how: dict[str, Any] = {"teaching": self.teaching, "keep": self.keep}
+        with thawed(student, to_thaw(network, cut_layers(task.groups.graph, network, trail))):
+            return phases.train_student(student, task, self.training, phase, **how)
+
+    def score(self, student: keras.Model, task: Task) -> float | None:
+        """The task's metric on the validation split."""
+        name = task.objective.metric_name
+        return None if name is None else Evaluator(student, task.objective)(task.splits.validation.batches(250))[name]
+
+
+def words_for(choice: Choice) -> str:
+    """How many units became what, such as "3 of 19 units stay as they are, 16 become 3x3+1x1"."""
+    counts: dict[str, int] = {}
+    for alternative in choice.values():
+        counts[alternative] = counts.get(alternative, 0) + 1
+    kept = counts.pop(ORIGINAL, 0)
+    became = [f"{count} become {name}" for name, count in sorted(counts.items(), key=lambda item: -item[1])]
+    return ", ".join([f"{kept} of {len(choice)} units stay as they are", *became])
+
+
+def refuse(limits: Mapping[str, float]) -> NoReturn:
+    """Refuses limits that cannot be held together.
+
+    Raises:
+        ValueError: always.
+    """
+    raise ValueError(
+        f"Expected a budget that some combination of replacements can hold. Received: {dict(limits)}, each of "
+        "which can be held, but not all at once. Give a larger share of one."
+    )
+
+
+def _replacement(name: str, value: Any) -> Any:
+    by_name(value)
+    return value
+
+
+def _unit(value: Any) -> Any:
+    if isinstance(value, str):
+        return expect.one_of("unit", value, _UNITS)
+    what = f"one of {_UNITS}, or names of layers and tuples of names"
+    entries = expect.each("unit", value, check=_names, what=what, empty=False)
+    return tuple(entries)
+
+
+def _names(name: str, value: Any) -> Any:
+    if isinstance(value, str):
+        return expect.text(name, value, "the name of a layer")
+    return expect.each(name, value, check=expect.text, what="names of the nodes of a region", empty=False, unique=True)

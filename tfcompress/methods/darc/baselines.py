@@ -1,0 +1,111 @@
+"""`Replaced`: replacements chosen without training mixtures; what DARC is compared with."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import keras
+
+from tfcompress import expect
+from tfcompress.costs.budget import Budget
+from tfcompress.evaluation import Evaluator
+from tfcompress.methods import phases
+from tfcompress.methods.base import Candidate, Search
+from tfcompress.methods.darc.base import Replacing, refuse, words_for
+from tfcompress.methods.darc.choice import at_random, exact_choice
+from tfcompress.methods.darc.relaxation import Weights, chosen_student, plan_of
+from tfcompress.methods.darc.units import ORIGINAL, Choice, Unit
+from tfcompress.methods.registry import register_method
+from tfcompress.network import Network
+from tfcompress.plan import Trail
+from tfcompress.streams import Stream
+from tfcompress.task import Task
+
+__all__ = ["Replaced"]
+
+
+@register_method("replaced")
+@dataclasses.dataclass(frozen=True)
+class Replaced(Replacing):
+    """Replaces units by a rule, lets the replacements imitate what they replace, and fine-tunes.
+
+    Attributes:
+        choice: "all": each unit becomes the first of `replacements` that fits it, the MobileNet way with "3x3+1x1"; it
+            needs no budget. "random": at random, as near to the budget as random choices come. "knapsack": the exact
+            choice with the least sum of increases of the loss, each measured on the calibration data with that one
+            replacement alone in the network, as a search driven by a table makes it.
+
+    Raises:
+        TypeError, ValueError: a setting of another type, or out of its range.
+    """
+
+    choice: Literal["all", "random", "knapsack"] = "knapsack"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        expect.settings(self, expect.one_of, "choice", options=("all", "random", "knapsack"))
+
+    def budget(self, given: Budget) -> Budget:
+        """The budget; where all units are replaced, none is needed."""
+        return Budget(flops=1.0) if not given and self.choice == "all" else super().budget(given)
+
+    def check_model(self, task: Task) -> None:
+        """Refuses a budget that the choice cannot hold."""
+        super().check_model(task)
+        units = self.units(task.costs, task.control)
+        table = self.table(task, units)
+        if self.choice == "all" and not table.fits(_all(units), self.limits(task, table)):
+            raise ValueError(
+                f"Expected a budget that {words_for(_all(units))} can hold. Received: {dict(task.limits)}. Leave the "
+                "budget out, or give choice='knapsack'."
+            )
+
+    def search(self, task: Task) -> Search:
+        """Chooses, and makes the student of the replacements that have imitated."""
+        units = self.units(task.costs, task.control)
+        weights, history = self.imitate(task, units)
+        choice = self._choice(task, units, weights)
+        student = chosen_student(task.network, units, choice, weights)
+        trail = Trail((plan_of(units, choice),))
+        cost = Network(student, task.control.through_norms).costs.total
+        candidates = (Candidate(trail, cost, origin=words_for(choice)),)
+        return Search(task.model, trail, candidates, history, (words_for(choice),), student=student)
+
+    def _choice(self, task: Task, units: Sequence[Unit], weights: Weights) -> Choice:
+        if self.choice == "all":
+            return _all(units)
+        table = self.table(task, units)
+        limits = self.limits(task, table)
+        if self.choice == "random":
+            choice = at_random(table, limits, task.rng(Stream.RATES))
+        else:
+            choice = exact_choice(table, self._values(task, units, weights), limits)
+        return refuse(limits) if choice is None else choice
+
+    def _values(self, task: Task, units: Sequence[Unit], weights: Weights) -> dict[str, dict[str, float]]:
+        """For each alternative minus the loss with it alone in the network, less that of the network as it is."""
+        untouched = {unit.name: ORIGINAL for unit in units}
+
+        def loss(choice: Choice) -> float:
+            student = chosen_student(task.network, units, choice, weights)
+            return Evaluator(student, task.objective)(task.splits.calibration.batches(250))["loss"]
+
+        before = loss(untouched)
+        return {
+            unit.name: {
+                name: 0.0 if name == ORIGINAL else before - loss({**untouched, unit.name: name})
+                for name in unit.alternatives
+            }
+            for unit in units
+        }
+
+    def recover(self, student: keras.Model, task: Task) -> dict[str, list[Any]]:
+        """Fine-tunes the student."""
+        how: dict[str, Any] = {"teaching": self.teaching, "keep": self.keep}
+        return phases.train_student(student, task, self.training, "fine-tuning", **how)
+
+
+def _all(units: Sequence[Unit]) -> dict[str, str]:
+    return {unit.name: next(iter(unit.replacements)) for unit in units}

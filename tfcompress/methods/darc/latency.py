@@ -1,0 +1,92 @@
+"""The latency of every alternative, measured in its place: its input shape, its stride."""
+
+from __future__ import annotations
+
+import functools
+import pathlib
+import shutil
+import tempfile
+from collections.abc import Sequence
+
+import keras
+
+from tfcompress.costs import LatencyTable, measure_latency
+from tfcompress.methods.darc.units import CostTable, Unit, piece
+from tfcompress.plan import Plan
+from tfcompress.rewrite import apply
+from tfcompress.task import Task
+
+__all__ = ["LATENCY", "is_wanted", "latency_limit", "latency_of", "with_latency"]
+
+LATENCY = "latency_ms"
+_FILE = "latency.json"
+
+
+def is_wanted(task: Task, minimize: str | None) -> bool:
+    """Whether latency is limited, or counts in a penalty."""
+    return minimize == LATENCY or LATENCY in task.budget
+
+
+def with_latency(table: CostTable, units: Sequence[Unit], task: Task, batch: int, threads: int) -> CostTable:
+    """A table with latency in milliseconds, each piece measured once and kept in the run folder.
+
+    Args:
+        table: of what is counted.
+        units: the units.
+        task: the task.
+        batch: samples in one invocation.
+        threads: threads of the interpreter.
+
+    Raises:
+        MissingOperatorError: LiteRT lacks an operator of an alternative; the message names it and the layer.
+    """
+    measured = LatencyTable(_path(task), batch=batch, threads=threads)
+    parts = {
+        unit.name: {
+            name: {**table.parts[unit.name][name], LATENCY: measured.of_model(piece(unit, name))}
+            for name in unit.alternatives
+        }
+        for unit in units
+    }
+    return CostTable({**table.whole, LATENCY: _whole(task, batch, threads)}, parts)
+
+
+def latency_limit(task: Task, table: CostTable) -> dict[str, float]:
+    """The limit of latency in milliseconds, where there is one."""
+    if LATENCY not in task.budget:
+        return {}
+    limit = task.budget[LATENCY]
+    return {LATENCY: limit * table.whole[LATENCY] if isinstance(limit, float) else float(limit)}
+
+
+def latency_of(model: keras.Model, batch: int, threads: int) -> float:
+    """The latency of a finished model in milliseconds."""
+    return measure_latency(apply(model, Plan()), batch=batch, threads=threads).median_ms
+
+
+def _whole(task: Task, batch: int, threads: int) -> float:
+    """The latency of the model as it is: what the finished one is held to, where that was measured as well."""
+    before = task.run.recall("before", task.progress.note) or {}
+    known = before.get("measurements", {}).get(LATENCY) if (batch, threads) == (1, 1) else None
+    if known is not None:
+        return float(known)
+    return latency_of(task.model, batch, threads)
+
+
+@functools.cache
+def _of_process() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="tfcompress-latency-")
+
+
+def _path(task: Task) -> pathlib.Path:
+    """The table's file: in the run folder once the run has begun, and until then where this process can find it."""
+    first = pathlib.Path(_of_process().name) / _FILE
+    if task.run.path is None:
+        return first
+    kept = task.run.path / _FILE
+    if kept.exists() or task.run.recall("before", task.progress.note) is None:
+        return kept if kept.exists() else first
+    if first.exists():
+        shutil.copyfile(first, kept.with_suffix(".part"))
+        kept.with_suffix(".part").replace(kept)
+    return kept

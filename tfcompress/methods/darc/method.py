@@ -1,0 +1,350 @@
+"""`DARC`: learns which layers a cheaper one can replace (Differentiable ARchitecture Compression, 2020)."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, Self
+
+import keras
+
+from tfcompress import expect
+from tfcompress.evaluation import Evaluator
+from tfcompress.methods import phases
+from tfcompress.methods.base import Candidate, Search
+from tfcompress.methods.darc.base import Replacing, refuse, words_for
+from tfcompress.methods.darc.choice import exact_choice
+from tfcompress.methods.darc.latency import LATENCY, latency_of
+from tfcompress.methods.darc.relaxation import (
+    Penalized,
+    Relaxed,
+    Remaining,
+    Weights,
+    check_student,
+    chosen_student,
+    plan_of,
+    relax,
+)
+from tfcompress.methods.darc.units import ORIGINAL, Choice, CostTable, Unit
+from tfcompress.methods.registry import register_method
+from tfcompress.network import Network
+from tfcompress.plan import Trail
+from tfcompress.streams import Stream
+from tfcompress.task import Task
+from tfcompress.training import Constant, PhasePlan, loss_function, seed_layers
+from tfcompress.training.mixup import Mixup
+from tfcompress.training.teaching import computing_in
+
+__all__ = ["DARC"]
+
+_SAMPLES = 8
+_PREDICTED, _MEASURED = "snapshots: latency_ms by the table", "snapshots: latency_ms measured"
+
+
+@register_method("darc")
+@dataclasses.dataclass(frozen=True)
+class DARC(Replacing):
+    """Trains mixtures of each layer and cheaper replacements under a penalty on their cost, which decides for one.
+
+    "Differentiable Architecture Compression" (2020): every unit becomes a convex mixture of itself and its
+    replacements, which imitate it first. Weights and mixtures are trained together on one training set, alpha on the
+    simplex, in blocks of epochs with a penalty that doubles (Algorithm 1). After each block alternatives with alpha 0
+    leave the network, and a snapshot is taken, in which the costliest alternative left stands in each place. It ends
+    when one alternative is left everywhere, or a snapshot is within the budget. Each snapshot is fine-tuned; they are
+    the result's candidates, and the best within the budget is its model.
+
+    Where no snapshot is within the budget after `blocks` blocks, the alternatives are chosen that have the greatest sum
+    of alpha within it (an integer programme), among those left or else among all.
+
+    Attributes:
+        minimize: the cost that the penalty counts: "params" (DARC(S)), "latency_ms" (DARC(T)), "macs" or another
+            metric; `None` for those that the budget limits, each as a share of the model's.
+        blocks: how many blocks of epochs there are at most.
+        block_epochs: epochs in a block; 20 for CIFAR-10 and 10 for ImageNet in the paper.
+        strength: lambda of the first block, where costs are shares of what all units cost together. `None` balances
+            penalty and loss at the start, as the paper does by hand.
+        growth: what lambda is multiplied with after each block.
+        rate_decay: what the learning rate is multiplied with after each block.
+        mixup: concentration of the Beta distribution by which images are mixed in joint training (Zhang et al. 2018), 0
+            for none; `None`: 1 where the inputs are images, else 0.
+        weighting: "simplex": alpha is projected onto the simplex after each step, and becomes 0 where a replacement is
+            not worth its cost. "softmax": alpha is the softmax of free numbers, as in DARTS (Liu et al. 2018b): nothing
+            becomes 0, and after the last block the greatest within the budget are taken.
+
+    Raises:
+        TypeError, ValueError: a setting of another type, or out of its range.
+    """
+
+    minimize: str | None = None
+    blocks: int = 10
+    block_epochs: int = 20
+    strength: float | None = None
+    growth: float = 2.0
+    rate_decay: float = 0.5
+    mixup: float | None = None
+    weighting: Literal["simplex", "softmax"] = "simplex"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.minimize is not None:
+            expect.settings(self, expect.text, "minimize", what="the name of a cost")
+        expect.settings(self, expect.whole, "blocks", "block_epochs", least=1)
+        expect.settings(self, expect.number, "strength", at_least=0, or_none=True)
+        expect.settings(self, expect.number, "growth", at_least=1)
+        expect.settings(self, expect.number, "rate_decay", above=0)
+        expect.settings(self, expect.number, "mixup", at_least=0, or_none=True)
+        expect.settings(self, expect.one_of, "weighting", options=("simplex", "softmax"))
+
+    @classmethod
+    def as_published(cls, network: str, **changes: Any) -> Self:
+        """The method with the paper's settings (section 5 and appendix A), and the last epoch's weights.
+
+        Args:
+            network: "resnet-cifar10", "wide-resnet-cifar10", "resnet-imagenet" or "resnet50-imagenet".
+            **changes: settings that are to be others.
+
+        Raises:
+            ValueError: a network that the paper did not compress.
+        """
+        published: dict[str, dict[str, Any]] = {
+            "resnet-cifar10": {},
+            "wide-resnet-cifar10": {"batch_size": 128},
+            "resnet-imagenet": {"batch_size": 64, "block_epochs": 10},
+            "resnet50-imagenet": {"batch_size": 32, "block_epochs": 10, "unit": "bottleneck"},
+        }
+        network = expect.one_of("network", network, sorted(published))
+        paper = {"keep": "last", "mixup": 1.0, "imitation_optimizer": "sgd"}
+        return cls(**{**paper, **published[network], **changes})
+
+    def check_model(self, task: Task) -> None:
+        """Refuses a model without layers to replace, and a cost that there is not."""
+        super().check_model(task)
+        if self.minimize is not None:
+            expect.one_of("minimize", self.minimize, (*CostTable.of((), task.costs.total).whole, LATENCY))
+
+    def check(self, task: Task) -> None:
+        """Refuses data that cannot be mixed, and a teaching that does not fit."""
+        super().check(task)
+        if not self._concentration(task):
+            return
+        advice = "Leave mixing out: mixup=0."
+        if loss_function(task.model, task.objective) is None:
+            raise ValueError(f"Expected a loss on labels, for mixed images. Received: a model with none. {advice}")
+        if task.splits.train.weighted:
+            raise ValueError(f"Expected data without sample weights, for mixed images. Received: weights. {advice}")
+        whole = [tensor.name for tensor in task.model.inputs if "float" not in str(tensor.dtype)]
+        if whole:
+            raise ValueError(f"Expected floating-point inputs, to mix them. Received: {whole}. {advice}")
+
+    def _concentration(self, task: Task) -> float:
+        if self.mixup is not None:
+            return float(self.mixup)
+        images = all(len(tensor.shape) == 4 and "float" in str(tensor.dtype) for tensor in task.model.inputs)
+        has_loss = loss_function(task.model, task.objective) is not None
+        return float(images and has_loss and not task.splits.train.weighted)
+
+    def phases(self, task: Task) -> tuple[PhasePlan, ...]:
+        """Imitation, as many blocks as there may be, and fine-tuning of the last snapshot."""
+        imitation, fine_tuning = super().phases(task)
+        blocks = [PhasePlan(_block(number), self.block_epochs, 1.5) for number in range(1, self.blocks + 1)]
+        return (imitation, *blocks, fine_tuning._replace(name=_fine_tuning(1)))
+
+    def search(self, task: Task) -> Search:
+        """Imitates, trains mixtures block by block, and fine-tunes every snapshot."""
+        units = self.units(task.costs, task.control)
+        imitated, history = self.imitate(task, units)
+        weights = imitated.copy()
+        table = self.table(task, units, self.minimize)
+        limits = self.limits(task, table)
+        costs = table.shares([self.minimize] if self.minimize else list(limits))
+        remaining: Remaining = {unit.name: unit.alternatives for unit in units}
+        strength = self.strength
+        snapshots: list[tuple[Choice, Weights]] = []
+        relaxed: Relaxed | None = None
+        for number in range(1, self.blocks + 1):
+            if strength is None:
+                strength = self._balanced(task, units, remaining, costs, weights)
+                task.say(f"lambda begins at {strength:.4g}, where the penalty equals the loss")
+            penalty = Penalized(costs, strength * self.growth ** (number - 1), self.weighting)
+            relaxed = relax(task.network, units, remaining, penalty)
+            relaxed.load(weights)
+            history.update(self._train_block(relaxed, task, number))
+            relaxed.store(weights)
+            remaining = self._left(relaxed)
+            choice = _costliest(units, remaining, costs)
+            if set(choice.values()) != {ORIGINAL} and (not snapshots or snapshots[-1][0] != choice):
+                snapshots.append((choice, weights.copy()))
+                _check(relaxed, choice, chosen_student(task.network, units, choice, weights), task)
+            if all(len(left) == 1 for left in remaining.values()) or (snapshots and table.fits(choice, limits)):
+                break
+        holds = [self._holds(task, units, snapshot, table, limits, history) for snapshot in snapshots]
+        planned = dict(limits)
+        while not any(holds):  # ends: `_within` refuses limits below what can be planned
+            task.say("no snapshot is within the budget: the alternatives of the greatest alpha within it are taken")
+            snapshots.append(self._within(table, planned, relaxed, imitated, weights))
+            holds.append(self._holds(task, units, snapshots[-1], table, limits, history))
+            planned = _tightened(planned, history)
+        candidates = [
+            self._candidate(task, units, choice, snapshot, number, history)
+            for number, (choice, snapshot) in enumerate(snapshots, start=1)
+        ]
+        chosen = _best([each for each, within in zip(candidates, holds, strict=True) if within], task)
+        best = snapshots[candidates.index(chosen)][0]
+        notes = (words_for(best), _listed(best))
+        return Search(task.model, chosen.trail, tuple(candidates), history, notes, student=chosen.model)
+
+    def _holds(
+        self,
+        task: Task,
+        units: Sequence[Unit],
+        snapshot: tuple[Choice, Weights],
+        table: CostTable,
+        limits: Mapping[str, float],
+        history: dict[str, list[Any]],
+    ) -> bool:
+        """Whether a snapshot is within the limits; latency is measured, and noted beside what the table says of it."""
+        choice, weights = snapshot
+        holds = table.fits(choice, {name: limit for name, limit in limits.items() if name != LATENCY})
+        if LATENCY not in table.whole:
+            return holds
+        number = len(history.get(_MEASURED, [])) + 1
+        measured = task.run.recall(
+            f"latency-{number}", task.progress.note
+        )  # of an interrupted run: measured again it would be another
+        if measured is None:
+            student = chosen_student(task.network, units, choice, weights)
+            measured = latency_of(student, self.latency_batch, self.latency_threads)
+            task.run.write_json(f"latency-{number}", measured)
+        history.setdefault(_PREDICTED, []).append(table.total(choice, LATENCY))
+        history.setdefault(_MEASURED, []).append(measured)
+        return holds and measured <= limits.get(LATENCY, measured)
+
+    def recover(self, student: keras.Model, task: Task) -> dict[str, list[Any]]:
+        """Nothing: every snapshot was fine-tuned by the search."""
+        return {}
+
+    def _balanced(
+        self, task: Task, units: Sequence[Unit], remaining: Remaining, costs: Mapping[str, Any], weights: Weights
+    ) -> float:
+        """The lambda at which penalty and loss are equal, measured on the calibration data."""
+        relaxed = relax(task.network, units, remaining, Penalized(costs, 0.0, self.weighting))
+        relaxed.load(weights)
+        loss = Evaluator(relaxed.network.model, task.objective)(task.splits.calibration.batches(250))["loss"]
+        alpha = relaxed.alpha()
+        penalty = sum(costs[unit][name] * share for unit, shares in alpha.items() for name, share in shares.items())
+        return abs(loss) / penalty
+
+    def _train_block(self, relaxed: Relaxed, task: Task, number: int) -> dict[str, list[Any]]:
+        model, name = relaxed.network.model, _block(number)
+        rate = float(self.learning_rate or 0.01) * self.rate_decay ** (number - 1)
+        training = dataclasses.replace(self.training, epochs=self.block_epochs, learning_rate=rate)
+        seed_layers(model, task.seed, Stream.STEP, number)
+        with computing_in(self.mixed_precision, (model,)):
+            trained = model if self.teaching is None else phases.taught(model, task, self.teaching)
+            concentration = self._concentration(task)
+            if concentration:
+                loss = loss_function(model, task.objective)
+                assert loss is not None
+                trained = Mixup(trained, loss, concentration, task.seed + number)
+            callbacks = [_Alpha(relaxed)]
+            history = phases.train_phase(
+                trained, task, training, name, schedule=Constant(rate), callbacks=callbacks, keep="last"
+            )
+        return {f"{name}: {key}": values for key, values in history.items()}
+
+    def _left(self, relaxed: Relaxed) -> dict[str, tuple[str, ...]]:
+        """The alternatives whose alpha is above 0; with a softmax all."""
+        return {
+            unit: tuple(name for name, share in shares.items() if share > 0) for unit, shares in relaxed.alpha().items()
+        }
+
+    def _within(
+        self,
+        table: CostTable,
+        limits: Mapping[str, float],
+        relaxed: Relaxed | None,
+        imitated: Weights,
+        weights: Weights,
+    ) -> tuple[Choice, Weights]:
+        """The choice of the greatest sum of alpha within the limits, and its weights."""
+        assert relaxed is not None
+        alpha = relaxed.alpha()
+        choice = exact_choice(table, alpha, limits)
+        if choice is None:
+            worth = {u: {name: alpha[u].get(name, 0.0) for name in costs} for u, costs in table.parts.items()}
+            choice = exact_choice(table, worth, limits)
+        if choice is None:
+            refuse(limits)
+        together = imitated.copy()
+        together.update(weights)
+        return choice, together
+
+    def _candidate(
+        self,
+        task: Task,
+        units: Sequence[Unit],
+        choice: Choice,
+        weights: Weights,
+        number: int,
+        history: dict[str, list[Any]],
+    ) -> Candidate:
+        plan = plan_of(units, choice)
+        trail = Trail((plan,))
+        student = chosen_student(task.network, units, choice, weights)
+        seed_layers(student, task.seed, Stream.STUDENT, number)
+        trained = self.fine_tune(student, trail, task, _fine_tuning(number))
+        history.update({f"{_fine_tuning(number)}: {name}": values for name, values in trained.items()})
+        cost = Network(student, task.control.through_norms).costs.total
+        return Candidate(trail, cost, self.score(student, task), f"snapshot {number}: {words_for(choice)}", student)
+
+
+class _Alpha(keras.callbacks.Callback):
+    """Logs how many alternatives are left, and the mean alpha of the originals."""
+
+    def __init__(self, relaxed: Relaxed) -> None:
+        super().__init__()
+        self._relaxed = relaxed
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Adds both to the logs of the epoch."""
+        alpha = self._relaxed.alpha()
+        shares = [share for of_unit in alpha.values() for share in of_unit.values()]
+        if logs is not None:
+            logs["alternatives"] = float(sum(share > 0 for share in shares))
+            logs["original"] = sum(of_unit.get(ORIGINAL, 0.0) for of_unit in alpha.values()) / len(alpha)
+
+
+def _tightened(planned: Mapping[str, float], history: Mapping[str, list[Any]]) -> dict[str, float]:
+    """Limits to plan by after a student that was planned within them measured more: less by as much, and a little."""
+    if LATENCY not in planned:
+        return dict(planned)
+    off = history[_PREDICTED][-1] / max(history[_MEASURED][-1], 1e-9)
+    return {**planned, LATENCY: planned[LATENCY] * min(off, 1.0) * 0.98}
+
+
+def _block(number: int) -> str:
+    return f"block {number}"
+
+
+def _fine_tuning(number: int) -> str:
+    return f"fine-tuning of snapshot {number}"
+
+
+def _costliest(units: Sequence[Unit], remaining: Remaining, costs: Mapping[str, Mapping[str, float]]) -> dict[str, str]:
+    """The costliest alternative left of each unit, the first of equals."""
+    return {unit.name: max(remaining[unit.name], key=costs[unit.name].__getitem__) for unit in units}
+
+
+def _check(relaxed: Relaxed, choice: Choice, student: keras.Model, task: Task) -> None:
+    check_student(relaxed, choice, student, task.splits.calibration.take(_SAMPLES)[0])
+
+
+def _best(candidates: Sequence[Candidate], task: Task) -> Candidate:
+    """The candidate with the best score; without scores the one that costs most of the budget."""
+    sign = task.objective.sign
+    return max(candidates, key=lambda c: (0.0 if c.score is None else sign * c.score, -c.cost.macs))
+
+
+def _listed(choice: Choice) -> str:
+    became = [f"{unit} -> {name}" for unit, name in choice.items() if name != ORIGINAL]
+    return "replaced: " + ", ".join(became)

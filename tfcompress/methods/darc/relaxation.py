@@ -1,0 +1,319 @@
+"""The relaxed network, in which mixtures stand in the places of units, and the weights that all of its forms share."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import keras
+import numpy as np
+
+from tfcompress.layers import Mixture
+from tfcompress.methods.darc.units import ORIGINAL, Choice, Unit
+from tfcompress.network import Network
+from tfcompress.plan import Plan, ReplaceLayers
+from tfcompress.replacements import Replacement
+from tfcompress.rewrite import apply
+from tfcompress.rewrite.verify import verify
+from tfcompress.training.initial import draw_anew
+
+__all__ = [
+    "Penalized",
+    "Relaxed",
+    "Remaining",
+    "Weights",
+    "check_student",
+    "chosen_student",
+    "first_weights",
+    "plan_of",
+    "relax",
+]
+
+Remaining = Mapping[str, Sequence[str]]
+"""For each unit, by its name, the alternatives that are left."""
+
+Arrays = list[np.ndarray]
+_TOLERANCE = 1e-3
+
+
+@dataclasses.dataclass(frozen=True)
+class Penalized:
+    """The penalty of a relaxed network: `strength * sum of costs * alpha`, Equation (1) with its constraint relaxed.
+
+    Attributes:
+        costs: for each unit the cost of each alternative.
+        strength: lambda.
+        weighting: "simplex", or "softmax" as in DARTS.
+    """
+
+    costs: Mapping[str, Mapping[str, float]]
+    strength: float = 0.0
+    weighting: Literal["simplex", "softmax"] = "simplex"
+
+
+class Weights:
+    """Weights by where they belong: to layers outside of all units, or to an alternative of a unit.
+
+    A network that changes its form between blocks of epochs is built anew, and given its weights by these.
+    """
+
+    def __init__(self) -> None:
+        self._layers: dict[str, Arrays] = {}
+        self._alternatives: dict[tuple[str, str], dict[str, Arrays]] = {}
+        self.alpha: dict[str, dict[str, float]] = {}
+
+    def copy(self) -> Weights:
+        """The same weights, to go on from."""
+        new = Weights()
+        new._layers, new._alternatives = dict(self._layers), dict(self._alternatives)
+        new.alpha = {unit: dict(values) for unit, values in self.alpha.items()}
+        return new
+
+    def update(self, later: Weights) -> None:
+        """Takes over what another store has, where it has it."""
+        self._layers.update(later._layers)
+        self._alternatives.update(later._alternatives)
+        self.alpha.update(later.alpha)
+
+    def take_layers(self, network: Network, without: Sequence[str]) -> None:
+        """Takes the weights of all layers of a network but some."""
+        self._layers.update(
+            {name: _values(layer) for name, layer in network.graph.operations.items() if name not in set(without)}
+        )
+
+    def take(self, unit: Unit, alternative: str, layers: Sequence[Any]) -> None:
+        """Takes the weights of an alternative's layers, by their names."""
+        self._alternatives[unit.name, alternative] = {layer.name: _values(layer) for layer in _inner(layers)}
+
+    def give_layers(self, network: Network) -> None:
+        """Gives layers outside of units their weights."""
+        for name, layer in network.graph.operations.items():
+            if name in self._layers:
+                _assign(layer, self._layers[name])
+
+    def give(self, unit: Unit, alternative: str, layers: Mapping[str, Any]) -> None:
+        """Gives the layers of an alternative, by their names in it, its weights."""
+        for name, arrays in self._alternatives[unit.name, alternative].items():
+            _assign(layers[name], arrays)
+
+    def has(self, unit: Unit, alternative: str) -> bool:
+        """Whether an alternative's weights are known."""
+        return (unit.name, alternative) in self._alternatives
+
+
+def _values(layer: Any) -> Arrays:
+    return [keras.ops.convert_to_numpy(variable) for variable in getattr(layer, "variables", ())]
+
+
+def _assign(layer: Any, arrays: Arrays) -> None:
+    for variable, value in zip(getattr(layer, "variables", ()), arrays, strict=True):
+        variable.assign(value)
+
+
+def _inner(layers: Sequence[Any]) -> list[Any]:
+    """The layers of an alternative: those of a Functional or Sequential one in their order."""
+    return [inner for layer in layers for inner in (layer.layers if isinstance(layer, keras.Model) else [layer])]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Relaxed:
+    """A relaxed network.
+
+    Attributes:
+        network: with mixtures in the places of units that have several alternatives left.
+        units: all units.
+        remaining: the alternatives left of each unit.
+        mixtures: by the names of their units.
+        names: for each unit with one alternative left, the layers of that, by their names in the alternative.
+    """
+
+    network: Network
+    units: tuple[Unit, ...]
+    remaining: Remaining
+    mixtures: Mapping[str, Mixture]
+    names: Mapping[str, Mapping[str, Any]]
+
+    def alpha(self) -> dict[str, dict[str, float]]:
+        """For each unit the weight of each alternative left."""
+        return {
+            unit.name: self.mixtures[unit.name].weights_of_parts
+            if unit.name in self.mixtures
+            else dict.fromkeys(self.remaining[unit.name], 1.0)
+            for unit in self.units
+        }
+
+    def store(self, weights: Weights) -> None:
+        """Takes all weights of this form into the store."""
+        weights.take_layers(self.network, self._of_units())
+        for unit in self.units:
+            if unit.name in self.mixtures:
+                for alternative, layers in self.parts_of(unit).items():
+                    weights.take(unit, alternative, layers)
+            else:
+                weights.take(unit, self.remaining[unit.name][0], _named(self.names[unit.name]))
+        weights.alpha = self.alpha()
+
+    def load(self, weights: Weights) -> None:
+        """Gives this form the weights of the store, and alpha where the store has it."""
+        weights.give_layers(self.network)
+        for unit in self.units:
+            if unit.name not in self.mixtures:
+                weights.give(unit, self.remaining[unit.name][0], self.names[unit.name])
+                continue
+            for alternative, layers in self.parts_of(unit).items():
+                weights.give(unit, alternative, {layer.name: layer for layer in _inner(layers)})
+            if unit.name in weights.alpha:
+                mixture = self.mixtures[unit.name]
+                shares = np.array([weights.alpha[unit.name][name] for name in mixture.parts()])
+                if mixture.weighting == "softmax":
+                    shares = np.log(np.maximum(shares, 1e-30))
+                mixture.alpha.assign(shares.astype("float32"))
+
+    def learners(self) -> list[tuple[Unit, str, list[Any]]]:
+        """The replacements inside of mixtures: `(unit, alternative, its layers one after the other)`."""
+        return [
+            (unit, alternative, layers)
+            for unit in self.units
+            if unit.name in self.mixtures
+            for alternative, layers in self.parts_of(unit).items()
+            if alternative != ORIGINAL
+        ]
+
+    def parts_of(self, unit: Unit) -> dict[str, list[Any]]:
+        """The layers of each alternative in a unit's mixture, one after the other."""
+        parts = self.mixtures[unit.name].parts()
+        return {name: list(part) if isinstance(part, tuple) else [part] for name, part in parts.items()}
+
+    def _of_units(self) -> list[str]:
+        alone = [layer.name for layers in self.names.values() for layer in layers.values()]
+        return [*alone, *(mixture.name for mixture in self.mixtures.values())]
+
+
+class _Alias:
+    """A layer under the name that it has in its alternative."""
+
+    def __init__(self, name: str, layer: Any) -> None:
+        self.name, self.variables = name, getattr(layer, "variables", ())
+
+
+def _named(layers: Mapping[str, Any]) -> list[Any]:
+    return [_Alias(name, layer) for name, layer in layers.items()]
+
+
+def plan_of(units: Sequence[Unit], choice: Choice) -> Plan:
+    """The plan that puts the chosen alternatives in the places of the units."""
+    edits = [
+        ReplaceLayers.by(unit.part.nodes, _one(unit.layers(choice[unit.name])))
+        for unit in units
+        if choice[unit.name] != ORIGINAL
+    ]
+    return Plan(tuple(edits))
+
+
+def _one(layers: Sequence[keras.layers.Layer]) -> keras.layers.Layer:
+    return layers[0] if len(layers) == 1 else keras.Sequential(list(layers))
+
+
+def relax(source: Network, units: Sequence[Unit], remaining: Remaining, penalty: Penalized) -> Relaxed:
+    """Builds the relaxed network; its weights are still to be given.
+
+    Args:
+        source: the network that the units are of; it is not changed.
+        units: the units.
+        remaining: the alternatives left of each.
+        penalty: costs, lambda, and how alpha weighs.
+    """
+    edits, mixed = [], []
+    for unit in units:
+        left = remaining[unit.name]
+        if len(left) > 1:
+            parts = {alternative: unit.layers(alternative) for alternative in left}
+            costs = {alternative: penalty.costs[unit.name][alternative] for alternative in left}
+            mixture = Mixture(parts, costs, penalty.strength, penalty.weighting, name="mixture")
+            edits.append(ReplaceLayers.by(unit.part.nodes, mixture))
+            mixed.append(unit)
+        elif left[0] != ORIGINAL:
+            edits.append(ReplaceLayers.by(unit.part.nodes, _one(unit.layers(left[0]))))
+    network = Network(apply(source.model, Plan(tuple(edits)), source.groups), source.through_norms)
+    new = _new_layers(source, network)
+    mixtures = {unit.name: _layer_after(new, unit, "mixture") for unit in mixed}
+    alone = {unit.name: _own_layers(network, new, unit, remaining[unit.name][0]) for unit in units if unit not in mixed}
+    return Relaxed(network, tuple(units), dict(remaining), mixtures, alone)
+
+
+def _new_layers(source: Network, network: Network) -> dict[str, Any]:
+    known = source.graph.operations.keys()
+    return {name: layer for name, layer in network.graph.operations.items() if name not in known}
+
+
+def _layer_after(new: dict[str, Any], unit: Unit, name: str) -> Any:
+    """The layer that is called after a unit's first one; its name has a number where it was taken."""
+    wanted = f"{unit.name}_{name}"
+    matching = [key for key in new if key == wanted or re.fullmatch(re.escape(wanted) + r"_\d+", key)]
+    return new.pop(matching[0])
+
+
+def _own_layers(network: Network, new: dict[str, Any], unit: Unit, alternative: str) -> dict[str, Any]:
+    """The layers of the alternative that stands in a unit's place, by their names in the alternative."""
+    if alternative == ORIGINAL:
+        operations = network.graph.operations
+        return {name: operations[name] for name in unit.layer_names}
+    return {layer.name: _layer_after(new, unit, layer.name) for layer in _inner(unit.layers(alternative))}
+
+
+def first_weights(source: Network, relaxed: Relaxed, inputs: Any, rng: np.random.Generator) -> Weights:
+    """The weights that a relaxed network begins with: the source's, and for replacements what can be worked out.
+
+    Args:
+        source: the network.
+        relaxed: its first form, with all alternatives; it is given the weights.
+        inputs: some of the model's inputs, for replacements that are worked out from what a layer reads.
+        rng: draws the weights of replacements that start from their initializers.
+    """
+    weights = Weights()
+    weights.take_layers(source, [])
+    for unit in relaxed.units:
+        for alternative, layers in relaxed.parts_of(unit).items():
+            if alternative == ORIGINAL:
+                names = unit.layer_names
+                for inner in _inner(layers):
+                    if inner.name in names:
+                        _assign(inner, _values(source.graph.operations[inner.name]))
+            elif not _started(source, unit, unit.replacements[alternative], layers, inputs):
+                draw_anew(_inner(layers), rng)
+            weights.take(unit, alternative, layers)
+    relaxed.load(weights)
+    return weights
+
+
+def _started(source: Network, unit: Unit, replacement: Replacement, layers: Sequence[Any], inputs: Any) -> bool:
+    inner = _inner(layers)
+    if not replacement.needs_inputs:
+        return replacement.start(unit.part, inner)
+    (ref,) = unit.reads
+    reading = keras.Model(source.model.input, source.graph.tensors[ref])
+    return replacement.start_from(unit.part, inner, reading.predict(inputs, verbose=0))
+
+
+def chosen_student(source: Network, units: Sequence[Unit], choice: Choice, weights: Weights) -> keras.Model:
+    """The student in which one alternative stands in each unit's place, with its weights: stock Keras layers alone."""
+    student = relax(source, units, {name: (alternative,) for name, alternative in choice.items()}, Penalized({}))
+    student.load(weights)
+    return student.network.model
+
+
+def check_student(relaxed: Relaxed, choice: Choice, student: keras.Model, inputs: Any) -> None:
+    """Compares a student that is not trained yet with the relaxed network in which its alternatives have alpha 1.
+
+    Raises:
+        RuntimeError: their outputs or costs differ.
+    """
+    edits = [
+        ReplaceLayers.by_part(mixture.name, choice[unit])
+        for unit, mixture in relaxed.mixtures.items()
+        if choice[unit] in relaxed.remaining[unit]
+    ]
+    if len(edits) == len(relaxed.mixtures):
+        verify(relaxed.network, Plan(tuple(edits)), student, inputs, tolerance=_TOLERANCE)

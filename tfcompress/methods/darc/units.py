@@ -1,0 +1,256 @@
+"""Units: the parts of a network that DARC may replace, each with its alternatives and what they cost."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence, Set
+from functools import cached_property
+from typing import Any
+
+import keras
+
+from tfcompress.costs import Cost
+from tfcompress.graph import ChannelGroups, LayerGraph, TensorRef, find_blocks
+from tfcompress.graph.copying import Copies, has_own_objects
+from tfcompress.graph.layer_graph import map_refs
+from tfcompress.graph.regions import between, calls_of
+from tfcompress.network import Network
+from tfcompress.replacements import Part, Replacement, fitting
+
+__all__ = ["ORIGINAL", "Choice", "CostTable", "Unit", "find_units", "piece"]
+
+ORIGINAL = "original"
+"""Name of the alternative that stays what it is."""
+
+Choice = Mapping[str, str]
+"""For each unit, by its name, the alternative that stands in its place."""
+
+_REPLACEABLE = (
+    keras.layers.Conv1D,
+    keras.layers.Conv2D,
+    keras.layers.Conv3D,
+    keras.layers.Dense,
+    keras.layers.LSTM,
+    keras.layers.GRU,
+    keras.layers.SimpleRNN,
+)
+_CONVOLUTIONS = _REPLACEABLE[:3]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Unit:
+    """A part of a network, and what may stand in its place.
+
+    Attributes:
+        part: the part.
+        graph: the graph that it is a part of.
+        replacements: those that fit the part, by name.
+    """
+
+    part: Part
+    graph: LayerGraph
+    replacements: Mapping[str, Replacement]
+
+    @property
+    def name(self) -> str:
+        """Name of its first layer."""
+        return self.part.name
+
+    @property
+    def alternatives(self) -> tuple[str, ...]:
+        """The original, and the replacements."""
+        return (ORIGINAL, *self.replacements)
+
+    @property
+    def layer_names(self) -> tuple[str, ...]:
+        """Names of its layers as it is."""
+        return tuple(dict.fromkeys(self.graph.nodes[node].layer_name for node in self.part.nodes))
+
+    @property
+    def reads(self) -> tuple[TensorRef, ...]:
+        """The tensors that come into it."""
+        inside = set(self.part.nodes)
+        refs = (ref for node in self.part.nodes for ref in self.graph.nodes[node].inputs)
+        return tuple(dict.fromkeys(ref for ref in refs if ref.node not in inside))
+
+    @property
+    def gives(self) -> TensorRef:
+        """The tensor that goes out of it."""
+        return self.graph.nodes[self.part.nodes[-1]].outputs[0]
+
+    def layers(self, alternative: str) -> list[keras.layers.Layer]:
+        """New layers of an alternative, one after the other, not built; a region as it is, is one Functional model."""
+        if alternative != ORIGINAL:
+            made = fitting(self.part, self.replacements[alternative])
+            assert made is not None
+            return [made] if isinstance(made, keras.Model) else list(made)
+        if self.part.layer is not None:
+            with Copies([self.part.layer]) as copies:
+                return [copies.new(self.part.layer)]
+        return [_region(self.graph, self.part.nodes, self.name)]
+
+    @cached_property
+    def costs(self) -> Mapping[str, Cost]:
+        """What each alternative costs by itself."""
+        return {alternative: Network(piece(self, alternative)).costs.total for alternative in self.alternatives}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class CostTable:
+    """What a network costs with any choice: a sum over its units, for each metric.
+
+    Attributes:
+        whole: for each metric the cost of the network as it is.
+        parts: for each unit and alternative what that costs by itself, by metric.
+    """
+
+    whole: Mapping[str, float]
+    parts: Mapping[str, Mapping[str, Mapping[str, float]]]
+
+    @classmethod
+    def of(cls, units: Sequence[Unit], whole: Cost) -> CostTable:
+        """The table of what is counted."""
+        parts = {unit.name: {name: columns(cost) for name, cost in unit.costs.items()} for unit in units}
+        return cls(columns(whole), parts)
+
+    def total(self, choice: Choice, metric: str) -> float:
+        """The cost of the network with a choice."""
+        return self.whole[metric] + sum(
+            self.parts[unit][name][metric] - self.parts[unit][ORIGINAL][metric] for unit, name in choice.items()
+        )
+
+    def fits(self, choice: Choice, limits: Mapping[str, float]) -> bool:
+        """Whether a choice is within limits."""
+        return all(self.total(choice, metric) <= limit for metric, limit in limits.items())
+
+    def lowest(self, metric: str) -> float:
+        """The lowest cost that any choice reaches."""
+        choice = {unit: min(costs, key=lambda name: costs[name][metric]) for unit, costs in self.parts.items()}
+        return self.total(choice, metric)
+
+    def shares(self, metrics: Sequence[str]) -> dict[str, dict[str, float]]:
+        """What alternatives cost, as shares of what all originals cost together; the mean over metrics."""
+        wholes = {m: sum(costs[ORIGINAL][m] for costs in self.parts.values()) or 1 for m in metrics}
+        return {
+            unit: {name: sum(cost[m] / wholes[m] for m in metrics) / len(metrics) for name, cost in costs.items()}
+            for unit, costs in self.parts.items()
+        }
+
+
+def columns(cost: Cost) -> dict[str, float]:
+    """A cost as numbers by metric."""
+    return {"macs": cost.macs, "params": cost.params, "bytes": cost.bytes, **cost.others}
+
+
+def piece(unit: Unit, alternative: str) -> keras.Model:
+    """A model that is one alternative of a unit and nothing else."""
+    inputs = [keras.Input(batch_shape=(None, *shape[1:])) for shape in unit.part.input_shapes]
+    tensor: Any = inputs[0] if len(inputs) == 1 else inputs
+    for layer in unit.layers(alternative):
+        tensor = layer(tensor)
+    return keras.Model(inputs, tensor)
+
+
+def find_units(
+    groups: ChannelGroups,
+    replacements: Sequence[Replacement],
+    unit: str | Sequence[str | Sequence[str]],
+    free: Set[str],
+) -> tuple[Unit, ...]:
+    """The units of a network for which there is a replacement.
+
+    Args:
+        groups: the network's channel groups.
+        replacements: what may stand in a unit's place.
+        unit: "layer", "bottleneck", "block", or what `DARC.unit` names.
+        free: names of the layers that may be replaced.
+
+    Raises:
+        ValueError: names that are no layers, or no region.
+    """
+    graph = groups.graph
+    units = []
+    for nodes in _regions(groups, unit):
+        if not {graph.nodes[name].layer_name for name in nodes} <= free:
+            continue
+        if any(has_own_objects(graph.nodes[name].operation) for name in nodes):
+            continue  # a plan is plain data, and could not say how the original is made again
+        try:
+            part = Part.of(graph, nodes)
+        except ValueError:
+            if unit in ("layer", "bottleneck", "block"):
+                continue
+            raise
+        able = {item.name: item for item in replacements if fitting(part, item) is not None}
+        costs = Unit(part, graph, able).costs
+        cheaper = {name: item for name, item in able.items() if _is_cheaper(costs[name], costs[ORIGINAL])}
+        if cheaper:
+            units.append(Unit(part, graph, cheaper))
+    return tuple(units)
+
+
+def _is_cheaper(cost: Cost, original: Cost) -> bool:
+    return cost.macs < original.macs or cost.params < original.params
+
+
+def _regions(groups: ChannelGroups, unit: str | Sequence[str | Sequence[str]]) -> Iterator[tuple[str, ...]]:
+    graph = groups.graph
+    if unit == "layer":
+        yield from _layers(graph)
+    elif unit in ("bottleneck", "block"):
+        inside: set[str] = set()
+        for nodes in _branches(groups, 3 if unit == "bottleneck" else 2):
+            if inside.isdisjoint(nodes):
+                inside.update(nodes)
+                yield nodes
+        yield from (nodes for nodes in _layers(graph) if inside.isdisjoint(nodes))
+    else:
+        for entry in unit:
+            names = (entry,) if isinstance(entry, str) else tuple(entry)
+            unknown = [name for name in names if name not in graph.nodes]
+            if unknown:
+                raise ValueError(
+                    f"Expected `unit` to name layers of {graph.name!r}. Received: {unknown}. "
+                    "tfcompress.inspect(model) lists them all."
+                )
+            yield names
+
+
+def _layers(graph: LayerGraph) -> Iterator[tuple[str, ...]]:
+    calls = calls_of(graph)
+    for node in graph.nodes.values():
+        if isinstance(node.operation, _REPLACEABLE) and len(calls[node.layer_name]) == 1:
+            yield (node.name,)
+
+
+def _branches(groups: ChannelGroups, convolutions: int) -> Iterator[tuple[str, ...]]:
+    """From the first to the last convolution of the longest branch of each residual block that has enough of them."""
+    graph = groups.graph
+    for block in find_blocks(groups):
+        branches = []
+        for ref in graph.nodes[block.name].inputs:
+            nodes = between(graph, ref.node, block.entry) if ref.node != block.entry else ()
+            own = [name for name in nodes if isinstance(graph.nodes[name].operation, _CONVOLUTIONS)]
+            if len(own) >= convolutions:
+                entry = graph.nodes[own[0]].inputs[0].node
+                branches.append(between(graph, own[-1], entry))
+        if branches:
+            yield max(branches, key=len)
+
+
+def _region(graph: LayerGraph, nodes: Sequence[str], name: str) -> keras.Model:
+    """The nodes of a region as a model of their own, with new layers."""
+    inside = set(nodes)
+    members = [graph.nodes[node] for node in nodes]
+    coming = list(dict.fromkeys(ref for node in members for ref in node.inputs if ref.node not in inside))
+    tensors: dict[TensorRef, Any] = {
+        ref: keras.Input(batch_shape=(None, *graph.shape(ref)[1:]), name=f"{name}_reads_{i}")
+        for i, ref in enumerate(coming)
+    }
+    inputs = list(tensors.values())
+    with Copies(node.operation for node in members) as copies:
+        for node in members:
+            args, kwargs = map_refs(tensors.__getitem__, (node.args, dict(node.kwargs)))
+            outputs = keras.tree.flatten(copies.new(node.operation)(*args, **kwargs))
+            tensors.update(zip(node.outputs, outputs, strict=True))
+    return keras.Model(inputs, tensors[members[-1].outputs[0]], name=f"{name}_region")

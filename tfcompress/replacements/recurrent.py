@@ -1,0 +1,39 @@
+"""Which LSTMs can be replaced, and what of them is kept."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+from tfcompress.replacements.base import Part
+
+__all__ = ["gates_of", "lstm_of"]
+
+_KEPT = (
+    "activation",
+    "recurrent_activation",
+    "use_bias",
+    "dropout",
+    "recurrent_dropout",
+    "kernel_regularizer",
+    "recurrent_regularizer",
+    "bias_regularizer",
+    "activity_regularizer",
+    "return_sequences",
+    "go_backwards",
+    "unroll",
+)
+
+
+def lstm_of(part: Part) -> Any:
+    """The part's LSTM; `None` where it is none, or one that takes, keeps or gives states."""
+    layer: Any = part.layer
+    if type(layer) is not keras.layers.LSTM or layer.return_state or layer.stateful or len(part.input_shapes) > 1:
+        return None
+    return layer
+
+
+def gates_of(layer: Any) -> dict[str, Any]:
+    """Arguments of another recurrent layer with gates, as this one has them."""
+    return {name: getattr(layer, name) for name in _KEPT}

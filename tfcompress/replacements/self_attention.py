@@ -1,0 +1,60 @@
+"""Self-attention in the place of an LSTM."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import keras
+
+from tfcompress import expect
+from tfcompress.replacements.base import Layers, Part, Replacement, register_replacement
+from tfcompress.replacements.recurrent import lstm_of
+
+__all__ = ["SelfAttention"]
+
+
+@dataclass(frozen=True)
+class SelfAttention(Replacement):
+    """ "self_attention": attention of the steps to one another (Vaswani et al. 2017; Section 1 of DARC names it).
+
+    Where the LSTM gives all its steps, a step attends to itself and to earlier ones; where it gives the last one alone,
+    all attend to all, and their mean is given. For `u` units, `h` heads and `d = max(1, u // h)` it has
+    `h * d * (3 * in + u)` weights, and `3 * h * d + u` biases where the part has them. It knows no order of the steps
+    but what they say of it themselves.
+
+    Attributes:
+        heads: how many, 1 or more.
+        name: to tell several in one search apart.
+    """
+
+    heads: int = 4
+    name: str = "self_attention"
+
+    def __post_init__(self) -> None:
+        expect.settings(self, expect.whole, "heads", least=1)
+        expect.settings(self, expect.text, "name")
+
+    def layers(self, part: Part) -> Layers | None:
+        """A model; `None` for what is no LSTM, or one that is read backwards or with states."""
+        layer = lstm_of(part)
+        if layer is None or layer.go_backwards:
+            return None
+        steps = keras.Input(batch_shape=part.input_shapes[0], dtype=keras.dtype_policies.get(part.dtype).compute_dtype)
+        attention = keras.layers.MultiHeadAttention(
+            self.heads,
+            max(1, layer.units // self.heads),
+            use_bias=part.use_bias,
+            output_shape=layer.units,
+            kernel_regularizer=part.kernel_regularizer,
+            bias_regularizer=part.bias_regularizer,
+            activity_regularizer=part.activity_regularizer,
+            name="attention",
+            dtype=part.dtype,
+        )
+        outputs = attention(steps, steps, use_causal_mask=layer.return_sequences)
+        if not layer.return_sequences:
+            outputs = keras.layers.GlobalAveragePooling1D(name="mean", dtype=part.dtype)(outputs)
+        return keras.Model(steps, outputs, name="self_attention")
+
+
+register_replacement(SelfAttention())

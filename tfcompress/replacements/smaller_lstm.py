@@ -1,0 +1,48 @@
+"""The smaller LSTM."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import keras
+
+from tfcompress import expect
+from tfcompress.replacements.base import Layers, Part, Replacement, register_replacement
+from tfcompress.replacements.recurrent import gates_of, lstm_of
+
+__all__ = ["SmallerLSTM"]
+
+
+@dataclass(frozen=True)
+class SmallerLSTM(Replacement):
+    """ "smaller_lstm": an LSTM with a share of the units, then a dense layer back to all of them (Sak et al. 2014).
+
+    With `s` of `u` units it has `4 * s * (in + s) + s * u` weights and, where the part has biases, `4 * s + u`. The
+    dense layer is applied at every step where the part gives all of them, otherwise once.
+
+    Attributes:
+        share: of the units that the LSTM has, above 0 and at most 1; a whole number is taken as it is.
+        name: to tell several in one search apart.
+    """
+
+    share: float | int = 0.5
+    name: str = "smaller_lstm"
+
+    def __post_init__(self) -> None:
+        expect.settings(self, expect.share_or_count, "share", of="units")
+        expect.settings(self, expect.text, "name")
+
+    def layers(self, part: Part) -> Layers | None:
+        """Both layers; `None` for what is no LSTM, or one with states to take, keep or give."""
+        layer = lstm_of(part)
+        if layer is None:
+            return None
+        units = max(1, int(self.share * layer.units)) if isinstance(self.share, float) else self.share
+        settings = {"use_bias": layer.use_bias, "kernel_regularizer": layer.kernel_regularizer}
+        return [
+            keras.layers.LSTM(units, name="lstm", dtype=part.dtype, **gates_of(layer)),
+            keras.layers.Dense(layer.units, name="dense", dtype=part.dtype, **settings),
+        ]
+
+
+register_replacement(SmallerLSTM())
