@@ -36,7 +36,9 @@ def _parser(doc, flags):
         default = options["default"]
         if isinstance(default, list):
             options["nargs"], default = "+", default[0]
-        if default is not None:
+        if isinstance(default, bool):
+            options["action"] = "store_true"
+        elif default is not None:
             options["type"] = type(default)
         made.add_argument(f"--{name.replace('_', '-')}", **options)
     made.add_argument("--smoke", action="store_true", help="few samples, tiny networks, the shortest run: does it run?")

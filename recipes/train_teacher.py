@@ -1,17 +1,22 @@
 """Trains a network of the zoo on a dataset by name, and writes the model and its card to savedmodels/teachers/.
 
     python recipes/train_teacher.py --model resnet20 --data cifar10 --epochs 12
+    python recipes/train_teacher.py --model mobilenet_v2 --arguments width=0.5 --data cifar10 --epochs 40
 
 Plain Keras: with KERAS_BACKEND=jax it trains on a GPU as it is (`--data images.npz` with arrays x_train, y_train,
 x_test, y_test needs neither tensorflow-datasets nor TensorFlow there). One-cycle schedule: SGD with Nesterov momentum
-0.9, learning rate up linearly to its peak for the first 30% of the steps, then down to zero along a cosine, L2 2.5e-4,
-flip and padded crop. The test split is read once, at the end, for the card.
+0.9, learning rate up linearly to its peak for the first 30% of the steps (`--warmup`), then down to zero along a
+cosine, L2 2.5e-4, flip and padded crop. The test split is read once, at the end, for the card.
+
+On a GPU `--on-device` keeps the images in the device's memory and changes them there, and `--precision mixed_bfloat16`
+computes in half precision; the model that is written, and whose accuracy the card gives, is in float32 all the same.
 """
 
 import json
 import math
 import pathlib
 import platform
+import sys
 import time
 
 import keras
@@ -40,6 +45,46 @@ class OneCycle(keras.optimizers.schedules.LearningRateSchedule):
         return {"peak": self.peak, "steps": self.steps, "warmup": self.warmup}
 
 
+class OnDevice(keras.Model):
+    """A network behind images in the device's memory: it reads their numbers, and changes them while it trains.
+
+    Args:
+        network: reads float32 images in [0, 1].
+        images: uint8 `[images, height, width, channels]`.
+        augment: whether training images are mirrored and cropped, as `flip_and_crop` does it in numpy.
+        seed: of these changes.
+    """
+
+    def __init__(self, network, images, augment, seed, padding=4):
+        super().__init__()
+        self.network, self.augment, self.padding = network, augment, padding
+        self.seeds = keras.random.SeedGenerator(seed)
+        self.images = self.add_weight(shape=images.shape, dtype="uint8", initializer="zeros", trainable=False)
+        self.images.assign(images)
+
+    def call(self, numbers, training=False):
+        """Logits of the images with these numbers, int `[batch]`."""
+        images = keras.ops.take(self.images, numbers, axis=0)
+        if training and self.augment:
+            images = self.flip_and_crop(images)
+        return self.network(keras.ops.cast(images, "float32") / 255, training=training)
+
+    def flip_and_crop(self, images):
+        """Mirrors each image with probability 1/2 and crops it at random after padding with zeros."""
+        batch, (height, width, _) = keras.ops.shape(images)[0], images.shape[1:]
+        edges = (self.padding, self.padding)
+        padded = keras.ops.pad(images, ((0, 0), edges, edges, (0, 0)))
+
+        def integers(end):
+            return keras.random.randint((batch, 1), 0, end, seed=self.seeds)
+
+        rows = integers(2 * self.padding + 1) + np.arange(height, dtype="int32")
+        left, mirrored = integers(2 * self.padding + 1), integers(2)
+        columns = left + keras.ops.where(mirrored == 1, np.arange(width)[::-1], np.arange(width))
+        cropped = keras.ops.take_along_axis(padded, rows[:, :, None, None], axis=1)
+        return keras.ops.take_along_axis(cropped, columns[:, None, :, None], axis=2)
+
+
 def set_l2(model, strength):
     """Puts `strength * ||kernel||^2` into the loss for every kernel, or takes it out again where `strength` is None."""
     regularizer = None if strength is None else keras.regularizers.L2(strength)
@@ -62,16 +107,44 @@ def load(data, images):
     return (x[:images], y[:images]), arrays.test, arrays.classes
 
 
+def argument(text):
+    """`"width=0.5"` as `("width", 0.5)`."""
+    name, _, value = text.partition("=")
+    return name, json.loads(value)
+
+
+def words(settings):
+    """Settings as they stand on the command line."""
+    for key, value in settings.items():
+        if value not in (None, False):
+            yield f"--{key.replace('_', '-')}"
+        if isinstance(value, dict):
+            yield from (f"{name}={json.dumps(each)}" for name, each in value.items())
+        elif value not in (None, False, True):
+            yield str(value)
+
+
+def hardware():
+    """The machine, and the accelerator where JAX runs on one."""
+    text = f"{platform.system()} {platform.machine()}"
+    return text if "jax" not in sys.modules else f"{text}, {sys.modules['jax'].devices()[0].device_kind}"
+
+
 FLAGS = {
     "flags": {
         "model": {"default": "resnet20", "choices": sorted(tfcompress.zoo.__all__)},
+        "arguments": {"default": None, "type": argument, "nargs": "+", "help": "of the network: name=number"},
         "data": {"default": "cifar10", "help": "name of a dataset, or path of an .npz file"},
         "epochs": 12,
         "batch_size": 128,
         "learning_rate": {"default": 0.4, "help": "peak of the one-cycle schedule"},
+        "warmup": {"default": 0.3, "help": "share of the steps until the peak"},
         "l2": 2.5e-4,
         "images": None,
+        "precision": {"default": "float32", "help": "dtype policy of Keras to train in"},
+        "on_device": {"default": False, "help": "keep the images in the device's memory"},
         "seed": 0,
+        "name": {"default": None, "help": "of the files; by default network and dataset"},
         "out": {"default": "savedmodels/teachers", "help": "folder of the model and its card"},
     },
     "smoke": {"data": "digits", "epochs": 1, "images": 256},
@@ -80,44 +153,65 @@ FLAGS = {
 
 def main():
     args = arguments(__doc__, FLAGS)
-    settings = {name: getattr(args, name) for name in FLAGS["flags"] if name != "out"}
+    args.arguments = dict(args.arguments) if args.arguments else None
+    settings = {name: getattr(args, name) for name in FLAGS["flags"] if name not in ("out", "name")}
     keras.utils.set_random_seed(args.seed)
     (x, y), test, classes = load(args.data, args.images)
+
+    def network(precision):
+        keras.config.set_dtype_policy(precision)
+        build = getattr(tfcompress.zoo, args.model)
+        try:
+            return build(input_shape=x.shape[1:], classes=classes, **(args.arguments or {}))
+        finally:
+            keras.config.set_dtype_policy("float32")
+
+    model = network("float32")
+    trained = model if args.precision == "float32" else network(args.precision)
+    set_l2(trained, args.l2)
     # Digits are read by where their strokes are: they are neither mirrored nor cropped.
-    augment = None if args.data in ("digits", "mnist") else flip_and_crop
-    train = ArrayBatches(
-        x, y, args.batch_size, shuffle=True, seed=args.seed, preprocess=to_unit_interval, augment=augment
-    )
-    model = getattr(tfcompress.zoo, args.model)(input_shape=x.shape[1:], classes=classes)
-    set_l2(model, args.l2)
-    model.compile(
-        keras.optimizers.SGD(OneCycle(args.learning_rate, args.epochs * len(train)), momentum=0.9, nesterov=True),
+    augment = pathlib.Path(args.data).stem not in ("digits", "mnist")
+    if args.on_device:
+        train = ArrayBatches(np.arange(len(x), dtype="int32"), y, args.batch_size, shuffle=True, seed=args.seed)
+        fitted = OnDevice(trained, x, augment, args.seed)
+    else:
+        change = flip_and_crop if augment else None
+        train = ArrayBatches(
+            x, y, args.batch_size, shuffle=True, seed=args.seed, preprocess=to_unit_interval, augment=change
+        )
+        fitted = trained
+    schedule = OneCycle(args.learning_rate, args.epochs * len(train), args.warmup)
+    fitted.compile(
+        keras.optimizers.SGD(schedule, momentum=0.9, nesterov=True),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],
     )
     start = time.time()
-    history = model.fit(train, epochs=args.epochs, verbose=2)
+    history = fitted.fit(train, epochs=args.epochs, verbose=2)
     minutes = (time.time() - start) / 60
 
     # Compiled anew without what only this training needed, so that the file loads where only Keras is installed.
-    set_l2(model, None)
+    set_l2(trained, None)
+    if trained is not model:
+        model.set_weights(trained.get_weights())
     model.compile(
         keras.optimizers.SGD(), keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"]
     )
+    data = pathlib.Path(args.data).stem
     card = {
-        "model": args.model,
-        "data": args.data,
-        "command": "python recipes/train_teacher.py "
-        + " ".join(f"--{key.replace('_', '-')} {value}" for key, value in settings.items() if value is not None),
+        "model": model.name,
+        "data": data,
+        "command": " ".join(("python recipes/train_teacher.py", *words(settings))),
         "settings": settings,
         "input": f"float32 {list(model.input_shape)}, pixels in [0, 1]",
         "output": f"logits {list(model.output_shape)}",
+        "parameters": model.count_params(),
         "train_images": len(x),
         "train_accuracy_last_epoch": round(float(history.history["accuracy"][-1]), 4),
         "minutes": round(minutes, 1),
         "keras": keras.__version__,
-        "backend": keras.backend.backend(),
-        "machine": f"{platform.system()} {platform.machine()}",
+        "backend": f"{keras.backend.backend()} {sys.modules[keras.backend.backend()].__version__}",
+        "machine": hardware(),
     }
     if test is not None:
         card["test_images"] = len(test[0])
@@ -125,7 +219,7 @@ def main():
         card["test_accuracy"] = round(float(results["accuracy"]), 4)
     folder = pathlib.Path(args.out)
     folder.mkdir(parents=True, exist_ok=True)
-    name = f"{args.model}_{pathlib.Path(args.data).stem}"
+    name = args.name or f"{model.name}_{data}"
     temporary = folder / f"{name}.part.keras"
     model.save(temporary)
     temporary.replace(folder / f"{name}.keras")

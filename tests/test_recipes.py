@@ -6,8 +6,11 @@ import pathlib
 import sys
 from types import SimpleNamespace
 
+import keras
+import numpy as np
 import pytest
 
+from tfcompress.data.named.loading import load_arrays
 from tfcompress.methods.distillation import KD, LIT
 
 FOLDER = pathlib.Path(__file__).parents[1] / "recipes"
@@ -153,3 +156,44 @@ def test_a_run_goes_on_with_the_student_of_another_and_is_given_what_it_needs(re
         ["first", "6", "10", "5", "-", "-", "-"],
         ["second", "2", "10", "5", "-", "-", "-"],
     ]
+
+
+def test_images_on_the_device_are_mirrored_and_cropped_as_on_the_host(recipe):
+    images = np.random.default_rng(0).integers(1, 256, (64, 6, 5, 1), dtype="uint8")
+    model = recipe("train_teacher").OnDevice(lambda x, training: x, images, augment=True, seed=0, padding=2)
+    numbers = np.arange(64)[::-1]
+    assert np.array_equal(np.round(model(numbers) * 255), images[numbers])  # nothing is changed outside of training
+    changed = np.round(model(numbers, training=True) * 255)
+    places = set()
+    for image, number in zip(changed, numbers, strict=True):
+        padded = np.pad(images[number], ((2, 2), (2, 2), (0, 0)))
+        crops = {(top, left): padded[top : top + 6, left : left + 5] for top in range(5) for left in range(5)}
+        (place,) = [
+            (*place, mirrored)
+            for place, crop in crops.items()
+            for mirrored, way in ((False, crop), (True, crop[:, ::-1]))
+            if np.array_equal(image, way)
+        ]
+        places.add(place)
+    for axis, values in enumerate((range(5), range(5), (False, True))):
+        assert {place[axis] for place in places} == set(values)
+    assert len(places) > 32  # of 50, in 64 draws: each image has a place of its own
+    assert not np.array_equal(changed, np.round(model(numbers, training=True) * 255))
+
+
+def test_a_teacher_trained_in_half_precision_is_written_in_float32_with_the_accuracy_of_its_card(
+    recipe, monkeypatch, tmp_path
+):
+    flags = "--smoke --on-device --precision mixed_bfloat16 --model wide_resnet --arguments depth=10 width=1"
+    monkeypatch.setattr(sys, "argv", ["train_teacher.py", *flags.split(), "--out", str(tmp_path)])
+    recipe("train_teacher").main()
+    model = keras.models.load_model(tmp_path / "wide_resnet10_1_digits.keras")
+    assert {variable.dtype for variable in model.variables} == {layer.compute_dtype for layer in model.layers}
+    assert model.layers[-1].compute_dtype == "float32"
+    card = json.loads((tmp_path / "wide_resnet10_1_digits.json").read_text(encoding="utf-8"))
+    assert "--model wide_resnet --arguments depth=10 width=1 --data digits --epochs 1 " in card["command"]
+    assert card["command"].endswith(" --images 256 --precision mixed_bfloat16 --on-device")
+    x, y = load_arrays("digits").test
+    right = np.argmax(model.predict(x / np.float32(255), verbose=0), axis=-1) == y
+    assert card["test_accuracy"] == pytest.approx(np.mean(right), abs=1 / len(y))
+    assert (card["parameters"], card["train_images"]) == (model.count_params(), 256)
