@@ -29,15 +29,15 @@ RECIPE = {
     "flags": {
         "model": "savedmodels/teachers/resnet20_cifar10.keras",
         "data": "cifar10",
-        "images": {"default": 2000, "help": "training images, the held-out tenth included"},
+        "images": {"default": 4000, "help": "training images, the held-out tenth included"},
         "flops_budget": 0.5,
-        "blocks": 6,
+        "blocks": 5,
         "block_epochs": 2,
         "finetune_epochs": 4,
         "batch_size": 128,
         "learning_rate": 0.01,
         "seeds": [0, 1, 2],
-        "methods": ["uniform", "darc_m", "darc_s", "knapsack", "random", "all"],
+        "methods": ["uniform", "darc_m", "knapsack", "darc_s", "random", "all"],
         "out": None,
     },
     "smoke": {

@@ -110,6 +110,19 @@ class OwnMethodTest(tf.test.TestCase):
             self.assertEqual("stem" in widths, not deepest)
 
 
+class DarcTest(tf.test.TestCase):
+    def test_all_code(self):
+        first, latency = code_of("darc.md")
+        made = {"model": small_tasks.trained_network(), "data": small_tasks.pictures(160)}
+        exec(first, made)
+        whole = made["result"].before.macs
+        self.assertLessEqual(made["result"].after.macs, 0.5 * whole)
+        self.assertLessEqual(made["smaller"].after.macs, 0.99 * whole)
+        exec(latency, made)
+        measured = made["fast"]
+        self.assertLessEqual(measured.after["latency_ms"], 0.95 * measured.before["latency_ms"])
+
+
 class ReplacementsTest(tf.test.TestCase):
     def test_one_of_ones_own_is_mixed_and_chosen(self):
         own, use = code_of("replacements.md")

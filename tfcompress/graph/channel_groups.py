@@ -248,11 +248,17 @@ def _why_whole(node: Node, handler: Handler, weights: tuple[WeightAxes, ...], sh
 
 def _held_to_a_width(layer: Any, weights: tuple[WeightAxes, ...]) -> str | None:
     """Why a constraint or regularizer of the user's, such as one that holds a number a channel, fits one width only."""
-    axes = {id(weight.variable): weight.axes for weight in weights}
+    axes: dict[int, Any] | None = None
     for name, thing in vars(layer).items():
+        if thing is None or not name.endswith(("_constraint", "_regularizer")):
+            continue
+        if type(thing).__module__.startswith("keras."):
+            continue
+        if axes is None:
+            axes = {id(weight.variable): weight.axes for weight in weights}
         stem, _, kind = name.rpartition("_")
-        variable = getattr(layer, stem, None) if kind in ("constraint", "regularizer") else None
-        if id(variable) not in axes or thing is None or type(thing).__module__.startswith("keras."):
+        variable = getattr(layer, stem, None)
+        if id(variable) not in axes:
             continue
         values = keras.ops.convert_to_numpy(variable)
         for axis in axes[id(variable)]:

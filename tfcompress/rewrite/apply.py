@@ -305,11 +305,13 @@ class _Weights:
         return give
 
     def _value(self, variable: Any) -> Any:
-        value = keras.ops.convert_to_numpy(variable)
-        for axis, ids in self._labelled.get(id(variable), {}).items():
-            stays = self._kept[ids]
-            if not stays.all():
-                value = np.compress(stays, value, axis=axis)
+        cuts = [(axis, self._kept[ids]) for axis, ids in self._labelled.get(id(variable), {}).items()]
+        cuts = [(axis, stays) for axis, stays in cuts if not stays.all()]
+        if not cuts:
+            return keras.ops.convert_to_numpy(variable)
+        value = np.asarray(keras.ops.convert_to_tensor(variable))  # a view: cutting copies what stays, and no more
+        for axis, stays in cuts:
+            value = np.compress(stays, value, axis=axis)
         return value
 
     def __exit__(self, *error: Any) -> None:

@@ -54,9 +54,9 @@ class DARC(Replacing):
     when one alternative is left everywhere, or a snapshot is within the budget. Each snapshot is fine-tuned; they are
     the result's candidates, and the best within the budget is its model.
 
-    Where no snapshot is within the budget after `blocks` blocks, as few units as can be are changed from what the last
-    one would be, and those whose other alternatives have the greatest alpha: the exact choice (an integer programme)
-    among the alternatives left, or else among all.
+    Where no snapshot is within the budget after `blocks` blocks, the exact choice is taken (an integer programme, among
+    the alternatives left or else among all) that gives up the least alpha: the alternatives that are costlier than the
+    chosen ones, as those that further blocks would take next.
 
     Attributes:
         minimize: the cost that the penalty counts: "params" (DARC(S)), "latency_ms" (DARC(T)), "macs" or another
@@ -184,7 +184,7 @@ class DARC(Replacing):
         holds = [self._holds(task, units, snapshot, table, limits, history) for snapshot in snapshots]
         planned = dict(limits)
         while not any(holds):  # ends: `_within` refuses limits below what can be planned
-            task.say("no snapshot is within the budget: as few units as can be are changed further, by their alpha")
+            task.say("no snapshot is within the budget: the choice within it is taken that gives up the least alpha")
             snapshots.append(self._within(table, costs, planned, relaxed, imitated, weights))
             holds.append(self._holds(task, units, snapshots[-1], table, limits, history))
             planned = _tightened(planned, history)
@@ -271,15 +271,19 @@ class DARC(Replacing):
         imitated: Weights,
         weights: Weights,
     ) -> tuple[Choice, Weights]:
-        """The choice within the limits that changes least of the last snapshot, and its weights."""
+        """The choice within the limits that gives up the least alpha, and its weights."""
         assert relaxed is not None
-        worth = {unit: dict(shares) for unit, shares in relaxed.alpha().items()}
-        for unit, costliest in _costliest(relaxed.units, self._left(relaxed), costs).items():
-            worth[unit][costliest] = 1.0
-        choice = exact_choice(table, worth, limits)
-        if choice is None:
-            every = {u: {name: worth[u].get(name, 0.0) for name in of_unit} for u, of_unit in table.parts.items()}
-            choice = exact_choice(table, every, limits)
+        alpha = relaxed.alpha()
+        # A further block would take the costliest alternatives of the smallest alpha, and then what is costliest next.
+        worth = {
+            unit: {
+                name: -sum(share for other, share in alpha[unit].items() if costs[unit][other] > costs[unit][name])
+                for name in of_unit
+            }
+            for unit, of_unit in table.parts.items()
+        }
+        left = {unit: {name: worth[unit][name] for name in shares} for unit, shares in alpha.items()}
+        choice = exact_choice(table, left, limits) or exact_choice(table, worth, limits)
         if choice is None:
             refuse(limits)
         together = imitated.copy()
