@@ -80,7 +80,8 @@ class OnDevice(keras.Model):
 
         rows = integers(2 * self.padding + 1) + np.arange(height, dtype="int32")
         left, mirrored = integers(2 * self.padding + 1), integers(2)
-        columns = left + keras.ops.where(mirrored == 1, np.arange(width)[::-1], np.arange(width))
+        order = np.arange(width, dtype="int32")
+        columns = left + keras.ops.where(mirrored == 1, order[::-1], order)
         cropped = keras.ops.take_along_axis(padded, rows[:, :, None, None], axis=1)
         return keras.ops.take_along_axis(cropped, columns[:, None, :, None], axis=2)
 
@@ -116,11 +117,12 @@ def argument(text):
 def words(settings):
     """Settings as they stand on the command line."""
     for key, value in settings.items():
-        if value not in (None, False):
-            yield f"--{key.replace('_', '-')}"
+        if value is None or value is False:
+            continue
+        yield f"--{key.replace('_', '-')}"
         if isinstance(value, dict):
             yield from (f"{name}={json.dumps(each)}" for name, each in value.items())
-        elif value not in (None, False, True):
+        elif value is not True:
             yield str(value)
 
 

@@ -192,7 +192,7 @@ def test_a_teacher_trained_in_half_precision_is_written_in_float32_with_the_accu
     assert model.layers[-1].compute_dtype == "float32"
     card = json.loads((tmp_path / "wide_resnet10_1_digits.json").read_text(encoding="utf-8"))
     assert "--model wide_resnet --arguments depth=10 width=1 --data digits --epochs 1 " in card["command"]
-    assert card["command"].endswith(" --images 256 --precision mixed_bfloat16 --on-device")
+    assert card["command"].endswith(" --images 256 --precision mixed_bfloat16 --on-device --seed 0")
     x, y = load_arrays("digits").test
     right = np.argmax(model.predict(x / np.float32(255), verbose=0), axis=-1) == y
     assert card["test_accuracy"] == pytest.approx(np.mean(right), abs=1 / len(y))
