@@ -171,7 +171,9 @@ class RefusalTest(CommandTest):
     def test_an_unknown_method(self):
         answer = self.compress("--flops-budget", "0.5", method="magic")
         self.assert_refused(
-            answer, "['born_again', 'hint', 'kd', 'lit', 'random', 'rlal', 'scratch', 'uniform']", "'magic'"
+            answer,
+            "['born_again', 'darc', 'hint', 'kd', 'lit', 'random', 'replaced', 'rlal', 'scratch', 'uniform']",
+            "'magic'",
         )
 
     def test_an_unknown_setting(self):
@@ -312,7 +314,6 @@ class MethodsTest(tf.test.TestCase):
             name.strip(): tuple(part.strip() for part in rest.split("  ", 1))
             for name, _, rest in (line.partition(" = ") for line in self.shown[method])
         }
-
     def test_lists_all_methods_with_what_they_do(self):
         self.assertEqual(list(self.shown), ["born_again", "hint", "kd", "lit", "random", "rlal", "scratch", "uniform"])
         self.assertEqual(list(self.shown), list(registered_methods()))

@@ -147,7 +147,7 @@ def test_picking_measures_the_candidates(weighing):
     measured = Measured.of(Cost(9, 9, 36), 0.95, None, {"weight": 3.5})
     result = Result(
         model=models[0], trail=trail, candidates=candidates, before=measured, after=measured, history={}, metric="",
-        method="made", settings={}, seed=0, notes=(), calibration=np.zeros(1),
+        method="made", settings={}, seed=0, notes=(), calibration=np.zeros(1), budget={}, control={},
     )  # fmt: skip
     with mock.patch("tfcompress.result.measurements_of", lambda model, budget: budget.measure(model)):
         picked = result.pick(budget={"weight": 3 / 7})

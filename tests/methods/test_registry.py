@@ -116,7 +116,8 @@ print(methods.rlal.AgentSettings.__name__, methods.Teaching.__name__, len(method
     def test_an_unknown_name_lists_the_known_ones(self):
         register_method("ours")(Ours)
         with self.assertRaisesRegex(
-            ValueError, r"one of \[.*'ours', 'random', 'rlal', 'scratch', 'uniform'\]\. Received: method='rlol'"
+            ValueError,
+            r"one of \[.*'ours', 'random', 'replaced', 'rlal', 'scratch', 'uniform'\]\. Received: method='rlol'",
         ):
             method_by_name("rlol")
 

@@ -40,11 +40,11 @@ class Mixup(OwnLoss):
 
     @property
     def training_metrics(self) -> list[keras.metrics.Metric]:
-        """Those of the inner model."""
+        """The metrics of the inner model."""
         return self.inner.training_metrics if isinstance(self.inner, OwnLoss) else []
 
     def before_step(self, inputs: Any) -> None:
-        """What the inner model trains beside itself."""
+        """Trains whatever learns beside the inner model."""
         if isinstance(self.inner, OwnLoss):
             self.inner.before_step(inputs)
 

@@ -119,6 +119,7 @@ class DarcTest(tf.test.TestCase):
                 blocks=4,
                 block_epochs=4,
                 epochs=1,
+                strength=0.2,
                 mixup=0,
                 weight_decay=0,
             )

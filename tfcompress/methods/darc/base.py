@@ -49,7 +49,8 @@ class Replacing(TrainedMethod):
         imitation_epochs: epochs in which replacements learn to give what the originals give.
         imitation_optimizer: "adam", or "sgd" as in the paper, which diverges where layers read large numbers.
         imitation_rate: its learning rate; `None`: 0.01 of "adam", 0.1 of "sgd".
-        latency_batch, latency_threads: samples in one invocation, and threads, by which latency is measured.
+        latency_batch: samples in one invocation, by which latency is measured.
+        latency_threads: threads of the interpreter that measures it.
     """
 
     epochs: int = 20
@@ -110,7 +111,7 @@ class Replacing(TrainedMethod):
         return given if given.measured == (LATENCY,) else super().budget(given)
 
     def table(self, task: Task, units: Sequence[Unit], minimize: str | None = None) -> CostTable:
-        """What the task's network costs with any choice, latency too where it is asked for."""
+        """The cost of the task's network with any choice, latency too where it is asked for."""
         table = CostTable.of(units, task.costs.total)
         if not is_wanted(task, minimize):
             return table

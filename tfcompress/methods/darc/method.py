@@ -277,7 +277,7 @@ class DARC(Replacing):
         # A further block would take the costliest alternatives of the smallest alpha, and then what is costliest next.
         worth = {
             unit: {
-                name: -sum(share for other, share in alpha[unit].items() if costs[unit][other] > costs[unit][name])
+                name: -sum(share for held, share in alpha[unit].items() if costs[unit][held] > costs[unit][name])
                 for name in of_unit
             }
             for unit, of_unit in table.parts.items()

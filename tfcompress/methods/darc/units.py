@@ -93,7 +93,7 @@ class Unit:
 
     @property
     def costs(self) -> Mapping[str, Cost]:
-        """What each alternative costs by itself."""
+        """The cost of each alternative by itself."""
         return {name: each.cost for name, each in self.table.items()}
 
 
@@ -115,7 +115,7 @@ def piece(unit: Unit, alternative: str, source: keras.Model) -> keras.Model:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class CostTable:
-    """What a network costs with any choice: a sum over its units, for each metric.
+    """The cost of a network with any choice: a sum over its units, for each metric.
 
     Attributes:
         whole: for each metric the cost of the network as it is.
@@ -147,7 +147,7 @@ class CostTable:
         return self.total(choice, metric)
 
     def shares(self, metrics: Sequence[str]) -> dict[str, dict[str, float]]:
-        """What alternatives cost, as shares of what all originals cost together; the mean over metrics."""
+        """Costs of alternatives, as shares of what all originals cost together; the mean over metrics."""
         wholes = {m: sum(costs[ORIGINAL][m] for costs in self.parts.values()) or 1 for m in metrics}
         return {
             unit: {name: sum(cost[m] / wholes[m] for m in metrics) / len(metrics) for name, cost in costs.items()}
