@@ -79,7 +79,8 @@ def compress(
             changed.
         method: a name for the paper's defaults, or an instance with settings, such as
             `tfcompress.methods.RLAL(epochs=90)`. `"rlal"`, `"uniform"` and `"random"` remove channels; `"lit"`, `"kd"`,
-            `"hint"`, `"born_again"` and `"scratch"` train a shallower student (docs/distillation.md).
+            `"hint"`, `"born_again"` and `"scratch"` train a shallower student (docs/distillation.md); `"darc"` and
+            `"replaced"` put cheaper layers in the place of others (docs/darc.md).
         data: the name of a dataset (`"cifar10"`, `"digits"`), `tfcompress.data.load(...)`, a tuple `(x, y)` of
             arrays, a batched `tf.data.Dataset` or a keras `PyDataset`.
         validation_data: what choices are made by; without it a seeded part of the training data is held out.
@@ -88,7 +89,7 @@ def compress(
             or an absolute number as an int above 1 (two FLOPs are one multiply-add).
         params_budget: the same for parameters.
         latency_budget: the same for the latency that LiteRT has on this machine (one sample, one thread), an absolute
-            number in milliseconds. "darc" plans by it; other methods need another budget to plan by, and their finished
+            number in milliseconds. "darc" and "replaced" plan by it; other methods need another budget to plan by, and their finished
             model is held to it.
         budget: `{metric: limit}` of "macs", "params", "bytes" and metrics that were registered
             (`tfcompress.costs.register_metric`), or a `Budget`: shares as floats, absolute numbers as ints. One of the
