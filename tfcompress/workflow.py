@@ -89,8 +89,8 @@ def compress(
             or an absolute number as an int above 1 (two FLOPs are one multiply-add).
         params_budget: the same for parameters.
         latency_budget: the same for the latency that LiteRT has on this machine (one sample, one thread), an absolute
-            number in milliseconds. "darc" and "replaced" plan by it; other methods need another budget to plan by, and their finished
-            model is held to it.
+            number in milliseconds. "darc" and "replaced" plan by it; other methods need another budget to plan by, and
+            their finished model is held to it.
         budget: `{metric: limit}` of "macs", "params", "bytes" and metrics that were registered
             (`tfcompress.costs.register_metric`), or a `Budget`: shares as floats, absolute numbers as ints. One of the
             budgets or more, each metric once.
