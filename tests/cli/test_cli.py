@@ -314,8 +314,12 @@ class MethodsTest(tf.test.TestCase):
             name.strip(): tuple(part.strip() for part in rest.split("  ", 1))
             for name, _, rest in (line.partition(" = ") for line in self.shown[method])
         }
+
     def test_lists_all_methods_with_what_they_do(self):
-        self.assertEqual(list(self.shown), ["born_again", "hint", "kd", "lit", "random", "rlal", "scratch", "uniform"])
+        self.assertEqual(
+            list(self.shown),
+            ["born_again", "darc", "hint", "kd", "lit", "random", "replaced", "rlal", "scratch", "uniform"],
+        )
         self.assertEqual(list(self.shown), list(registered_methods()))
         self.assertIn(
             "rlal: A soft actor-critic agent prunes the channels inside each block while the weights train.", self.heads

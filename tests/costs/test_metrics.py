@@ -96,7 +96,7 @@ class MetricsTest(tf.test.TestCase):
             with self.assertRaisesRegex(ValueError, "Expected `name`.*'price'.*unregister_metric"):
                 register_metric("price", choices)
             with self.assertRaisesRegex(ValueError, r"2 of 9 cents.*budget\['price'\]=0.1"):
-                Budget({"price": 0.1}).limits(Cost(1, 1, 1, {"price": 9}), Cost(1, 1, 1, {"price": 2}))
+                Budget({"price": 0.1}).check_reachable(Cost(1, 1, 1, {"price": 9}), Cost(1, 1, 1, {"price": 2}))
         finally:
             unregister_metric("price")
         self.assertEqual(metric_of("price").unit, "price")  # it goes by its name

@@ -1,6 +1,7 @@
 """DARC: a network in which one layer is separable and another is not; snapshots, weights, and what is refused."""
 
 import json
+import pathlib
 
 import keras
 import numpy as np
@@ -168,6 +169,25 @@ class DarcTest(tf.test.TestCase):
                 self.assertFalse({"stem", "block1_conv1", "block2_conv2"} & set(names))
             elif method.choice == "random":
                 self.assertGreater(share, 0.2)
+
+    def test_latency_is_planned_by_a_table_and_measured(self):
+        x, y = small_tasks.pictures(160, seed=1)
+        folder = pathlib.Path(self.get_temp_dir()) / "run"
+        method = DARC(**SHORT | {"blocks": 1}, minimize="latency_ms")
+        result = tfcompress.compress(
+            small_tasks.trained_network(), method, (x, y), latency_budget=0.9, verbose=0, run_dir=folder
+        )
+        self.assertLessEqual(result.after["latency_ms"], 0.9 * result.before["latency_ms"])
+        search = result.history["search"]
+        self.assertLen(search["snapshots: latency_ms measured"], len(result.candidates))
+        self.assertLen(search["snapshots: latency_ms by the table"], len(result.candidates))
+        self.assertTrue((folder / "latency.json").exists())
+        with self.assertRaisesRegex(
+            ValueError, "Expected a latency that can be reached: at least 0..* of the original"
+        ):
+            tfcompress.compress(small_tasks.trained_network(), method, (x, y), latency_budget=0.01, verbose=0)
+        with self.assertRaisesRegex(ValueError, "latency_budget=0.9, which is measured"):
+            tfcompress.compress(small_tasks.trained_network(), "uniform", (x, y), latency_budget=0.9, verbose=0)
 
     def test_what_is_refused(self):
         x, y = small_tasks.pictures(40)
