@@ -26,7 +26,7 @@ import tfcompress
 from tests.helpers.trained_students import TrainedStudents
 from tfcompress import stage, workflow
 from tfcompress.agents import PruningAgent, _tf_agents
-from tfcompress.methods import LIT, RLAL, Random, Uniform, phases, register_method
+from tfcompress.methods import DARC, LIT, RLAL, Random, Uniform, phases, register_method
 from tfcompress.methods.rlal import AgentSettings
 from tfcompress.training import Checkpoints, RunFolder, _files, callbacks
 
@@ -58,6 +58,8 @@ METHODS = {
         **_SHORT,
     ),
     "trained_students": TrainedStudents(epochs=3, student_epochs=2, **_SHORT),
+    # A snapshot is within the budget after the first block.
+    "darc": DARC(epochs=2, batch_size=32, imitation_epochs=2, blocks=2, block_epochs=2, strength=12.0, mixup=1.0),
     "random": Random(epochs=3, tries=3, reward_images=100, recalibrate_batches=1, **_SHORT),
 }
 

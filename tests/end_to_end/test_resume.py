@@ -80,6 +80,8 @@ class Run:
             "trained_students": {"student 1": 2, "student 2": 2},
         }
         self._phases = {**searches.get(method, {}), "fine-tuning": 2 if method == "uniform" else FINETUNE_EPOCHS}
+        if method == "darc":
+            self._phases = dict.fromkeys(("imitation", "block 1", "fine-tuning of snapshot 1"), 2)
 
     def start(self, kill_at=None, copy_at=None):
         """Runs until the end or until it is killed; returns the exit code."""
@@ -269,6 +271,26 @@ class BaselinesTest(KilledRunTest):
         rewards = self.check("random")["history"]["search"]["reward"]
         self.assertLen(rewards, 3)
         self.assertGreater(len(set(rewards)), 1)
+
+    def test_darc_in_all_phases(self):
+        """Relaxed networks and snapshots are built anew from the stored weights of each phase."""
+        expected = self.finish(self.new_run("darc whole", "darc"))
+        run, rng = self.new_run("darc", "darc"), random.Random(self.seed)
+        moments = [
+            f"{phase}, epoch {rng.choice([1, 2])}: {rng.choice(['begin 1', 'step 3', 'end 1', 'sync 2'])}"
+            for phase in ("imitation", "block 1", "fine-tuning of snapshot 1")
+        ]
+        with self.subTest(seed=self.seed, places=moments):
+            for place in moments:
+                self.kill(run, place)
+            before = run.finished
+            outcome = self.finish(run)
+            self.assert_continued(run, before)
+            self.assertEqual(run.finished, 6)
+            self.assert_same(outcome, expected)
+        first, last = expected["history"]["search"]["block 1: alternatives"]
+        self.assertLess(last, first)
+        self.assertLen(expected["candidates"], 1)
 
     def test_lit_in_both_phases(self):
         """Its source is never stored: the student is made anew, and what it begins with with it."""

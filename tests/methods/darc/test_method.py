@@ -15,7 +15,7 @@ from tfcompress.methods.darc.imitation import Imitation
 from tfcompress.methods.darc.relaxation import Penalized, Weights, chosen_student, first_weights, relax
 from tfcompress.methods.darc.units import ORIGINAL, find_units
 from tfcompress.network import Network
-from tfcompress.replacements import by_name
+from tfcompress.replacements import Replacement, by_name
 from tfcompress.rewrite import replay
 
 PAPER = ("3x3DS", "1x1FC", "3x3+1x1")
@@ -35,6 +35,15 @@ def one_separable(seed):
     model.compile("sgd", "mse", metrics=["mse"])
     x = rng.normal(size=(160, 6, 6, 4)).astype("float32")
     return model, (x, model.predict(x, verbose=0))
+
+
+class Wider(Replacement):
+    """One channel too many."""
+
+    name = "wider"
+
+    def layers(self, part):
+        return [layers.Conv2D(part.channels_out + 1, 1, part.strides)] if part.convolves else None
 
 
 def relaxed_of(model, alternatives=None, unit="layer"):
@@ -212,6 +221,16 @@ class DarcTest(tf.test.TestCase):
             run(DARC(minimize="energy"))
         with self.assertRaisesRegex(ValueError, "Expected `unit` to name layers"):
             run(DARC(unit=("conv9",)))
+        with self.assertRaisesRegex(ValueError, r"of one region.*\['stem', 'block1_conv1'\]"):
+            run(DARC(unit=(("stem", "block1_conv1"),)))
+        with self.assertRaisesRegex(ValueError, r"`unit` to name each layer once.*\['stem'\]"):
+            run(DARC(unit=("stem", "block1_conv1", ("stem", "stem_bn"))))
+        with self.assertRaisesRegex(
+            ValueError, r"output shape \(None, 4, 4, 6\).*\(None, 4, 4, 7\).*'wider' of 'stem'"
+        ):
+            run(DARC(replacements=(Wider(),)))
+        with self.assertRaisesRegex(ValueError, "latency that can be reached: at least 0"):
+            run("darc", latency_budget=1e-6)
         with self.assertRaisesRegex(ValueError, "Expected a budget that .* can hold"):
             run(Replaced(choice="all", replacements=("3x3+1x1", "1x1FC")), flops_budget=0.15)
         weighted = (x, y, np.ones(len(x), "float32"))

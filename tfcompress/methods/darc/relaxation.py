@@ -113,8 +113,9 @@ def _assign(layer: Any, arrays: Arrays) -> None:
 
 
 def _inner(layers: Sequence[Any]) -> list[Any]:
-    """The layers of an alternative: those of a Functional or Sequential one in their order."""
-    return [inner for layer in layers for inner in (layer.layers if isinstance(layer, keras.Model) else [layer])]
+    """The layers of an alternative: those of a Functional or Sequential one in their order, but for its inputs."""
+    each = [inner for layer in layers for inner in (layer.layers if isinstance(layer, keras.Model) else [layer])]
+    return [layer for layer in each if not isinstance(layer, keras.layers.InputLayer)]  # named anew each time
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -175,11 +175,11 @@ def find_units(
         free: names of the layers that may be replaced.
 
     Raises:
-        ValueError: names that are no layers, or no region.
+        ValueError: names that are no layers, or no region, or twice the same.
     """
     groups = costs.groups
     graph = groups.graph
-    units = []
+    units: list[Unit] = []
     for nodes in _regions(groups, unit):
         if not {graph.nodes[name].layer_name for name in nodes} <= free:
             continue
@@ -216,8 +216,12 @@ def _regions(groups: ChannelGroups, unit: str | Sequence[str | Sequence[str]]) -
                 yield nodes
         yield from (nodes for nodes in _layers(graph) if inside.isdisjoint(nodes))
     else:
+        taken: set[str] = set()
         for entry in unit:
             names = (entry,) if isinstance(entry, str) else tuple(entry)
+            if twice := sorted(taken & set(names)):
+                raise ValueError(f"Expected `unit` to name each layer once. Received: {twice}, more than once.")
+            taken.update(names)
             unknown = [name for name in names if name not in graph.nodes]
             if unknown:
                 raise ValueError(
