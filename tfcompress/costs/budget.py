@@ -166,7 +166,8 @@ class Budget(Mapping[str, float | int]):
         """
         for name, limit in self.measured_limits(before).items():
             if after[name] > limit:
-                unit, less = self._metrics[name].unit, " and ".join(map(self.said, self.planned))
+                unit = self._metrics[name].unit
+                less = " and ".join(map(self.said, self.planned or self.measured))
                 share = f", {after[name] / before[name]:.4f} of the original's" * bool(before[name])
                 raise LimitMissed(
                     f"Expected a finished student of at most {shown(limit)} {unit}: {self.said(name)}. Received: "

@@ -9,7 +9,7 @@ from keras import layers
 from tfcompress import cost
 from tfcompress.methods.darc.units import ORIGINAL, find_units, piece
 from tfcompress.network import Network
-from tfcompress.replacements import by_name
+from tfcompress.replacements import Replacement, by_name
 from tfcompress.rewrite import apply
 
 PAPER = ("3x3DS", "1x1FC", "3x3+1x1")
@@ -86,6 +86,18 @@ class UnitsTest(tf.test.TestCase):
         x = layers.Conv2D(4, 3, padding="same", activation=lambda t: t * 2, name="own")(x)
         x = layers.Conv2D(4, 3, padding="same", name="plain")(x)
         self.assertEqual([u.name for u in units_of(keras.Model(inputs, x))], ["plain"])
+
+    def test_layers_of_ones_own_without_names_are_known_again(self):
+        class Two(Replacement):
+            name = "two"
+
+            def layers(self, part):
+                return [layers.Conv2D(2, 1, part.strides, use_bias=False), layers.Conv2D(part.channels_out, 1)]
+
+        model = small_tasks.residual_network()
+        (unit,) = find_units(Network(model).costs, [Two()], ("block1_conv1",), set(Network(model).groups.layers))
+        for _ in range(2):
+            self.assertEqual([layer.name for layer in unit.layers("two", model)], ["conv2d", "conv2d_1"])
 
     def test_costs_of_alternatives_are_those_in_the_network(self):
         """By building the network with one replacement and counting."""

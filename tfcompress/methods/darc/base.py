@@ -211,8 +211,9 @@ def refuse(limits: Mapping[str, float]) -> NoReturn:
         ValueError: always.
     """
     raise ValueError(
-        f"Expected a budget that some combination of replacements can hold. Received: {dict(limits)}, each of "
-        "which can be held, but not all at once. Give a larger share of one."
+        f"Expected a budget that some combination of replacements can hold. Received: {dict(limits)}"
+        + (", each of which can be held, but not all at once" if len(limits) > 1 else ", which none was found to hold")
+        + ". Give a larger share."
     )
 
 

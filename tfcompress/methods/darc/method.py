@@ -38,6 +38,7 @@ from tfcompress.training.teaching import computing_in
 __all__ = ["DARC"]
 
 _SAMPLES = 8
+_MARGIN = 0.95  # of a limit of latency: the finished model is measured once more, and two measurements differ
 _BALANCE = 0.1  # of the penalty to the loss at the start
 _PREDICTED, _MEASURED = "snapshots: latency_ms by the table", "snapshots: latency_ms measured"
 
@@ -185,7 +186,7 @@ class DARC(Replacing):
         planned = dict(limits)
         while not any(holds):  # ends: `_within` refuses limits below what can be planned
             task.say("no snapshot is within the budget: the choice within it is taken that gives up the least alpha")
-            snapshots.append(self._within(table, costs, planned, relaxed, imitated, weights))
+            snapshots.append(self._within(table, costs, planned, relaxed, imitated, weights) or refuse(limits))
             holds.append(self._holds(task, units, snapshots[-1], table, limits, history))
             planned = _tightened(planned, history)
         candidates = [
@@ -221,7 +222,7 @@ class DARC(Replacing):
             task.run.write_json(f"latency-{number}", measured)
         history.setdefault(_PREDICTED, []).append(table.total(choice, LATENCY))
         history.setdefault(_MEASURED, []).append(measured)
-        return holds and measured <= limits.get(LATENCY, measured)
+        return holds and measured <= _MARGIN * limits.get(LATENCY, float("inf"))
 
     def recover(self, student: keras.Model, task: Task) -> dict[str, list[Any]]:
         """Nothing: every snapshot was fine-tuned by the search."""
@@ -270,7 +271,7 @@ class DARC(Replacing):
         relaxed: Relaxed | None,
         imitated: Weights,
         weights: Weights,
-    ) -> tuple[Choice, Weights]:
+    ) -> tuple[Choice, Weights] | None:
         """The choice within the limits that gives up the least alpha, and its weights."""
         assert relaxed is not None
         alpha = relaxed.alpha()
@@ -285,7 +286,7 @@ class DARC(Replacing):
         left = {unit: {name: worth[unit][name] for name in shares} for unit, shares in alpha.items()}
         choice = exact_choice(table, left, limits) or exact_choice(table, worth, limits)
         if choice is None:
-            refuse(limits)
+            return None
         together = imitated.copy()
         together.update(weights)
         return choice, together

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Iterator, Mapping, Sequence, Set
 
 import keras
@@ -100,7 +101,14 @@ class Unit:
 def _new(part: Part, replacement: Replacement) -> list[keras.layers.Layer]:
     made = fitting(part, replacement)
     assert made is not None
-    return [made] if isinstance(made, keras.Model) else list(made)
+    if isinstance(made, keras.Model):
+        return [made]
+    taken: set[str] = set()
+    for layer in made:  # Keras numbers names anew in every call, and a unit's layers are known by theirs
+        base = re.sub(r"_\d+$", "", layer.name)
+        layer.name = next(name for name in (base, *(f"{base}_{i}" for i in range(1, len(made)))) if name not in taken)
+        taken.add(layer.name)
+    return list(made)
 
 
 def as_one(layers: Sequence[keras.layers.Layer]) -> keras.layers.Layer:
