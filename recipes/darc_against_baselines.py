@@ -1,6 +1,27 @@
 """DARC against replacement without learning and against channel pruning, at equal cost and equal numbers of images.
 
-python recipes/darc_against_baselines.py --out runs/darc_against_baselines
+    python recipes/darc_against_baselines.py --out runs/darc_against_baselines
+
+A ResNet-20 (savedmodels/teachers/resnet20_cifar10.keras) is brought to half its MACs with a schedule that fits two CPU
+cores: 4,000 of the training images (400 of them held out), 2 epochs of imitation, at most 5 blocks of 2 epochs of joint
+training and 4 of fine-tuning; the others fine-tune for as many epochs. darc_m minimizes MACs, darc_s parameters. The
+test split is read once for each run. One seed of three was run, and not all methods:
+
+    method    MACs   parameters  test accuracy, seed 0   minutes
+    (before)  100%   100%        88.27
+    uniform   50.0%  51.3%       82.90                   4.7
+    knapsack  49.9%  41.3%       82.95                   6.6
+    darc_m    45.7%  60.5%       82.66                   7.9
+    darc_s    46.9%  19.3%       77.12                   10.8
+
+(tensorflow 2.21.0, keras 3.15.1, two busy CPU cores of an x86-64 machine, one thread. The finished model is the only
+snapshot of each that is within half the MACs. They were run while lambda and the last resort were as they are now.)
+
+- You get what you optimize for: with a budget on the MACs both hold it, but darc_s keeps a fifth of the parameters and
+  darc_m three fifths.
+- DARC does not beat the plain baselines here. Its joint training is short: 28 steps an epoch in place of 196, so that
+  alpha has hardly moved when a block ends, and the last block's step to the budget is the largest.
+- DARC(T), DARTS' softmax, random replacement and all units replaced were not run to the end at this size.
 """
 
 import runner

@@ -88,6 +88,7 @@ class Run:
         number: what the recipe varies, such as a student's depth, or `None`.
         model: name that the recipe's `model` is given, or an earlier run whose student is compressed.
         flops_budget: `None` for that of the flags, if there is one.
+        budget: limits of other metrics, as `compress` takes them.
     """
 
     name: str
@@ -95,6 +96,7 @@ class Run:
     number: float | None = None
     model: "str | Run" = ""
     flops_budget: float | None = None
+    budget: dict | None = None
 
 
 def main(doc, recipe):
@@ -250,6 +252,7 @@ def _results(runs, recipe, data, args):
                 run.method(data, args) if callable(run.method) else run.method,
                 **{"data": data, **given},
                 flops_budget=run.flops_budget or vars(args).get("flops_budget"),
+                budget=run.budget,
                 run_dir=_folder(args, " ".join(filter(None, parts))),
                 seed=seed,
                 verbose=2,

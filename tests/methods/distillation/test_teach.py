@@ -56,6 +56,15 @@ class TeachTest(tf.test.TestCase):
             weight.assign(phase.before[weight.path])
         return student
 
+    def test_a_teaching_without_meaning_is_refused(self):
+        teaching = Teaching(teacher=self.another)
+        with self.assertRaisesRegex(ValueError, "no teacher in teach= with several generations.*generations=2"):
+            BornAgain(generations=2, teach=teaching)
+        self.assertEqual(BornAgain(generations=1, teach=teaching).generations, 1)
+        with self.assertRaisesRegex(ValueError, "Expected no `tau` with beta=0 beside teach="):
+            LIT(beta=0, tau=3.0, teach="kd")
+        self.assertEqual(LIT(beta=0.5, tau=3.0, teach="kd").tau, 3.0)
+
     def test_another_teacher_by_numpy(self):
         """Equation (2) of LIT, with the teacher, alpha and tau of the teaching; hint and sections come before it."""
         teach = Teaching(teacher=self.another, alpha=ALPHA, tau=TAU)

@@ -132,6 +132,11 @@ class BornAgain(KD):
         given = [n for n in ("student", "blocks", "sections", "cardinality") if getattr(self, n) is not None]
         if given:
             raise ValueError(f"Expected the teacher's architecture in BornAgain. Received: {given}. Use KD(...).")
+        if self.generations > 1 and self.teaching is not None and self.teaching.teacher is not None:
+            raise ValueError(
+                "Expected no teacher in teach= with several generations, each of which learns from the one before. "
+                f"Received: generations={self.generations} and teach=Teaching(teacher=...). Leave one of them out."
+            )
 
     def budget(self, given: Budget) -> Budget:
         """The whole model's, whatever the call says of it."""

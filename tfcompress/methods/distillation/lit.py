@@ -107,6 +107,9 @@ class LIT(Sectioned, Generative):
         parts = {"check": expect.text, "what": "names of parts such as ('stem', 'head')"}
         expect.settings(self, expect.each, "copy", **parts)
         expect.settings(self, expect.each, "freeze", or_none=True, **parts)
+        if self.teach is not None and not self.beta:
+            soft = ["alpha", "tau", "soft", "scale_by_tau"]
+            expect.unused(self, soft, "with beta=0 beside teach=, which has its own")
         if not self.tune:
             expect.unused(self, ["tuning"], "without tune=True, which it is about")
         elif not self.beta:
