@@ -14,8 +14,8 @@ test split is read once for each run. One seed of three was run, and not all met
     darc_m    45.7%  60.5%       82.66                   7.9
     darc_s    46.9%  19.3%       77.12                   10.8
 
-(tensorflow 2.21.0, keras 3.15.1, two busy CPU cores of an x86-64 machine, one thread. Of each the last snapshot alone is
-within half the MACs; darc_s, whose penalty counts parameters, took it by the choice that gives up the least alpha.)
+(tensorflow 2.21.0, keras 3.15.1, two busy CPU cores of an x86-64 machine, one thread. Of each the last snapshot alone
+is within half the MACs; darc_s, whose penalty counts parameters, took it by the choice that gives up the least alpha.)
 
     snapshots of darc_m, MACs        94.8%  90.0%  55.5%  45.7%          validation accuracy (89.5 before)
                                      89.00  88.25  82.25  82.00
