@@ -167,7 +167,7 @@ def every_argument(function, good, values=VALUES + STRANGE, leave_out=()):
 
 def test_arguments_of_compress_sensitivity_and_inspect(model, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    task = types.SimpleNamespace(with_data=begin)
+    task = types.SimpleNamespace(with_data=begin, network=None)
     monkeypatch.setattr(importlib.import_module("tfcompress.workflow").Task, "before_data", lambda *_: task)
     monkeypatch.setattr(importlib.import_module("tfcompress.report.sensitivity"), "_measured", begin)
     good = {"model": model, "data": (X, Y), "verbose": 0}

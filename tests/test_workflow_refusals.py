@@ -103,7 +103,9 @@ class RefusedTest(tf.test.TestCase):
             )
 
     def test_methods(self):
-        self.assertRefused(r"one of .*'lit', 'random', 'rlal', 'scratch', 'uniform'\].*method='rlql'", method="rlql")
+        self.assertRefused(
+            r"one of .*'lit', 'random', 'replaced', 'rlal', 'scratch', 'uniform'\].*method='rlql'", method="rlql"
+        )
         self.assertRefused((r"Received: method=<class", r"Write its parentheses: method=RLAL\(\)"), method=RLAL)
         self.assertRefused("a name or a Method", method=None)
 

@@ -181,6 +181,7 @@ def test_groups_are_cut_through_norms_as_those_of_the_source():
 
 
 def test_masks_and_indices_stay_what_they_are():
+    keras.utils.clear_session()  # so that automatic names begin anew
     x = keras.Input((3, 2))
     y = layers.LSTM(3, name="memory")(layers.Masking(100.0)(x))
     model = keras.Model(x, layers.Dense(2)(y))
@@ -203,6 +204,7 @@ def test_masks_and_indices_stay_what_they_are():
 
 
 def test_a_scale_of_each_channel_does_not_fit_another_width():
+    keras.utils.clear_session()  # so that automatic names begin anew
     x = keras.Input((2,))
     y = layers.Rescaling([0.5, 1.0, 1.5])(layers.Dense(3, name="three")(x))
     model = keras.Model(x, layers.Dense(2)(y))
@@ -211,6 +213,7 @@ def test_a_scale_of_each_channel_does_not_fit_another_width():
 
 
 def test_a_tensor_is_not_taken_apart_into_another_number():
+    keras.utils.clear_session()  # so that automatic names begin anew
     x = keras.Input((3, 2))
     y, _ = keras.ops.unstack(layers.Conv1D(2, 1, strides=2, padding="same", name="half")(x), 2, axis=1)
     model = keras.Model(x, layers.Dense(2)(y))

@@ -163,7 +163,7 @@ class Replacing(TrainedMethod):
             Penalized({unit.name: dict.fromkeys(unit.alternatives, 0.0) for unit in units}),
         )
         inputs = task.splits.calibration.take(_SAMPLES)[0]
-        weights = first_weights(task.network, relaxed, inputs, task.rng(Stream.FRESH_WEIGHTS, 1))
+        weights = first_weights(task.network, relaxed, inputs, task.rng(Stream.FRESH_WEIGHTS))
         learners = [entry for entry in relaxed.learners() if any(layer.trainable_variables for layer in entry[2])]
         history: dict[str, list[Any]] = {}
         if learners and self.imitation_epochs:
