@@ -18,6 +18,7 @@ import tfcompress
 from tfcompress import data, export, importance, methods, zoo
 from tfcompress.methods.distillation import AdversarialSettings, Tuning
 from tfcompress.methods.rlal import AgentSettings
+from tfcompress.network import Network
 from tfcompress.training import Checkpoints, Objective, Progress, WeightDecay
 from tfcompress.training.schedules import Constant, Cosine, StepDecay, scaled
 from tfcompress.training.teaching import OutputLoss, SoftTargets
@@ -167,7 +168,7 @@ def every_argument(function, good, values=VALUES + STRANGE, leave_out=()):
 
 def test_arguments_of_compress_sensitivity_and_inspect(model, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    task = types.SimpleNamespace(with_data=begin, network=None)
+    task = types.SimpleNamespace(with_data=begin, network=Network(model))
     monkeypatch.setattr(importlib.import_module("tfcompress.workflow").Task, "before_data", lambda *_: task)
     monkeypatch.setattr(importlib.import_module("tfcompress.report.sensitivity"), "_measured", begin)
     good = {"model": model, "data": (X, Y), "verbose": 0}
