@@ -80,7 +80,7 @@ def test_a_layer_called_alone_and_at_every_step_stays_one():
     x = keras.Input((3, 6))
     dense = layers.Dense(6, name="dense")
     y = layers.TimeDistributed(dense, name="steps")(dense(x))
-    model = keras.Model(x, layers.Dense(2)(layers.Dense(5, name="free")(y)))
+    model = keras.Model(x, layers.Dense(2, name="head")(layers.Dense(5, name="free")(y)))
     groups = groups_of(model)
     assert list(groups.groups) == ["free"]
     copy = apply(model, Plan.keeping({"free": (1, 2)}))
