@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 
+from tfcompress.evaluation import Evaluator
 from tfcompress.graph import LayerGraph, TensorRef, bypasses, find_sections
 from tfcompress.rewrite.working_copy import any_batch, flat_copy
 from tfcompress.task import Task
@@ -32,6 +33,7 @@ __all__ = [
     "check_unweighted",
     "cost_of_teacher",
     "kd_loss",
+    "score_of",
     "taught",
     "train_phase",
     "train_student",
@@ -107,6 +109,12 @@ def train_student(
     with computing_in(training.mixed_precision, (student,)):
         model = student if teaching is None else taught(student, task, teaching)
         return train_phase(model, task, training, phase, **options)
+
+
+def score_of(student: keras.Model, task: Task) -> float | None:
+    """Returns the task's metric of a student on the validation split, `None` where the task has none."""
+    name = task.objective.metric_name
+    return None if name is None else Evaluator(student, task.objective)(task.splits.validation.batches(250))[name]
 
 
 def cost_of_teacher(teaching: Teaching | None) -> float:

@@ -61,7 +61,7 @@ class TuneTest(tf.test.TestCase):
         with (
             mock.patch.object(LIT, "train_sections", watched_sections),
             mock.patch.object(lit, "train_on_outputs", watched_outputs),
-            mock.patch.object(LIT, "_score", side_effect=[0.3, 0.4, 0.7, 0.6, 0.9, 0.8]),
+            mock.patch.object(lit.phases, "score_of", side_effect=[0.3, 0.4, 0.7, 0.6, 0.9, 0.8]),
         ):
             result, phases = teachers.observed(teacher, method)
         self.assertEqual(used[:2], [("outputs", 2.0, method.alpha), ("outputs", 4.0, method.alpha)])

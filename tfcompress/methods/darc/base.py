@@ -11,7 +11,6 @@ import keras
 from tfcompress import expect
 from tfcompress.channels import Control
 from tfcompress.costs import Budget, Cost, CostModel
-from tfcompress.evaluation import Evaluator
 from tfcompress.methods import phases
 from tfcompress.methods.darc.imitation import Imitation
 from tfcompress.methods.darc.latency import LATENCY, is_wanted, latency_limit, with_latency
@@ -187,11 +186,6 @@ class Replacing(TrainedMethod):
         how: dict[str, Any] = {"teaching": self.teaching, "keep": self.keep}
         with thawed(student, to_thaw(network, cut_layers(task.groups.graph, network, trail))):
             return phases.train_student(student, task, self.training, phase, **how)
-
-    def score(self, student: keras.Model, task: Task) -> float | None:
-        """The task's metric on the validation split."""
-        name = task.objective.metric_name
-        return None if name is None else Evaluator(student, task.objective)(task.splits.validation.batches(250))[name]
 
 
 def words_for(choice: Choice) -> str:

@@ -307,7 +307,9 @@ class DARC(Replacing):
         trained = self.fine_tune(student, trail, task, _fine_tuning(number))
         history.update({f"{_fine_tuning(number)}: {name}": values for name, values in trained.items()})
         cost = Network(student, task.control.through_norms).costs.total
-        return Candidate(trail, cost, self.score(student, task), f"snapshot {number}: {words_for(choice)}", student)
+        return Candidate(
+            trail, cost, phases.score_of(student, task), f"snapshot {number}: {words_for(choice)}", student
+        )
 
 
 class _Alpha(keras.callbacks.Callback):

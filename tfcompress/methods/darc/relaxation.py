@@ -98,10 +98,6 @@ class Weights:
         for name, arrays in self._alternatives[unit.name, alternative].items():
             _assign(layers[name], arrays)
 
-    def has(self, unit: Unit, alternative: str) -> bool:
-        """Whether an alternative's weights are known."""
-        return (unit.name, alternative) in self._alternatives
-
 
 def _values(layer: Any) -> Arrays:
     return [keras.ops.convert_to_numpy(variable) for variable in getattr(layer, "variables", ())]

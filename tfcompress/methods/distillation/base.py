@@ -15,7 +15,6 @@ from tfcompress import expect
 from tfcompress.channels import Control
 from tfcompress.costs import Cost, CostModel
 from tfcompress.costs.budget import Budget
-from tfcompress.evaluation import Evaluator
 from tfcompress.methods import phases
 from tfcompress.methods.base import Candidate, Search
 from tfcompress.methods.distillation.students import Blocks, StudentChoice
@@ -173,7 +172,8 @@ class Distilling(TrainedMethod):
         for number, plan in enumerate(trail.plans[:-1], start=1):
             student = apply(now.model, plan, now.groups)
             history.update(self._teach_number(number, student, now.model, task))
-            now, cost_of_it, score = task.on(student), task.costs.of(plans[number - 1]), self._score(student, task)
+            now, cost_of_it = task.on(student), task.costs.of(plans[number - 1])
+            score = phases.score_of(student, task)
             steps = Trail(trail.plans[:number])
             candidates.append(Candidate(steps, cost_of_it, score, f"student {number}", student))
         last = Candidate(trail, task.costs.of(plans[-1]), origin="blocks removed evenly over the sections")
@@ -202,10 +202,6 @@ class Distilling(TrainedMethod):
     ) -> dict[str, list[Any]]:
         history = self.distil(student, teacher, task, f"student {number}: ")
         return {f"student {number}: {name}": values for name, values in history.items()}
-
-    def _score(self, student: keras.Model, task: Task) -> float | None:
-        name = task.objective.metric_name
-        return None if name is None else Evaluator(student, task.objective)(task.splits.validation.batches(250))[name]
 
     # How it is trained.
 

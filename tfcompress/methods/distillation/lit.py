@@ -231,7 +231,7 @@ class LIT(Sectioned, Generative):
             else:
                 with self.start_anew(trial, task, prefix):
                     train_on_outputs(trial, teacher, task, tried.training, phase, tried.soft_targets)
-            metric = self._score(trial, task)
+            metric = phases.score_of(trial, task)
             assert metric is not None
             return metric if task.objective.higher_is_better else -metric
 
