@@ -15,8 +15,9 @@ import tfcompress
 from tfcompress.costs import Latency, LatencyTable
 from tfcompress.methods import DARC, Replaced
 from tfcompress.methods.darc.imitation import Imitation
+from tfcompress.methods.darc.latency import with_latency
 from tfcompress.methods.darc.relaxation import Penalized, Weights, chosen_student, first_weights, relax
-from tfcompress.methods.darc.units import ORIGINAL, find_units
+from tfcompress.methods.darc.units import ORIGINAL, CostTable, find_units
 from tfcompress.network import Network
 from tfcompress.replacements import Replacement, by_name
 from tfcompress.rewrite import replay
@@ -187,14 +188,17 @@ class DarcTest(tf.test.TestCase):
             elif method.choice == "random":
                 self.assertGreater(share, 0.2)
 
-    def test_latency_is_planned_by_a_table_and_measured(self):
-        """With a clock that says a microsecond for each thousand multiply-adds, as two measurements of so small a model
-        differ by more than what is asked for.
-        """
+    def measure_by_macs(self):
         self.enterContext(mock.patch("tfcompress.costs.latency.measure_latency", by_macs))
         self.enterContext(mock.patch("tfcompress.methods.darc.latency.measure_latency", by_macs))
         table = functools.partial(LatencyTable, measure=by_macs)
         self.enterContext(mock.patch("tfcompress.methods.darc.latency.LatencyTable", table))
+
+    def test_latency_is_planned_by_a_table_and_measured(self):
+        """With a clock that says a microsecond for each thousand multiply-adds, as two measurements of so small a model
+        differ by more than what is asked for.
+        """
+        self.measure_by_macs()
         x, y = small_tasks.pictures(160, seed=1)
         folder = pathlib.Path(self.get_temp_dir()) / "run"
         method = DARC(**SHORT | {"blocks": 1}, minimize="latency_ms")
@@ -213,7 +217,33 @@ class DarcTest(tf.test.TestCase):
         with self.assertRaisesRegex(ValueError, "latency_budget=0.9, which is measured"):
             tfcompress.compress(small_tasks.trained_network(), "uniform", (x, y), latency_budget=0.9, verbose=0)
 
+    def test_a_limit_of_latency_that_only_the_table_holds_is_refused_after_some_tries(self):
+        """The pieces are measured right; of every whole student it is said that it takes as long as the original."""
+        x, y = small_tasks.pictures(40)
+        model = small_tasks.trained_network()
+        self.measure_by_macs()
+        as_before = mock.Mock(side_effect=lambda *_: 1e-6 * (1 + tfcompress.cost(model).macs))
+        self.enterContext(mock.patch("tfcompress.methods.darc.method.latency_of", as_before))
+        with self.assertRaisesRegex(ValueError, "some combination of replacements can hold.*which none was found to"):
+            tfcompress.compress(model, DARC(**SHORT | {"blocks": 1}), (x, y), latency_budget=0.9, verbose=0)
+        self.assertBetween(as_before.call_count, 2, 6)
+
+    def test_pieces_that_take_longer_than_the_whole_count_by_their_shares(self):
+        model = small_tasks.trained_network()
+        network = Network(model)
+        units = find_units(network.costs, [by_name(name) for name in PAPER], "layer", set(network.groups.layers))
+        task = small_tasks.task_for(model, latency=0.5)
+        self.measure_by_macs()
+        self.enterContext(mock.patch("tfcompress.methods.darc.latency.latency_of", lambda *_: 0.001))
+        table = with_latency(CostTable.of(units, network.costs.total), units, task, 1, 1)
+        originals = [of_unit[ORIGINAL]["latency_ms"] for of_unit in table.parts.values()]
+        self.assertAllClose(sum(originals), 0.001)
+        macs = [of_unit[ORIGINAL]["macs"] for of_unit in table.parts.values()]
+        self.assertAllClose(np.array(originals) / 0.001, np.array(macs) / sum(macs), rtol=0.01)
+        self.assertGreater(table.lowest("latency_ms"), 0)
+
     def test_what_is_refused(self):
+        self.measure_by_macs()
         x, y = small_tasks.pictures(40)
         model = small_tasks.trained_network()
 

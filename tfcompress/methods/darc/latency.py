@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import keras
 
 from tfcompress.costs import LatencyTable, measure_latency
-from tfcompress.methods.darc.units import CostTable, Unit, piece
+from tfcompress.methods.darc.units import ORIGINAL, CostTable, Unit, piece
 from tfcompress.plan import Plan
 from tfcompress.rewrite import apply
 from tfcompress.task import Task
@@ -41,14 +41,15 @@ def with_latency(table: CostTable, units: Sequence[Unit], task: Task, batch: int
         MissingOperatorError: LiteRT lacks an operator of an alternative; the message names it and the layer.
     """
     measured = LatencyTable(_path(task), batch=batch, threads=threads)
+    ms = {u.name: {name: measured.of_model(piece(u, name, task.model)) for name in u.alternatives} for u in units}
+    whole, originals = _whole(task, batch, threads), sum(of_unit[ORIGINAL] for of_unit in ms.values())
+    # Pieces alone may take longer than all of them in the network: then each counts by its share of the whole.
+    scale = min(1.0, whole / originals) if originals else 1.0
     parts = {
-        unit.name: {
-            name: {**table.parts[unit.name][name], LATENCY: measured.of_model(piece(unit, name, task.model))}
-            for name in unit.alternatives
-        }
-        for unit in units
+        unit: {name: {**table.parts[unit][name], LATENCY: scale * each} for name, each in of_unit.items()}
+        for unit, of_unit in ms.items()
     }
-    return CostTable({**table.whole, LATENCY: _whole(task, batch, threads)}, parts)
+    return CostTable({**table.whole, LATENCY: whole}, parts)
 
 
 def latency_limit(task: Task, table: CostTable) -> dict[str, float]:
