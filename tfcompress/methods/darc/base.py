@@ -15,7 +15,7 @@ from tfcompress.methods import phases
 from tfcompress.methods.darc.imitation import Imitation
 from tfcompress.methods.darc.latency import LATENCY, is_wanted, latency_limit, with_latency
 from tfcompress.methods.darc.relaxation import Penalized, Weights, first_weights, relax
-from tfcompress.methods.darc.units import ORIGINAL, Choice, CostTable, Unit, find_units
+from tfcompress.methods.darc.units import ORIGINAL, Choice, CostTable, Unit, known_units
 from tfcompress.methods.trained import TrainedMethod
 from tfcompress.network import Network
 from tfcompress.plan import Trail
@@ -91,7 +91,7 @@ class Replacing(TrainedMethod):
                 f"Expected no ratio_limits, round_to or through_norms for method={self.name!r}, which replaces layers "
                 f"and keeps their channels. Received: {control.settings()}. exclude= and only= name the layers."
             )
-        units = find_units(
+        units = known_units(
             costs, [by_name(item) for item in self.replacements], self.unit, control.layers(costs.groups)
         )
         if not units:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -10,6 +11,7 @@ from typing import Any, Literal
 import keras
 import numpy as np
 
+from tfcompress.graph import TensorRef
 from tfcompress.layers import Mixture
 from tfcompress.methods.darc.units import ORIGINAL, Choice, Unit, as_one
 from tfcompress.network import Network
@@ -36,6 +38,7 @@ Remaining = Mapping[str, Sequence[str]]
 
 Arrays = list[np.ndarray]
 _TOLERANCE = 1e-3
+_NUMBERS_READ = 2**25  # at once, of what units read: 128 MiB
 
 
 @dataclasses.dataclass(frozen=True)
@@ -219,6 +222,7 @@ def relax(source: Network, units: Sequence[Unit], remaining: Remaining, penalty:
         penalty: costs, lambda, and how alpha weighs.
     """
     edits, mixed = [], []
+    alone_in: dict[str, list[str]] = {}  # by unit the names of the layers that stand there, in their alternative
     for unit in units:
         left = remaining[unit.name]
         if len(left) > 1:
@@ -228,14 +232,19 @@ def relax(source: Network, units: Sequence[Unit], remaining: Remaining, penalty:
             edits.append(ReplaceLayers.by(unit.part.nodes, mixture))
             mixed.append(unit)
         elif left[0] != ORIGINAL:
-            edits.append(ReplaceLayers.by(unit.part.nodes, as_one(unit.layers(left[0], source.model))))
+            layers = unit.layers(left[0], source.model)
+            alone_in[unit.name] = [layer.name for layer in _inner(layers)]
+            edits.append(ReplaceLayers.by(unit.part.nodes, as_one(layers)))
     network = Network(apply(source.model, Plan(tuple(edits)), source.groups), source.through_norms)
     new = _new_layers(source, network)
     mixtures = {unit.name: _layer_after(new, unit, "mixture") for unit in mixed}
+    operations = network.graph.operations
     alone = {
-        unit.name: _own_layers(source, network, new, unit, remaining[unit.name][0])
+        unit.name: {name: _layer_after(new, unit, name) for name in alone_in[unit.name]}
+        if unit.name in alone_in
+        else {name: operations[name] for name in unit.layer_names}
         for unit in units
-        if unit not in mixed
+        if unit.name not in mixtures
     }
     return Relaxed(network, tuple(units), dict(remaining), mixtures, alone)
 
@@ -252,14 +261,6 @@ def _layer_after(new: dict[str, Any], unit: Unit, name: str) -> Any:
     return new.pop(matching[0])
 
 
-def _own_layers(source: Network, network: Network, new: dict[str, Any], unit: Unit, alternative: str) -> dict[str, Any]:
-    """The layers of the alternative that stands in a unit's place, by their names in the alternative."""
-    if alternative == ORIGINAL:
-        operations = network.graph.operations
-        return {name: operations[name] for name in unit.layer_names}
-    return {layer.name: _layer_after(new, unit, layer.name) for layer in _inner(unit.layers(alternative, source.model))}
-
-
 def first_weights(source: Network, relaxed: Relaxed, inputs: Any, rng: np.random.Generator) -> Weights:
     """The weights that a relaxed network begins with: the source's, and for replacements what can be worked out.
 
@@ -271,6 +272,7 @@ def first_weights(source: Network, relaxed: Relaxed, inputs: Any, rng: np.random
     """
     weights = Weights()
     weights.take_layers(source, [])
+    read = _Read(source, relaxed.units, inputs)
     for unit in relaxed.units:
         for alternative, layers in relaxed.parts_of(unit).items():
             if alternative == ORIGINAL:
@@ -278,20 +280,50 @@ def first_weights(source: Network, relaxed: Relaxed, inputs: Any, rng: np.random
                 for inner in _inner(layers):
                     if inner.name in names:
                         _assign(inner, _values(source.graph.operations[inner.name]))
-            elif not _started(source, unit, unit.replacements[alternative], layers, inputs):
+            elif not _started(unit, unit.replacements[alternative], layers, read):
                 draw_anew(_inner(layers), rng)
             weights.take(unit, alternative, layers)
     relaxed.load(weights)
     return weights
 
 
-def _started(source: Network, unit: Unit, replacement: Replacement, layers: Sequence[Any], inputs: Any) -> bool:
+class _Read:
+    """What units read whose replacements are worked out from that; of several units from one pass where it is small."""
+
+    def __init__(self, source: Network, units: Sequence[Unit], inputs: Any) -> None:
+        self._source, self._inputs = source, inputs
+        needed = [unit for unit in units if any(each.needs_inputs for each in unit.replacements.values())]
+        self._left = list(dict.fromkeys(ref for unit in needed for ref in unit.reads))
+        self._read: dict[TensorRef, Any] = {}
+
+    def __call__(self, unit: Unit) -> Any:
+        """Numbers that a unit reads, `[samples, ...]`; units are asked for in the order of the network."""
+        (ref,) = unit.reads
+        if ref not in self._read:
+            refs = self._next(ref)
+            taps = keras.Model(self._source.model.input, [self._source.graph.tensors[each] for each in refs])
+            arrays = keras.tree.flatten(taps.predict(self._inputs, verbose=0))
+            self._read = dict(zip(refs, arrays, strict=True))
+        return self._read[ref]
+
+    def _next(self, ref: TensorRef) -> list[TensorRef]:
+        """The tensor, and those after it that are read together with it."""
+        samples = len(keras.tree.flatten(self._inputs)[0])
+        refs: list[TensorRef] = []
+        held = 0
+        for each in self._left[self._left.index(ref) :]:
+            held += samples * math.prod(size or 1 for size in self._source.graph.shape(each)[1:])
+            if refs and held > _NUMBERS_READ:
+                break
+            refs.append(each)
+        return refs
+
+
+def _started(unit: Unit, replacement: Replacement, layers: Sequence[Any], read: _Read) -> bool:
     inner = _inner(layers)
     if not replacement.needs_inputs:
         return replacement.start(unit.part, inner)
-    (ref,) = unit.reads
-    reading = keras.Model(source.model.input, source.graph.tensors[ref])
-    return replacement.start_from(unit.part, inner, reading.predict(inputs, verbose=0))
+    return replacement.start_from(unit.part, inner, read(unit))
 
 
 def chosen_student(source: Network, units: Sequence[Unit], choice: Choice, weights: Weights) -> keras.Model:

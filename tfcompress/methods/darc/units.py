@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import weakref
 from collections.abc import Iterator, Mapping, Sequence, Set
+from typing import Any
 
 import keras
 
@@ -16,7 +18,7 @@ from tfcompress.plan import Plan, ReplaceLayers
 from tfcompress.replacements import Part, Replacement, fitting
 from tfcompress.rewrite import apply
 
-__all__ = ["ORIGINAL", "Choice", "CostTable", "Unit", "as_one", "find_units", "piece"]
+__all__ = ["ORIGINAL", "Choice", "CostTable", "Unit", "as_one", "find_units", "known_units", "piece"]
 
 ORIGINAL = "original"
 """Name of the alternative that stays what it is."""
@@ -206,6 +208,22 @@ def find_units(
         if table:
             units.append(Unit(part, graph, {name: able[name] for name in table}, {ORIGINAL: original, **table}))
     return tuple(units)
+
+
+_LAST: weakref.WeakKeyDictionary[CostModel, tuple[Any, tuple[Unit, ...]]] = weakref.WeakKeyDictionary()
+
+
+def known_units(
+    costs: CostModel,
+    replacements: Sequence[Replacement],
+    unit: str | Sequence[str | Sequence[str]],
+    free: Set[str],
+) -> tuple[Unit, ...]:
+    """As `find_units`; asked for the same once more, it gives the units that were found then."""
+    asked = (list(replacements), unit, free)
+    if costs not in _LAST or _LAST[costs][0] != asked:
+        _LAST[costs] = (asked, find_units(costs, replacements, unit, free))
+    return _LAST[costs][1]
 
 
 def _is_cheaper(cost: Cost, original: Cost) -> bool:
