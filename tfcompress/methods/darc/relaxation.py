@@ -46,11 +46,13 @@ class Penalized:
         costs: for each unit the cost of each alternative.
         strength: lambda.
         weighting: "simplex", or "softmax" as in DARTS.
+        alpha_rate: how many times the learning rate of alpha is that of the weights.
     """
 
     costs: Mapping[str, Mapping[str, float]]
     strength: float = 0.0
     weighting: Literal["simplex", "softmax"] = "simplex"
+    alpha_rate: float = 1.0
 
 
 class Weights:
@@ -224,7 +226,7 @@ def relax(source: Network, units: Sequence[Unit], remaining: Remaining, penalty:
         if len(left) > 1:
             parts = {alternative: unit.layers(alternative, source.model) for alternative in left}
             costs = {alternative: penalty.costs[unit.name][alternative] for alternative in left}
-            mixture = Mixture(parts, costs, penalty.strength, penalty.weighting, name="mixture")
+            mixture = Mixture(parts, costs, penalty.strength, penalty.weighting, penalty.alpha_rate, name="mixture")
             edits.append(ReplaceLayers.by(unit.part.nodes, mixture))
             mixed.append(unit)
         elif left[0] != ORIGINAL:
