@@ -141,10 +141,12 @@ class Mixture(keras.layers.Layer):
         """The mix of what the parts give.
 
         Args:
-            inputs: a tensor, or a list where the parts read several.
+            inputs: a tensor, or a list where the parts read several, a mask among them where they read it as such.
             training: passed on to the parts.
             mask: passed on to the first layer of each part that takes one.
         """
+        if isinstance(inputs, (list, tuple)) and any(tensor.dtype == "bool" for tensor in inputs):
+            inputs, mask = [ops.copy(tensor) for tensor in inputs], None  # without the mask that Keras makes them carry
         weights = shares(faster(self.alpha, self.alpha_rate), self.weighting)
         mixed = None
         for index, chain in enumerate(self._chains.values()):

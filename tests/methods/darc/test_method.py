@@ -250,6 +250,11 @@ class DarcTest(tf.test.TestCase):
         self.assertAllClose(np.array(originals) / 0.001, np.array(macs) / sum(macs), rtol=0.01)
         self.assertGreater(table.lowest("latency_ms"), 0)
 
+    def test_adam_trains_where_sgd_would_have_nesterovs_momentum(self):
+        for method in (DARC, Replaced):
+            training = method(optimizer="adam", learning_rate=0.002).training
+            self.assertEqual(training.words(is_trained=True), "Adam with learning rate 0.002")
+
     def test_what_is_refused(self):
         self.measure_by_macs()
         x, y = small_tasks.pictures(40)

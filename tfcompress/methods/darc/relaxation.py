@@ -291,8 +291,7 @@ def _started(source: Network, unit: Unit, replacement: Replacement, layers: Sequ
     inner = _inner(layers)
     if not replacement.needs_inputs:
         return replacement.start(unit.part, inner)
-    (ref,) = unit.reads
-    reading = keras.Model(source.model.input, source.graph.tensors[ref])
+    reading = keras.Model(source.model.input, source.graph.tensors[unit.reads[0]])
     return replacement.start_from(unit.part, inner, reading.predict(inputs, verbose=0))
 
 
