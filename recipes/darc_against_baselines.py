@@ -29,9 +29,14 @@ is within half the MACs; darc_s, whose penalty counts parameters, took it by the
 - DARC(T), DARTS' softmax, random replacement and all units replaced were not run to the end at this size.
 """
 
+import pathlib
+
+import darc_tables
+import numpy as np
 import runner
 
 from tfcompress.methods import DARC, Replaced, Uniform
+from tfcompress.report import plot_changes, plot_spectrum
 
 
 def methods(args):
@@ -39,10 +44,12 @@ def methods(args):
     last = {"keep": "last", "batch_size": args.batch_size, "learning_rate": args.learning_rate}
     imitating = last | {"imitation_epochs": 2}
     darc = imitating | {"epochs": args.finetune_epochs, "blocks": args.blocks, "block_epochs": args.block_epochs}
+    darc["alpha_rate"] = args.alpha_rate
     both = args.blocks * args.block_epochs + args.finetune_epochs
     return {
         "darc_s": DARC(minimize="params", **darc),
         "darc_m": DARC(minimize="macs", **darc),
+        "darc_t": DARC(minimize="latency_ms", **darc),
         "softmax": DARC(weighting="softmax", **darc),
         "all": Replaced(choice="all", replacements=("3x3+1x1",), epochs=both, **imitating),
         "random": Replaced(choice="random", epochs=both, **imitating),
@@ -51,19 +58,38 @@ def methods(args):
     }
 
 
+def after(results, data, args):
+    """Throughput of each method's students, the mean over seeds; pictures of the first seed's spectra."""
+    first = next(iter(results))
+    original = runner.from_file(first.model, data, args)
+    rows = [("", *(f"images/s, batch {batch}" for batch in args.batches), "of the original's")]
+    base = darc_tables.throughput(original, args.batches)
+    rows.append(("before", *(f"{rate:.0f}" for rate in base), ""))
+    for run, of_run in results.items():
+        rates = np.mean([darc_tables.throughput(result.model, args.batches) for result in of_run], axis=0)
+        shares = " ".join(f"{rate / before:.2f}" for rate, before in zip(rates, base, strict=True))
+        rows.append((run.name, *(f"{rate:.0f}" for rate in rates), shares))
+        if args.out and of_run[0].candidates:
+            plot_spectrum(of_run[0], pathlib.Path(args.out) / f"{run.name} spectrum.png", cost="macs")
+            plot_changes(of_run[0], pathlib.Path(args.out) / f"{run.name} changes.png", cost="macs")
+    runner.show(rows)
+
+
 RECIPE = {
     "flags": {
         "model": "savedmodels/teachers/resnet20_cifar10.keras",
         "data": "cifar10",
         "images": {"default": 4000, "help": "training images, the held-out tenth included"},
         "flops_budget": 0.5,
-        "blocks": 5,
-        "block_epochs": 2,
-        "finetune_epochs": 4,
+        "blocks": 4,
+        "block_epochs": 1,
+        "alpha_rate": {"default": 16.0, "help": "learning rate of alpha, in those of the weights"},
+        "finetune_epochs": 10,
         "batch_size": 128,
         "learning_rate": 0.01,
         "seeds": [0, 1, 2],
-        "methods": ["uniform", "darc_m", "knapsack", "darc_s", "random", "all"],
+        "methods": ["uniform", "darc_m", "knapsack", "darc_s", "darc_t", "random", "all", "softmax"],
+        "batches": {"default": [1, 256], "help": "batch sizes of throughput"},
         "out": None,
     },
     "smoke": {
@@ -74,9 +100,11 @@ RECIPE = {
         "blocks": 1,
         "block_epochs": 1,
         "finetune_epochs": 1,
+        "batches": [1, 2],
     },
     "model": runner.from_file,
     "runs": runner.chosen(methods, model="residual"),
+    "after": after,
 }
 
 

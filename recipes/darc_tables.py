@@ -68,13 +68,18 @@ def runs(published):
     return of_flags
 
 
+def throughput(network, batches):
+    """Images a second through LiteRT with one thread, for each batch size."""
+    return [1e3 * batch / measure_latency(network, batch=batch).median_ms for batch in batches]
+
+
 def after(results, data, args):
     """Size, accuracy and throughput of originals and answers, as in Tables 4 to 6; pictures as in Figures 1 to 3."""
     rows = [("", "params", "accuracy", *(f"images/s, batch {batch}" for batch in args.batches))]
     for run, (result, *_) in results.items():
         original = model(run.model, data, args)
         for name, network, measured in ((run.model, original, result.before), (run.name, result.model, result.after)):
-            rate = (f"{1e3 * batch / measure_latency(network, batch=batch).median_ms:.0f}" for batch in args.batches)
+            rate = (f"{each:.0f}" for each in throughput(network, args.batches))
             rows.append((name, f"{measured.params:,}", f"{100 * measured.accuracy:.2f}", *rate))
         if args.out:
             folder = pathlib.Path(args.out)

@@ -146,12 +146,14 @@ class DarcTest(tf.test.TestCase):
     def test_all_code(self):
         self.enterContext(contextlib.chdir(self.get_temp_dir()))
         made = {"model": small_tasks.trained_network(), "data": small_tasks.pictures(160, seed=1)}
-        learned, pictures, rules = code_of("darc.md")
+        learned, pictures, words, rules = code_of("darc.md")
         exec(learned, made)
         self.assertLessEqual(made["result"].after.params, 0.5 * made["result"].before.params)
         exec(pictures, made)
         self.assertLessEqual(made["smaller"].after.macs, 0.5 * made["smaller"].before.macs)
         self.assertContainsSubset({"spectrum.png", "changes.png"}, {path.name for path in pathlib.Path().iterdir()})
+        exec(words, made)
+        self.assertEqual(made["words"].training.optimizer, "adam")
         exec(rules, made)
         self.assertEqual((made["result"].method, made["result"].settings["choice"]), ("replaced", "knapsack"))
 

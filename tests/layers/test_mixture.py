@@ -139,6 +139,24 @@ def test_a_saved_and_reloaded_mixture_goes_on_training_with_the_same_step(tmp_pa
     assert again.get_layer("mix").weights_of_parts != network().get_layer("mix").weights_of_parts
 
 
+def test_alpha_may_learn_faster_than_the_parts():
+    """A step of SGD from logits 0: five times as far along the same gradient, and the same step for all others."""
+    x, labels, steps = images(16), np.arange(32).reshape(16, 2) / 10, {}
+    costs = {"original": 3.0, "separable": 1.0, "region": 4.0}
+    for rate in (1.0, 5.0):
+        model = network(costs=costs, strength=0.1, weighting="softmax", alpha_rate=rate)
+        model.compile(keras.optimizers.SGD(0.1), "mse")
+        steps[rate] = (model.fit(x, labels, batch_size=16, verbose=0).history["loss"], model.get_weights(), model)
+    layer = steps[5.0][2].get_layer("mix")
+    assert steps[1.0][0] == steps[5.0][0]
+    assert np.abs(layer.alpha).max() > 1e-3
+    for variable, slow, fast in zip(
+        layer.weights, *(steps[rate][2].get_layer("mix").get_weights() for rate in steps), strict=True
+    ):
+        np.testing.assert_allclose(fast, (5 if variable is layer.alpha else 1) * slow, rtol=1e-5, atol=1e-8)
+    assert Mixture.from_config(layer.get_config()).alpha_rate == 5.0
+
+
 def test_the_strength_can_be_set_later():
     model = network(costs={"original": 3.0, "separable": 1.0, "region": 2.0}, strength=0.5)
     layer = model.get_layer("mix")

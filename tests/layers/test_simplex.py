@@ -58,10 +58,22 @@ def test_under_softmax_the_penalty_is_on_the_shares():
     np.testing.assert_allclose(tape.gradient(value, logits), [2 * 0.75 * 0.5, 2 * 0.25 * -1.5], rtol=1e-5)
 
 
+@pytest.mark.parametrize("weighting", ["simplex", "softmax"])
+def test_a_rate_multiplies_gradients_and_leaves_values(weighting):
+    alpha = tf.Variable([0.5, 0.25, 0.25])
+    values, gradients = [], []
+    for rate in (1.0, 8.0):
+        with tf.GradientTape() as tape:
+            values.append(CostPenalty([4.0, 1.0, 0.5], 0.25, weighting, rate)(alpha))
+        gradients.append(np.array(tape.gradient(values[-1], alpha)))
+    np.testing.assert_array_equal(*values)
+    np.testing.assert_allclose(gradients[1], 8 * gradients[0], rtol=1e-6)
+
+
 def test_a_penalty_is_written_down_and_read_again():
-    config = keras.saving.serialize_keras_object(CostPenalty([4.0, 1.0], 0.25, "softmax"))
+    config = keras.saving.serialize_keras_object(CostPenalty([4.0, 1.0], 0.25, "softmax", 2.0))
     again = keras.saving.deserialize_keras_object(config)
-    assert (again.costs, again.strength, again.weighting) == ((4.0, 1.0), 0.25, "softmax")
+    assert (again.costs, again.strength, again.weighting, again.rate) == ((4.0, 1.0), 0.25, "softmax", 2.0)
     assert isinstance(
         keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(PROJECT)), SimplexConstraint
     )

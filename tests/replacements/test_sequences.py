@@ -87,3 +87,53 @@ def test_wrong_settings():
     ):
         with pytest.raises(ValueError, match=r"Expected `(share|size|heads)`"):
             make(value)
+
+
+def masked_part(sequences, count=STEPS, **settings):
+    steps, mask = keras.Input((count, INSIDE)), keras.Input((count,), dtype="bool")
+    model = keras.Model([steps, mask], lstm(sequences, name="masked", **settings)(steps, mask=mask))
+    return Part.of(LayerGraph.from_keras(model), ["masked"])
+
+
+@pytest.mark.parametrize("name", ["gru", "smaller_lstm", "separable_1d", "self_attention"])
+@pytest.mark.parametrize("sequences", [True, False])
+def test_a_text_with_masked_steps_is_read_as_one_that_ends_there(name, sequences):
+    part = masked_part(sequences, None)
+    assert (part.input_shapes, part.mask_shape) == (((None, None, INSIDE),), (None, None))
+    model, _ = network(part, name)
+    steps = np.random.default_rng(0).normal(size=(3, STEPS, INSIDE)).astype("float32")
+    mask = np.ones((3, STEPS), bool)
+    mask[0, 4:] = mask[1] = False
+    outputs = np.array(model([steps, mask]))
+    assert np.isfinite(outputs).all()  # of the second one too, of which all is masked
+    for text, length in ((0, 4), (2, STEPS)):
+        alone = np.array(model([steps[text : text + 1, :length], mask[text : text + 1, :length]]))[0]
+        np.testing.assert_allclose(outputs[text, :length] if sequences else outputs[text], alone, atol=1e-6)
+    if not sequences:
+        unmasked = np.array(model([steps, mask[[2, 2, 2]]]))
+        assert (np.abs(outputs[0] - unmasked[0]) > 1e-4).any()
+
+
+@pytest.mark.parametrize("name", ["gru", "smaller_lstm", "separable_1d", "self_attention"])
+def test_a_mask_costs_nothing(name):
+    for sequences in (True, False):
+        masked = cost(network(masked_part(sequences), name)[0])
+        whole = cost(network(part_of(lstm(sequences), (STEPS, INSIDE)), name)[0])
+        assert (masked.macs, masked.params) == (whole.macs, whole.params)
+
+
+def test_masked_steps_are_zeros_where_the_lstm_gives_zeros():
+    for name, layer in (("gru", keras.layers.GRU), ("smaller_lstm", keras.layers.LSTM)):
+        _, made = network(masked_part(True, zero_output_for_mask=True), name)
+        assert [each.zero_output_for_mask for each in made if type(each) is layer] == [True]
+
+
+def test_two_layers_with_a_mask_are_one_region():
+    steps, mask = keras.Input((STEPS, INSIDE)), keras.Input((STEPS,), dtype="bool")
+    x = lstm(False, name="second")(lstm(True, name="first")(steps, mask=mask), mask=mask)
+    part = Part.of(LayerGraph.from_keras(keras.Model([steps, mask], x)), ["first", "second"])
+    assert (part.input_shapes, part.mask_shape) == (((None, STEPS, INSIDE),), (None, STEPS))
+    other = keras.Input((STEPS,), dtype="bool")
+    x = lstm(False, name="second")(lstm(True, name="first")(steps, mask=mask), mask=other)
+    with pytest.raises(ValueError, match="one region"):
+        Part.of(LayerGraph.from_keras(keras.Model([steps, mask, other], x)), ["first", "second"])

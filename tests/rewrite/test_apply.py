@@ -19,6 +19,10 @@ from tfcompress.plan import Plan
 from tfcompress.rewrite import apply
 
 
+def _flat_weights(model):
+    return np.concatenate([weight.ravel() for weight in model.get_weights()])
+
+
 def every_cut():
     """`(name, kind of plan, topology, plan)` for each topology and each plan."""
     for name in topologies.TOPOLOGIES:
@@ -144,6 +148,28 @@ class SourceTest(tf.test.TestCase):
                 new = {id(op) for op in [student, *oracles.operations_of(student)]}
                 self.assertEqual(old & new, set())
                 self.assertEqual({id(v) for v in built.model.variables} & {id(v) for v in student.variables}, set())
+
+    def test_weights_that_are_handed_on_whole_are_not_shared(self):
+        """A layer with initializers and one without, each changed on one side by `assign` and by `assign_add`."""
+
+        class Scaled(layers.Layer):
+            def build(self, input_shape):
+                self.scale = self.add_weight(shape=(input_shape[-1],), initializer="ones", name="scale")
+
+            def call(self, inputs):
+                return inputs * self.scale
+
+        inputs = keras.Input((3,))
+        source = keras.Model(inputs, Scaled()(layers.Dense(2)(inputs)))
+        source.set_weights([weight + 3 for weight in source.get_weights()])
+        before = [np.array(weight) for weight in source.get_weights()]
+        student = apply(source, Plan())
+        for variable in student.variables:
+            variable.value.assign_add(tf.ones_like(variable.value))
+        self.assertAllEqual(np.concatenate([w.ravel() for w in before]), _flat_weights(source))
+        self.assertAllEqual(_flat_weights(source) + 1, _flat_weights(student))
+        source.variables[0].value.assign_sub(tf.ones_like(source.variables[0].value))
+        self.assertAllEqual(student.variables[0], before[0] + 1)
 
 
 class StudentTest(tf.test.TestCase):

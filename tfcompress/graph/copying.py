@@ -35,8 +35,15 @@ __all__ = [
 ]
 
 _CURRENT: ContextVar[Copies | None] = ContextVar("copies", default=None)
-# Lists that Keras keeps of a layer's parts, beside the attributes by which the layer's class knows them.
-_OF_KERAS = ("_layers", "_inbound_nodes", "_outbound_nodes", "_losses", "_metrics", "_tracker", "_path")
+# What Keras and TensorFlow note down of a layer's parts, beside the attributes by which the layer's class knows them.
+_NOTED = (
+    "_layers _inbound_nodes _outbound_nodes _losses _metrics _tracker _path _tracked _seed_generators "
+    "_trainable_variables _non_trainable_variables _self_unconditional_checkpoint_dependencies "
+    "_self_unconditional_dependency_names _self_unconditional_deferred_dependencies "
+    "_self_name_based_restores _self_saveable_object_factories"
+)
+_OF_KERAS = frozenset(_NOTED.split())
+_PLAIN = frozenset((bool, int, float, str, type(None)))  # what stands in every config as it is
 
 
 class CannotBeCopied(TypeError):
@@ -113,9 +120,12 @@ class Copies:
         known = {} if known is None else known
         if id(layer) not in known:
             known[id(layer)] = stand_in = object.__new__(type(layer))
+            attributes = vars(stand_in)
             for name, value in vars(layer).items():
-                of_class = isinstance(getattr(type(layer), name, None), types.FunctionType)  # Keras wraps build
-                vars(stand_in)[name] = value if of_class or name in _OF_KERAS else self._place(value, layer, known)
+                if type(value) in _PLAIN or name in _OF_KERAS or _is_method(layer, name):
+                    attributes[name] = value
+                else:
+                    attributes[name] = self._place(value, layer, known)
         return known[id(layer)]
 
     def _place(self, value: Any, layer: Any, known: dict[int, Any]) -> Any:
@@ -164,8 +174,12 @@ def has_own_objects(operation: Any) -> bool:
 
 def _held(layer: Any) -> list[Any]:
     """The values of a layer's own attributes; not the methods that Keras puts among them."""
-    cls = type(layer)
-    return [v for name, v in vars(layer).items() if not isinstance(getattr(cls, name, None), types.FunctionType)]
+    return [value for name, value in vars(layer).items() if not _is_method(layer, name)]
+
+
+def _is_method(layer: Any, name: str) -> bool:
+    """Whether an attribute of a layer is a method of its class that Keras has wrapped, such as `build`."""
+    return isinstance(getattr(type(layer), name, None), types.FunctionType)
 
 
 def _variables(operation: Any) -> list[Any]:
@@ -173,7 +187,8 @@ def _variables(operation: Any) -> list[Any]:
 
 
 def _parts(operation: Any) -> list[Any]:
-    return list(operation._flatten_layers(include_self=False)) if isinstance(operation, keras.Layer) else []
+    held = isinstance(operation, keras.Layer) and operation._layers
+    return operation._flatten_layers(include_self=False) if held else []
 
 
 def _has_no_name(value: Any) -> bool:
@@ -295,6 +310,8 @@ def pairs_of_layers(old: Any, new: Any) -> list[tuple[Any, Any]]:
     """A layer and its copy, and the layers in them two by two; the two alone where they do not hold the same."""
     if not isinstance(old, keras.Layer):
         return []
+    if not old._layers and not new._layers:
+        return [(old, new)]
     olds, news = old._flatten_layers(), new._flatten_layers()
     if [type(layer) for layer in olds] != [type(layer) for layer in news]:
         return [(old, new)]

@@ -11,7 +11,7 @@ import numpy as np
 from keras import ops
 
 from tfcompress import expect
-from tfcompress.layers.simplex import WEIGHTINGS, CostPenalty, SimplexConstraint, checked_cost, shares
+from tfcompress.layers.simplex import WEIGHTINGS, CostPenalty, SimplexConstraint, checked_cost, faster, shares
 
 __all__ = ["Mixture"]
 
@@ -33,6 +33,8 @@ class Mixture(keras.layers.Layer):
             keeps the old one.
         weighting: "simplex", or "softmax" for shares that are the softmax of `alpha` (DARTS): no constraint, `alpha`
             starts at 0, and the penalty is on the shares.
+        alpha_rate: what gradients of `alpha` are multiplied with, above 0: with SGD, how many times its learning rate
+            is that of the parts.
         **kwargs: of `keras.layers.Layer`.
 
     Attributes:
@@ -45,6 +47,7 @@ class Mixture(keras.layers.Layer):
         costs: Mapping[str, float] | None = None,
         strength: float = 0.0,
         weighting: str = "simplex",
+        alpha_rate: float = 1.0,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -56,6 +59,7 @@ class Mixture(keras.layers.Layer):
             expect.refuse("costs", f"a cost for each of {list(self._chains)}", costs)
         self.costs = {name: checked_cost(f"costs[{name!r}]", costs[name]) for name in self._chains}
         self.weighting = expect.one_of("weighting", weighting, WEIGHTINGS)
+        self.alpha_rate: float = expect.number("alpha_rate", alpha_rate, above=0)
         self.supports_masking = True
         self.strength = strength
 
@@ -131,17 +135,19 @@ class Mixture(keras.layers.Layer):
         )
 
     def _penalty(self) -> CostPenalty:
-        return CostPenalty(tuple(self.costs.values()), self.strength, self.weighting)
+        return CostPenalty(tuple(self.costs.values()), self.strength, self.weighting, self.alpha_rate)
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         """The mix of what the parts give.
 
         Args:
-            inputs: a tensor, or a list where the parts read several.
+            inputs: a tensor, or a list where the parts read several, a mask among them where they read it as such.
             training: passed on to the parts.
             mask: passed on to the first layer of each part that takes one.
         """
-        weights = shares(self.alpha, self.weighting)
+        if isinstance(inputs, (list, tuple)) and any(tensor.dtype == "bool" for tensor in inputs):
+            inputs, mask = [ops.copy(tensor) for tensor in inputs], None  # without the mask that Keras makes them carry
+        weights = shares(faster(self.alpha, self.alpha_rate), self.weighting)
         mixed = None
         for index, chain in enumerate(self._chains.values()):
             outputs = inputs
@@ -175,6 +181,7 @@ class Mixture(keras.layers.Layer):
         """The arguments; the parts as pairs, whose order is that of `alpha`."""
         parts = [[name, [_serialized(layer) for layer in chain]] for name, chain in self._chains.items()]
         own = {"parts": parts, "costs": dict(self.costs), "strength": self.strength, "weighting": self.weighting}
+        own["alpha_rate"] = self.alpha_rate
         return {**super().get_config(), **own}
 
     @classmethod

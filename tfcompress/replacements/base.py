@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias, runtime_checkable
@@ -12,6 +13,7 @@ import numpy.typing as npt
 from tfcompress import expect
 from tfcompress.graph import LayerGraph, Node, TensorRef
 from tfcompress.graph.regions import calls_of, is_called_outside
+from tfcompress.replacements.masks import with_mask
 
 __all__ = ["Layers", "Part", "Replacement", "Shape", "by_name", "fitting", "names", "register_replacement"]
 
@@ -35,6 +37,7 @@ class Part:
         nodes: names of its nodes, in the order of the graph.
         layer: the layer, where the part is one call of one layer.
         input_shapes: of the tensors that come in, the batch first (`None` where it is unknown).
+        mask_shape: `[batch, steps]` of the mask that comes in beside them; `None` where there is none.
         output_shape: of the one tensor that goes out, likewise.
         name: the layer of the first node.
         rank: how many axes lie beside batch and channels.
@@ -55,6 +58,7 @@ class Part:
     nodes: tuple[str, ...]
     layer: keras.layers.Layer | None
     input_shapes: tuple[Shape, ...]
+    mask_shape: Shape | None
     output_shape: Shape
     name: str
     rank: int
@@ -87,7 +91,9 @@ class Part:
             ValueError: an input of the model, a layer that is called outside of the part too, or nodes that are no
                 region; the message says which tensors come in and go out.
         """
-        inside, read, written = _ends(graph, expect.each("nodes", nodes, expect.text, "names of nodes", empty=False))
+        inside, read, mask, written = _ends(
+            graph, expect.each("nodes", nodes, expect.text, "names of nodes", empty=False)
+        )
         operations = [node.operation for node in inside]
         layer = operations[0] if len(inside) == 1 and isinstance(operations[0], keras.Layer) else None
         last = operations[-1]
@@ -105,6 +111,7 @@ class Part:
             nodes=tuple(node.name for node in inside),
             layer=layer,
             input_shapes=shapes,
+            mask_shape=None if mask is None else graph.shape(mask),
             output_shape=output,
             name=inside[0].layer_name,
             rank=rank,
@@ -242,10 +249,11 @@ def _check(replacement: Any) -> Replacement:
 
 
 def fitting(part: Part, replacement: Replacement) -> Layers | None:
-    """The layers of a replacement for a part, checked: none is built, and they give the part's output shape.
+    """The layers of a replacement for a part, checked: they give the part's output shape.
 
     Returns:
-        As `Replacement.layers`.
+        As `Replacement.layers`, none of them built, with names that are the same in every call. Where the part has a
+        mask, a model that reads this last.
 
     Raises:
         TypeError: something else than layers; two layers of one name.
@@ -263,6 +271,8 @@ def fitting(part: Part, replacement: Replacement) -> Layers | None:
         taken = [layer.name for layer in chain]
         raise ValueError(f"Expected names unique in a replacement. Received: {taken}, from {where}")
     spec: Any = [keras.KerasTensor(shape, dtype="float32") for shape in part.input_shapes]
+    if part.mask_shape is not None and isinstance(made, keras.Model) and len(made.inputs) > len(spec):
+        spec.append(keras.KerasTensor(part.mask_shape, dtype="bool"))
     spec = spec[0] if len(spec) == 1 else spec
     try:
         for layer in chain:
@@ -278,11 +288,22 @@ def fitting(part: Part, replacement: Replacement) -> Layers | None:
             f"Expected a replacement of output shape {part.output_shape}. Received: {shape}, from {where}. "
             "Return None where it does not fit."
         )
-    return made
+    if not isinstance(made, keras.Model):
+        _name(made)
+    return made if part.mask_shape is None else with_mask(part, made)
 
 
-def _ends(graph: LayerGraph, nodes: Sequence[str]) -> tuple[list[Node], list[TensorRef], TensorRef]:
-    """The nodes in the order of the graph, the tensors that they read from outside, and the one that goes out."""
+def _name(layers: list[keras.layers.Layer]) -> None:
+    """Gives layers the names that they would have in a new process: Keras numbers names anew in every call."""
+    taken: set[str] = set()
+    for layer in layers:
+        base = re.sub(r"_\d+$", "", layer.name)
+        layer.name = next(name for name in (base, *(f"{base}_{i}" for i in range(1, len(layers)))) if name not in taken)
+        taken.add(layer.name)
+
+
+def _ends(graph: LayerGraph, nodes: Sequence[str]) -> tuple[list[Node], list[TensorRef], TensorRef | None, TensorRef]:
+    """The nodes in the order of the graph, what they read from outside, their mask, and the tensor that goes out."""
     unknown = sorted(set(nodes) - graph.nodes.keys())
     if unknown:
         raise KeyError(f"Expected names of nodes of {graph.name!r}. Received: {unknown}")
@@ -298,7 +319,9 @@ def _ends(graph: LayerGraph, nodes: Sequence[str]) -> tuple[list[Node], list[Ten
                 f"Expected layers that are called in the part alone. Received: {node.name!r}, of a layer that is also "
                 f"called as {elsewhere}."
             )
-    read = list(dict.fromkeys(ref for node in inside for ref in node.inputs if ref.node not in names_inside))
+    coming = list(dict.fromkeys(ref for node in inside for ref in node.inputs if ref.node not in names_inside))
+    masks = [ref for ref in coming if _is_mask(ref, inside)]
+    read = coming if len(masks) > 1 else [ref for ref in coming if ref not in masks]
     written = [
         ref
         for node in inside
@@ -313,7 +336,13 @@ def _ends(graph: LayerGraph, nodes: Sequence[str]) -> tuple[list[Node], list[Ten
             f"{[node.name for node in inside]}, which read {[ref.node for ref in read]} and give "
             f"{[ref.node for ref in written]} to the rest."
         )
-    return inside, read, written[0]
+    return inside, read, masks[0] if masks and read != coming else None, written[0]
+
+
+def _is_mask(ref: TensorRef, nodes: Sequence[Node]) -> bool:
+    """Whether nodes read a tensor as their mask, and as nothing else."""
+    readers = [node for node in nodes if ref in node.inputs]
+    return all(node.kwargs.get("mask") == ref and node.inputs.count(ref) == 1 for node in readers)
 
 
 def _sizes(layer: Any, name: str, rank: int) -> tuple[int, ...]:

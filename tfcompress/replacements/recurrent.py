@@ -23,6 +23,7 @@ _KEPT = (
     "return_sequences",
     "go_backwards",
     "unroll",
+    "zero_output_for_mask",
 )
 
 

@@ -8,6 +8,7 @@ import keras
 
 from tfcompress import expect
 from tfcompress.replacements.base import Layers, Part, Replacement, register_replacement
+from tfcompress.replacements.masks import inputs_of, never_empty
 from tfcompress.replacements.recurrent import lstm_of
 
 __all__ = ["SelfAttention"]
@@ -18,9 +19,9 @@ class SelfAttention(Replacement):
     """ "self_attention": attention of the steps to one another (Vaswani et al. 2017; Section 1 of DARC names it).
 
     Where the LSTM gives all its steps, a step attends to itself and to earlier ones; where it gives the last one alone,
-    all attend to all, and their mean is given. For `u` units, `h` heads and `d = max(1, u // h)` it has
-    `h * d * (3 * in + u)` weights, and `3 * h * d + u` biases where the part has them. It knows no order of the steps
-    but what they say of it themselves.
+    all attend to all, and their mean is given; masked steps are left out. For `u` units, `h` heads and
+    `d = max(1, u // h)` it has `h * d * (3 * in + u)` weights, and `3 * h * d + u` biases where the part has them. It
+    knows no order of the steps but what they say of it themselves.
 
     Attributes:
         heads: how many, 1 or more.
@@ -39,7 +40,8 @@ class SelfAttention(Replacement):
         layer = lstm_of(part)
         if layer is None or layer.go_backwards:
             return None
-        steps = keras.Input(batch_shape=part.input_shapes[0], dtype=keras.dtype_policies.get(part.dtype).compute_dtype)
+        inputs = inputs_of(part)
+        steps, *mask = inputs
         attention = keras.layers.MultiHeadAttention(
             self.heads,
             max(1, layer.units // self.heads),
@@ -51,10 +53,12 @@ class SelfAttention(Replacement):
             name="attention",
             dtype=part.dtype,
         )
-        outputs = attention(steps, steps, use_causal_mask=layer.return_sequences)
+        masks = {"value_mask": mask[0]} if mask else {}
+        outputs = attention(steps, steps, use_causal_mask=layer.return_sequences, **masks)
         if not layer.return_sequences:
-            outputs = keras.layers.GlobalAveragePooling1D(name="mean", dtype=part.dtype)(outputs)
-        return keras.Model(steps, outputs, name="self_attention")
+            mean = keras.layers.GlobalAveragePooling1D(name="mean", dtype=part.dtype)
+            outputs = mean(outputs, mask=never_empty(mask[0]) if mask else None)
+        return keras.Model(inputs if mask else steps, outputs, name="self_attention")
 
 
 register_replacement(SelfAttention())

@@ -18,8 +18,8 @@ class Separable1D(Replacement):
     """ "separable_1d": a depthwise-separable convolution over the steps of an LSTM (Kaiser et al. 2017).
 
     It is causal, as the LSTM is: zeros stand before the first step. It ends with the LSTM's activation, and where that
-    gives its last step alone with the mean over all steps. For `u` units it has `size * in + in * u` weights, and `u`
-    biases where the part has them.
+    gives its last step alone with the mean over all steps that are not masked. For `u` units it has
+    `size * in + in * u` weights, and `u` biases where the part has them.
 
     Attributes:
         size: of its kernel, in steps, 1 or more.

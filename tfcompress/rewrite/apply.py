@@ -10,6 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 import numpy.typing as npt
+import tensorflow as tf
 
 import tfcompress.layers  # noqa: F401  registers the mixture, which a plan may put in
 from tfcompress import expect
@@ -154,6 +155,8 @@ def _student(groups: ChannelGroups, kept: _Mask, fresh: frozenset[str], free_bat
 
 def _with_new_variables(copies: Copies, args: Any, kwargs: Any) -> Any:
     """Arguments in which a variable of a copied layer is the copy's."""
+    if not any(isinstance(leaf, keras.Variable) for leaf in keras.tree.flatten((args, kwargs))):
+        return args, kwargs
 
     def new(leaf: Any) -> Any:
         return copies.variables.get(id(leaf), leaf) if isinstance(leaf, keras.Variable) else leaf
@@ -285,38 +288,40 @@ class _Weights:
         for old, new in pairs_of_layers(self._old, self._new):
             if new.built:
                 continue
-            for name, initializer in list(vars(new).items()):
+            for name, initializer in [item for item in vars(new).items() if "_initializer" in item[0]]:
                 variable = _initialized_by(old, name)
                 if variable is not None and initializer is not None:
                     self._initializers.append((new, name, initializer, variable))
                     drawn = id(variable) in self._drawn
                     value = self._fitting(initializer, variable) if drawn else self._giver(variable, initializer)
-                    setattr(new, name, value)
+                    vars(new)[name] = value  # no part that Keras would have to track
 
     def _giver(self, variable: Any, initializer: Any) -> Callable[..., Any]:
         value = self._value(variable)  # now: a layer in another one may be built in a graph
 
         def give(shape: Any, dtype: Any = None) -> Any:
-            if tuple(shape) != value.shape:  # an LSTM puts its bias together out of parts
+            if tuple(shape) != tuple(value.shape):  # an LSTM puts its bias together out of parts
                 return initializer(shape, dtype=dtype)
             self._given.add(id(variable))
-            return keras.ops.convert_to_tensor(value, dtype)
+            tensor = value if isinstance(value, tf.Tensor) else tf.constant(value)
+            return tensor if dtype in (None, tensor.dtype.name) else keras.ops.cast(tensor, dtype)
 
         return give
 
     def _value(self, variable: Any) -> Any:
+        whole = variable.value.value()  # TensorFlow's own: read, not copied, as who assigns to a variable copies first
         cuts = [(axis, self._kept[ids]) for axis, ids in self._labelled.get(id(variable), {}).items()]
         cuts = [(axis, stays) for axis, stays in cuts if not stays.all()]
         if not cuts:
-            return keras.ops.convert_to_numpy(variable)
-        value = np.asarray(keras.ops.convert_to_tensor(variable))  # a view: cutting copies what stays, and no more
+            return whole
+        value = np.asarray(whole)  # a view: cutting copies what stays, and no more
         for axis, stays in cuts:
             value = np.compress(stays, value, axis=axis)
         return value
 
     def __exit__(self, *error: Any) -> None:
         for layer, name, initializer, variable in self._initializers:
-            setattr(layer, name, initializer if error[0] else self._fitting(initializer, variable))
+            vars(layer)[name] = initializer if error[0] else self._fitting(initializer, variable)
         if error[0] is not None:
             return
         carry_settings(self._old, self._new)
@@ -352,9 +357,9 @@ class _Weights:
 
         A layer in a file is built before it is given its weights.
         """
-        if all(self._kept[ids].all() for ids in self._labelled.get(id(variable), {}).values()):
-            return initializer
         if type(initializer).__module__.startswith("keras.") and np.ndim(getattr(initializer, "value", 0)) == 0:
+            return initializer
+        if all(self._kept[ids].all() for ids in self._labelled.get(id(variable), {}).values()):
             return initializer
         value = self._value(variable)
         try:

@@ -15,6 +15,8 @@ __all__ = ["Keep", "Precision", "Training", "TrainingFields"]
 Keep = Literal["best", "last"]
 Precision = Literal["mixed_float16", "mixed_bfloat16"]
 
+_OF_SGD = {"momentum", "nesterov"}
+
 
 @dataclasses.dataclass(frozen=True)
 class TrainingFields:
@@ -75,7 +77,7 @@ class TrainingFields:
         expect.settings(self, expect.one_of, "mixed_precision", options=policies)
         expect.settings(self, expect.one_of, "keep", options=("best", "last"))
         if self.optimizer == "adam":
-            expect.unused(self, ["momentum", "nesterov"], "with optimizer='adam', whose betas are (0.5, 0.999)")
+            expect.unused(self, sorted(_OF_SGD), "with optimizer='adam', whose betas are (0.5, 0.999)")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,8 +89,11 @@ class Training(TrainingFields):
 
     @classmethod
     def of(cls, fields: TrainingFields) -> Training:
-        """Returns the value of an object that lists the fields among its own."""
-        return cls(**{field.name: getattr(fields, field.name) for field in dataclasses.fields(TrainingFields)})
+        """Returns the value of an object that lists the fields among its own, whose defaults may be others."""
+        names = {field.name for field in dataclasses.fields(TrainingFields)}
+        if fields.optimizer == "adam":
+            names -= _OF_SGD
+        return cls(**{name: getattr(fields, name) for name in names})
 
     def first_learning_rate(self, is_trained: bool) -> float:
         """Returns the learning rate that the schedule starts from.

@@ -148,6 +148,14 @@ class DarcTest(tf.test.TestCase):
             self.assertIn("separable_depthwise", names, f"seed {seed}")
             self.assertNotIn("no snapshot is within", " ".join(result.notes))  # a snapshot, no last resort
 
+    def test_alpha_has_a_learning_rate_of_its_own(self):
+        """At next to none it stays where it began, at a third or a quarter each; the weights learn all the same."""
+        model, data = one_separable(0)
+        for rate, stays in ((1e-9, True), (1.0, False)):
+            method = DARC(**{**SHORT, "blocks": 1}, alpha_rate=rate, replacements=("3x3DS", "1x1FC"))
+            history = tfcompress.compress(model, method, data, flops_budget=0.9, seed=0, verbose=0).history["search"]
+            self.assertEqual(np.isclose(history["block 1: original"][-1], 1 / 3, atol=1e-6), stays)
+
     def test_snapshots_are_candidates_with_cost_score_and_weights(self):
         model = small_tasks.trained_network()
         x, y = small_tasks.pictures(160, seed=1)
@@ -242,6 +250,11 @@ class DarcTest(tf.test.TestCase):
         self.assertAllClose(np.array(originals) / 0.001, np.array(macs) / sum(macs), rtol=0.01)
         self.assertGreater(table.lowest("latency_ms"), 0)
 
+    def test_adam_trains_where_sgd_would_have_nesterovs_momentum(self):
+        for method in (DARC, Replaced):
+            training = method(optimizer="adam", learning_rate=0.002).training
+            self.assertEqual(training.words(is_trained=True), "Adam with learning rate 0.002")
+
     def test_what_is_refused(self):
         self.measure_by_macs()
         x, y = small_tasks.pictures(40)
@@ -281,7 +294,14 @@ class DarcTest(tf.test.TestCase):
         weighted = (x, y, np.ones(len(x), "float32"))
         with self.assertRaisesRegex(ValueError, "without sample weights, for mixed images.*mixup=0"):
             tfcompress.compress(model, DARC(mixup=1.0), weighted, flops_budget=0.5, verbose=0)
-        for settings in ({"blocks": 0}, {"mixup": -1}, {"weighting": "max"}, {"replacements": ()}, {"growth": 0.5}):
+        for settings in (
+            {"blocks": 0},
+            {"mixup": -1},
+            {"weighting": "max"},
+            {"replacements": ()},
+            {"growth": 0.5},
+            {"alpha_rate": 0},
+        ):
             with self.assertRaisesRegex(ValueError, f"`{next(iter(settings))}`"):
                 DARC(**settings)
 

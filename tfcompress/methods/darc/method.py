@@ -76,6 +76,7 @@ class DARC(Replacing):
         weighting: "simplex": alpha is projected onto the simplex after each step, and becomes 0 where a replacement is
             not worth its cost. "softmax": alpha is the softmax of free numbers, as in DARTS (Liu et al. 2018b): nothing
             becomes 0, and after the last block the greatest within the budget are taken.
+        alpha_rate: how many times the learning rate of alpha is that of the weights.
 
     Raises:
         TypeError, ValueError: a setting of another type, or out of its range.
@@ -89,6 +90,7 @@ class DARC(Replacing):
     rate_decay: float = 0.5
     mixup: float | None = None
     weighting: Literal["simplex", "softmax"] = "simplex"
+    alpha_rate: float = 1.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -97,7 +99,7 @@ class DARC(Replacing):
         expect.settings(self, expect.whole, "blocks", "block_epochs", least=1)
         expect.settings(self, expect.number, "strength", at_least=0, or_none=True)
         expect.settings(self, expect.number, "growth", at_least=1)
-        expect.settings(self, expect.number, "rate_decay", above=0)
+        expect.settings(self, expect.number, "rate_decay", "alpha_rate", above=0)
         expect.settings(self, expect.number, "mixup", at_least=0, or_none=True)
         expect.settings(self, expect.one_of, "weighting", options=("simplex", "softmax"))
 
@@ -171,7 +173,7 @@ class DARC(Replacing):
             if strength is None:
                 strength = self._balanced(task, units, remaining, costs, weights)
                 task.say(f"lambda begins at {strength:.4g}, where the penalty is a tenth of the loss")
-            penalty = Penalized(costs, strength * self.growth ** (number - 1), self.weighting)
+            penalty = Penalized(costs, strength * self.growth ** (number - 1), self.weighting, self.alpha_rate)
             relaxed = relax(task.network, units, remaining, penalty)
             relaxed.load(weights)
             history.update(self._train_block(relaxed, task, number))

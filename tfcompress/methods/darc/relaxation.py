@@ -49,11 +49,13 @@ class Penalized:
         costs: for each unit the cost of each alternative.
         strength: lambda.
         weighting: "simplex", or "softmax" as in DARTS.
+        alpha_rate: how many times the learning rate of alpha is that of the weights.
     """
 
     costs: Mapping[str, Mapping[str, float]]
     strength: float = 0.0
     weighting: Literal["simplex", "softmax"] = "simplex"
+    alpha_rate: float = 1.0
 
 
 class Weights:
@@ -228,7 +230,7 @@ def relax(source: Network, units: Sequence[Unit], remaining: Remaining, penalty:
         if len(left) > 1:
             parts = {alternative: unit.layers(alternative, source.model) for alternative in left}
             costs = {alternative: penalty.costs[unit.name][alternative] for alternative in left}
-            mixture = Mixture(parts, costs, penalty.strength, penalty.weighting, name="mixture")
+            mixture = Mixture(parts, costs, penalty.strength, penalty.weighting, penalty.alpha_rate, name="mixture")
             edits.append(ReplaceLayers.by(unit.part.nodes, mixture))
             mixed.append(unit)
         elif left[0] != ORIGINAL:
@@ -293,12 +295,12 @@ class _Read:
     def __init__(self, source: Network, units: Sequence[Unit], inputs: Any) -> None:
         self._source, self._inputs = source, inputs
         needed = [unit for unit in units if any(each.needs_inputs for each in unit.replacements.values())]
-        self._left = list(dict.fromkeys(ref for unit in needed for ref in unit.reads))
+        self._left = list(dict.fromkeys(unit.reads[0] for unit in needed))
         self._read: dict[TensorRef, Any] = {}
 
     def __call__(self, unit: Unit) -> Any:
-        """Numbers that a unit reads, `[samples, ...]`; units are asked for in the order of the network."""
-        (ref,) = unit.reads
+        """Numbers that a unit reads first, `[samples, ...]`; units are asked for in the order of the network."""
+        ref = unit.reads[0]
         if ref not in self._read:
             refs = self._next(ref)
             taps = keras.Model(self._source.model.input, [self._source.graph.tensors[each] for each in refs])

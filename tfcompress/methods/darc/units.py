@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 import weakref
 from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Any
@@ -82,7 +81,9 @@ class Unit:
         return self.graph.nodes[self.part.nodes[-1]].outputs[0]
 
     def layers(self, alternative: str, source: keras.Model) -> list[keras.layers.Layer]:
-        """New layers of an alternative, one after the other, not built; a region as it is, is one Functional model.
+        """New layers of an alternative, one after the other; a region as it is, is one Functional model.
+
+        A part that has a mask is one too, in each of its alternatives, and reads the mask last.
 
         Args:
             alternative: its name.
@@ -90,7 +91,7 @@ class Unit:
         """
         if alternative != ORIGINAL:
             return _new(self.part, self.replacements[alternative])
-        if self.part.layer is not None:
+        if self.part.layer is not None and self.part.mask_shape is None:
             return [copied(self.part.layer)]
         return [piece(self, ORIGINAL, source)]
 
@@ -103,14 +104,7 @@ class Unit:
 def _new(part: Part, replacement: Replacement) -> list[keras.layers.Layer]:
     made = fitting(part, replacement)
     assert made is not None
-    if isinstance(made, keras.Model):
-        return [made]
-    taken: set[str] = set()
-    for layer in made:  # Keras numbers names anew in every call, and a unit's layers are known by theirs
-        base = re.sub(r"_\d+$", "", layer.name)
-        layer.name = next(name for name in (base, *(f"{base}_{i}" for i in range(1, len(made)))) if name not in taken)
-        taken.add(layer.name)
-    return list(made)
+    return [made] if isinstance(made, keras.Model) else list(made)
 
 
 def as_one(layers: Sequence[keras.layers.Layer]) -> keras.layers.Layer:
