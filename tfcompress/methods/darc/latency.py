@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import keras
 
 from tfcompress.costs import LatencyTable, measure_latency
+from tfcompress.export import MissingOperatorError
 from tfcompress.methods.darc.units import ORIGINAL, CostTable, Unit, piece
 from tfcompress.plan import Plan
 from tfcompress.rewrite import apply
@@ -41,7 +42,7 @@ def with_latency(table: CostTable, units: Sequence[Unit], task: Task, batch: int
         MissingOperatorError: LiteRT lacks an operator of an alternative; the message names it and the layer.
     """
     measured = LatencyTable(_path(task), batch=batch, threads=threads)
-    ms = {u.name: {name: measured.of_model(piece(u, name, task.model)) for name in u.alternatives} for u in units}
+    ms = {u.name: {name: _of(u, name, measured, task.model) for name in u.alternatives} for u in units}
     whole, originals = _whole(task, batch, threads), sum(of_unit[ORIGINAL] for of_unit in ms.values())
     # Pieces alone may take longer than all of them in the network: then each counts by its share of the whole.
     scale = min(1.0, whole / originals) if originals else 1.0
@@ -50,6 +51,19 @@ def with_latency(table: CostTable, units: Sequence[Unit], task: Task, batch: int
         for unit, of_unit in ms.items()
     }
     return CostTable({**table.whole, LATENCY: whole}, parts)
+
+
+def _of(unit: Unit, alternative: str, measured: LatencyTable, source: keras.Model) -> float:
+    try:
+        return measured.of_model(piece(unit, alternative, source))
+    except MissingOperatorError as error:
+        raise MissingOperatorError(
+            f"Expected alternatives that LiteRT runs, as their latency is measured there. Received: {alternative!r} in "
+            f"the place of {unit.name!r}, whose layer {error.layer!r} needs {', '.join(error.operators)}, an operator "
+            "that LiteRT does not have. Leave it out of replacements=, or limit and minimize 'macs' or 'params'.",
+            error.layer,
+            error.operators,
+        ) from error
 
 
 def latency_limit(task: Task, table: CostTable) -> dict[str, float]:
