@@ -195,6 +195,24 @@ class LearnTest(tf.test.TestCase):
         self.assertEqual(agent.traces, {"representation": 1, "sampled_action": 1, "mean_action": 1, "update": 1})
 
 
+    def test_functions_that_run_eagerly_change_nothing(self):
+        def lived(agent):
+            agent.start_epoch(2)
+            fill(agent)
+            losses = agent.learn()
+            return [*losses.values(), agent.act(np.full(9, 0.5)), agent.mean_action(np.full(9, 0.5))]
+
+        expected = lived(reset_agent())
+        tf.config.run_functions_eagerly(True)
+        try:
+            agent = make_agent()
+            received = lived(agent)
+        finally:
+            tf.config.run_functions_eagerly(False)
+        self.assertAllClose(received, expected, rtol=1e-5, atol=1e-7)
+        self.assertEqual(agent.traces, {"representation": 1, "sampled_action": 1, "mean_action": 1, "update": 1})
+
+
 class StateTest(tf.test.TestCase):
     def assert_same_future(self, one, other):
         """Acts, remembers and learns with both, and compares everything bit for bit."""

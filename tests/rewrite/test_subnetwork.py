@@ -70,6 +70,33 @@ class MeanTest(tf.test.TestCase):
         self.assertAllClose(subnetwork.mean(Plan(), x, y, score, batch_size=2), 4 / 5)
 
 
+class EagerTest(tf.test.TestCase):
+    def test_functions_that_run_eagerly_change_nothing(self):
+        """The sub-network hides widths from its layers, which only a graph allows."""
+        inputs = keras.Input((6, 6, 2))
+        x = keras.layers.Conv2D(5, 3, name="first")(inputs)
+        x = keras.layers.ReLU()(keras.layers.BatchNormalization()(x))
+        x = keras.layers.Conv2D(3, 3, name="second")(x)
+        model = keras.Model(inputs, keras.layers.Dense(2)(keras.layers.GlobalAveragePooling2D()(x)))
+        samples = np.random.default_rng(0).normal(size=(7, 6, 6, 2)).astype("float32")
+        plan, labels, score = Plan.keeping({"first": (0, 3)}), np.zeros(7), lambda y, outputs: outputs[:, 0]
+
+        def everything():
+            subnetwork = Subnetwork(model, ChannelGroups.of(LayerGraph.from_keras(model)))
+            statistics = subnetwork.recalibrate(plan, [samples, samples[:3]])
+            scores = [subnetwork.mean(plan, samples, labels, score, statistics=s) for s in (None, statistics)]
+            return [*_flat(subnetwork.predict(plan, samples)), *_flat(statistics), scores, subnetwork.traces]
+
+        expected = everything()
+        tf.config.run_functions_eagerly(True)
+        try:
+            received = everything()
+        finally:
+            tf.config.run_functions_eagerly(False)
+        for first, second in zip(received, expected, strict=True):
+            self.assertAllEqual(first, second)
+
+
 class RecalibrateTest(tf.test.TestCase):
     def test_statistics_are_those_of_the_cut_model(self):
         """By an independent route: numpy moments of the cut model's own activations."""

@@ -317,7 +317,7 @@ class PruningAgent:
         }
         # Without autograph: there is nothing for it to convert, and it doubles the time of tracing.
         compiled = [tf.function(graph, signature, autograph=False) for graph, signature in signatures.items()]
-        self._representation, self._sampled_action, self._mean_action, self._update = compiled
+        self._representation, self._sampled_action, self._mean_action, self._update = map(_as_graph, compiled)
         names = ("representation", "sampled_action", "mean_action", "update")
         self._compiled = dict(zip(names, compiled, strict=True))
 
@@ -388,3 +388,15 @@ class PruningAgent:
     @staticmethod
     def _bounded(action: tf.Tensor) -> float:
         return min(1.0, max(0.0, float(action)))
+
+
+def _as_graph(function: Any) -> Callable[..., Any]:
+    """A `tf.function` that runs as a graph, also where TensorFlow is told to run functions eagerly."""
+    graphs: list[Callable[..., Any]] = []
+
+    def call(*arguments: Any) -> Any:
+        if not graphs:
+            graphs.append(function.get_concrete_function())
+        return graphs[0](*arguments)
+
+    return call

@@ -38,6 +38,22 @@ class _Edit(NamedTuple):
     momentum: float | None
 
 
+class _Traced:
+    """A function that is traced at its first call, and runs as that graph in all.
+
+    That holds where TensorFlow is told to run functions eagerly, too: a graph does not ask.
+    """
+
+    def __init__(self, function: Callable[..., Any], signature: list[Any], autograph: bool = True) -> None:
+        self._function = tf.function(function, input_signature=signature, autograph=autograph)
+        self._graph: Any = None
+
+    def __call__(self, *arguments: Any) -> Any:
+        if self._graph is None:
+            self._graph = self._function.get_concrete_function()
+        return self._graph(*arguments)
+
+
 class Subnetwork:
     """Evaluates sub-networks of a model on given samples.
 
@@ -81,10 +97,10 @@ class Subnetwork:
             for attribute in item.handler.width_attributes
         ]
         self._measures: dict[tuple[int, str], tuple[Any, keras.metrics.Metric, Any]] = {}
-        self._run = tf.function(self._forward, input_signature=[x, arguments, statistics])
-        self._observe = tf.function(self._batch_statistics, input_signature=[x, arguments])
-        self._current_statistics = tf.function(
-            lambda arguments: [self._edited(edit, arguments) for edit in self._statistics], input_signature=[arguments]
+        self._run = _Traced(self._forward, [x, arguments, statistics])
+        self._observe = _Traced(self._batch_statistics, [x, arguments])
+        self._current_statistics = _Traced(
+            lambda arguments: [self._edited(edit, arguments) for edit in self._statistics], [arguments]
         )
 
     @property
@@ -323,6 +339,6 @@ class Subnetwork:
 
             inputs, *rest = self._signature()
             signature = [inputs, specs, *rest]
-            self._measures[key] = score, metric, tf.function(update, input_signature=signature, autograph=False)
+            self._measures[key] = score, metric, _Traced(update, signature, autograph=False)
         _, metric, update = self._measures[key]
         return metric, update
