@@ -145,10 +145,13 @@ class CostTable:
         """Whether a choice is within limits."""
         return all(self.total(choice, metric) <= limit for metric, limit in limits.items())
 
+    def cheapest(self, metric: str) -> dict[str, str]:
+        """The choice of the lowest cost."""
+        return {unit: min(costs, key=lambda name: costs[name][metric]) for unit, costs in self.parts.items()}
+
     def lowest(self, metric: str) -> float:
         """The lowest cost that any choice reaches."""
-        choice = {unit: min(costs, key=lambda name: costs[name][metric]) for unit, costs in self.parts.items()}
-        return self.total(choice, metric)
+        return self.total(self.cheapest(metric), metric)
 
     def shares(self, metrics: Sequence[str]) -> dict[str, dict[str, float]]:
         """Costs of alternatives, as shares of what all originals cost together; the mean over metrics."""
