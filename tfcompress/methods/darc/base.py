@@ -14,7 +14,7 @@ from tfcompress.costs import Budget, Cost, CostModel
 from tfcompress.methods import phases
 from tfcompress.methods.darc.choice import exact_choice
 from tfcompress.methods.darc.imitation import Imitation
-from tfcompress.methods.darc.latency import LATENCY, is_wanted, latency_limit, with_latency
+from tfcompress.methods.darc.latency import LATENCY, check_by_measuring, is_wanted, latency_limit, with_latency
 from tfcompress.methods.darc.relaxation import Penalized, Weights, first_weights, relax
 from tfcompress.methods.darc.units import ORIGINAL, Choice, CostTable, Unit, known_units
 from tfcompress.methods.trained import TrainedMethod
@@ -152,6 +152,14 @@ class Replacing(TrainedMethod):
         equal = {unit: dict.fromkeys(costs, 0.0) for unit, costs in table.parts.items()}
         if len(limits) > 1 and exact_choice(table, equal, limits) is None:
             refuse(limits)
+
+    def check(self, task: Task) -> None:
+        """Refuses a teaching that does not fit, and a latency that the cheapest choice misses by far when measured."""
+        super().check(task)
+        if LATENCY in task.budget:
+            units = self.units(task.costs, task.control)
+            table = self.table(task, units)
+            check_by_measuring(table, units, task, self.latency_batch, self.latency_threads)
 
     # What is trained.
 

@@ -12,15 +12,17 @@ import keras
 
 from tfcompress.costs import LatencyTable, measure_latency
 from tfcompress.export import MissingOperatorError
+from tfcompress.methods.darc.relaxation import Penalized, relax
 from tfcompress.methods.darc.units import ORIGINAL, CostTable, Unit, piece
 from tfcompress.plan import Plan
 from tfcompress.rewrite import apply
 from tfcompress.task import Task
 
-__all__ = ["LATENCY", "is_wanted", "latency_limit", "latency_of", "with_latency"]
+__all__ = ["LATENCY", "check_by_measuring", "is_wanted", "latency_limit", "latency_of", "with_latency"]
 
 LATENCY = "latency_ms"
 _FILE = "latency.json"
+_FAR = 1.1  # times the limit: the cheapest by the table need not be the fastest by a little, and measurements differ
 
 
 def is_wanted(task: Task, minimize: str | None) -> bool:
@@ -64,6 +66,28 @@ def _of(unit: Unit, alternative: str, measured: LatencyTable, source: keras.Mode
             error.layer,
             error.operators,
         ) from error
+
+
+def check_by_measuring(table: CostTable, units: Sequence[Unit], task: Task, batch: int, threads: int) -> None:
+    """Refuses a limit of latency that the cheapest choice by the table misses by far, built and measured as a whole.
+
+    A run that has begun is not asked again: another measurement is another number.
+
+    Raises:
+        ValueError: it measures more than the limit and a tenth.
+    """
+    if task.run.recall("before", task.progress.note) is not None:
+        return
+    cheapest = {unit: (name,) for unit, name in table.cheapest(LATENCY).items()}
+    student = relax(task.network, units, cheapest, Penalized({})).network.model  # of any weights
+    measured, limit = latency_of(student, batch, threads), latency_limit(task, table)[LATENCY]
+    if measured > _FAR * limit:
+        raise ValueError(
+            f"Expected a latency that can be reached: the cheapest choice measures {measured:.3f} ms as a whole, "
+            f"{measured / table.whole[LATENCY]:.4f} of the original (by the sum of its pieces it would be "
+            f"{table.lowest(LATENCY):.3f} ms). Received: {task.budget.said(LATENCY)}, {limit:.3f} ms. Give a larger "
+            "share, or cheaper replacements=."
+        )
 
 
 def latency_limit(task: Task, table: CostTable) -> dict[str, float]:

@@ -41,7 +41,8 @@ _SAMPLES = 8
 _MARGIN = 0.95  # of a limit of latency: the finished model is measured once more, and two measurements differ
 _TRIES = 5  # choices that are measured, where none of the snapshots holds a limit of latency
 _BALANCE = 0.1  # of the penalty to the loss at the start
-_PREDICTED, _MEASURED = "snapshots: latency_ms by the table", "snapshots: latency_ms measured"
+_PREDICTED, _MEASURED = "latency_ms by the table", "latency_ms measured"
+_SNAPSHOTS, _LEFT_OUT = "snapshots: ", "choices left out: "
 
 
 @register_method("darc")
@@ -58,7 +59,8 @@ class DARC(Replacing):
 
     Where no snapshot is within the budget after `blocks` blocks, the exact choice is taken (an integer programme, among
     the alternatives left or else among all) that gives up the least alpha: the alternatives that are costlier than the
-    chosen ones, as those that further blocks would take next.
+    chosen ones, as those that further blocks would take next. One that measures more than a limit of latency is not
+    trained; the next one is planned within less.
 
     Attributes:
         minimize: the cost that the penalty counts: "params" (DARC(S)), "latency_ms" (DARC(T)), "macs" or another
@@ -196,9 +198,15 @@ class DARC(Replacing):
             if any(holds):
                 break
             task.say("no snapshot is within the budget: the choice within it is taken that gives up the least alpha")
-            snapshots.append(self._within(table, costs, planned, relaxed, imitated, weights) or refuse(limits))
-            holds.append(self._holds(task, units, snapshots[-1], table, limits, history))
-            planned = _tightened(planned, history)
+            tried = self._within(table, costs, planned, relaxed, imitated, weights) or refuse(limits)
+            if self._holds(task, units, tried, table, limits, history):
+                snapshots.append(tried)
+                holds.append(True)
+            elif LATENCY in limits:
+                if tried[0] == table.cheapest(LATENCY):
+                    break
+                planned = _tightened(planned, history, table.lowest(LATENCY))
+                task.say(f"it is left out: {_leave_out(history):.3f} ms measured, of {limits[LATENCY]:.3f} allowed")
         if not any(holds):
             refuse(limits)
         candidates = [
@@ -224,16 +232,15 @@ class DARC(Replacing):
         holds = table.fits(choice, {name: limit for name, limit in limits.items() if name != LATENCY})
         if LATENCY not in table.whole:
             return holds
-        number = len(history.get(_MEASURED, [])) + 1
-        measured = task.run.recall(
-            f"latency-{number}", task.progress.note
-        )  # of an interrupted run: measured again it would be another
+        number = 1 + sum(len(history.get(f"{each}{_MEASURED}", ())) for each in (_SNAPSHOTS, _LEFT_OUT))
+        # Of an interrupted run: measured again it would be another.
+        measured = task.run.recall(f"latency-{number}", task.progress.note)
         if measured is None:
             student = chosen_student(task.network, units, choice, weights)
             measured = latency_of(student, self.latency_batch, self.latency_threads)
             task.run.write_json(f"latency-{number}", measured)
-        history.setdefault(_PREDICTED, []).append(table.total(choice, LATENCY))
-        history.setdefault(_MEASURED, []).append(measured)
+        history.setdefault(f"{_SNAPSHOTS}{_PREDICTED}", []).append(table.total(choice, LATENCY))
+        history.setdefault(f"{_SNAPSHOTS}{_MEASURED}", []).append(measured)
         return holds and measured <= _MARGIN * limits.get(LATENCY, float("inf"))
 
     def recover(self, student: keras.Model, task: Task) -> dict[str, list[Any]]:
@@ -340,13 +347,19 @@ class _Alpha(keras.callbacks.Callback):
             logs["original"] = sum(of_unit.get(ORIGINAL, 0.0) for of_unit in alpha.values()) / len(alpha)
 
 
-def _tightened(planned: Mapping[str, float], history: Mapping[str, list[Any]]) -> dict[str, float]:
+def _tightened(planned: Mapping[str, float], history: Mapping[str, list[Any]], lowest: float) -> dict[str, float]:
     """Limits to plan by after a student that was planned within them measured more: less by as much, and a little."""
-    if LATENCY not in planned:
-        return dict(planned)
-    predicted = history[_PREDICTED][-1]
-    off = predicted / max(history[_MEASURED][-1], 1e-9)
-    return {**planned, LATENCY: 0.98 * min(planned[LATENCY] * min(off, 1.0), predicted)}  # another choice, and faster
+    predicted = history[f"{_SNAPSHOTS}{_PREDICTED}"][-1]
+    off = predicted / max(history[f"{_SNAPSHOTS}{_MEASURED}"][-1], 1e-9)
+    less = 0.98 * min(planned[LATENCY] * min(off, 1.0), predicted)  # another choice, and faster
+    return {**planned, LATENCY: max(less, lowest * (1 + 1e-9))}
+
+
+def _leave_out(history: dict[str, list[Any]]) -> float:
+    """Notes apart what the choice measured last takes, which is no candidate: training it would be in vain."""
+    for name in (_PREDICTED, _MEASURED):
+        history.setdefault(f"{_LEFT_OUT}{name}", []).append(history[f"{_SNAPSHOTS}{name}"].pop())
+    return float(history[f"{_LEFT_OUT}{_MEASURED}"][-1])
 
 
 def _block(number: int) -> str:
