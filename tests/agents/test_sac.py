@@ -194,7 +194,6 @@ class LearnTest(tf.test.TestCase):
             agent.learn()
         self.assertEqual(agent.traces, {"representation": 1, "sampled_action": 1, "mean_action": 1, "update": 1})
 
-
     def test_functions_that_run_eagerly_change_nothing(self):
         def lived(agent):
             agent.start_epoch(2)
