@@ -161,6 +161,13 @@ class Replacing(TrainedMethod):
             table = self.table(task, units)
             check_by_measuring(table, units, task, self.latency_batch, self.latency_threads)
 
+    def check(self, task: Task) -> None:
+        """Refuses a teaching that does not fit the task, and hints of layers that may be replaced."""
+        if self.teaching is not None:
+            units = () if self.teaching.hints is None else self.units(task.costs, task.control)
+            nodes = [node for unit in units for node in unit.part.nodes]
+            phases.check_teaching(self.teaching, task, self.name, replaced=nodes)
+
     # What is trained.
 
     def phases(self, task: Task) -> tuple[PhasePlan, ...]:
