@@ -198,7 +198,8 @@ def _not_of_keras(config: Any) -> Iterator[str]:
     """Classes and functions in a serialised object that are not Keras' own, or hold code."""
     if isinstance(config, dict):
         module, name = config.get("module"), config.get("class_name")
-        of_keras = module is None or str(module).partition(".")[0] == "keras"
+        # A class of the user's program itself has no module, but a name that it is registered by.
+        of_keras = not config.get("registered_name") if module is None else str(module).partition(".")[0] == "keras"
         is_mixture = (module, name, config.get("registered_name")) == _MIXTURE
         if name is not None and not is_mixture and (not of_keras or name in ("Lambda", "__lambda__")):
             yield str(config.get("registered_name") or name)

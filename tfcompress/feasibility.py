@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from tfcompress.channels import Control
@@ -21,6 +22,9 @@ class Cheapest(Protocol):
     def least(self, costs: CostModel, control: Control) -> Cost:
         """The lowest cost that can be reached for a model under a control."""
 
+    def cheapest(self, costs: CostModel, control: Control, metrics: Sequence[str]) -> str:
+        """A sentence on the student of the lowest cost of each metric, with a space before it, or nothing."""
+
 
 def check_budget(method: Cheapest, budget: Budget, costs: CostModel, control: Control) -> None:
     """Refuses a budget that cannot be counted, or that the method cannot reach with what may be pruned.
@@ -39,7 +43,8 @@ def check_budget(method: Cheapest, budget: Budget, costs: CostModel, control: Co
     least = method.least(costs, control)
     try:
         budget.check_reachable(costs.total, least, method.advice)
-    except ValueError as error:
+    except ValueError as too_low:
+        error = f"{too_low}{method.cheapest(costs, control, budget.planned)}"
         if not control.settings():
             raise ValueError(f"{error}{_left_whole(costs)}") from None
         # Is control what stands in the way?

@@ -183,6 +183,23 @@ def test_a_mask_passes():
     np.testing.assert_allclose(model(steps), np.mean(np.array(short)[:, :3], 1), rtol=1e-5)
 
 
+def test_parts_that_read_a_mask_are_given_it_once(recwarn):
+    def reads_mask(layer):
+        steps, mask = keras.Input((5, 3)), keras.Input((5,), dtype="bool")
+        return keras.Model([steps, mask], layer(steps, mask=mask))
+
+    parts = {"lstm": reads_mask(layers.LSTM(4, name="lstm")), "gru": reads_mask(layers.GRU(4, name="gru"))}
+    words = keras.Input((5,), dtype="int32")
+    mixed = Mixture(parts, name="mix")
+    embedded = layers.Embedding(9, 3, mask_zero=True)(words)
+    model = keras.Model(words, mixed([embedded, keras.ops.not_equal(words, 0)]))
+    texts = np.array([[1, 2, 0, 0, 0], [3, 4, 5, 6, 7]])
+    numbers = np.array(model.layers[1](texts))
+    expected = sum(0.5 * np.array(part([numbers, texts != 0])) for part in parts.values())
+    np.testing.assert_allclose(model(texts), expected, atol=1e-6)
+    assert not [str(warning.message) for warning in recwarn if "mask" in str(warning.message)]
+
+
 def test_mixed_precision_computes_in_half_and_keeps_alpha_whole():
     policy = keras.DTypePolicy("mixed_float16")
     parts = {name: layers.Dense(3, dtype=policy, name=name) for name in "ab"}

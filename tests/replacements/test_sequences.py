@@ -133,7 +133,7 @@ def test_two_layers_with_a_mask_are_one_region():
     x = lstm(False, name="second")(lstm(True, name="first")(steps, mask=mask), mask=mask)
     part = Part.of(LayerGraph.from_keras(keras.Model([steps, mask], x)), ["first", "second"])
     assert (part.input_shapes, part.mask_shape) == (((None, STEPS, INSIDE),), (None, STEPS))
-    other = keras.Input((STEPS,), dtype="bool")
-    x = lstm(False, name="second")(lstm(True, name="first")(steps, mask=mask), mask=other)
+    second = keras.Input((STEPS,), dtype="bool")
+    x = lstm(False, name="second")(lstm(True, name="first")(steps, mask=mask), mask=second)
     with pytest.raises(ValueError, match="one region"):
-        Part.of(LayerGraph.from_keras(keras.Model([steps, mask, other], x)), ["first", "second"])
+        Part.of(LayerGraph.from_keras(keras.Model([steps, mask, second], x)), ["first", "second"])

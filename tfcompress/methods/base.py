@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import keras
@@ -122,6 +123,10 @@ class Method:
     def least(self, costs: CostModel, control: Control) -> Cost:
         """The lowest cost that the method can reach: with the least channels in each group that control allows."""
         return reachable(costs, control.widths(costs.groups))
+
+    def cheapest(self, costs: CostModel, control: Control, metrics: Sequence[str]) -> str:
+        """A sentence on the student of the lowest cost of each metric, with a space before it, or nothing."""
+        return ""
 
     def check_model(self, task: Task) -> None:
         """Refuses what this method cannot do for the model, before any data is read.

@@ -12,6 +12,7 @@ from tfcompress import expect
 from tfcompress.channels import Control
 from tfcompress.costs import Budget, Cost, CostModel
 from tfcompress.methods import phases
+from tfcompress.methods.darc.choice import exact_choice
 from tfcompress.methods.darc.imitation import Imitation
 from tfcompress.methods.darc.latency import LATENCY, check_by_measuring, is_wanted, latency_limit, with_latency
 from tfcompress.methods.darc.relaxation import Penalized, Weights, first_weights, relax
@@ -70,8 +71,8 @@ class Replacing(TrainedMethod):
         expect.settings(self, expect.number, "learning_rate", above=0)
         expect.settings(self, expect.each, "replacements", check=_replacement, what="replacements", empty=False)
         names = [by_name(item).name for item in self.replacements]
-        if len(set(names)) < len(names):
-            expect.refuse("replacements", "replacements with names of their own", names)
+        if len(set(names)) < len(names) or ORIGINAL in names:
+            expect.refuse("replacements", f"replacements with names of their own, none of them {ORIGINAL!r}", names)
         object.__setattr__(self, "unit", _unit(self.unit))
         expect.settings(self, expect.whole, "imitation_epochs")
         expect.settings(self, expect.one_of, "imitation_optimizer", options=("adam", "sgd"))
@@ -107,6 +108,11 @@ class Replacing(TrainedMethod):
 
     def budget(self, given: Budget) -> Budget:
         """The budget; one of latency alone can be planned here, by a table that is measured."""
+        if not given:
+            raise ValueError(
+                "Expected a budget. Received none of `flops_budget`, `params_budget` and `latency_budget`, and no "
+                "`budget`. Pass for example flops_budget=0.5 for half the FLOPs."
+            )
         return given if given.measured == (LATENCY,) else super().budget(given)
 
     def table(self, task: Task, units: Sequence[Unit], minimize: str | None = None) -> CostTable:
@@ -127,18 +133,25 @@ class Replacing(TrainedMethod):
         macs, params, size, *others = (int(table.lowest(metric)) for metric in table.whole)
         return Cost(macs, params, size, dict(zip(list(table.whole)[3:], others, strict=True)))
 
+    def cheapest(self, costs: CostModel, control: Control, metrics: Sequence[str]) -> str:
+        """A sentence on the cheapest choice by each metric."""
+        table = CostTable.of(self.units(costs, control), costs.total)
+        return "".join(f" The cheapest in {metric}: {words_for(table.cheapest(metric))}." for metric in metrics)
+
     def check_model(self, task: Task) -> None:
-        """Refuses a model without layers to replace, and a latency that no choice reaches."""
-        units = self.units(task.costs, task.control)
-        if LATENCY not in task.budget:
-            return
-        table = self.table(task, units)
-        lowest, whole, limit = table.lowest(LATENCY), table.whole[LATENCY], self.limits(task, table)[LATENCY]
-        if limit < lowest:
+        """Refuses a model without layers to replace, and limits that no choice holds together."""
+        table = self.table(task, self.units(task.costs, task.control))
+        limits = self.limits(task, table)
+        if LATENCY in limits and limits[LATENCY] < table.lowest(LATENCY):
+            lowest, whole = table.lowest(LATENCY), table.whole[LATENCY]
             raise ValueError(
                 f"Expected a latency that can be reached: at least {lowest / whole:.4f} of the original ({lowest:.3f} "
-                f"of {whole:.3f} ms). Received: {task.budget.said(LATENCY)}. {self.advice}"
+                f"of {whole:.3f} ms). Received: {task.budget.said(LATENCY)}. {self.advice} "
+                f"The cheapest in {LATENCY}: {words_for(table.cheapest(LATENCY))}."
             )
+        equal = {unit: dict.fromkeys(costs, 0.0) for unit, costs in table.parts.items()}
+        if len(limits) > 1 and exact_choice(table, equal, limits) is None:
+            refuse(limits)
 
     def check(self, task: Task) -> None:
         """Refuses a teaching that does not fit, and a latency that the cheapest choice misses by far when measured."""

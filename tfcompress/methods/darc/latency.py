@@ -6,11 +6,13 @@ import functools
 import pathlib
 import shutil
 import tempfile
+import weakref
 from collections.abc import Sequence
 
 import keras
 
 from tfcompress.costs import LatencyTable, measure_latency
+from tfcompress.export import MissingOperatorError
 from tfcompress.methods.darc.relaxation import Penalized, relax
 from tfcompress.methods.darc.units import ORIGINAL, CostTable, Unit, piece
 from tfcompress.plan import Plan
@@ -21,6 +23,8 @@ __all__ = ["LATENCY", "check_by_measuring", "is_wanted", "latency_limit", "laten
 
 LATENCY = "latency_ms"
 _FILE = "latency.json"
+# Of models as they are, by batch and threads: what is asked for more than once must be one number.
+_MEASURED: weakref.WeakKeyDictionary[keras.Model, dict[tuple[int, int], float]] = weakref.WeakKeyDictionary()
 _FAR = 1.1  # times the limit: the cheapest by the table need not be the fastest by a little, and measurements differ
 
 
@@ -43,7 +47,7 @@ def with_latency(table: CostTable, units: Sequence[Unit], task: Task, batch: int
         MissingOperatorError: LiteRT lacks an operator of an alternative; the message names it and the layer.
     """
     measured = LatencyTable(_path(task), batch=batch, threads=threads)
-    ms = {u.name: {name: measured.of_model(piece(u, name, task.model)) for name in u.alternatives} for u in units}
+    ms = {u.name: {name: _of(u, name, measured, task.model) for name in u.alternatives} for u in units}
     whole, originals = _whole(task, batch, threads), sum(of_unit[ORIGINAL] for of_unit in ms.values())
     # Pieces alone may take longer than all of them in the network: then each counts by its share of the whole.
     scale = min(1.0, whole / originals) if originals else 1.0
@@ -52,6 +56,19 @@ def with_latency(table: CostTable, units: Sequence[Unit], task: Task, batch: int
         for unit, of_unit in ms.items()
     }
     return CostTable({**table.whole, LATENCY: whole}, parts)
+
+
+def _of(unit: Unit, alternative: str, measured: LatencyTable, source: keras.Model) -> float:
+    try:
+        return measured.of_model(piece(unit, alternative, source))
+    except MissingOperatorError as error:
+        raise MissingOperatorError(
+            f"Expected alternatives that LiteRT runs, as their latency is measured there. Received: {alternative!r} in "
+            f"the place of {unit.name!r}, whose layer {error.layer!r} needs {', '.join(error.operators)}, an operator "
+            "that LiteRT does not have. Leave it out of replacements=, or limit and minimize 'macs' or 'params'.",
+            error.layer,
+            error.operators,
+        ) from error
 
 
 def check_by_measuring(table: CostTable, units: Sequence[Unit], task: Task, batch: int, threads: int) -> None:
@@ -95,7 +112,10 @@ def _whole(task: Task, batch: int, threads: int) -> float:
     known = before.get("measurements", {}).get(LATENCY) if (batch, threads) == (1, 1) else None
     if known is not None:
         return float(known)
-    return latency_of(task.model, batch, threads)
+    measured = _MEASURED.setdefault(task.model, {})
+    if (batch, threads) not in measured:
+        measured[batch, threads] = latency_of(task.model, batch, threads)
+    return measured[batch, threads]
 
 
 @functools.cache

@@ -129,8 +129,13 @@ class DARC(Replacing):
     def check_model(self, task: Task) -> None:
         """Refuses a model without layers to replace, and a cost that there is not."""
         super().check_model(task)
-        if self.minimize is not None:
-            expect.one_of("minimize", self.minimize, (*CostTable.of((), task.costs.total).whole, LATENCY))
+        if self.minimize is None:
+            return
+        expect.one_of("minimize", self.minimize, (*CostTable.of((), task.costs.total).whole, LATENCY))
+        table = self.table(task, self.units(task.costs, task.control), self.minimize)
+        if table.lowest(self.minimize) >= table.whole[self.minimize]:
+            lowered = [metric for metric, whole in table.whole.items() if table.lowest(metric) < whole]
+            expect.refuse("minimize", f"a cost that some replacement lowers, of {lowered}", self.minimize)
 
     def check(self, task: Task) -> None:
         """Refuses data that cannot be mixed, and a teaching that does not fit."""
@@ -251,7 +256,7 @@ class DARC(Replacing):
         loss = Evaluator(relaxed.network.model, task.objective)(task.splits.calibration.batches(250))["loss"]
         alpha = relaxed.alpha()
         penalty = sum(costs[unit][name] * share for unit, shares in alpha.items() for name, share in shares.items())
-        return _BALANCE * abs(loss) / penalty
+        return _BALANCE * abs(loss) / penalty if penalty else 0.0  # of a metric that no layer of a unit counts in
 
     def _train_block(self, relaxed: Relaxed, task: Task, number: int) -> dict[str, list[Any]]:
         model, name = relaxed.network.model, _block(number)

@@ -182,7 +182,8 @@ def find_units(
         free: names of the layers that may be replaced.
 
     Raises:
-        ValueError: names that are no layers, or no region, or twice the same.
+        ValueError: names that are no layers, or no region, or twice the same, or that nothing could replace; a
+            replacement of layers that are not Keras' own.
     """
     groups = costs.groups
     graph = groups.graph
@@ -194,16 +195,21 @@ def find_units(
             continue  # a plan is plain data, and could not say how the original is made again
         try:
             part = Part.of(graph, nodes)
-        except ValueError:
+        except ValueError as error:
             if unit in ("layer", "bottleneck", "block"):
                 continue
-            raise
+            raise ValueError(f"Expected `unit` to name layers and regions. Received: {nodes}. {error}") from error
         able = {item.name: item for item in replacements if fitting(part, item) is not None}
-        edits = {name: ReplaceLayers.by(part.nodes, as_one(_new(part, item))) for name, item in able.items()}
+        edits = {f"replacement {name!r}": _edit(part, item) for name, item in able.items()}
         original, *others = alternatives(costs, part.nodes, edits).values()
         table = {name: each for name, each in zip(able, others, strict=True) if _is_cheaper(each.cost, original.cost)}
         if table:
             units.append(Unit(part, graph, {name: able[name] for name in table}, {ORIGINAL: original, **table}))
+        elif not isinstance(unit, str):
+            raise ValueError(
+                f"Expected `unit` to name layers and regions that one of {[item.name for item in replacements]} could "
+                f"replace, and cheaper. Received: {nodes}. Leave it out, or give other replacements=."
+            )
     return tuple(units)
 
 
@@ -221,6 +227,13 @@ def known_units(
     if costs not in _LAST or _LAST[costs][0] != asked:
         _LAST[costs] = (asked, find_units(costs, replacements, unit, free))
     return _LAST[costs][1]
+
+
+def _edit(part: Part, replacement: Replacement) -> ReplaceLayers:
+    try:
+        return ReplaceLayers.by(part.nodes, as_one(_new(part, replacement)))
+    except ValueError as error:
+        raise ValueError(f"Replacement {replacement.name!r} of {part.name!r}: {error}") from error
 
 
 def _is_cheaper(cost: Cost, original: Cost) -> bool:
