@@ -17,7 +17,6 @@ import runner
 
 from tfcompress.methods import DARC, Replaced, Uniform
 
-REPLACEMENTS = ("gru", "smaller_lstm", "separable_1d", "self_attention")
 SENTENCES = ("dull and far too long", "a fine story, well told", "i want my money back", "we laughed and cried")
 
 
@@ -93,7 +92,7 @@ def methods(args):
     """Each method sees the training reviews as often; a search fine-tunes each of its snapshots besides."""
     adam = {"optimizer": "adam", "learning_rate": args.learning_rate, "weight_decay": 0.0, "schedule": "cosine"}
     common = adam | {"batch_size": args.batch_size}
-    imitating = common | {"imitation_epochs": args.imitation_epochs, "replacements": REPLACEMENTS}
+    imitating = common | {"imitation_epochs": args.imitation_epochs, "replacements": tuple(args.replacements)}
     darc = imitating | {"epochs": args.finetune_epochs, "blocks": args.blocks, "block_epochs": args.block_epochs}
     both = args.blocks * args.block_epochs + args.finetune_epochs
     return {
@@ -117,6 +116,7 @@ RECIPE = {
         "units": {"default": 64, "help": "of each LSTM layer"},
         "epochs": {"default": 6, "help": "of training the original"},
         "flops_budget": 0.5,
+        "replacements": ["gru", "smaller_lstm", "separable_1d", "self_attention"],
         "imitation_epochs": 1,
         "blocks": 3,
         "block_epochs": 2,
@@ -129,6 +129,7 @@ RECIPE = {
     },
     "smoke": {
         "methods": ["darc_m"],
+        "replacements": ["separable_1d", "self_attention"],
         "words": 32,
         "length": 6,
         "units": 4,
