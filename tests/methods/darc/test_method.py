@@ -24,6 +24,7 @@ from tfcompress.rewrite import replay
 
 PAPER = ("3x3DS", "1x1FC", "3x3+1x1")
 SHORT = {"batch_size": 32, "epochs": 1, "blocks": 2, "block_epochs": 1}
+QUICK = SHORT | {"epochs": 0, "blocks": 1, "imitation_epochs": 0}
 
 
 def one_separable(seed):
@@ -144,7 +145,7 @@ class DarcTest(tf.test.TestCase):
                 learning_rate=0.03,
                 blocks=4,
                 block_epochs=4,
-                epochs=1,
+                epochs=0,
                 strength=0.2,
                 mixup=0,
                 weight_decay=0,
@@ -159,7 +160,7 @@ class DarcTest(tf.test.TestCase):
         """At next to none it stays where it began, at a third or a quarter each; the weights learn all the same."""
         model, data = one_separable(0)
         for rate, stays in ((1e-9, True), (1.0, False)):
-            method = DARC(**{**SHORT, "blocks": 1}, alpha_rate=rate, replacements=("3x3DS", "1x1FC"))
+            method = DARC(**QUICK, alpha_rate=rate, replacements=("3x3DS", "1x1FC"))
             history = tfcompress.compress(model, method, data, flops_budget=0.9, seed=0, verbose=0).history["search"]
             self.assertEqual(np.isclose(history["block 1: original"][-1], 1 / 3, atol=1e-6), stays)
 
@@ -186,7 +187,7 @@ class DarcTest(tf.test.TestCase):
 
     def test_softmax_chooses_within_the_budget(self):
         data = small_tasks.pictures(64, seed=1)
-        method = DARC(**SHORT | {"blocks": 1}, weighting="softmax", minimize="macs")
+        method = DARC(**QUICK, weighting="softmax", minimize="macs")
         result = tfcompress.compress(three_convolutions(), method, data, params_budget=0.6, verbose=0)
         self.assertLessEqual(result.after.params, 0.6 * result.before.params)
 
