@@ -60,8 +60,18 @@ METHODS = {
         **_SHORT,
     ),
     "trained_students": TrainedStudents(epochs=3, student_epochs=2, **_SHORT),
-    # A snapshot is within the budget after the first block.
-    "darc": DARC(epochs=2, batch_size=32, imitation_epochs=2, blocks=2, block_epochs=2, strength=12.0, mixup=1.0),
+    # The first block replaces one unit, or none; a snapshot is within the budget after the second.
+    "darc": DARC(
+        replacements=("1x1FC", "3x3+1x1"),
+        epochs=1,
+        batch_size=32,
+        blocks=2,
+        block_epochs=2,
+        strength=4.6,
+        growth=4.0,
+        rate_decay=1.0,
+        mixup=1.0,
+    ),
     # Two rounds of ten episodes; the agent learns from the sixth on.
     "amc": AMC(
         episodes=20,

@@ -82,7 +82,8 @@ class Run:
         }
         self._phases = {**searches.get(method, {}), "fine-tuning": 2 if method == "uniform" else FINETUNE_EPOCHS}
         if method == "darc":
-            self._phases = dict.fromkeys(("imitation", "block 1", "fine-tuning of snapshot 1"), 2)
+            self._phases = {"imitation": 1, "block 1": 2, "block 2": 2}
+            self._phases |= {f"fine-tuning of snapshot {number}": 1 for number in (1, 2)}
 
     def start(self, kill_at=None, copy_at=None):
         """Runs until the end or until it is killed; returns the exit code."""
@@ -281,12 +282,16 @@ class BaselinesTest(KilledRunTest):
         self.assertGreater(len(set(history["reward"])), 1)
 
     def test_darc_in_all_phases(self):
-        """Relaxed networks and snapshots are built anew from the stored weights of each phase."""
+        """Relaxed networks and snapshots are built anew from the stored weights of each phase, those of two blocks too."""
         expected = self.finish(self.new_run("darc whole", "darc"))
         run, rng = self.new_run("darc", "darc"), random.Random(self.seed)
         moments = [
-            f"{phase}, epoch {rng.choice([1, 2])}: {rng.choice(['begin 1', 'step 3', 'end 1', 'sync 2'])}"
-            for phase in ("imitation", "block 1", "fine-tuning of snapshot 1")
+            f"{part}: {rng.choice(['begin 1', 'step 3', 'end 1', 'sync 2'])}"
+            for part in (
+                "imitation, epoch 1",
+                f"block 2, epoch {rng.choice([1, 2])}",
+                f"fine-tuning of snapshot {rng.choice([1, 2])}, epoch 1",
+            )
         ]
         with self.subTest(seed=self.seed, places=moments):
             for place in moments:
@@ -294,11 +299,13 @@ class BaselinesTest(KilledRunTest):
             before = run.finished
             outcome = self.finish(run)
             self.assert_continued(run, before)
-            self.assertEqual(run.finished, 6)
+            self.assertEqual(run.finished, 7)
             self.assert_same(outcome, expected)
-        first, last = expected["history"]["search"]["block 1: alternatives"]
-        self.assertLess(last, first)
-        self.assertLen(expected["candidates"], 1)
+        search = expected["history"]["search"]
+        self.assertLess(search["block 2: alternatives"][-1], search["block 1: alternatives"][-1])
+        weights = [digest for _, _, digest in expected["candidates"]]
+        self.assertLen({*weights, None}, 3)  # of both snapshots
+        self.assertIn(expected["weights"], weights)
 
     def test_lit_in_both_phases(self):
         """Its source is never stored: the student is made anew, and what it begins with with it."""

@@ -67,7 +67,7 @@ def test_steps_too_whatever_their_padding():
         layer = layers.Conv1D(5, 3, padding=padding, dilation_rate=2)
         model, _ = started(filled(layer, (12, 6)), LowRank(1.0, "channel"))
         x = numbers(2, 12, 6)
-        np.testing.assert_allclose(model(x), layer(x), atol=1e-4)
+        np.testing.assert_allclose(model(x), layer(x), atol=1e-5 * np.abs(layer(x)).max())
 
 
 def test_costs():
@@ -84,6 +84,26 @@ def test_costs():
     for replacement in (LowRankDense(0.5), LowRankDense(0.5, "pca")):
         counted = cost(network(part_of(layers.Dense(8), (6,)), replacement)[0])
         assert (counted.macs, counted.params) == (3 * 14, 3 * 14 + 8)
+
+
+@pytest.mark.parametrize(
+    ("settings", "rows", "columns"),
+    [
+        ({"padding": "valid", "strides": (2, 1), "use_bias": False}, 4, 6),
+        ({"padding": "same", "strides": 2}, 5, 5),
+        ({"padding": "valid", "dilation_rate": (2, 1)}, 5, 6),
+    ],
+)
+def test_costs_in_any_place(settings, rows, columns):
+    """Of 9 x 10 places: the vertical convolution gives so many rows of all 10 columns."""
+    layer = layers.Conv2D(8, (3, 5), **settings)
+    first, second, channel = 3 * 6 * 2, 5 * 2 * 8, 2 * (15 * 6 + 8)
+    for replacement, macs, weights in (
+        (LowRank(2), rows * 10 * first + rows * columns * second, first + second),
+        (LowRank(2, "channel"), rows * columns * channel, channel),
+    ):
+        counted = cost(network(part_of(layer), replacement)[0])
+        assert (counted.macs, counted.params) == (macs, weights + 8 * layer.use_bias)
 
 
 def test_a_dense_layer_at_full_and_at_half_rank():

@@ -38,6 +38,16 @@ def test_it_is_fixed_counted_and_written_down_in_a_plan():
     assert (counted.macs, counted.params) == (9 * (81 + 108), 81 + 108 + 12)
 
 
+def test_costs_in_any_place():
+    for settings, places in (
+        ({"padding": "same", "strides": 2, "use_bias": False}, 5 * 5),
+        ({"padding": "valid", "dilation_rate": 2}, 5 * 6),
+    ):
+        layer = layers.Conv2D(12, 3, **settings)
+        counted = cost(network(part_of(layer, (9, 10, 9)), "shift")[0])
+        assert (counted.macs, counted.params) == (places * (81 + 108), 81 + 108 + 12 * layer.use_bias)
+
+
 def test_steps_shift_in_their_own_direction():
     layer = layers.Conv1D(4, 2, padding="causal", dilation_rate=3, use_bias=False)
     model, made = network(part_of(layer, (8, 4)), "shift")
