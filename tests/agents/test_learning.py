@@ -111,18 +111,6 @@ class LearningTest(tf.test.TestCase):
                 self.assertGreater(agent[-LAST_EPOCHS:].mean(), 1.3 * idle[-LAST_EPOCHS:].mean())
 
 
-class DdpgTest(tf.test.TestCase):
-    def test_beats_random_search_with_half_the_episodes(self):
-        """With networks and learning rates for so few episodes; 180 against 360."""
-        small = {"hidden": (32, 32), "actor_learning_rate": 1e-3, "critic_learning_rate": 3e-3, "sigma_decay": 0.97}
-        for seed in SEEDS:
-            with self.subTest(seed=seed):
-                qualities, random = train_ddpg(seed, episodes=180, exploring=60, **small), random_search(seed)
-                self.assertGreater(qualities.max(), random.max())
-                self.assertGreater(qualities[-30:].mean(), 3 * random.mean())
-                self.assertGreater(qualities[-30:].mean(), 3 * qualities[:60].mean())
-
-
 def print_line(name, seed, found, agent=None):
     """The mean quality of the last epochs, the best quality, and the mean actions with theirs."""
     actions = play(agent.mean_action)[1] if agent else None
