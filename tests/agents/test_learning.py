@@ -112,15 +112,15 @@ class LearningTest(tf.test.TestCase):
 
 
 class DdpgTest(tf.test.TestCase):
-    def test_beats_random_search_with_half_the_episodes(self):
-        """With networks and learning rates for so few episodes; 180 against 360."""
-        small = {"hidden": (32, 32), "actor_learning_rate": 1e-3, "critic_learning_rate": 3e-3, "sigma_decay": 0.97}
+    def test_beats_random_search_with_a_third_of_the_episodes(self):
+        """With a network and rates for so few episodes; 120 against 360."""
+        small = {"hidden": (64, 64), "actor_learning_rate": 3e-4, "critic_learning_rate": 1e-3, "sigma_decay": 0.96}
         for seed in SEEDS:
             with self.subTest(seed=seed):
-                qualities, random = train_ddpg(seed, episodes=180, exploring=60, **small), random_search(seed)
+                qualities, random = train_ddpg(seed, episodes=120, exploring=40, **small), random_search(seed)
                 self.assertGreater(qualities.max(), random.max())
-                self.assertGreater(qualities[-30:].mean(), 3 * random.mean())
-                self.assertGreater(qualities[-30:].mean(), 3 * qualities[:60].mean())
+                self.assertGreater(qualities[-20:].mean(), 2 * random.mean())
+                self.assertGreater(qualities[-20:].mean(), 2 * qualities[:40].mean())
 
 
 def print_line(name, seed, found, agent=None):
