@@ -19,7 +19,7 @@ _PACKAGE = pathlib.Path(__file__).resolve().parents[2]
 _NORM = 1e-4
 _LOSS = 1e-3
 _METRIC = 0.1  # one sample of 12, or six of 60
-_COUNTED = ("accuracy", "reward")
+_COUNTED = ("accuracy", "reward", "metric")
 # Searches that compare accuracies of plans: other last digits may prefer another plan.
 _BY_REWARD = ("rlal", "amc", "random")
 

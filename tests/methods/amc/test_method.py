@@ -21,7 +21,7 @@ from tfcompress.methods.amc.rewards import AgentReward, check_error
 from tfcompress.methods.episodes import Episodes
 from tfcompress.methods.rlal import AgentSettings as OfRLAL
 from tfcompress.rewrite import apply
-from tfcompress.training import Objective
+from tfcompress.training import Checkpoints, Objective
 
 AGENT = AgentSettings(hidden=(8,), batch_size=8)
 TOTAL = 864 + 12 * 1728 + 96  # stem, twelve channels inside blocks, head
@@ -202,7 +202,7 @@ class SearchTest(tf.test.TestCase):
         self.assertLen(measured, 2)
 
     def test_a_search_that_is_killed_goes_on_after_its_last_round_and_ends_the_same(self):
-        """Killed in the second and the third round; each time the folder has the rounds before."""
+        """Killed in the second and the third round, where the folder has the rounds before, and behind the last one."""
         folder, play = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory())), Episodes.play
         for last, played in ((15, 15), (23, 13)):
             calls = []
@@ -216,7 +216,11 @@ class SearchTest(tf.test.TestCase):
             with mock.patch.object(Episodes, "play", killed), self.assertRaises(Killed):
                 self.compress(run_dir=folder)
             self.assertLen(list((folder / "checkpoints" / "search").iterdir()), last // 10)
-        result = self.compress(run_dir=folder)
+        with mock.patch.object(Checkpoints, "finish", side_effect=Killed), self.assertRaises(Killed):
+            self.compress(run_dir=folder)
+        with mock.patch.object(Episodes, "play", side_effect=Killed):
+            result = self.compress(run_dir=folder)
+        self.assertTrue((folder / "checkpoints" / "search" / "finished").exists())
         self.assertEqual(result.history, self.whole.history)
         self.assertEqual(result.trail, self.whole.trail)
         for old, new in zip(self.whole.model.weights, result.model.weights, strict=True):

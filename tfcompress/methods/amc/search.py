@@ -59,10 +59,10 @@ class AgentSearch:
             self._agent.load_state_dict(select(last.tensors, "agent"))
             self.history = last.info["history"]
             self._best = [(reward, number, kept) for reward, number, kept in last.info["best"]]
+            if last.finished:
+                progress.skip(PHASE)
+                return
         done = -(-self._agent.episodes // ROUND)
-        if done == rounds:
-            progress.skip(PHASE)
-            return
         progress.begin(PHASE, rounds, done=done)
         for number in range(done, rounds):
             for _ in range(min(ROUND, self._count - self._agent.episodes)):
@@ -70,12 +70,14 @@ class AgentSearch:
             recent = {name: _mean(self.history[name][number * ROUND :]) for name in ("reward", "sigma")}
             progress.epoch_done(number + 1, {**recent, "best": self._best[0][0]})
             if checkpoints is not None:
-                tensors = join({"agent": self._agent.state_dict()})
-                checkpoints.save(number + 1, tensors, {"history": self.history, "best": self._best})
+                checkpoints.save(number + 1, *self._state())
         progress.end()
         if checkpoints is not None:
-            tensors = join({"agent": self._agent.state_dict()})
-            checkpoints.finish(rounds, tensors, {"history": self.history, "best": self._best})
+            checkpoints.finish(rounds, *self._state())
+
+    def _state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """The tensors and the JSON data of a checkpoint."""
+        return join({"agent": self._agent.state_dict()}), {"history": self.history, "best": self._best}
 
     def _play(self) -> None:
         """One episode, and the updates that follow it."""
