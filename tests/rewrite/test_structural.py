@@ -283,6 +283,8 @@ class TestVerify:
         other = keras.Model(student.inputs, layers.Reshape((2, 2))(student.outputs[0]))
         with pytest.raises(RuntimeError, match=r"outputs of the shapes \[\(4,\)\]. Received: \[\(2, 2\)\]"):
             verify(model, plan, other, images(), groups=groups)
+        plan = Plan((CUTS["plain"],), weights="fresh")
+        assert verify(model, plan, apply(model, plan, groups), images(), groups=groups) == 0.0
 
 
 class TestRefused:

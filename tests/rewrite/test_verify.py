@@ -122,6 +122,12 @@ def test_outputs_that_are_no_floats():
     wrong.get_layer("dense").kernel.assign(-wrong.get_layer("dense").kernel)
     with pytest.raises(RuntimeError, match=r"Received: [1-9]"):
         verify(model, HALF, wrong, inputs)
+    # Without the floats beside them: entries that no rounding moves.
+    model = keras.Model(x, outputs["which"])
+    wrong = apply(model, HALF)
+    wrong.get_layer("dense").kernel.assign(-wrong.get_layer("dense").kernel)
+    with pytest.raises(RuntimeError, match="Received: 1"):
+        verify(model, HALF, wrong, inputs)
 
 
 def test_numbers_that_are_none_are_compared_too():

@@ -313,7 +313,7 @@ def _check_hints(
             )
         given = Points(task.network_of(model), names)
         for number, name in enumerate(names):
-            if own.shape(number)[:-1] != given.shape(number)[:-1]:
+            if own.shape(number)[1:-1] != given.shape(number)[1:-1]:  # batch and channels may differ
                 raise ValueError(
                     "Expected hints of one shape, but for channels. Received: "
                     f"{name!r} of {task.original.name!r} with {own.shape(number)}, and of {model.name!r} with "
