@@ -67,10 +67,10 @@ def test_block_by_block(table):
         pairs = [(spans[count, "ours"], spans[count, "by hand"]) for spans in rounds]
         ours = measuring.median([pair[0] for pair in pairs])
         rate = f"{1 / ours.wall_s:.2f} steps a second, {1 / ours.cpu_s:.2f} a second of CPU time"
-        table.add(measuring.ratio_row(f"{count} alternatives left / by hand", pairs, 1.10, rate))
+        table.add(measuring.ratio_row(f"alternatives left: {count} / by hand", pairs, 1.10, rate))
     for count in counts[1:]:
         pairs = [(spans[count, "ours"], spans[counts[0], "ours"]) for spans in rounds]
-        table.add(measuring.ratio_row(f"{count} alternatives left / {counts[0]}", pairs, 1.0, "DARC's step"))
+        table.add(measuring.ratio_row(f"alternatives left: {count} / {counts[0]}", pairs, 1.0, "DARC's step"))
 
 
 def cifar_task(images=500):

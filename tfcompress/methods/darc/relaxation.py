@@ -290,7 +290,7 @@ def first_weights(source: Network, relaxed: Relaxed, inputs: Any, rng: np.random
 
 
 class _Read:
-    """What units read whose replacements are worked out from that; of several units from one pass where it is small."""
+    """Inputs of units whose replacements are worked out from them, from one pass where they are small."""
 
     def __init__(self, source: Network, units: Sequence[Unit], inputs: Any) -> None:
         self._source, self._inputs = source, inputs
