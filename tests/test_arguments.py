@@ -16,6 +16,7 @@ from keras import layers
 
 import tfcompress
 from tfcompress import data, export, importance, methods, zoo
+from tfcompress.methods.amc import AgentSettings as OfAMC
 from tfcompress.methods.distillation import AdversarialSettings, Tuning
 from tfcompress.methods.rlal import AgentSettings
 from tfcompress.network import Network
@@ -46,7 +47,10 @@ STRANGE = (
 X, Y = np.linspace(0, 1, 16 * 64, dtype="float32").reshape(16, 8, 8, 1), np.arange(16) % 2
 DATACLASSES = {
     **{cls: {} for cls in methods.registered_methods().values()},
-    **{cls: {} for cls in (AgentSettings, AdversarialSettings, Tuning, SoftTargets, OutputLoss, tfcompress.Control)},
+    **{
+        cls: {}
+        for cls in (AgentSettings, OfAMC, AdversarialSettings, Tuning, SoftTargets, OutputLoss, tfcompress.Control)
+    },
     methods.Training: {},
     methods.Teaching: {},
     **{getattr(importance, name): {} for name in ("ActivationMean", "Fisher", "Taylor", "RandomScores")},

@@ -12,7 +12,8 @@ from keras import layers
 
 import tfcompress
 from tfcompress import workflow
-from tfcompress.methods import KD, LIT, RLAL, BornAgain, Hint, Random, Scratch, Uniform
+from tfcompress.methods import AMC, KD, LIT, RLAL, BornAgain, Hint, Random, Scratch, Uniform
+from tfcompress.methods.amc import method as amc
 from tfcompress.methods.rlal import method as rlal
 
 EPISODES = RLAL(epochs=4)
@@ -36,7 +37,8 @@ class Counted(keras.utils.PyDataset):
 
 @pytest.fixture(autouse=True)
 def without_tf_agents(monkeypatch):
-    monkeypatch.setattr(rlal, "load_tf_agents", lambda: None)
+    for module in (amc, rlal):
+        monkeypatch.setattr(module, "load_tf_agents", lambda: None)
 
 
 @pytest.fixture(name="teacher", scope="module")
@@ -53,15 +55,18 @@ def critic():
 REFUSED = {
     "a budget out of Uniform's reach": (Uniform(), {"flops_budget": 0.001}, "at least"),
     "a budget out of RLAL's reach": (EPISODES, {"flops_budget": 0.001}, "at least"),
+    "a budget out of AMC's reach": (AMC(), {"flops_budget": 0.001}, "at least .* A larger `max_rate` reaches more"),
     "a budget out of Random's reach": (Random(), {"budget": {"params": 0.001}}, "at least"),
     "a budget out of LIT's reach": (LIT(), {"flops_budget": 0.001}, "at least"),
     "no budget": (Uniform(), {}, "Expected a budget"),
+    "no budget where the error alone is rewarded": (AMC(reward="error"), {}, "Expected a budget"),
     "an empty budget": (Uniform(), {"budget": {}}, "Expected a budget"),
     "a metric that there is not": (Uniform(), {"budget": {"latency": 0.5}}, "latency"),
     "a metric twice": (Uniform(), {"budget": {"macs": 0.5}, "flops_budget": 0.5}, "one limit for each metric"),
     "less of what should grow": (BornAgain(), {"flops_budget": 0.5}, "as large as its teacher"),
     "a layer that there is not": (Uniform(), {"flops_budget": 0.9, "exclude": "nowhere"}, "nowhere"),
     "nothing to prune": (EPISODES, {"flops_budget": 1.0, "exclude": "*"}, "prunable channels"),
+    "nothing to prune, and no budget": (AMC(), {"exclude": "*"}, "prunable channels"),
     "least ratios between blocks": (Random(), {"flops_budget": 1.0, "ratio_limits": {"stem*": (0.5, 0.9)}}, "inside"),
     "sections that there are not": (LIT(sections=(3,)), {"flops_budget": 0.5}, "sections"),
     "blocks of other sections": (KD(blocks=(1, 1, 1)), {}, "2 sections"),
@@ -93,7 +98,9 @@ def test_the_data_is_read_where_the_model_is_accepted(teacher):
 
 
 @pytest.mark.parametrize("metric", ["macs", "params"])
-@pytest.mark.parametrize("method", [EPISODES, Random(), Uniform(), LIT()], ids=lambda method: method.name)
+@pytest.mark.parametrize(
+    "method", [EPISODES, AMC(), AMC(max_rate=0.5), Random(), Uniform(), LIT()], ids=lambda method: method.name
+)
 def test_the_first_refusal_names_the_share_that_is_accepted(method, metric, teacher):
     def refusal(share):
         """The share that is named, or `None` where the model is accepted and its data would be read."""

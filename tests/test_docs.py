@@ -158,6 +158,20 @@ class DarcTest(tf.test.TestCase):
         self.assertEqual((made["result"].method, made["result"].settings["choice"]), ("replaced", "knapsack"))
 
 
+class AmcTest(tf.test.TestCase):
+    def test_all_code(self):
+        made = {"model": small_tasks.trained_network(), "data": small_tasks.pictures(64)}
+        within, against = code_of("amc.md")
+        exec(within, made)
+        self.assertLessEqual(made["result"].after.macs, 0.5 * made["result"].before.macs)
+        self.assertEqual(made["result"].candidates[0].score, max(made["result"].history["search"]["reward"]))
+        exec(against, made)
+        self.assertLess(made["result"].after.params, made["result"].before.params)
+        text = (DOCS / "amc.md").read_text(encoding="utf-8")
+        for name in made["result"].history["search"]:
+            self.assertIn(f"`{name}`", text)
+
+
 class ReadmeTest(tf.test.TestCase):
     def test_every_page_is_linked(self):
         text = (DOCS.parent / "README.md").read_text(encoding="utf-8")
@@ -171,7 +185,19 @@ class ReadmeTest(tf.test.TestCase):
 
     def test_every_method_is_named_with_what_it_does(self):
         text = (DOCS.parent / "README.md").read_text(encoding="utf-8")
-        for name in ("rlal", "uniform", "random", "lit", "kd", "hint", "born_again", "scratch", "darc", "replaced"):
+        for name in (
+            "rlal",
+            "amc",
+            "uniform",
+            "random",
+            "lit",
+            "kd",
+            "hint",
+            "born_again",
+            "scratch",
+            "darc",
+            "replaced",
+        ):
             self.assertIn(f"| `{name}` |", text)
 
 

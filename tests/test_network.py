@@ -7,7 +7,8 @@ import tensorflow as tf
 
 import tfcompress
 from tfcompress.graph import LayerGraph
-from tfcompress.methods import LIT, RLAL, Uniform
+from tfcompress.methods import AMC, LIT, RLAL, Uniform
+from tfcompress.methods.amc import AgentSettings as OfAMC
 from tfcompress.methods.rlal import AgentSettings
 from tfcompress.network import Network
 from tfcompress.rewrite.working_copy import working_copy
@@ -17,6 +18,7 @@ AGENT = AgentSettings(hidden=(4,), batch_size=4, updates_per_epoch=1)
 MODELS = {
     Uniform(epochs=1, steps=2): 4,
     RLAL(epochs=4, finetune_epochs=1, episodes_per_epoch=1, agent=AGENT): 3,
+    AMC(episodes=3, epochs=1, agent=OfAMC(hidden=(4,), batch_size=4)): 3,
     LIT(epochs=1, finetune_epochs=1): 3,
 }
 

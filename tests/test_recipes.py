@@ -41,6 +41,7 @@ def runs(recipe, name, *flags):
         ("lit_table3_ablations", 5),
         ("rlal_ablations", 3 + 3 * 4 + 3 * 2),
         ("rlal_imagenet", 1),
+        ("darc_sequences", 6),
     ],
 )
 def test_how_many_runs_the_flags_stand_for(recipe, name, count):

@@ -1,8 +1,10 @@
-"""Does the agent learn? A toy pruning problem with worthless layers, against random search with equal episodes.
+"""Do the agents learn? A toy pruning problem with worthless layers, against random search with equal episodes.
 
-As a script it prints the table that the docstring of `tfcompress.methods.rlal.AgentSettings` quotes:
+As a script it prints the table that the docstring of `tfcompress.methods.rlal.AgentSettings` quotes, and a line of that
+of `tfcompress.methods.amc.AgentSettings`:
 
     python tests/agents/test_learning.py
+    python tests/agents/test_learning.py --amc --sigma-decay 0.95
 """
 
 import argparse
@@ -10,7 +12,8 @@ import argparse
 import numpy as np
 import tensorflow as tf
 
-from tfcompress.agents import PruningAgent
+from tfcompress.agents import DdpgAgent, PruningAgent
+from tfcompress.methods.amc import AgentSettings as OfAMC
 from tfcompress.methods.rlal import AgentSettings
 
 EPOCHS, FILLING_EPOCHS, EPISODES_PER_EPOCH = 12, 2, 30
@@ -68,6 +71,19 @@ def train_agent(seed, learning=True, **settings):
     return qualities, agent
 
 
+def train_ddpg(seed, episodes=360, exploring=90, **settings):
+    """Trains AMC's agent, whose reward stays that of the trained network. Returns the qualities `[episodes]`."""
+    agent = DdpgAgent(state_size=9, exploring=exploring, settings=OfAMC(**settings), seed=seed)
+    qualities = []
+    for _ in range(episodes):
+        states, actions = play(agent.act)
+        qualities.append(quality(actions))
+        agent.remember(states, actions, 0.8 * qualities[-1] - 0.9)
+        if agent.episodes > exploring:
+            agent.learn_episode(len(actions))
+    return np.array(qualities)
+
+
 def random_search(seed):
     """Qualities `[epochs, episodes]` of as many episodes of uniformly random actions, clipped into the same bounds."""
     rng = np.random.default_rng(seed)
@@ -95,6 +111,18 @@ class LearningTest(tf.test.TestCase):
                 self.assertGreater(agent[-LAST_EPOCHS:].mean(), 1.3 * idle[-LAST_EPOCHS:].mean())
 
 
+class DdpgTest(tf.test.TestCase):
+    def test_beats_random_search_with_a_third_of_the_episodes(self):
+        """With a network and rates for so few episodes; 120 against 360."""
+        small = {"hidden": (64, 64), "actor_learning_rate": 3e-4, "critic_learning_rate": 1e-3, "sigma_decay": 0.96}
+        for seed in SEEDS:
+            with self.subTest(seed=seed):
+                qualities, random = train_ddpg(seed, episodes=120, exploring=40, **small), random_search(seed)
+                self.assertGreater(qualities.max(), random.max())
+                self.assertGreater(qualities[-20:].mean(), 2 * random.mean())
+                self.assertGreater(qualities[-20:].mean(), 2 * qualities[:40].mean())
+
+
 def print_line(name, seed, found, agent=None):
     """The mean quality of the last epochs, the best quality, and the mean actions with theirs."""
     actions = play(agent.mean_action)[1] if agent else None
@@ -117,7 +145,16 @@ if __name__ == "__main__":
     parser.add_argument("--updates", type=int, nargs="+", default=[0, 1, 4, 16, 64, 128, 256])
     parser.add_argument("--entropy-coefficient", type=float, default=AgentSettings.entropy_coefficient)
     parser.add_argument("--without-environment-model", action="store_true")
+    parser.add_argument("--amc", action="store_true")
+    parser.add_argument("--sigma-decay", type=float, default=OfAMC.sigma_decay)
+    parser.add_argument("--baseline-decay", type=float, default=OfAMC.baseline_decay)
     flags = parser.parse_args()
+    if flags.amc:
+        decays = {"sigma_decay": flags.sigma_decay, "baseline_decay": flags.baseline_decay}
+        for seed in SEEDS:
+            qualities = train_ddpg(seed, episodes=400, exploring=100, **decays)
+            print(f"amc, seed {seed}: last 100 {qualities[-100:].mean():.3f}, best {qualities.max():.3f}", flush=True)
+        raise SystemExit
     print_table(
         flags.updates,
         entropy_coefficient=flags.entropy_coefficient,

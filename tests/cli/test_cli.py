@@ -318,7 +318,7 @@ class MethodsTest(tf.test.TestCase):
     def test_lists_all_methods_with_what_they_do(self):
         self.assertEqual(
             list(self.shown),
-            ["born_again", "darc", "hint", "kd", "lit", "random", "replaced", "rlal", "scratch", "uniform"],
+            ["amc", "born_again", "darc", "hint", "kd", "lit", "random", "replaced", "rlal", "scratch", "uniform"],
         )
         self.assertEqual(list(self.shown), list(registered_methods()))
         self.assertIn(

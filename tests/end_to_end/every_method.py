@@ -1,4 +1,4 @@
-"""Runs Random, RLAL and LIT on every model of docs/coverage.md at its smallest, as short as each allows.
+"""Runs Random, RLAL, AMC and LIT on every model of docs/coverage.md at its smallest, as short as each allows.
 
     python tests/end_to_end/every_method.py --work /tmp/every-method
 
@@ -31,6 +31,7 @@ KINDS = (coverage_models.TOPOLOGY, coverage_models.HUB, coverage_models.APPLICAT
 METHODS = {
     "random": tfcompress.methods.Random(tries=2, epochs=0),
     "rlal": tfcompress.methods.RLAL(epochs=4, episodes_per_epoch=1, batch_size=4, learning_rate=1e-6),
+    "amc": tfcompress.methods.AMC(episodes=2, exploring=1, epochs=0),
     "lit": tfcompress.methods.LIT(epochs=1, finetune_epochs=0, batch_size=4, learning_rate=1e-4, beta=0),
 }
 # Refusals that are right for some models: nothing repeats, nothing can be pruned, no rewards to learn from.

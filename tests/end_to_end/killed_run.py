@@ -25,8 +25,10 @@ from keras import layers
 import tfcompress
 from tests.helpers.trained_students import TrainedStudents
 from tfcompress import stage, workflow
-from tfcompress.agents import PruningAgent, _tf_agents
-from tfcompress.methods import DARC, LIT, RLAL, Random, Uniform, phases, register_method
+from tfcompress.agents import DdpgAgent, PruningAgent, _tf_agents
+from tfcompress.methods import AMC, DARC, LIT, RLAL, Random, Uniform, phases, register_method
+from tfcompress.methods.amc import AgentSettings as OfAMC
+from tfcompress.methods.amc.search import AgentSearch
 from tfcompress.methods.rlal import AgentSettings
 from tfcompress.training import Checkpoints, RunFolder, _files, callbacks
 
@@ -69,6 +71,16 @@ METHODS = {
         growth=4.0,
         rate_decay=1.0,
         mixup=1.0,
+    ),
+    # Two rounds of ten episodes; the agent learns from the sixth on.
+    "amc": AMC(
+        episodes=20,
+        exploring=5,
+        epochs=3,
+        reward_images=100,
+        recalibrate_batches=1,
+        agent=OfAMC(hidden=(8,), batch_size=8),
+        **_SHORT,
     ),
     "random": Random(epochs=3, tries=3, reward_images=100, recalibrate_batches=1, **_SHORT),
 }
@@ -123,6 +135,8 @@ def watch_everything(places):
     )
     places.watch(PruningAgent, "act", "act")
     places.watch(PruningAgent, "learn", "learn")
+    places.watch(AgentSearch, "run", "search", lambda *a: "search of AMC")
+    places.watch(DdpgAgent, "remember", "episode")
     places.watch(callbacks.Guard, "on_train_batch_begin", "step")
     places.watch(callbacks.Reporter, "on_test_begin", "validation")
     places.watch(callbacks.Recorder, "on_epoch_end", "end")

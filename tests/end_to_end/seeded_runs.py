@@ -27,7 +27,8 @@ import tensorflow as tf
 from keras import layers
 
 import tfcompress
-from tfcompress.methods import KD, LIT, RLAL, AdversarialSettings, BornAgain, Hint, Random, Scratch, Uniform
+from tfcompress.methods import AMC, KD, LIT, RLAL, AdversarialSettings, BornAgain, Hint, Random, Scratch, Uniform
+from tfcompress.methods.amc import AgentSettings as OfAMC
 from tfcompress.methods.rlal import AgentSettings
 
 RECORD = pathlib.Path(__file__).with_suffix(".json")
@@ -133,12 +134,14 @@ def methods():
         agent=agent,
         **_SHORT,
     )
+    amc = AMC(episodes=12, exploring=3, epochs=1, reward_images=40, agent=OfAMC(hidden=(8,), batch_size=8), **_SHORT)
     half, shallow = {"flops_budget": 0.5}, {"flops_budget": 0.7}
     steps = Uniform(steps=2, step_epochs=1, scope="global", criterion="taylor", **_UNIFORM)
     critic = drawn(discriminator(), seed=3)
     translating = LIT(beta=0.0, discriminator=critic, adversarial=AdversarialSettings(steps=1), **_LIT)
     return {
         "rlal": (rlal, half),
+        "amc": (amc, half),
         "uniform": (Uniform(**_UNIFORM), half),
         "uniform, global": (Uniform(scope="global", **{**_UNIFORM, "epochs": 0}), half),
         "uniform, steps": (steps, half),

@@ -75,6 +75,7 @@ class Run:
         self.folder, self.method = folder, method
         searches = {
             "rlal": {"joint training": JOINT_EPOCHS},
+            "amc": {"search": 2},
             "uniform": {"training after step 1": 2},
             "lit": {"training of sections": 3},
             "trained_students": {"student 1": 2, "student 2": 2},
@@ -272,6 +273,13 @@ class BaselinesTest(KilledRunTest):
         rewards = self.check("random")["history"]["search"]["reward"]
         self.assertLen(rewards, 3)
         self.assertGreater(len(set(rewards)), 1)
+
+    def test_amc_in_its_search(self):
+        """Killed in the first round, in the second, and when its agent is written at the end."""
+        moments = ["search of AMC: episode 7", "search of AMC: episode 15", "search, finish: sync 2"]
+        history = self.check("amc", moments)["history"]["search"]
+        self.assertLen(history["reward"], 20)
+        self.assertGreater(len(set(history["reward"])), 1)
 
     def test_darc_in_all_phases(self):
         """Relaxed networks and snapshots are built anew from the stored weights of each phase, those of two blocks too."""

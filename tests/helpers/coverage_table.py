@@ -27,7 +27,7 @@ with `Uniform` to half its MACs (or to the share that its row states) and checke
   through it: MACs, parameters and bytes, to the digit;
 - *file*: the same difference between the cut model and its .keras file, loaded again (at most 1e-6);
 - *TFLite*: and its float32 TFLite file, run by LiteRT (at most 1e-4; 5e-2 in half precision);
-- without a column: the sub-network of the working copy, by which RLAL and Random measure rewards, gives the outputs of the
+- without a column: the sub-network of the working copy, by which RLAL, AMC and Random measure rewards, gives the outputs of the
   cut model; a row made with this check says so where it does not;
 - *left whole, and why*: channels that cannot go, with the number of layers; the channels of inputs and outputs (such as
   the logits) are not named.

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from tfcompress import methods
 from tfcompress.methods import (
+    AMC,
     RLAL,
     Method,
     Random,
@@ -47,7 +48,7 @@ class RegistryTest(tf.test.TestCase):
 
     def test_the_built_in_ones(self):
         self.assertContainsSubset(
-            {"rlal": RLAL, "random": Random, "uniform": Uniform}.items(), registered_methods().items()
+            {"amc": AMC, "rlal": RLAL, "random": Random, "uniform": Uniform}.items(), registered_methods().items()
         )
         self.assertEqual(method_by_name("rlal"), RLAL())
         self.assertEqual(RLAL.name, "rlal")

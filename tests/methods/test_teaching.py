@@ -12,10 +12,10 @@ import tensorflow as tf
 from keras import layers
 
 import tfcompress
-from tfcompress.methods import KD, RLAL, Random, Scratch, Teaching, Training, Uniform, phases
+from tfcompress.methods import DARC, KD, RLAL, Random, Replaced, Scratch, Teaching, Training, Uniform, phases
 from tfcompress.methods.rlal import AgentSettings
 from tfcompress.methods.rlal.alignment import Alignment
-from tfcompress.plan import KeepChannels, Plan
+from tfcompress.plan import KeepChannels, Plan, ReplaceLayers
 from tfcompress.rewrite import apply
 from tfcompress.training import OwnLoss, PenalizedModel, RunFolderError
 
@@ -239,6 +239,20 @@ class RefusalTest(tf.test.TestCase):
 
     def test_hints_that_there_are_not(self):
         self.refused("hints.*'stam'.*stem", Uniform(teach=Teaching(hints=("stam",))))
+
+    def test_hints_of_layers_that_may_be_replaced(self):
+        hints = Teaching(hints=("block1_conv1", "bn1"))
+        for method in (DARC(teach=hints), Replaced(teach=hints)):
+            self.refused(r"the student keeps.*\['block1_conv1'\].*exclude=", method)
+
+    def test_hints_of_layers_in_whose_place_others_stand(self):
+        """A method of one's own decides what it replaces in its search."""
+        task = small_tasks.task_for(small_tasks.residual_network(), flops=1.0)
+        new = layers.Conv2D(5, 1, name="new")
+        student = apply(task.model, Plan((ReplaceLayers.by(("block1_conv1",), new),)))
+        with self.assertRaisesRegex(ValueError, r"keeps.*\['block1_conv1'\].*'block1_conv1_new'.*behind"):
+            phases.taught(student, task, Teaching(alpha=1, hints=("block1_conv1",)))
+        phases.taught(student, task, Teaching(alpha=1, hints=("bn1",)))
 
     def test_sample_weights(self):
         x, y = small_tasks.pictures()

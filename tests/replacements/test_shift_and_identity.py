@@ -75,6 +75,18 @@ def test_the_identity_keeps_the_activation():
         assert network(part_of(layer), "identity") == (None, None)
 
 
+def test_an_identity_is_written_down_in_a_plan():
+    """Of a layer without an activation too, with its policy."""
+    for policy in ("float32", "mixed_bfloat16"):
+        conv = layers.Conv2D(3, 3, padding="same", name="conv", dtype=policy)
+        model = keras.Sequential([keras.Input((4, 4, 3)), conv])
+        (made,) = fitting(Part.of(LayerGraph.from_keras(model), ["conv"]), by_name("identity"))
+        student = apply(model, Plan((ReplaceLayers.by(["conv"], made),)))
+        assert not student.weights and student.layers[-1].dtype_policy.name == policy
+        x = np.random.default_rng(0).normal(size=(2, 4, 4, 3))
+        np.testing.assert_allclose(np.array(student(x), "float32"), x, rtol=0.01)
+
+
 def test_sizes_that_are_not_known_may_change_all_the_same():
     shape = (None, None, 6)
     for layer in (layers.Conv2D(6, 3), layers.Conv2D(6, 3, 2, padding="same"), layers.MaxPooling2D(2)):

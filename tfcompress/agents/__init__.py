@@ -1,8 +1,18 @@
 """The reinforcement-learning agents of tfcompress; the only package that knows tf-agents."""
 
 from tfcompress.agents._tf_agents import load as load_tf_agents
+from tfcompress.agents.ddpg import DdpgAgent, DdpgSettings
 from tfcompress.agents.environment_model import EnvironmentModel
 from tfcompress.agents.replay import Batch, ReplayBuffer
 from tfcompress.agents.sac import PruningAgent, SacSettings
 
-__all__ = ["Batch", "EnvironmentModel", "PruningAgent", "ReplayBuffer", "SacSettings", "load_tf_agents"]
+__all__ = [
+    "Batch",
+    "DdpgAgent",
+    "DdpgSettings",
+    "EnvironmentModel",
+    "PruningAgent",
+    "ReplayBuffer",
+    "SacSettings",
+    "load_tf_agents",
+]

@@ -1,4 +1,4 @@
-"""The networks of soft actor-critic and tf-agents' SacAgent, made so that a saved run continues bit for bit."""
+"""The networks of the agents and tf-agents' SacAgent, made so that a saved run continues bit for bit."""
 
 import contextlib
 import functools
@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from tfcompress.agents import _tf_agents
 
-__all__ = ["actor", "critic", "draw_weights", "repeatable_sac_agent", "zeros_as_samples"]
+__all__ = ["actor", "critic", "deterministic_actor", "draw_weights", "repeatable_sac_agent", "zeros_as_samples"]
 
 
 def actor(observation: Any, action: Any, hidden: tuple[int, ...]) -> Any:
@@ -41,6 +41,26 @@ def actor(observation: Any, action: Any, hidden: tuple[int, ...]) -> Any:
         kernel_initializer="zeros",
         continuous_projection_net=projection,
         name="actor",
+    )
+
+
+def deterministic_actor(observation: Any, action: Any, hidden: tuple[int, ...], name: str) -> Any:
+    """An ActorNetwork: one action for an input, squashed into the bounds of its specification.
+
+    Args:
+        observation: the specification of the input, float32 `[width]`.
+        action: the bounded specification of the action, float32 `[1]`.
+        hidden: the widths of the hidden layers.
+        name: actor and target need different names to be separate networks.
+    """
+    lib = _tf_agents.load()
+    return lib.ActorNetwork(
+        observation,
+        action,
+        fc_layer_params=hidden,
+        kernel_initializer="zeros",
+        last_kernel_initializer="zeros",
+        name=name,
     )
 
 

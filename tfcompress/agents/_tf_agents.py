@@ -118,6 +118,8 @@ def _import_all() -> types.SimpleNamespace:
                 dir(getattr(tfp, part))
             tf_agents = importlib.import_module("tf_agents")
             sac_agent = importlib.import_module("tf_agents.agents.sac.sac_agent")
+            ddpg_agent = importlib.import_module("tf_agents.agents.ddpg.ddpg_agent")
+            actor_network = importlib.import_module("tf_agents.agents.ddpg.actor_network")
             critic_network = importlib.import_module("tf_agents.agents.ddpg.critic_network")
             networks = importlib.import_module("tf_agents.networks")
             normal = importlib.import_module("tf_agents.networks.normal_projection_network")
@@ -127,7 +129,7 @@ def _import_all() -> types.SimpleNamespace:
             keras = importlib.import_module("tf_keras.api._v2.keras")
     except ImportError as error:
         raise ImportError(
-            f"Expected tf-agents 0.18, which the reinforcement-learning methods (RLAL, N2N) are built on. "
+            f"Expected tf-agents 0.18, which the reinforcement-learning methods (RLAL, AMC, N2N) are built on. "
             f"Received: {type(error).__name__}: {error}. "
             f"Run `{_how_to_install()}`. The other methods work without it."
         ) from error
@@ -140,6 +142,8 @@ def _import_all() -> types.SimpleNamespace:
         trajectories=trajectories,
         SacAgent=sac_agent.SacAgent,
         std_clip_transform=sac_agent.std_clip_transform,
+        DdpgAgent=ddpg_agent.DdpgAgent,
+        ActorNetwork=actor_network.ActorNetwork,
         ActorDistributionNetwork=networks.actor_distribution_network.ActorDistributionNetwork,
         CriticNetwork=critic_network.CriticNetwork,
         NormalProjectionNetwork=normal.NormalProjectionNetwork,
@@ -155,7 +159,7 @@ def load() -> types.SimpleNamespace:
     Returns:
         A namespace with the modules `tf_agents`, `tfp`, `keras` (tf_keras, Keras 2), `common`, `specs`,
         `trajectories` and the classes and functions `SacAgent`, `std_clip_transform`, `ActorDistributionNetwork`,
-        `CriticNetwork`, `NormalProjectionNetwork`.
+        `CriticNetwork`, `NormalProjectionNetwork`, `DdpgAgent`, `ActorNetwork`.
 
     Raises:
         ImportError: if tf-agents or something it needs is missing; the message has the line to run.

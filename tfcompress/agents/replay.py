@@ -1,4 +1,4 @@
-"""The replay buffer of RLAL: plain numpy arrays, holding the epoch in which a reward was earned and never z."""
+"""The replay buffer of RLAL and AMC: plain numpy arrays, holding the epoch in which a reward was earned, never z."""
 
 from typing import NamedTuple
 

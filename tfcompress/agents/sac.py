@@ -10,8 +10,8 @@ import numpy as np
 import tensorflow as tf
 
 from tfcompress.agents import _networks, _tf_agents
+from tfcompress.agents._saved import SavedAgent, as_graph, means, numbered
 from tfcompress.agents.environment_model import EnvironmentModel
-from tfcompress.agents.replay import ReplayBuffer
 
 __all__ = ["PruningAgent", "SacSettings"]
 
@@ -60,7 +60,7 @@ class SacSettings:
     use_environment_model: bool = True
 
 
-class PruningAgent:
+class PruningAgent(SavedAgent):
     """Soft actor-critic (tf-agents' SacAgent) on (S, z), with the environment model that z comes from.
 
     Actor and critics see the state S joined with z of the epoch in which S was met, Equations (6) to (9) of RLAL.
@@ -81,11 +81,9 @@ class PruningAgent:
     """
 
     def __init__(self, state_size: int, epochs: int, settings: SacSettings | None = None, seed: int = 0):
-        self.state_size = state_size
         self.epochs = epochs
         self.settings = settings or SacSettings()
-        self._seed = seed
-        self._buffer = ReplayBuffer(self.settings.buffer_capacity, state_size)
+        super().__init__(state_size, self.settings.buffer_capacity, seed)
         self._environment: EnvironmentModel | None = None
         if self.settings.use_environment_model:
             self._environment = EnvironmentModel(
@@ -160,11 +158,7 @@ class PruningAgent:
         """
         self._check_epoch(epoch)
         actions = np.asarray(actions, "float32")
-        if not (np.isfinite(states).all() and np.isfinite(reward) and ((actions >= 0) & (actions <= 1)).all()):
-            raise ValueError(
-                f"Expected finite states, a finite reward and actions from 0 to 1. Received: reward={reward}, "
-                f"actions={actions}, states={states}. Bound the actions, and look for NaN in the network's weights."
-            )
+        self._check_episode(states, actions, reward)
         self._buffer.add_episode(states, actions, reward, epoch)
 
     def learn(self) -> dict[str, float]:
@@ -187,13 +181,7 @@ class PruningAgent:
 
     def learn_epoch(self) -> dict[str, float]:
         """Calls `learn` as often as `settings.updates_per_epoch` says, and returns the means of its losses."""
-        losses = [self.learn() for _ in range(self.settings.updates_per_epoch)]
-        return {name: float(np.mean([update[name] for update in losses])) for name in losses[0]}
-
-    @property
-    def transitions(self) -> int:
-        """How many transitions the buffer holds."""
-        return len(self._buffer)
+        return means([self.learn() for _ in range(self.settings.updates_per_epoch)])
 
     @property
     def traces(self) -> dict[str, int]:
@@ -202,51 +190,17 @@ class PruningAgent:
 
     # Saving.
 
-    def state_dict(self) -> dict[str, np.ndarray]:
-        """Everything that acting and learning depend on, as copies, under names that stay the same.
+    def _numbers(self) -> dict[str, np.ndarray]:
+        return {"z": self._z.copy(), "counters": np.array(self._counters(), "int64")}
 
-        Returns:
-            Networks, targets, slots and step counters of the optimizers, environment model, buffer, z of the current
-            epoch, and the counters of the random streams.
-        """
-        state = {name: variable.numpy().copy() for name, variable in self._variables().items()}
-        state |= {f"buffer/{name}": value for name, value in self._buffer.state_dict().items()}
-        state["z"] = self._z.copy()
-        state["counters"] = np.array(self._counters(), "int64")
-        return state
-
-    def load_state_dict(self, state: dict[str, np.ndarray]) -> None:
-        """Continues where the agent that `state_dict` was called on stood, bit for bit.
-
-        Args:
-            state: what `state_dict` of an agent with the same sizes and settings returned. Its seed is taken over.
-
-        Raises:
-            ValueError: if the state is that of an agent with other sizes or settings. Nothing is changed then.
-        """
-        variables = self._variables()
-        buffer = {name.removeprefix("buffer/"): value for name, value in state.items() if name.startswith("buffer/")}
-        expected = {name: tuple(variable.shape) for name, variable in variables.items()}
-        expected |= {"z": (self._z_size,), "counters": (len(self._counters()),)}
-        received = {name: np.shape(value) for name, value in state.items() if not name.startswith("buffer/")}
-        if expected != received:
-            names = sorted(name for name in {*expected, *received} if expected.get(name) != received.get(name))
-            raise ValueError(
-                f"Expected the state of an agent with the same sizes and settings: {names[0]} of shape "
-                f"{expected.get(names[0])}. Received: shape={received.get(names[0])}, and {len(names) - 1} more arrays "
-                "that differ. Make the agent with the settings that the state was saved with."
-            )
-        self._buffer.load_state_dict(buffer)
-        for name, variable in variables.items():
-            variable.assign(state[name])
-        self._z = np.array(state["z"], "float32")
-        self._seed, self._epoch, self._actions_drawn, self._updates_made = (int(value) for value in state["counters"])
+    def _take_numbers(self, numbers: dict[str, np.ndarray]) -> None:
+        self._z = np.array(numbers["z"], "float32")
+        self._seed, self._epoch, self._actions_drawn, self._updates_made = (int(count) for count in numbers["counters"])
 
     def _counters(self) -> list[int]:
         return [self._seed, self._epoch, self._actions_drawn, self._updates_made]
 
     def _variables(self) -> dict[str, Any]:
-        """Every variable by a stable name, e.g. `actor/00`."""
         parts = {
             "actor": self._actor.variables,
             "critic_1": self._critics[0].variables,
@@ -258,9 +212,7 @@ class PruningAgent:
             "sac": [self._sac.train_step_counter],
             "environment": self._environment.variables if self._environment else [],
         }
-        return {
-            f"{part}/{i:02d}": variable for part, variables in parts.items() for i, variable in enumerate(variables)
-        }
+        return numbered(parts)
 
     # Building.
 
@@ -317,7 +269,7 @@ class PruningAgent:
         }
         # Without autograph: there is nothing for it to convert, and it doubles the time of tracing.
         compiled = [tf.function(graph, signature, autograph=False) for graph, signature in signatures.items()]
-        self._representation, self._sampled_action, self._mean_action, self._update = map(_as_graph, compiled)
+        self._representation, self._sampled_action, self._mean_action, self._update = map(as_graph, compiled)
         names = ("representation", "sampled_action", "mean_action", "update")
         self._compiled = dict(zip(names, compiled, strict=True))
 
@@ -378,25 +330,4 @@ class PruningAgent:
     def _checked(self, state: np.ndarray) -> np.ndarray:
         if self._epoch < 0:
             raise ValueError("Expected an epoch to act in. Received: none yet. Call start_epoch(epoch) first.")
-        state = np.asarray(state, "float32")
-        if state.shape != (self.state_size,):
-            raise ValueError(
-                f"Expected a state of shape ({self.state_size},). Received: shape={state.shape}. Give one state."
-            )
-        return state
-
-    @staticmethod
-    def _bounded(action: tf.Tensor) -> float:
-        return min(1.0, max(0.0, float(action)))
-
-
-def _as_graph(function: Any) -> Callable[..., Any]:
-    """A `tf.function` that runs as a graph, also where TensorFlow is told to run functions eagerly."""
-    graphs: list[Callable[..., Any]] = []
-
-    def call(*arguments: Any) -> Any:
-        if not graphs:
-            graphs.append(function.get_concrete_function())
-        return graphs[0](*arguments)
-
-    return call
+        return super()._checked(state)

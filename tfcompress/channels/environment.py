@@ -127,6 +127,13 @@ class PruningEnvironment:
         if self.done:
             return np.zeros(STATE_SIZE, np.float32)
         at = self._position
+        return np.array(
+            [at / len(self.units), *self._descriptions[at], *self._shares_around(), self._last_rate], dtype=np.float32
+        )
+
+    def _shares_around(self) -> tuple[float, float]:
+        """Shares of the model's FLOPs of the units before the current one (pruned) and after it (whole)."""
+        at = self._position
         # The cost of a part is the total without the other units; what no unit prunes is in all three and cancels.
         none = self.costs.sizes.copy()
         none[np.concatenate(self._groups)] = 0
@@ -136,8 +143,7 @@ class PruningEnvironment:
             part[groups] = self._kept[groups] if unit != at else 0
         nothing, spent, left = self.costs.count("macs", np.stack([none, before, after])).tolist()
         total = self.costs.total.macs
-        parts = (spent - nothing) / total, (left - nothing) / total
-        return np.array([at / len(self.units), *self._descriptions[at], *parts, self._last_rate], dtype=np.float32)
+        return (spent - nothing) / total, (left - nothing) / total
 
     def widths(self, unit: int, width: npt.ArrayLike) -> npt.NDArray[np.int64]:
         """int64 `[..., groups of the unit]`: what its groups keep when the widest with a choice is to keep `width`."""

@@ -12,6 +12,7 @@ from tfcompress.methods.registry import method_by_name, register_method, registe
 from tfcompress.training import Training
 
 if TYPE_CHECKING:
+    from tfcompress.methods.amc import AMC
     from tfcompress.methods.darc import DARC, Replaced
     from tfcompress.methods.distillation import KD, LIT, AdversarialSettings, BornAgain, Hint, Scratch, Tuning
     from tfcompress.methods.random import Random
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from tfcompress.training.teaching import Teaching
 
 __all__ = [
+    "AMC",
     "DARC",
     "KD",
     "LIT",
@@ -45,6 +47,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "AMC": "amc",
     "AdversarialSettings": "distillation",
     "BornAgain": "distillation",
     "DARC": "darc",

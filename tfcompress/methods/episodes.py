@@ -1,20 +1,21 @@
-"""Episodes of channel pruning: rates in, a plan within the budget and its reward out. Shared by RLAL and Random."""
+"""Episodes of channel pruning: rates in, a plan within the budget and its reward out, for RLAL, AMC and Random."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from tfcompress.channels import pruning_units
 from tfcompress.channels.environment import PruningEnvironment
+from tfcompress.data import is_of_tensorflow
 from tfcompress.evaluation import Reward
 from tfcompress.importance import Criterion, ranking
 from tfcompress.plan import Plan
 from tfcompress.task import Task
 
-__all__ = ["Episode", "Episodes", "check_budget"]
+__all__ = ["Episode", "Episodes", "check_budget", "images_of_a_reward", "learned"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,7 +23,7 @@ class Episode:
     """One pass over all pruning units.
 
     Attributes:
-        states: float32 `[units, 9]`.
+        states: float32 `[units, numbers of a state]`.
         actions: float32 `[units]`, the rates that were carried out.
         kept: int64 `[groups]`, the channels that each group keeps.
         reward: the metric of the pruned network.
@@ -43,6 +44,34 @@ def check_budget(task: Task) -> PruningEnvironment:
     return PruningEnvironment(task.costs, pruning_units(task.groups), task.budget, task.widths)
 
 
+def images_of_a_reward(task: Task, reward_images: int | None, recalibrate_batches: int) -> int:
+    """How many images run for one reward, those for BatchNormalization statistics included."""
+    known = task.splits.validation.num_samples or reward_images or 0
+    return min(reward_images or known, known) + 128 * recalibrate_batches
+
+
+def learned(learn: Callable[[], dict[str, float]], rewards: Sequence[float]) -> dict[str, float]:
+    """The losses of an agent's updates.
+
+    Args:
+        learn: makes the updates.
+        rewards: of the last episodes.
+
+    Raises:
+        ValueError: rewards for which a loss is infinite.
+    """
+    try:
+        return learn()
+    except Exception as error:
+        if not is_of_tensorflow(error):
+            raise
+        raise ValueError(
+            "Expected rewards that an agent can learn from, not far above 1. Received: rewards from "
+            f"{min(rewards):.4g} to {max(rewards):.4g}, for which its losses became infinite. "
+            "Scale the labels, or give an objective= of smaller numbers."
+        ) from None
+
+
 class Episodes:
     """Plays episodes on the current weights of a task's model.
 
@@ -54,18 +83,27 @@ class Episodes:
         reward_images: how many validation samples a reward is measured on; `None` for all.
         recalibrate_batches: before each reward the BatchNormalization statistics of the sub-network are taken anew from
             so many batches of 128 training samples; 0 for the statistics that the whole model has.
+        environment: what turns rates into widths; RLAL's by default.
+        fixed_weights: whether the weights stay as they are, so that equal plans are measured once.
     """
 
     def __init__(
-        self, task: Task, criterion: Criterion, reward_images: int | None, recalibrate_batches: int = 0
+        self,
+        task: Task,
+        criterion: Criterion,
+        reward_images: int | None,
+        recalibrate_batches: int = 0,
+        environment: PruningEnvironment | None = None,
+        fixed_weights: bool = False,
     ) -> None:
-        self.environment = check_budget(task)
+        self.environment = check_budget(task) if environment is None else environment
         self._task = task
         self._criterion = criterion
         self._evidence = task.evidence()
         self._prunable = tuple(group.name for unit in self.environment.units for group in unit.groups)
         self._reward = Reward(task, self._prunable, reward_images, recalibrate_batches)
         self._order: dict[str, np.ndarray] = {}
+        self._known: dict[bytes, float] | None = {} if fixed_weights else None
         self.rank()  # a criterion that does not work says so before anything is trained
 
     @property
@@ -90,6 +128,9 @@ class Episodes:
         Raises:
             ValueError: a metric that is NaN or infinite, by which no plans can be compared.
         """
+        widths = np.asarray(kept, np.int64).tobytes()
+        if self._known is not None and widths in self._known:
+            return self._known[widths]
         value = self._reward(self.plan(kept))
         if not np.isfinite(value):
             metric = self._task.objective.metric_name or "loss"
@@ -98,6 +139,8 @@ class Episodes:
                 f"Received: {value} with {int(kept.sum())} channels kept. Scale the labels, give an objective= that is "
                 "finite whatever the outputs are, or choose method='uniform', which measures no plans."
             )
+        if self._known is not None:
+            self._known[widths] = value
         return value
 
     def play(self, act: Callable[[np.ndarray], float]) -> Episode:

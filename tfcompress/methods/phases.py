@@ -9,6 +9,7 @@ import keras
 
 from tfcompress.evaluation import Evaluator
 from tfcompress.graph import LayerGraph, TensorRef, bypasses, find_sections
+from tfcompress.network import Network
 from tfcompress.rewrite.working_copy import any_batch, flat_copy
 from tfcompress.task import Task
 from tfcompress.training import Keep, Objective, Schedule, Training, WeightDecay, fit, loss_function, words_for_kept
@@ -167,10 +168,7 @@ def kd_loss(student: keras.Model, teacher: keras.Model, task: Task, targets: Sof
 def _hints(student: keras.Model, teacher: keras.Model, task: Task, teaching: Teaching) -> PointHints:
     graph = task.network_of(task.original).graph
     names = _hint_layers(teaching, graph)
-    own, wanted = (
-        Points(network, _passed(names, graph, _missing(graph, network.graph)))
-        for network in map(task.network_of, (student, teacher))
-    )
+    own, wanted = (_points(task.network_of(model), names, graph) for model in (student, teacher))
     layers = tuple(regressor(own.shape(i), wanted.shape(i), task.seed + i, f"regressor_{i}") for i in range(len(names)))
     return PointHints(own, wanted, teaching.loss, layers)
 
@@ -182,9 +180,17 @@ def _hint_layers(teaching: Teaching, graph: LayerGraph) -> tuple[str, ...]:
     return tuple(teaching.hints or ())
 
 
-def _missing(graph: LayerGraph, left: LayerGraph) -> tuple[str, ...]:
-    """The nodes of a graph that another one does not have."""
-    return tuple(name for name in graph.nodes if name not in left.nodes)
+def _points(network: Network, names: Sequence[str], graph: LayerGraph) -> Points:
+    """The points of a network that is made of this graph: of removed layers, what stands in their place."""
+    left = network.graph.nodes
+    missing = tuple(name for name in graph.nodes if name not in left)
+    new = [name for name in left if name not in graph.nodes]
+    if new and (lost := [name for name in names if name in missing]):
+        raise ValueError(
+            f"Expected `hints` among the layers that {network.model.name!r} keeps. Received: {lost}, which it does not "
+            f"have, and new layers such as {new[:4]}, of which none is known to stand for them. Name layers behind."
+        )
+    return Points(network, _passed(names, graph, missing))
 
 
 def _passed(names: Sequence[str], graph: LayerGraph, removed: Sequence[str]) -> tuple[str, ...]:
@@ -201,6 +207,7 @@ def check_teaching(
     method: str,
     students: Sequence[keras.Model] = (),
     removed: Sequence[Sequence[str]] = (),
+    replaced: Sequence[str] = (),
 ) -> None:
     """Refuses a teaching that does not fit the task, before anything is trained.
 
@@ -210,6 +217,7 @@ def check_teaching(
         method: its name.
         students: models that are to be trained, where they are not made of the task's.
         removed: nodes of the task's model that each student which is made of it is without.
+        replaced: nodes of the task's model in whose place others may stand.
 
     Raises:
         ValueError: sample weights, outputs that are no classes, a teacher with other inputs or outputs, layers that
@@ -230,7 +238,7 @@ def check_teaching(
         advice = "Leave teach= out, or teach by hints alone: teach=Teaching(alpha=1, hints=...)."
         check_outputs(task, [*students, *([] if teacher is None else [teacher])], advice)
     if teaching.hints is not None:
-        _check_hints(teaching, task, [*students, *([] if teacher is None else [teacher])], removed)
+        _check_hints(teaching, task, [*students, *([] if teacher is None else [teacher])], removed, replaced)
 
 
 def _ends(model: keras.Model) -> tuple[list[tuple[int | None, ...]], list[tuple[int | None, ...]]]:
@@ -269,7 +277,11 @@ def check_outputs(task: Task, models: Sequence[keras.Model], advice: str) -> Non
 
 
 def _check_hints(
-    teaching: Teaching, task: Task, models: Sequence[keras.Model], removed: Sequence[Sequence[str]]
+    teaching: Teaching,
+    task: Task,
+    models: Sequence[keras.Model],
+    removed: Sequence[Sequence[str]],
+    replaced: Sequence[str],
 ) -> None:
     graph = task.network_of(task.original).graph
     names = _hint_layers(teaching, graph)
@@ -286,6 +298,11 @@ def _check_hints(
                 f"Expected `hints` among the layers that the student keeps. Received: {inside}, which lie inside what "
                 "is removed. Name the last layer of a block, or hints='sections'."
             )
+    if lost := [name for name in names if name in set(replaced)]:
+        raise ValueError(
+            f"Expected `hints` among the layers that the student keeps. Received: {lost}, in whose place others may be "
+            "put. Name layers behind them, such as an activation or a sum, or leave them as they are: exclude=."
+        )
     own = Points(task.network_of(task.original), names)
     for model in models:
         missing = [name for name in names if name not in task.network_of(model).graph.nodes]

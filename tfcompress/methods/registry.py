@@ -14,6 +14,7 @@ __all__ = ["method_by_name", "register_method", "registered_methods"]
 _GROUP = "tfcompress.methods"
 # Written as entry points are: each is loaded when it is asked for.
 _BUILT_IN = {
+    "amc": "tfcompress.methods.amc.method:AMC",
     "born_again": "tfcompress.methods.distillation.baselines:BornAgain",
     "darc": "tfcompress.methods.darc.method:DARC",
     "hint": "tfcompress.methods.distillation.hint:Hint",

@@ -24,7 +24,8 @@ class Identity(Replacement):
         if part.input_shapes != (part.output_shape,) or (None in part.output_shape[1:] and not _keeps_its_size(part)):
             return None
         if part.activation is keras.activations.linear:
-            return [keras.layers.Identity(name="identity", dtype=part.dtype)]
+            # By its name, as Keras writes down no Identity that was given a policy.
+            return [keras.layers.Identity(name="identity", dtype=getattr(part.dtype, "name", part.dtype))]
         return [keras.layers.Activation(part.activation, name="activation", dtype=part.dtype)]
 
     def start(self, part: Part, layers: Sequence[keras.layers.Layer]) -> bool:

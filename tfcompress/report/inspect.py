@@ -42,8 +42,8 @@ def describe(model: keras.Model | Network, control: Control | None = None) -> st
             "",
             f"Smallest share of the MACs that can be reached: {share_of(costs, costs.smallest.macs)} (all groups)",
             "Share of the MACs that is reached with one pruning ratio for all channels that may be pruned, and what is "
-            "left spent channel by channel; - where the row's share is out of reach ('inside blocks': where RLAL and "
-            "Random prune)",
+            "left spent channel by channel; - where the row's share is out of reach ('inside blocks': where RLAL, AMC "
+            "and Random prune)",
             *(f"  {line}" for line in in_columns(table, left=1)),
         ]
     )

@@ -311,6 +311,11 @@ class DarcTest(tf.test.TestCase):
                 DARC(**settings)
 
 
+    def test_adam_takes_no_rate_for_alpha(self):
+        with self.assertRaisesRegex(ValueError, "alpha_rate.*adam"):
+            DARC(optimizer="adam", alpha_rate=4.0)
+
+
 class WeightsTest(tf.test.TestCase):
     def test_a_copy_goes_its_own_way(self):
         weights = Weights()

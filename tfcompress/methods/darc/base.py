@@ -154,12 +154,15 @@ class Replacing(TrainedMethod):
             refuse(limits)
 
     def check(self, task: Task) -> None:
-        """Refuses a teaching that does not fit, and a latency that the cheapest choice misses by far when measured."""
-        super().check(task)
+        """Refuses a teaching that does not fit, hints of layers that may be replaced, and a latency that the cheapest
+        choice misses by far when it is measured.
+        """
+        units = self.units(task.costs, task.control)
+        if self.teaching is not None:
+            nodes = [] if self.teaching.hints is None else [node for unit in units for node in unit.part.nodes]
+            phases.check_teaching(self.teaching, task, self.name, replaced=nodes)
         if LATENCY in task.budget:
-            units = self.units(task.costs, task.control)
-            table = self.table(task, units)
-            check_by_measuring(table, units, task, self.latency_batch, self.latency_threads)
+            check_by_measuring(self.table(task, units), units, task, self.latency_batch, self.latency_threads)
 
     # What is trained.
 

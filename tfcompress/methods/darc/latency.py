@@ -6,6 +6,7 @@ import functools
 import pathlib
 import shutil
 import tempfile
+import weakref
 from collections.abc import Sequence
 
 import keras
@@ -22,6 +23,8 @@ __all__ = ["LATENCY", "check_by_measuring", "is_wanted", "latency_limit", "laten
 
 LATENCY = "latency_ms"
 _FILE = "latency.json"
+# Of models as they are, by batch and threads: what is asked for more than once must be one number.
+_MEASURED: weakref.WeakKeyDictionary[keras.Model, dict[tuple[int, int], float]] = weakref.WeakKeyDictionary()
 _FAR = 1.1  # times the limit: the cheapest by the table need not be the fastest by a little, and measurements differ
 
 
@@ -109,7 +112,10 @@ def _whole(task: Task, batch: int, threads: int) -> float:
     known = before.get("measurements", {}).get(LATENCY) if (batch, threads) == (1, 1) else None
     if known is not None:
         return float(known)
-    return latency_of(task.model, batch, threads)
+    measured = _MEASURED.setdefault(task.model, {})
+    if (batch, threads) not in measured:
+        measured[batch, threads] = latency_of(task.model, batch, threads)
+    return measured[batch, threads]
 
 
 @functools.cache

@@ -78,7 +78,7 @@ class DARC(Replacing):
         weighting: "simplex": alpha is projected onto the simplex after each step, and becomes 0 where a replacement is
             not worth its cost. "softmax": alpha is the softmax of free numbers, as in DARTS (Liu et al. 2018b): nothing
             becomes 0, and after the last block the greatest within the budget are taken.
-        alpha_rate: how many times the learning rate of alpha is that of the weights.
+        alpha_rate: how many times the learning rate of alpha is that of the weights, with SGD.
 
     Raises:
         TypeError, ValueError: a setting of another type, or out of its range.
@@ -102,6 +102,8 @@ class DARC(Replacing):
         expect.settings(self, expect.number, "strength", at_least=0, or_none=True)
         expect.settings(self, expect.number, "growth", at_least=1)
         expect.settings(self, expect.number, "rate_decay", "alpha_rate", above=0)
+        if self.optimizer == "adam":
+            expect.unused(self, ["alpha_rate"], "with optimizer='adam', whose steps are as long for any gradient")
         expect.settings(self, expect.number, "mixup", at_least=0, or_none=True)
         expect.settings(self, expect.one_of, "weighting", options=("simplex", "softmax"))
 

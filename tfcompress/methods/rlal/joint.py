@@ -10,9 +10,8 @@ import keras
 import numpy as np
 
 from tfcompress.agents.sac import PruningAgent
-from tfcompress.data import is_of_tensorflow
 from tfcompress.methods.base import Candidate
-from tfcompress.methods.episodes import Episode, Episodes
+from tfcompress.methods.episodes import Episode, Episodes, learned
 from tfcompress.methods.rlal.alignment import Alignment
 from tfcompress.plan import Plan, Trail
 from tfcompress.task import Task
@@ -93,21 +92,9 @@ class AgentEpochs(keras.callbacks.Callback):
             self._compare(episode, epoch)
             rewards.append(episode.reward)
         if epoch >= self._timetable.learn:
-            self._logs.update(self._learned(rewards))
+            self._logs.update(learned(self._agent.learn_epoch, rewards))
         self._follow_best()
         self._logs |= {"reward": float(np.mean(rewards)), "reward_max": float(np.max(rewards))}
-
-    def _learned(self, rewards: list[float]) -> dict[str, float]:
-        try:
-            return self._agent.learn_epoch()
-        except Exception as error:
-            if not is_of_tensorflow(error):
-                raise
-            raise ValueError(
-                "Expected rewards that an agent can learn from, not far above 1. Received: rewards from "
-                f"{min(rewards):.4g} to {max(rewards):.4g}, for which its losses became infinite. "
-                "Scale the labels, or give an objective= of smaller numbers."
-            ) from None
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Puts what the agent found into the logs of the epoch."""

@@ -15,7 +15,7 @@ from tfcompress.costs import Cost, CostModel
 from tfcompress.importance import Criterion, by_name
 from tfcompress.methods import phases
 from tfcompress.methods.base import Search
-from tfcompress.methods.episodes import Episodes, check_budget
+from tfcompress.methods.episodes import Episodes, check_budget, images_of_a_reward
 from tfcompress.methods.registry import register_method
 from tfcompress.methods.rlal.alignment import Alignment
 from tfcompress.methods.rlal.joint import AgentEpochs, Timetable
@@ -122,18 +122,14 @@ class RLAL(TrainedMethod):
         """Joint training and fine-tuning."""
         share = task.limits.get("macs", task.costs.total.macs) / task.costs.total.macs
         timetable, teacher = self.timetable(task), phases.cost_of_teacher(self.teaching)
-        images = (timetable.end - timetable.start) * self.episodes_per_epoch * self._reward_images(task)
+        images = (timetable.end - timetable.start) * self.episodes_per_epoch
+        images *= images_of_a_reward(task, self.reward_images, self.recalibrate_batches)
         # A training step costs about three forward passes, and a reward is measured on the pruned network.
         episodes = images * share / 3 / (task.splits.train.num_samples or images)
         return (
             PhasePlan("joint training", self.epochs, 1.0 + teacher, extra=episodes),
             PhasePlan("fine-tuning", self.epochs_of_finetuning, max(share, 0.1) + teacher),
         )
-
-    def _reward_images(self, task: Task) -> int:
-        """Images that run for one reward, those for BatchNormalization statistics included."""
-        known = task.splits.validation.num_samples or self.reward_images or 0
-        return min(self.reward_images or known, known) + 128 * self.recalibrate_batches
 
     def search(self, task: Task) -> Search:
         """Trains weights and agent jointly (Algorithm 1)."""

@@ -1,0 +1,168 @@
+"""The method AMC: its settings, and how its parts are put together."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfcompress import expect
+from tfcompress.agents import DdpgAgent, load_tf_agents
+from tfcompress.channels import INSIDE_BLOCKS, Control, Widths, inside_units, pruning_units, reachable
+from tfcompress.channels.amc_environment import AMC_STATE_SIZE, AmcEnvironment
+from tfcompress.costs import Budget, Cost, CostModel
+from tfcompress.importance import Criterion, by_name
+from tfcompress.methods import phases
+from tfcompress.methods.amc.rewards import AgentReward, RewardName, check_error
+from tfcompress.methods.amc.search import PHASE, ROUND, AgentSearch
+from tfcompress.methods.amc.settings import AgentSettings
+from tfcompress.methods.base import Search
+from tfcompress.methods.episodes import Episodes, images_of_a_reward
+from tfcompress.methods.registry import register_method
+from tfcompress.methods.trained import TrainedMethod
+from tfcompress.process import lock
+from tfcompress.task import Task
+from tfcompress.training import PhasePlan
+
+__all__ = ["AMC"]
+
+_PAPER = 400  # episodes, of which a quarter explore with a constant sigma
+
+
+@register_method("amc")
+@dataclasses.dataclass(frozen=True)
+class AMC(TrainedMethod):
+    """A DDPG agent chooses the pruning ratio of each block of a trained network; its weights are not trained meanwhile.
+
+    He, Lin, Liu, Wang, Li and Han (2018), "AMC: AutoML for Model Compression and Acceleration on Mobile Devices". The
+    plan of the highest reward is cut and fine-tuned. With a budget the search is resource-constrained: the reward is
+    -Error, and a ratio is raised where the budget could not be held otherwise. Without one it is accuracy-guaranteed:
+    the reward, -Error log(FLOPs), weighs what is lost against what is saved.
+
+    Decided, where the paper leaves it open or other methods here set the frame: the agent acts on what RLAL's does, the
+    channels inside each block, or each channel group of a network without blocks, and channels go by `criterion`,
+    where the paper selects and reconstructs them by feature maps. Numbers of the state are scaled by their largest. The
+    action that is remembered is the one carried out. As in the authors' code the agent first learns after the episodes
+    with a constant sigma, once for each of its steps, and sigma falls first in the episode after these.
+
+    Attributes:
+        epochs: fine-tuning.
+        episodes: how many are played.
+        exploring: episodes with a constant sigma, before the agent learns; `None` for a quarter, the paper's 100 of
+            400.
+        reward: `"error"` for -Error, which needs a budget; `"flops"` for -Error log(FLOPs), `"params"` for
+            -Error log(#Param), with or without one. `None` for `"error"` with a budget, and `"flops"` without.
+        max_rate: the largest share of its channels that a group may lose; 1 for all but one. The paper's 0.8 makes
+            the search shorter.
+        reward_images: validation samples that a reward is measured on; `None` for all.
+        recalibrate_batches: BatchNormalization statistics are taken anew from so many batches of 128 training images
+            before each reward; 0 for those of the trained network.
+        criterion: ranks channels, once: a name such as `"l1_norm"` or `"taylor"` (docs/criteria.md lists them), an
+            instance with settings, or a function `(group, evidence) -> one number a channel`.
+        agent: settings of DDPG. Its `sigma_decay` is of a search of 400 episodes; in another one as much in all.
+    """
+
+    episodes: int = _PAPER
+    exploring: int | None = None
+    reward: RewardName | None = None
+    max_rate: float = 0.8
+    reward_images: int | None = 5000
+    recalibrate_batches: int = 0
+    criterion: str | Criterion = "l1_norm"
+    agent: AgentSettings = dataclasses.field(default_factory=AgentSettings)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        expect.settings(self, expect.whole, "episodes", least=1)
+        expect.settings(self, expect.whole, "exploring", or_none=True)
+        if self.exploring is not None and self.exploring >= self.episodes:
+            what = f"fewer than the {self.episodes} episodes of the search, after which the agent learns"
+            expect.refuse("exploring", what, self.exploring)
+        expect.settings(self, expect.one_of, "reward", options=(None, "error", "flops", "params"))
+        expect.settings(self, expect.number, "max_rate", above=0, at_most=1)
+        expect.settings(self, expect.whole, "reward_images", least=1, or_none=True)
+        expect.settings(self, expect.whole, "recalibrate_batches")
+        expect.settings(self, expect.instance, "agent", kinds=AgentSettings, what="AgentSettings(...)")
+        by_name(self.criterion)
+
+    advice = f"A larger `max_rate` reaches more. {INSIDE_BLOCKS}"
+
+    def budget(self, given: Budget) -> Budget:
+        """The budget; the rewards that weigh the cost need none."""
+        return given if not given and self.reward != "error" else super().budget(given)
+
+    def least(self, costs: CostModel, control: Control) -> Cost:
+        """The cost with the least channels inside blocks, and all that lie between them."""
+        widths = self._widths(control.widths(costs.groups))
+        return reachable(costs, inside_units(widths, costs.groups, pruning_units(costs.groups)))
+
+    def _widths(self, widths: Widths) -> Widths:
+        """The widths of which no group loses more than `max_rate`."""
+        kept = np.ceil(widths.sizes * (1 - self.max_rate) - 1e-9).astype(np.int64)
+        least = np.minimum(np.maximum(widths.least, kept), widths.greatest)
+        return Widths.between(widths.sizes, least, widths.greatest, widths.step)
+
+    def _environment(self, task: Task) -> AmcEnvironment:
+        return AmcEnvironment(task.costs, pruning_units(task.groups), task.budget, self._widths(task.widths))
+
+    def check_model(self, task: Task) -> None:
+        """Refuses a model without channels inside blocks, least ratios for channels between them, and a buffer that
+        cannot hold an episode; also without tf-agents.
+        """
+        steps = len(self._environment(task))
+        if self.agent.buffer_capacity < steps:
+            what = f"room for an episode, of {steps} steps for this model"
+            expect.refuse("buffer_capacity", what, self.agent.buffer_capacity)
+        with lock:  # it changes the warning filters and `sys.modules` for a while
+            load_tf_agents()
+
+    def check(self, task: Task) -> None:
+        """Refuses a teaching that does not fit, and a metric of which the reward cannot say an error."""
+        super().check(task)
+        check_error(self._reward(task), task.objective)
+
+    def _reward(self, task: Task) -> RewardName:
+        return self.reward or ("error" if task.budget else "flops")
+
+    @property
+    def exploring_episodes(self) -> int:
+        """Episodes with a constant sigma."""
+        return self.episodes // 4 if self.exploring is None else self.exploring
+
+    def agent_settings(self) -> AgentSettings:
+        """The settings of DDPG for this number of episodes: after all of them sigma is what it would be after 400."""
+        decaying = self.episodes - self.exploring_episodes
+        decay = self.agent.sigma_decay ** (0.75 * _PAPER / decaying)
+        return dataclasses.replace(self.agent, sigma_decay=decay)
+
+    def phases(self, task: Task) -> tuple[PhasePlan, ...]:
+        """The search, in rounds of some episodes, and fine-tuning."""
+        share = max(task.limits.get("macs", task.costs.total.macs) / task.costs.total.macs, 0.1)
+        images = ROUND * images_of_a_reward(task, self.reward_images, self.recalibrate_batches)
+        # A training step costs about three forward passes, and a reward is measured on the pruned network.
+        cost = images * share / 3 / (task.splits.train.num_samples or images or 1)
+        return (
+            PhasePlan(PHASE, -(-self.episodes // ROUND), max(cost, 1e-6), unit="round"),
+            PhasePlan("fine-tuning", self.epochs, share + phases.cost_of_teacher(self.teaching)),
+        )
+
+    def search(self, task: Task) -> Search:
+        """Plays all episodes on the model as it is, and takes the plan of the highest reward."""
+        environment = self._environment(task)
+        how = (by_name(self.criterion), self.reward_images, self.recalibrate_batches)
+        episodes = Episodes(task, *how, environment=environment, fixed_weights=True)
+        agent = DdpgAgent(AMC_STATE_SIZE, self.exploring_episodes, self.agent_settings(), seed=task.seed)
+        name = self._reward(task)
+        search = AgentSearch(task, episodes, agent, AgentReward(name, task.objective, task.costs), self.episodes)
+        search.run()
+        best, *others = search.candidates()
+        note = f"AMC: reward {name!r}, best {best.score:.4f} in {best.origin} of {self.episodes}"
+        task.progress.note(note)
+        return Search(task.model, best.trail, (best, *others), search.history, (note,))
+
+    def recover(self, student: keras.Model, task: Task) -> dict[str, list[Any]]:
+        """Fine-tunes the student."""
+        how: dict[str, Any] = {"teaching": self.teaching, "keep": self.keep}
+        return phases.train_student(student, task, self.training, "fine-tuning", **how)
