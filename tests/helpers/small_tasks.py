@@ -55,6 +55,13 @@ def trained_network():
     return model
 
 
+def three_convolutions():
+    """A compiled network of one block that is not trained."""
+    model = residual_network(activation="softmax", inner=(6,))
+    model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    return model
+
+
 def task_without_data(model, budget=None, **control):
     """A `Task` for what needs weights only; `budget` as a mapping, `control` as for `Control`."""
     nothing = types.SimpleNamespace(calibration=None)

@@ -51,13 +51,6 @@ class Wider(Replacement):
         return [layers.Conv2D(part.channels_out + 1, 1, part.strides)] if part.convolves else None
 
 
-def three_convolutions():
-    """A compiled model of three units that is not trained."""
-    model = small_tasks.residual_network(activation="softmax", inner=(6,))
-    model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
-    return model
-
-
 def by_macs(model, *, batch=1, threads=1):
     """A latency that is no measurement."""
     return Latency(1e-6 * (1 + tfcompress.cost(model).macs), 0.0, 1, batch, threads, True)
@@ -166,7 +159,7 @@ class DarcTest(tf.test.TestCase):
 
     def test_snapshots_are_candidates_with_cost_score_and_weights(self):
         """And what the run folder holds is what came out: the student and all candidates, by their trails."""
-        model, folder = three_convolutions(), pathlib.Path(self.get_temp_dir()) / "run"
+        model, folder = small_tasks.three_convolutions(), pathlib.Path(self.get_temp_dir()) / "run"
         data = small_tasks.pictures(64, seed=1)
         result = tfcompress.compress(model, DARC(**SHORT), data, flops_budget=0.5, run_dir=folder, verbose=0)
         self.assertLessEqual(result.after.macs, 0.5 * result.before.macs)
@@ -188,11 +181,11 @@ class DarcTest(tf.test.TestCase):
     def test_softmax_chooses_within_the_budget(self):
         data = small_tasks.pictures(64, seed=1)
         method = DARC(**QUICK, weighting="softmax", minimize="macs")
-        result = tfcompress.compress(three_convolutions(), method, data, params_budget=0.6, verbose=0)
+        result = tfcompress.compress(small_tasks.three_convolutions(), method, data, params_budget=0.6, verbose=0)
         self.assertLessEqual(result.after.params, 0.6 * result.before.params)
 
     def test_baselines(self):
-        data, model = small_tasks.pictures(64, seed=1), three_convolutions()
+        data, model = small_tasks.pictures(64, seed=1), small_tasks.three_convolutions()
         for method, budget in (
             (Replaced(choice="all", replacements=("3x3+1x1",), epochs=0, batch_size=32), {}),
             (Replaced(choice="random", epochs=0, batch_size=32), {"flops_budget": 0.5}),

@@ -31,7 +31,8 @@ class OnceTest(tf.test.TestCase):
             mock.patch.object(PenalizedModel, "train_step", traced),
             mock.patch.object(units, "find_units", wraps=units.find_units) as finding,
         ):
-            result = tfcompress.compress(small_tasks.trained_network(), method, (x, y), flops_budget=0.5, verbose=0)
+            model = small_tasks.three_convolutions()
+            result = tfcompress.compress(model, method, (x, y), flops_budget=0.5, verbose=0)
         blocks = sum(name.startswith("block") and name.endswith(": loss") for name in result.history["search"])
         self.assertEqual(blocks, 2)
         self.assertEqual(steps, ["small_imitation", *["small"] * (blocks + len(result.candidates))])
