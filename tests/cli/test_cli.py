@@ -172,7 +172,7 @@ class RefusalTest(CommandTest):
         answer = self.compress("--flops-budget", "0.5", method="magic")
         self.assert_refused(
             answer,
-            "['born_again', 'darc', 'hint', 'kd', 'lit', 'random', 'replaced', 'rlal', 'scratch', 'uniform']",
+            "['amc', 'born_again', 'darc', 'hint', 'kd', 'lit', 'random', 'replaced', 'rlal', 'scratch', 'uniform']",
             "'magic'",
         )
 
