@@ -17,7 +17,6 @@ from tfcompress.methods.darc.latency import LATENCY, is_wanted, latency_limit, w
 from tfcompress.methods.darc.relaxation import Penalized, Weights, first_weights, relax
 from tfcompress.methods.darc.units import ORIGINAL, Choice, CostTable, Unit, find_units
 from tfcompress.methods.trained import TrainedMethod
-from tfcompress.network import Network
 from tfcompress.plan import Trail
 from tfcompress.replacements import Replacement, by_name
 from tfcompress.streams import Stream
@@ -189,7 +188,7 @@ class Replacing(TrainedMethod):
 
     def fine_tune(self, student: keras.Model, trail: Trail, task: Task, phase: str) -> dict[str, list[Any]]:
         """Trains a student in place; frozen layers too where their weights changed."""
-        network = Network(student, task.control.through_norms)
+        network = task.network_of(student)
         how: dict[str, Any] = {"teaching": self.teaching, "keep": self.keep}
         with thawed(student, to_thaw(network, cut_layers(task.groups.graph, network, trail))):
             return phases.train_student(student, task, self.training, phase, **how)
