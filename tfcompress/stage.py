@@ -73,20 +73,20 @@ def _decide(method: Method, task: Task) -> Search:
 
 def _checked(search: Search, task: Task) -> Search:
     """The search with names for the weights of its candidates, if what it trained is what its trails lead to."""
-    norms = task.control.through_norms
+    original = task.network_of(task.original)
     if search.student is not None:
-        check_end(task.original, search.trail, search.student, norms)
+        check_end(original, search.trail, task.network_of(search.student))
     elif len(search.trail) > 1 and search.source is task.model:
         raise RuntimeError(
             f"Expected the source that the first {len(search.trail) - 1} of {len(search.trail)} plans lead to, as the "
             "last plan is applied to it. Received: the task's model. Give Search the model that was cut on the way, "
             "such as tfcompress.rewrite.replay(task.model, Trail(plans[:-1])), or a trained student."
         )
-    candidates = named(search.candidates)
-    for candidate in candidates:
-        if candidate.model is not None:
-            check_end(task.original, candidate.trail, candidate.model, norms)
-    return dataclasses.replace(search, candidates=candidates)
+    for candidate in search.candidates:
+        is_student = candidate.model is search.student and candidate.trail == search.trail
+        if candidate.model is not None and not is_student:
+            check_end(original, candidate.trail, task.network_of(candidate.model))
+    return dataclasses.replace(search, candidates=named(search.candidates))
 
 
 def _models(search: Search) -> dict[str, keras.Model]:
@@ -142,7 +142,8 @@ def _restored(stored: dict[str, Any], task: Task) -> Search:
 def _edit(search: Search, task: Task) -> keras.Model:
     """The student: the source with the trail's last plan carried out, and proof of that; or the trained one."""
     if search.student is not None:
-        student = apply(search.student, Plan())  # a copy, as it may be a candidate's model too
+        # A copy, as it may be a candidate's model too.
+        student = apply(search.student, Plan(), task.network_of(search.student).groups)
         seed_layers(student, task.seed, Stream.STUDENT)
         return student
     source = task.network_of(search.source)

@@ -165,13 +165,14 @@ class Task:
         """A copy of the model as it was given, to learn from where the working copy itself is trained."""
         return flat_copy(self.whole)
 
-    def network_of(self, model: keras.Model) -> Network:
-        """The network of a model, which is read once in a task and in all that come from it by `on`."""
-        for network in self.networks:
-            if network.model is model:
-                return network
-        self.networks.append(Network(model, self.control.through_norms))
-        return self.networks[-1]
+    def network_of(self, model: keras.Model | Network) -> Network:
+        """The network of a model, which is read once in a task and in all that come from it by `on`; or one to keep."""
+        network = Network.of(model, self.control.through_norms)
+        for known in self.networks:
+            if known.model is network.model:
+                return known
+        self.networks.append(network)
+        return network
 
     @property
     def network(self) -> Network:

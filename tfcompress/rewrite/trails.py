@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 import os
 import pathlib
+from collections.abc import Mapping
 
 import keras
 
 from tfcompress import expect
-from tfcompress.graph import LayerGraph
 from tfcompress.manifest import MANIFEST, check_manifest
+from tfcompress.network import Network
 from tfcompress.plan import Plan, Trail
 from tfcompress.rewrite.apply import apply
 
@@ -55,19 +56,25 @@ def replay(
     for name, its_folder in folders.items():
         if (its_folder / MANIFEST).exists():
             check_manifest(its_folder, [name])
-    student = source
+    return _replayed(Network(source, through_norms), trail, folders, seed)
+
+
+def _replayed(source: Network, trail: Trail, folders: Mapping[str, pathlib.Path], seed: int | None) -> keras.Model:
+    """The student at the end of a trail; its plans take their weights from these folders, by the names of the files."""
+    student, network = source.model, source
     for number, plan in enumerate(trail, start=1):
-        file = None if path is None else plan.weights_file
+        folder = folders.get(plan.weights_file or "")
         try:
             # What is read over at once need not be drawn from any state that others draw from.
-            student = apply(student, _built(plan), through_norms=through_norms, seed=0 if file else seed)
-            if file:
-                student.load_weights(folders[file] / file)
+            student = apply(student, _built(plan), network.groups, seed=seed if folder is None else 0)
+            if folder is not None:
+                student.load_weights(folder / str(plan.weights_file))
+            network = Network(student, source.through_norms)
         except (KeyError, ValueError) as error:
             first = (str(error).strip().splitlines() or [""])[0]
             raise ValueError(
-                f"Expected the model that the trail begins with. Received: model {source.name!r}, which does not fit "
-                f"plan {number} of {len(trail)}: {first}"
+                f"Expected the model that the trail begins with. Received: model {source.model.name!r}, which does not "
+                f"fit plan {number} of {len(trail)}: {first}"
             ) from error
     return student
 
@@ -88,7 +95,9 @@ def _folder(folder: pathlib.Path, name: str) -> pathlib.Path:
     )
 
 
-def check_end(source: keras.Model, trail: Trail, student: keras.Model, through_norms: bool = False) -> None:
+def check_end(
+    source: keras.Model | Network, trail: Trail, student: keras.Model | Network, through_norms: bool = False
+) -> None:
     """Checks that a student which a search trained has the weights, by name and shape, that its trail leads to.
 
     Args:
@@ -101,21 +110,22 @@ def check_end(source: keras.Model, trail: Trail, student: keras.Model, through_n
         RuntimeError: it has others.
         ValueError: the trail is none of the source.
     """
-    expected, received = (_weights(model) for model in (replay(source, trail, None, through_norms, seed=0), student))
+    replayed = _replayed(Network.of(source, through_norms), trail, {}, seed=0)
+    expected, received = (_weights(Network.of(model)) for model in (replayed, student))
     if expected != received:
         pairs = zip(expected, received, strict=False)
         led_to, given = next((pair for pair in pairs if pair[0] != pair[1]), (len(expected), len(received)))
         raise RuntimeError(
-            f"Expected a trained student that its trail leads to, with {led_to}. Received: student {student.name!r} "
-            f"with {given}. Build it with tfcompress.rewrite.replay(model, trail), and train that."
+            f"Expected a trained student that its trail leads to, with {led_to}. Received: student "
+            f"{Network.of(student).model.name!r} with {given}. Build it with tfcompress.rewrite.replay(model, trail), "
+            "and train that."
         )
 
 
-def _weights(model: keras.Model) -> list[tuple[str, tuple[int, ...]]]:
-    """The weights of a model by layer and name, with their shapes, in the order of its graph."""
-    operations = LayerGraph.from_keras(model).operations
+def _weights(network: Network) -> list[tuple[str, tuple[int, ...]]]:
+    """The weights of a network by layer and name, with their shapes, in the order of its graph."""
     return [
         (f"{name}/{weight.name}", tuple(weight.shape))
-        for name, layer in operations.items()
+        for name, layer in network.graph.operations.items()
         for weight in getattr(layer, "weights", ())
     ]

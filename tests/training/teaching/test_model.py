@@ -160,6 +160,23 @@ class LinearTest(tf.test.TestCase):
         self.assertAllClose(found, expected, rtol=1e-5)
 
 
+class BesideTest(tf.test.TestCase):
+    """What the loss is beside L_KD and L_I."""
+
+    def test_regularisation_is_a_part_of_it_and_validation_without_a_loss_is_nothing(self):
+        keras.utils.set_random_seed(0)
+        x = keras.Input((2,))
+        student, teacher = (
+            keras.Model(x, layers.Dense(2, kernel_regularizer=regularizer)(x))
+            for regularizer in (keras.regularizers.L2(0.5), None)
+        )
+        model, inputs = Distillation(student, teacher, outputs_loss=OutputLoss("l2")), np.eye(2, dtype="float32")
+        difference = np.array(teacher(inputs), np.float64) - np.array(student(inputs), np.float64)
+        penalty = 0.5 * np.square(np.array(student.layers[-1].kernel, np.float64)).sum()
+        self.assertAllClose(loss_of(model, inputs, None), np.square(difference).mean() + penalty, rtol=1e-5)
+        self.assertEqual(loss_of(model, inputs, None, training=False), 0.0)
+
+
 class FeedingTest(tf.test.TestCase):
     def setUp(self):
         super().setUp()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
@@ -23,26 +24,26 @@ from tfcompress.data.batches.forms import (
 __all__ = ["ArrayBatches", "ChosenBatches", "EpochBatches", "FollowEpoch", "set_epoch"]
 
 
-class EpochBatches(keras.utils.PyDataset):
+class EpochBatches(keras.utils.PyDataset):  # type: ignore[misc]
     """A Keras dataset that knows its epoch, and an order for each.
 
     Keras calls `on_epoch_end` after an epoch, but also before the first: `FollowEpoch` makes the count exact.
     """
 
-    def __init__(self, seed, **kwargs):
-        super().__init__(**kwargs)
+    def __init__(self, seed: int, **loading: Any) -> None:
+        super().__init__(**loading)
         self.seed = seed
         self.epoch = 0
-        self._order = (None, None)
+        self._order: tuple[int, np.ndarray] | None = None
 
-    def on_epoch_end(self):
+    def on_epoch_end(self) -> None:
         """Called by Keras; the next epoch has another order."""
         self.epoch += 1
 
-    def _permutation(self, epoch, size):
+    def _permutation(self, epoch: int, size: int) -> np.ndarray:
         # Kept in one assignment: Keras may still be reading the last epoch in another thread.
         order = self._order
-        if order[0] != epoch:
+        if order is None or order[0] != epoch:
             order = self._order = (epoch, np.random.default_rng([self.seed, epoch]).permutation(size))
         return order[1]
 
@@ -79,27 +80,28 @@ class ArrayBatches(EpochBatches):
         augment: Augment | None = None,
         indices: np.ndarray | None = None,
         weights: Arrays | None = None,
-    ):
+    ) -> None:
         super().__init__(seed)
         self.weights = weights
         self.x, self.y = x, y
-        self.batch_size = expect.whole("batch_size", batch_size, least=1)
+        self.batch_size: int = expect.whole("batch_size", batch_size, least=1)
         self.shuffle = shuffle
         self.preprocess = preprocess
         self.augment = augment
         self.indices = indices
 
     @property
-    def num_samples(self):
+    def num_samples(self) -> int:
         """Number of samples in one epoch."""
-        return len(keras.tree.flatten(self.x)[0]) if self.indices is None else len(self.indices)
+        samples: np.ndarray = keras.tree.flatten(self.x)[0] if self.indices is None else self.indices
+        return len(samples)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return -(-self.num_samples // self.batch_size)
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: int) -> tuple[Any, ...]:
         epoch = self.epoch
-        chosen = slice(index * self.batch_size, (index + 1) * self.batch_size)
+        chosen: slice | np.ndarray = slice(index * self.batch_size, (index + 1) * self.batch_size)
         if self.shuffle:
             chosen = self._permutation(epoch, self.num_samples)[chosen]
         if self.indices is not None:
@@ -134,8 +136,8 @@ class ChosenBatches(EpochBatches):
         seed: int = 0,
         convert: Callable[[tuple[Arrays, ...]], tuple[Arrays, ...]] | None = None,
         forward_epoch_end: bool = False,
-    ):
-        loading = {}
+    ) -> None:
+        loading: dict[str, Any] = {}
         if isinstance(dataset, LoadsInParallel):
             loading = {
                 "workers": dataset.workers,
@@ -149,16 +151,16 @@ class ChosenBatches(EpochBatches):
         self.convert = convert
         self.forward_epoch_end = forward_epoch_end
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.indices)
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: int) -> tuple[Any, ...]:
         if self.shuffle:
             index = self._permutation(self.epoch, len(self.indices))[index]
         batch = self.dataset[int(self.indices[index])]
         return batch if self.convert is None else self.convert(batch)
 
-    def on_epoch_end(self):
+    def on_epoch_end(self) -> None:
         """Called by Keras; the next epoch has another order."""
         if self.forward_epoch_end and isinstance(self.dataset, EndsEpochs):
             self.dataset.on_epoch_end()
@@ -184,17 +186,17 @@ def set_epoch(batches: Batches, epoch: int) -> bool:
     return False
 
 
-class FollowEpoch(keras.callbacks.Callback):
+class FollowEpoch(keras.callbacks.Callback):  # type: ignore[misc]
     """Gives the batches that `fit` trains on the number of its epoch, as the first callback of its list.
 
     Args:
         batches: what `fit` trains on.
     """
 
-    def __init__(self, batches: Batches):
+    def __init__(self, batches: Batches) -> None:
         super().__init__()
         self.batches = batches
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Called by Keras."""
         set_epoch(self.batches, epoch)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import keras
 import numpy as np
 
@@ -37,7 +40,7 @@ def without_autotuning(batches: Batches) -> Batches:
         return batches  # Keras knows what to do with tensors of other kinds
     signature = keras.tree.map_structure(_spec, first, last)
 
-    def read():
+    def read() -> Iterator[tuple[Any, ...]]:
         for index in range(count):
             yield _tuples(batches[index])
 
@@ -48,12 +51,12 @@ def without_autotuning(batches: Batches) -> Batches:
     return dataset.prefetch(2).with_options(options)
 
 
-def _tuples(batch):
+def _tuples(batch: Any) -> tuple[Any, ...]:
     # tf.data would stack the members of a list.
-    return keras.tree.lists_to_tuples(tuple(batch))
+    return tuple(keras.tree.lists_to_tuples(tuple(batch)))
 
 
-def _spec(first, last):
+def _spec(first: np.ndarray, last: np.ndarray) -> Any:
     import tensorflow as tf
 
     sizes = [size if size == last_size else None for size, last_size in zip(first.shape, last.shape, strict=True)]

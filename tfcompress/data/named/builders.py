@@ -1,15 +1,23 @@
 """Builders of tensorflow-datasets: found by name, refused where their samples are of another kind, and prepared."""
 
+from __future__ import annotations
+
 import difflib
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from tfcompress import expect
+
+if TYPE_CHECKING:
+    import tensorflow_datasets as tfds
 
 __all__ = ["has_images", "known_builder", "prepare", "refusal", "text_features"]
 
 _ADVICE = "Pass a batched tf.data.Dataset of (inputs, labels) instead."
 
 
-def _unknown(name, error):
+def _unknown(name: str, error: Exception) -> ValueError:
     import tensorflow_datasets as tfds
 
     known = ["digits", *tfds.list_builders(with_community_datasets=False)]
@@ -22,7 +30,7 @@ def _unknown(name, error):
     )
 
 
-def known_builder(name, data_dir):
+def known_builder(name: str, data_dir: str | os.PathLike[str] | None) -> tfds.core.DatasetBuilder:
     """The builder of a name, not yet prepared. Raises ValueError where there is none."""
     import tensorflow_datasets as tfds
 
@@ -32,19 +40,19 @@ def known_builder(name, data_dir):
         raise _unknown(name, error) from error
 
 
-def _has_class(features):
+def _has_class(features: Mapping[str, Any]) -> bool:
     import tensorflow_datasets as tfds
 
     return "label" in features and isinstance(features["label"], tfds.features.ClassLabel)
 
 
-def has_images(builder):
+def has_images(builder: tfds.core.DatasetBuilder) -> bool:
     """Whether its samples are an 'image' with a 'label', one class an image."""
     features = builder.info.features
     return "image" in features and _has_class(features)
 
 
-def text_features(builder):
+def text_features(builder: tfds.core.DatasetBuilder) -> list[str]:
     """The names of the features that hold one text each, such as "text" or "data/review_body".
 
     Empty where its samples have neither a 'label', one class a text, nor stars ('data/star_rating').
@@ -61,20 +69,20 @@ def text_features(builder):
     return [prefix + name for name, feature in features.items() if _is_text(feature)]
 
 
-def _is_text(feature):
+def _is_text(feature: Any) -> bool:
     import tensorflow as tf
 
     return getattr(feature, "shape", None) == () and feature.tf_dtype == tf.string
 
 
-def refusal(builder, name, expected):
+def refusal(builder: tfds.core.DatasetBuilder, name: str, expected: str) -> ValueError:
     """The ValueError for a set whose samples are not as `expected` in words."""
     return ValueError(
         f"Expected a dataset with {expected}. Received: data={name!r} with {sorted(builder.info.features)}. {_ADVICE}"
     )
 
 
-def prepare(builder, name):
+def prepare(builder: tfds.core.DatasetBuilder, name: str) -> None:
     """Downloads and prepares it where that was not done before. Raises ValueError where it has no training split."""
     builder.download_and_prepare()
     if "train" not in builder.info.splits:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import keras
 import numpy as np
@@ -30,9 +32,10 @@ __all__ = ["BATCHES_LOOKED_AT", "ArraySource", "FirstSamples", "first_samples"]
 BATCHES_LOOKED_AT = 4  # of a stream, before training
 
 
-def first_samples(batches, count):
+def first_samples(batches: Iterable[Any], count: int) -> Any:
     """The first `count` samples of an iterable of batches `(x, y)`, as arrays; fewer where there are fewer."""
-    parts, missing = [], count
+    missing = count
+    parts: list[Any] = []
     for batch in batches:
         part = keras.tree.map_structure(lambda array, stop=missing: np.asarray(array)[:stop], tuple(batch))
         parts.append(part)
@@ -73,7 +76,9 @@ class ArraySource:
     weights: Arrays | None = None
 
     @classmethod
-    def checked(cls, x, y, expected, what, *, weights=None, **settings):
+    def checked(
+        cls, x: Any, y: Any, expected: Expected, what: str, *, weights: Any = None, **settings: Any
+    ) -> ArraySource:
         """Makes a source of what a user gave. Raises ValueError or TypeError where it does not fit `expected`."""
         x = input_arrays(x, expected, f"the inputs in {what}")
         y = labels_as_read(label_arrays(y, expected, f"the labels in {what}"), expected.classes)
@@ -118,9 +123,10 @@ class ArraySource:
 
     def take(self, count: int) -> tuple[Arrays, Arrays]:
         """`(x, y)` of the first `count` samples, as the model reads them."""
-        return self.batches(min(count, self.num_samples))[0]
+        x, y = self.batches(min(count, self.num_samples))[0]
+        return x, y
 
-    def _chosen(self, places):
+    def _chosen(self, places: np.ndarray) -> ArraySource:
         return replace(self, indices=places if self.indices is None else self.indices[places])
 
     def shuffled(self) -> ArraySource:

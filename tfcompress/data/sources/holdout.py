@@ -1,13 +1,20 @@
 """Which samples are held out of the training data for validation."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 __all__ = ["hold_out_indices", "is_held_out", "stratified_counts"]
 
 _BUCKETS = 1_000_000
 
 
-def stratified_counts(counts, share, rng):
+def stratified_counts(counts: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
     """How many samples of each class to hold out: the largest remainders make up the sum.
 
     Args:
@@ -20,14 +27,16 @@ def stratified_counts(counts, share, rng):
     """
     total = int(np.clip(round(counts.sum() * share), 1, counts.sum() - 1))
     exact = counts * (total / counts.sum())
-    taken = np.floor(exact + 1e-9).astype(int)
+    taken: np.ndarray = np.floor(exact + 1e-9).astype(int)
     ties = rng.permutation(len(counts))
     by_remainder = ties[np.argsort(-np.round(exact - taken, 9)[ties], kind="stable")]
     taken[by_remainder[: total - taken.sum()]] += 1
     return taken
 
 
-def hold_out_indices(num_samples, labels, share, seed):
+def hold_out_indices(
+    num_samples: int, labels: np.ndarray | None, share: float, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Splits samples at random, each class in the same proportion where classes are known.
 
     Args:
@@ -58,7 +67,7 @@ def hold_out_indices(num_samples, labels, share, seed):
     return order[~held_out[order]], order[held_out[order]]
 
 
-def is_held_out(x, share, seed):
+def is_held_out(x: Any, share: float, seed: int) -> tf.Tensor:
     """Whether a sample of a tf.data.Dataset is held out: a function of its content and the seed, whatever its place.
 
     Args:

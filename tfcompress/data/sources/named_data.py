@@ -18,12 +18,12 @@ __all__ = ["NamedArrays", "NamedData", "fits_in_memory", "memory_limit_gb"]
 _MEMORY_BYTES = 2e9  # larger sets are streamed
 
 
-def fits_in_memory(num_bytes):
+def fits_in_memory(num_bytes: float) -> bool:
     """Whether a dataset of so many bytes is held in memory; a larger one is streamed."""
     return num_bytes <= _MEMORY_BYTES
 
 
-def memory_limit_gb():
+def memory_limit_gb() -> str:
     """The limit of `fits_in_memory` in words, such as "2 GB"."""
     return f"{_MEMORY_BYTES / 1e9:.0f} GB"
 

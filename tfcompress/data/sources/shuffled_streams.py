@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import abc
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from tfcompress.data.batches.checks import Expected
 from tfcompress.data.batches.forms import Arrays
@@ -15,7 +16,10 @@ from tfcompress.data.sources.streams import check_batches
 if TYPE_CHECKING:
     import tensorflow as tf
 
-__all__ = ["ShuffledStream"]
+__all__ = ["Range", "ShuffledStream"]
+
+Range = tuple[str | None, int, int]
+"""A part of a dataset on disk: its split, if any, and the numbers of its first sample and of the one after its last."""
 
 _PARTS = 16  # of the training samples, visited in another order each epoch
 
@@ -33,7 +37,7 @@ class ShuffledStream(abc.ABC):
         seed: of order and augmentation.
     """
 
-    ranges: tuple
+    ranges: tuple[Range, ...]
     batch_size: int = 128
     seed: int = 0
 
@@ -73,7 +77,7 @@ class ShuffledStream(abc.ABC):
             prefetched.epoch_variable = dataset.epoch_variable
         return prefetched
 
-    def _training(self, batch_size):
+    def _training(self, batch_size: int) -> tf.data.Dataset:
         import tensorflow as tf
 
         epoch = tf.Variable(0, dtype="int64", trainable=False)
@@ -81,7 +85,7 @@ class ShuffledStream(abc.ABC):
         parts = [self._read((piece,)) for piece in pieces]
         sizes = tf.constant([stop - start for _, start, stop in pieces], "int64")
 
-        def one_epoch(_):
+        def one_epoch(_: Any) -> tf.data.Dataset:
             now = epoch.assign_add(1) - 1
             # Of this function's graph alone, which would begin with the global one; 0 is not allowed beside a tensor.
             tf.random.set_seed(1)
@@ -92,10 +96,10 @@ class ShuffledStream(abc.ABC):
             samples = tf.data.Dataset.choose_from_datasets(parts, choice, stop_on_empty_dataset=False)
             samples = samples.shuffle(self._SHUFFLE_BUFFER, seed=seeds[2]).enumerate()
 
-            def augmented(index, example):
+            def augmented(index: tf.Tensor, example: Any) -> Any:
                 return self._augmented(example, tf.stack([seeds[0], index]))
 
-            def finished(index, batch):
+            def finished(index: tf.Tensor, batch: Any) -> Any:
                 return self._preprocessed(*self._augmented_batch(batch, tf.stack([now, index])))
 
             samples = samples.map(augmented, num_parallel_calls=tf.data.AUTOTUNE).batch(batch_size).enumerate()
@@ -105,29 +109,30 @@ class ShuffledStream(abc.ABC):
         dataset.epoch_variable = epoch
         return dataset
 
-    def _read(self, ranges: tuple) -> tf.data.Dataset:
+    def _read(self, ranges: tuple[Range, ...]) -> tf.data.Dataset:
         """A tf.data.Dataset of the samples in `ranges`, as they lie on disk."""
         raise NotImplementedError
 
-    def _evaluated(self, example):
+    def _evaluated(self, example: Any) -> Any:
         """A sample `(input, label)` without augmentation."""
         return example
 
-    def _augmented(self, example, seed):
+    def _augmented(self, example: Any, seed: tf.Tensor) -> Any:
         """A sample `(input, label)` for training, by its seed, int64 `[2]`."""
         return self._evaluated(example)
 
-    def _augmented_batch(self, batch, place):
+    def _augmented_batch(self, batch: Any, place: tf.Tensor) -> Any:
         """A batch `(inputs, labels)` for training, by its place, int64 `[2]`: epoch and number."""
         return batch
 
-    def _preprocessed(self, inputs, labels):
+    def _preprocessed(self, inputs: Any, labels: Any) -> tuple[Any, Any]:
         """A batch `(inputs, labels)` as the model reads it."""
         return inputs, labels
 
     def take(self, count: int) -> tuple[Arrays, Arrays]:
         """`(x, y)` of the first `count` samples."""
-        return first_samples(self.batches(min(count, self.batch_size)), count)
+        x, y = first_samples(self.batches(min(count, self.batch_size)), count)
+        return x, y
 
     def shuffled(self) -> Self:
         """Itself: its samples were shuffled before they were written."""
@@ -146,7 +151,7 @@ class ShuffledStream(abc.ABC):
         return FirstSamples(self, count, self.batch_size)
 
 
-def _pieces(ranges, count):
+def _pieces(ranges: Sequence[Range], count: int) -> list[Range]:
     """Cuts ranges into about `count` pieces of equal size."""
     size = math.ceil(sum(stop - start for _, start, stop in ranges) / count)
     return [

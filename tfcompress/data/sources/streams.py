@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 import math
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
@@ -48,7 +49,7 @@ def is_tensorflow_dataset(data: Any) -> bool:
     return tensorflow is not None and isinstance(data, tensorflow.data.Dataset)
 
 
-def _parts(batch, what):
+def _parts(batch: Any, what: str) -> tuple[Any, ...]:
     """`(inputs, labels)`, or these and the sample weights."""
     if not isinstance(batch, tuple | list) or len(batch) not in (2, 3):
         received = f"{len(batch)} parts" if isinstance(batch, tuple | list) else type(batch).__name__
@@ -73,7 +74,7 @@ def arrays_of(batch: Any, expected: Expected, what: str) -> tuple[Arrays, Arrays
     return x, label_arrays(y, expected, f"the labels in {what}")
 
 
-def check_batches(batches, expected, what):
+def check_batches(batches: Iterable[Any], expected: Expected, what: str) -> int:
     """Checks the first batches of a stream.
 
     Args:
@@ -140,7 +141,8 @@ class _Stream(abc.ABC):
 
     def take(self, count: int) -> tuple[Arrays, Arrays]:
         """`(x, y)` of the first `count` samples."""
-        return first_samples(self.batches(), count)
+        x, y = first_samples(self.batches(), count)
+        return x, y
 
     def shuffled(self) -> Self:
         """Itself: a stream has its own order."""
@@ -165,7 +167,7 @@ class TensorFlowSource(_Stream):
     part: str = "a tf.data.Dataset"
 
     @classmethod
-    def checked(cls, dataset, expected, what, seed):
+    def checked(cls, dataset: tf.data.Dataset, expected: Expected, what: str, seed: int) -> Self:
         """Makes a source of what a user gave. Raises ValueError or TypeError where it does not fit `expected`."""
         import tensorflow as tf
 
@@ -223,10 +225,10 @@ class TensorFlowSource(_Stream):
                 )
         return kept, held_out, text
 
-    def _part(self, wanted, share, own_share, text):
+    def _part(self, wanted: bool, share: float, own_share: float, text: str) -> Self:
         import tensorflow as tf
 
-        def belongs(x, *_):
+        def belongs(x: Any, *_: Any) -> tf.Tensor:
             return tf.equal(is_held_out(x, share, self.seed), wanted)
 
         dataset = self.dataset.unbatch().filter(belongs).batch(self.batch_size).prefetch(tf.data.AUTOTUNE)
@@ -238,14 +240,14 @@ class TensorFlowSource(_Stream):
         return self.part
 
 
-def _with_known_shapes(dataset, expected):
+def _with_known_shapes(dataset: tf.data.Dataset, expected: Expected) -> tf.data.Dataset:
     """The dataset itself, or with the ranks and sizes that its specs leave open and that Keras has to know.
 
     Python functions in a dataset, and generators without a signature, give tensors of unknown rank.
     """
     import tensorflow as tf
 
-    def rank_of(spec, part):
+    def rank_of(spec: tf.TensorSpec, part: np.ndarray) -> Any:
         return spec.shape if spec.shape.rank is not None else [None] * part.ndim
 
     specs = dataset.element_spec
@@ -262,27 +264,29 @@ def _with_known_shapes(dataset, expected):
     if all(spec.shape.rank is not None and spec.shape == shape for spec, shape in zip(leaves, shapes, strict=True)):
         return dataset
 
-    def known(*batch):
+    def known(*batch: Any) -> Any:
         parts = zip(tf.nest.flatten(batch), shapes, strict=True)
         return tf.nest.pack_sequence_as(batch, [tf.ensure_shape(part, shape) for part, shape in parts])
 
     return dataset.map(known, num_parallel_calls=tf.data.AUTOTUNE)
 
 
-def _digests(arrays):
+def _digests(arrays: Any) -> list[int]:
     """One hash for each sample of a batch."""
     leaves = keras.tree.flatten(arrays)
     return [hash(tuple(_content(leaf[index]) for leaf in leaves)) for index in range(len(leaves[0]))]
 
 
-def _content(array):
+def _content(array: Any) -> Any:
     array = np.asarray(array)
     return tuple(array.ravel()) if array.dtype == object else array.tobytes()  # strings are objects
 
 
-def _read_digests(dataset, batches):
+def _read_digests(dataset: tf.data.Dataset, batches: int) -> tuple[list[int], list[int], bool]:
     """`(hashes of the inputs, hashes of the labels, whether this was all)` of the first batches."""
-    inputs, labels, count = [], [], 0
+    inputs: list[int] = []
+    labels: list[int] = []
+    count = 0
     for x, y, *_ in dataset.take(batches + 1).as_numpy_iterator():
         count += 1
         if count <= batches:
@@ -291,7 +295,7 @@ def _read_digests(dataset, batches):
     return inputs, labels, count <= batches
 
 
-def _check_repeatable(source):
+def _check_repeatable(source: TensorFlowSource) -> None:
     """Raises ValueError where two readings of the first samples show that contents change from epoch to epoch.
 
     A dataset that shuffles gives other samples in each reading, and is fine. So this speaks up only if it is sure: all
@@ -312,7 +316,7 @@ def _check_repeatable(source):
         raise ValueError(_NOT_REPEATABLE.format(what="a tf.data.Dataset"))
 
 
-def _with_plain_labels(batch, classes, weighted):
+def _with_plain_labels(batch: tuple[Any, ...], classes: int | None, weighted: bool) -> tuple[Any, ...]:
     x, y, *weights = batch
     y = labels_as_read(y if isinstance(y, dict | tuple | list) else np.asarray(y), classes)
     return (x, y, *weights) if weighted else (x, y)
@@ -336,7 +340,7 @@ class PyDatasetSource(_Stream):
     whole: bool = True
 
     @classmethod
-    def checked(cls, dataset, expected, what, seed):
+    def checked(cls, dataset: IndexedBatches, expected: Expected, what: str, seed: int) -> Self:
         """Makes a source of what a user gave. Raises ValueError or TypeError where it does not fit `expected`."""
         number = dataset.num_batches if isinstance(dataset, keras.utils.PyDataset) else len(dataset)
         if number is None:

@@ -1,9 +1,16 @@
 """Texts as indices of their characters, by Keras preprocessing."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 import keras
 import numpy as np
 
 from tfcompress import expect
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 __all__ = ["CHARACTERS", "CharacterEncoder", "check_characters", "to_int32"]
 
@@ -12,7 +19,7 @@ CHARACTERS = "abcdefghijklmnopqrstuvwxyz0123456789-,;.!?:'\"/\\|_@#$%^&*~`+=<>()
 _NO_CHARACTER = -1  # a code point that no text holds
 
 
-def to_int32(indices):
+def to_int32(indices: np.ndarray) -> np.ndarray:
     """A batch of indices as the model reads them: int32 `[batch, length]`."""
     return indices.astype("int32")
 
@@ -32,22 +39,22 @@ class CharacterEncoder:
         ValueError: a length below 1, no characters, one of them twice, or in upper case.
     """
 
-    def __init__(self, length, alphabet):
+    def __init__(self, length: int, alphabet: str) -> None:
         self.length = check_characters(length, alphabet)
         self.alphabet = alphabet
         # Of code points, not of strings: that is two to three times faster.
         self._lookup = keras.layers.IntegerLookup(vocabulary=[ord(character) for character in alphabet])
 
     @property
-    def dtype(self):
+    def dtype(self) -> np.dtype[Any]:
         """The smallest type that holds all indices: uint8 for up to 255 characters."""
         return np.min_scalar_type(len(self.alphabet))
 
-    def num_bytes(self, samples):
+    def num_bytes(self, samples: int) -> int:
         """Bytes that so many texts take."""
         return samples * self.length * self.dtype.itemsize
 
-    def __call__(self, texts):
+    def __call__(self, texts: tf.Tensor) -> tf.Tensor:
         """Indices of a batch of texts, for tf.data.
 
         Args:
@@ -63,9 +70,9 @@ class CharacterEncoder:
         return tf.cast(self._lookup(points), self.dtype)
 
 
-def check_characters(length, alphabet):
+def check_characters(length: Any, alphabet: Any) -> int:
     """Checks the arguments of `CharacterEncoder`; returns the length as an int."""
-    length = expect.whole("length", length, least=1, what="a whole number of characters, 1 or more")
+    characters: int = expect.whole("length", length, least=1, what="a whole number of characters, 1 or more")
     if not isinstance(alphabet, str):
         raise TypeError(f"Expected `alphabet` to be a string of characters. Received: {type(alphabet).__name__}.")
     if not alphabet:
@@ -83,4 +90,4 @@ def check_characters(length, alphabet):
             "Remove the repetitions: an index stands for one character."
         )
     expect.text("alphabet", alphabet, "characters that UTF-8 can write")
-    return length
+    return characters

@@ -1,15 +1,23 @@
 """Texts with a class each from CSV files, as Zhang et al. (2015) distribute theirs."""
 
+from __future__ import annotations
+
 import functools
 import os
 import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tfcompress import expect
 from tfcompress.data.texts.characters import CHARACTERS, CharacterEncoder
 from tfcompress.data.texts.streams import named_texts
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+    from tfcompress.data.sources.named_data import NamedData
 
 __all__ = ["FileTexts", "load_text_files"]
 
@@ -37,7 +45,7 @@ class FileTexts:
     columns: int
 
     @classmethod
-    def of(cls, path, argument):
+    def of(cls, path: Any, argument: str) -> FileTexts:
         """Looks at the first line. Raises ValueError or TypeError where there is no such file of that form."""
         path = str(expect.path(argument, path, "the path of a CSV file"))
         if not os.path.isfile(path):
@@ -67,17 +75,17 @@ class FileTexts:
         return cls(path, columns)
 
     @property
-    def count(self):
+    def count(self) -> int:
         """Number of lines."""
         return len(self.labels)
 
-    def read(self, start, stop):
+    def read(self, start: int, stop: int) -> tf.data.Dataset:
         """A tf.data.Dataset of lines."""
         import tensorflow as tf
 
         return tf.data.TextLineDataset(self.path).skip(start).take(stop - start)
 
-    def parse(self, lines):
+    def parse(self, lines: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """`(texts, labels)` of a batch of lines; "\\n" in a text is the line break that it stands for."""
         import tensorflow as tf
 
@@ -86,13 +94,13 @@ class FileTexts:
         return texts, tf.cast(number, "int64") - 1
 
     @functools.cached_property
-    def labels(self):
+    def labels(self) -> np.ndarray:
         """The class of each line, int64 `[count]`, from 0. Raises ValueError for a line of another form."""
         import tensorflow as tf
 
         form = f"{_NUMBER}{_FIELD}{{{self.columns}}}"
 
-        def check(lines):
+        def check(lines: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
             fits = tf.strings.regex_full_match(lines, form)
             number = tf.strings.regex_replace(lines, '^"?([0-9]*)(?s:.*)$', r"\1")
             return fits, tf.strings.to_number(tf.where(fits, number, "0"), "int64") - 1, lines
@@ -108,7 +116,7 @@ class FileTexts:
         return np.concatenate(parts)
 
 
-def _malformed(path, index, line):
+def _malformed(path: str, index: int, line: str) -> ValueError:
     shown = line if len(line) <= 60 else line[:60] + "..."
     return ValueError(
         f"Expected lines of {_FORM}. Received: line {index + 1} of {path!r}: {shown!r}. "
@@ -116,7 +124,7 @@ def _malformed(path, index, line):
     )
 
 
-def _checked(path, argument, classes):
+def _checked(path: Any, argument: str, classes: int | None) -> FileTexts:
     """A file whose lines have the right form, and classes from 1 to `classes` where that is given."""
     source = FileTexts.of(path, argument)
     outside = (source.labels < 0) | (source.labels >= (np.inf if classes is None else classes))
@@ -130,7 +138,14 @@ def _checked(path, argument, classes):
     return source
 
 
-def load_text_files(train, test=None, length=1014, alphabet=CHARACTERS, classes=None, samples=None):
+def load_text_files(
+    train: str | os.PathLike[str],
+    test: str | os.PathLike[str] | None = None,
+    length: int = 1014,
+    alphabet: str = CHARACTERS,
+    classes: int | None = None,
+    samples: int | None = None,
+) -> NamedData:
     """Texts with a class each from CSV files, for models that read characters: `data` of `tfcompress.compress`.
 
     The files are those of Zhang et al. (2015) (Amazon and Yelp reviews, polarity and full, AG's news, DBpedia, ...):

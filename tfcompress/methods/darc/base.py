@@ -18,7 +18,6 @@ from tfcompress.methods.darc.latency import LATENCY, check_by_measuring, is_want
 from tfcompress.methods.darc.relaxation import Penalized, Weights, first_weights, relax
 from tfcompress.methods.darc.units import ORIGINAL, Choice, CostTable, Unit, known_units
 from tfcompress.methods.trained import TrainedMethod
-from tfcompress.network import Network
 from tfcompress.plan import Trail
 from tfcompress.replacements import Replacement, by_name
 from tfcompress.streams import Stream
@@ -206,7 +205,7 @@ class Replacing(TrainedMethod):
 
     def fine_tune(self, student: keras.Model, trail: Trail, task: Task, phase: str) -> dict[str, list[Any]]:
         """Trains a student in place; frozen layers too where their weights changed."""
-        network = Network(student, task.control.through_norms)
+        network = task.network_of(student)
         how: dict[str, Any] = {"teaching": self.teaching, "keep": self.keep}
         with thawed(student, to_thaw(network, cut_layers(task.groups.graph, network, trail))):
             return phases.train_student(student, task, self.training, phase, **how)

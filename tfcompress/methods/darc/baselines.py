@@ -15,10 +15,9 @@ from tfcompress.methods import phases
 from tfcompress.methods.base import Candidate, Search
 from tfcompress.methods.darc.base import Replacing, refuse, words_for
 from tfcompress.methods.darc.choice import at_random, exact_choice
-from tfcompress.methods.darc.relaxation import Weights, chosen_student, plan_of
+from tfcompress.methods.darc.relaxation import Weights, chosen_network, chosen_student, plan_of
 from tfcompress.methods.darc.units import ORIGINAL, Choice, Unit
 from tfcompress.methods.registry import register_method
-from tfcompress.network import Network
 from tfcompress.plan import Trail
 from tfcompress.streams import Stream
 from tfcompress.task import Task
@@ -67,11 +66,10 @@ class Replaced(Replacing):
         units = self.units(task.costs, task.control)
         weights, history = self.imitate(task, units)
         choice = self._choice(task, units, weights)
-        student = chosen_student(task.network, units, choice, weights)
+        network = task.network_of(chosen_network(task.network, units, choice, weights))
         trail = Trail((plan_of(task.network, units, choice),))
-        cost = Network(student, task.control.through_norms).costs.total
-        candidates = (Candidate(trail, cost, origin=words_for(choice)),)
-        return Search(task.model, trail, candidates, history, (words_for(choice),), student=student)
+        candidates = (Candidate(trail, network.costs.total, origin=words_for(choice)),)
+        return Search(task.model, trail, candidates, history, (words_for(choice),), student=network.model)
 
     def _choice(self, task: Task, units: Sequence[Unit], weights: Weights) -> Choice:
         if self.choice == "all":

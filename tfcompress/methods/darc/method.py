@@ -21,13 +21,13 @@ from tfcompress.methods.darc.relaxation import (
     Remaining,
     Weights,
     check_student,
+    chosen_network,
     chosen_student,
     plan_of,
     relax,
 )
 from tfcompress.methods.darc.units import ORIGINAL, Choice, CostTable, Unit
 from tfcompress.methods.registry import register_method
-from tfcompress.network import Network
 from tfcompress.plan import Trail
 from tfcompress.streams import Stream
 from tfcompress.task import Task
@@ -323,13 +323,17 @@ class DARC(Replacing):
     ) -> Candidate:
         plan = plan_of(task.network, units, choice)
         trail = Trail((plan,))
-        student = chosen_student(task.network, units, choice, weights)
+        network = task.network_of(chosen_network(task.network, units, choice, weights))
+        student = network.model
         seed_layers(student, task.seed, Stream.STUDENT, number)
         trained = self.fine_tune(student, trail, task, _fine_tuning(number))
         history.update({f"{_fine_tuning(number)}: {name}": values for name, values in trained.items()})
-        cost = Network(student, task.control.through_norms).costs.total
         return Candidate(
-            trail, cost, phases.score_of(student, task), f"snapshot {number}: {words_for(choice)}", student
+            trail,
+            network.costs.total,
+            phases.score_of(student, task),
+            f"snapshot {number}: {words_for(choice)}",
+            student,
         )
 
 

@@ -27,6 +27,7 @@ __all__ = [
     "Remaining",
     "Weights",
     "check_student",
+    "chosen_network",
     "chosen_student",
     "first_weights",
     "plan_of",
@@ -330,9 +331,14 @@ def _started(unit: Unit, replacement: Replacement, layers: Sequence[Any], read: 
 
 def chosen_student(source: Network, units: Sequence[Unit], choice: Choice, weights: Weights) -> keras.Model:
     """The student in which one alternative stands in each unit's place, with its weights: stock Keras layers alone."""
+    return chosen_network(source, units, choice, weights).model
+
+
+def chosen_network(source: Network, units: Sequence[Unit], choice: Choice, weights: Weights) -> Network:
+    """The network of a student, see `chosen_student`, as it was read when the student was made."""
     student = relax(source, units, {name: (alternative,) for name, alternative in choice.items()}, Penalized({}))
     student.load(weights)
-    return student.network.model
+    return student.network
 
 
 def check_student(relaxed: Relaxed, choice: Choice, student: keras.Model, inputs: Any) -> None:
