@@ -310,7 +310,6 @@ class DarcTest(tf.test.TestCase):
             with self.assertRaisesRegex(ValueError, f"`{next(iter(settings))}`"):
                 DARC(**settings)
 
-
     def test_adam_takes_no_rate_for_alpha(self):
         with self.assertRaisesRegex(ValueError, "alpha_rate.*adam"):
             DARC(optimizer="adam", alpha_rate=4.0)
