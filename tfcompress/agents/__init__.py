@@ -2,7 +2,19 @@
 
 from tfcompress.agents._tf_agents import load as load_tf_agents
 from tfcompress.agents.environment_model import EnvironmentModel
+from tfcompress.agents.reinforce import ReinforceSettings, RemovalLearner, Rollout, ShrinkageLearner
 from tfcompress.agents.replay import Batch, ReplayBuffer
 from tfcompress.agents.sac import PruningAgent, SacSettings
 
-__all__ = ["Batch", "EnvironmentModel", "PruningAgent", "ReplayBuffer", "SacSettings", "load_tf_agents"]
+__all__ = [
+    "Batch",
+    "EnvironmentModel",
+    "PruningAgent",
+    "ReinforceSettings",
+    "RemovalLearner",
+    "ReplayBuffer",
+    "Rollout",
+    "SacSettings",
+    "ShrinkageLearner",
+    "load_tf_agents",
+]
