@@ -32,7 +32,8 @@ class ReinforceSettings:
         layers: of the LSTM.
         learning_rate: of Adam.
         baseline_decay: of the moving average of rewards that is subtracted in Equation (2). Decided.
-        actor_critic: whether a value network stands in the moving average's place (Appendix 6).
+        actor_critic: whether a value network stands in the moving average's place (Appendix 6): an LSTM of the same
+            sizes beside the policy's, where the paper puts one more layer on the policy's own.
         value_loss_weight: of the value network's squared error. Decided, as tf-agents has it.
     """
 
