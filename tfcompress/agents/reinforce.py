@@ -21,9 +21,10 @@ The sequence of a shrinkage learner has a row for each configurable variable (ke
 layer left, and `actions` are the shares that are kept, float [L]. An interrupted search calls `load_state_dict` with
 what `state_dict` gave before the rollouts of the update that was lost: the same rollouts come again.
 
-Features are read as they are. What tells layers apart should differ by some units, as raw kernel sizes and types do:
-on the toy of tests/agents/test_reinforce.py a feature of -3 and 3 led every seed tried to the best plan, and with one
-of -1 and 1 one shrinkage policy in four took the same share at almost every step and stayed there.
+Features are read as they are. A policy that settles too early stays where it is: on the toys of
+tests/agents/test_reinforce.py, with 200 updates and 12 seeds, removal at 0.003 drew the best plan 12 times. Shrinkage
+at 0.01 did so 9 times; of the other three seeds two were looked at, and they took one share at all steps but the first
+with probability 0.95 after 40 updates. At 0.005 these three drew the best plan as well.
 """
 
 from collections.abc import Sequence
