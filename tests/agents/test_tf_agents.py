@@ -54,6 +54,10 @@ class TfAgentsTest(tf.test.TestCase):
             agent.start_epoch(1)
             agent.act([0.1, 0.2])
             agent.learn()
+            settings = tfcompress.agents.ReinforceSettings(units=2, layers=1, actor_critic=True)
+            for kind in (tfcompress.agents.RemovalLearner, tfcompress.agents.ShrinkageLearner):
+                learner = kind(("outputs",), 2, settings)
+                learner.update(learner.rollouts([[0.1], [0.2]], 1), [1.0])
             print(dict(os.environ) == environment)
             print(tf.keras.Model is keras.Model, tf.compat.v2.keras.Model is keras.Model, keras.Model is tf_keras.Model)
             """

@@ -121,8 +121,12 @@ def _import_all() -> types.SimpleNamespace:
             ddpg_agent = importlib.import_module("tf_agents.agents.ddpg.ddpg_agent")
             actor_network = importlib.import_module("tf_agents.agents.ddpg.actor_network")
             critic_network = importlib.import_module("tf_agents.agents.ddpg.critic_network")
+            reinforce_agent = importlib.import_module("tf_agents.agents.reinforce.reinforce_agent")
+            dynamic_unroll = importlib.import_module("tf_agents.keras_layers.dynamic_unroll_layer")
             networks = importlib.import_module("tf_agents.networks")
             normal = importlib.import_module("tf_agents.networks.normal_projection_network")
+            categorical = importlib.import_module("tf_agents.networks.categorical_projection_network")
+            lstm = importlib.import_module("tf_agents.networks.lstm_encoding_network")
             specs = importlib.import_module("tf_agents.specs")
             trajectories = importlib.import_module("tf_agents.trajectories")
             common = importlib.import_module("tf_agents.utils.common")
@@ -141,11 +145,18 @@ def _import_all() -> types.SimpleNamespace:
         specs=specs,
         trajectories=trajectories,
         SacAgent=sac_agent.SacAgent,
+        ReinforceAgent=reinforce_agent.ReinforceAgent,
         std_clip_transform=sac_agent.std_clip_transform,
         DdpgAgent=ddpg_agent.DdpgAgent,
         ActorNetwork=actor_network.ActorNetwork,
         ActorDistributionNetwork=networks.actor_distribution_network.ActorDistributionNetwork,
+        ActorDistributionRnnNetwork=networks.actor_distribution_rnn_network.ActorDistributionRnnNetwork,
+        CategoricalProjectionNetwork=categorical.CategoricalProjectionNetwork,
         CriticNetwork=critic_network.CriticNetwork,
+        DistributionNetwork=networks.network.DistributionNetwork,
+        DynamicUnroll=dynamic_unroll.DynamicUnroll,
+        LSTMEncodingNetwork=lstm.LSTMEncodingNetwork,
+        Network=networks.network.Network,
         NormalProjectionNetwork=normal.NormalProjectionNetwork,
     )
 
@@ -158,8 +169,10 @@ def load() -> types.SimpleNamespace:
 
     Returns:
         A namespace with the modules `tf_agents`, `tfp`, `keras` (tf_keras, Keras 2), `common`, `specs`,
-        `trajectories` and the classes and functions `SacAgent`, `std_clip_transform`, `ActorDistributionNetwork`,
-        `CriticNetwork`, `NormalProjectionNetwork`, `DdpgAgent`, `ActorNetwork`.
+        `trajectories` and the classes and functions `SacAgent`, `DdpgAgent`, `ReinforceAgent`, `std_clip_transform`,
+        `ActorNetwork`, `ActorDistributionNetwork`, `ActorDistributionRnnNetwork`, `CategoricalProjectionNetwork`,
+        `CriticNetwork`, `DistributionNetwork`, `DynamicUnroll`, `LSTMEncodingNetwork`, `Network`,
+        `NormalProjectionNetwork`.
 
     Raises:
         ImportError: if tf-agents or something it needs is missing; the message has the line to run.
