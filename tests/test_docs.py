@@ -1,6 +1,7 @@
 """Code in docs/ runs as it stands there."""
 
 import contextlib
+import io
 import json
 import math
 import pathlib
@@ -172,6 +173,18 @@ class AmcTest(tf.test.TestCase):
             self.assertIn(f"`{name}`", text)
 
 
+class N2nTest(tf.test.TestCase):
+    def test_all_code(self):
+        made = {"model": small_tasks.trained_network(), "data": small_tasks.pictures(64)}
+        (code,) = code_of("n2n.md")
+        with contextlib.redirect_stdout(io.StringIO()):
+            exec(code, made)
+        self.assertLessEqual(made["result"].after.params, 0.5 * made["result"].before.params)
+        text = (DOCS / "n2n.md").read_text(encoding="utf-8")
+        for name in made["students"]:
+            self.assertIn(f"`{name}`", text)
+
+
 class ReadmeTest(tf.test.TestCase):
     def test_every_page_is_linked(self):
         text = (DOCS.parent / "README.md").read_text(encoding="utf-8")
@@ -197,6 +210,7 @@ class ReadmeTest(tf.test.TestCase):
             "scratch",
             "darc",
             "replaced",
+            "n2n",
         ):
             self.assertIn(f"| `{name}` |", text)
 

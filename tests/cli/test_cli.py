@@ -172,7 +172,7 @@ class RefusalTest(CommandTest):
         answer = self.compress("--flops-budget", "0.5", method="magic")
         self.assert_refused(
             answer,
-            "['amc', 'born_again', 'darc', 'hint', 'kd', 'lit', 'random', 'replaced', 'rlal', 'scratch', 'uniform']",
+            "['amc', 'born_again', 'darc', 'hint', 'kd', 'lit', 'n2n', 'random', 'replaced', 'rlal', 'scratch', 'uniform']",
             "'magic'",
         )
 
@@ -318,7 +318,20 @@ class MethodsTest(tf.test.TestCase):
     def test_lists_all_methods_with_what_they_do(self):
         self.assertEqual(
             list(self.shown),
-            ["amc", "born_again", "darc", "hint", "kd", "lit", "random", "replaced", "rlal", "scratch", "uniform"],
+            [
+                "amc",
+                "born_again",
+                "darc",
+                "hint",
+                "kd",
+                "lit",
+                "n2n",
+                "random",
+                "replaced",
+                "rlal",
+                "scratch",
+                "uniform",
+            ],
         )
         self.assertEqual(list(self.shown), list(registered_methods()))
         self.assertIn(

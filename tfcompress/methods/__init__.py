@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tfcompress.methods.amc import AMC
     from tfcompress.methods.darc import DARC, Replaced
     from tfcompress.methods.distillation import KD, LIT, AdversarialSettings, BornAgain, Hint, Scratch, Tuning
+    from tfcompress.methods.n2n import N2N
     from tfcompress.methods.random import Random
     from tfcompress.methods.rlal import RLAL
     from tfcompress.methods.trained import TrainedMethod
@@ -26,6 +27,7 @@ __all__ = [
     "DARC",
     "KD",
     "LIT",
+    "N2N",
     "RLAL",
     "AdversarialSettings",
     "BornAgain",
@@ -54,6 +56,7 @@ _HOMES = {
     "Hint": "distillation",
     "KD": "distillation",
     "LIT": "distillation",
+    "N2N": "n2n",
     "RLAL": "rlal",
     "Random": "random",
     "Replaced": "darc",

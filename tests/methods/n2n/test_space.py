@@ -1,0 +1,120 @@
+"""The layers that N2N may remove and the variables that it may shrink, on networks small enough to say them by hand."""
+
+import keras
+import numpy as np
+import pytest
+import small_tasks
+from keras import layers
+
+from tfcompress import zoo
+from tfcompress.costs import CostModel, cost
+from tfcompress.graph.structure import groups_after
+from tfcompress.methods.n2n.space import FEATURES, LayerSequence, Removable, Shrinkable, structure_error
+from tfcompress.network import Network
+from tfcompress.plan import KeepChannels, Plan, Reconfigure
+from tfcompress.rewrite import apply
+
+
+def chain():
+    """A strided convolution, two plain ones, pooling and a head."""
+    x = inputs = keras.Input((8, 8, 2), name="image")
+    x = layers.Conv2D(4, 3, padding="same", name="first")(x)
+    x = layers.Conv2D(6, 3, 2, "same", name="strided")(x)
+    x = layers.ReLU(name="relu")(x)
+    x = layers.Conv2D(8, 5, padding="same", name="wide")(x)
+    x = layers.MaxPooling2D(2, name="pool")(x)
+    x = layers.Flatten(name="flatten")(x)
+    return keras.Model(inputs, layers.Dense(3, name="head")(x), name="chain")
+
+
+def branched():
+    """Two branches that are joined by concatenation, and a depthwise convolution."""
+    x = inputs = keras.Input((6, 6, 3), name="image")
+    x = layers.Conv2D(4, 3, padding="same", name="stem")(x)
+    x = layers.Concatenate(name="join")(
+        [layers.Conv2D(4, 1, name="a")(x), layers.Conv2D(5, 3, padding="same", name="b")(x)]
+    )
+    x = layers.DepthwiseConv2D(3, padding="same", name="depthwise")(x)
+    return keras.Model(inputs, layers.Dense(3, name="head")(layers.GlobalAveragePooling2D(name="mean")(x)))
+
+
+def test_a_layer_is_seven_numbers():
+    sequence = LayerSequence.of(Network(chain()).groups)
+    rows = dict(zip(sequence.nodes, sequence.numbers.tolist(), strict=True))
+    by_name = {name: dict(zip(FEATURES, row, strict=True)) for name, row in rows.items()}
+    assert by_name["strided"] == {
+        "type": 1, "kernel": 3, "stride": 2, "padding": 1, "outputs": 6, "skip_start": 0, "skip_end": 0,
+    }  # fmt: skip
+    assert by_name["wide"]["kernel"] == 5
+    assert by_name["wide"]["padding"] == 2
+    assert by_name["relu"]["outputs"] == 6  # as wide as what it reads
+    assert by_name["head"]["outputs"] == 3
+    assert (sequence.scaled() <= 1).all()
+
+
+def test_skip_connections_are_told_by_their_start_and_end():
+    sequence = LayerSequence.of(Network(small_tasks.residual_network()).groups)
+    rows = dict(zip(sequence.nodes, sequence.numbers[:, -2:].tolist(), strict=True))
+    # conv1, bn, relu, conv2, add: five layers of the first block.
+    assert [rows[name] for name in ("block1_conv1", "bn1", "block1_conv2")] == [[1, 4], [2, 3], [4, 1]]
+    assert rows["stem"] == [0, 0]
+
+
+@pytest.mark.parametrize(
+    ("build", "allowed"),
+    [
+        (chain, {"relu", "wide", "pool"}),  # the first, the strided and the last stay, and the head needs a vector
+        (branched, {"a", "b", "depthwise"}),
+        (small_tasks.residual_network, {"stem_bn", "bn1", "bn2", "block1_conv1", "block2_conv1", "relus", "pool"}),
+    ],
+)
+def test_removable_layers(build, allowed):
+    removable = Removable.of(Network(build()).groups)
+    names = {name for name, may in zip(removable.sequence.nodes, removable.allowed, strict=True) if may}
+    kinds = {"re_lu": "relus", "average_pooling2d": "pool"}
+    assert {kinds.get(name.rstrip("_0123456789"), name) for name in names} == allowed
+
+
+def test_shrinkable_variables():
+    shrinkable = Shrinkable.of(Network(chain()).groups)
+    assert [(v.node, v.what, v.size) for v in shrinkable.variables] == [
+        ("first", "kernel_size", 3),
+        ("first", "padding", 1),
+        ("first", "outputs", 4),
+        ("strided", "outputs", 6),
+        ("wide", "kernel_size", 5),
+        ("wide", "outputs", 8),  # without padding its map would be empty before the pooling
+    ]
+    plan = shrinkable.plan([0.3, 0.5, 0.5, 1.0, 0.4, 0.1])
+    assert set(plan) == {
+        Reconfigure("first", {"kernel_size": 1}),  # 0.9 rounds to 1
+        KeepChannels(shrinkable.variables[2].groups[0].name, (0, 1)),
+        Reconfigure("wide", {"kernel_size": 2}),
+        KeepChannels(shrinkable.variables[5].groups[0].name, (0,)),  # 0.8 rounds to 1
+    }
+    assert plan.weights == "fresh"
+    assert Reconfigure("first", {"padding": "valid"}) in set(shrinkable.plan([1, 0.4, 1, 1, 1, 1]))
+    assert len(shrinkable.plan([0.01] * 6, least=3).channels[0].indices) == 3
+
+
+def check(network, plan):
+    """A plan that fits builds, runs, and costs what was predicted; returns whether it fits."""
+    if structure_error(network.graph, plan.structural) is not None:
+        return False
+    groups, _ = groups_after(network.groups, plan)
+    student = apply(network.model, plan, network.groups)
+    assert cost(student) == CostModel(groups).of(Plan(plan.channels))
+    assert np.isfinite(student(np.ones((1, *network.model.input_shape[1:]), "float32"))).all()
+    return True
+
+
+@pytest.mark.parametrize("build", [chain, branched, small_tasks.residual_network, lambda: zoo.conv4((8, 8, 1))])
+def test_random_plans_of_both_stages_build_run_and_cost_what_was_predicted(build):
+    network, rng = Network(build()), np.random.default_rng(0)
+    removable, shrinkable = Removable.of(network.groups), Shrinkable.of(network.groups)
+    fitting = sum(check(network, removable.plan(rng.random(len(removable.allowed)) < 0.5)) for _ in range(5))
+    assert fitting
+    shares = rng.integers(1, 11, (5, len(shrinkable.variables))) / 10
+    assert sum(check(network, shrinkable.plan(row.tolist())) for row in shares)
+    assert check(network, removable.smallest())
+    assert check(network, shrinkable.uniform(0.1))

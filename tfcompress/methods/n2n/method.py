@@ -1,0 +1,238 @@
+"""`N2N`: two policies learn to remove and to shrink layers (Ashok, Rhinehart, Beainy and Kitani 2018)."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Literal
+
+import keras
+
+from tfcompress import expect
+from tfcompress.agents import load_tf_agents
+from tfcompress.agents.reinforce import ReinforceSettings, RemovalLearner, ShrinkageLearner
+from tfcompress.channels import Control
+from tfcompress.costs import Budget, Cost, CostModel
+from tfcompress.graph.structure import groups_after
+from tfcompress.methods import phases
+from tfcompress.methods.base import Search
+from tfcompress.methods.n2n.space import FEATURES, Removable, Shrinkable
+from tfcompress.methods.n2n.stages import SHARES, Stages
+from tfcompress.methods.n2n.students import Students
+from tfcompress.methods.registry import register_method
+from tfcompress.methods.trained import TrainedMethod
+from tfcompress.plan import Plan, Trail
+from tfcompress.process import lock
+from tfcompress.task import Task
+from tfcompress.training import PhasePlan, Training
+from tfcompress.training.teaching import Teaching
+
+__all__ = ["N2N"]
+
+
+@register_method("n2n")
+@dataclasses.dataclass(frozen=True)
+class N2N(TrainedMethod):
+    """Learns by reinforcement which layers a student can do without, and how small the others may be.
+
+    "N2N Learning: Network to Network Compression via Policy Gradient Reinforcement Learning" (ICLR 2018). In the first
+    stage a bidirectional LSTM says of each layer whether it goes, in the second an LSTM says of each kernel size,
+    padding and number of outputs what share of it stays. A student has fresh weights, learns for a few epochs what the
+    teacher's logits are, and earns `R = C (2 - C) A / A_teacher`; REINFORCE makes the policies draw students that earn
+    more (Algorithm 1, Equation 2). The best one is trained to the end on labels and logits.
+
+    Without a budget the reward alone says how small the student becomes. With one, students above it earn -1, and the
+    finished model is within it whatever the policies do.
+
+    Attributes:
+        epochs: of the winner's training.
+        stage: "removal", "shrinkage", or "both", one after the other.
+        updates: of each policy; the paper makes at least 100.
+        rollouts: students for each update.
+        score_epochs: epochs that a student is trained before it is scored.
+        score_rate: Adam's learning rate for them. Decided.
+        removal_rate: Adam's learning rate of the removal policy.
+        shrinkage_rate: that of the shrinkage policy; the paper's appendix has 0.1.
+        baseline_decay: of the moving average of rewards. Decided.
+        actor_critic: whether a value network stands in the moving average's place.
+        constraint: "strict": what is above the budget earns -1, and is not trained. "relaxed": it earns
+            `epsilon (R + 1) - 1`, with epsilon falling from 1 to 0 in 50 updates.
+        soft_weight: lambda of the winner's loss, `L_hard + lambda L_KD`, computed as the two's weighted mean. Decided.
+        inherit: whether students begin with the teacher's weights where the shapes allow it; the paper's begin anew.
+        policies: a folder with policies that an earlier search saved, to start from (Table 5); `None` to start anew.
+
+    Raises:
+        TypeError, ValueError: a setting of another type, or out of its range.
+    """
+
+    epochs: int = 150
+    learning_rate: float | None = 0.001
+    optimizer: Literal["sgd", "adam"] = "adam"
+    stage: Literal["both", "removal", "shrinkage"] = "both"
+    updates: int = 100
+    rollouts: int = 5
+    score_epochs: int = 5
+    score_rate: float = 5e-4
+    removal_rate: float = 0.003
+    shrinkage_rate: float = 0.01
+    baseline_decay: float = 0.95
+    actor_critic: bool = False
+    constraint: Literal["strict", "relaxed"] = "strict"
+    soft_weight: float = 0.1
+    inherit: bool = False
+    policies: str | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        expect.settings(self, expect.one_of, "stage", options=("both", "removal", "shrinkage"))
+        expect.settings(self, expect.whole, "updates", "rollouts", "score_epochs", least=1)
+        expect.settings(self, expect.number, "score_rate", "removal_rate", "shrinkage_rate", above=0)
+        expect.settings(self, expect.number, "baseline_decay", at_least=0, below=1)
+        expect.settings(self, expect.flag, "actor_critic", "inherit")
+        expect.settings(self, expect.one_of, "constraint", options=("strict", "relaxed"))
+        expect.settings(self, expect.number, "soft_weight", above=0)
+        if self.policies is not None:
+            expect.settings(self, expect.text, "policies", what="a folder of saved policies")
+
+    advice = "That is without every layer that may go, and with the smallest kernels and outputs."
+
+    def budget(self, given: Budget) -> Budget:
+        """The budget; none is needed, as the reward itself asks for small students."""
+        return given
+
+    @property
+    def _removes(self) -> bool:
+        return self.stage in ("both", "removal")
+
+    @property
+    def _shrinks(self) -> bool:
+        return self.stage in ("both", "shrinkage")
+
+    def least(self, costs: CostModel, control: Control) -> Cost:
+        """The cost without every layer that may go, where that runs, and with all variables at their smallest."""
+        groups = costs.groups
+        if self._removes:
+            groups, _ = groups_after(groups, Removable.of(groups).smallest())
+        channels: tuple[Any, ...] = ()
+        if self._shrinks:
+            shrinkable = Shrinkable.of(groups)
+            plan = shrinkable.uniform(SHARES[0])
+            groups, _ = groups_after(groups, plan)
+            channels = plan.channels
+        return CostModel(groups).of(Plan(channels))
+
+    def check_model(self, task: Task) -> None:
+        """Refuses a model of which nothing may be removed or made smaller; also without tf-agents."""
+        with lock:  # it changes the warning filters and `sys.modules` for a while
+            load_tf_agents()
+        if set(task.control.settings()):
+            raise ValueError(
+                f"Expected no exclude, only, ratio_limits, round_to or through_norms for method={self.name!r}, whose "
+                f"policies decide for every layer. Received: {task.control.settings()}. Leave them out."
+            )
+        name = task.groups.graph.name
+        if self._removes and not Removable.of(task.groups).allowed.any():
+            raise ValueError(
+                f"Expected a model with layers that may be removed. Received: {name!r}, which has none: the first and "
+                "the last layer with weights stay, and strided convolutions do. stage='shrinkage' shrinks layers."
+            )
+        if self.stage == "shrinkage" and not Shrinkable.of(task.groups).variables:
+            raise ValueError(
+                f"Expected a model with kernels, paddings or outputs that may be smaller. Received: {name!r}, which "
+                "has none. Take another method."
+            )
+
+    def check(self, task: Task) -> None:
+        """Refuses a teacher that guesses, and models without logits to learn from."""
+        super().check(task)
+        phases.check_unweighted(task, self.name)
+        phases.check_outputs(task, (), "Take a method that needs no teacher, such as 'uniform'.")
+        if task.objective.metric_name is None or task.objective.sign < 0:
+            raise ValueError(
+                "Expected a metric that is better the higher it is, as rewards are shares of the teacher's. Received: "
+                f"{task.objective.metric_name}. Compile the model with an accuracy, or give objective=."
+            )
+
+    def phases(self, task: Task) -> tuple[PhasePlan, ...]:
+        """The winner's training."""
+        return (PhasePlan("training of the winner", self.epochs, 0.5 + 1 / 3),)
+
+    def trains_with(self, task: Task) -> str | None:
+        """The optimizer of the winner's training."""
+        return self.training.words(False)
+
+    # The search.
+
+    def search(self, task: Task) -> Search:
+        """Plays `updates` updates of each stage's policy, and takes the best student that holds the budget."""
+        if not (task.accuracy or 0) > 0:
+            raise ValueError(
+                "Expected a teacher whose metric on the validation split is above 0, as rewards are shares of it. "
+                f"Received: {task.objective.metric_name} {task.accuracy}. Train the model first."
+            )
+        scoring = Training(
+            epochs=self.score_epochs,
+            batch_size=self.batch_size,
+            learning_rate=self.score_rate,
+            optimizer="adam",
+            weight_decay=0.0,
+            mixed_precision=self.mixed_precision,
+        )
+        stage = Stages(task, Students(task, scoring, self.inherit), self.updates, self.constraint, self.policies)
+        network, trail = task.network, Trail((Plan(weights="fresh"),))
+        if self._removes:
+            removable = Removable.of(task.groups)
+            learner = RemovalLearner(
+                FEATURES, len(removable.sequence.nodes), self._settings(30, self.removal_rate), seed=task.seed
+            )
+            rows = removable.sequence.scaled()
+            first = stage.played(
+                "removal",
+                network,
+                (),
+                learner,
+                lambda: learner.rollouts(rows, self.rollouts, removable.allowed),
+                removable.plan,
+                removable.smallest,
+                is_last=not self._shrinks,
+            )
+            trail = first.trail
+        if self._shrinks:
+            plans: tuple[Plan, ...] = ()
+            if self._removes and trail.last.structural:
+                network = task.network_of(stage.students.built(network, trail.last))
+                plans = trail.plans
+            shrinkable = Shrinkable.of(network.groups)
+            if shrinkable.variables:
+                shrinking = ShrinkageLearner(
+                    FEATURES,
+                    len(shrinkable.variables),
+                    self._settings(50, self.shrinkage_rate),
+                    shares=SHARES,
+                    seed=task.seed,
+                )
+                numbers = shrinkable.numbers
+                stage.played(
+                    "shrinkage",
+                    network,
+                    plans,
+                    shrinking,
+                    lambda: shrinking.rollouts(numbers, self.rollouts),
+                    shrinkable.plan,
+                    lambda: next(
+                        (p for p in map(shrinkable.uniform, reversed(SHARES)) if stage.holds(network, p)),
+                        shrinkable.uniform(SHARES[0]),
+                    ),
+                )
+        return stage.search()
+
+    def _settings(self, units: int, rate: float) -> ReinforceSettings:
+        return ReinforceSettings(
+            units=units, learning_rate=rate, baseline_decay=self.baseline_decay, actor_critic=self.actor_critic
+        )
+
+    def recover(self, student: keras.Model, task: Task) -> dict[str, list[Any]]:
+        """Trains the winner on labels and on the teacher's logits."""
+        teaching = self.teaching or Teaching(alpha=1 / (1 + self.soft_weight), soft="logits")
+        return phases.train_student(
+            student, task, self.training, "training of the winner", teaching=teaching, keep=self.keep
+        )

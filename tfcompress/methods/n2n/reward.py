@@ -1,0 +1,50 @@
+"""N2N's reward (Ashok et al. 2018, section 3.3): compression times accuracy, and -1 for what is no answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+__all__ = ["DEGENERATE", "RELAXATIONS", "constrained", "reward"]
+
+DEGENERATE = -1.0
+
+
+def reward(params: int, teacher_params: int, accuracy: float, teacher_accuracy: float) -> float:
+    """`R = C (2 - C) * A / A_teacher` with `C = 1 - params / teacher_params`.
+
+    Args:
+        params, teacher_params: trainable parameters of the student and of its teacher, the student's fewer.
+        accuracy, teacher_accuracy: on the validation split, from 0 to 1, the teacher's above 0.
+    """
+    compression = 1 - params / teacher_params
+    return compression * (2 - compression) * accuracy / teacher_accuracy
+
+
+def constrained(value: float, within: bool, epsilon: float) -> float:
+    """The reward under a constraint `A x <= b` that holds gradually (section 3.3.1).
+
+    Args:
+        value: `R` of the student.
+        within: whether the student holds the constraint.
+        epsilon: how much of the reward is left to a student that does not: 1 for all of it, 0 for none.
+
+    Returns:
+        `R`, or `epsilon (R + 1) - 1`.
+    """
+    return value if within else epsilon * (value + 1) - 1
+
+
+def _strict(update: int) -> float:
+    return 0.0
+
+
+def _linear(update: int) -> float:
+    return max(0.0, 1 - update / 50)
+
+
+def _released(update: int) -> float:
+    return max(0.0, 1 - update / 15) ** 4
+
+
+RELAXATIONS: dict[str, Callable[[int], float]] = {"strict": _strict, "relaxed": _linear, "released": _released}
+"""By name epsilon as a function of the update, counted from 0: it falls from 1 to 0 and never rises again."""

@@ -1,0 +1,151 @@
+"""The stages of an N2N search: a policy draws students, they are scored, and it learns from their rewards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+
+from tfcompress.costs import CostModel
+from tfcompress.graph.structure import groups_after
+from tfcompress.methods.base import Candidate, Search
+from tfcompress.methods.n2n.reward import RELAXATIONS
+from tfcompress.methods.n2n.space import Shrinkable
+from tfcompress.methods.n2n.students import Scored, Students
+from tfcompress.network import Network
+from tfcompress.plan import Plan, Trail
+from tfcompress.task import Task
+
+__all__ = ["SHARES", "Stages"]
+
+SHARES = tuple(share / 10 for share in range(1, 11))
+"""The actions of the shrinkage policy (section 3.2.2)."""
+
+
+class Stages:
+    """The stages of a search, with all students that were tried and the best of each stage.
+
+    Args:
+        task: the task.
+        students: makes and scores students.
+        updates: of each stage's policy.
+        constraint: "strict" or "relaxed", how the budget is part of the reward.
+        policies: a folder with policies to start from, or `None`.
+    """
+
+    def __init__(
+        self, task: Task, students: Students, updates: int, constraint: str, policies: str | None = None
+    ) -> None:
+        self.students = students
+        self._task, self._updates, self._constraint, self._policies = task, updates, constraint, policies
+        self._history: dict[str, list[Any]] = {}
+        self._best: list[tuple[str, Scored, Network, keras.Model | None]] = []
+
+    def played(
+        self,
+        name: str,
+        network: Network,
+        before: Sequence[Plan],
+        learner: Any,
+        draw: Callable[[], Sequence[Any]],
+        plan_of: Callable[[Sequence[Any]], Plan],
+        smallest: Callable[[], Plan],
+        is_last: bool = True,
+    ) -> Scored:
+        """Plays all updates of one stage; returns the best student of it.
+
+        Args:
+            name: of the stage.
+            network: the network that its plans speak of.
+            before: the plans that led to it.
+            learner: the policy.
+            draw: gives the rollouts of an update.
+            plan_of: makes a plan of a rollout's actions.
+            smallest: gives the smallest plan that is known, for a stage that found none within the budget.
+            is_last: whether its students are held to the budget; else to what the next stage can still bring within.
+        """
+        task = self._task
+        if self._policies is not None:
+            learner.load(f"{self._policies}/{name}")
+        epsilon = RELAXATIONS[self._constraint] if is_last else _unconstrained
+        strict = is_last and self._constraint == "strict"
+        best: Scored | None = None
+        model: keras.Model | None = None
+        for update in range(self._updates):
+            rollouts, scores = draw(), []
+            for number, rollout in enumerate(rollouts, start=1):
+                task.progress.doing(
+                    f"{name}: update {update + 1} of {self._updates}, student {number} of {len(rollouts)}, "
+                    f"best reward {'-' if best is None else f'{self._reward(best):.4f}'}"
+                )
+                trail = Trail((*before, plan_of(rollout.actions.tolist())))
+                score = self.students.score(network, trail.last, trail, strict)
+                scores.append(score)
+                if self._is_better(score, best) and (score.within if is_last else self._can_hold(network, trail.last)):
+                    best, model = score, self.students.latest(trail)
+            rewards = [self._reward(score, epsilon(update)) for score in scores]
+            learner.update(rollouts, rewards)
+            for score, value in zip(scores, rewards, strict=True):
+                self._record(name, update, score, value)
+        if best is None:
+            task.say(f"{name}: no student of the policy is within the budget, the smallest plan that is known is taken")
+            trail = Trail((*before, smallest()))
+            best = self.students.score(network, trail.last, trail, strict=False)
+            model = self.students.latest(trail)
+        if task.run.path is not None:
+            learner.save(str(task.run.path / "policies" / name))
+        task.progress.note(f"{name}: best reward {self._reward(best):.4f}")
+        self._best.append((name, best, network, model))
+        return best
+
+    def holds(self, network: Network, plan: Plan) -> bool:
+        """Whether what a plan leaves is within the budget, as far as it is counted."""
+        groups, _ = groups_after(network.groups, plan)
+        return self._task.fits(CostModel(groups).of(Plan(plan.channels)))
+
+    def search(self) -> Search:
+        """The decision: the best student of each stage with its weights, and of them the best within the budget."""
+        task, candidates = self._task, []
+        for name, best, network, model in self._best:
+            if model is None:  # of an interrupted run
+                task.progress.doing(f"{name}: the best student is trained again")
+                _, model = self.students.trained(network, best.trail.last, best.trail, strict=False)
+            assert best.cost is not None
+            candidates.append(Candidate(best.trail, best.cost, self._reward(best), f"best of {name}", model))
+        within = [each for each in candidates if task.fits(each.cost)]
+        chosen = max(within or candidates, key=lambda each: each.score or 0.0)
+        return Search(task.model, chosen.trail, tuple(candidates), self._history, student=chosen.model)
+
+    def _is_better(self, score: Scored, best: Scored | None) -> bool:
+        return score.accuracy is not None and (best is None or self._reward(score) > self._reward(best))
+
+    def _can_hold(self, network: Network, plan: Plan) -> bool:
+        """Whether what a plan of the first stage leaves can be shrunk to the budget."""
+        groups, _ = groups_after(network.groups, plan)
+        smallest = Shrinkable.of(groups).uniform(SHARES[0])
+        groups, _ = groups_after(groups, smallest)
+        return self._task.fits(CostModel(groups).of(Plan(smallest.channels)))
+
+    def _reward(self, score: Scored, epsilon: float = 1.0) -> float:
+        assert self._task.accuracy is not None
+        return score.reward(self._task.whole.costs.total, self._task.accuracy, epsilon)
+
+    def _record(self, name: str, update: int, score: Scored, value: float) -> None:
+        columns = {
+            "stage": name,
+            "update": update + 1,
+            "trail": score.trail.to_json(),
+            "params": None if score.cost is None else score.cost.params,
+            "macs": None if score.cost is None else score.cost.macs,
+            "accuracy": score.accuracy,
+            "reward": value,
+            "seconds": score.seconds,
+            "refused": score.why,
+        }
+        for column, entry in columns.items():
+            self._history.setdefault(f"students: {column}", []).append(entry)
+
+
+def _unconstrained(update: int) -> float:
+    return 1.0
