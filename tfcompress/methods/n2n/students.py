@@ -19,7 +19,7 @@ from tfcompress.rewrite import apply
 from tfcompress.streams import Stream
 from tfcompress.task import Task
 from tfcompress.training import Constant, Phase, Training, WeightDecay, fit, seed_layers
-from tfcompress.training.teaching import Teaching
+from tfcompress.training.teaching import Teaching, computing_in
 
 __all__ = ["Scored", "Students"]
 
@@ -124,20 +124,20 @@ class Students:
         if strict and not within:
             return Scored(trail, "over the budget", cost, within=False), student
         seed_layers(student, task.seed, Stream.STUDENT)
-        model = phases.taught(student, task, _LOGITS)
         training = self._training
         decay = [WeightDecay(training.weight_decay)] if training.weight_decay else []
         rate = float(training.learning_rate or 0)
-        fit(
-            model,
-            task.splits.train.batches(training.batch_size, training=True),
-            task.objective,
-            optimizer=training.new_optimizer(rate),
-            epochs=training.epochs,
-            schedule=Constant(rate),
-            penalties=decay,
-            phase=Phase("scoring"),
-        )
+        with computing_in(training.mixed_precision, (student,)):
+            fit(
+                phases.taught(student, task, _LOGITS),
+                task.splits.train.batches(training.batch_size, training=True),
+                task.objective,
+                optimizer=training.new_optimizer(rate),
+                epochs=training.epochs,
+                schedule=Constant(rate),
+                penalties=decay,
+                phase=Phase("scoring"),
+            )
         self._last = (trail, student)
         return Scored(trail, "", cost, phases.score_of(student, task), within), student
 
