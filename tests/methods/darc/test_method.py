@@ -222,6 +222,10 @@ class DarcTest(tf.test.TestCase):
         search = result.history["search"]
         self.assertLen(search["snapshots: latency_ms measured"], len(result.candidates))
         self.assertLen(search["snapshots: latency_ms by the table"], len(result.candidates))
+        table, measured = (search[f"snapshots: latency_ms {how}"][0] for how in ("by the table", "measured"))
+        share = 100 * (table - measured) / measured
+        said = f"by the table and measured: {table:.3f} and {measured:.3f} ms ({share:+.1f}%)"
+        self.assertIn(said, " ".join(result.notes))
         self.assertTrue((folder / "latency.json").exists())
         with self.assertRaisesRegex(
             ValueError, "Expected a latency that can be reached: at least 0..* of the original"

@@ -217,7 +217,7 @@ class DARC(Replacing):
         ]
         chosen = _best([each for each, within in zip(candidates, holds, strict=True) if within], task)
         best = snapshots[candidates.index(chosen)][0]
-        notes = (words_for(best), _listed(best))
+        notes = (words_for(best), _listed(best), *_compared(history))
         return Search(task.model, chosen.trail, tuple(candidates), history, notes, student=chosen.model)
 
     def _holds(
@@ -366,6 +366,14 @@ def _leave_out(history: dict[str, list[Any]]) -> float:
     for name in (_PREDICTED, _MEASURED):
         history.setdefault(f"{_LEFT_OUT}{name}", []).append(history[f"{_SNAPSHOTS}{name}"].pop())
     return float(history[f"{_LEFT_OUT}{_MEASURED}"][-1])
+
+
+def _compared(history: Mapping[str, list[Any]]) -> tuple[str, ...]:
+    """For the report, the latency of each snapshot by the sum of its pieces and as it measured."""
+    names = (f"{_SNAPSHOTS}{_PREDICTED}", f"{_SNAPSHOTS}{_MEASURED}")
+    pairs = list(zip(*(history.get(name, ()) for name in names), strict=True))
+    said = [f"{table:.3f} and {measured:.3f} ms ({table / measured - 1:+.1%})" for table, measured in pairs if measured]
+    return (f"latency of the snapshots by the table and measured: {', '.join(said)}",) if said else ()
 
 
 def _block(number: int) -> str:
