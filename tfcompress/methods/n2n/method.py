@@ -12,7 +12,6 @@ from tfcompress.agents import load_tf_agents
 from tfcompress.agents.reinforce import ReinforceSettings, RemovalLearner, ShrinkageLearner
 from tfcompress.channels import Control
 from tfcompress.costs import Budget, Cost, CostModel
-from tfcompress.graph.structure import groups_after
 from tfcompress.methods import phases
 from tfcompress.methods.base import Search
 from tfcompress.methods.n2n.space import FEATURES, Removable, Shrinkable
@@ -109,16 +108,9 @@ class N2N(TrainedMethod):
 
     def least(self, costs: CostModel, control: Control) -> Cost:
         """The cost without every layer that may go, where that runs, and with all variables at their smallest."""
-        groups = costs.groups
         if self._removes:
-            groups, _ = groups_after(groups, Removable.of(groups).smallest())
-        channels: tuple[Any, ...] = ()
-        if self._shrinks:
-            shrinkable = Shrinkable.of(groups)
-            plan = shrinkable.uniform(SHARES[0])
-            groups, _ = groups_after(groups, plan)
-            channels = plan.channels
-        return CostModel(groups).of(Plan(channels))
+            costs = costs.after(Removable.of(costs.groups).smallest())
+        return costs.of(Shrinkable.of(costs.groups).uniform(SHARES[0])) if self._shrinks else costs.total
 
     def check_model(self, task: Task) -> None:
         """Refuses a model of which nothing may be removed or made smaller; also without tf-agents."""

@@ -7,8 +7,6 @@ from typing import Any
 
 import keras
 
-from tfcompress.costs import CostModel
-from tfcompress.graph.structure import groups_after
 from tfcompress.methods.base import Candidate, Search
 from tfcompress.methods.n2n.reward import RELAXATIONS
 from tfcompress.methods.n2n.space import Shrinkable
@@ -101,8 +99,7 @@ class Stages:
 
     def holds(self, network: Network, plan: Plan) -> bool:
         """Whether what a plan leaves is within the budget, as far as it is counted."""
-        groups, _ = groups_after(network.groups, plan)
-        return self._task.fits(CostModel(groups).of(Plan(plan.channels)))
+        return self._task.fits(network.costs.of(plan))
 
     def search(self) -> Search:
         """The decision: the best student of each stage with its weights, and of them the best within the budget."""
@@ -122,10 +119,8 @@ class Stages:
 
     def _can_hold(self, network: Network, plan: Plan) -> bool:
         """Whether what a plan of the first stage leaves can be shrunk to the budget."""
-        groups, _ = groups_after(network.groups, plan)
-        smallest = Shrinkable.of(groups).uniform(SHARES[0])
-        groups, _ = groups_after(groups, smallest)
-        return self._task.fits(CostModel(groups).of(Plan(smallest.channels)))
+        left = network.costs.after(plan)
+        return self._task.fits(left.of(Shrinkable.of(left.groups).uniform(SHARES[0])))
 
     def _reward(self, score: Scored, epsilon: float = 1.0) -> float:
         assert self._task.accuracy is not None

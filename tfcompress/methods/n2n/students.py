@@ -9,8 +9,7 @@ from typing import Any
 
 import keras
 
-from tfcompress.costs import Cost, CostModel
-from tfcompress.graph.structure import groups_after
+from tfcompress.costs import Cost
 from tfcompress.methods import phases
 from tfcompress.methods.n2n.reward import DEGENERATE, constrained, reward
 from tfcompress.network import Network
@@ -75,16 +74,16 @@ class Students:
     def degenerate(self, network: Network, plan: Plan, trail: Trail) -> Scored | None:
         """The score of a plan that leaves no student worth training, before anything is built; else `None`."""
         try:
-            groups, _ = groups_after(network.groups, plan)
+            left = network.costs.after(plan)
         except ValueError as error:
             return Scored(trail, "shapes do not fit: " + " ".join(str(error).split())[:200])
-        cost = CostModel(groups).of(Plan(plan.channels))
+        graph, cost = left.groups.graph, left.of(Plan(plan.channels))
         if cost.params >= self._teacher_params:
             return Scored(trail, "not smaller than its teacher", cost)
-        for name, layer in groups.graph.operations.items():
+        for name, layer in graph.operations.items():
             if isinstance(layer, keras.layers.Dense):
-                node = next(node for node in groups.graph.nodes.values() if node.layer_name == name)
-                shape = groups.graph.shape(node.inputs[0])
+                node = next(node for node in graph.nodes.values() if node.layer_name == name)
+                shape = graph.shape(node.inputs[0])
                 if len(shape) == 2 and (shape[1] or 0) > _LARGEST_FLAT:
                     return Scored(trail, f"a feature map of {shape[1]} numbers, too large to train", cost)
         return None
