@@ -88,9 +88,7 @@ class Stages:
             for score, value in zip(scores, rewards, strict=True):
                 self._record(name, update, score, value)
         if best is None:
-            task.say(
-                f"{name}: no student drawn is within the budget, the smallest plan that is known is taken"
-            )
+            task.say(f"{name}: no student drawn is within the budget, the smallest plan that is known is taken")
             trail = Trail((*before, smallest()))
             best = self.students.score(network, trail.last, trail, strict=False)
             model = self.students.latest(trail)
