@@ -12,7 +12,7 @@ from tfcompress import expect
 from tfcompress.zoo.common import batch_norm as add_batch_norm
 from tfcompress.zoo.common import check_head, check_smallest, conv, is_large
 
-__all__ = ["vgg11", "vgg13", "vgg16", "vgg19", "vgg7", "vgg_small"]
+__all__ = ["vgg7", "vgg11", "vgg13", "vgg16", "vgg19", "vgg_small"]
 
 _WIDTHS = (64, 128, 256, 512, 512)
 _SMALL_WIDTHS = (24, 48, 96, 168, 168)
