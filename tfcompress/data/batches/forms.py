@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 import keras
 import numpy as np
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Arrays",
     "Augment",
+    "Augmentation",
     "Batches",
     "CountsPasses",
     "EndsEpochs",
@@ -31,6 +32,9 @@ Preprocess: TypeAlias = Callable[[Any], Any]
 
 Augment: TypeAlias = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 """A function of the images of a training batch, uint8 `[batch, height, width, channels]`."""
+
+Augmentation: TypeAlias = Augment | Literal["auto"] | None
+"""What training images go through: a function, `"auto"` for what the papers do, or nothing."""
 
 Batches: TypeAlias = "keras.utils.PyDataset | tf.data.Dataset"
 """Batches `(inputs, labels)`, or these and sample weights, as Keras' `fit` and `evaluate` take them."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
 from tfcompress.data.batches.augment import flip_and_crop
 from tfcompress.data.batches.checks import Expected
-from tfcompress.data.batches.forms import Augment, Preprocess
+from tfcompress.data.batches.forms import Augmentation, Preprocess
 from tfcompress.data.sources.shuffled_streams import Range, ShuffledStream
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ class ImageStream(ShuffledStream):
     builder: tfds.core.DatasetBuilder
     size: tuple[int, int]
     preprocess: Preprocess
-    augment: Augment | Literal["auto"] | None
+    augment: Augmentation
 
     def _read(self, ranges: tuple[Range, ...]) -> tf.data.Dataset:
         import tensorflow_datasets as tfds
