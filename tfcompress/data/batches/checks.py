@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import keras
 import numpy as np
 
-from tfcompress.data.batches.forms import Arrays
+from tfcompress.data.batches.forms import Arrays, Shape
 
 __all__ = [
     "Expected",
@@ -23,7 +23,6 @@ __all__ = [
     "to_arrays",
 ]
 
-_Shape: TypeAlias = tuple[int | None, ...]
 _CHUNK = 1024  # samples looked at together, so that a check needs little memory
 
 
@@ -47,10 +46,10 @@ class Expected:
             they are not known.
     """
 
-    input_shape: tuple[Any, ...] | list[Any] | dict[str, Any] | None = None
+    input_shape: Shape | list[Shape] | dict[str, Shape] | None = None
     classes: int | None = None
     labels: str | None = None
-    output_shape: _Shape | None = None
+    output_shape: Shape | None = None
     outputs: int = 1
     ignored: int | None = None
     loss: str = "the loss"
@@ -58,16 +57,17 @@ class Expected:
     input_names: tuple[str, ...] | None = None
 
     @property
-    def shapes(self) -> dict[str | int, _Shape] | None:
+    def shapes(self) -> dict[str | int, Shape] | None:
         """The input shapes, without the batch dimension, as a dict of name or position to shape."""
         given = self.input_shape
         if given is None:
             return None
         if isinstance(given, dict):
             return {name: tuple(shape)[1:] for name, shape in given.items()}
-        if given and isinstance(given[0], tuple | list):
-            return {position: tuple(shape)[1:] for position, shape in enumerate(given)}
-        return {0: tuple(given)[1:]}
+        several = [tuple(shape)[1:] for shape in given if isinstance(shape, tuple | list)]
+        if several:
+            return dict(enumerate(several))
+        return {0: tuple(size for size in given if not isinstance(size, tuple))[1:]}
 
 
 def to_arrays(value: Any, what: str, several: bool = False, strings: bool = False) -> Any:
@@ -128,11 +128,11 @@ def label_arrays(y: Any, expected: Expected, what: str) -> Any:
     return to_arrays(y, what, several=expected.outputs > 1)
 
 
-def _fits(received: Sequence[int], shape: _Shape) -> bool:
+def _fits(received: Sequence[int], shape: Shape) -> bool:
     return len(received) == len(shape) and all(size in (None, got) for size, got in zip(shape, received, strict=True))
 
 
-def _check_shape(array: np.ndarray, shape: _Shape, what: str) -> None:
+def _check_shape(array: np.ndarray, shape: Shape, what: str) -> None:
     if _fits(array.shape[1:], shape):
         return
     expected = "[batch, " + ", ".join("any" if size is None else str(size) for size in shape) + "]"
@@ -236,18 +236,18 @@ def _check_labels(y: Any, expected: Expected, what: str) -> None:
         _check_classes(y, classes, expected, what)
 
 
-def _same_shape(y: np.ndarray, shape: _Shape, broadcast: bool = False) -> bool:
+def _same_shape(y: np.ndarray, shape: Shape, broadcast: bool = False) -> bool:
     sizes = zip(shape[1:], y.shape[1:], strict=False)
     return y.ndim == len(shape) and all(size in (None, got) or (broadcast and got == 1) for size, got in sizes)
 
 
-def _number_a_place(y: np.ndarray, shape: _Shape) -> bool:
+def _number_a_place(y: np.ndarray, shape: Shape) -> bool:
     """Whether the shape is that of the output without its last axis, or with 1 there."""
     y = y[..., 0] if y.ndim == len(shape) and y.shape[-1] == 1 else y
     return _same_shape(y, shape[:-1])
 
 
-def _check_form(y: np.ndarray, expected: Expected, shape: _Shape, what: str) -> None:
+def _check_form(y: np.ndarray, expected: Expected, shape: Shape, what: str) -> None:
     """Raises ValueError for labels of another form than the loss reads, with what turns one into the other."""
     form, classes = expected.labels, shape[-1]
     place = "[batch" + "".join(f", {'any' if size is None else size}" for size in shape[1:-1])

@@ -22,10 +22,14 @@ __all__ = [
     "IndexedBatches",
     "LoadsInParallel",
     "Preprocess",
+    "Shape",
 ]
 
 Arrays: TypeAlias = "np.ndarray | tuple[Arrays, ...] | list[Arrays] | dict[str, Arrays]"
 """An array `[samples, ...]`, or a structure of them for several inputs or outputs."""
+
+Shape: TypeAlias = tuple[int | None, ...]
+"""A shape, the batch dimension first; `None` for any size."""
 
 Preprocess: TypeAlias = Callable[[Any], Any]
 """A function from a batch of inputs, as they are held, to what the model reads."""

@@ -77,7 +77,18 @@ class ArraySource:
 
     @classmethod
     def checked(
-        cls, x: Any, y: Any, expected: Expected, what: str, *, weights: Any = None, **settings: Any
+        cls,
+        x: Any,
+        y: Any,
+        expected: Expected,
+        what: str,
+        *,
+        weights: Any = None,
+        indices: np.ndarray | None = None,
+        preprocess: Preprocess | None = None,
+        augment: Augment | None = None,
+        batch_size: int = 128,
+        seed: int = 0,
     ) -> ArraySource:
         """Makes a source of what a user gave. Raises ValueError or TypeError where it does not fit `expected`."""
         x = input_arrays(x, expected, f"the inputs in {what}")
@@ -85,7 +96,7 @@ class ArraySource:
         if weights is not None:
             weights = to_arrays(weights, f"the sample weights in {what}", several=expected.outputs > 1)
             check_weights(weights, len(keras.tree.flatten(x)[0]), what)
-        source = cls(x, y, weights=weights, **settings)
+        source = cls(x, y, indices, preprocess, augment, batch_size, seed, weights)
         if source.preprocess is None:
             check_batch(x, y, expected, what)
         else:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeGuard
 
 import keras
 import numpy as np
@@ -43,7 +43,7 @@ _NOT_REPEATABLE = (
 )
 
 
-def is_tensorflow_dataset(data: Any) -> bool:
+def is_tensorflow_dataset(data: object) -> TypeGuard[tf.data.Dataset]:
     """Whether `data` is a tf.data.Dataset, without importing TensorFlow to find out."""
     tensorflow = sys.modules.get("tensorflow")
     return tensorflow is not None and isinstance(data, tensorflow.data.Dataset)
