@@ -32,7 +32,7 @@ Shape: TypeAlias = tuple[int | None, ...]
 """A shape, the batch dimension first; `None` for any size."""
 
 Preprocess: TypeAlias = Callable[[Any], Any]
-"""A function from a batch of inputs, as they are held, to what the model reads."""
+"""A function from a batch of inputs, as they are held, to what the model reads; both in structures of the user's."""
 
 Augment: TypeAlias = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 """A function of the images of a training batch, uint8 `[batch, height, width, channels]`."""
