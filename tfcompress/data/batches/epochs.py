@@ -23,7 +23,7 @@ from tfcompress.data.batches.forms import (
 __all__ = ["ArrayBatches", "ChosenBatches", "EpochBatches", "FollowEpoch", "set_epoch"]
 
 
-class EpochBatches(keras.utils.PyDataset):  # type: ignore[misc]
+class EpochBatches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no types
     """A Keras dataset that knows its epoch, and an order for each.
 
     Keras calls `on_epoch_end` after an epoch, but also before the first: `FollowEpoch` makes the count exact.
@@ -183,7 +183,7 @@ def set_epoch(batches: Batches, epoch: int) -> bool:
     return False
 
 
-class FollowEpoch(keras.callbacks.Callback):  # type: ignore[misc]
+class FollowEpoch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
     """Gives the batches that `fit` trains on the number of its epoch, as the first callback of its list.
 
     Args:
