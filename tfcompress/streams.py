@@ -23,6 +23,7 @@ class Stream(enum.IntEnum):
         REGRESSOR: weights of what widens a hint's layer; added to the seed.
         FRESH_LAYERS: weights of what a plan makes anew: layers that are replaced or get weights of another shape, and
             all layers of a plan with fresh weights.
+        STUDENTS: the students that N2N draws at random; the stage follows.
     """
 
     RATES = 1
@@ -32,3 +33,4 @@ class Stream(enum.IntEnum):
     FRESH_WEIGHTS = 104
     REGRESSOR = 106
     FRESH_LAYERS = 107
+    STUDENTS = 108

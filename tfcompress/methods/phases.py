@@ -125,7 +125,9 @@ def cost_of_teacher(teaching: Teaching | None) -> float:
     return 0.0 if teaching is None else 1 / 3
 
 
-def taught(student: keras.Model, task: Task, teaching: Teaching, teacher: keras.Model | None = None) -> Distillation:
+def taught(
+    student: keras.Model, task: Task, teaching: Teaching, teacher: keras.Model | None = None, cached: bool = False
+) -> Distillation:
     """The student beside its teacher, as `fit` trains it in place.
 
     Args:
@@ -133,6 +135,7 @@ def taught(student: keras.Model, task: Task, teaching: Teaching, teacher: keras.
         task: the task.
         teaching: soft targets and hints.
         teacher: the one that teaches where `teaching` names none; the original model by default.
+        cached: whether batches bring what the teacher gives, see `Distillation`.
     """
     if teaching.teacher is not None:
         teacher = _runnable(teaching.teacher, teaching)
@@ -152,6 +155,7 @@ def taught(student: keras.Model, task: Task, teaching: Teaching, teacher: keras.
         beta=1.0 if hints is None else teaching.beta,
         validation_loss=hard,
         seed=task.seed,
+        cached=cached,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import keras
@@ -14,6 +15,7 @@ from tfcompress.channels import Control
 from tfcompress.costs import Budget, Cost, CostModel
 from tfcompress.methods import phases
 from tfcompress.methods.base import Search
+from tfcompress.methods.n2n.random_draws import RandomDraws
 from tfcompress.methods.n2n.space import FEATURES, Removable, Shrinkable
 from tfcompress.methods.n2n.stages import SHARES, Stages
 from tfcompress.methods.n2n.students import Students
@@ -21,11 +23,14 @@ from tfcompress.methods.registry import register_method
 from tfcompress.methods.trained import TrainedMethod
 from tfcompress.plan import Plan, Trail
 from tfcompress.process import lock
+from tfcompress.streams import Stream
 from tfcompress.task import Task
 from tfcompress.training import PhasePlan, Training
 from tfcompress.training.teaching import Teaching
 
 __all__ = ["N2N"]
+
+_REMOVAL, _SHRINKAGE = 1, 2  # streams of random students
 
 
 @register_method("n2n")
@@ -58,6 +63,8 @@ class N2N(TrainedMethod):
         soft_weight: lambda of the winner's loss, `L_hard + lambda L_KD`, computed as the two's weighted mean. Decided.
         inherit: whether students begin with the teacher's weights where the shapes allow it; the paper's begin anew.
         policies: a folder with policies that an earlier search saved, to start from (Table 5); `None` to start anew.
+        random: whether students are drawn at random, each action as likely as any other, and nothing is learned: the
+            baseline of a search with as many students.
 
     Raises:
         TypeError, ValueError: a setting of another type, or out of its range.
@@ -79,6 +86,7 @@ class N2N(TrainedMethod):
     soft_weight: float = 0.1
     inherit: bool = False
     policies: str | None = None
+    random: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -86,11 +94,16 @@ class N2N(TrainedMethod):
         expect.settings(self, expect.whole, "updates", "rollouts", "score_epochs", least=1)
         expect.settings(self, expect.number, "score_rate", "removal_rate", "shrinkage_rate", above=0)
         expect.settings(self, expect.number, "baseline_decay", at_least=0, below=1)
-        expect.settings(self, expect.flag, "actor_critic", "inherit")
+        expect.settings(self, expect.flag, "actor_critic", "inherit", "random")
         expect.settings(self, expect.one_of, "constraint", options=("strict", "relaxed"))
         expect.settings(self, expect.number, "soft_weight", above=0)
         if self.policies is not None:
             expect.settings(self, expect.text, "policies", what="a folder of saved policies")
+        if self.random and (self.policies is not None or self.actor_critic):
+            raise ValueError(
+                "Expected neither policies nor actor_critic beside random=True, which has no policy. Received: "
+                f"policies={self.policies!r}, actor_critic={self.actor_critic}. Leave them out."
+            )
 
     advice = "That is without every layer that may go, and with the smallest kernels and outputs."
 
@@ -114,8 +127,9 @@ class N2N(TrainedMethod):
 
     def check_model(self, task: Task) -> None:
         """Refuses a model of which nothing may be removed or made smaller; also without tf-agents."""
-        with lock:  # it changes the warning filters and `sys.modules` for a while
-            load_tf_agents()
+        if not self.random:
+            with lock:  # it changes the warning filters and `sys.modules` for a while
+                load_tf_agents()
         if set(task.control.settings()):
             raise ValueError(
                 f"Expected no exclude, only, ratio_limits, round_to or through_norms for method={self.name!r}, whose "
@@ -173,16 +187,13 @@ class N2N(TrainedMethod):
         network, trail = task.network, Trail((Plan(weights="fresh"),))
         if self._removes:
             removable = Removable.of(task.groups)
-            learner = RemovalLearner(
-                FEATURES, len(removable.sequence.nodes), self._settings(30, self.removal_rate), seed=task.seed
-            )
-            rows = removable.sequence.scaled()
+            removing, draw_removals = self._removal(task, removable)
             first = stage.played(
                 "removal",
                 network,
                 (),
-                learner,
-                lambda: learner.rollouts(rows, self.rollouts, removable.allowed),
+                removing,
+                draw_removals,
                 removable.plan,
                 removable.smallest,
                 is_last=not self._shrinks,
@@ -195,20 +206,13 @@ class N2N(TrainedMethod):
                 plans = trail.plans
             shrinkable = Shrinkable.of(network.groups)
             if shrinkable.variables:
-                shrinking = ShrinkageLearner(
-                    FEATURES,
-                    len(shrinkable.variables),
-                    self._settings(50, self.shrinkage_rate),
-                    shares=SHARES,
-                    seed=task.seed,
-                )
-                numbers = shrinkable.numbers
+                shrinking, draw_shares = self._shrinkage(task, shrinkable)
                 stage.played(
                     "shrinkage",
                     network,
                     plans,
                     shrinking,
-                    lambda: shrinking.rollouts(numbers, self.rollouts),
+                    draw_shares,
                     shrinkable.plan,
                     lambda: next(
                         (p for p in map(shrinkable.uniform, reversed(SHARES)) if stage.holds(network, p)),
@@ -216,6 +220,28 @@ class N2N(TrainedMethod):
                     ),
                 )
         return stage.search()
+
+    def _removal(self, task: Task, removable: Removable) -> tuple[RemovalLearner | None, Callable[[], Sequence[Any]]]:
+        """The policy of the removal stage, if there is one, and the function that draws the students of an update."""
+        steps = len(removable.sequence.nodes)
+        if self.random:
+            draws = RandomDraws(steps, (False, True), task.rng(Stream.STUDENTS, _REMOVAL))
+            return None, lambda: draws.rollouts(self.rollouts)
+        learner = RemovalLearner(FEATURES, steps, self._settings(30, self.removal_rate), seed=task.seed)
+        rows = removable.sequence.scaled()
+        return learner, lambda: learner.rollouts(rows, self.rollouts, removable.allowed)
+
+    def _shrinkage(
+        self, task: Task, shrinkable: Shrinkable
+    ) -> tuple[ShrinkageLearner | None, Callable[[], Sequence[Any]]]:
+        """The policy of the shrinkage stage, if there is one, and the function that draws the students of an update."""
+        steps = len(shrinkable.variables)
+        if self.random:
+            draws = RandomDraws(steps, SHARES, task.rng(Stream.STUDENTS, _SHRINKAGE))
+            return None, lambda: draws.rollouts(self.rollouts)
+        settings = self._settings(50, self.shrinkage_rate)
+        learner = ShrinkageLearner(FEATURES, steps, settings, shares=SHARES, seed=task.seed)
+        return learner, lambda: learner.rollouts(shrinkable.numbers, self.rollouts)
 
     def _settings(self, units: int, rate: float) -> ReinforceSettings:
         return ReinforceSettings(

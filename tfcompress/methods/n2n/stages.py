@@ -57,14 +57,14 @@ class Stages:
             name: of the stage.
             network: the network that its plans speak of.
             before: the plans that led to it.
-            learner: the policy.
+            learner: the policy, `None` where students are drawn at random.
             draw: gives the rollouts of an update.
             plan_of: makes a plan of a rollout's actions.
             smallest: gives the smallest plan that is known, for a stage that found none within the budget.
             is_last: whether its students are held to the budget; else to what the next stage can still bring within.
         """
         task = self._task
-        if self._policies is not None:
+        if learner is not None and self._policies is not None:
             learner.load(f"{self._policies}/{name}")
         epsilon = RELAXATIONS[self._constraint] if is_last else _unconstrained
         strict = is_last and self._constraint == "strict"
@@ -83,15 +83,16 @@ class Stages:
                 if self._is_better(score, best) and (score.within if is_last else self._can_hold(network, trail.last)):
                     best, model = score, self.students.latest(trail)
             rewards = [self._reward(score, epsilon(update)) for score in scores]
-            learner.update(rollouts, rewards)
+            if learner is not None:
+                learner.update(rollouts, rewards)
             for score, value in zip(scores, rewards, strict=True):
                 self._record(name, update, score, value)
         if best is None:
-            task.say(f"{name}: no student of the policy is within the budget, the smallest plan that is known is taken")
+            task.say(f"{name}: no student drawn is within the budget, the smallest plan that is known is taken")
             trail = Trail((*before, smallest()))
             best = self.students.score(network, trail.last, trail, strict=False)
             model = self.students.latest(trail)
-        if task.run.path is not None:
+        if learner is not None and task.run.path is not None:
             learner.save(str(task.run.path / "policies" / name))
         task.progress.note(f"{name}: best reward {self._reward(best):.4f}")
         self._best.append((name, best, network, model))

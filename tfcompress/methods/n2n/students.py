@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import time
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import keras
 
 from tfcompress.costs import Cost
+from tfcompress.data.sources.arrays import ArraySource
 from tfcompress.methods import phases
 from tfcompress.methods.n2n.reward import DEGENERATE, constrained, reward
 from tfcompress.network import Network
@@ -18,7 +20,7 @@ from tfcompress.rewrite import apply
 from tfcompress.streams import Stream
 from tfcompress.task import Task
 from tfcompress.training import Constant, Phase, Training, WeightDecay, fit, seed_layers
-from tfcompress.training.teaching import Teaching, computing_in
+from tfcompress.training.teaching import Teaching, computing_in, remembered
 
 __all__ = ["Scored", "Students"]
 
@@ -127,9 +129,10 @@ class Students:
         decay = [WeightDecay(training.weight_decay)] if training.weight_decay else []
         rate = float(training.learning_rate or 0)
         with computing_in(training.mixed_precision, (student,)):
+            lessons = self._lessons
             fit(
-                phases.taught(student, task, _LOGITS),
-                task.splits.train.batches(training.batch_size, training=True),
+                phases.taught(student, task, _LOGITS, cached=lessons is not None),
+                (lessons or task.splits.train).batches(training.batch_size, training=True),
                 task.objective,
                 optimizer=training.new_optimizer(rate),
                 epochs=training.epochs,
@@ -139,6 +142,11 @@ class Students:
             )
         self._last = (trail, student)
         return Scored(trail, "", cost, phases.score_of(student, task), within), student
+
+    @functools.cached_property
+    def _lessons(self) -> ArraySource | None:
+        """The training data with the teacher's logits, which are the same for all students, where they can be kept."""
+        return remembered(self._task.splits.train.source, self._task.teacher)
 
     def built(self, network: Network, plan: Plan) -> keras.Model:
         """The student with fresh weights, or the teacher's where these are inherited and fit."""
