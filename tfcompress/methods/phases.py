@@ -54,6 +54,7 @@ def train_phase(
     callbacks: Sequence[keras.callbacks.Callback] = (),
     stateful: Mapping[str, Any] | None = None,
     keep: Keep = "last",
+    validate: bool = True,
 ) -> dict[str, list[Any]]:
     """Trains `model` in place for one phase of the run, `training.epochs` long; returns its history.
 
@@ -67,6 +68,7 @@ def train_phase(
         data: batches other than the task's training split, augmented.
         penalties, callbacks, stateful: as for `fit`.
         keep: `training.keep` where this is the recovery.
+        validate: whether loss and metric are measured on the validation split after each epoch.
     """
     decay = [WeightDecay(training.weight_decay)] if training.weight_decay else []
     schedule = schedule or training.schedule_for(task.is_trained)
@@ -76,7 +78,7 @@ def train_phase(
         objective or task.objective,
         optimizer=training.new_optimizer(schedule(0, max(training.epochs, 1))),
         epochs=training.epochs,
-        validation=task.splits.validation.batches(250),
+        validation=task.splits.validation.batches(250) if validate else None,
         schedule=schedule,
         penalties=[*decay, *penalties],
         callbacks=callbacks,

@@ -135,6 +135,8 @@ class N2N(TrainedMethod):
                 f"Expected no exclude, only, ratio_limits, round_to or through_norms for method={self.name!r}, whose "
                 f"policies decide for every layer. Received: {task.control.settings()}. Leave them out."
             )
+        if self.policies is not None:
+            self._check_policies(self.policies)
         name = task.groups.graph.name
         if self._removes and not Removable.of(task.groups).allowed.any():
             raise ValueError(
@@ -146,6 +148,14 @@ class N2N(TrainedMethod):
                 f"Expected a model with kernels, paddings or outputs that may be smaller. Received: {name!r}, which "
                 "has none. Take another method."
             )
+
+    def _check_policies(self, folder: str) -> None:
+        """Refuses saved policies that a stage could not start from; what they are does not depend on the model."""
+        if self._removes:
+            RemovalLearner(FEATURES, 1, self._settings(30, self.removal_rate)).load(f"{folder}/removal")
+        if self._shrinks:
+            settings = self._settings(50, self.shrinkage_rate)
+            ShrinkageLearner(FEATURES, 1, settings, shares=SHARES).load(f"{folder}/shrinkage")
 
     def check(self, task: Task) -> None:
         """Refuses a teacher that guesses, and models without logits to learn from."""
