@@ -48,6 +48,8 @@ def runs_after(graph: LayerGraph, edit: RemoveLayers | Reconfigure) -> bool | No
         if not _says(node) or len(calls[node.layer_name]) > 1:
             return None
         read = [changed.get(ref, graph.shape(ref)) for ref in node.inputs]
+        if len({len(shape) for shape in read}) > 1:  # broadcast
+            return None
         if node.name == name and isinstance(edit, RemoveLayers):
             given: _Shape | None = read[0] if len(set(node.inputs)) == 1 else None
         else:
@@ -71,18 +73,13 @@ def _given(node: Node, read: list[_Shape], config: dict[str, Any]) -> _Shape | N
     operation: keras.Layer = node.operation
     if config:
         operation = type(operation).from_config({**operation.get_config(), **config})
-    if type(operation) in _MERGES and len({_beside(operation, shape) for shape in read}) > 1:
-        return None
+    if isinstance(operation, layers.Concatenate):  # of which Keras compares nothing
+        axis = operation.axis % len(read[0])
+        if len({(*shape[:axis], *shape[axis + 1 :]) for shape in read}) > 1:
+            return None
     try:
         given = tuple(operation.compute_output_shape(read if type(operation) in _MERGES else read[0]))
     except ValueError:
         return None
     return given if all(size is None or size > 0 for size in given) else None
 
-
-def _beside(merge: keras.Layer, shape: _Shape) -> _Shape | int:
-    """The part of a shape that all merged tensors must share, and that Keras does not compare itself."""
-    if not isinstance(merge, layers.Concatenate):
-        return len(shape)
-    axis = merge.axis % len(shape)
-    return (*shape[:axis], *shape[axis + 1 :])

@@ -34,7 +34,7 @@ __all__ = ["Removable", "Shrinkable", "Space", "Variable", "structure_error"]
 def structure_error(graph: LayerGraph, edits: Sequence[StructuralEdit]) -> str | None:
     """Why structural edits with fresh weights leave no network that runs; `None` where they do."""
     try:
-        restructured(graph, edits, "fresh")
+        ChannelGroups.of(restructured(graph, edits, "fresh").graph)  # follows states of recurrent layers as well
     except ValueError as error:
         return " ".join(str(error).split())
     return None
