@@ -16,7 +16,8 @@ from tfcompress.costs import Budget, Cost, CostModel
 from tfcompress.methods import phases
 from tfcompress.methods.base import Search
 from tfcompress.methods.n2n.random_draws import RandomDraws
-from tfcompress.methods.n2n.space import FEATURES, Removable, Shrinkable
+from tfcompress.methods.n2n.sequence import FEATURES
+from tfcompress.methods.n2n.space import Removable, Shrinkable, Space
 from tfcompress.methods.n2n.stages import SHARES, Stages
 from tfcompress.methods.n2n.students import Students
 from tfcompress.methods.registry import register_method
@@ -122,8 +123,8 @@ class N2N(TrainedMethod):
     def least(self, costs: CostModel, control: Control) -> Cost:
         """The cost without every layer that may go, where that runs, and with all variables at their smallest."""
         if self._removes:
-            costs = costs.after(Removable.of(costs.groups).smallest())
-        return costs.of(Shrinkable.of(costs.groups).uniform(SHARES[0])) if self._shrinks else costs.total
+            costs = costs.after(Space.of(costs).removable.smallest())
+        return costs.of(Space.of(costs).shrinkable.uniform(SHARES[0])) if self._shrinks else costs.total
 
     def check_model(self, task: Task) -> None:
         """Refuses a model of which nothing may be removed or made smaller; also without tf-agents."""
@@ -137,13 +138,13 @@ class N2N(TrainedMethod):
             )
         if self.policies is not None:
             self._check_policies(self.policies)
-        name = task.groups.graph.name
-        if self._removes and not Removable.of(task.groups).allowed.any():
+        name, space = task.groups.graph.name, Space.of(task.costs)
+        if self._removes and not space.removable.allowed.any():
             raise ValueError(
                 f"Expected a model with layers that may be removed. Received: {name!r}, which has none: the first and "
                 "the last layer with weights stay, and strided convolutions do. stage='shrinkage' shrinks layers."
             )
-        if self.stage == "shrinkage" and not Shrinkable.of(task.groups).variables:
+        if self.stage == "shrinkage" and not space.shrinkable.variables:
             raise ValueError(
                 f"Expected a model with kernels, paddings or outputs that may be smaller. Received: {name!r}, which "
                 "has none. Take another method."
@@ -196,7 +197,7 @@ class N2N(TrainedMethod):
         stage = Stages(task, Students(task, scoring, self.inherit), self.updates, self.constraint, self.policies)
         network, trail = task.network, Trail((Plan(weights="fresh"),))
         if self._removes:
-            removable = Removable.of(task.groups)
+            removable = Space.of(task.costs).removable
             removing, draw_removals = self._removal(task, removable)
             first = stage.played(
                 "removal",
@@ -214,7 +215,7 @@ class N2N(TrainedMethod):
             if self._removes and trail.last.structural:
                 network = task.network_of(stage.students.built(network, trail.last))
                 plans = trail.plans
-            shrinkable = Shrinkable.of(network.groups)
+            shrinkable = Space.of(network.costs).shrinkable
             if shrinkable.variables:
                 shrinking, draw_shares = self._shrinkage(task, shrinkable)
                 stage.played(

@@ -9,7 +9,7 @@ import keras
 
 from tfcompress.methods.base import Candidate, Search
 from tfcompress.methods.n2n.reward import RELAXATIONS
-from tfcompress.methods.n2n.space import Shrinkable
+from tfcompress.methods.n2n.space import Space
 from tfcompress.methods.n2n.students import Scored, Students
 from tfcompress.network import Network
 from tfcompress.plan import Plan, Trail
@@ -121,7 +121,7 @@ class Stages:
     def _can_hold(self, network: Network, plan: Plan) -> bool:
         """Whether what a plan of the first stage leaves can be shrunk to the budget."""
         left = network.costs.after(plan)
-        return self._task.fits(left.of(Shrinkable.of(left.groups).uniform(SHARES[0])))
+        return self._task.fits(left.of(Space.of(left).shrinkable.uniform(SHARES[0])))
 
     def _reward(self, score: Scored, epsilon: float = 1.0) -> float:
         assert self._task.accuracy is not None
