@@ -99,7 +99,7 @@ import pathlib, sys
 from tfcompress.workers import Job, Workers, opened
 
 print("begun", flush=True)
-pool = opened(Workers(2), pathlib.Path(sys.argv[1]), temporary=True)
+pool = opened(Workers(2), pathlib.Path(sys.argv[1]), temporary=pathlib.Path(sys.argv[1]))
 pool.run([Job("work:process")], lambda number, answer: print(answer["pid"], flush=True))
 pool.run([Job("work:slow", {"seconds": 60})] * 2)
 """

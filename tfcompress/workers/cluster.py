@@ -14,7 +14,7 @@ from tfcompress.workers import child
 from tfcompress.workers.pool import Lost, Pool
 from tfcompress.workers.settings import Workers
 
-__all__ = ["ClusterPool", "connect"]
+__all__ = ["ClusterPool", "check", "connect"]
 
 _ANSWERS_IN_S = 10.0
 _ADVICE = (
@@ -53,6 +53,14 @@ def connect() -> Any:
     if ray.cluster_resources().get("CPU", 0) < 1:
         raise ValueError(f"Expected a Ray cluster with a processor for jobs. Received: none. {_ADVICE}")
     return ray
+
+
+def check() -> None:
+    """Refuses a cluster that cannot be reached, and stays connected to none. Raises as `connect` does."""
+    connected = _ray().is_initialized()
+    ray = connect()
+    if not connected:
+        ray.shutdown()
 
 
 def _check_answers(address: str) -> None:

@@ -7,11 +7,23 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["Job", "JobError"]
+__all__ = ["Job", "JobError", "RaisedInJob"]
 
 
 class JobError(RuntimeError):
     """A job that raised an error, or whose process died each time that it was run."""
+
+
+class RaisedInJob(JobError):
+    """An error that a job raised.
+
+    Attributes:
+        words: its kind and its message.
+    """
+
+    def __init__(self, name: str, words: str, traceback: str) -> None:
+        super().__init__(f"Expected an answer of {name}. Received: {words}\n{traceback}")
+        self.words = words
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
-from tfcompress.workers.jobs import Job, JobError
+from tfcompress.workers.jobs import Job, JobError, RaisedInJob
 
 if TYPE_CHECKING:
     from tfcompress.workers.settings import Workers
@@ -99,9 +99,7 @@ class Pool(abc.ABC):
                     continue
                 content = json.loads(end)
                 if "error" in content:
-                    raise JobError(
-                        f"Expected an answer of {job.name}. Received: {content['error']}\n{content['traceback']}"
-                    )
+                    raise RaisedInJob(job.name, content["error"], content["traceback"])
                 answers[number] = content["answer"]
                 if done is not None:
                     done(number, answers[number])

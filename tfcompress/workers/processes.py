@@ -53,15 +53,15 @@ class LocalPool(Pool):
     Args:
         workers: how many, and their limits.
         folder: for what processes print and for notes.
-        temporary: whether the folder goes when this process is killed.
+        temporary: a folder that goes when this process is killed.
     """
 
-    def __init__(self, workers: Workers, folder: pathlib.Path, temporary: bool = False) -> None:
+    def __init__(self, workers: Workers, folder: pathlib.Path, temporary: pathlib.Path | None = None) -> None:
         super().__init__(workers, folder)
         assert isinstance(workers.where, int)
         self._count = workers.where
         self._pool: pebble.ProcessPool | None = None
-        self._temporary = str(folder) if temporary else None
+        self._temporary = None if temporary is None else str(temporary)
 
     @property
     def count(self) -> int:

@@ -84,16 +84,16 @@ class Workers:
         if self.where == "ray":
             from tfcompress.workers import cluster
 
-            cluster.connect()
+            cluster.check()
 
 
-def opened(workers: Workers, folder: pathlib.Path, temporary: bool = False) -> Pool:
+def opened(workers: Workers, folder: pathlib.Path, temporary: pathlib.Path | None = None) -> Pool:
     """A pool; close it, or use it in a `with` statement.
 
     Args:
         workers: how many processes, where, and their limits.
         folder: for what processes print and for notes; on a cluster every node has to see it.
-        temporary: whether the folder is to go where this process is killed.
+        temporary: a folder that is to go where this process is killed.
 
     Raises:
         ImportError, ValueError: as for `Workers.check`.
