@@ -53,6 +53,17 @@ def tiny(kind, data):
     return keras.Model(inputs, keras.layers.Dense(data.classes)(x), name="smoke")
 
 
+def thin(data, widths):
+    """A student designed by hand: 3x3 convolutions of these widths, each halved by pooling, and a classifier."""
+    inputs = x = keras.Input(image_shape(data, (32, 32, 3)), name="image")
+    for number, width in enumerate(widths, start=1):
+        x = keras.layers.Conv2D(width, 3, padding="same", use_bias=False, name=f"layer{number}_conv")(x)
+        x = keras.layers.BatchNormalization(name=f"layer{number}_bn")(x)
+        x = keras.layers.MaxPooling2D(2, name=f"layer{number}_pool")(keras.layers.ReLU(name=f"layer{number}_relu")(x))
+    x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
+    return keras.Model(inputs, keras.layers.Dense(data.classes, name="classifier")(x), name="thin")
+
+
 def _block(x, width, kind):
     y = x
     if kind == "resnext":

@@ -22,6 +22,7 @@ import time
 import keras
 import numpy as np
 from command_line import arguments
+from images import of_half_size
 
 import tfcompress.zoo
 from tfcompress.data.batches.augment import flip_and_crop
@@ -96,7 +97,7 @@ def set_l2(model, strength):
                 layer.kernel.regularizer = regularizer
 
 
-def load(data, images):
+def load(data, images, half=False):
     """The dataset `data` (a name, or the path of an .npz file), with at most `images` training images."""
     if data.endswith(".npz"):
         with np.load(data) as file:
@@ -104,6 +105,7 @@ def load(data, images):
         arrays = NamedArrays(pathlib.Path(data).stem, train, test, int(train[1].max()) + 1)
     else:
         arrays = load_arrays(data)
+    arrays = of_half_size(arrays) if half else arrays
     x, y = arrays.train
     return (x[:images], y[:images]), arrays.test, arrays.classes
 
@@ -143,6 +145,7 @@ FLAGS = {
         "warmup": {"default": 0.3, "help": "share of the steps until the peak"},
         "l2": 2.5e-4,
         "images": None,
+        "half": {"default": False, "help": "average each 2x2 pixels of the images"},
         "precision": {"default": "float32", "help": "dtype policy of Keras to train in"},
         "on_device": {"default": False, "help": "keep the images in the device's memory"},
         "seed": 0,
@@ -158,7 +161,7 @@ def main():
     args.arguments = dict(args.arguments) if args.arguments else None
     settings = {name: getattr(args, name) for name in FLAGS["flags"] if name not in ("out", "name")}
     keras.utils.set_random_seed(args.seed)
-    (x, y), test, classes = load(args.data, args.images)
+    (x, y), test, classes = load(args.data, args.images, args.half)
 
     def network(precision):
         keras.config.set_dtype_policy(precision)
@@ -199,7 +202,7 @@ def main():
     model.compile(
         keras.optimizers.SGD(), keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"]
     )
-    data = pathlib.Path(args.data).stem
+    data = pathlib.Path(args.data).stem + ("_half" if args.half else "")
     card = {
         "model": model.name,
         "data": data,

@@ -248,7 +248,7 @@ def test_arguments_of_data(monkeypatch, tmp_path):
     every_argument(data.load_text, {"name": "imdb_reviews"}, VALUES)
     monkeypatch.setattr(importlib.import_module("tfcompress.data.texts.files"), "named_texts", begin)
     every_argument(data.load_text_files, {"train": lines, "test": lines})
-    monkeypatch.setattr(importlib.import_module("tfcompress.data.splits"), "_Request", begin)
+    monkeypatch.setattr(importlib.import_module("tfcompress.data.splits"), "Request", begin)
     every_argument(data.splits, {"data": (X, Y)})
 
 

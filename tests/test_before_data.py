@@ -12,7 +12,7 @@ from keras import layers
 
 import tfcompress
 from tfcompress import workflow
-from tfcompress.methods import AMC, KD, LIT, RLAL, BornAgain, Hint, Random, Scratch, Uniform
+from tfcompress.methods import AMC, KD, LIT, RLAL, BornAgain, Hint, Random, Scratch, TaylorPruning, Uniform
 from tfcompress.methods.amc import method as amc
 from tfcompress.methods.rlal import method as rlal
 
@@ -60,6 +60,11 @@ REFUSED = {
     "a budget out of LIT's reach": (LIT(), {"flops_budget": 0.001}, "at least"),
     "no budget": (Uniform(), {}, "Expected a budget"),
     "no budget where the error alone is rewarded": (AMC(reward="error"), {}, "Expected a budget"),
+    "rules of an end beside a budget": (
+        TaylorPruning(stop_params=9),
+        {"flops_budget": 0.5},
+        "Expected no `stop_params`",
+    ),
     "an empty budget": (Uniform(), {"budget": {}}, "Expected a budget"),
     "a metric that there is not": (Uniform(), {"budget": {"latency": 0.5}}, "latency"),
     "a metric twice": (Uniform(), {"budget": {"macs": 0.5}, "flops_budget": 0.5}, "one limit for each metric"),
@@ -67,6 +72,7 @@ REFUSED = {
     "a layer that there is not": (Uniform(), {"flops_budget": 0.9, "exclude": "nowhere"}, "nowhere"),
     "nothing to prune": (EPISODES, {"flops_budget": 1.0, "exclude": "*"}, "prunable channels"),
     "nothing to prune, and no budget": (AMC(), {"exclude": "*"}, "prunable channels"),
+    "nothing to prune, and no budget that is held": (TaylorPruning(), {"exclude": "*"}, "prunable channels"),
     "least ratios between blocks": (Random(), {"flops_budget": 1.0, "ratio_limits": {"stem*": (0.5, 0.9)}}, "inside"),
     "sections that there are not": (LIT(sections=(3,)), {"flops_budget": 0.5}, "sections"),
     "blocks of other sections": (KD(blocks=(1, 1, 1)), {}, "2 sections"),
@@ -99,7 +105,9 @@ def test_the_data_is_read_where_the_model_is_accepted(teacher):
 
 @pytest.mark.parametrize("metric", ["macs", "params"])
 @pytest.mark.parametrize(
-    "method", [EPISODES, AMC(), AMC(max_rate=0.5), Random(), Uniform(), LIT()], ids=lambda method: method.name
+    "method",
+    [EPISODES, AMC(), AMC(max_rate=0.5), Random(), TaylorPruning(), Uniform(), LIT()],
+    ids=lambda method: method.name,
 )
 def test_the_first_refusal_names_the_share_that_is_accepted(method, metric, teacher):
     def refusal(share):

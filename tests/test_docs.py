@@ -185,6 +185,22 @@ class N2nTest(tf.test.TestCase):
             self.assertIn(f"`{name}`", text)
 
 
+class TaylorTest(tf.test.TestCase):
+    def test_all_code(self):
+        made = {"model": small_tasks.trained_network(), "data": small_tasks.pictures(64)}
+        within, ruled = code_of("taylor.md")
+        with contextlib.redirect_stdout(io.StringIO()) as printed:
+            exec(within, made)
+            self.assertLessEqual(made["result"].after.params, 0.5 * made["result"].before.params)
+            exec(ruled, made)
+        self.assertRegex(printed.getvalue().splitlines()[-1], "run 1 of pruning: (accuracy would fall|fewer than 900)")
+        text = (DOCS / "taylor.md").read_text(encoding="utf-8")
+        for name in made["result"].history["search"]:
+            self.assertIn(f"`{name}`", text)
+        for name in ("runs", "filters", "updates", "update_rate", "criterion", "stop_accuracy", "stop_params"):
+            self.assertIn(f"`{name}`", text)
+
+
 class ReadmeTest(tf.test.TestCase):
     def test_every_page_is_linked(self):
         text = (DOCS.parent / "README.md").read_text(encoding="utf-8")
@@ -211,6 +227,7 @@ class ReadmeTest(tf.test.TestCase):
             "darc",
             "replaced",
             "n2n",
+            "taylor",
         ):
             self.assertIn(f"| `{name}` |", text)
 

@@ -22,7 +22,7 @@ def recipe(monkeypatch):
     """Loads a module of recipes/, as a run of it does."""
     monkeypatch.syspath_prepend(str(FOLDER))
     yield importlib.import_module
-    for name in (*NAMES, "runner", "networks", "command_line"):
+    for name in (*NAMES, "runner", "networks", "images", "command_line"):
         sys.modules.pop(name, None)
 
 

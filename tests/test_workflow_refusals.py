@@ -104,7 +104,8 @@ class RefusedTest(tf.test.TestCase):
 
     def test_methods(self):
         self.assertRefused(
-            r"one of .*'lit', 'n2n', 'random', 'replaced', 'rlal', 'scratch', 'uniform'\].*method='rlql'", method="rlql"
+            r"one of .*'lit', 'n2n', 'random', 'replaced', 'rlal', 'scratch', 'taylor', 'uniform'\].*method='rlql'",
+            method="rlql",
         )
         self.assertRefused((r"Received: method=<class", r"Write its parentheses: method=RLAL\(\)"), method=RLAL)
         self.assertRefused("a name or a Method", method=None)

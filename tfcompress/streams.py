@@ -17,11 +17,13 @@ class Stream(enum.IntEnum):
         RATES: the pruning rates that the method Random tries.
         WORKING_COPY: what the layers of the working copy draw in training (dropout, noise, augmentation).
         STUDENT: what the layers of a student draw: a stream of its own, as its source may come from a file.
-        STEP: what the layers of an intermediate model draw; the step follows.
+        STEP: what the layers of an intermediate model draw; the step follows, behind the number of the run
+            where there are several.
         FRESH_WEIGHTS: weights of a student that does not inherit them; a number made of the phase's name follows.
         REGRESSOR: weights of what widens a hint's layer; added to the seed.
         FRESH_LAYERS: weights of what a plan makes anew: layers that are replaced or get weights of another shape, and
             all layers of a plan with fresh weights.
+        STUDENTS: the students that N2N draws at random; the stage follows.
     """
 
     RATES = 1
@@ -31,3 +33,4 @@ class Stream(enum.IntEnum):
     FRESH_WEIGHTS = 104
     REGRESSOR = 106
     FRESH_LAYERS = 107
+    STUDENTS = 108

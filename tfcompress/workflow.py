@@ -78,10 +78,10 @@ def compress(
         model: a built Functional or Sequential `keras.Model`, or the path of a .keras, .h5 or .hdf5 file. It is never
             changed.
         method: a name for the paper's defaults, or an instance with settings, such as
-            `tfcompress.methods.RLAL(epochs=90)`. `"rlal"`, `"amc"`, `"uniform"` and `"random"` remove channels;
-            `"darc"` and `"replaced"` put cheaper layers in the place of others (docs/darc.md); `"n2n"` removes layers
-            and makes kernels smaller (docs/n2n.md); `"lit"`, `"kd"`, `"hint"`, `"born_again"` and `"scratch"` train a
-            shallower student (docs/distillation.md).
+            `tfcompress.methods.RLAL(epochs=90)`. `"rlal"`, `"amc"`, `"uniform"`, `"taylor"` and `"random"` remove
+            channels; `"darc"` and `"replaced"` put cheaper layers in the place of others (docs/darc.md); `"n2n"`
+            removes layers and makes kernels smaller (docs/n2n.md); `"lit"`, `"kd"`, `"hint"`, `"born_again"` and
+            `"scratch"` train a shallower student (docs/distillation.md).
         data: the name of a dataset (`"cifar10"`, `"digits"`), `tfcompress.data.load(...)`, a tuple `(x, y)` of
             arrays, a batched `tf.data.Dataset` or a keras `PyDataset`.
         validation_data: what choices are made by; without it a seeded part of the training data is held out.

@@ -172,7 +172,7 @@ class RefusalTest(CommandTest):
         answer = self.compress("--flops-budget", "0.5", method="magic")
         self.assert_refused(
             answer,
-            "['amc', 'born_again', 'darc', 'hint', 'kd', 'lit', 'n2n', 'random', 'replaced', 'rlal', 'scratch', 'uniform']",
+            "['amc', 'born_again', 'darc', 'hint', 'kd', 'lit', 'n2n', 'random', 'replaced', 'rlal', 'scratch', 'taylor', 'uniform']",
             "'magic'",
         )
 
@@ -330,6 +330,7 @@ class MethodsTest(tf.test.TestCase):
                 "replaced",
                 "rlal",
                 "scratch",
+                "taylor",
                 "uniform",
             ],
         )

@@ -8,7 +8,8 @@ import tensorflow as tf
 
 import tfcompress.data
 import tfcompress.zoo
-from tfcompress.data import ArrayBatches, load, splits
+from tfcompress.data import ArrayBatches, NamedData, load, splits
+from tfcompress.data.sources.named_data import NamedArrays
 
 SHAPE = (None, 4, 4, 1)
 
@@ -138,6 +139,16 @@ class NamedTest(tf.test.TestCase):
             ValueError, r"'digits', preprocessed, of shape \[batch, 32, 32, 3\].*\[4, 8, 8, 1\]"
         ):
             splits("digits", input_shape=(None, 32, 32, 3))
+
+    def test_named_data_without_samples_are_refused(self):
+        with self.assertRaisesRegex(ValueError, r"Received: none of them for 'empty'\. Make it with"):
+            splits(NamedData("empty", 2, lambda x: x, None))
+
+    def test_auto_for_arrays_is_refused(self):
+        arrays = NamedArrays("tiny", images(20), None, 2)
+        with self.assertRaisesRegex(ValueError, "Expected `augment` of 'tiny', .*Received: augment='auto'"):
+            splits(NamedData("tiny", 2, lambda x: x, "auto", arrays))
+        self.assertEqual(splits(NamedData("tiny", 2, lambda x: x, None, arrays)).train.num_samples, 18)
 
 
 class StreamsTest(tf.test.TestCase):

@@ -26,10 +26,11 @@ import tfcompress
 from tests.helpers.trained_students import TrainedStudents
 from tfcompress import stage, workflow
 from tfcompress.agents import DdpgAgent, PruningAgent, _tf_agents
-from tfcompress.methods import AMC, DARC, LIT, RLAL, Random, Uniform, phases, register_method
+from tfcompress.methods import AMC, DARC, LIT, RLAL, Random, TaylorPruning, Uniform, phases, register_method
 from tfcompress.methods.amc import AgentSettings as OfAMC
 from tfcompress.methods.amc.search import AgentSearch
 from tfcompress.methods.rlal import AgentSettings
+from tfcompress.methods.taylor.pruning import GreedyRun
 from tfcompress.training import Checkpoints, RunFolder, _files, callbacks
 
 LONGEST_S = 1800  # of a job of some ten seconds, on a machine that ten others use
@@ -82,6 +83,7 @@ METHODS = {
         agent=OfAMC(hidden=(8,), batch_size=8),
         **_SHORT,
     ),
+    "taylor": TaylorPruning(runs=2, filters=3, updates=5, update_rate=0.05, epochs=3, **_SHORT),
     "random": Random(epochs=3, tries=3, reward_images=100, recalibrate_batches=1, **_SHORT),
 }
 
@@ -137,6 +139,7 @@ def watch_everything(places):
     places.watch(PruningAgent, "learn", "learn")
     places.watch(AgentSearch, "run", "search", lambda *a: "search of AMC")
     places.watch(DdpgAgent, "remember", "episode")
+    places.watch(GreedyRun, "_trained", "begin", lambda run, _, step: f"run {run._number} of pruning, epoch {step + 1}")
     places.watch(callbacks.Guard, "on_train_batch_begin", "step")
     places.watch(callbacks.Reporter, "on_test_begin", "validation")
     places.watch(callbacks.Recorder, "on_epoch_end", "end")

@@ -27,7 +27,19 @@ import tensorflow as tf
 from keras import layers
 
 import tfcompress
-from tfcompress.methods import AMC, KD, LIT, RLAL, AdversarialSettings, BornAgain, Hint, Random, Scratch, Uniform
+from tfcompress.methods import (
+    AMC,
+    KD,
+    LIT,
+    RLAL,
+    AdversarialSettings,
+    BornAgain,
+    Hint,
+    Random,
+    Scratch,
+    TaylorPruning,
+    Uniform,
+)
 from tfcompress.methods.amc import AgentSettings as OfAMC
 from tfcompress.methods.rlal import AgentSettings
 
@@ -135,6 +147,7 @@ def methods():
         **_SHORT,
     )
     amc = AMC(episodes=12, exploring=3, epochs=1, reward_images=40, agent=OfAMC(hidden=(8,), batch_size=8), **_SHORT)
+    taylor = TaylorPruning(runs=2, filters=6, updates=3, update_rate=0.01, epochs=1, **_SHORT)
     half, shallow = {"flops_budget": 0.5}, {"flops_budget": 0.7}
     steps = Uniform(steps=2, step_epochs=1, scope="global", criterion="taylor", **_UNIFORM)
     critic = drawn(discriminator(), seed=3)
@@ -145,6 +158,7 @@ def methods():
         "uniform": (Uniform(**_UNIFORM), half),
         "uniform, global": (Uniform(scope="global", **{**_UNIFORM, "epochs": 0}), half),
         "uniform, steps": (steps, half),
+        "taylor": (taylor, half),
         "random": (Random(epochs=1, tries=4, reward_images=40, recalibrate_batches=1, **_SHORT), half),
         "lit": (LIT(beta=0.75, **_LIT), shallow),
         "lit, beta 0": (LIT(beta=0.0, **_LIT), shallow),

@@ -77,6 +77,7 @@ class Run:
             "rlal": {"joint training": JOINT_EPOCHS},
             "amc": {"search": 2},
             "uniform": {"training after step 1": 2},
+            "taylor": {"run 1 of pruning": 2, "run 2 of pruning": 2},
             "lit": {"training of sections": 3},
             "trained_students": {"student 1": 2, "student 2": 2},
         }
@@ -101,7 +102,8 @@ class Run:
     @property
     def begun(self):
         """The epochs that the last process began, counted from 1 through all phases."""
-        return [self._count(*part.split(", epoch ")) for part, place in self.places if place.endswith(": begin 1")]
+        parts = [part for part, place in self.places if place.endswith(": begin 1")]
+        return [self._count(*part.split(", epoch ")) for part in parts if part.split(",")[0] in self._phases]
 
     def _count(self, phase, epoch):
         names = list(self._phases)
@@ -280,6 +282,17 @@ class BaselinesTest(KilledRunTest):
         history = self.check("amc", moments)["history"]["search"]
         self.assertLen(history["reward"], 20)
         self.assertGreater(len(set(history["reward"])), 1)
+
+    def test_taylor_in_both_of_its_runs(self):
+        """Killed between the updates of a step, when a step is written, and when a run is; it goes on with that step."""
+        moments = [
+            "run 1 of pruning, epoch 2: begin 1",
+            "updates, epoch 1: step 3",
+            "run-1-of-pruning, finish: sync 2",
+            "run 2 of pruning, epoch 2: begin 1",
+        ]
+        history = self.check("taylor", moments)["history"]["search"]
+        self.assertEqual((history["run"], history["step"]), ([1, 1, 2, 2], [1, 2, 1, 2]))
 
     def test_darc_in_all_phases(self):
         """Relaxed networks and snapshots are built anew from the stored weights of each phase, those of two blocks too."""

@@ -21,7 +21,7 @@ _LOSS = 1e-3
 _METRIC = 0.1  # one sample of 12, or six of 60
 _COUNTED = ("accuracy", "reward", "metric")
 # Searches that compare accuracies of plans: other last digits may prefer another plan.
-_BY_REWARD = ("rlal", "amc", "random")
+_BY_REWARD = ("rlal", "amc", "random", "taylor")
 
 
 def differences(recorded, new):

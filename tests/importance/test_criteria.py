@@ -9,6 +9,7 @@ from tfcompress.graph import ChannelGroups, LayerGraph
 from tfcompress.importance import (
     ActivationMean,
     Evidence,
+    FeatureMapTaylor,
     Fisher,
     RandomScores,
     Taylor,
@@ -300,6 +301,7 @@ class NamesTest(tf.test.TestCase):
         for name, criterion in {
             "activation_mean": ActivationMean(),
             "bn_scale": bn_scale,
+            "feature_map_taylor": FeatureMapTaylor(),
             "fisher": Fisher(),
             "geometric_median": geometric_median,
             "group_l1_norm": group_l1_norm,

@@ -145,7 +145,7 @@ class RunTest(tf.test.TestCase):
         evidence = Evidence(groups, (x, y), "mse")
         before = [weight.numpy() for weight in model.variables]
         for group in groups:
-            for name in ("taylor", "fisher", "activation_mean"):
+            for name in ("taylor", "feature_map_taylor", "fisher", "activation_mean"):
                 scores = by_name(name)(group, evidence)
                 self.assertAllInSet(np.isfinite(scores), [True])
         for old, weight in zip(before, model.variables, strict=True):
@@ -235,7 +235,7 @@ class CacheTest(tf.test.TestCase):
 
     def test_changed_weights(self):
         group = self.groups["block1_conv1"]
-        criteria = [by_name(name) for name in ("taylor", "fisher", "activation_mean")]
+        criteria = [by_name(name) for name in ("taylor", "feature_map_taylor", "fisher", "activation_mean")]
         before = [criterion(group, self.evidence) for criterion in criteria]
         kernel = self.model.get_layer("block1_conv1").kernel
         kernel.assign(kernel.numpy()[..., ::-1])
@@ -257,7 +257,7 @@ class RefusalTest(tf.test.TestCase):
         cls.group = cls.groups["stem"]
 
     def test_a_criterion_that_needs_data_and_gets_none(self):
-        for name in ("taylor", "fisher", "activation_mean"):
+        for name in ("taylor", "feature_map_taylor", "fisher", "activation_mean"):
             with self.assertRaisesRegex(
                 MissingData, f"criterion '{name}': Expected calibration data.*'stem'.*data=None"
             ):
@@ -271,7 +271,7 @@ class RefusalTest(tf.test.TestCase):
 
     def test_gradients_need_labels_and_a_loss(self):
         x, y = small_tasks.pictures(8)
-        for name in ("taylor", "fisher"):
+        for name in ("taylor", "feature_map_taylor", "fisher"):
             with self.assertRaisesRegex(MissingData, f"criterion '{name}': Expected a loss.*Received: loss=None"):
                 ranking(self.group, Evidence(self.groups, (x, y)), by_name(name))
             with self.assertRaisesRegex(MissingData, f"criterion '{name}': Expected labels.*None"):

@@ -13,7 +13,7 @@ from tfcompress.importance import ActivationMean, Evidence, Fisher, Taylor, by_n
 from tfcompress.methods import RLAL, Random, Uniform, phases
 from tfcompress.methods.episodes import Episodes
 
-DATA_DRIVEN = ("taylor", "fisher", "activation_mean")
+DATA_DRIVEN = ("taylor", "feature_map_taylor", "fisher", "activation_mean")
 
 
 def expected_order(task, name, criterion):

@@ -61,16 +61,32 @@ def test_vgg11_and_the_small_vgg():
     assert 1.06e6 <= counted.params < 1.08e6  # 1.06M in Table 3 of N2N
 
 
+def test_vgg7_of_an_eighth_of_the_width():
+    kernels = [9 * a * b for a, b in ((1, 16), (16, 16), (16, 32), (32, 32), (32, 64), (64, 64))]
+    counted = cost(zoo.vgg7((28, 28, 1), width=0.125))
+    assert counted.params == sum(kernels) + 2 * 2 * (16 + 32 + 64) + 64 * 10 + 10 == 72_666
+    sizes = (28, 28, 14, 14, 7, 7)
+    assert counted.macs == sum(n * size**2 for n, size in zip(kernels, sizes, strict=True)) + 640
+    kernels = [9 * a * b for a, b in ((3, 128), (128, 128), (128, 256), (256, 256), (256, 512), (512, 512))]
+    assert cost(zoo.vgg7()).params == sum(kernels) + 2 * 2 * (128 + 256 + 512) + 512 * 10 + 10
+
+
 @pytest.mark.parametrize(
     ("build", "shape"),
-    [(zoo.squeezenet, (15, 16, 3)), (zoo.fitnet4, (3, 8, 3)), (zoo.conv4, (7, 28, 1)), (zoo.vgg_small, (28, 28, 1))],
+    [
+        (zoo.squeezenet, (15, 16, 3)),
+        (zoo.fitnet4, (3, 8, 3)),
+        (zoo.conv4, (7, 28, 1)),
+        (zoo.vgg_small, (28, 28, 1)),
+        (zoo.vgg7, (7, 28, 1)),
+    ],
 )
 def test_images_that_halving_would_make_empty_are_refused(build, shape):
     with pytest.raises(ValueError, match=r"of at least \d+ pixels.*Received: input_shape="):
         build(input_shape=shape)
 
 
-@pytest.mark.parametrize("build", [zoo.squeezenet, zoo.fitnet4, zoo.conv4, zoo.vgg_small])
+@pytest.mark.parametrize("build", [zoo.squeezenet, zoo.fitnet4, zoo.conv4, zoo.vgg_small, zoo.vgg7])
 def test_outputs_are_probabilities_where_asked_for(build):
     model = build((32, 32, 3), classes=7, classifier_activation="softmax")
     np.testing.assert_allclose(np.sum(model(np.ones((2, 32, 32, 3), "float32")), axis=-1), 1, rtol=1e-5)

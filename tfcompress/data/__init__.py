@@ -9,9 +9,10 @@ from tfcompress.data.batches.augment import flip_and_crop
 from tfcompress.data.batches.epochs import ArrayBatches, FollowEpoch, set_epoch
 from tfcompress.data.batches.failures import clear_error, is_of_tensorflow
 from tfcompress.data.batches.pipeline import without_autotuning
+from tfcompress.data.given import check_forms
 from tfcompress.data.named.loading import NamedData, load, load_arrays
 from tfcompress.data.named.text_sets import load_text
-from tfcompress.data.splits import Split, Splits, check_forms, splits
+from tfcompress.data.splits import Split, Splits, splits
 from tfcompress.data.texts.characters import CHARACTERS
 from tfcompress.data.texts.files import load_text_files
 

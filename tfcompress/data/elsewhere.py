@@ -220,7 +220,7 @@ def _written_out(source: TensorFlowSource, what: str, files: _Files) -> dict[str
         files.add(path)
         paths.append(str(path))
         shape = (sum(sizes), *leaf.shape[1:])
-        outputs.append(np.lib.format.open_memmap(path, mode="w+", dtype=leaf.dtype, shape=shape))
+        outputs.append(np.lib.format.open_memmap(path, mode="w+", dtype=leaf.dtype, shape=shape))  # type: ignore[no-untyped-call]  # numpy has no types there
     start = 0
     for number, batch in enumerate(_batches(source, what)):
         leaves = keras.tree.flatten(batch)
@@ -258,7 +258,7 @@ def _digest(leaves: list[np.ndarray]) -> str:
 
 
 def _mapped(path: str) -> np.ndarray:
-    array = np.load(path, mmap_mode="r", allow_pickle=False)
+    array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
     return array.view(np.ndarray)  # the same memory, but slices are plain arrays
 
 

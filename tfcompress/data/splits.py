@@ -2,34 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any
-
-import keras
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from tfcompress import expect
 from tfcompress.data.batches.checks import Expected
-from tfcompress.data.batches.epochs import ArrayBatches
-from tfcompress.data.batches.forms import Arrays, Batches, HasArray, IndexedBatches
+from tfcompress.data.batches.forms import Arrays, Batches, Shape
+from tfcompress.data.given import GivenData, Request, check_forms, checked_shapes
 from tfcompress.data.named.loading import load
-from tfcompress.data.sources.arrays import ArraySource
 from tfcompress.data.sources.guards import check_whole
-from tfcompress.data.sources.image_streams import ImageStream
 from tfcompress.data.sources.named_data import NamedData
-from tfcompress.data.sources.shuffled_streams import ShuffledStream
 from tfcompress.data.sources.source import DivisibleSource, Source
-from tfcompress.data.sources.streams import PyDatasetSource, TensorFlowSource, is_tensorflow_dataset
 
-__all__ = ["Split", "Splits", "check_forms", "splits"]
+__all__ = ["Split", "Splits", "splits"]
+
 
 _CALIBRATION_SAMPLES = 1000
-_STREAM_SIZE = (224, 224)  # of streamed images, where the model does not say
-
-_FORMS = (
-    "the name of a dataset ('cifar10'), tfcompress.data.load(...), a tuple (inputs, labels) of arrays, a batched "
-    "tf.data.Dataset of (inputs, labels), or a keras.utils.PyDataset; sample weights may be a third part"
-)
 
 
 @dataclass(frozen=True)
@@ -138,138 +126,7 @@ class Splits:
         return "\n".join(lines)
 
 
-@dataclass(frozen=True)
-class _Request:
-    """The request that all parts of `splits` need to know."""
-
-    expected: Expected
-    batch_size: int
-    seed: int
-
-    def arrays(self, x, y, what, **settings):
-        settings = {"batch_size": self.batch_size, "seed": self.seed} | settings
-        return ArraySource.checked(x, y, self.expected, what, **settings)
-
-    def images(self, data, split, what):
-        """A stream of a split of `NamedData`."""
-        shapes = self.expected.shapes
-        static = data.builder.info.features["image"].shape[:2]
-        size = _STREAM_SIZE if None in static else tuple(static)
-        if shapes is not None and len(shapes) == 1:
-            (shape,) = shapes.values()
-            if len(shape) == 3 and None not in shape[:2]:
-                size = tuple(shape[:2])
-        stream = ImageStream(
-            ranges=((split, 0, data.builder.info.splits[split].num_examples),),
-            batch_size=self.batch_size,
-            seed=self.seed,
-            builder=data.builder,
-            size=size,
-            preprocess=data.preprocess,
-            augment=data.augment,
-        )
-        return self.checked(stream, what)
-
-    def checked(self, stream: ShuffledStream, what: str) -> ShuffledStream:
-        """A stream whose first batches fit."""
-        stream.check(self.expected, what)
-        return stream
-
-    def stream(self, stream: ShuffledStream, what: str) -> ShuffledStream:
-        """A stream of `NamedData`, with batches of the size that was asked for."""
-        return self.checked(replace(stream, batch_size=self.batch_size, seed=self.seed), what)
-
-    def named(self, data: NamedData) -> tuple[DivisibleSource, DivisibleSource | None]:
-        """`(train, test or None)` of `NamedData`."""
-        what = f"{data.name!r}"
-        if data.streams is not None:
-            train, test = data.streams
-            return self.stream(train, what), None if test is None else self.stream(test, what)
-        if data.arrays is None:
-            images = None if data.test_split is None else self.images(data, data.test_split, what)
-            return self.images(data, "train", what), images
-        settings: dict[str, Any] = {"preprocess": data.preprocess, "augment": data.augment}
-        of_test = data.arrays.test
-        first = self.arrays(*data.arrays.train, what, **settings)
-        return first, None if of_test is None else self.arrays(*of_test, what, **settings)
-
-    def source(self, data: Any, what: str) -> DivisibleSource:
-        """The data that a user gave, other than by name."""
-        if isinstance(data, tuple) and len(data) in (2, 3):
-            x, y, *weights = data
-            return self.arrays(x, y, what, weights=weights[0] if weights else None)
-        if is_tensorflow_dataset(data):
-            return TensorFlowSource.checked(data, self.expected, what, self.seed)
-        if isinstance(data, ArrayBatches):
-            settings: dict[str, Any] = {"indices": data.indices, "preprocess": data.preprocess, "augment": data.augment}
-            settings["weights"] = data.weights
-            return self.arrays(data.x, data.y, what, batch_size=data.batch_size, **settings)
-        if isinstance(data, keras.utils.PyDataset) or _gives_batches(data):
-            return PyDatasetSource.checked(data, self.expected, what, self.seed)
-        raise _no_data(data, what)
-
-
-def _no_data(data, what):
-    if isinstance(data, HasArray):
-        return TypeError(
-            f"Expected {what} to come with labels: a tuple (inputs, labels). Received: one {type(data).__name__}."
-        )
-    return TypeError(f"Expected {what} to be {_FORMS}. Received: {type(data).__name__}.")
-
-
-def check_forms(data, validation_data=None, test_data=None):
-    """Refuses what is no form of data, as far as that can be seen without reading any.
-
-    Args:
-        data, validation_data, test_data: as for `splits`.
-
-    Raises:
-        ValueError: no data, an empty name, or a name in the place of a single split.
-        TypeError: data of no known form.
-    """
-    if data is None:
-        raise ValueError(f"Expected `data` to train on. Received: no data (data=None). Pass {_FORMS}.")
-    if isinstance(data, str):
-        expect.text("data", data, "the name of a dataset such as 'cifar10'")
-    for argument, given in (("data", data), ("validation_data", validation_data), ("test_data", test_data)):
-        if argument != "data" and isinstance(given, str | NamedData):
-            name = expect.received(given if isinstance(given, str) else given.name)
-            raise ValueError(
-                f"Expected `{argument}` to be arrays or a dataset. Received: {argument}={name}. A name stands for a "
-                "whole dataset with its test split: pass it as `data`."
-            )
-        known = given is None or isinstance(given, str | tuple | NamedData | ArrayBatches | keras.utils.PyDataset)
-        if not known and not is_tensorflow_dataset(given) and not _gives_batches(given):
-            raise _no_data(given, f"`{argument}`")
-
-
-def _gives_batches(data):
-    if isinstance(data, tuple | list | Mapping | str | bytes | HasArray):
-        return False
-    return isinstance(data, IndexedBatches)
-
-
-def _shapes(value):
-    """Checks `input_shape`: a shape, a list of shapes, or a dict of name to shape."""
-    if value is None:
-        return None
-    if isinstance(value, Mapping):
-        return {name: _shape("input_shape", shape) for name, shape in value.items()}
-    if isinstance(value, tuple | list) and any(isinstance(entry, tuple | list) for entry in value):
-        return [_shape("input_shape", shape) for shape in value]
-    return _shape("input_shape", value)
-
-
-def _shape(name, value):
-    what = "a shape such as keras.Model.input_shape, the batch first, or a list or dict of several"
-    return expect.each(name, value, _size, what, empty=False)
-
-
-def _size(name, value):
-    return expect.whole(name, value, or_none=True)
-
-
-def _train_and_test(request: _Request, data: Any) -> tuple[DivisibleSource, DivisibleSource | None, str | None]:
+def _train_and_test(request: Request, data: GivenData) -> tuple[DivisibleSource, DivisibleSource | None, str | None]:
     """`(source of the training data, source of the test split or None, name or None)`."""
     if isinstance(data, str):
         data = load(data)
@@ -279,17 +136,17 @@ def _train_and_test(request: _Request, data: Any) -> tuple[DivisibleSource, Divi
 
 
 def splits(
-    data,
+    data: GivenData,
     *,
-    validation_data=None,
-    test_data=None,
-    input_shape=None,
-    classes=None,
-    batch_size=128,
-    seed=0,
-    validation_share=0.1,
-    expected=None,
-):
+    validation_data: GivenData | None = None,
+    test_data: GivenData | None = None,
+    input_shape: Shape | Sequence[Shape] | Mapping[str, Shape] | None = None,
+    classes: int | None = None,
+    batch_size: int = 128,
+    seed: int = 0,
+    validation_share: float = 0.1,
+    expected: Expected | None = None,
+) -> Splits:
     """Makes the splits of a task, and checks them before anything is trained.
 
     Without `validation_data` a part of the training data is held out, chosen by the seed: of arrays samples, in each
@@ -327,7 +184,7 @@ def splits(
     classes = expect.whole("classes", classes, least=1, or_none=True)
     seed = expect.seed("seed", seed)
     check_forms(data, validation_data, test_data)
-    request = _Request(expected or Expected(_shapes(input_shape), classes), batch_size, seed)
+    request = Request(expected or Expected(checked_shapes(input_shape), classes), batch_size, seed)
     # What is refused should be refused before a large dataset is read.
     validation = None if validation_data is None else request.source(validation_data, "`validation_data`").shuffled()
     given_test = None if test_data is None else request.source(test_data, "`test_data`")
@@ -340,10 +197,11 @@ def splits(
         text = f"{validation.describe()} given as validation_data"
         train_text = f"{train.describe()}: the training data{of_name}"
     calibration = train.first(_CALIBRATION_SAMPLES)
+    test_split = None
     if given_test is not None:
         test_split = Split("test", given_test, f"{given_test.describe()} given as test_data")
-    else:
-        test_split = None if test is None else Split("test", test, f"{test.describe()}: the test split{of_name}")
+    elif test is not None:
+        test_split = Split("test", test, f"{test.describe()}: the test split{of_name}")
     return Splits(
         train=Split("training", train, train_text),
         validation=Split("validation", validation, text),

@@ -5,13 +5,14 @@ from tfcompress._needs_tensorflow import BACKEND  # noqa: F401
 from tfcompress.importance.activation_mean import ActivationMean
 from tfcompress.importance.bn_scale import bn_scale
 from tfcompress.importance.evidence import Criterion, Evidence, GroupWeight, MissingData, ranking, scores_of
+from tfcompress.importance.feature_map_taylor import FeatureMapTaylor
 from tfcompress.importance.fisher import Fisher
 from tfcompress.importance.geometric_median import geometric_median
 from tfcompress.importance.group_l1_norm import group_l1_norm
 from tfcompress.importance.group_l2_norm import group_l2_norm
 from tfcompress.importance.l1_norm import l1_norm
 from tfcompress.importance.l2_norm import l2_norm
-from tfcompress.importance.passes import Activations, Products
+from tfcompress.importance.passes import Activations, Gates, Products
 from tfcompress.importance.random import RandomScores
 from tfcompress.importance.taylor import Taylor
 
@@ -20,7 +21,9 @@ __all__ = [
     "Activations",
     "Criterion",
     "Evidence",
+    "FeatureMapTaylor",
     "Fisher",
+    "Gates",
     "GroupWeight",
     "MissingData",
     "Products",
@@ -40,6 +43,7 @@ __all__ = [
 _CRITERIA = {
     "activation_mean": ActivationMean(),
     "bn_scale": bn_scale,
+    "feature_map_taylor": FeatureMapTaylor(),
     "fisher": Fisher(),
     "geometric_median": geometric_median,
     "group_l1_norm": group_l1_norm,

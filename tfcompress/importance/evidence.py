@@ -13,7 +13,7 @@ import numpy.typing as npt
 from tfcompress import expect
 from tfcompress.graph import ChannelGroup, ChannelGroups
 from tfcompress.graph.handlers import WeightAxes
-from tfcompress.importance.passes import Activations, Passes, Place, Products
+from tfcompress.importance.passes import Activations, Gates, Passes, Place, Products
 
 __all__ = ["Criterion", "Evidence", "GroupWeight", "MissingData", "ranking", "scores_of"]
 
@@ -137,6 +137,20 @@ class Evidence:
         """
         self._require_loss(f"the gradients of {group.name!r}")
         return self._once("products", samples, batch_size).at(group.roots)
+
+    def gates(self, group: ChannelGroup, samples: int = 256, batch_size: int = 32) -> Gates:
+        """Gradient x activation of the group's feature maps, as the layers read them, sample by sample: see `Gates`.
+
+        Args:
+            group: the group.
+            samples: calibration samples, at most.
+            batch_size: samples that run at once; the loss is a mean over them.
+
+        Raises:
+            MissingData: no calibration data, no labels, or no loss.
+        """
+        self._require_loss(f"the gradients of {group.name!r}")
+        return self._once("gates", samples, batch_size).at(group.roots)
 
     def activations(
         self, group: ChannelGroup, at: Place = "written", samples: int = 256, batch_size: int = 32

@@ -17,7 +17,7 @@ from tfcompress.graph.labels import Ids
 from tfcompress.graph.layer_graph import Node
 from tfcompress.graph.run import Tensor, call, outputs_of, run
 
-__all__ = ["Activations", "Passes", "Place", "Products"]
+__all__ = ["Activations", "Gates", "Passes", "Place", "Products"]
 
 Place = Literal["written", "read"]
 Numbers = npt.NDArray[np.float32]
@@ -68,6 +68,21 @@ class Activations(_PerChannel):
     nonzero: Numbers
 
 
+@dataclass(frozen=True, eq=False)
+class Gates(_PerChannel):
+    """Sums of g * z over the positions z of each channel's feature map, g the gradient of the loss of one sample.
+
+    Both float32 `[size]`.
+
+    Attributes:
+        absolute: the mean over samples of the absolute value of the sum, divided by the number of positions.
+        layers: how many layers read the channel, over which `absolute` is a mean; 0 for one that no tensor shows.
+    """
+
+    absolute: Numbers
+    layers: Numbers
+
+
 class _Seen(NamedTuple):
     """A tensor that shows channels, and on behalf of which layer it is looked at."""
 
@@ -76,6 +91,15 @@ class _Seen(NamedTuple):
     axis: int
     ids: Ids
     wanted: npt.NDArray[np.bool_]
+
+
+class _Maps(NamedTuple):
+    """The feature maps that one layer reads: `chosen` of all their channels belong to `labels[segments]`."""
+
+    seen: tuple[_Seen, ...]
+    chosen: Ids
+    labels: Ids
+    segments: Ids
 
 
 class Passes:
@@ -119,6 +143,18 @@ class Passes:
             joint, squares, absolutes = sums.T
             totals += share * np.stack([np.square(joint), np.abs(joint), squares, absolutes])
         return Products(*totals.astype("float32"))
+
+    def gates(self, x: Any, y: Any, batch_size: int) -> Gates:
+        """Of all channels: one number a label, in the place of its representative."""
+        layers = self._maps()
+        run = self._compile("gates", body=lambda tensors, labels: self._gate_sums(tensors, labels, layers))
+        sums, count = np.zeros(len(self._groups.roots)), np.zeros(len(self._groups.roots))
+        for item in layers:
+            count[item.labels] += 1
+        for tensors, labels, share in self._batches(x, y, batch_size):
+            for item, means in zip(layers, run(tensors, labels), strict=True):
+                sums[item.labels] += share * means.numpy()
+        return Gates((sums / np.maximum(count, 1)).astype("float32"), count.astype("float32"))
 
     def gradients(self, x: Any, y: Any, batch_size: int) -> dict[int, Numbers]:
         """The gradient of the mean loss over all samples, by the id of the weight's variable."""
@@ -168,15 +204,65 @@ class Passes:
             means.append(tf.stack([tf.reduce_mean(part, axes) for part in parts]))
         return means
 
+    def _maps(self) -> list[_Maps]:
+        """The feature maps that each layer reads, its calls and what a flattening made of one channel together."""
+        read: dict[str, list[_Seen]] = {}
+        for item in self._read():
+            read.setdefault(item.layer, []).append(item)
+        maps = []
+        for seen in read.values():
+            roots = self._groups.roots[np.concatenate([item.ids for item in seen])]
+            chosen = np.flatnonzero(seen[0].wanted[roots])
+            labels, segments = np.unique(roots[chosen], return_inverse=True)
+            maps.append(_Maps(tuple(seen), chosen, labels, segments))
+        return maps
+
+    def _gate_sums(self, tensors: list[tf.Tensor], labels: Any, layers: list[_Maps]) -> list[tf.Tensor]:
+        """For each layer float32 `[labels]`: means over the samples of |sum of g * z| / positions."""
+        graph = self._groups.graph
+        refs = list(dict.fromkeys(item.tensor for layer in layers for item in layer.seen))
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch([tensor for tensor in tensors if tensor.dtype.is_floating])
+
+            def step(node: Node, tensor: Tensor) -> list[Any]:
+                outputs = _inferred(node, tensor)
+                for output in outputs:
+                    if output.dtype.is_floating:
+                        tape.watch(output)
+                return outputs
+
+            values = run(graph, tensors, step)
+            loss = self._mean_loss(labels, values)
+        refs = [ref for ref in refs if values[ref].dtype.is_floating]
+        gradients = tape.gradient(loss, [values[ref] for ref in refs], unconnected_gradients="zero")
+        products_of = {
+            ref: tf.cast(values[ref], "float32") * tf.cast(tf.convert_to_tensor(gradient), "float32")
+            for ref, gradient in zip(refs, gradients, strict=True)
+        }
+        batch = tf.shape(tensors[0])[0]
+        sums = []
+        for layer in layers:
+            parts = [_by_sample(products_of.get(item.tensor), item, batch) for item in layer.seen]
+            products, positions = zip(*parts, strict=True)
+            by_channel = tf.gather(tf.transpose(tf.concat(products, axis=1)), layer.chosen)
+            count = tf.gather(tf.concat(positions, axis=0), layer.chosen)
+            segments = {"segment_ids": layer.segments, "num_segments": len(layer.labels)}
+            # The gradient of the mean loss is that of each sample's own, divided by their number.
+            summed = tf.reduce_sum(tf.abs(tf.math.unsorted_segment_sum(by_channel, **segments)), axis=1)
+            sums.append(summed / tf.math.unsorted_segment_sum(count, **segments))
+        return sums
+
+    def _mean_loss(self, labels: Any, values: dict[TensorRef, tf.Tensor]) -> tf.Tensor:
+        assert self._loss is not None
+        loss = self._loss(labels, outputs_of(self._groups.graph, values))
+        return tf.reduce_mean(tf.cast(loss, "float32"))
+
     def _gradients(self, tensors: list[tf.Tensor], labels: Any) -> list[tf.Tensor]:
         graph, variables = self._groups.graph, [weight.variable.value for weight in self._weights]
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             for variable in variables:
                 tape.watch(variable)
-            values = _run(graph, tensors)
-            assert self._loss is not None
-            loss = self._loss(labels, outputs_of(graph, values))
-            loss = tf.reduce_mean(tf.cast(loss, "float32"))
+            loss = self._mean_loss(labels, _run(graph, tensors))
         gradients = tape.gradient(loss, variables, unconnected_gradients="zero")
         return [tf.cast(tf.convert_to_tensor(gradient), "float32") for gradient in gradients]
 
@@ -232,6 +318,18 @@ class Passes:
         return (sums / np.maximum(count, 1)[:, None]).T.astype("float32")
 
 
+def _by_sample(product: tf.Tensor | None, item: _Seen, batch: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """float32 `[batch, channels]`, the sums over positions, and `[channels]`, the number of positions."""
+    channels = len(item.ids)
+    if product is None:  # of integers
+        return tf.zeros([batch, channels]), tf.ones([channels])
+    sums = tf.reduce_sum(product, [axis for axis in range(1, len(product.shape)) if axis != item.axis])
+    if item.axis == 0 or sums.shape[0] == 1:  # the same for all samples
+        sums = tf.broadcast_to(tf.reshape(sums, [1, channels]), [batch, channels]) / tf.cast(batch, "float32")
+        batch = tf.constant(1)
+    return sums, tf.fill([channels], tf.cast(tf.size(product) // (batch * channels), "float32"))
+
+
 def _any_length(tensor: tf.Tensor | None) -> tf.TensorSpec | None:
     return None if tensor is None else tf.TensorSpec((None, *tensor.shape[1:]), tensor.dtype)
 
@@ -262,9 +360,10 @@ def _in_order(graph: LayerGraph, x: Any) -> list[npt.NDArray[Any]]:
 
 def _run(graph: LayerGraph, inputs: list[tf.Tensor]) -> dict[TensorRef, tf.Tensor]:
     """Every tensor of the graph, in inference mode, whatever nodes say, as in `model(x, training=False)`."""
+    return run(graph, inputs, _inferred)
 
-    def step(node: Node, tensor: Tensor) -> list[Any]:
-        switch = {"training": False} if getattr(node.operation, "_call_has_training_arg", False) else {}
-        return call(node, tensor, **switch)
 
-    return run(graph, inputs, step)
+def _inferred(node: Node, tensor: Tensor) -> list[Any]:
+    """The outputs of a node in inference mode."""
+    switch = {"training": False} if getattr(node.operation, "_call_has_training_arg", False) else {}
+    return call(node, tensor, **switch)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tfcompress.methods.n2n import N2N
     from tfcompress.methods.random import Random
     from tfcompress.methods.rlal import RLAL
+    from tfcompress.methods.taylor import TaylorPruning
     from tfcompress.methods.trained import TrainedMethod
     from tfcompress.methods.uniform import Uniform
     from tfcompress.training.teaching import Teaching
@@ -38,6 +39,7 @@ __all__ = [
     "Replaced",
     "Scratch",
     "Search",
+    "TaylorPruning",
     "Teaching",
     "TrainedMethod",
     "Training",
@@ -61,6 +63,7 @@ _HOMES = {
     "Random": "random",
     "Replaced": "darc",
     "Scratch": "distillation",
+    "TaylorPruning": "taylor",
     "Teaching": "trained",
     "TrainedMethod": "trained",
     "Tuning": "distillation",

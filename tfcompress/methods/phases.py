@@ -54,6 +54,7 @@ def train_phase(
     callbacks: Sequence[keras.callbacks.Callback] = (),
     stateful: Mapping[str, Any] | None = None,
     keep: Keep = "last",
+    validate: bool = True,
 ) -> dict[str, list[Any]]:
     """Trains `model` in place for one phase of the run, `training.epochs` long; returns its history.
 
@@ -67,6 +68,7 @@ def train_phase(
         data: batches other than the task's training split, augmented.
         penalties, callbacks, stateful: as for `fit`.
         keep: `training.keep` where this is the recovery.
+        validate: whether loss and metric are measured on the validation split after each epoch.
     """
     decay = [WeightDecay(training.weight_decay)] if training.weight_decay else []
     schedule = schedule or training.schedule_for(task.is_trained)
@@ -76,7 +78,7 @@ def train_phase(
         objective or task.objective,
         optimizer=training.new_optimizer(schedule(0, max(training.epochs, 1))),
         epochs=training.epochs,
-        validation=task.splits.validation.batches(250),
+        validation=task.splits.validation.batches(250) if validate else None,
         schedule=schedule,
         penalties=[*decay, *penalties],
         callbacks=callbacks,
@@ -123,7 +125,9 @@ def cost_of_teacher(teaching: Teaching | None) -> float:
     return 0.0 if teaching is None else 1 / 3
 
 
-def taught(student: keras.Model, task: Task, teaching: Teaching, teacher: keras.Model | None = None) -> Distillation:
+def taught(
+    student: keras.Model, task: Task, teaching: Teaching, teacher: keras.Model | None = None, cached: bool = False
+) -> Distillation:
     """The student beside its teacher, as `fit` trains it in place.
 
     Args:
@@ -131,6 +135,7 @@ def taught(student: keras.Model, task: Task, teaching: Teaching, teacher: keras.
         task: the task.
         teaching: soft targets and hints.
         teacher: the one that teaches where `teaching` names none; the original model by default.
+        cached: whether batches bring what the teacher gives, see `Distillation`.
     """
     if teaching.teacher is not None:
         teacher = _runnable(teaching.teacher, teaching)
@@ -150,6 +155,7 @@ def taught(student: keras.Model, task: Task, teaching: Teaching, teacher: keras.
         beta=1.0 if hints is None else teaching.beta,
         validation_loss=hard,
         seed=task.seed,
+        cached=cached,
     )
 
 

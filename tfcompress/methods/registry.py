@@ -25,6 +25,7 @@ _BUILT_IN = {
     "replaced": "tfcompress.methods.darc.baselines:Replaced",
     "rlal": "tfcompress.methods.rlal.method:RLAL",
     "scratch": "tfcompress.methods.distillation.baselines:Scratch",
+    "taylor": "tfcompress.methods.taylor.method:TaylorPruning",
     "uniform": "tfcompress.methods.uniform:Uniform",
 }
 _METHODS: dict[str, type[Method]] = {}

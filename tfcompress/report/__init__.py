@@ -5,6 +5,7 @@ from tfcompress.report.inspect import describe, inspect
 from tfcompress.report.plots import plot_history, plot_lines, plot_sensitivity
 from tfcompress.report.sensitivity import Sensitivity, sensitivity
 from tfcompress.report.spectrum import changes, plot_changes, plot_spectrum
+from tfcompress.report.students import plot_students, plot_updates
 
 __all__ = [
     "Sensitivity",
@@ -16,5 +17,7 @@ __all__ = [
     "plot_lines",
     "plot_sensitivity",
     "plot_spectrum",
+    "plot_students",
+    "plot_updates",
     "sensitivity",
 ]

@@ -10,7 +10,7 @@ from tfcompress.zoo.resnext import resnext20, resnext32, resnext44, resnext56, r
 from tfcompress.zoo.squeezenet import squeezenet
 from tfcompress.zoo.stargan import stargan_discriminator, stargan_generator
 from tfcompress.zoo.vdcnn import vdcnn9, vdcnn17, vdcnn29
-from tfcompress.zoo.vgg import vgg11, vgg13, vgg16, vgg19, vgg_small
+from tfcompress.zoo.vgg import vgg7, vgg11, vgg13, vgg16, vgg19, vgg_small
 from tfcompress.zoo.wide_resnet import wide_resnet, wide_resnet16_10, wide_resnet28_10, wide_resnet40_8
 
 __all__ = [
@@ -39,6 +39,7 @@ __all__ = [
     "vdcnn9",
     "vdcnn17",
     "vdcnn29",
+    "vgg7",
     "vgg11",
     "vgg13",
     "vgg16",

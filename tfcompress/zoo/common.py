@@ -11,6 +11,7 @@ __all__ = [
     "check_head",
     "check_images",
     "check_shortcut",
+    "check_smallest",
     "conv",
     "is_large",
     "shortcut_of",
@@ -51,6 +52,19 @@ def check_images(input_shape):
 
 def _size(name, value):
     return expect.whole(name, value, 1, or_none=True)
+
+
+def check_smallest(input_shape, pixels, why):
+    """Refuses images with fewer pixels along a side than a network can take; sizes that are not known pass.
+
+    Raises:
+        ValueError: smaller images.
+    """
+    if any(size is not None and size < pixels for size in check_images(input_shape)[:2]):
+        raise ValueError(
+            f"Expected `input_shape` with height and width of at least {pixels} pixels ({why}). "
+            f"Received: input_shape={input_shape}"
+        )
 
 
 def check_head(classes, activation):

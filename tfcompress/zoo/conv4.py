@@ -3,7 +3,7 @@
 import keras
 from keras import layers
 
-from tfcompress.zoo.common import batch_norm, check_head, check_images
+from tfcompress.zoo.common import batch_norm, check_head, check_smallest
 
 __all__ = ["conv4"]
 
@@ -28,11 +28,7 @@ def conv4(input_shape=(28, 28, 1), classes=10, classifier_activation=None):
         ValueError: images below 8 pixels.
     """
     check_head(classes, classifier_activation)
-    if any(size is not None and size < 8 for size in check_images(input_shape)[:2]):
-        raise ValueError(
-            "Expected `input_shape` with height and width of at least 8 pixels (the first convolution takes two, and "
-            f"the rest is halved twice). Received: input_shape={input_shape}"
-        )
+    check_smallest(input_shape, 8, "the first convolution takes two, and the rest is halved twice")
     inputs = x = keras.Input(input_shape, name="image")
     for number, (width, kernel_size, is_halved) in enumerate(_CONVOLUTIONS, start=1):
         if number == 1:

@@ -3,7 +3,7 @@
 import keras
 from keras import layers
 
-from tfcompress.zoo.common import check_head, check_images
+from tfcompress.zoo.common import check_head, check_smallest
 
 __all__ = ["fitnet4"]
 
@@ -27,11 +27,7 @@ def fitnet4(input_shape=(32, 32, 3), classes=10, classifier_activation=None):
         ValueError: images below 4 pixels.
     """
     check_head(classes, classifier_activation)
-    if any(size is not None and size < 4 for size in check_images(input_shape)[:2]):
-        raise ValueError(
-            "Expected `input_shape` with height and width of at least 4 pixels (the network halves them twice). "
-            f"Received: input_shape={input_shape}"
-        )
+    check_smallest(input_shape, 4, "the network halves them twice")
     inputs = x = keras.Input(input_shape, name="image")
     for section, widths in enumerate(_SECTIONS, start=1):
         for number, width in enumerate(widths, start=1):

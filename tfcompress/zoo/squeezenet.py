@@ -3,7 +3,7 @@
 import keras
 from keras import layers
 
-from tfcompress.zoo.common import check_head, check_images, is_large
+from tfcompress.zoo.common import check_head, check_smallest, is_large
 
 __all__ = ["squeezenet"]
 
@@ -40,11 +40,7 @@ def squeezenet(input_shape=(224, 224, 3), classes=1000, classifier_activation=No
     """
     large = is_large(input_shape)
     check_head(classes, classifier_activation)
-    if any(size is not None and size < 16 for size in check_images(input_shape)[:2]):
-        raise ValueError(
-            "Expected `input_shape` with height and width of at least 16 pixels (the network halves them three times). "
-            f"Received: input_shape={input_shape}"
-        )
+    check_smallest(input_shape, 16, "the network halves them three times")
     inputs = keras.Input(input_shape, name="image")
     strides, padding = (2, "valid") if large else (1, "same")
     x = layers.Conv2D(64, 3, strides, padding, kernel_initializer="glorot_uniform", name="stem_conv")(inputs)

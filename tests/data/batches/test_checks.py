@@ -40,6 +40,8 @@ class CheckBatchTest(tf.test.TestCase):
         )
         self.refused(r"shape \[4, 4, 1\].*single samples.*\.batch\(128\)", IMAGES[0], LABELS[0])
         self.refused(r"shape \[3, 4, 4\].*x\[\.\.\., None\]", IMAGES[..., 0], LABELS)
+        pair = Expected([(None, 4, 4, 1), (None, 4, 4, 1)])
+        self.refused("one array as input 1 in `data`.*2 arrays in a tuple", (IMAGES, (IMAGES, IMAGES)), LABELS, pair)
 
     def test_single_samples_without_a_known_shape(self):
         self.refused(r"Received: single samples.*batch\(128\)", np.zeros(4), np.array(1), Expected())

@@ -13,6 +13,7 @@ import tfcompress
 from tfcompress.agents.reinforce import RemovalLearner
 from tfcompress.costs import cost
 from tfcompress.methods import N2N
+from tfcompress.methods.n2n.random_draws import RandomDraws
 from tfcompress.methods.n2n.students import Students
 from tfcompress.plan import Trail
 from tfcompress.rewrite import replay
@@ -119,6 +120,21 @@ def test_without_a_budget_the_reward_alone_decides_and_weights_may_be_inherited(
     result = run(stage="shrinkage", updates=1, rollouts=1, inherit=True)
     assert cost(result.model).params < cost(small_tasks.trained_network()).params
     assert len(result.trail) == 1
+
+
+def test_random_students_need_no_policy_and_every_action_is_as_likely():
+    draws = RandomDraws(4, (0.5, 1.0), np.random.default_rng(0)).rollouts(400)
+    shares = np.mean([draw.actions == 0.5 for draw in draws], axis=0)
+    assert abs(shares - 0.5).max() < 0.1  # four deviations of a share of 400
+    agents = "tfcompress.methods.n2n.method."
+    with mock.patch(agents + "load_tf_agents", None), mock.patch(agents + "RemovalLearner", None):
+        results = [run(random=True, params_budget=0.5, updates=1) for _ in range(2)]
+    assert cost(results[0].model).params <= cost(small_tasks.trained_network()).params // 2
+    trails = [result.history["search"]["students: trail"] for result in results]
+    assert trails[0] == trails[1]
+    assert len(set(trails[0])) > 1
+    with pytest.raises(ValueError, match="Expected neither policies nor actor_critic"):
+        N2N(random=True, policies="folder")
 
 
 def test_what_is_refused():

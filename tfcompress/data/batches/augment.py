@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -36,7 +35,7 @@ def flip_and_crop(images: np.ndarray, rng: np.random.Generator, padding: int = 4
     return crops
 
 
-def augment_images(augment: Augment, x: Arrays, seed: int | Sequence[int]) -> Any:
+def augment_images(augment: Augment, x: Arrays, seed: int | Sequence[int]) -> Arrays:
     """Applies `augment` to every array of images in `x`, and leaves what has another rank as it is.
 
     Each array starts from the same random state, so that several views of one sample are changed alike.

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
 
 import keras
 import numpy as np
 
-from tfcompress.data.batches.forms import Arrays
+from tfcompress.data.batches.forms import Arrays, Shape
 
 __all__ = [
     "Expected",
@@ -23,7 +22,6 @@ __all__ = [
     "to_arrays",
 ]
 
-_Shape: TypeAlias = tuple[int | None, ...]
 _CHUNK = 1024  # samples looked at together, so that a check needs little memory
 
 
@@ -47,10 +45,10 @@ class Expected:
             they are not known.
     """
 
-    input_shape: tuple[Any, ...] | list[Any] | dict[str, Any] | None = None
+    input_shape: Shape | list[Shape] | dict[str, Shape] | None = None
     classes: int | None = None
     labels: str | None = None
-    output_shape: _Shape | None = None
+    output_shape: Shape | None = None
     outputs: int = 1
     ignored: int | None = None
     loss: str = "the loss"
@@ -58,19 +56,20 @@ class Expected:
     input_names: tuple[str, ...] | None = None
 
     @property
-    def shapes(self) -> dict[str | int, _Shape] | None:
+    def shapes(self) -> dict[str | int, Shape] | None:
         """The input shapes, without the batch dimension, as a dict of name or position to shape."""
         given = self.input_shape
         if given is None:
             return None
         if isinstance(given, dict):
             return {name: tuple(shape)[1:] for name, shape in given.items()}
-        if given and isinstance(given[0], tuple | list):
-            return {position: tuple(shape)[1:] for position, shape in enumerate(given)}
-        return {0: tuple(given)[1:]}
+        several = [tuple(shape)[1:] for shape in given if isinstance(shape, tuple | list)]
+        if several:
+            return dict(enumerate(several))
+        return {0: tuple(size for size in given if not isinstance(size, tuple))[1:]}
 
 
-def to_arrays(value: Any, what: str, several: bool = False, strings: bool = False) -> Any:
+def to_arrays(value: object, what: str, several: bool = False, strings: bool = False) -> Arrays:
     """`value` as numpy arrays; a tuple or dict stays one, as does a list where `several` arrays are expected.
 
     Raises:
@@ -104,20 +103,20 @@ def to_arrays(value: Any, what: str, several: bool = False, strings: bool = Fals
     return array
 
 
-def input_arrays(x: Any, expected: Expected, what: str) -> Any:
+def input_arrays(x: object, expected: Expected, what: str) -> Arrays:
     """Inputs as numpy arrays, in the structure in which they come; for one input the array, also of a list of one.
 
     Raises:
         TypeError: what cannot be an array of numbers, or of strings for a model that reads them.
     """
     shapes = list((expected.shapes or {}).values())
-    wrapped = len(shapes) == 1 and isinstance(x, tuple | list) and len(x) == 1
-    if wrapped and np.ndim(x[0]) == len(shapes[0]) + 1 and not isinstance(expected.input_shape, dict):
+    single = len(shapes) == 1 and not isinstance(expected.input_shape, dict)
+    if single and isinstance(x, tuple | list) and len(x) == 1 and np.ndim(x[0]) == len(shapes[0]) + 1:
         x = x[0]
     return to_arrays(x, what, several=len(shapes) > 1, strings=expected.strings)
 
 
-def label_arrays(y: Any, expected: Expected, what: str) -> Any:
+def label_arrays(y: object, expected: Expected, what: str) -> Arrays:
     """Labels as numpy arrays, in the structure in which they come: a list for several outputs, as for Keras' `fit`.
 
     Raises:
@@ -128,11 +127,11 @@ def label_arrays(y: Any, expected: Expected, what: str) -> Any:
     return to_arrays(y, what, several=expected.outputs > 1)
 
 
-def _fits(received: Sequence[int], shape: _Shape) -> bool:
+def _fits(received: Sequence[int], shape: Shape) -> bool:
     return len(received) == len(shape) and all(size in (None, got) for size, got in zip(shape, received, strict=True))
 
 
-def _check_shape(array: np.ndarray, shape: _Shape, what: str) -> None:
+def _check_shape(array: np.ndarray, shape: Shape, what: str) -> None:
     if _fits(array.shape[1:], shape):
         return
     expected = "[batch, " + ", ".join("any" if size is None else str(size) for size in shape) + "]"
@@ -149,12 +148,12 @@ def _check_shape(array: np.ndarray, shape: _Shape, what: str) -> None:
     )
 
 
-def _check_shapes(x: Any, expected: Expected, what: str) -> None:
+def _check_shapes(x: Arrays, expected: Expected, what: str) -> None:
     shapes = expected.shapes
     if shapes is None:
         return
-    parts: dict[Any, np.ndarray] = (
-        dict(x) if isinstance(x, dict) else dict(enumerate(x if isinstance(x, tuple) else (x,)))
+    parts: dict[str | int, Arrays] = (
+        dict(x.items()) if isinstance(x, dict) else dict(enumerate(x if isinstance(x, tuple) else (x,)))
     )
     if len(parts) != len(shapes):
         raise ValueError(
@@ -180,7 +179,13 @@ def _check_shapes(x: Any, expected: Expected, what: str) -> None:
             "Name the arrays as the model names its inputs."
         )
     for key, shape in shapes.items():
-        _check_shape(parts[key], shape, f"inputs in {what}" if len(shapes) == 1 else f"input {key!r} in {what}")
+        array, which = parts[key], f"inputs in {what}" if len(shapes) == 1 else f"input {key!r} in {what}"
+        if isinstance(array, tuple | list | dict):
+            raise ValueError(
+                f"Expected one array as {which}. Received: {len(array)} arrays in a {type(array).__name__}. "
+                "Give a tuple or a dict with one array for each input."
+            )
+        _check_shape(array, shape, which)
 
 
 def check_finite(array: np.ndarray, what: str) -> None:
@@ -215,39 +220,39 @@ def integer_labels(y: Arrays, classes: int | None) -> np.ndarray | None:
     return y if y.ndim == 1 else None
 
 
-def labels_as_read(y: Any, classes: int | None) -> Any:
+def labels_as_read(y: Arrays, classes: int | None) -> Arrays:
     """Classes of shape `[samples, 1]` as `[samples]`: compared with answers `[samples]` they would broadcast."""
     if isinstance(y, np.ndarray) and classes is not None and classes > 1 and y.ndim == 2 and y.shape[1] == 1:
         return y[:, 0]
     return y
 
 
-def _check_labels(y: Any, expected: Expected, what: str) -> None:
-    leaves = keras.tree.flatten(y)
+def _check_labels(y: Arrays, expected: Expected, what: str) -> None:
+    leaves: list[np.ndarray] = keras.tree.flatten(y)
     if expected.outputs != 1 or len(leaves) != 1:
         return
-    y, shape = leaves[0], expected.output_shape
+    labels, shape = leaves[0], expected.output_shape
     if expected.labels is not None and shape is not None:
-        _check_form(y, expected, shape, what)
+        _check_form(labels, expected, shape, what)
     classes = expected.classes
     if classes is None and expected.labels in ("indices", "classes") and shape is not None:
         classes = shape[-1]
     if classes is not None:
-        _check_classes(y, classes, expected, what)
+        _check_classes(labels, classes, expected, what)
 
 
-def _same_shape(y: np.ndarray, shape: _Shape, broadcast: bool = False) -> bool:
+def _same_shape(y: np.ndarray, shape: Shape, broadcast: bool = False) -> bool:
     sizes = zip(shape[1:], y.shape[1:], strict=False)
     return y.ndim == len(shape) and all(size in (None, got) or (broadcast and got == 1) for size, got in sizes)
 
 
-def _number_a_place(y: np.ndarray, shape: _Shape) -> bool:
+def _number_a_place(y: np.ndarray, shape: Shape) -> bool:
     """Whether the shape is that of the output without its last axis, or with 1 there."""
     y = y[..., 0] if y.ndim == len(shape) and y.shape[-1] == 1 else y
     return _same_shape(y, shape[:-1])
 
 
-def _check_form(y: np.ndarray, expected: Expected, shape: _Shape, what: str) -> None:
+def _check_form(y: np.ndarray, expected: Expected, shape: Shape, what: str) -> None:
     """Raises ValueError for labels of another form than the loss reads, with what turns one into the other."""
     form, classes = expected.labels, shape[-1]
     place = "[batch" + "".join(f", {'any' if size is None else size}" for size in shape[1:-1])

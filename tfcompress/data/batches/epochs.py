@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import keras
 import numpy as np
@@ -24,14 +23,16 @@ from tfcompress.data.batches.forms import (
 __all__ = ["ArrayBatches", "ChosenBatches", "EpochBatches", "FollowEpoch", "set_epoch"]
 
 
-class EpochBatches(keras.utils.PyDataset):  # type: ignore[misc]
+class EpochBatches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no types
     """A Keras dataset that knows its epoch, and an order for each.
 
     Keras calls `on_epoch_end` after an epoch, but also before the first: `FollowEpoch` makes the count exact.
     """
 
-    def __init__(self, seed: int, **loading: Any) -> None:
-        super().__init__(**loading)
+    def __init__(
+        self, seed: int, workers: int = 1, use_multiprocessing: bool = False, max_queue_size: int = 10
+    ) -> None:
+        super().__init__(workers, use_multiprocessing, max_queue_size)
         self.seed = seed
         self.epoch = 0
         self._order: tuple[int, np.ndarray] | None = None
@@ -99,7 +100,7 @@ class ArrayBatches(EpochBatches):
     def __len__(self) -> int:
         return -(-self.num_samples // self.batch_size)
 
-    def __getitem__(self, index: int) -> tuple[Any, ...]:
+    def __getitem__(self, index: int) -> tuple[Arrays, ...]:
         epoch = self.epoch
         chosen: slice | np.ndarray = slice(index * self.batch_size, (index + 1) * self.batch_size)
         if self.shuffle:
@@ -137,14 +138,10 @@ class ChosenBatches(EpochBatches):
         convert: Callable[[tuple[Arrays, ...]], tuple[Arrays, ...]] | None = None,
         forward_epoch_end: bool = False,
     ) -> None:
-        loading: dict[str, Any] = {}
         if isinstance(dataset, LoadsInParallel):
-            loading = {
-                "workers": dataset.workers,
-                "use_multiprocessing": dataset.use_multiprocessing,
-                "max_queue_size": dataset.max_queue_size,
-            }
-        super().__init__(seed, **loading)
+            super().__init__(seed, dataset.workers, dataset.use_multiprocessing, dataset.max_queue_size)
+        else:
+            super().__init__(seed)
         self.dataset = dataset
         self.indices = indices
         self.shuffle = shuffle
@@ -154,7 +151,7 @@ class ChosenBatches(EpochBatches):
     def __len__(self) -> int:
         return len(self.indices)
 
-    def __getitem__(self, index: int) -> tuple[Any, ...]:
+    def __getitem__(self, index: int) -> tuple[Arrays, ...]:
         if self.shuffle:
             index = self._permutation(self.epoch, len(self.indices))[index]
         batch = self.dataset[int(self.indices[index])]
@@ -186,7 +183,7 @@ def set_epoch(batches: Batches, epoch: int) -> bool:
     return False
 
 
-class FollowEpoch(keras.callbacks.Callback):  # type: ignore[misc]
+class FollowEpoch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
     """Gives the batches that `fit` trains on the number of its epoch, as the first callback of its list.
 
     Args:
@@ -197,6 +194,6 @@ class FollowEpoch(keras.callbacks.Callback):  # type: ignore[misc]
         super().__init__()
         self.batches = batches
 
-    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Called by Keras."""
         set_epoch(self.batches, epoch)

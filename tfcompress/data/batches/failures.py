@@ -5,11 +5,20 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Iterator
+from typing import Protocol, runtime_checkable
 
 __all__ = ["clear_error", "is_of_tensorflow", "reading", "reason_of"]
 
 _PYTHON_ERROR = re.compile(r"^\w*(?:Error|Exception): .+$", re.M)
 _LONGEST = 200
+
+
+@runtime_checkable
+class _HasMessage(Protocol):
+    """An error whose message stands apart from what it prints, as TensorFlow's does."""
+
+    @property
+    def message(self) -> str: ...
 
 
 def is_of_tensorflow(error: BaseException) -> bool:
@@ -42,7 +51,7 @@ def reason_of(error: BaseException) -> str:
 
     TensorFlow's begin with the places of a graph, and hold the traceback of a Python function that a dataset calls.
     """
-    text = str(getattr(error, "message", None) or error)
+    text = str((error.message if isinstance(error, _HasMessage) else None) or error)
     of_python = _PYTHON_ERROR.search(text)
     if of_python:
         line = of_python.group()

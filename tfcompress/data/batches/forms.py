@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 import keras
 import numpy as np
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Arrays",
     "Augment",
+    "Augmentation",
     "Batches",
     "CountsPasses",
     "EndsEpochs",
@@ -21,16 +22,23 @@ __all__ = [
     "IndexedBatches",
     "LoadsInParallel",
     "Preprocess",
+    "Shape",
 ]
 
 Arrays: TypeAlias = "np.ndarray | tuple[Arrays, ...] | list[Arrays] | dict[str, Arrays]"
 """An array `[samples, ...]`, or a structure of them for several inputs or outputs."""
 
+Shape: TypeAlias = tuple[int | None, ...]
+"""A shape, the batch dimension first; `None` for any size."""
+
 Preprocess: TypeAlias = Callable[[Any], Any]
-"""A function from a batch of inputs, as they are held, to what the model reads."""
+"""A function from a batch of inputs, as they are held, to what the model reads; both in structures of the user's."""
 
 Augment: TypeAlias = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 """A function of the images of a training batch, uint8 `[batch, height, width, channels]`."""
+
+Augmentation: TypeAlias = Augment | Literal["auto"] | None
+"""What training images go through: a function, `"auto"` for what the papers do, or nothing."""
 
 Batches: TypeAlias = "keras.utils.PyDataset | tf.data.Dataset"
 """Batches `(inputs, labels)`, or these and sample weights, as Keras' `fit` and `evaluate` take them."""

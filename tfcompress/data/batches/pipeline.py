@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING
 
 import keras
 import numpy as np
 
 from tfcompress.data.batches.epochs import EpochBatches
-from tfcompress.data.batches.forms import Batches
+from tfcompress.data.batches.forms import Arrays, Batches
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 __all__ = ["without_autotuning"]
 
@@ -40,7 +43,7 @@ def without_autotuning(batches: Batches) -> Batches:
         return batches  # Keras knows what to do with tensors of other kinds
     signature = keras.tree.map_structure(_spec, first, last)
 
-    def read() -> Iterator[tuple[Any, ...]]:
+    def read() -> Iterator[tuple[Arrays, ...]]:
         for index in range(count):
             yield _tuples(batches[index])
 
@@ -51,12 +54,12 @@ def without_autotuning(batches: Batches) -> Batches:
     return dataset.prefetch(2).with_options(options)
 
 
-def _tuples(batch: Any) -> tuple[Any, ...]:
+def _tuples(batch: tuple[Arrays, ...]) -> tuple[Arrays, ...]:
     # tf.data would stack the members of a list.
     return tuple(keras.tree.lists_to_tuples(tuple(batch)))
 
 
-def _spec(first: np.ndarray, last: np.ndarray) -> Any:
+def _spec(first: np.ndarray, last: np.ndarray) -> tf.TensorSpec:
     import tensorflow as tf
 
     sizes = [size if size == last_size else None for size, last_size in zip(first.shape, last.shape, strict=True)]

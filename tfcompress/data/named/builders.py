@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tfcompress import expect
 
@@ -40,7 +39,7 @@ def known_builder(name: str, data_dir: str | os.PathLike[str] | None) -> tfds.co
         raise _unknown(name, error) from error
 
 
-def _has_class(features: Mapping[str, Any]) -> bool:
+def _has_class(features: tfds.features.FeaturesDict) -> bool:
     import tensorflow_datasets as tfds
 
     return "label" in features and isinstance(features["label"], tfds.features.ClassLabel)
@@ -69,10 +68,10 @@ def text_features(builder: tfds.core.DatasetBuilder) -> list[str]:
     return [prefix + name for name, feature in features.items() if _is_text(feature)]
 
 
-def _is_text(feature: Any) -> bool:
+def _is_text(feature: tfds.features.FeatureConnector) -> bool:
     import tensorflow as tf
 
-    return getattr(feature, "shape", None) == () and feature.tf_dtype == tf.string
+    return bool(feature.shape == () and feature.tf_dtype == tf.string)
 
 
 def refusal(builder: tfds.core.DatasetBuilder, name: str, expected: str) -> ValueError:

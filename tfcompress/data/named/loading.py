@@ -1,15 +1,25 @@
 """Datasets by name: scikit-learn's digits, and the classification sets of tensorflow-datasets, of images and texts."""
 
+from __future__ import annotations
+
 import math
+import os
+import pathlib
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar
 
 import numpy as np
 
 from tfcompress import expect
 from tfcompress.data.batches.augment import flip_and_crop
+from tfcompress.data.batches.forms import Augmentation, Preprocess
 from tfcompress.data.named.builders import has_images, known_builder, prepare, refusal, text_features
 from tfcompress.data.named.text_sets import read_texts
 from tfcompress.data.sources.named_data import NamedArrays, NamedData, fits_in_memory, memory_limit_gb
+
+if TYPE_CHECKING:
+    import tensorflow_datasets as tfds
 
 __all__ = ["NamedArrays", "NamedData", "load", "load_arrays", "to_float", "to_unit_interval"]
 
@@ -21,18 +31,25 @@ _IMAGES = "the features 'image' and 'label', one class an image"
 _IMAGES_OR_TEXTS = "the features 'image' and 'label', one class an image, or texts with one class each"
 _TEST_SPLITS = {"imagenet2012": ("validation",)}  # its test images have no labels
 
+_Choice = TypeVar("_Choice")
+_Path: TypeAlias = str | os.PathLike[str]
 
-def to_unit_interval(images):
+
+def to_unit_interval(images: np.ndarray) -> np.ndarray:
     """uint8 images as float32 in [0, 1]."""
     return images.astype("float32") / np.float32(255)
 
 
-def to_float(images):
+def to_float(images: np.ndarray) -> np.ndarray:
     """uint8 images as float32 in [0, 255]."""
     return images.astype("float32")
 
 
-def _digits():
+_PREPROCESSING: dict[str | None, Preprocess] = {"unit_interval": to_unit_interval, None: to_float}
+_AUGMENTATION: dict[str | None, Augmentation] = {"auto": "auto", None: None}
+
+
+def _digits() -> NamedArrays:
     from sklearn.datasets import load_digits
 
     data = load_digits()
@@ -43,16 +60,16 @@ def _digits():
     return NamedArrays("digits", (images[~is_test], labels[~is_test]), (images[is_test], labels[is_test]), 10)
 
 
-def _base_name(name):
+def _base_name(name: str) -> str:
     return name.split("/")[0].split(":")[0].lower()
 
 
-def _test_split(builder):
+def _test_split(builder: tfds.core.DatasetBuilder) -> str | None:
     candidates = _TEST_SPLITS.get(builder.name, ("test", "validation"))
     return next((split for split in candidates if split in builder.info.splits), None)
 
 
-def _images_fit_in_memory(builder):
+def _images_fit_in_memory(builder: tfds.core.DatasetBuilder) -> bool:
     shape = builder.info.features["image"].shape
     if None in shape:
         return False
@@ -60,10 +77,10 @@ def _images_fit_in_memory(builder):
     return fits_in_memory(max(builder.info.dataset_size, images * math.prod(shape)))
 
 
-def _read_arrays(builder, name):
+def _read_arrays(builder: tfds.core.DatasetBuilder, name: str) -> NamedArrays:
     import tensorflow_datasets as tfds
 
-    def read(split):
+    def read(split: str) -> tuple[np.ndarray, np.ndarray]:
         columns = tfds.as_numpy(builder.as_dataset(split=split, batch_size=-1))
         return columns["image"], columns["label"].astype("int64")
 
@@ -72,7 +89,7 @@ def _read_arrays(builder, name):
     return NamedArrays(name, read("train"), None if test is None else read(test), classes)
 
 
-def load_arrays(name, data_dir=None):
+def load_arrays(name: str, data_dir: _Path | None = None) -> NamedArrays:
     """Loads a dataset by name into memory.
 
     Args:
@@ -101,16 +118,17 @@ def load_arrays(name, data_dir=None):
     return _read_arrays(builder, name)
 
 
-def _name_and_folder(name, data_dir):
+def _name_and_folder(name: object, data_dir: object) -> tuple[str, pathlib.Path | None]:
     name = expect.text("name", name, "the name of a dataset, such as 'cifar10'")
     return name, expect.path("data_dir", data_dir, "the folder of tensorflow-datasets", or_none=True)
 
 
-def _choose(option, choices, argument):
+def _choose(option: object, choices: Mapping[str | None, _Choice], argument: str) -> _Choice:
     """A function as it is, or what a name (or `None`) stands for."""
     if callable(option):
         arguments = {"preprocess": 1, "augment": 2}[argument]
-        return expect.function(argument, option, f"a function of {arguments}", arguments=arguments)
+        function: _Choice = expect.function(argument, option, f"a function of {arguments}", arguments=arguments)
+        return function
     if option is not None and not isinstance(option, str):
         expect.refuse(argument, f"a function or one of {list(choices)}", option, wrong_type=True)
     if option not in choices:
@@ -118,7 +136,13 @@ def _choose(option, choices, argument):
     return choices[option]
 
 
-def load(name, preprocess="unit_interval", augment="auto", images=None, data_dir=None):
+def load(
+    name: str,
+    preprocess: Preprocess | Literal["unit_interval"] | None = "unit_interval",
+    augment: Augmentation = "auto",
+    images: int | None = None,
+    data_dir: _Path | None = None,
+) -> NamedData:
     """A dataset by name, to be passed to `tfcompress.compress` as `data`.
 
     A dataset of images of one size and below 2 GB is loaded into memory; any other (`"imagenet2012"`, `"imagenette"`)
@@ -146,43 +170,46 @@ def load(name, preprocess="unit_interval", augment="auto", images=None, data_dir
             and is to be preprocessed or augmented as images are.
     """
     name, data_dir = _name_and_folder(name, data_dir)
-    preprocess = _choose(preprocess, {"unit_interval": to_unit_interval, None: to_float}, "preprocess")
-    augment = _choose(augment, {"auto": "auto", None: None}, "augment")
+    preprocessing = _choose(preprocess, _PREPROCESSING, "preprocess")
+    augment = _choose(augment, _AUGMENTATION, "augment")
     images = expect.whole("images", images, least=1, or_none=True)
     if augment == "auto" and _base_name(name) in _MIRRORING_CHANGES_THE_CLASS:
         augment = None
     if name == "digits":
-        return _in_memory(_digits(), preprocess, augment, images)
+        return _in_memory(_digits(), preprocessing, augment, images)
     builder = known_builder(name, data_dir)
     if has_images(builder):
         prepare(builder, name)
         if _images_fit_in_memory(builder):
-            return _in_memory(_read_arrays(builder, name), preprocess, augment, images)
-        return _streamed(builder, name, preprocess, augment, images)
+            return _in_memory(_read_arrays(builder, name), preprocessing, augment, images)
+        return _streamed(builder, name, preprocessing, augment, images)
     if not text_features(builder):
         raise refusal(builder, name, _IMAGES_OR_TEXTS)
-    if preprocess is not to_unit_interval:
-        raise _not_for_texts(name, "preprocess", preprocess)
+    if preprocessing is not to_unit_interval:
+        raise _not_for_texts(name, "preprocess", preprocessing)
     if augment not in ("auto", None):
         raise _not_for_texts(name, "augment", augment)
     return read_texts(builder, name, samples=images)
 
 
-def _not_for_texts(name, argument, given):
+def _not_for_texts(name: str, argument: str, given: object) -> ValueError:
     return ValueError(
         f"Expected no `{argument}` for a dataset of texts, which the model reads as indices of characters. "
         f"Received: {argument}={given} for {name!r}. `tfcompress.data.load_text` sets length and alphabet."
     )
 
 
-def _in_memory(arrays, preprocess, augment, images):
+def _in_memory(arrays: NamedArrays, preprocess: Preprocess, augment: Augmentation, images: int | None) -> NamedData:
     if images is not None:
-        arrays = replace(arrays, train=tuple(array[:images] for array in arrays.train))
+        x, y = arrays.train
+        arrays = replace(arrays, train=(x[:images], y[:images]))
     augment = flip_and_crop if augment == "auto" else augment
     return NamedData(arrays.name, arrays.classes, preprocess, augment, arrays=arrays)
 
 
-def _streamed(builder, name, preprocess, augment, images):
+def _streamed(
+    builder: tfds.core.DatasetBuilder, name: str, preprocess: Preprocess, augment: Augmentation, images: int | None
+) -> NamedData:
     if images is not None:
         raise ValueError(
             f"Expected `images` for a dataset that is held in memory. Received: images={images} for {name!r}, "

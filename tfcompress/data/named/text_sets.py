@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -14,7 +16,10 @@ from tfcompress.data.texts.characters import CHARACTERS, CharacterEncoder, check
 from tfcompress.data.texts.streams import named_texts
 
 if TYPE_CHECKING:
+    import tensorflow as tf
     import tensorflow_datasets as tfds
+
+    from tfcompress.data.sources.named_data import NamedData
 
 __all__ = ["BuilderTexts", "load_text", "read_texts"]
 
@@ -22,7 +27,11 @@ _TEXTS = "texts and a 'label', one class a text"
 # Title and text are read together, as Zhang et al. (2015) do.
 _USUAL = (("text",), ("title", "description"), ("data/review_headline", "data/review_body"))
 _STARS = "data/star_rating"
-_STARS_AS_CLASSES = {"polarity": (-1, 0, 0, -1, 1, 1), "full": (-1, 0, 1, 2, 3, 4)}  # of 0 to 5 stars
+_Stars: TypeAlias = Literal["polarity", "full"]
+_STARS_AS_CLASSES: dict[_Stars, tuple[int, ...]] = {
+    "polarity": (-1, 0, 0, -1, 1, 1),
+    "full": (-1, 0, 1, 2, 3, 4),
+}  # of 0 to 5 stars
 _BATCH = 4096  # labels read together
 
 
@@ -45,25 +54,25 @@ class BuilderTexts:
     classes: tuple[int, ...] | None = None
 
     @property
-    def count(self):
+    def count(self) -> int:
         """Number of examples."""
-        return self.builder.info.splits[self.split].num_examples
+        return int(self.builder.info.splits[self.split].num_examples)
 
-    def read(self, start, stop):
+    def read(self, start: int, stop: int) -> tf.data.Dataset:
         """A tf.data.Dataset of examples, the features that are needed."""
         return self._features((*self.text, self.label), f"[{start}:{stop}]")
 
-    def _features(self, names, part=""):
+    def _features(self, names: Sequence[str], part: str = "") -> tf.data.Dataset:
         examples = self.builder.as_dataset(split=self.split + part, shuffle_files=False)
         return examples.map(lambda example: {name: _feature(example, name) for name in names})
 
-    def parse(self, examples):
+    def parse(self, examples: Mapping[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
         """`(texts, labels)` of a batch of examples."""
         import tensorflow as tf
 
         return tf.strings.join([examples[name] for name in self.text], separator=" "), self._classes(examples)
 
-    def _classes(self, examples):
+    def _classes(self, examples: Mapping[str, tf.Tensor]) -> tf.Tensor:
         import tensorflow as tf
 
         labels = tf.cast(examples[self.label], "int64")
@@ -73,25 +82,26 @@ class BuilderTexts:
         return tf.gather(tf.constant(self.classes, "int64"), tf.where(known, labels, 0))
 
     @functools.cached_property
-    def labels(self):
+    def labels(self) -> np.ndarray:
         """The class of each text, int64 `[count]`, -1 where it has none."""
         batches = self._features((self.label,)).batch(_BATCH).map(self._classes)
         return np.concatenate([np.zeros(0, "int64"), *batches.as_numpy_iterator()])
 
 
-def _feature(example, name):
+def _feature(example: Any, name: str) -> tf.Tensor:
     for key in name.split("/"):
         example = example[key]
     return example
 
 
-def _names(argument, value):
+def _names(argument: str, value: object) -> tuple[str, ...] | None:
     if value is None or isinstance(value, str):
         return None if value is None else (expect.text(argument, value),)
-    return expect.each(argument, value, expect.text, "names of texts of the dataset, one or several")
+    names: tuple[str, ...] = expect.each(argument, value, expect.text, "names of texts of the dataset, one or several")
+    return names
 
 
-def _text_of(builder, name, text):
+def _text_of(builder: tfds.core.DatasetBuilder, name: str, text: str | Sequence[str] | None) -> tuple[str, ...]:
     known = text_features(builder)
     if text is None:
         usual = next((names for names in _USUAL if set(names) <= set(known)), known)
@@ -109,7 +119,15 @@ def _text_of(builder, name, text):
     return chosen
 
 
-def read_texts(builder, name, length=1014, alphabet=CHARACTERS, text=None, stars="polarity", samples=None):
+def read_texts(
+    builder: tfds.core.DatasetBuilder,
+    name: str,
+    length: int = 1014,
+    alphabet: str = CHARACTERS,
+    text: str | Sequence[str] | None = None,
+    stars: _Stars = "polarity",
+    samples: int | None = None,
+) -> NamedData:
     """Texts of a builder, as `load_text` says."""
     encoder = CharacterEncoder(length, alphabet)
     samples = expect.whole("samples", samples, least=1, or_none=True)
@@ -133,7 +151,15 @@ def read_texts(builder, name, length=1014, alphabet=CHARACTERS, text=None, stars
     return named_texts(name, classes, sources["train"], tests, encoder, samples)
 
 
-def load_text(name, length=1014, alphabet=CHARACTERS, text=None, stars="polarity", samples=None, data_dir=None):
+def load_text(
+    name: str,
+    length: int = 1014,
+    alphabet: str = CHARACTERS,
+    text: str | Sequence[str] | None = None,
+    stars: _Stars = "polarity",
+    samples: int | None = None,
+    data_dir: str | os.PathLike[str] | None = None,
+) -> NamedData:
     """Texts with a class each, by name, for models that read characters: `data` of `tfcompress.compress`.
 
     The model reads int32 `[batch, length]`: character i of the alphabet is i + 1, and 0 is padding and every character

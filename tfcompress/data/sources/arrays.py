@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import keras
 import numpy as np
@@ -32,10 +31,10 @@ __all__ = ["BATCHES_LOOKED_AT", "ArraySource", "FirstSamples", "first_samples"]
 BATCHES_LOOKED_AT = 4  # of a stream, before training
 
 
-def first_samples(batches: Iterable[Any], count: int) -> Any:
+def first_samples(batches: Iterable[Iterable[object]], count: int) -> tuple[Arrays, ...]:
     """The first `count` samples of an iterable of batches `(x, y)`, as arrays; fewer where there are fewer."""
     missing = count
-    parts: list[Any] = []
+    parts: list[tuple[Arrays, ...]] = []
     for batch in batches:
         part = keras.tree.map_structure(lambda array, stop=missing: np.asarray(array)[:stop], tuple(batch))
         parts.append(part)
@@ -43,12 +42,13 @@ def first_samples(batches: Iterable[Any], count: int) -> Any:
         if missing <= 0:
             break
     try:
-        return keras.tree.map_structure(lambda *arrays: np.concatenate(arrays), *parts)
+        whole: tuple[Arrays, ...] = keras.tree.map_structure(lambda *arrays: np.concatenate(arrays), *parts)
     except ValueError as error:
         raise ValueError(
             f"Expected batches of one shape, but for the number of samples. Received: others among the first "
             f"{len(parts)} batches ({error}). Resize or pad the samples to one shape."
         ) from None
+    return whole
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,18 @@ class ArraySource:
 
     @classmethod
     def checked(
-        cls, x: Any, y: Any, expected: Expected, what: str, *, weights: Any = None, **settings: Any
+        cls,
+        x: object,
+        y: object,
+        expected: Expected,
+        what: str,
+        *,
+        weights: object = None,
+        indices: np.ndarray | None = None,
+        preprocess: Preprocess | None = None,
+        augment: Augment | None = None,
+        batch_size: int = 128,
+        seed: int = 0,
     ) -> ArraySource:
         """Makes a source of what a user gave. Raises ValueError or TypeError where it does not fit `expected`."""
         x = input_arrays(x, expected, f"the inputs in {what}")
@@ -85,7 +96,7 @@ class ArraySource:
         if weights is not None:
             weights = to_arrays(weights, f"the sample weights in {what}", several=expected.outputs > 1)
             check_weights(weights, len(keras.tree.flatten(x)[0]), what)
-        source = cls(x, y, weights=weights, **settings)
+        source = cls(x, y, indices, preprocess, augment, batch_size, seed, weights)
         if source.preprocess is None:
             check_batch(x, y, expected, what)
         else:

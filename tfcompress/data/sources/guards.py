@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Protocol
+from typing import Protocol
 
 import keras
 
@@ -73,7 +73,7 @@ def check_whole(split: NamedSource, expected: Expected) -> None:
             )
 
 
-def _in_order(batches: Batches) -> Iterator[Any]:
+def _in_order(batches: Batches) -> Iterator[object]:
     if isinstance(batches, keras.utils.PyDataset):
         return (batches[index] for index in range(len(batches)))
     return iter(batches.as_numpy_iterator())

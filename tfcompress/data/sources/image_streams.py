@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
 from tfcompress.data.batches.augment import flip_and_crop
 from tfcompress.data.batches.checks import Expected
-from tfcompress.data.batches.forms import Augment, Preprocess
-from tfcompress.data.sources.shuffled_streams import ShuffledStream
+from tfcompress.data.batches.forms import Augmentation, Preprocess
+from tfcompress.data.sources.shuffled_streams import Range, ShuffledStream
 
 if TYPE_CHECKING:
+    import tensorflow as tf
     import tensorflow_datasets as tfds
 
 __all__ = ["ImageStream", "central_crop", "random_crop"]
@@ -20,7 +22,7 @@ __all__ = ["ImageStream", "central_crop", "random_crop"]
 _EVALUATION_MARGIN = 256 / 224  # images are scaled to this much more than the crop
 
 
-def central_crop(image, size):
+def central_crop(image: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
     """Scales an image so that it covers 8/7 of `size`, and cuts the middle out (256 pixels and 224 for ImageNet).
 
     Args:
@@ -41,7 +43,7 @@ def central_crop(image, size):
     return _as_uint8(tf.image.crop_to_bounding_box(resized, top, left, *size))
 
 
-def random_crop(image, size, seed):
+def random_crop(image: tf.Tensor, size: tuple[int, int], seed: tf.Tensor) -> tf.Tensor:
     """Cuts out 8% to 100% of an image with a ratio of sides from 3/4 to 4/3, scales it, and mirrors every other one.
 
     The augmentation of He et al. (2016, section 3.4) in the form in which it is used today (Szegedy et al. 2015).
@@ -70,13 +72,13 @@ def random_crop(image, size, seed):
     return tf.image.stateless_random_flip_left_right(_as_uint8(resized), seed + 1)
 
 
-def _as_uint8(image):
+def _as_uint8(image: tf.Tensor) -> tf.Tensor:
     import tensorflow as tf
 
     return tf.cast(tf.clip_by_value(tf.round(image), 0, 255), "uint8")
 
 
-def _in_numpy(function, images, *arguments):
+def _in_numpy(function: Callable[..., np.ndarray], images: tf.Tensor, *arguments: tf.Tensor) -> tf.Tensor:
     """A function of numpy arrays in a tf.data pipeline, with the shape and dtype that it gives for one image."""
     import tensorflow as tf
 
@@ -100,9 +102,9 @@ class ImageStream(ShuffledStream):
     builder: tfds.core.DatasetBuilder
     size: tuple[int, int]
     preprocess: Preprocess
-    augment: Augment | Literal["auto"] | None
+    augment: Augmentation
 
-    def _read(self, ranges):
+    def _read(self, ranges: tuple[Range, ...]) -> tf.data.Dataset:
         import tensorflow_datasets as tfds
 
         return self.builder.as_dataset(
@@ -112,32 +114,33 @@ class ImageStream(ShuffledStream):
         )
 
     @property
-    def _fits(self):
+    def _fits(self) -> bool:
         """Whether the images have the model's size already, and are neither scaled nor cropped."""
         return tuple(self.builder.info.features["image"].shape[:2]) == self.size
 
-    def _evaluated(self, example):
+    def _evaluated(self, example: Mapping[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
         image = self.builder.info.features["image"].decode_example(example["image"])
         return (image if self._fits else central_crop(image, self.size)), example["label"]
 
-    def _augmented(self, example, seed):
+    def _augmented(self, example: Mapping[str, tf.Tensor], seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         if self.augment != "auto" or self._fits:
             return self._evaluated(example)
         image = self.builder.info.features["image"].decode_example(example["image"])
         return random_crop(image, self.size, seed), example["label"]
 
-    def _augmented_batch(self, batch, place):
+    def _augmented_batch(self, batch: tuple[tf.Tensor, tf.Tensor], place: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         images, labels = batch
         augment = flip_and_crop if self.augment == "auto" and self._fits else self.augment
-        if not callable(augment):
+        if augment is None or isinstance(augment, str):
             return images, labels
 
-        def in_numpy(images, place):
+        def in_numpy(images: np.ndarray, place: np.ndarray) -> np.ndarray:
             return augment(images, np.random.default_rng([self.seed, *place]))
 
         return _in_numpy(in_numpy, images, place), labels
 
-    def _preprocessed(self, images, labels):
+    def _preprocessed(self, parts: tuple[tf.Tensor, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
+        images, labels = parts
         return _in_numpy(self.preprocess, images), labels
 
     def hold_out(self, share: float, expected: Expected) -> tuple[Self, Self, str]:

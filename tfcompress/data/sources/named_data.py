@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tfcompress.data.batches.forms import Augment, Preprocess
+from tfcompress.data.batches.forms import Augmentation, Preprocess
 from tfcompress.data.sources.shuffled_streams import ShuffledStream
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class NamedData:
     name: str
     classes: int
     preprocess: Preprocess
-    augment: Augment | Literal["auto"] | None
+    augment: Augmentation
     arrays: NamedArrays | None = None
     builder: tfds.core.DatasetBuilder | None = None
     test_split: str | None = None

@@ -70,7 +70,8 @@ class ShuffledStream(abc.ABC):
             dataset = self._training(batch_size)
         else:
             dataset = self._read(self.ranges).map(self._evaluated, num_parallel_calls=tf.data.AUTOTUNE)
-            dataset = dataset.batch(batch_size).map(self._preprocessed, num_parallel_calls=tf.data.AUTOTUNE)
+            dataset = dataset.batch(batch_size)
+            dataset = dataset.map(lambda *parts: self._preprocessed(parts), num_parallel_calls=tf.data.AUTOTUNE)
         prefetched = dataset.apply(tf.data.experimental.assert_cardinality(self.num_batches(batch_size)))
         prefetched = prefetched.prefetch(tf.data.AUTOTUNE)
         if training:
@@ -99,8 +100,8 @@ class ShuffledStream(abc.ABC):
             def augmented(index: tf.Tensor, example: Any) -> Any:
                 return self._augmented(example, tf.stack([seeds[0], index]))
 
-            def finished(index: tf.Tensor, batch: Any) -> Any:
-                return self._preprocessed(*self._augmented_batch(batch, tf.stack([now, index])))
+            def finished(index: tf.Tensor, batch: Any) -> tuple[tf.Tensor, tf.Tensor]:
+                return self._preprocessed(self._augmented_batch(batch, tf.stack([now, index])))
 
             samples = samples.map(augmented, num_parallel_calls=tf.data.AUTOTUNE).batch(batch_size).enumerate()
             return samples.map(finished, num_parallel_calls=tf.data.AUTOTUNE)
@@ -109,25 +110,25 @@ class ShuffledStream(abc.ABC):
         dataset.epoch_variable = epoch
         return dataset
 
+    @abc.abstractmethod
     def _read(self, ranges: tuple[Range, ...]) -> tf.data.Dataset:
         """A tf.data.Dataset of the samples in `ranges`, as they lie on disk."""
-        raise NotImplementedError
 
     def _evaluated(self, example: Any) -> Any:
-        """A sample `(input, label)` without augmentation."""
+        """A sample without augmentation."""
         return example
 
     def _augmented(self, example: Any, seed: tf.Tensor) -> Any:
-        """A sample `(input, label)` for training, by its seed, int64 `[2]`."""
+        """A sample for training, by its seed, int64 `[2]`."""
         return self._evaluated(example)
 
-    def _augmented_batch(self, batch: Any, place: tf.Tensor) -> Any:
-        """A batch `(inputs, labels)` for training, by its place, int64 `[2]`: epoch and number."""
-        return batch
+    @abc.abstractmethod
+    def _augmented_batch(self, batch: Any, place: tf.Tensor) -> tuple[Any, ...]:
+        """The parts of a batch for training, by its place, int64 `[2]`: epoch and number."""
 
-    def _preprocessed(self, inputs: Any, labels: Any) -> tuple[Any, Any]:
-        """A batch `(inputs, labels)` as the model reads it."""
-        return inputs, labels
+    @abc.abstractmethod
+    def _preprocessed(self, parts: tuple[Any, ...]) -> tuple[tf.Tensor, tf.Tensor]:
+        """A batch `(inputs, labels)` as the model reads it, of the parts of a batch of samples."""
 
     def take(self, count: int) -> tuple[Arrays, Arrays]:
         """`(x, y)` of the first `count` samples."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import abc
 import math
 import sys
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeGuard
 
 import keras
 import numpy as np
@@ -43,13 +43,13 @@ _NOT_REPEATABLE = (
 )
 
 
-def is_tensorflow_dataset(data: Any) -> bool:
+def is_tensorflow_dataset(data: object) -> TypeGuard[tf.data.Dataset]:
     """Whether `data` is a tf.data.Dataset, without importing TensorFlow to find out."""
     tensorflow = sys.modules.get("tensorflow")
     return tensorflow is not None and isinstance(data, tensorflow.data.Dataset)
 
 
-def _parts(batch: Any, what: str) -> tuple[Any, ...]:
+def _parts(batch: object, what: str) -> tuple[object, ...]:
     """`(inputs, labels)`, or these and the sample weights."""
     if not isinstance(batch, tuple | list) or len(batch) not in (2, 3):
         received = f"{len(batch)} parts" if isinstance(batch, tuple | list) else type(batch).__name__
@@ -60,7 +60,7 @@ def _parts(batch: Any, what: str) -> tuple[Any, ...]:
     return tuple(batch)
 
 
-def arrays_of(batch: Any, expected: Expected, what: str) -> tuple[Arrays, Arrays]:
+def arrays_of(batch: object, expected: Expected, what: str) -> tuple[Arrays, Arrays]:
     """Inputs and labels of a batch as numpy arrays; weights of samples, where it has them, are checked.
 
     Raises:
@@ -74,7 +74,7 @@ def arrays_of(batch: Any, expected: Expected, what: str) -> tuple[Arrays, Arrays
     return x, label_arrays(y, expected, f"the labels in {what}")
 
 
-def check_batches(batches: Iterable[Any], expected: Expected, what: str) -> int:
+def check_batches(batches: Iterable[object], expected: Expected, what: str) -> int:
     """Checks the first batches of a stream.
 
     Args:
@@ -109,7 +109,7 @@ class _Stream(abc.ABC):
         weighted: whether batches have sample weights as their third part, which training alone gets.
     """
 
-    dataset: Any
+    dataset: tf.data.Dataset | IndexedBatches
     batch_size: int
     seed: int = 0
     weighted: bool = False
@@ -247,7 +247,7 @@ def _with_known_shapes(dataset: tf.data.Dataset, expected: Expected) -> tf.data.
     """
     import tensorflow as tf
 
-    def rank_of(spec: tf.TensorSpec, part: np.ndarray) -> Any:
+    def rank_of(spec: tf.TensorSpec, part: np.ndarray) -> tf.TensorShape | list[None]:
         return spec.shape if spec.shape.rank is not None else [None] * part.ndim
 
     specs = dataset.element_spec
@@ -271,14 +271,14 @@ def _with_known_shapes(dataset: tf.data.Dataset, expected: Expected) -> tf.data.
     return dataset.map(known, num_parallel_calls=tf.data.AUTOTUNE)
 
 
-def _digests(arrays: Any) -> list[int]:
+def _digests(arrays: Arrays) -> list[int]:
     """One hash for each sample of a batch."""
     leaves = keras.tree.flatten(arrays)
     return [hash(tuple(_content(leaf[index]) for leaf in leaves)) for index in range(len(leaves[0]))]
 
 
-def _content(array: Any) -> Any:
-    array = np.asarray(array)
+def _content(sample: object) -> Hashable:
+    array = np.asarray(sample)
     return tuple(array.ravel()) if array.dtype == object else array.tobytes()  # strings are objects
 
 
@@ -316,7 +316,7 @@ def _check_repeatable(source: TensorFlowSource) -> None:
         raise ValueError(_NOT_REPEATABLE.format(what="a tf.data.Dataset"))
 
 
-def _with_plain_labels(batch: tuple[Any, ...], classes: int | None, weighted: bool) -> tuple[Any, ...]:
+def _with_plain_labels(batch: tuple[Arrays, ...], classes: int | None, weighted: bool) -> tuple[Arrays, ...]:
     x, y, *weights = batch
     y = labels_as_read(y if isinstance(y, dict | tuple | list) else np.asarray(y), classes)
     return (x, y, *weights) if weighted else (x, y)

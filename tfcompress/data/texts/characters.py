@@ -70,7 +70,7 @@ class CharacterEncoder:
         return tf.cast(self._lookup(points), self.dtype)
 
 
-def check_characters(length: Any, alphabet: Any) -> int:
+def check_characters(length: object, alphabet: object) -> int:
     """Checks the arguments of `CharacterEncoder`; returns the length as an int."""
     characters: int = expect.whole("length", length, least=1, what="a whole number of characters, 1 or more")
     if not isinstance(alphabet, str):

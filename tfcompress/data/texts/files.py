@@ -6,7 +6,7 @@ import functools
 import os
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -45,7 +45,7 @@ class FileTexts:
     columns: int
 
     @classmethod
-    def of(cls, path: Any, argument: str) -> FileTexts:
+    def of(cls, path: object, argument: str) -> FileTexts:
         """Looks at the first line. Raises ValueError or TypeError where there is no such file of that form."""
         path = str(expect.path(argument, path, "the path of a CSV file"))
         if not os.path.isfile(path):
@@ -124,7 +124,7 @@ def _malformed(path: str, index: int, line: str) -> ValueError:
     )
 
 
-def _checked(path: Any, argument: str, classes: int | None) -> FileTexts:
+def _checked(path: object, argument: str, classes: int | None) -> FileTexts:
     """A file whose lines have the right form, and classes from 1 to `classes` where that is given."""
     source = FileTexts.of(path, argument)
     outside = (source.labels < 0) | (source.labels >= (np.inf if classes is None else classes))

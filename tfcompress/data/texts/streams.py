@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from tfcompress.data.batches.checks import Expected
 from tfcompress.data.sources.holdout import hold_out_indices
 from tfcompress.data.sources.named_data import NamedArrays, NamedData, fits_in_memory
-from tfcompress.data.sources.shuffled_streams import ShuffledStream
+from tfcompress.data.sources.shuffled_streams import Range, ShuffledStream
 from tfcompress.data.texts.characters import CharacterEncoder, to_int32
 from tfcompress.data.texts.source import TextSource
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 __all__ = ["TextStream", "Texts", "encoded_texts", "named_texts"]
 
@@ -34,7 +38,7 @@ def encoded_texts(
     """
     import tensorflow as tf
 
-    def encoded(examples):
+    def encoded(examples: Any) -> tuple[tf.Tensor, tf.Tensor]:
         texts, labels = source.parse(examples)
         return encoder(texts), labels
 
@@ -64,28 +68,28 @@ class Texts:
     chosen: np.ndarray
 
     @classmethod
-    def labelled(cls, source, samples=None):
+    def labelled(cls, source: TextSource, samples: int | None = None) -> Self:
         """All texts that have a class, or the first `samples` of them."""
         texts = cls(source, source.labels >= 0)
         return texts if samples is None else texts.at(texts.places[:samples])
 
     @property
-    def count(self):
+    def count(self) -> int:
         """Number of texts."""
         return int(np.count_nonzero(self.chosen))
 
     @property
-    def places(self):
+    def places(self) -> np.ndarray:
         """Where they lie on disk, int `[count]`."""
         return np.flatnonzero(self.chosen)
 
-    def at(self, places):
+    def at(self, places: np.ndarray) -> Self:
         """The texts that lie at these places."""
         chosen = np.zeros_like(self.chosen)
         chosen[places] = True
         return replace(self, chosen=chosen)
 
-    def read(self, start, stop):
+    def read(self, start: int, stop: int) -> tf.data.Dataset:
         """A tf.data.Dataset of those between two places, as they lie on disk."""
         import tensorflow as tf
 
@@ -94,7 +98,7 @@ class Texts:
             return examples
         mask = tf.constant(chosen)
 
-        def select(index, batch):
+        def select(index: tf.Tensor, batch: Any) -> Any:
             wanted = mask[index * _BATCH : (index + 1) * _BATCH]
             return tf.nest.map_structure(lambda part: tf.boolean_mask(part, wanted), batch)
 
@@ -117,7 +121,7 @@ class TextStream(ShuffledStream):
     _SHUFFLE_BUFFER = 32768  # texts
 
     @classmethod
-    def of(cls, texts, encoder):
+    def of(cls, texts: Texts, encoder: CharacterEncoder) -> Self:
         """A stream of texts."""
         return cls(ranges=((None, 0, len(texts.chosen)),), texts=texts, encoder=encoder)
 
@@ -126,16 +130,17 @@ class TextStream(ShuffledStream):
         """Number of texts."""
         return self.texts.count
 
-    def _read(self, ranges):
+    def _read(self, ranges: tuple[Range, ...]) -> tf.data.Dataset:
         ((_, start, stop),) = ranges
         return self.texts.read(start, stop)
 
-    def _augmented_batch(self, batch, place):
+    def _augmented_batch(self, batch: Any, place: tf.Tensor) -> tuple[Any]:
         return (batch,)
 
-    def _preprocessed(self, examples):
+    def _preprocessed(self, parts: tuple[Any]) -> tuple[tf.Tensor, tf.Tensor]:
         import tensorflow as tf
 
+        (examples,) = parts
         texts, labels = self.texts.source.parse(examples)
         return tf.cast(self.encoder(texts), "int32"), labels
 
@@ -151,7 +156,14 @@ class TextStream(ShuffledStream):
         return f"{self.num_samples:,} texts"
 
 
-def named_texts(name, classes, train, tests, encoder, samples=None):
+def named_texts(
+    name: str,
+    classes: int,
+    train: TextSource,
+    tests: Sequence[TextSource],
+    encoder: CharacterEncoder,
+    samples: int | None = None,
+) -> NamedData:
     """Texts as what `tfcompress.compress` takes as data: in memory where they fit.
 
     Args:
@@ -172,14 +184,15 @@ def named_texts(name, classes, train, tests, encoder, samples=None):
     count += max((test.count for test in tests), default=0)
     if fits_in_memory(encoder.num_bytes(count)):
         read = encoded_texts(train, encoder, samples)
-        test = next((part for part in (encoded_texts(test, encoder) for test in tests) if len(part[1])), None)
+        read_tests = (encoded_texts(source, encoder) for source in tests)
+        test = next((part for part in read_tests if len(part[1])), None)
         data = NamedData(name, classes, to_int32, None, arrays=NamedArrays(name, read, test, classes))
         num_texts = len(read[1])
     else:
         stream = TextStream.of(Texts.labelled(train, samples), encoder)
-        parts = (Texts.labelled(test) for test in tests)
-        test = next((TextStream.of(texts, encoder) for texts in parts if texts.count), None)
-        data = NamedData(name, classes, to_int32, None, streams=(stream, test))
+        streamed_tests = (TextStream.of(Texts.labelled(source), encoder) for source in tests)
+        test_stream = next((part for part in streamed_tests if part.num_samples), None)
+        data = NamedData(name, classes, to_int32, None, streams=(stream, test_stream))
         num_texts = stream.num_samples
     if not num_texts:
         raise ValueError(f"Expected training texts with a class. Received: none in {name!r}.")

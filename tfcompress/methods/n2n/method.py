@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import keras
@@ -16,19 +17,24 @@ from tfcompress.costs import Budget, Cost, CostModel
 from tfcompress.fingerprint import Contents
 from tfcompress.methods import phases
 from tfcompress.methods.base import Search
-from tfcompress.methods.n2n.space import FEATURES, Removable, Shrinkable
+from tfcompress.methods.n2n.random_draws import RandomDraws
+from tfcompress.methods.n2n.sequence import FEATURES
+from tfcompress.methods.n2n.space import Removable, Shrinkable, Space
 from tfcompress.methods.n2n.stages import SHARES, Stages
 from tfcompress.methods.n2n.students import Students
 from tfcompress.methods.registry import register_method
 from tfcompress.methods.trained import TrainedMethod
 from tfcompress.plan import Plan, Trail
 from tfcompress.process import lock
+from tfcompress.streams import Stream
 from tfcompress.task import Task
 from tfcompress.training import PhasePlan, Training
 from tfcompress.training.teaching import Teaching
 from tfcompress.workers import Workers
 
 __all__ = ["N2N"]
+
+_REMOVAL, _SHRINKAGE = 1, 2  # streams of random students
 
 
 @register_method("n2n")
@@ -61,6 +67,8 @@ class N2N(TrainedMethod):
         soft_weight: lambda of the winner's loss, `L_hard + lambda L_KD`, computed as the two's weighted mean. Decided.
         inherit: whether students begin with the teacher's weights where the shapes allow it; the paper's begin anew.
         policies: a folder with policies that an earlier search saved, to start from (Table 5); `None` to start anew.
+        random: whether students are drawn at random, each action as likely as any other, and nothing is learned: the
+            baseline of a search with as many students.
         workers: processes that score the students of an update side by side: a number of them on this machine, `"ray"`
             for a Ray cluster, or `Workers` with limits of time and memory. `None` to score students in this process.
         halving: a factor by which the students of an update become fewer (successive halving): they are compared after
@@ -87,6 +95,7 @@ class N2N(TrainedMethod):
     soft_weight: float = 0.1
     inherit: bool = False
     policies: str | None = None
+    random: bool = False
     workers: int | Literal["ray"] | Workers | None = None
     halving: int | None = None
 
@@ -96,11 +105,16 @@ class N2N(TrainedMethod):
         expect.settings(self, expect.whole, "updates", "rollouts", "score_epochs", least=1)
         expect.settings(self, expect.number, "score_rate", "removal_rate", "shrinkage_rate", above=0)
         expect.settings(self, expect.number, "baseline_decay", at_least=0, below=1)
-        expect.settings(self, expect.flag, "actor_critic", "inherit")
+        expect.settings(self, expect.flag, "actor_critic", "inherit", "random")
         expect.settings(self, expect.one_of, "constraint", options=("strict", "relaxed"))
         expect.settings(self, expect.number, "soft_weight", above=0)
         if self.policies is not None:
             expect.settings(self, expect.text, "policies", what="a folder of saved policies")
+        if self.random and (self.policies is not None or self.actor_critic):
+            raise ValueError(
+                "Expected neither policies nor actor_critic beside random=True, which has no policy. Received: "
+                f"policies={self.policies!r}, actor_critic={self.actor_critic}. Leave them out."
+            )
         Workers.of("workers", self.workers)
         expect.settings(self, expect.whole, "halving", least=2, or_none=True)
 
@@ -121,13 +135,14 @@ class N2N(TrainedMethod):
     def least(self, costs: CostModel, control: Control) -> Cost:
         """The cost without every layer that may go, where that runs, and with all variables at their smallest."""
         if self._removes:
-            costs = costs.after(Removable.of(costs.groups).smallest())
-        return costs.of(Shrinkable.of(costs.groups).uniform(SHARES[0])) if self._shrinks else costs.total
+            costs = costs.after(Space.of(costs).removable.smallest())
+        return costs.of(Space.of(costs).shrinkable.uniform(SHARES[0])) if self._shrinks else costs.total
 
     def check_model(self, task: Task) -> None:
         """Refuses a model of which nothing may be removed or made smaller; also without tf-agents."""
-        with lock:  # it changes the warning filters and `sys.modules` for a while
-            load_tf_agents()
+        if not self.random:
+            with lock:  # it changes the warning filters and `sys.modules` for a while
+                load_tf_agents()
         if (workers := Workers.of("workers", self.workers)) is not None:
             workers.check()
         if set(task.control.settings()):
@@ -135,17 +150,27 @@ class N2N(TrainedMethod):
                 f"Expected no exclude, only, ratio_limits, round_to or through_norms for method={self.name!r}, whose "
                 f"policies decide for every layer. Received: {task.control.settings()}. Leave them out."
             )
-        name = task.groups.graph.name
-        if self._removes and not Removable.of(task.groups).allowed.any():
+        if self.policies is not None:
+            self._check_policies(self.policies)
+        name, space = task.groups.graph.name, Space.of(task.costs)
+        if self._removes and not space.removable.allowed.any():
             raise ValueError(
                 f"Expected a model with layers that may be removed. Received: {name!r}, which has none: the first and "
                 "the last layer with weights stay, and strided convolutions do. stage='shrinkage' shrinks layers."
             )
-        if self.stage == "shrinkage" and not Shrinkable.of(task.groups).variables:
+        if self.stage == "shrinkage" and not space.shrinkable.variables:
             raise ValueError(
                 f"Expected a model with kernels, paddings or outputs that may be smaller. Received: {name!r}, which "
                 "has none. Take another method."
             )
+
+    def _check_policies(self, folder: str) -> None:
+        """Refuses saved policies that a stage could not start from; what they are does not depend on the model."""
+        if self._removes:
+            RemovalLearner(FEATURES, 1, self._settings(30, self.removal_rate)).load(f"{folder}/removal")
+        if self._shrinks:
+            settings = self._settings(50, self.shrinkage_rate)
+            ShrinkageLearner(FEATURES, 1, settings, shares=SHARES).load(f"{folder}/shrinkage")
 
     def check(self, task: Task) -> None:
         """Refuses a teacher that guesses, and models without logits to learn from."""
@@ -196,17 +221,14 @@ class N2N(TrainedMethod):
         stage = Stages(task, students, self.updates, self.constraint, self.policies)
         network, trail = task.network, Trail((Plan(weights="fresh"),))
         if self._removes:
-            removable = Removable.of(task.groups)
-            learner = RemovalLearner(
-                FEATURES, len(removable.sequence.nodes), self._settings(30, self.removal_rate), seed=task.seed
-            )
-            rows = removable.sequence.scaled()
+            removable = Space.of(task.costs).removable
+            removing, draw_removals = self._removal(task, removable)
             first = stage.played(
                 "removal",
                 network,
                 (),
-                learner,
-                lambda: learner.rollouts(rows, self.rollouts, removable.allowed),
+                removing,
+                draw_removals,
                 removable.plan,
                 removable.smallest,
                 is_last=not self._shrinks,
@@ -217,22 +239,15 @@ class N2N(TrainedMethod):
             if self._removes and trail.last.structural:
                 network = task.network_of(stage.students.built(network, trail.last))
                 plans = trail.plans
-            shrinkable = Shrinkable.of(network.groups)
+            shrinkable = Space.of(network.costs).shrinkable
             if shrinkable.variables:
-                shrinking = ShrinkageLearner(
-                    FEATURES,
-                    len(shrinkable.variables),
-                    self._settings(50, self.shrinkage_rate),
-                    shares=SHARES,
-                    seed=task.seed,
-                )
-                numbers = shrinkable.numbers
+                shrinking, draw_shares = self._shrinkage(task, shrinkable)
                 stage.played(
                     "shrinkage",
                     network,
                     plans,
                     shrinking,
-                    lambda: shrinking.rollouts(numbers, self.rollouts),
+                    draw_shares,
                     shrinkable.plan,
                     lambda: next(
                         (p for p in map(shrinkable.uniform, reversed(SHARES)) if stage.holds(network, p)),
@@ -240,6 +255,28 @@ class N2N(TrainedMethod):
                     ),
                 )
         return stage.search()
+
+    def _removal(self, task: Task, removable: Removable) -> tuple[RemovalLearner | None, Callable[[], Sequence[Any]]]:
+        """The policy of the removal stage, if there is one, and the function that draws the students of an update."""
+        steps = len(removable.sequence.nodes)
+        if self.random:
+            draws = RandomDraws(steps, (False, True), task.rng(Stream.STUDENTS, _REMOVAL))
+            return None, lambda: draws.rollouts(self.rollouts)
+        learner = RemovalLearner(FEATURES, steps, self._settings(30, self.removal_rate), seed=task.seed)
+        rows = removable.sequence.scaled()
+        return learner, lambda: learner.rollouts(rows, self.rollouts, removable.allowed)
+
+    def _shrinkage(
+        self, task: Task, shrinkable: Shrinkable
+    ) -> tuple[ShrinkageLearner | None, Callable[[], Sequence[Any]]]:
+        """The policy of the shrinkage stage, if there is one, and the function that draws the students of an update."""
+        steps = len(shrinkable.variables)
+        if self.random:
+            draws = RandomDraws(steps, SHARES, task.rng(Stream.STUDENTS, _SHRINKAGE))
+            return None, lambda: draws.rollouts(self.rollouts)
+        settings = self._settings(50, self.shrinkage_rate)
+        learner = ShrinkageLearner(FEATURES, steps, settings, shares=SHARES, seed=task.seed)
+        return learner, lambda: learner.rollouts(shrinkable.numbers, self.rollouts)
 
     def _settings(self, units: int, rate: float) -> ReinforceSettings:
         return ReinforceSettings(

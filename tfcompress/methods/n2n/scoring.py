@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import pathlib
 from collections.abc import Mapping
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from tfcompress.data.sources.arrays import ArraySource
 from tfcompress.methods import phases
 from tfcompress.network import Network
 from tfcompress.plan import Plan
@@ -16,7 +18,7 @@ from tfcompress.rewrite import apply
 from tfcompress.streams import Stream
 from tfcompress.task import Task
 from tfcompress.training import Checkpoints, Constant, NoRunFolder, Phase, Training, WeightDecay, fit, seed_layers
-from tfcompress.training.teaching import Teaching, computing_in
+from tfcompress.training.teaching import Teaching, computing_in, remembered
 
 __all__ = ["Scoring"]
 
@@ -46,6 +48,11 @@ class Scoring:
                     layer.set_weights(given[layer.name].get_weights())
         return student
 
+    @functools.cached_property
+    def _lessons(self) -> ArraySource | None:
+        """The training data with the teacher's logits, which are the same for all students, where they can be kept."""
+        return remembered(self.task.splits.train.source, self.task.teacher)
+
     def train(
         self, student: keras.Model, epochs: int | None = None, folder: pathlib.Path | None = None
     ) -> float | None:
@@ -65,9 +72,10 @@ class Scoring:
         decay = [WeightDecay(training.weight_decay)] if training.weight_decay else []
         rate = float(training.learning_rate or 0)
         with computing_in(training.mixed_precision, (student,)):
+            lessons = self._lessons
             fit(
-                phases.taught(student, task, _LOGITS),
-                task.splits.train.batches(training.batch_size, training=True),
+                phases.taught(student, task, _LOGITS, cached=lessons is not None),
+                (lessons or task.splits.train).batches(training.batch_size, training=True),
                 task.objective,
                 optimizer=training.new_optimizer(rate),
                 epochs=epochs,

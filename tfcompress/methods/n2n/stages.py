@@ -7,7 +7,7 @@ from typing import Any
 
 from tfcompress.methods.base import Candidate, Search
 from tfcompress.methods.n2n.reward import RELAXATIONS
-from tfcompress.methods.n2n.space import Shrinkable
+from tfcompress.methods.n2n.space import Space
 from tfcompress.methods.n2n.students import Scored, Students
 from tfcompress.network import Network
 from tfcompress.plan import Plan, Trail
@@ -55,14 +55,14 @@ class Stages:
             name: of the stage.
             network: the network that its plans speak of.
             before: the plans that led to it.
-            learner: the policy.
+            learner: the policy, `None` where students are drawn at random.
             draw: gives the rollouts of an update.
             plan_of: makes a plan of a rollout's actions.
             smallest: gives the smallest plan that is known, for a stage that found none within the budget.
             is_last: whether its students are held to the budget; else to what the next stage can still bring within.
         """
         task = self._task
-        if self._policies is not None:
+        if learner is not None and self._policies is not None:
             learner.load(f"{self._policies}/{name}")
         epsilon = RELAXATIONS[self._constraint] if is_last else _unconstrained
         strict = is_last and self._constraint == "strict"
@@ -80,15 +80,16 @@ class Stages:
                     best = score
             self.students.keep(name, None if best is None else best.trail)
             rewards = [self._reward(score, epsilon(update)) for score in scores]
-            learner.update(rollouts, rewards)
+            if learner is not None:
+                learner.update(rollouts, rewards)
             for score, value in zip(scores, rewards, strict=True):
                 self._record(name, update, score, value)
         if best is None:
-            task.say(f"{name}: no student of the policy is within the budget, the smallest plan that is known is taken")
+            task.say(f"{name}: no student drawn is within the budget, the smallest plan that is known is taken")
             trail = Trail((*before, smallest()))
             best = self.students.score(network, trail.last, trail, strict=False)
             self.students.keep(name, trail)
-        if task.run.path is not None:
+        if learner is not None and task.run.path is not None:
             learner.save(str(task.run.path / "policies" / name))
         task.progress.note(f"{name}: best reward {self._reward(best):.4f}")
         self._best.append((name, best, network))
@@ -115,7 +116,7 @@ class Stages:
     def _can_hold(self, network: Network, plan: Plan) -> bool:
         """Whether what a plan of the first stage leaves can be shrunk to the budget."""
         left = network.costs.after(plan)
-        return self._task.fits(left.of(Shrinkable.of(left.groups).uniform(SHARES[0])))
+        return self._task.fits(left.of(Space.of(left).shrinkable.uniform(SHARES[0])))
 
     def _reward(self, score: Scored, epsilon: float = 1.0) -> float:
         assert self._task.accuracy is not None

@@ -16,6 +16,7 @@ from tfcompress.training.teaching.losses import (
 from tfcompress.training.teaching.model import Critic, Distillation, Hints, PointHints
 from tfcompress.training.teaching.parts import Points, SplitModel
 from tfcompress.training.teaching.regressors import regressor
+from tfcompress.training.teaching.remembered import remembered
 from tfcompress.training.teaching.settings import computing_in, frozen
 from tfcompress.training.teaching.teaching import Teach, Teaching
 
@@ -46,4 +47,5 @@ __all__ = [
     "hint_loss",
     "logits_of",
     "regressor",
+    "remembered",
 ]

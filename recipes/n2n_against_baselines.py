@@ -1,0 +1,135 @@
+"""N2N against random search with as many students, a student by hand and uniform pruning; MNIST, Fashion-MNIST.
+
+    python recipes/n2n_against_baselines.py --out runs/n2n_mnist
+    python recipes/n2n_against_baselines.py --data fashion_mnist --widths 6 12 20 --out runs/n2n_fashion \\
+        --model savedmodels/teachers/vgg7_fashion_mnist_half.keras
+    python recipes/n2n_against_baselines.py --data fashion_mnist --out runs/n2n_transfer --updates 10 \\
+        --model savedmodels/teachers/vgg7_fashion_mnist_half.keras \\
+        --methods "n2n transferred" --policies "runs/n2n_mnist/n2n seed 0/policies"
+"""
+
+import dataclasses
+import pathlib
+
+import images
+import networks
+import numpy as np
+import runner
+
+from tfcompress.methods import N2N, Uniform
+from tfcompress.methods.distillation import KD
+from tfcompress.report import plot_students, plot_updates
+
+
+def load(args):
+    """The dataset with each 2x2 pixels averaged, which makes a student four times as cheap."""
+    data = runner.load(args)
+    return data if args.smoke else dataclasses.replace(data, arrays=images.of_half_size(data.arrays))
+
+
+def runs(args):
+    """N2N and random search with and without a limit of parameters; and what needs one."""
+    training = trained(args)
+    search = training | {
+        "updates": args.updates,
+        "score_epochs": args.score_epochs,
+        "score_rate": args.score_rate,
+        "removal_rate": args.removal_rate,
+        "shrinkage_rate": args.shrinkage_rate,
+    }
+    limit = {"params": args.params_share}
+    made = {
+        "n2n": (N2N(**search), None),
+        "random": (N2N(**search, random=True), None),
+        "n2n limited": (N2N(**search), limit),
+        "random limited": (N2N(**search, random=True), limit),
+        "by hand": (by_hand, limit),
+        "uniform": (Uniform(**training), limit),
+        "n2n removal": (N2N(**search, stage="removal"), None),
+        "n2n transferred": (N2N(**search, policies=args.policies), None),
+    }
+    return [runner.Run(name, *made[name][:1], model="residual", budget=made[name][1]) for name in args.methods]
+
+
+def trained(args):
+    """How every method trains what it found."""
+    adam = {"optimizer": "adam", "learning_rate": 0.001, "schedule": "cosine"}
+    return adam | {"epochs": args.epochs, "batch_size": args.batch_size}
+
+
+def by_hand(data, args):
+    """KD of a student designed by hand."""
+    return KD(student=networks.thin(data, args.widths), **trained(args))
+
+
+def after(results, data, args):
+    """What each search found: rewards by stage and of the best student; pictures of the first seed's."""
+    del data
+    rows = [("", "stage", "students, trained", "mean reward of ten updates: first, last", "best, each seed")]
+    for run, of_run in results.items():
+        if not isinstance(run.method, N2N):
+            continue
+        for stage in dict.fromkeys(of_run[0].history["search"]["students: stage"]):
+            rows.append((run.name, stage, *of_stage([result.history["search"] for result in of_run], stage)))
+        if args.out:
+            for plot in (plot_updates, plot_students):
+                plot(of_run[0], pathlib.Path(args.out) / f"{run.name} {plot.__name__.removeprefix('plot_')}.png")
+    runner.show(rows)
+
+
+def of_stage(searches, stage):
+    """How many students of a stage there were, and their rewards in the first and last ten updates and at best."""
+    names = ("stage", "update", "reward", "trail", "accuracy")
+    counts, first, last, best = [], [], [], []
+    for search in searches:
+        students = [
+            row for row in zip(*(search[f"students: {name}"] for name in names), strict=True) if row[0] == stage
+        ]
+        updates = students[-1][1]
+        first.append(np.mean([reward for _, update, reward, _, _ in students if update <= 10]))
+        last.append(np.mean([reward for _, update, reward, _, _ in students if update > updates - 10]))
+        best.append(max(reward for _, _, reward, _, _ in students))
+        counts.append(f"{len(students)}, {len({row[3] for row in students if row[4] is not None})}")
+    means = f"{np.mean(first):.3f}  {np.mean(last):.3f}"
+    return "; ".join(counts), means, ", ".join(f"{value:.3f}" for value in best)
+
+
+RECIPE = {
+    "flags": {
+        "model": "savedmodels/teachers/conv4_mnist_half.keras",
+        "data": "mnist",
+        "images": {"default": 3000, "help": "training images, the held-out tenth included"},
+        "updates": {"default": 20, "help": "of each policy, each with five students"},
+        "score_epochs": 3,
+        "score_rate": 0.002,
+        "removal_rate": 0.003,
+        "shrinkage_rate": 0.01,
+        "params_share": {"default": 0.05, "help": "limit of parameters, a share of the teacher's"},
+        "widths": {"default": [8, 16, 24], "help": "of the convolutions of the student by hand"},
+        "epochs": {"default": 15, "help": "of the winner's training, and of the others'"},
+        "batch_size": 64,
+        "policies": {"default": None, "help": "folder of an earlier search's, from which 'n2n transferred' starts"},
+        "seeds": [0, 1, 2],
+        "methods": ["n2n", "random", "n2n limited", "random limited", "by hand", "uniform", "n2n removal"],
+        "out": None,
+    },
+    "smoke": {
+        "methods": ["n2n limited", "by hand"],
+        "data": "digits",
+        "images": 100,
+        "seeds": [0],
+        "updates": 1,
+        "score_epochs": 1,
+        "params_share": 0.6,
+        "widths": [4],
+        "epochs": 1,
+    },
+    "load": load,
+    "model": runner.from_file,
+    "runs": runs,
+    "after": after,
+}
+
+
+if __name__ == "__main__":
+    runner.main(__doc__, RECIPE)

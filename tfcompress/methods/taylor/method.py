@@ -1,0 +1,184 @@
+"""`TaylorPruning`: greedy pruning by a Taylor criterion with fine-tuning between, the best of some runs."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+import keras
+
+from tfcompress import expect
+from tfcompress.costs import Budget
+from tfcompress.importance import Criterion, by_name
+from tfcompress.methods import phases
+from tfcompress.methods.base import Candidate, Search
+from tfcompress.methods.n2n.reward import reward
+from tfcompress.methods.registry import register_method
+from tfcompress.methods.taylor.pruning import ROUND, GreedyRun, Pruned, Rules, Steps, phase_of
+from tfcompress.methods.trained import TrainedMethod
+from tfcompress.plan import Trail
+from tfcompress.task import Task
+from tfcompress.training import PhasePlan
+
+__all__ = ["TaylorPruning"]
+
+_DROP = 0.01  # of the accuracy, which N2N's baseline may lose
+
+
+@register_method("taylor")
+@dataclasses.dataclass(frozen=True)
+class TaylorPruning(TrainedMethod):
+    """Removes the filter that matters least and trains for some updates, again and again; the best of five runs.
+
+    Molchanov et al. (2017), "Pruning convolutional neural networks for resource efficient inference"
+    (arXiv:1611.06440), as the baseline of N2N (Ashok et al. 2018, section 4.4.1): "removes filters using a greedy
+    criteria based approach and then finetunes the network [...] To ensure a fair comparison, we stop pruning when 1.
+    accuracy drops below 1% of the student model obtained by our method or 2. the number of parameters is less than our
+    method. Pruning is done 5 times to control for variance and the best performing model is reported."
+
+    In each step all filters of the network are ranked together, by scores that are divided by their l2 norm in each
+    channel group, as in Molchanov's paper in each layer; the lowest ones are cut, and what is left is trained. With a
+    budget a run goes on until the budget is held, and the run with the best metric on the validation split wins.
+    Without one the two rules say when a run ends: `stop_accuracy` with the last network that holds it, `stop_params`
+    with the first one that has fewer. The run of the greatest reward of N2N wins then, as runs end at different sizes.
+    The winner is fine-tuned.
+
+    Runs differ by the order of the training data and by what layers draw. Decided: the momentum of the updates starts
+    anew in each step, as the weights that it belongs to change their shapes.
+
+    Attributes:
+        runs: how many, of which the best one is taken.
+        filters: channels that go in a step; Molchanov's paper removes one. Each step makes a network and compiles its
+            training, so that one of thousands of channels needs more of them: some hundredths of all.
+        updates: of the weights after each step, 30 as in Molchanov's paper; `None` for an epoch, 0 for none.
+        update_rate: their learning rate.
+        criterion: a name such as `"feature_map_taylor"`, Molchanov's (docs/criteria.md lists them), an instance with
+            settings, or a function `(group, evidence) -> one number a channel`.
+        stop_accuracy: without a budget, a run ends before the metric on the validation split falls below this; `None`
+            for 0.01 less than the model as it was given. N2N's rule is 0.01 less than its student.
+        stop_params: without a budget, a run ends once there are fewer parameters, those of N2N's student; `None` for
+            as few as the other rule lets it have.
+
+    Raises:
+        TypeError, ValueError: a setting of another type, or out of its range.
+    """
+
+    runs: int = 5
+    filters: int = 1
+    updates: int | None = 30
+    update_rate: float = 1e-4
+    criterion: str | Criterion = "feature_map_taylor"
+    stop_accuracy: float | None = None
+    stop_params: int | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        expect.settings(self, expect.whole, "runs", "filters", least=1)
+        expect.settings(self, expect.whole, "updates", or_none=True)
+        expect.settings(self, expect.number, "update_rate", above=0)
+        by_name(self.criterion)
+        expect.settings(self, expect.number, "stop_accuracy", or_none=True)
+        expect.settings(self, expect.whole, "stop_params", least=1, or_none=True)
+
+    def budget(self, given: Budget) -> Budget:
+        """The budget; without one the rules say when to stop."""
+        if not given:
+            return given
+        expect.unused(self, ["stop_accuracy", "stop_params"], "beside a budget, which says itself when to stop")
+        return super().budget(given)
+
+    def check_model(self, task: Task) -> None:
+        """Refuses a model of which no channel may go, where no budget says that none has to."""
+        if not task.budget and not task.widths.free.any():
+            raise ValueError(
+                f"Expected a model with prunable channels. Received: {task.model.name!r}, of which no channel may go. "
+                "tfcompress.inspect(model) shows why; loosen exclude=, only= or ratio_limits= where they are given."
+            )
+
+    def check(self, task: Task) -> None:
+        """Refuses a teaching that does not fit, and without a budget metrics of which no rule can speak."""
+        super().check(task)
+        if not task.budget and (task.objective.metric_name is None or task.objective.sign < 0):
+            raise ValueError(
+                "Expected a budget, or a metric that is better the higher it is, as a run ends before it falls. "
+                f"Received: neither; the metric is {task.objective.metric_name}. Give for example params_budget=0.5."
+            )
+
+    def phases(self, task: Task) -> tuple[PhasePlan, ...]:
+        """The runs, in rounds of some steps, and fine-tuning."""
+        teacher, rounds = phases.cost_of_teacher(self.teaching), self._rounds(task)
+        batches = task.splits.train.num_batches(self.batch_size) or 1
+        share = 1 if self.updates is None else self.updates / batches
+        runs = (
+            PhasePlan(phase_of(number), rounds, max(ROUND * share * (1 + teacher), 1e-6), unit="round")
+            for number in range(1, self.runs + 1)
+        )
+        left = max(task.limits.get("macs", task.costs.total.macs) / task.costs.total.macs, 0.1)
+        return (*runs, PhasePlan("fine-tuning", self.epochs, left + teacher))
+
+    def _rounds(self, task: Task) -> int:
+        """How many rounds a run has, if groups lose the same share."""
+        limits = dict(task.limits)
+        if not task.budget and self.stop_params is not None:
+            limits["params"] = self.stop_params
+        kept = task.widths.same_ratio(lambda widths: task.fits_kept(widths, limits)) if limits else task.widths.least
+        steps = (task.costs.sizes.sum() - kept.sum()) / self.filters
+        return max(1, math.ceil(steps / ROUND))
+
+    def search(self, task: Task) -> Search:
+        """Plays all runs, and takes the best one."""
+        steps = Steps(
+            criterion=by_name(self.criterion),
+            filters=self.filters,
+            updates=self.updates,
+            rate=self.update_rate,
+            training=self.training,
+            teaching=self.teaching,
+        )
+        rules, rounds = self._rules(task), self._rounds(task)
+        history: dict[str, list[Any]] = {}
+        notes, ends, candidates = [], [], []
+        for number in range(1, self.runs + 1):
+            run = GreedyRun(task, number, steps, rules, rounds)
+            end = run.play()
+            task.network_of(end.network)  # keeps what was read of it
+            for name, values in run.history.items():
+                history.setdefault(name, []).extend(values)
+            value = f"{task.objective.metric_name or 'loss'} {end.metric:.4f}"
+            note = f"{phase_of(number)}: {run.ended}; {end.cost.params:,} parameters, {end.cost.macs:,} MACs, {value}"
+            task.progress.note(note)
+            notes.append(note)
+            ends.append(end)
+            trail = Trail((run.plan(end.kept),))
+            score = None if task.objective.metric_name is None else end.metric
+            candidates.append(Candidate(trail, end.cost, score, f"run {number}", end.network.model))
+        worth = [self._worth(end, task) for end in ends]
+        best = candidates[worth.index(max(worth))]
+        return Search(task.model, best.trail, tuple(candidates), history, tuple(notes), student=best.model)
+
+    def _rules(self, task: Task) -> Rules | None:
+        if task.budget:
+            return None
+        if not (task.accuracy or 0) > 0:
+            raise ValueError(
+                "Expected a model whose metric on the validation split is above 0, as runs are compared by shares of "
+                f"it. Received: {task.objective.metric_name} {task.accuracy}. Train the model first, or give a budget."
+            )
+        assert task.accuracy is not None
+        least = task.accuracy - _DROP if self.stop_accuracy is None else self.stop_accuracy
+        return Rules(least, self.stop_params)
+
+    def _worth(self, end: Pruned, task: Task) -> float:
+        """How good the end of a run is: by its metric within a budget, by N2N's reward without one."""
+        if end.metric is None or not math.isfinite(end.metric):
+            return -math.inf
+        if task.budget:
+            return task.objective.sign * end.metric
+        assert task.accuracy is not None
+        return reward(end.cost.params, task.costs.total.params, end.metric, task.accuracy)
+
+    def recover(self, student: keras.Model, task: Task) -> dict[str, list[Any]]:
+        """Fine-tunes the student."""
+        how: dict[str, Any] = {"teaching": self.teaching, "keep": self.keep}
+        return phases.train_student(student, task, self.training, "fine-tuning", **how)
