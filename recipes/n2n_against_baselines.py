@@ -3,6 +3,9 @@
     python recipes/n2n_against_baselines.py --out runs/n2n_mnist
     python recipes/n2n_against_baselines.py --data fashion_mnist --widths 6 12 20 --out runs/n2n_fashion \\
         --model savedmodels/teachers/vgg7_fashion_mnist_half.keras
+    python recipes/n2n_against_baselines.py --data fashion_mnist --out runs/n2n_transfer --updates 10 \\
+        --model savedmodels/teachers/vgg7_fashion_mnist_half.keras \\
+        --methods "n2n transferred" --policies "runs/n2n_mnist/n2n seed 0/policies"
 """
 
 import dataclasses
@@ -10,6 +13,7 @@ import pathlib
 
 import images
 import networks
+import numpy as np
 import runner
 
 from tfcompress.methods import N2N, Uniform
@@ -42,6 +46,7 @@ def runs(args):
         "by hand": (by_hand, limit),
         "uniform": (Uniform(**training), limit),
         "n2n removal": (N2N(**search, stage="removal"), None),
+        "n2n transferred": (N2N(**search, policies=args.policies), None),
     }
     return [runner.Run(name, *made[name][:1], model="residual", budget=made[name][1]) for name in args.methods]
 
@@ -58,37 +63,35 @@ def by_hand(data, args):
 
 
 def after(results, data, args):
-    """What each search found: rewards of the last updates, and of the best student; pictures of the first seed's."""
+    """What each search found: rewards by stage and of the best student; pictures of the first seed's."""
     del data
-    rows = [("", "students, trained", "mean reward, first and last fifth", "best reward, each seed")]
+    rows = [("", "stage", "students, trained", "mean reward of ten updates: first, last", "best, each seed")]
     for run, of_run in results.items():
         if not isinstance(run.method, N2N):
             continue
-        counts, first, last, best = [], [], [], []
-        for result in of_run:
-            search = result.history["search"]
-            stages, rewards, trails, accuracies = (
-                search[f"students: {name}"] for name in ("stage", "reward", "trail", "accuracy")
-            )
-            of_last = [reward for reward, stage in zip(rewards, stages, strict=True) if stage == stages[-1]]
-            fifth = max(1, len(of_last) // 5)
-            first.append(sum(of_last[:fifth]) / fifth)
-            last.append(sum(of_last[-fifth:]) / fifth)
-            best.append(max(candidate.score for candidate in result.candidates))
-            trained = {trail for trail, score in zip(trails, accuracies, strict=True) if score is not None}
-            counts.append(f"{len(trails)}, {len(trained)}")
-        rows.append(
-            (
-                run.name,
-                "; ".join(counts),
-                f"{sum(first) / len(first):.3f} {sum(last) / len(last):.3f}",
-                ", ".join(f"{value:.3f}" for value in best),
-            )
-        )
+        for stage in dict.fromkeys(of_run[0].history["search"]["students: stage"]):
+            rows.append((run.name, stage, *of_stage([result.history["search"] for result in of_run], stage)))
         if args.out:
             for plot in (plot_updates, plot_students):
                 plot(of_run[0], pathlib.Path(args.out) / f"{run.name} {plot.__name__.removeprefix('plot_')}.png")
     runner.show(rows)
+
+
+def of_stage(searches, stage):
+    """How many students of a stage there were, and their rewards in the first and last ten updates and at best."""
+    names = ("stage", "update", "reward", "trail", "accuracy")
+    counts, first, last, best = [], [], [], []
+    for search in searches:
+        students = [
+            row for row in zip(*(search[f"students: {name}"] for name in names), strict=True) if row[0] == stage
+        ]
+        updates = students[-1][1]
+        first.append(np.mean([reward for _, update, reward, _, _ in students if update <= 10]))
+        last.append(np.mean([reward for _, update, reward, _, _ in students if update > updates - 10]))
+        best.append(max(reward for _, _, reward, _, _ in students))
+        counts.append(f"{len(students)}, {len({row[3] for row in students if row[4] is not None})}")
+    means = f"{np.mean(first):.3f}  {np.mean(last):.3f}"
+    return "; ".join(counts), means, ", ".join(f"{value:.3f}" for value in best)
 
 
 RECIPE = {
@@ -105,6 +108,7 @@ RECIPE = {
         "widths": {"default": [8, 16, 24], "help": "of the convolutions of the student by hand"},
         "epochs": {"default": 15, "help": "of the winner's training, and of the others'"},
         "batch_size": 64,
+        "policies": {"default": None, "help": "folder of an earlier search's, from which 'n2n transferred' starts"},
         "seeds": [0, 1, 2],
         "methods": ["n2n", "random", "n2n limited", "random limited", "by hand", "uniform", "n2n removal"],
         "out": None,

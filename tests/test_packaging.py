@@ -19,7 +19,17 @@ PACKAGE = ROOT / "tfcompress"
 # On Keras 2: only tfcompress.agents may import them.
 KERAS_2 = {"tf_agents", "tensorflow_probability", "tf_keras", "tensorflow_model_optimization"}
 # Heavy, and needed by some calls only.
-LAZY = KERAS_2 | {"tensorflow_datasets", "sklearn", "matplotlib", "ai_edge_litert", "gym", "torch"}
+LAZY = KERAS_2 | {
+    "tensorflow_datasets",
+    "sklearn",
+    "matplotlib",
+    "ai_edge_litert",
+    "gym",
+    "torch",
+    "pebble",
+    "psutil",
+    "ray",
+}
 
 # Import names that are not the name of their distribution.
 DISTRIBUTION = {"absl": "absl-py", "sklearn": "scikit-learn", "PIL": "pillow"}
@@ -102,7 +112,8 @@ class SourcesTest(tf.test.TestCase):
         self.assertEmpty([str(folder.relative_to(ROOT)) for folder in folders if not (folder / "__init__.py").exists()])
 
     def test_every_import_is_declared(self):
-        declared = {normalized(re.match(r"[\w.-]+", text)[0]) for text in project()["dependencies"]}
+        texts = [*project()["dependencies"], *project()["optional-dependencies"]["ray"]]
+        declared = {normalized(re.match(r"[\w.-]+", text)[0]) for text in texts}
         undeclared = {
             f"{path.relative_to(ROOT)}: {name}"
             for path in PACKAGE.rglob("*.py")

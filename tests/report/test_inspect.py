@@ -9,6 +9,7 @@ from keras import layers
 
 import tfcompress
 from tfcompress.report import describe
+from tfcompress.report.structure import grouped
 
 
 def small():
@@ -75,6 +76,25 @@ class InspectTest(tf.test.TestCase):
         self.assertRegex(
             self.text, "What cannot be pruned, and why\n(.*\n)*  head: 7 channels stay: output of the model"
         )
+
+    def test_which_layers_may_go_and_what_may_be_smaller(self):
+        """inner may: outer reads what it read. outer may not, as a sum reads 4 channels; stem and head stay."""
+        start = self.lines.index('What method="n2n" decides on (docs/n2n.md)')
+        removable, *smaller = self.lines[start + 1 : start + 5]
+        self.assertRegex(removable, r"  layers that may be removed, 3 of 8: inner, norm, re_lu(_\d+)?$")
+        expected = [
+            "  kernel sizes that may be smaller, 3: stem, inner, outer",
+            "  paddings that may be smaller, 1: stem",  # inside the block the sum would not fit any more
+            "  outputs that may be smaller, 1: inner",
+        ]
+        self.assertEqual(smaller, expected)
+
+    def test_many_names_are_grouped(self):
+        names = [f"section{section}_block{block}_conv1" for section in (1, 2) for block in (1, 2, 3, 4)]
+        self.assertEqual(grouped(names), ", ".join(names))
+        self.assertEqual(grouped([*names, "head"]), "section*_block*_conv1 (8), head")
+        self.assertEqual(grouped([*names[:4], "a", "b", "c", "d", "e"]), "section1_block*_conv1 (4), a, b, c, d, e")
+        self.assertEqual(grouped([]), "none")
 
     def test_the_smallest_share(self):
         """One channel of each group: 25 * 9 * (2 + 1 + 1) + 7 = 907 MACs."""

@@ -23,4 +23,4 @@ def _run(args: argparse.Namespace) -> None:
     tfcompress.inspect(path, **control(args))
 
 
-COMMAND = Command("inspect", "what a model costs, layer by layer, and what of it can be pruned", _run, _add_flags)
+COMMAND = Command("inspect", "what a model costs, layer by layer, and what of it can be made smaller", _run, _add_flags)

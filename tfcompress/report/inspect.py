@@ -1,4 +1,4 @@
-"""`inspect`: what a model costs, layer by layer, and what of it can be pruned."""
+"""`inspect`: what a model costs, layer by layer, what of it can be pruned, and which layers may go or be smaller."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from tfcompress.costs import CostModel
 from tfcompress.given import read_model
 from tfcompress.network import Network
 from tfcompress.report.feasibility import feasibility, share_of
+from tfcompress.report.structure import structure_lines
 from tfcompress.report.table import in_columns
 
 __all__ = ["describe", "inspect"]
@@ -40,6 +41,9 @@ def describe(model: keras.Model | Network, control: Control | None = None) -> st
             *([f"  {fixed}" for fixed in groups.fixed] or ["  nothing"]),
             *_warnings(costs),
             "",
+            'What method="n2n" decides on (docs/n2n.md)',
+            *structure_lines(costs),
+            "",
             f"Smallest share of the MACs that can be reached: {share_of(costs, costs.smallest.macs)} (all groups)",
             "Share of the MACs that is reached with one pruning ratio for all channels that may be pruned, and what is "
             "left spent channel by channel; - where the row's share is out of reach ('inside blocks': where RLAL, AMC "
@@ -59,8 +63,9 @@ def inspect(
     round_to: int = 1,
     through_norms: bool = False,
 ) -> None:
-    """Prints costs layer by layer, the channel groups, what cannot be pruned and why, and which shares of the MACs can
-    be reached, under each control alone and under all of them together.
+    """Prints costs layer by layer, the channel groups, what cannot be pruned and why, which layers N2N may remove and
+    what of the others it may make smaller, and which shares of the MACs can be reached, under each control alone and
+    under all of them together.
 
     Args:
         model: a built Functional or Sequential model with static shapes, or the path of a .keras, .h5 or .hdf5 file.

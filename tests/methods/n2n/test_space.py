@@ -1,5 +1,9 @@
 """The layers that N2N may remove and the variables that it may shrink, on networks small enough to say them by hand."""
 
+import dataclasses
+import gc
+import weakref
+
 import keras
 import numpy as np
 import pytest
@@ -9,9 +13,12 @@ from keras import layers
 from tfcompress import zoo
 from tfcompress.costs import CostModel, cost
 from tfcompress.graph.structure import groups_after
-from tfcompress.methods.n2n.space import FEATURES, LayerSequence, Removable, Shrinkable, structure_error
+from tfcompress.methods.n2n.rules import Rules
+from tfcompress.methods.n2n.sequence import FEATURES, LayerSequence
+from tfcompress.methods.n2n.shapes import runs_after
+from tfcompress.methods.n2n.space import Removable, Shrinkable, Space, structure_error
 from tfcompress.network import Network
-from tfcompress.plan import KeepChannels, Plan, Reconfigure
+from tfcompress.plan import KeepChannels, Plan, Reconfigure, RemoveLayers
 from tfcompress.rewrite import apply
 
 
@@ -94,7 +101,49 @@ def test_shrinkable_variables():
     }
     assert plan.weights == "fresh"
     assert Reconfigure("first", {"padding": "valid"}) in set(shrinkable.plan([1, 0.4, 1, 1, 1, 1]))
-    assert len(shrinkable.plan([0.01] * 6, least=3).channels[0].indices) == 3
+    at_least_3 = dataclasses.replace(shrinkable, rules=Rules(widths_from=3))
+    assert len(at_least_3.plan([0.01] * 6).channels[0].indices) == 3
+
+
+def test_kernels_with_unequal_sides_and_shared_layers():
+    x = inputs = keras.Input((8, 8, 2), name="image")
+    x = layers.Conv2D(4, (1, 7), padding="same", name="first")(x)
+    shared = layers.Conv2D(4, 3, padding="same", name="shared")
+    x = layers.GlobalAveragePooling2D(name="mean")(shared(shared(x)))
+    network = Network(keras.Model(inputs, layers.Dense(3, name="head")(x)))
+    shrinkable = Space.of(network.costs).shrinkable
+    kernels = [variable.node for variable in shrinkable.variables if variable.what == "kernel_size"]
+    assert kernels == ["first", "shared"]  # a shared layer has one kernel
+    plan = shrinkable.plan([0.5 if variable.what == "kernel_size" else 1.0 for variable in shrinkable.variables])
+    assert set(plan) == {Reconfigure("first", {"kernel_size": (1, 4)}), Reconfigure("shared", {"kernel_size": 2})}
+    assert check(network, plan)
+    assert not Space.of(network.costs).removable.allowed.any()  # its calls go together, or none does
+
+
+def test_a_network_is_looked_at_once_and_goes_with_what_is_known_of_it():
+    network = Network(chain())
+    assert Space.of(network.costs).removable is Space.of(network.costs).removable
+    assert Space.of(network.costs, Rules(widths_from=2)) is not Space.of(network.costs)
+    gone = weakref.ref(network.costs)
+    del network
+    gc.collect()
+    assert gone() is None
+
+
+@pytest.mark.parametrize("build", [chain, branched, small_tasks.residual_network, lambda: zoo.squeezenet((32, 32, 3))])
+def test_shapes_say_what_trying_says(build):
+    graph, answers = Network(build()).graph, []
+    for node in graph.nodes.values():
+        config = node.operation.get_config()
+        edits = [] if node.is_input else [RemoveLayers((node.name,))]
+        if "kernel_size" in config:
+            edits.append(Reconfigure(node.name, {"padding": "valid"}))
+            edits.append(Reconfigure(node.name, {"kernel_size": 2}))
+        for edit in edits:
+            answers.append(runs_after(graph, edit))
+            assert answers[-1] in (None, structure_error(graph, [edit]) is None), edit
+    assert answers.count(None) < len(answers) / 4
+    assert {True, False} <= set(answers)
 
 
 def check(network, plan):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
@@ -13,10 +14,12 @@ from tfcompress.agents import load_tf_agents
 from tfcompress.agents.reinforce import ReinforceSettings, RemovalLearner, ShrinkageLearner
 from tfcompress.channels import Control
 from tfcompress.costs import Budget, Cost, CostModel
+from tfcompress.fingerprint import Contents
 from tfcompress.methods import phases
 from tfcompress.methods.base import Search
 from tfcompress.methods.n2n.random_draws import RandomDraws
-from tfcompress.methods.n2n.space import FEATURES, Removable, Shrinkable
+from tfcompress.methods.n2n.sequence import FEATURES
+from tfcompress.methods.n2n.space import Removable, Shrinkable, Space
 from tfcompress.methods.n2n.stages import SHARES, Stages
 from tfcompress.methods.n2n.students import Students
 from tfcompress.methods.registry import register_method
@@ -27,6 +30,7 @@ from tfcompress.streams import Stream
 from tfcompress.task import Task
 from tfcompress.training import PhasePlan, Training
 from tfcompress.training.teaching import Teaching
+from tfcompress.workers import Workers
 
 __all__ = ["N2N"]
 
@@ -65,6 +69,11 @@ class N2N(TrainedMethod):
         policies: a folder with policies that an earlier search saved, to start from (Table 5); `None` to start anew.
         random: whether students are drawn at random, each action as likely as any other, and nothing is learned: the
             baseline of a search with as many students.
+        workers: processes that score the students of an update side by side: a number of them on this machine, `"ray"`
+            for a Ray cluster, or `Workers` with limits of time and memory. `None` to score students in this process.
+        halving: a factor by which the students of an update become fewer (successive halving): they are compared after
+            `score_epochs`, divided by it once, twice and so on down to one epoch, and the worse ones are not trained
+            further and keep the score that they have. `None` to train all of them for `score_epochs`.
 
     Raises:
         TypeError, ValueError: a setting of another type, or out of its range.
@@ -87,6 +96,8 @@ class N2N(TrainedMethod):
     inherit: bool = False
     policies: str | None = None
     random: bool = False
+    workers: int | Literal["ray"] | Workers | None = None
+    halving: int | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -104,6 +115,8 @@ class N2N(TrainedMethod):
                 "Expected neither policies nor actor_critic beside random=True, which has no policy. Received: "
                 f"policies={self.policies!r}, actor_critic={self.actor_critic}. Leave them out."
             )
+        Workers.of("workers", self.workers)
+        expect.settings(self, expect.whole, "halving", least=2, or_none=True)
 
     advice = "That is without every layer that may go, and with the smallest kernels and outputs."
 
@@ -122,30 +135,42 @@ class N2N(TrainedMethod):
     def least(self, costs: CostModel, control: Control) -> Cost:
         """The cost without every layer that may go, where that runs, and with all variables at their smallest."""
         if self._removes:
-            costs = costs.after(Removable.of(costs.groups).smallest())
-        return costs.of(Shrinkable.of(costs.groups).uniform(SHARES[0])) if self._shrinks else costs.total
+            costs = costs.after(Space.of(costs).removable.smallest())
+        return costs.of(Space.of(costs).shrinkable.uniform(SHARES[0])) if self._shrinks else costs.total
 
     def check_model(self, task: Task) -> None:
         """Refuses a model of which nothing may be removed or made smaller; also without tf-agents."""
         if not self.random:
             with lock:  # it changes the warning filters and `sys.modules` for a while
                 load_tf_agents()
+        if (workers := Workers.of("workers", self.workers)) is not None:
+            workers.check()
         if set(task.control.settings()):
             raise ValueError(
                 f"Expected no exclude, only, ratio_limits, round_to or through_norms for method={self.name!r}, whose "
                 f"policies decide for every layer. Received: {task.control.settings()}. Leave them out."
             )
-        name = task.groups.graph.name
-        if self._removes and not Removable.of(task.groups).allowed.any():
+        if self.policies is not None:
+            self._check_policies(self.policies)
+        name, space = task.groups.graph.name, Space.of(task.costs)
+        if self._removes and not space.removable.allowed.any():
             raise ValueError(
                 f"Expected a model with layers that may be removed. Received: {name!r}, which has none: the first and "
                 "the last layer with weights stay, and strided convolutions do. stage='shrinkage' shrinks layers."
             )
-        if self.stage == "shrinkage" and not Shrinkable.of(task.groups).variables:
+        if self.stage == "shrinkage" and not space.shrinkable.variables:
             raise ValueError(
                 f"Expected a model with kernels, paddings or outputs that may be smaller. Received: {name!r}, which "
                 "has none. Take another method."
             )
+
+    def _check_policies(self, folder: str) -> None:
+        """Refuses saved policies that a stage could not start from; what they are does not depend on the model."""
+        if self._removes:
+            RemovalLearner(FEATURES, 1, self._settings(30, self.removal_rate)).load(f"{folder}/removal")
+        if self._shrinks:
+            settings = self._settings(50, self.shrinkage_rate)
+            ShrinkageLearner(FEATURES, 1, settings, shares=SHARES).load(f"{folder}/shrinkage")
 
     def check(self, task: Task) -> None:
         """Refuses a teacher that guesses, and models without logits to learn from."""
@@ -166,10 +191,18 @@ class N2N(TrainedMethod):
         """The optimizer of the winner's training."""
         return self.training.words(False)
 
+    def contents(self, contents: Contents) -> dict[str, Any]:
+        """The settings that decide the outcome: all but who works."""
+        return {name: value for name, value in super().contents(contents).items() if name != "workers"}
+
     # The search.
 
     def search(self, task: Task) -> Search:
         """Plays `updates` updates of each stage's policy, and takes the best student that holds the budget."""
+        with contextlib.ExitStack() as opened:
+            return self._searched(task, opened)
+
+    def _searched(self, task: Task, opened: contextlib.ExitStack) -> Search:
         if not (task.accuracy or 0) > 0:
             raise ValueError(
                 "Expected a teacher whose metric on the validation split is above 0, as rewards are shares of it. "
@@ -183,10 +216,12 @@ class N2N(TrainedMethod):
             weight_decay=0.0,
             mixed_precision=self.mixed_precision,
         )
-        stage = Stages(task, Students(task, scoring, self.inherit), self.updates, self.constraint, self.policies)
+        students = Students(task, scoring, self.inherit, Workers.of("workers", self.workers), self.halving)
+        opened.enter_context(students)
+        stage = Stages(task, students, self.updates, self.constraint, self.policies)
         network, trail = task.network, Trail((Plan(weights="fresh"),))
         if self._removes:
-            removable = Removable.of(task.groups)
+            removable = Space.of(task.costs).removable
             removing, draw_removals = self._removal(task, removable)
             first = stage.played(
                 "removal",
@@ -204,7 +239,7 @@ class N2N(TrainedMethod):
             if self._removes and trail.last.structural:
                 network = task.network_of(stage.students.built(network, trail.last))
                 plans = trail.plans
-            shrinkable = Shrinkable.of(network.groups)
+            shrinkable = Space.of(network.costs).shrinkable
             if shrinkable.variables:
                 shrinking, draw_shares = self._shrinkage(task, shrinkable)
                 stage.played(

@@ -7,8 +7,10 @@ smaller is a variable. Nothing is built here.
 from __future__ import annotations
 
 import math
+import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import keras
@@ -16,110 +18,23 @@ import numpy as np
 import numpy.typing as npt
 
 from tfcompress.channels import pruning_units
-from tfcompress.graph import ChannelGroup, ChannelGroups, LayerGraph, find_blocks
+from tfcompress.costs import CostModel
+from tfcompress.graph import Block, ChannelGroup, ChannelGroups, LayerGraph, find_blocks
 from tfcompress.graph.layer_graph import Node
+from tfcompress.graph.regions import calls_of
 from tfcompress.graph.structure import restructured
+from tfcompress.methods.n2n.rules import TEXT, Rules
+from tfcompress.methods.n2n.sequence import FEATURES, LayerSequence
+from tfcompress.methods.n2n.shapes import runs_after
 from tfcompress.plan import Edit, KeepChannels, Plan, Reconfigure, RemoveLayers, StructuralEdit
 
-__all__ = ["FEATURES", "LayerSequence", "Removable", "Shrinkable", "Variable", "structure_error"]
-
-FEATURES = ("type", "kernel", "stride", "padding", "outputs", "skip_start", "skip_end")
-"""The numbers by which a policy knows a layer: `x_t = (l, k, s, p, n, s_start, s_end)`."""
-
-_SIZES = {"kernel_size": "kernel", "pool_size": "kernel", "strides": "stride"}
-
-
-@dataclass(frozen=True, eq=False)
-class LayerSequence:
-    """The layers of a network in the order of its graph, as a policy reads them.
-
-    Attributes:
-        nodes: their names: all nodes but the inputs.
-        numbers: float32 `[layers, 7]`, see `FEATURES`: the layer's type as a number, its kernel, stride and padding
-            along its first axis, its outputs, and how many layers lie between it and the start and the end of the skip
-            connection around it, 0 where there is none. What a layer does not have is 0.
-    """
-
-    nodes: tuple[str, ...]
-    numbers: npt.NDArray[np.float32]
-
-    @classmethod
-    def of(cls, groups: ChannelGroups) -> LayerSequence:
-        """The sequence of a network."""
-        graph = groups.graph
-        nodes = [node for node in graph.nodes.values() if not node.is_input]
-        place = {node.name: number for number, node in enumerate(nodes)}
-        around: dict[str, tuple[int, int]] = {}
-        for block in sorted(find_blocks(groups), key=lambda block: -len(block.nodes)):  # the innermost one is told
-            inside = [place[name] for name in block.nodes]
-            around.update({name: (place[name] - min(inside) + 1, max(inside) - place[name]) for name in block.nodes})
-        rows = [[*_numbers(node, graph), *around.get(node.name, (0, 0))] for node in nodes]
-        return cls(tuple(place), np.array(rows, "float32").reshape(len(nodes), len(FEATURES)))
-
-    def scaled(self) -> npt.NDArray[np.float32]:
-        """The numbers, each column from 0 to 1; outputs by their logarithm, which policies of other networks share."""
-        numbers = self.numbers.copy()
-        numbers[:, FEATURES.index("outputs")] = np.log2(1 + numbers[:, FEATURES.index("outputs")]) / 12
-        for name, full in (("type", len(_TYPES) + 1), ("kernel", 7), ("stride", 4), ("padding", 3)):
-            numbers[:, FEATURES.index(name)] /= full
-        for name in ("skip_start", "skip_end"):
-            numbers[:, FEATURES.index(name)] /= 10
-        return numbers
-
-
-_TYPES = (
-    "Conv2D",
-    "DepthwiseConv2D",
-    "SeparableConv2D",
-    "Conv1D",
-    "Dense",
-    "BatchNormalization",
-    "ReLU",
-    "Activation",
-    "MaxPooling2D",
-    "AveragePooling2D",
-    "GlobalAveragePooling2D",
-    "GlobalMaxPooling2D",
-    "Flatten",
-    "Dropout",
-    "ZeroPadding2D",
-    "Add",
-    "Concatenate",
-)
-
-
-def _numbers(node: Node, graph: LayerGraph) -> list[float]:
-    """Type, kernel, stride, padding and outputs of a layer; types that are not listed share a number."""
-    config = node.operation.get_config() if isinstance(node.operation, keras.Layer) else {}
-    kind = _TYPES.index(node.type_name) + 1 if node.type_name in _TYPES else len(_TYPES) + 1
-    kernel = _first(config.get("kernel_size", config.get("pool_size")))
-    padding = config.get("padding")
-    if padding == "same":
-        around = (kernel - 1) // 2
-    else:
-        around = 0 if isinstance(padding, str) else _first(padding)
-    outputs = config.get("filters", config.get("units"))
-    width = outputs if isinstance(outputs, int) else _width(node, graph)
-    return [kind, kernel, _first(config.get("strides")), around, width]
-
-
-def _width(node: Node, graph: LayerGraph) -> int:
-    shape = graph.shape(node.outputs[0]) if node.outputs else ()
-    first = getattr(node.operation, "data_format", None) == "channels_first" and len(shape) > 2
-    size = shape[1 if first else -1] if len(shape) > 1 else 0
-    return size or 0
-
-
-def _first(value: Any) -> int:
-    while isinstance(value, Sequence) and not isinstance(value, str):
-        value = value[0] if value else 0
-    return value if isinstance(value, int) else 0
+__all__ = ["Removable", "Shrinkable", "Space", "Variable", "structure_error"]
 
 
 def structure_error(graph: LayerGraph, edits: Sequence[StructuralEdit]) -> str | None:
     """Why structural edits with fresh weights leave no network that runs; `None` where they do."""
     try:
-        restructured(graph, edits, "fresh")
+        ChannelGroups.of(restructured(graph, edits, "fresh").graph)  # follows states of recurrent layers as well
     except ValueError as error:
         return " ".join(str(error).split())
     return None
@@ -130,6 +45,7 @@ class Removable:
     """The removal stage: a decision for each layer of a sequence.
 
     Attributes:
+        groups: of the network.
         sequence: the layers.
         allowed: bool `[layers]`: which of them may be removed, each alone.
     """
@@ -139,13 +55,13 @@ class Removable:
     allowed: npt.NDArray[np.bool_]
 
     @classmethod
-    def of(cls, groups: ChannelGroups) -> Removable:
+    def of(cls, groups: ChannelGroups, rules: Rules = TEXT) -> Removable:
         """Works out what may be removed.
 
         The first and the last layer with weights stay, with what lies before and after, and strided convolutions do
         (decided, docs/n2n.md). Of the others those may go without which the network still runs.
         """
-        graph, sequence = groups.graph, LayerSequence.of(groups)
+        graph, sequence, calls = groups.graph, LayerSequence.of(groups, rules), calls_of(groups.graph)
         with_weights = [
             number
             for number, name in enumerate(sequence.nodes)
@@ -157,8 +73,10 @@ class Removable:
                 node = graph.nodes[sequence.nodes[number]]
                 allowed[number] = (
                     len(set(node.inputs)) == 1
-                    and not _is_strided_convolution(node)
-                    and structure_error(graph, [RemoveLayers((node.name,))]) is None
+                    and not isinstance(node.operation, rules.never_removed)
+                    and not (_is_strided(node) if rules.strided_stay == "all" else _is_strided_convolution(node))
+                    and len(calls[node.layer_name]) == 1
+                    and (_changes_nothing(node, graph) or _runs(graph, RemoveLayers((node.name,))))
                 )
         return cls(groups, sequence, allowed)
 
@@ -190,11 +108,29 @@ def _shrinks_maps(graph: LayerGraph, node: Node) -> bool:
     return given < read
 
 
-def _is_strided_convolution(node: Node) -> bool:
+def _runs(graph: LayerGraph, edit: RemoveLayers | Reconfigure) -> bool:
+    """Whether a network runs after an edit, with fresh weights: by what its layers say, or by trying it."""
+    runs = runs_after(graph, edit)
+    return structure_error(graph, [edit]) is None if runs is None else runs
+
+
+def _changes_nothing(node: Node, graph: LayerGraph) -> bool:
+    """Whether a node gives one tensor like the one that it reads: whatever follows runs without it."""
+    if len(node.outputs) != 1:
+        return False
+    read, given = (graph.tensors[refs[0]] for refs in (node.inputs, node.outputs))
+    return read.shape == given.shape and read.dtype == given.dtype
+
+
+def _is_strided(node: Node) -> bool:
+    """Whether a layer moves by more than one place."""
     config = node.operation.get_config() if isinstance(node.operation, keras.Layer) else {}
     strides = config.get("strides")
-    largest = max(strides) if isinstance(strides, Sequence) else strides or 1
-    return "kernel_size" in config and largest > 1
+    return (max(strides) if isinstance(strides, Sequence) else strides or 1) > 1
+
+
+def _is_strided_convolution(node: Node) -> bool:
+    return _is_strided(node) and "kernel_size" in node.operation.get_config()
 
 
 @dataclass(frozen=True, eq=False)
@@ -204,13 +140,15 @@ class Variable:
     Attributes:
         node: name of the node that has it.
         what: "kernel_size", "padding" or "outputs".
-        size: what it is in the network.
+        size: what it is in the network; of a kernel its longest side.
+        sides: of "kernel_size", all of its sides.
         groups: of "outputs", the channel groups that become narrower together.
     """
 
     node: str
     what: str
     size: int
+    sides: tuple[int, ...] = ()
     groups: tuple[ChannelGroup, ...] = ()
 
 
@@ -221,52 +159,56 @@ class Shrinkable:
     Attributes:
         sequence: the layers.
         variables: in the order of the layers, for each its kernel size, padding and outputs.
-        numbers: float32 `[variables, 7]`, the rows of the sequence.
+        rules: by which they were worked out.
     """
 
-    groups: ChannelGroups
     sequence: LayerSequence
     variables: tuple[Variable, ...]
+    rules: Rules = TEXT
 
     @classmethod
-    def of(cls, groups: ChannelGroups) -> Shrinkable:
+    def of(cls, groups: ChannelGroups, rules: Rules = TEXT) -> Shrinkable:
         """Works out what may be smaller.
 
         Kernels and paddings of convolutions of stride 1, where the network runs with the smallest; outputs inside of
         residual blocks, or everywhere in a network without.
         """
-        graph, sequence = groups.graph, LayerSequence.of(groups)
-        outputs = {_node_of(groups, unit.groups[0]): unit.groups for unit in pruning_units(groups)}
+        graph, sequence, blocks = groups.graph, LayerSequence.of(groups, rules), find_blocks(groups)
+        outputs: dict[str, list[Variable]] = {}
+        for unit in pruning_units(groups):
+            node = _node_of(groups, unit.groups[0])
+            if rules.width_of_a_block == "last":
+                node = _last_of_block(graph, blocks, sequence, node)
+            variable = Variable(node, "outputs", unit.size, groups=unit.groups)
+            outputs.setdefault(node, []).append(variable)
         variables = []
         for name in sequence.nodes:
-            variables += _of_kernel(graph, graph.nodes[name])
-            if name in outputs:
-                size = max(group.size for group in outputs[name])
-                variables.append(Variable(name, "outputs", size, outputs[name]))
-        return cls(groups, sequence, tuple(variables))
+            variables += [*_of_kernel(graph, graph.nodes[name]), *outputs.get(name, ())]
+        return cls(sequence, tuple(variables), rules)
 
     @property
     def numbers(self) -> npt.NDArray[np.float32]:
-        """The scaled row of each variable's layer."""
+        """The row of each variable's layer as a policy reads it, float32 `[variables, 7]`."""
         place = {name: number for number, name in enumerate(self.sequence.nodes)}
-        rows = self.sequence.scaled()
+        rows = self.sequence.read(self.rules)
         return np.array([rows[place[v.node]] for v in self.variables], "float32").reshape(-1, len(FEATURES))
 
-    def plan(self, shares: Sequence[float], least: int = 1) -> Plan:
+    def plan(self, shares: Sequence[float]) -> Plan:
         """The plan in which each variable is its share of what it was, rounded; its weights are fresh.
 
         Args:
             shares: for each variable, above 0 and at most 1.
-            least: fewest outputs.
         """
         settings: dict[str, dict[str, Any]] = {}
         kept: list[Edit] = []
         for variable, share in zip(self.variables, shares, strict=True):
             size = math.floor(share * variable.size + 0.5)
             if variable.what == "outputs":
-                kept += [_narrower(group, share, least) for group in variable.groups]
+                kept += [_narrower(group, share, self.rules.widths_from) for group in variable.groups]
             elif variable.what == "kernel_size" and max(size, 1) < variable.size:
-                settings.setdefault(variable.node, {})["kernel_size"] = max(size, 1)
+                sides = tuple(min(side, max(size, 1)) for side in variable.sides)
+                kernel = sides[0] if len(set(sides)) == 1 else sides
+                settings.setdefault(variable.node, {})["kernel_size"] = kernel
             elif variable.what == "padding" and size == 0:
                 settings.setdefault(variable.node, {})["padding"] = "valid"
         edits: list[Edit] = [Reconfigure(node, config) for node, config in settings.items()]
@@ -275,6 +217,54 @@ class Shrinkable:
     def uniform(self, share: float) -> Plan:
         """The plan in which every kernel and all outputs keep the same share, and paddings stay: it always runs."""
         return self.plan([1.0 if variable.what == "padding" else share for variable in self.variables])
+
+
+class Space:
+    """All that a search decides on in one network, each part worked out when it is first asked for.
+
+    Args:
+        groups: of the network.
+        rules: by which.
+    """
+
+    def __init__(self, groups: ChannelGroups, rules: Rules = TEXT) -> None:
+        self._groups, self._rules = groups, rules
+
+    @classmethod
+    def of(cls, costs: CostModel, rules: Rules = TEXT) -> Space:
+        """The space of the network of a cost model, which is worked out once."""
+        known = _KNOWN.setdefault(costs, {})
+        if rules not in known:
+            known[rules] = cls(costs.groups, rules)
+        return known[rules]
+
+    @cached_property
+    def removable(self) -> Removable:
+        """The removal stage."""
+        return Removable.of(self._groups, self._rules)
+
+    @cached_property
+    def shrinkable(self) -> Shrinkable:
+        """The shrinkage stage."""
+        return Shrinkable.of(self._groups, self._rules)
+
+
+# By cost model: it holds the groups that a space speaks of, and they do not hold it, so a space goes with its network.
+_KNOWN: weakref.WeakKeyDictionary[CostModel, dict[Rules, Space]] = weakref.WeakKeyDictionary()
+
+
+def _last_of_block(graph: LayerGraph, blocks: Sequence[Block], sequence: LayerSequence, name: str) -> str:
+    """The last layer with outputs of its own in the innermost residual block around a node; the node without one."""
+    around = [set(block.nodes) for block in blocks if name in block.nodes]
+    inside = min(around, key=len) if around else {name}
+    makers = (node for node in reversed(sequence.nodes) if node in inside and _has_outputs(graph.nodes[node]))
+    return next(makers, name)
+
+
+def _has_outputs(node: Node) -> bool:
+    """Whether a number of outputs is among a layer's settings."""
+    config = node.operation.get_config() if isinstance(node.operation, keras.Layer) else {}
+    return "filters" in config or "units" in config
 
 
 def _node_of(groups: ChannelGroups, group: ChannelGroup) -> str:
@@ -289,18 +279,15 @@ def _narrower(group: ChannelGroup, share: float, least: int) -> Any:
 
 
 def _of_kernel(graph: LayerGraph, node: Node) -> list[Variable]:
-    """Kernel size and padding of a convolution, where both may be lowered."""
+    """Kernel size and padding of a convolution, where these may be lowered; those of a shared one at its first call."""
     config: Mapping[str, Any] = node.operation.get_config() if isinstance(node.operation, keras.Layer) else {}
-    kernel = config.get("kernel_size")
-    kernel = max(kernel) if isinstance(kernel, Sequence) else kernel or 1
-    if kernel <= 1 or _is_strided_convolution(node):
+    kernel = config.get("kernel_size") or 1
+    sides = tuple(kernel) if isinstance(kernel, Sequence) else (kernel,)
+    if max(sides) <= 1 or _is_strided(node) or node.name != node.layer_name:
         return []
-    variables = []
-    if structure_error(graph, [Reconfigure(node.name, {"kernel_size": 1})]) is None:
-        variables.append(Variable(node.name, "kernel_size", kernel))
-    if (
-        config.get("padding") == "same"
-        and structure_error(graph, [Reconfigure(node.name, {"padding": "valid"})]) is None
-    ):
-        variables.append(Variable(node.name, "padding", (kernel - 1) // 2))
+    variables, same = [], config.get("padding") == "same"
+    if same or _runs(graph, Reconfigure(node.name, {"kernel_size": 1})):
+        variables.append(Variable(node.name, "kernel_size", max(sides), sides))
+    if same and _runs(graph, Reconfigure(node.name, {"padding": "valid"})):
+        variables.append(Variable(node.name, "padding", (max(sides) - 1) // 2))
     return variables

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import keras
-
 from tfcompress.methods.base import Candidate, Search
 from tfcompress.methods.n2n.reward import RELAXATIONS
-from tfcompress.methods.n2n.space import Shrinkable
+from tfcompress.methods.n2n.space import Space
 from tfcompress.methods.n2n.students import Scored, Students
 from tfcompress.network import Network
 from tfcompress.plan import Plan, Trail
@@ -38,7 +36,7 @@ class Stages:
         self.students = students
         self._task, self._updates, self._constraint, self._policies = task, updates, constraint, policies
         self._history: dict[str, list[Any]] = {}
-        self._best: list[tuple[str, Scored, Network, keras.Model | None]] = []
+        self._best: list[tuple[str, Scored, Network]] = []
 
     def played(
         self,
@@ -69,19 +67,18 @@ class Stages:
         epsilon = RELAXATIONS[self._constraint] if is_last else _unconstrained
         strict = is_last and self._constraint == "strict"
         best: Scored | None = None
-        model: keras.Model | None = None
         for update in range(self._updates):
-            rollouts, scores = draw(), []
-            for number, rollout in enumerate(rollouts, start=1):
-                task.progress.doing(
-                    f"{name}: update {update + 1} of {self._updates}, student {number} of {len(rollouts)}, "
-                    f"best reward {'-' if best is None else f'{self._reward(best):.4f}'}"
-                )
-                trail = Trail((*before, plan_of(rollout.actions.tolist())))
-                score = self.students.score(network, trail.last, trail, strict)
-                scores.append(score)
-                if self._is_better(score, best) and (score.within if is_last else self._can_hold(network, trail.last)):
-                    best, model = score, self.students.latest(trail)
+            rollouts = draw()
+            shown = "-" if best is None else f"{self._reward(best):.4f}"
+            task.progress.doing(f"{name}: update {update + 1} of {self._updates}, best reward {shown}")
+            trails = [Trail((*before, plan_of(rollout.actions.tolist()))) for rollout in rollouts]
+            scores = self.students.score_all(network, trails, strict)
+            for score in scores:
+                if self._is_better(score, best) and (
+                    score.within if is_last else self._can_hold(network, score.trail.last)
+                ):
+                    best = score
+            self.students.keep(name, None if best is None else best.trail)
             rewards = [self._reward(score, epsilon(update)) for score in scores]
             if learner is not None:
                 learner.update(rollouts, rewards)
@@ -91,11 +88,11 @@ class Stages:
             task.say(f"{name}: no student drawn is within the budget, the smallest plan that is known is taken")
             trail = Trail((*before, smallest()))
             best = self.students.score(network, trail.last, trail, strict=False)
-            model = self.students.latest(trail)
+            self.students.keep(name, trail)
         if learner is not None and task.run.path is not None:
             learner.save(str(task.run.path / "policies" / name))
         task.progress.note(f"{name}: best reward {self._reward(best):.4f}")
-        self._best.append((name, best, network, model))
+        self._best.append((name, best, network))
         return best
 
     def holds(self, network: Network, plan: Plan) -> bool:
@@ -105,10 +102,8 @@ class Stages:
     def search(self) -> Search:
         """The decision: the best student of each stage with its weights, and of them the best within the budget."""
         task, candidates = self._task, []
-        for name, best, network, model in self._best:
-            if model is None:  # of an interrupted run
-                task.progress.doing(f"{name}: the best student is trained again")
-                _, model = self.students.trained(network, best.trail.last, best.trail, strict=False)
+        for name, best, network in self._best:
+            model = self.students.model_of(network, best.trail)
             assert best.cost is not None
             candidates.append(Candidate(best.trail, best.cost, self._reward(best), f"best of {name}", model))
         within = [each for each in candidates if task.fits(each.cost)]
@@ -121,7 +116,7 @@ class Stages:
     def _can_hold(self, network: Network, plan: Plan) -> bool:
         """Whether what a plan of the first stage leaves can be shrunk to the budget."""
         left = network.costs.after(plan)
-        return self._task.fits(left.of(Shrinkable.of(left.groups).uniform(SHARES[0])))
+        return self._task.fits(left.of(Space.of(left).shrinkable.uniform(SHARES[0])))
 
     def _reward(self, score: Scored, epsilon: float = 1.0) -> float:
         assert self._task.accuracy is not None

@@ -4,28 +4,26 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import hashlib
 import time
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Self
 
 import keras
 
 from tfcompress.costs import Cost
-from tfcompress.data.sources.arrays import ArraySource
-from tfcompress.methods import phases
+from tfcompress.methods.n2n.elsewhere import Elsewhere, NotElsewhere
+from tfcompress.methods.n2n.records import Records
 from tfcompress.methods.n2n.reward import DEGENERATE, constrained, reward
+from tfcompress.methods.n2n.scoring import Scoring
+from tfcompress.methods.n2n.weights import KeptStudents, key_of
 from tfcompress.network import Network
 from tfcompress.plan import Plan, Trail
-from tfcompress.rewrite import apply
-from tfcompress.streams import Stream
 from tfcompress.task import Task
-from tfcompress.training import Constant, Phase, Training, WeightDecay, fit, seed_layers
-from tfcompress.training.teaching import Teaching, computing_in, remembered
+from tfcompress.training import Training
+from tfcompress.workers import Workers
 
-__all__ = ["Scored", "Students"]
+__all__ = ["Scored", "Students", "rungs"]
 
-_FILE = "students"
-_LOGITS = Teaching(alpha=0.0, soft="logits")
 _LARGEST_FLAT = 50_000  # numbers that a dense layer may read, of the authors' code
 
 
@@ -58,20 +56,54 @@ class Scored:
         )
 
 
+def rungs(epochs: int, factor: int | None) -> tuple[int, ...]:
+    """The epochs after which students are compared: `epochs`, that divided by `factor`, and so on down to 1."""
+    lengths = [epochs]
+    while factor is not None and lengths[0] // factor >= 1:
+        lengths.insert(0, lengths[0] // factor)
+    return tuple(lengths)
+
+
 class Students:
     """All students of a search; what was scored is kept in the run folder, and never scored again.
+
+    Use it in a `with` statement, which ends its processes.
 
     Args:
         task: the task.
         training: how a student is trained to be scored.
         inherit: whether a student begins with the teacher's weights where the shapes allow it.
+        workers: the processes that score students; `None` for this one.
+        halving: by how much the students of an update become fewer from one comparison to the next; `None` to train all
+            of them for the same number of epochs.
     """
 
-    def __init__(self, task: Task, training: Training, inherit: bool) -> None:
-        self._task, self._training, self._inherit = task, training, inherit
-        self._known: dict[str, dict[str, Any]] = task.run.recall(_FILE, task.progress.note) or {}
+    def __init__(
+        self,
+        task: Task,
+        training: Training,
+        inherit: bool,
+        workers: Workers | None = None,
+        halving: int | None = None,
+    ) -> None:
+        self._task, self._halving, self._workers = task, halving, workers
+        self._scoring = Scoring(task, training, inherit)
+        self._rungs = rungs(training.epochs, halving)
+        self._records = Records(task)
+        self._final: dict[str, Scored] = {}  # of this search, in which those of an interrupted one are looked up again
+        self._weights = KeptStudents(task, self._scoring)
+        self._elsewhere: Elsewhere | None = None
         self._teacher_params = task.costs.total.params
-        self._last: tuple[Trail, keras.Model] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type | None, *error: object) -> None:
+        if self._elsewhere is not None:
+            self._elsewhere.close()
+        if kind is None or issubclass(kind, Exception):
+            self._records.gather()
+        self._weights.close(finished=kind is None)
 
     def degenerate(self, network: Network, plan: Plan, trail: Trail) -> Scored | None:
         """The score of a plan that leaves no student worth training, before anything is built; else `None`."""
@@ -90,6 +122,20 @@ class Students:
                     return Scored(trail, f"a feature map of {shape[1]} numbers, too large to train", cost)
         return None
 
+    def score_all(self, network: Network, trails: Sequence[Trail], strict: bool) -> list[Scored]:
+        """The scores of the students of an update, which are trained side by side where there are workers.
+
+        Args:
+            network: what the last plan of each trail speaks of.
+            trails: from the teacher to each student.
+            strict: whether a student that breaks the budget is not trained at all.
+        """
+        self._weights.begin()
+        self._open()
+        if self._elsewhere is not None or self._halving is not None:
+            return self._side_by_side(network, trails, strict)
+        return [self.score(network, trail.last, trail, strict) for trail in trails]
+
     def score(self, network: Network, plan: Plan, trail: Trail, strict: bool) -> Scored:
         """The score of the student that a plan makes of a network.
 
@@ -99,74 +145,158 @@ class Students:
             trail: from the teacher to the student.
             strict: whether a student that breaks the budget is not trained at all.
         """
-        key = hashlib.sha256(trail.to_json().encode()).hexdigest()
-        if key in self._known:
-            return _scored(self._known[key], trail)
+        if self._elsewhere is not None or self._halving is not None:
+            return self._side_by_side(network, [trail], strict)[0]
+        key = self._key(trail)
+        record = self._records.get(key)
+        if record is not None:
+            return _scored(record, trail)
         start = time.monotonic()
         result = self.degenerate(network, plan, trail)
         if result is None:
-            result, _ = self.trained(network, plan, trail, strict)
+            result, student = self.trained(network, plan, trail, strict)
+            self._weights.add(trail, student)
         result = dataclasses.replace(result, seconds=time.monotonic() - start)
-        self._known[key] = _plain(result)
-        self._task.run.write_json(_FILE, self._known)
+        self._records.add(key, _plain(result))
         return result
 
-    def latest(self, trail: Trail) -> keras.Model | None:
-        """The student with its weights, if it is the one that was trained last."""
-        return self._last[1] if self._last is not None and self._last[0] == trail else None
+    def keep(self, stage: str, trail: Trail | None) -> None:
+        """Keeps the weights of a stage's best student so far, and drops those of the others of the last update."""
+        self._weights.keep(stage, trail)
+
+    def model_of(self, network: Network, trail: Trail) -> keras.Model:
+        """A kept student with the weights that it was scored with; trained once more where they are lost."""
+        student = self._weights.model_of(network, trail)
+        if student is None:  # of an interrupted run
+            self._task.progress.doing("the best student is trained again")
+            epochs = (self._records.get(self._key(trail)) or {}).get("epochs")
+            student = self._scoring.built(network, trail.last)
+            self._scoring.train(student, epochs)
+        return student
 
     def trained(self, network: Network, plan: Plan, trail: Trail, strict: bool) -> tuple[Scored, keras.Model]:
         """The student, trained on the teacher's logits, and its score."""
-        task = self._task
         student = self.built(network, plan)
-        own = Network(student, task.control.through_norms)
-        cost = own.costs.total
-        within = task.fits(cost) and _holds_measured(task, student)
+        cost = Network(student, self._task.control.through_norms).costs.total
+        within = self._holds(cost, lambda: student)
         if strict and not within:
             return Scored(trail, "over the budget", cost, within=False), student
-        seed_layers(student, task.seed, Stream.STUDENT)
-        training = self._training
-        decay = [WeightDecay(training.weight_decay)] if training.weight_decay else []
-        rate = float(training.learning_rate or 0)
-        with computing_in(training.mixed_precision, (student,)):
-            lessons = self._lessons
-            fit(
-                phases.taught(student, task, _LOGITS, cached=lessons is not None),
-                (lessons or task.splits.train).batches(training.batch_size, training=True),
-                task.objective,
-                optimizer=training.new_optimizer(rate),
-                epochs=training.epochs,
-                schedule=Constant(rate),
-                penalties=decay,
-                phase=Phase("scoring"),
-            )
-        self._last = (trail, student)
-        return Scored(trail, "", cost, phases.score_of(student, task), within), student
-
-    @functools.cached_property
-    def _lessons(self) -> ArraySource | None:
-        """The training data with the teacher's logits, which are the same for all students, where they can be kept."""
-        return remembered(self._task.splits.train.source, self._task.teacher)
+        return Scored(trail, "", cost, self._scoring.train(student), within), student
 
     def built(self, network: Network, plan: Plan) -> keras.Model:
         """The student with fresh weights, or the teacher's where these are inherited and fit."""
-        student = apply(network.model, plan, network.groups, seed=self._task.seed)
-        if self._inherit:
-            given = {layer.name: layer for layer in self._task.teacher.layers}
-            for layer in student.layers:
-                weights = given[layer.name].weights if layer.name in given else []
-                if weights and [w.shape for w in weights] == [w.shape for w in layer.weights]:
-                    layer.set_weights(given[layer.name].get_weights())
-        return student
+        return self._scoring.built(network, plan)
 
+    # Side by side, in this process or in others.
 
-def _holds_measured(task: Task, student: keras.Model) -> bool:
-    """Whether a student is within the limits of what is measured, such as latency."""
-    if not task.budget.measured:
-        return True
-    before = (task.run.recall("before", task.progress.note) or {}).get("measurements", {})
-    limits, after = task.budget.measured_limits(before), task.budget.measure(student)
-    return all(after[name] <= limit for name, limit in limits.items())
+    def _open(self) -> None:
+        """Starts the workers, once, or says why there are none."""
+        if self._workers is None or self._elsewhere is not None:
+            return
+        try:
+            self._elsewhere = Elsewhere(self._scoring, self._workers, self._weights)
+        except NotElsewhere as error:
+            self._workers = None
+            self._task.say(f"Students are scored in this process, one after the other, as {error}.")
+
+    def _side_by_side(self, network: Network, trails: Sequence[Trail], strict: bool) -> list[Scored]:
+        keys = [self._key(trail) for trail in trails]
+        waiting: dict[str, Scored] = {}
+        for key, trail in zip(keys, trails, strict=True):
+            if key in self._final or key in waiting:
+                continue
+            waiting[key] = self._untrained(network, key, trail, strict)
+            if waiting[key].why:
+                self._final[key] = waiting.pop(key)
+        alive = list(waiting)
+        for epochs in self._rungs:
+            is_last = epochs == self._rungs[-1]
+            names = {key: key if is_last else f"{key}:{epochs}" for key in alive}
+            missing = [(key, waiting[key].trail) for key in alive if self._records.get(names[key]) is None]
+            self._train(network, missing, epochs, functools.partial(self._note, waiting, names, epochs))
+            for key in alive:
+                result = _scored(self._records.get(names[key]) or {}, waiting[key].trail)
+                waiting[key] = dataclasses.replace(result, seconds=waiting[key].seconds + result.seconds)
+            better = alive if is_last else self._better([waiting[key] for key in alive], alive)
+            for key in alive:
+                if is_last or key not in better:
+                    self._final[key] = waiting[key]
+                    self._weights.forget_rungs(key)
+                    if self._records.get(key) is None:
+                        self._records.add(key, {**_plain(waiting[key]), "epochs": epochs})
+            alive = better
+        return [self._final[key] for key in keys]
+
+    def _note(
+        self,
+        waiting: Mapping[str, Scored],
+        names: Mapping[str, str],
+        epochs: int,
+        key: str,
+        accuracy: float | None,
+        seconds: float,
+    ) -> None:
+        result = dataclasses.replace(waiting[key], accuracy=accuracy, seconds=seconds)
+        self._records.add(names[key], {**_plain(result), "epochs": epochs})
+
+    def _untrained(self, network: Network, key: str, trail: Trail, strict: bool) -> Scored:
+        """What is known of a student before it is trained, with `why` where it will not be."""
+        record = self._records.get(key)
+        if record is not None and record["why"]:
+            return _scored(record, trail)
+        start = time.monotonic()
+        result = self.degenerate(network, trail.last, trail)
+        if result is None:
+            cost = network.costs.after(trail.last).of(Plan(trail.last.channels))
+            within = self._holds(cost, lambda: self.built(network, trail.last))
+            why = "over the budget" if strict and not within else ""
+            result = Scored(trail, why, cost, within=within)
+        result = dataclasses.replace(result, seconds=time.monotonic() - start)
+        if result.why:
+            self._records.add(key, _plain(result))
+        return result
+
+    def _train(
+        self,
+        network: Network,
+        students: Sequence[tuple[str, Trail]],
+        epochs: int,
+        noted: Callable[[str, float | None, float], None],
+    ) -> None:
+        """Trains students up to so many epochs, and tells `noted` the metric of each and the seconds that it took."""
+        if self._elsewhere is not None:
+            self._elsewhere.train(network, students, epochs, len(self._rungs) > 1, noted)
+            return
+        for key, trail in students:
+            start = time.monotonic()
+            student = self.built(network, trail.last)
+            accuracy = self._scoring.train(student, epochs, self._weights.rungs_of(key))
+            self._weights.add(trail, student)
+            noted(key, accuracy, time.monotonic() - start)
+
+    def _better(self, results: Sequence[Scored], keys: Sequence[str]) -> list[str]:
+        """The students that go on: those with the highest rewards without a budget, of equal ones the first."""
+        accuracy = self._task.accuracy
+        assert accuracy is not None
+        assert self._halving is not None
+        earned = [result.reward(self._task.whole.costs.total, accuracy, epsilon=1.0) for result in results]
+        count = -(-len(keys) // self._halving)
+        order = sorted(range(len(keys)), key=lambda place: -earned[place])[:count]
+        return [keys[place] for place in sorted(order)]
+
+    def _holds(self, cost: Cost, built: Callable[[], keras.Model]) -> bool:
+        """Whether a student is within the budget; it is built where something has to be measured."""
+        task = self._task
+        if not task.fits(cost):
+            return False
+        if not task.budget.measured:
+            return True
+        before = (task.run.recall("before", task.progress.note) or {}).get("measurements", {})
+        limits, after = task.budget.measured_limits(before), task.budget.measure(built())
+        return all(after[name] <= limit for name, limit in limits.items())
+
+    def _key(self, trail: Trail) -> str:
+        return key_of(self._task, trail)
 
 
 def _plain(scored: Scored) -> dict[str, Any]:
@@ -174,6 +304,7 @@ def _plain(scored: Scored) -> dict[str, Any]:
     return {**{f.name: getattr(scored, f.name) for f in dataclasses.fields(scored) if f.name != "trail"}, "cost": cost}
 
 
-def _scored(plain: dict[str, Any], trail: Trail) -> Scored:
+def _scored(plain: Mapping[str, Any], trail: Trail) -> Scored:
     cost = None if plain["cost"] is None else Cost(**plain["cost"])
-    return Scored(trail, **{**plain, "cost": cost})
+    own = {f.name: plain[f.name] for f in dataclasses.fields(Scored) if f.name not in ("trail", "cost")}
+    return Scored(trail, cost=cost, **own)

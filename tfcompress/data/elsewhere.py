@@ -1,0 +1,334 @@
+"""Splits as plain data, by which another process opens them again: arrays in files, and places on the disk."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+import pathlib
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from tfcompress.data.batches.failures import reading
+from tfcompress.data.named.text_sets import BuilderTexts
+from tfcompress.data.sources.arrays import ArraySource
+from tfcompress.data.sources.image_streams import ImageStream
+from tfcompress.data.sources.named_data import fits_in_memory, memory_limit_gb
+from tfcompress.data.sources.source import Source
+from tfcompress.data.sources.streams import TensorFlowSource
+from tfcompress.data.splits import Split, Splits
+from tfcompress.data.texts.characters import CharacterEncoder
+from tfcompress.data.texts.files import FileTexts
+from tfcompress.data.texts.streams import Texts, TextStream
+
+__all__ = ["NotElsewhere", "imported", "name_of", "reopened", "written"]
+
+_ARRAYS = "Pass arrays, a dataset by its name, or tfcompress.data.load(...)"
+
+
+class NotElsewhere(ValueError):
+    """Data that no other process can open: what is in the way, and what to do."""
+
+
+def written(splits: Splits, folder: pathlib.Path) -> dict[str, Any]:
+    """Describes the training and validation split, and writes the arrays that they consist of, each once.
+
+    Args:
+        splits: the splits of a task.
+        folder: for the arrays, as .npy files.
+
+    Returns:
+        JSON data for `reopened`.
+
+    Raises:
+        NotElsewhere: data that only this process has.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    files = _Files(folder)
+    return {
+        split.name: {"text": split.text, "source": _described(split, files)}
+        for split in (splits.train, splits.validation)
+    }
+
+
+def reopened(description: Mapping[str, Any]) -> Splits:
+    """The splits of a description; arrays are mapped from their files, which several processes share.
+
+    The validation split stands in for calibration data too, and there is no test split.
+    """
+    train, validation = (
+        Split(name, _OPENED[entry["source"]["kind"]](entry["source"]), entry["text"])
+        for name, entry in description.items()
+    )
+    return Splits(train, validation, validation, None)
+
+
+class _Files:
+    """Arrays in files, each of which is written once, however many sources share it."""
+
+    def __init__(self, folder: pathlib.Path) -> None:
+        self._folder = folder
+        self._written: dict[int, tuple[Any, str]] = {}
+
+    def new(self) -> pathlib.Path:
+        """A file for another array."""
+        return self._folder / f"array-{len(self._written)}.npy"
+
+    def path_of(self, array: Any, what: str) -> str:
+        """The file of an array."""
+        if id(array) not in self._written:
+            path = self.new()
+            self._written[id(array)] = (array, str(path))
+            if np.asarray(array).dtype.hasobject:
+                raise NotElsewhere(f"{what} hold Python objects. Make numbers of them")
+            np.save(path, np.asarray(array), allow_pickle=False)
+        return self._written[id(array)][1]
+
+    def add(self, path: pathlib.Path) -> None:
+        """Counts a file that was written without an array in memory."""
+        self._written[-1 - len(self._written)] = (None, str(path))
+
+
+def _described(split: Split, files: _Files) -> dict[str, Any]:
+    source, what = split.source, f"the {split.name} data"
+    if isinstance(source, ArraySource):
+        return {
+            "kind": "arrays",
+            "x": _packed(source.x, lambda array: files.path_of(array, what)),
+            "y": _packed(source.y, lambda array: files.path_of(array, what)),
+            "weights": None if source.weights is None else _packed(source.weights, lambda a: files.path_of(a, what)),
+            "indices": None if source.indices is None else files.path_of(source.indices, what),
+            "preprocess": name_of(source.preprocess, "preprocess"),
+            "augment": name_of(source.augment, "augment"),
+            "batch_size": source.batch_size,
+            "seed": source.seed,
+        }
+    if isinstance(source, ImageStream):
+        return {
+            "kind": "images",
+            "folder": str(source.builder.data_dir),
+            "ranges": source.ranges,
+            "batch_size": source.batch_size,
+            "seed": source.seed,
+            "size": source.size,
+            "preprocess": name_of(source.preprocess, "preprocess"),
+            "augment": source.augment if source.augment == "auto" else name_of(source.augment, "augment"),
+        }
+    if isinstance(source, TextStream) and isinstance(source.texts.source, (FileTexts, BuilderTexts)):
+        texts = source.texts.source
+        if isinstance(texts, FileTexts):
+            of_texts: dict[str, Any] = {"path": texts.path, "columns": texts.columns}
+        else:
+            of_texts = {"folder": str(texts.builder.data_dir), "split": texts.split, "text": texts.text}
+            of_texts |= {"label": texts.label, "classes": texts.classes}
+        return {
+            "kind": "texts",
+            "texts": of_texts,
+            "chosen": files.path_of(source.texts.chosen, what),
+            "length": source.encoder.length,
+            "alphabet": source.encoder.alphabet,
+            "ranges": source.ranges,
+            "batch_size": source.batch_size,
+            "seed": source.seed,
+        }
+    if isinstance(source, TensorFlowSource):
+        return _written_out(source, what, files)
+    raise NotElsewhere(f"{what} are {source.describe()} of an object that only this process has. {_ARRAYS}")
+
+
+def _packed(structure: Any, leaf: Callable[[Any], Any]) -> dict[str, Any]:
+    """A structure of leaves as JSON data, which `_unpacked` turns back."""
+    if isinstance(structure, dict):
+        return {"dict": {name: _packed(part, leaf) for name, part in structure.items()}}
+    if isinstance(structure, (tuple, list)):
+        return {"tuple" if isinstance(structure, tuple) else "list": [_packed(part, leaf) for part in structure]}
+    return {"leaf": leaf(structure)}
+
+
+def _unpacked(packed: Mapping[str, Any], leaf: Callable[[Any], Any]) -> Any:
+    ((kind, content),) = packed.items()
+    if kind == "dict":
+        return {name: _unpacked(part, leaf) for name, part in content.items()}
+    if kind == "leaf":
+        return leaf(content)
+    parts = [_unpacked(part, leaf) for part in content]
+    return tuple(parts) if kind == "tuple" else parts
+
+
+def name_of(function: Any, argument: str) -> str | None:
+    """The name by which a function can be imported, `None` for none.
+
+    Raises:
+        NotElsewhere: it is defined where no other process finds it.
+    """
+    if function is None:
+        return None
+    module, name = getattr(function, "__module__", ""), getattr(function, "__qualname__", "")
+    if module in ("", "__main__") or "<" in name or imported(f"{module}:{name}") is not function:
+        shown = name or type(function).__name__
+        raise NotElsewhere(
+            f"{argument}={shown} is a function that only this process has. Write it, with a name, in a module of its "
+            "own that can be imported"
+        )
+    return f"{module}:{name}"
+
+
+def imported(name: str | None) -> Any:
+    """The function of a name that `name_of` gave."""
+    if name is None:
+        return None
+    module, _, path = name.partition(":")
+    value: Any = importlib.import_module(module)
+    for part in path.split("."):
+        value = getattr(value, part, None)
+    return value
+
+
+# A tf.data.Dataset is written out, if it gives the same batches each time and they fit.
+
+
+def _batches(source: TensorFlowSource, what: str) -> Iterator[tuple[Any, ...]]:
+    with reading(what):
+        yield from source.dataset.as_numpy_iterator()
+
+
+def _written_out(source: TensorFlowSource, what: str, files: _Files) -> dict[str, Any]:
+    import keras
+
+    sizes, digests, num_bytes = [], [], 0
+    packed: dict[str, Any] = {}
+    for batch in _batches(source, what):
+        leaves = keras.tree.flatten(batch)
+        if any(leaf.dtype.hasobject for leaf in leaves):
+            raise NotElsewhere(f"{what} hold Python objects. Make numbers of them")
+        sizes.append(len(leaves[0]))
+        digests.append(_digest(leaves))
+        num_bytes += sum(leaf.nbytes for leaf in leaves)
+        if not fits_in_memory(num_bytes):
+            raise NotElsewhere(
+                f"{what} are a tf.data.Dataset of more than {memory_limit_gb()}, which is not written out. Take a "
+                "dataset by its name, which each process streams by itself"
+            )
+    numbers = iter(range(len(leaves)))
+    packed = _packed(batch, lambda leaf: next(numbers))
+    paths = []
+    outputs = []
+    for leaf in leaves:
+        path = files.new()
+        files.add(path)
+        paths.append(str(path))
+        shape = (sum(sizes), *leaf.shape[1:])
+        outputs.append(np.lib.format.open_memmap(path, mode="w+", dtype=leaf.dtype, shape=shape))  # type: ignore[no-untyped-call]  # numpy has no types there
+    start = 0
+    for number, batch in enumerate(_batches(source, what)):
+        leaves = keras.tree.flatten(batch)
+        same = number < len(sizes) and digests[number] == _digest(leaves)
+        if not same:
+            raise NotElsewhere(
+                f"{what} are a tf.data.Dataset that gives other batches each time it is read, as it shuffles or "
+                f"augments. {_ARRAYS}: tfcompress shuffles these by the seed"
+            )
+        for output, leaf in zip(outputs, leaves, strict=True):
+            output[start : start + sizes[number]] = leaf
+        start += sizes[number]
+    for output in outputs:
+        output.flush()
+    return {
+        "kind": "batches",
+        "paths": paths,
+        "structure": packed,
+        "sizes": sizes,
+        "batch_size": source.batch_size,
+        "seed": source.seed,
+        "weighted": source.weighted,
+        "part": source.part,
+    }
+
+
+def _digest(leaves: list[np.ndarray]) -> str:
+    text = hashlib.sha256(json.dumps([(leaf.shape, str(leaf.dtype)) for leaf in leaves]).encode())
+    for leaf in leaves:
+        text.update(np.ascontiguousarray(leaf).data)
+    return text.hexdigest()
+
+
+# What `_described` gives, opened again.
+
+
+def _mapped(path: str) -> np.ndarray:
+    array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
+    return array.view(np.ndarray)  # the same memory, but slices are plain arrays
+
+
+def _open_arrays(entry: Mapping[str, Any]) -> Source:
+    return ArraySource(
+        _unpacked(entry["x"], _mapped),
+        _unpacked(entry["y"], _mapped),
+        None if entry["indices"] is None else _mapped(entry["indices"]),
+        imported(entry["preprocess"]),
+        imported(entry["augment"]),
+        entry["batch_size"],
+        entry["seed"],
+        None if entry["weights"] is None else _unpacked(entry["weights"], _mapped),
+    )
+
+
+def _builder(folder: str) -> Any:
+    import tensorflow_datasets as tfds
+
+    return tfds.builder_from_directory(folder)
+
+
+def _open_images(entry: Mapping[str, Any]) -> Source:
+    return ImageStream(
+        ranges=tuple(map(tuple, entry["ranges"])),
+        batch_size=entry["batch_size"],
+        seed=entry["seed"],
+        builder=_builder(entry["folder"]),
+        size=tuple(entry["size"]),
+        preprocess=imported(entry["preprocess"]),
+        augment="auto" if entry["augment"] == "auto" else imported(entry["augment"]),
+    )
+
+
+def _open_texts(entry: Mapping[str, Any]) -> Source:
+    given = entry["texts"]
+    if "path" in given:
+        texts: Any = FileTexts(given["path"], given["columns"])
+    else:
+        classes = None if given["classes"] is None else tuple(given["classes"])
+        texts = BuilderTexts(_builder(given["folder"]), given["split"], tuple(given["text"]), given["label"], classes)
+    return TextStream(
+        ranges=tuple(map(tuple, entry["ranges"])),
+        batch_size=entry["batch_size"],
+        seed=entry["seed"],
+        texts=Texts(texts, _mapped(entry["chosen"])),
+        encoder=CharacterEncoder(entry["length"], entry["alphabet"]),
+    )
+
+
+def _open_batches(entry: Mapping[str, Any]) -> Source:
+    import keras
+    import tensorflow as tf
+
+    arrays = _unpacked(entry["structure"], lambda number: _mapped(entry["paths"][number]))
+    ends = np.cumsum(entry["sizes"]).tolist()
+
+    def read() -> Iterator[Any]:
+        for start, end in zip([0, *ends[:-1]], ends, strict=True):
+            yield keras.tree.map_structure(lambda array, part=slice(start, end): array[part], arrays)
+
+    signature = keras.tree.map_structure(lambda array: tf.TensorSpec([None, *array.shape[1:]], array.dtype), arrays)
+    dataset = tf.data.Dataset.from_generator(read, output_signature=signature)
+    dataset = dataset.apply(tf.data.experimental.assert_cardinality(len(ends))).prefetch(2)
+    return TensorFlowSource(dataset, entry["batch_size"], entry["seed"], entry["weighted"], len(ends), entry["part"])
+
+
+_OPENED: dict[str, Callable[[Mapping[str, Any]], Source]] = {
+    "arrays": _open_arrays,
+    "images": _open_images,
+    "texts": _open_texts,
+    "batches": _open_batches,
+}

@@ -1,0 +1,111 @@
+"""`Scoring`: how a student is built, and trained on the teacher's logits to be scored; the same in every process."""
+
+from __future__ import annotations
+
+import functools
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfcompress.data.sources.arrays import ArraySource
+from tfcompress.methods import phases
+from tfcompress.network import Network
+from tfcompress.plan import Plan
+from tfcompress.rewrite import apply
+from tfcompress.streams import Stream
+from tfcompress.task import Task
+from tfcompress.training import Checkpoints, Constant, NoRunFolder, Phase, Training, WeightDecay, fit, seed_layers
+from tfcompress.training.teaching import Teaching, computing_in, remembered
+
+__all__ = ["Scoring"]
+
+_LOGITS = Teaching(alpha=0.0, soft="logits")
+
+
+class Scoring:
+    """The way from a plan to a score.
+
+    Args:
+        task: the task.
+        training: how a student is trained to be scored.
+        inherit: whether a student begins with the teacher's weights where the shapes allow it.
+    """
+
+    def __init__(self, task: Task, training: Training, inherit: bool) -> None:
+        self.task, self.training, self.inherit = task, training, inherit
+
+    def built(self, network: Network, plan: Plan) -> keras.Model:
+        """The student with fresh weights, or the teacher's where these are inherited and fit."""
+        student = apply(network.model, plan, network.groups, seed=self.task.seed)
+        if self.inherit:
+            given = {layer.name: layer for layer in self.task.teacher.layers}
+            for layer in student.layers:
+                weights = given[layer.name].weights if layer.name in given else []
+                if weights and [w.shape for w in weights] == [w.shape for w in layer.weights]:
+                    layer.set_weights(given[layer.name].get_weights())
+        return student
+
+    @functools.cached_property
+    def _lessons(self) -> ArraySource | None:
+        """The training data with the teacher's logits, which are the same for all students, where they can be kept."""
+        return remembered(self.task.splits.train.source, self.task.teacher)
+
+    def train(
+        self, student: keras.Model, epochs: int | None = None, folder: pathlib.Path | None = None
+    ) -> float | None:
+        """Trains a student in place, and measures it on the validation split.
+
+        Args:
+            student: as `built` gave it.
+            epochs: how many; `None` for all.
+            folder: where its state is kept to train on later, and where it was kept before; `None` for nowhere.
+
+        Returns:
+            The task's metric, `None` where it has none.
+        """
+        task, training = self.task, self.training
+        epochs = training.epochs if epochs is None else epochs
+        seed_layers(student, task.seed, Stream.STUDENT)
+        decay = [WeightDecay(training.weight_decay)] if training.weight_decay else []
+        rate = float(training.learning_rate or 0)
+        with computing_in(training.mixed_precision, (student,)):
+            lessons = self._lessons
+            fit(
+                phases.taught(student, task, _LOGITS, cached=lessons is not None),
+                (lessons or task.splits.train).batches(training.batch_size, training=True),
+                task.objective,
+                optimizer=training.new_optimizer(rate),
+                epochs=epochs,
+                schedule=Constant(rate),
+                penalties=decay,
+                phase=Phase("scoring") if folder is None else Phase("scoring", _UpTo(folder, epochs)),  # type: ignore[arg-type]
+            )
+        return phases.score_of(student, task)
+
+
+class _UpTo(NoRunFolder):
+    """Keeps the state of a training in a folder, from which a longer one goes on."""
+
+    def __init__(self, folder: pathlib.Path, epochs: int) -> None:
+        super().__init__()
+        self._folder, self._epochs = folder, epochs
+
+    def checkpoints(self, phase: str) -> Checkpoints:
+        """The one checkpoint, after the last epoch; the training is never taken for finished."""
+        return _Last(self._folder, self._epochs)
+
+
+class _Last(Checkpoints):
+    def __init__(self, folder: pathlib.Path, epochs: int) -> None:
+        super().__init__(folder)
+        self._epochs = epochs
+
+    def save(self, epoch: int, tensors: Mapping[str, np.ndarray], info: Mapping[str, Any]) -> None:
+        if epoch == self._epochs:
+            super().save(epoch, tensors, info)
+
+    def finish(self, epoch: int, tensors: Mapping[str, np.ndarray], info: Mapping[str, Any]) -> None:
+        pass

@@ -1,0 +1,125 @@
+"""The layers of a network as N2N's policies read them (Ashok et al. 2018, section 3.2.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from tfcompress.graph import Block, ChannelGroups, LayerGraph, find_blocks
+from tfcompress.graph.layer_graph import Node
+from tfcompress.graph.regions import between
+from tfcompress.methods.n2n.rules import TEXT, Rules
+
+__all__ = ["FEATURES", "LayerSequence"]
+
+FEATURES = ("type", "kernel", "stride", "padding", "outputs", "skip_start", "skip_end")
+"""The numbers by which a policy knows a layer: `x_t = (l, k, s, p, n, s_start, s_end)`."""
+
+
+@dataclass(frozen=True, eq=False)
+class LayerSequence:
+    """The layers of a network in the order of its graph, as a policy reads them.
+
+    Attributes:
+        nodes: their names: all nodes but the inputs and, under some rules, skip connections.
+        numbers: float32 `[layers, 7]`, see `FEATURES`: the layer's type as a number, its kernel, stride and padding
+            along its first axis, its outputs, and how many layers lie between it and the start and the end of the skip
+            connection around it, 0 where there is none. What a layer does not have is 0.
+    """
+
+    nodes: tuple[str, ...]
+    numbers: npt.NDArray[np.float32]
+
+    @classmethod
+    def of(cls, groups: ChannelGroups, rules: Rules = TEXT) -> LayerSequence:
+        """The sequence of a network."""
+        graph, blocks = groups.graph, find_blocks(groups)
+        left_out = set() if rules.sequence_has_shortcuts else _shortcuts(graph, blocks)
+        nodes = [node for node in graph.nodes.values() if not node.is_input and node.name not in left_out]
+        place = {node.name: number for number, node in enumerate(nodes)}
+        around: dict[str, tuple[int, int]] = {}
+        for block in sorted(blocks, key=lambda block: -len(block.nodes)):  # the innermost one is told
+            inside = [place[name] for name in block.nodes if name in place]
+            for at in inside:
+                around[nodes[at].name] = (at - min(inside) + 1, max(inside) - at)
+        rows = [[*_numbers(node, graph), *around.get(node.name, (0, 0))] for node in nodes]
+        return cls(tuple(place), np.array(rows, "float32").reshape(len(nodes), len(FEATURES)))
+
+    def read(self, rules: Rules) -> npt.NDArray[np.float32]:
+        """The numbers as a policy reads them, float32 `[layers, 7]`."""
+        return self.scaled() if rules.scaled else self.numbers
+
+    def scaled(self) -> npt.NDArray[np.float32]:
+        """The numbers, each column from 0 to 1; outputs by their logarithm, which policies of other networks share."""
+        numbers = self.numbers.copy()
+        numbers[:, FEATURES.index("outputs")] = np.log2(1 + numbers[:, FEATURES.index("outputs")]) / 12
+        for name, full in (("type", len(_TYPES) + 1), ("kernel", 7), ("stride", 4), ("padding", 3)):
+            numbers[:, FEATURES.index(name)] /= full
+        for name in ("skip_start", "skip_end"):
+            numbers[:, FEATURES.index(name)] /= 10
+        return numbers
+
+
+def _shortcuts(graph: LayerGraph, blocks: Sequence[Block]) -> set[str]:
+    """The sums of residual blocks, and the nodes of all their branches but the one with the most nodes."""
+    left_out = set()
+    for block in blocks:
+        reads = dict.fromkeys(ref.node for ref in graph.nodes[block.name].inputs)
+        branches = [set() if name == block.entry else set(between(graph, name, block.entry)) for name in reads]
+        longest = max(branches, key=len)
+        left_out |= {block.name}.union(*branches) - longest
+    return left_out
+
+
+_TYPES = (
+    "Conv2D",
+    "DepthwiseConv2D",
+    "SeparableConv2D",
+    "Conv1D",
+    "Dense",
+    "BatchNormalization",
+    "ReLU",
+    "Activation",
+    "MaxPooling2D",
+    "AveragePooling2D",
+    "GlobalAveragePooling2D",
+    "GlobalMaxPooling2D",
+    "Flatten",
+    "Dropout",
+    "ZeroPadding2D",
+    "Add",
+    "Concatenate",
+)
+
+
+def _numbers(node: Node, graph: LayerGraph) -> list[float]:
+    """Type, kernel, stride, padding and outputs of a layer; types that are not listed share a number."""
+    config = node.operation.get_config() if isinstance(node.operation, keras.Layer) else {}
+    kind = _TYPES.index(node.type_name) + 1 if node.type_name in _TYPES else len(_TYPES) + 1
+    kernel = _first(config.get("kernel_size", config.get("pool_size")))
+    padding = config.get("padding")
+    if padding == "same":
+        around = (kernel - 1) // 2
+    else:
+        around = 0 if isinstance(padding, str) else _first(padding)
+    outputs = config.get("filters", config.get("units"))
+    width = outputs if isinstance(outputs, int) else _width(node, graph)
+    return [kind, kernel, _first(config.get("strides")), around, width]
+
+
+def _width(node: Node, graph: LayerGraph) -> int:
+    shape = graph.shape(node.outputs[0]) if node.outputs else ()
+    first = getattr(node.operation, "data_format", None) == "channels_first" and len(shape) > 2
+    size = shape[1 if first else -1] if len(shape) > 1 else 0
+    return size or 0
+
+
+def _first(value: Any) -> int:
+    while isinstance(value, Sequence) and not isinstance(value, str):
+        value = value[0] if value else 0
+    return value if isinstance(value, int) else 0

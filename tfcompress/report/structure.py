@@ -1,0 +1,52 @@
+"""Structure in the text of `inspect`: the layers that may go, and what of the others may be smaller."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+
+from tfcompress.costs import CostModel
+from tfcompress.methods.n2n.space import Space
+
+__all__ = ["grouped", "structure_lines"]
+
+_FEW = 8  # names that are shown one by one
+_KINDS = {"kernel_size": "kernel sizes", "padding": "paddings", "outputs": "outputs"}
+
+
+def structure_lines(costs: CostModel) -> list[str]:
+    """Lines on what method="n2n" decides on: the layers that it may remove, and the variables that it may lower."""
+    space = Space.of(costs)
+    sequence, allowed = space.removable.sequence.nodes, space.removable.allowed
+    removable = [name for name, may in zip(sequence, allowed, strict=True) if may]
+    lines = [f"  layers that may be removed, {len(removable)} of {len(sequence)}: {grouped(removable)}"]
+    for what, words in _KINDS.items():
+        nodes = [variable.node for variable in space.shrinkable.variables if variable.what == what]
+        lines.append(f"  {words} that may be smaller, {len(nodes)}: {grouped(nodes)}")
+    return lines
+
+
+def grouped(names: Iterable[str]) -> str:
+    """Names as text; where they are many, those that differ in their numbers alone are one, such as `block*_conv1 (8)`.
+
+    Args:
+        names: in the order in which they are shown.
+    """
+    left = list(names)
+    if not left:
+        return "none"
+    return ", ".join(left if len(left) <= _FEW else _merged(left))
+
+
+def _merged(names: list[str]) -> Iterator[str]:
+    alike: dict[str, list[str]] = {}
+    for name in names:
+        alike.setdefault(re.sub(r"\d+", "*", name), []).append(name)
+    for members in alike.values():
+        yield members[0] if len(members) == 1 else f"{_pattern(members)} ({len(members)})"
+
+
+def _pattern(names: list[str]) -> str:
+    """Names alike but for their numbers, with a star for each number that is not the same in all."""
+    parts = zip(*(re.split(r"(\d+)", name) for name in names), strict=True)
+    return "".join(values[0] if len(set(values)) == 1 else "*" for values in parts)
