@@ -14,6 +14,8 @@ from tfcompress.channels import Control
 from tfcompress.costs import Budget, Cost, CostModel
 from tfcompress.methods import phases
 from tfcompress.methods.base import Search
+from tfcompress.methods.n2n.constraints import SmallStudent, check_limits, least, small_students, student_within
+from tfcompress.methods.n2n.rules import TEXT
 from tfcompress.methods.n2n.sequence import FEATURES
 from tfcompress.methods.n2n.space import Space
 from tfcompress.methods.n2n.stages import SHARES, Stages
@@ -54,8 +56,9 @@ class N2N(TrainedMethod):
         shrinkage_rate: that of the shrinkage policy; the paper's appendix has 0.1.
         baseline_decay: of the moving average of rewards. Decided.
         actor_critic: whether a value network stands in the moving average's place.
-        constraint: "strict": what is above the budget earns -1, and is not trained. "relaxed": it earns
-            `epsilon (R + 1) - 1`, with epsilon falling from 1 to 0 in 50 updates.
+        constraint: "strict": what is above the budget earns -1, and is not trained; in a search of both stages, the
+            first is not held to it. "relaxed": it earns `epsilon (R + 1) - 1` in both stages, with epsilon falling from
+            1 to 0 in 50 updates.
         soft_weight: lambda of the winner's loss, `L_hard + lambda L_KD`, computed as the two's weighted mean. Decided.
         inherit: whether students begin with the teacher's weights where the shapes allow it; the paper's begin anew.
         policies: a folder with policies that an earlier search saved, to start from (Table 5); `None` to start anew.
@@ -108,13 +111,16 @@ class N2N(TrainedMethod):
         return self.stage in ("both", "shrinkage")
 
     def least(self, costs: CostModel, control: Control) -> Cost:
-        """The cost without every layer that may go, where that runs, and with all variables at their smallest."""
-        if self._removes:
-            costs = costs.after(Space.of(costs).removable.smallest())
-        return costs.of(Space.of(costs).shrinkable.uniform(SHARES[0])) if self._shrinks else costs.total
+        """The least of each metric among the smallest students that are known."""
+        return least(self._small_students(costs))
+
+    def _small_students(self, costs: CostModel) -> tuple[SmallStudent, ...]:
+        return small_students(costs, TEXT, self._removes, self._shrinks)
 
     def check_model(self, task: Task) -> None:
-        """Refuses a model of which nothing may be removed or made smaller; also without tf-agents."""
+        """Refuses a model of which nothing may be removed or made smaller, and limits that no student holds; also
+        without tf-agents.
+        """
         with lock:  # it changes the warning filters and `sys.modules` for a while
             load_tf_agents()
         if set(task.control.settings()):
@@ -133,6 +139,7 @@ class N2N(TrainedMethod):
                 f"Expected a model with kernels, paddings or outputs that may be smaller. Received: {name!r}, which "
                 "has none. Take another method."
             )
+        check_limits(task, self._small_students(task.costs))
 
     def check(self, task: Task) -> None:
         """Refuses a teacher that guesses, and models without logits to learn from."""
@@ -172,6 +179,7 @@ class N2N(TrainedMethod):
         )
         stage = Stages(task, Students(task, scoring, self.inherit), self.updates, self.constraint, self.policies)
         network, trail = task.network, Trail((Plan(weights="fresh"),))
+        small = self._small_students(task.costs)
         if self._removes:
             removable = Space.of(task.costs).removable
             learner = RemovalLearner(
@@ -185,7 +193,7 @@ class N2N(TrainedMethod):
                 learner,
                 lambda: learner.rollouts(rows, self.rollouts, removable.allowed),
                 removable.plan,
-                removable.smallest,
+                lambda: (student_within(task, small) or small[0]).plans[0],
                 is_last=not self._shrinks,
             )
             trail = first.trail
@@ -212,7 +220,7 @@ class N2N(TrainedMethod):
                     lambda: shrinking.rollouts(numbers, self.rollouts),
                     shrinkable.plan,
                     lambda: next(
-                        (p for p in map(shrinkable.uniform, reversed(SHARES)) if stage.holds(network, p)),
+                        (plan for plan in map(shrinkable.uniform, reversed(SHARES)) if stage.holds(network, plan)),
                         shrinkable.uniform(SHARES[0]),
                     ),
                 )

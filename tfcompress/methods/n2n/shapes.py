@@ -82,4 +82,3 @@ def _given(node: Node, read: list[_Shape], config: dict[str, Any]) -> _Shape | N
     except ValueError:
         return None
     return given if all(size is None or size > 0 for size in given) else None
-

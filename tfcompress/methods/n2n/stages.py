@@ -8,6 +8,7 @@ from typing import Any
 import keras
 
 from tfcompress.methods.base import Candidate, Search
+from tfcompress.methods.n2n.constraints import SmallStudent, holds_measured
 from tfcompress.methods.n2n.reward import RELAXATIONS
 from tfcompress.methods.n2n.space import Space
 from tfcompress.methods.n2n.students import Scored, Students
@@ -61,13 +62,13 @@ class Stages:
             draw: gives the rollouts of an update.
             plan_of: makes a plan of a rollout's actions.
             smallest: gives the smallest plan that is known, for a stage that found none within the budget.
-            is_last: whether its students are held to the budget; else to what the next stage can still bring within.
+            is_last: whether its best student is held to the budget; else to what the next stage can still bring within.
         """
         task = self._task
         if self._policies is not None:
             learner.load(f"{self._policies}/{name}")
-        epsilon = RELAXATIONS[self._constraint] if is_last else _unconstrained
         strict = is_last and self._constraint == "strict"
+        epsilon = RELAXATIONS[self._constraint] if is_last or self._constraint == "relaxed" else _unconstrained
         best: Scored | None = None
         model: keras.Model | None = None
         for update in range(self._updates):
@@ -98,8 +99,13 @@ class Stages:
         return best
 
     def holds(self, network: Network, plan: Plan) -> bool:
-        """Whether what a plan leaves is within the budget, as far as it is counted."""
-        return self._task.fits(network.costs.of(plan))
+        """Whether what a plan leaves is smaller than the teacher and within the budget."""
+        cost = network.costs.of(plan)
+        return (
+            cost.params < self._task.costs.total.params
+            and self._task.fits(cost)
+            and (not self._task.budget.measured or holds_measured(self._task, self.students.built(network, plan)))
+        )
 
     def search(self) -> Search:
         """The decision: the best student of each stage with its weights, and of them the best within the budget."""
@@ -110,7 +116,7 @@ class Stages:
                 _, model = self.students.trained(network, best.trail.last, best.trail, strict=False)
             assert best.cost is not None
             candidates.append(Candidate(best.trail, best.cost, self._reward(best), f"best of {name}", model))
-        within = [each for each in candidates if task.fits(each.cost)]
+        within = [each for each, (_, best, *_) in zip(candidates, self._best, strict=True) if best.within]
         chosen = max(within or candidates, key=lambda each: each.score or 0.0)
         return Search(task.model, chosen.trail, tuple(candidates), self._history, student=chosen.model)
 
@@ -119,8 +125,13 @@ class Stages:
 
     def _can_hold(self, network: Network, plan: Plan) -> bool:
         """Whether what a plan of the first stage leaves can be shrunk to the budget."""
-        left = network.costs.after(plan)
-        return self._task.fits(left.of(Space.of(left).shrinkable.uniform(SHARES[0])))
+        task, left = self._task, network.costs.after(plan)
+        smallest = Space.of(left).shrinkable.uniform(SHARES[0])
+        if not task.fits(left.of(smallest)):
+            return False
+        return not task.budget.measured or holds_measured(
+            task, SmallStudent((plan, smallest), left.of(smallest)).built(network, task.seed)
+        )
 
     def _reward(self, score: Scored, epsilon: float = 1.0) -> float:
         assert self._task.accuracy is not None

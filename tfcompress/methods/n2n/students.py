@@ -11,6 +11,7 @@ import keras
 
 from tfcompress.costs import Cost
 from tfcompress.methods import phases
+from tfcompress.methods.n2n.constraints import holds_measured
 from tfcompress.methods.n2n.reward import DEGENERATE, constrained, reward
 from tfcompress.network import Network
 from tfcompress.plan import Plan, Trail
@@ -119,7 +120,7 @@ class Students:
         student = self.built(network, plan)
         own = Network(student, task.control.through_norms)
         cost = own.costs.total
-        within = task.fits(cost) and _holds_measured(task, student)
+        within = task.fits(cost) and holds_measured(task, student)
         if strict and not within:
             return Scored(trail, "over the budget", cost, within=False), student
         seed_layers(student, task.seed, Stream.STUDENT)
@@ -150,15 +151,6 @@ class Students:
                 if weights and [w.shape for w in weights] == [w.shape for w in layer.weights]:
                     layer.set_weights(given[layer.name].get_weights())
         return student
-
-
-def _holds_measured(task: Task, student: keras.Model) -> bool:
-    """Whether a student is within the limits of what is measured, such as latency."""
-    if not task.budget.measured:
-        return True
-    before = (task.run.recall("before", task.progress.note) or {}).get("measurements", {})
-    limits, after = task.budget.measured_limits(before), task.budget.measure(student)
-    return all(after[name] <= limit for name, limit in limits.items())
 
 
 def _plain(scored: Scored) -> dict[str, Any]:
