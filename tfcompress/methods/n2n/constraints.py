@@ -9,6 +9,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 
 import keras
+import numpy as np
 
 from tfcompress.costs import Cost, CostModel
 from tfcompress.costs.budget import as_budget, shown
@@ -20,7 +21,15 @@ from tfcompress.plan import Plan
 from tfcompress.rewrite import apply
 from tfcompress.task import Task
 
-__all__ = ["SmallStudent", "check_limits", "holds_measured", "least", "small_students", "student_within"]
+__all__ = [
+    "SmallStudent",
+    "check_limits",
+    "holds_measured",
+    "least",
+    "numbers_read",
+    "small_students",
+    "student_within",
+]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,6 +130,24 @@ def check_limits(task: Task, students: Sequence[SmallStudent]) -> None:
             f"{' and '.join(map(budget.said, budget))}, where the smallest students that are known measure {words}. "
             "Raise one of the limits."
         )
+
+
+def numbers_read(costs: CostModel, plan: Plan) -> dict[str, int]:
+    """The numbers that each dense layer reads, of those that read vectors, in the student of a plan; by layer.
+
+    Args:
+        costs: of what the plan's structural edits leave.
+        plan: the plan, of which its channel edits count.
+    """
+    graph, owner = costs.groups.graph, costs.groups.group_of_labels()
+    kept, sizes = costs.kept(Plan(plan.channels)), costs.sizes
+    numbers = {}
+    for name, item in costs.groups.layers.items():
+        if isinstance(item.node.operation, keras.layers.Dense) and len(graph.shape(item.node.inputs[0])) == 2:
+            owners = owner[item.call.inputs[0].ids]
+            of_group = np.bincount(owners[owners >= 0], minlength=len(sizes))
+            numbers[name] = int((owners < 0).sum() + (of_group * kept // np.maximum(sizes, 1)).sum())
+    return numbers
 
 
 def holds_measured(task: Task, student: keras.Model) -> bool:

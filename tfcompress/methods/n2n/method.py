@@ -15,10 +15,10 @@ from tfcompress.costs import Budget, Cost, CostModel
 from tfcompress.methods import phases
 from tfcompress.methods.base import Search
 from tfcompress.methods.n2n.constraints import SmallStudent, check_limits, least, small_students, student_within
-from tfcompress.methods.n2n.rules import TEXT
-from tfcompress.methods.n2n.sequence import FEATURES
+from tfcompress.methods.n2n.rules import RELEASED, TEXT, Rules
+from tfcompress.methods.n2n.sequence import names_of_features
 from tfcompress.methods.n2n.space import Space
-from tfcompress.methods.n2n.stages import SHARES, Stages
+from tfcompress.methods.n2n.stages import Stages
 from tfcompress.methods.n2n.students import Students
 from tfcompress.methods.registry import register_method
 from tfcompress.methods.trained import TrainedMethod
@@ -52,16 +52,21 @@ class N2N(TrainedMethod):
         rollouts: students for each update.
         score_epochs: epochs that a student is trained before it is scored.
         score_rate: Adam's learning rate for them. Decided.
+        score_on: what they learn meanwhile: the teacher's "logits", or "labels", as the authors' code has it for
+            Caltech-256.
         removal_rate: Adam's learning rate of the removal policy.
-        shrinkage_rate: that of the shrinkage policy; the paper's appendix has 0.1.
+        shrinkage_rate: that of the shrinkage policy; `None` for 0.01, and with `as_released` for the 0.1 that the
+            paper's appendix has too.
         baseline_decay: of the moving average of rewards. Decided.
         actor_critic: whether a value network stands in the moving average's place.
         constraint: "strict": what is above the budget earns -1, and is not trained; in a search of both stages, the
             first is not held to it. "relaxed": it earns `epsilon (R + 1) - 1` in both stages, with epsilon falling from
-            1 to 0 in 50 updates.
+            1 to 0 in 50 updates. `None` for "strict", and with `as_released` for "relaxed".
         soft_weight: lambda of the winner's loss, `L_hard + lambda L_KD`, computed as the two's weighted mean. Decided.
         inherit: whether students begin with the teacher's weights where the shapes allow it; the paper's begin anew.
         policies: a folder with policies that an earlier search saved, to start from (Table 5); `None` to start anew.
+        as_released: whether the search follows the authors' code where that departs from the paper's text, in all
+            points that docs/n2n.md lists.
 
     Raises:
         TypeError, ValueError: a setting of another type, or out of its range.
@@ -75,23 +80,27 @@ class N2N(TrainedMethod):
     rollouts: int = 5
     score_epochs: int = 5
     score_rate: float = 5e-4
+    score_on: Literal["logits", "labels"] = "logits"
     removal_rate: float = 0.003
-    shrinkage_rate: float = 0.01
+    shrinkage_rate: float | None = None
     baseline_decay: float = 0.95
     actor_critic: bool = False
-    constraint: Literal["strict", "relaxed"] = "strict"
+    constraint: Literal["strict", "relaxed"] | None = None
     soft_weight: float = 0.1
     inherit: bool = False
     policies: str | None = None
+    as_released: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
         expect.settings(self, expect.one_of, "stage", options=("both", "removal", "shrinkage"))
         expect.settings(self, expect.whole, "updates", "rollouts", "score_epochs", least=1)
-        expect.settings(self, expect.number, "score_rate", "removal_rate", "shrinkage_rate", above=0)
+        expect.settings(self, expect.number, "score_rate", "removal_rate", above=0)
+        expect.settings(self, expect.number, "shrinkage_rate", above=0, or_none=True)
+        expect.settings(self, expect.one_of, "score_on", options=("logits", "labels"))
         expect.settings(self, expect.number, "baseline_decay", at_least=0, below=1)
-        expect.settings(self, expect.flag, "actor_critic", "inherit")
-        expect.settings(self, expect.one_of, "constraint", options=("strict", "relaxed"))
+        expect.settings(self, expect.flag, "actor_critic", "inherit", "as_released")
+        expect.settings(self, expect.one_of, "constraint", options=(None, "strict", "relaxed"))
         expect.settings(self, expect.number, "soft_weight", above=0)
         if self.policies is not None:
             expect.settings(self, expect.text, "policies", what="a folder of saved policies")
@@ -101,6 +110,10 @@ class N2N(TrainedMethod):
     def budget(self, given: Budget) -> Budget:
         """The budget; none is needed, as the reward itself asks for small students."""
         return given
+
+    @property
+    def _rules(self) -> Rules:
+        return RELEASED if self.as_released else TEXT
 
     @property
     def _removes(self) -> bool:
@@ -115,7 +128,7 @@ class N2N(TrainedMethod):
         return least(self._small_students(costs))
 
     def _small_students(self, costs: CostModel) -> tuple[SmallStudent, ...]:
-        return small_students(costs, TEXT, self._removes, self._shrinks)
+        return small_students(costs, self._rules, self._removes, self._shrinks)
 
     def check_model(self, task: Task) -> None:
         """Refuses a model of which nothing may be removed or made smaller, and limits that no student holds; also
@@ -128,11 +141,12 @@ class N2N(TrainedMethod):
                 f"Expected no exclude, only, ratio_limits, round_to or through_norms for method={self.name!r}, whose "
                 f"policies decide for every layer. Received: {task.control.settings()}. Leave them out."
             )
-        name, space = task.groups.graph.name, Space.of(task.costs)
+        name, space = task.groups.graph.name, Space.of(task.costs, self._rules)
         if self._removes and not space.removable.allowed.any():
             raise ValueError(
                 f"Expected a model with layers that may be removed. Received: {name!r}, which has none: the first and "
-                "the last layer with weights stay, and strided convolutions do. stage='shrinkage' shrinks layers."
+                "the last layer with weights stay, and strided convolutions do; as_released=True keeps more of them. "
+                "stage='shrinkage' shrinks layers."
             )
         if self.stage == "shrinkage" and not space.shrinkable.variables:
             raise ValueError(
@@ -169,23 +183,30 @@ class N2N(TrainedMethod):
                 "Expected a teacher whose metric on the validation split is above 0, as rewards are shares of it. "
                 f"Received: {task.objective.metric_name} {task.accuracy}. Train the model first."
             )
+        rules = self._rules
         scoring = Training(
             epochs=self.score_epochs,
-            batch_size=self.batch_size,
+            batch_size=rules.score_batch or self.batch_size,
             learning_rate=self.score_rate,
             optimizer="adam",
-            weight_decay=0.0,
+            weight_decay=rules.score_decay,
             mixed_precision=self.mixed_precision,
         )
-        stage = Stages(task, Students(task, scoring, self.inherit), self.updates, self.constraint, self.policies)
+        teaching = Teaching(alpha=0.0, soft=rules.soft) if self.score_on == "logits" else None
+        students = Students(task, scoring, self.inherit, teaching, rules.reads)
+        constraint = self.constraint or rules.constraint
+        stage = Stages(task, students, self.updates, constraint, rules, self.policies)
         network, trail = task.network, Trail((Plan(weights="fresh"),))
         small = self._small_students(task.costs)
         if self._removes:
-            removable = Space.of(task.costs).removable
+            removable = Space.of(task.costs, rules).removable
             learner = RemovalLearner(
-                FEATURES, len(removable.sequence.nodes), self._settings(30, self.removal_rate), seed=task.seed
+                names_of_features(rules),
+                len(removable.sequence.nodes),
+                self._settings(rules.units[0], self.removal_rate),
+                seed=task.seed,
             )
-            rows = removable.sequence.scaled()
+            rows = removable.sequence.read(rules)
             first = stage.played(
                 "removal",
                 network,
@@ -202,13 +223,14 @@ class N2N(TrainedMethod):
             if self._removes and trail.last.structural:
                 network = task.network_of(stage.students.built(network, trail.last))
                 plans = trail.plans
-            shrinkable = Space.of(network.costs).shrinkable
+            shrinkable = Space.of(network.costs, rules).shrinkable
             if shrinkable.variables:
                 shrinking = ShrinkageLearner(
-                    FEATURES,
+                    names_of_features(rules),
                     len(shrinkable.variables),
-                    self._settings(50, self.shrinkage_rate),
-                    shares=SHARES,
+                    self._settings(rules.units[1], self.shrinkage_rate or rules.shrinkage_rate),
+                    shares=rules.shares,
+                    previous_action=rules.previous_action,
                     seed=task.seed,
                 )
                 numbers = shrinkable.numbers
@@ -219,10 +241,7 @@ class N2N(TrainedMethod):
                     shrinking,
                     lambda: shrinking.rollouts(numbers, self.rollouts),
                     shrinkable.plan,
-                    lambda: next(
-                        (plan for plan in map(shrinkable.uniform, reversed(SHARES)) if stage.holds(network, plan)),
-                        shrinkable.uniform(SHARES[0]),
-                    ),
+                    lambda: stage.largest_uniform(network, shrinkable),
                 )
         return stage.search()
 

@@ -10,16 +10,14 @@ import keras
 from tfcompress.methods.base import Candidate, Search
 from tfcompress.methods.n2n.constraints import SmallStudent, holds_measured
 from tfcompress.methods.n2n.reward import RELAXATIONS
-from tfcompress.methods.n2n.space import Space
+from tfcompress.methods.n2n.rules import Rules
+from tfcompress.methods.n2n.space import Shrinkable, Space
 from tfcompress.methods.n2n.students import Scored, Students
 from tfcompress.network import Network
 from tfcompress.plan import Plan, Trail
 from tfcompress.task import Task
 
-__all__ = ["SHARES", "Stages"]
-
-SHARES = tuple(share / 10 for share in range(1, 11))
-"""The actions of the shrinkage policy (section 3.2.2)."""
+__all__ = ["Stages"]
 
 
 class Stages:
@@ -30,14 +28,16 @@ class Stages:
         students: makes and scores students.
         updates: of each stage's policy.
         constraint: "strict" or "relaxed", how the budget is part of the reward.
+        rules: what "relaxed" is, and how far the next stage may shrink.
         policies: a folder with policies to start from, or `None`.
     """
 
     def __init__(
-        self, task: Task, students: Students, updates: int, constraint: str, policies: str | None = None
+        self, task: Task, students: Students, updates: int, constraint: str, rules: Rules, policies: str | None = None
     ) -> None:
         self.students = students
-        self._task, self._updates, self._constraint, self._policies = task, updates, constraint, policies
+        self._task, self._updates, self._rules, self._policies = task, updates, rules, policies
+        self._is_strict = constraint == "strict"
         self._history: dict[str, list[Any]] = {}
         self._best: list[tuple[str, Scored, Network, keras.Model | None]] = []
 
@@ -67,8 +67,10 @@ class Stages:
         task = self._task
         if self._policies is not None:
             learner.load(f"{self._policies}/{name}")
-        strict = is_last and self._constraint == "strict"
-        epsilon = RELAXATIONS[self._constraint] if is_last or self._constraint == "relaxed" else _unconstrained
+        strict = is_last and self._is_strict
+        epsilon = RELAXATIONS["strict" if self._is_strict else self._rules.relaxation]
+        if self._is_strict and not is_last:
+            epsilon = _unconstrained
         best: Scored | None = None
         model: keras.Model | None = None
         for update in range(self._updates):
@@ -98,7 +100,12 @@ class Stages:
         self._best.append((name, best, network, model))
         return best
 
-    def holds(self, network: Network, plan: Plan) -> bool:
+    def largest_uniform(self, network: Network, shrinkable: Shrinkable) -> Plan:
+        """The plan of the greatest share of everything whose student is within the budget, else of the least share."""
+        plans = [shrinkable.uniform(share) for share in sorted(set(self._rules.shares), reverse=True)]
+        return next((plan for plan in plans if self._holds(network, plan)), plans[-1])
+
+    def _holds(self, network: Network, plan: Plan) -> bool:
         """Whether what a plan leaves is smaller than the teacher and within the budget."""
         cost = network.costs.of(plan)
         return (
@@ -126,7 +133,7 @@ class Stages:
     def _can_hold(self, network: Network, plan: Plan) -> bool:
         """Whether what a plan of the first stage leaves can be shrunk to the budget."""
         task, left = self._task, network.costs.after(plan)
-        smallest = Space.of(left).shrinkable.uniform(SHARES[0])
+        smallest = Space.of(left, self._rules).shrinkable.uniform(self._rules.shares[0])
         if not task.fits(left.of(smallest)):
             return False
         return not task.budget.measured or holds_measured(

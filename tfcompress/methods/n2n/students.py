@@ -11,7 +11,7 @@ import keras
 
 from tfcompress.costs import Cost
 from tfcompress.methods import phases
-from tfcompress.methods.n2n.constraints import holds_measured
+from tfcompress.methods.n2n.constraints import holds_measured, numbers_read
 from tfcompress.methods.n2n.reward import DEGENERATE, constrained, reward
 from tfcompress.network import Network
 from tfcompress.plan import Plan, Trail
@@ -24,8 +24,6 @@ from tfcompress.training.teaching import Teaching, computing_in
 __all__ = ["Scored", "Students"]
 
 _FILE = "students"
-_LOGITS = Teaching(alpha=0.0, soft="logits")
-_LARGEST_FLAT = 50_000  # numbers that a dense layer may read, of the authors' code
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,10 +62,15 @@ class Students:
         task: the task.
         training: how a student is trained to be scored.
         inherit: whether a student begins with the teacher's weights where the shapes allow it.
+        teaching: what it learns to be scored; `None` for labels alone.
+        reads: fewest and most numbers that a dense layer of a student may read.
     """
 
-    def __init__(self, task: Task, training: Training, inherit: bool) -> None:
+    def __init__(
+        self, task: Task, training: Training, inherit: bool, teaching: Teaching | None, reads: tuple[int, int]
+    ) -> None:
         self._task, self._training, self._inherit = task, training, inherit
+        self._teaching, self._reads = teaching, reads
         self._known: dict[str, dict[str, Any]] = task.run.recall(_FILE, task.progress.note) or {}
         self._teacher_params = task.costs.total.params
         self._last: tuple[Trail, keras.Model] | None = None
@@ -78,15 +81,13 @@ class Students:
             left = network.costs.after(plan)
         except ValueError as error:
             return Scored(trail, "shapes do not fit: " + " ".join(str(error).split())[:200])
-        graph, cost = left.groups.graph, left.of(Plan(plan.channels))
+        cost, (fewest, most) = left.of(Plan(plan.channels)), self._reads
         if cost.params >= self._teacher_params:
             return Scored(trail, "not smaller than its teacher", cost)
-        for name, layer in graph.operations.items():
-            if isinstance(layer, keras.layers.Dense):
-                node = next(node for node in graph.nodes.values() if node.layer_name == name)
-                shape = graph.shape(node.inputs[0])
-                if len(shape) == 2 and (shape[1] or 0) > _LARGEST_FLAT:
-                    return Scored(trail, f"a feature map of {shape[1]} numbers, too large to train", cost)
+        for name, number in numbers_read(left, plan).items():
+            if not fewest <= number <= most:
+                size = "large" if number > most else "small"
+                return Scored(trail, f"a feature map of {number} numbers before {name}, too {size} to train", cost)
         return None
 
     def score(self, network: Network, plan: Plan, trail: Trail, strict: bool) -> Scored:
@@ -115,7 +116,7 @@ class Students:
         return self._last[1] if self._last is not None and self._last[0] == trail else None
 
     def trained(self, network: Network, plan: Plan, trail: Trail, strict: bool) -> tuple[Scored, keras.Model]:
-        """The student, trained on the teacher's logits, and its score."""
+        """The student, trained for a few epochs, and its score."""
         task = self._task
         student = self.built(network, plan)
         own = Network(student, task.control.through_norms)
@@ -129,7 +130,7 @@ class Students:
         rate = float(training.learning_rate or 0)
         with computing_in(training.mixed_precision, (student,)):
             fit(
-                phases.taught(student, task, _LOGITS),
+                student if self._teaching is None else phases.taught(student, task, self._teaching),
                 task.splits.train.batches(training.batch_size, training=True),
                 task.objective,
                 optimizer=training.new_optimizer(rate),
