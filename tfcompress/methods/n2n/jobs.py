@@ -42,7 +42,7 @@ def _scoring(setup: str) -> Any:
         seed=description["seed"],
         given=teacher,
     )
-    return Scoring(task, Training(**description["training"]), description["inherit"])
+    return Scoring(task, Training(**description["training"]), description["inherit"], description["soft"])
 
 
 @functools.lru_cache(maxsize=2)
