@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import small_tasks
 from keras import layers
+from random_students import branched, chain
 
 from tfcompress import zoo
 from tfcompress.costs import CostModel, cost
@@ -20,29 +21,6 @@ from tfcompress.methods.n2n.space import Removable, Shrinkable, Space, structure
 from tfcompress.network import Network
 from tfcompress.plan import KeepChannels, Plan, Reconfigure, RemoveLayers
 from tfcompress.rewrite import apply
-
-
-def chain():
-    """A strided convolution, two plain ones, pooling and a head."""
-    x = inputs = keras.Input((8, 8, 2), name="image")
-    x = layers.Conv2D(4, 3, padding="same", name="first")(x)
-    x = layers.Conv2D(6, 3, 2, "same", name="strided")(x)
-    x = layers.ReLU(name="relu")(x)
-    x = layers.Conv2D(8, 5, padding="same", name="wide")(x)
-    x = layers.MaxPooling2D(2, name="pool")(x)
-    x = layers.Flatten(name="flatten")(x)
-    return keras.Model(inputs, layers.Dense(3, name="head")(x), name="chain")
-
-
-def branched():
-    """Two branches that are joined by concatenation, and a depthwise convolution."""
-    x = inputs = keras.Input((6, 6, 3), name="image")
-    x = layers.Conv2D(4, 3, padding="same", name="stem")(x)
-    x = layers.Concatenate(name="join")(
-        [layers.Conv2D(4, 1, name="a")(x), layers.Conv2D(5, 3, padding="same", name="b")(x)]
-    )
-    x = layers.DepthwiseConv2D(3, padding="same", name="depthwise")(x)
-    return keras.Model(inputs, layers.Dense(3, name="head")(layers.GlobalAveragePooling2D(name="mean")(x)))
 
 
 def test_a_layer_is_seven_numbers():
@@ -158,12 +136,9 @@ def check(network, plan):
 
 
 @pytest.mark.parametrize("build", [chain, branched, small_tasks.residual_network, lambda: zoo.conv4((8, 8, 1))])
-def test_random_plans_of_both_stages_build_run_and_cost_what_was_predicted(build):
-    network, rng = Network(build()), np.random.default_rng(0)
-    removable, shrinkable = Removable.of(network.groups), Shrinkable.of(network.groups)
-    fitting = sum(check(network, removable.plan(rng.random(len(removable.allowed)) < 0.5)) for _ in range(5))
-    assert fitting
-    shares = rng.integers(1, 11, (5, len(shrinkable.variables))) / 10
-    assert sum(check(network, shrinkable.plan(row.tolist())) for row in shares)
-    assert check(network, removable.smallest())
-    assert check(network, shrinkable.uniform(0.1))
+def test_the_smallest_plans_fit(build):
+    network = Network(build())
+    space = Space.of(network.costs)
+    assert check(network, space.removable.smallest())
+    assert check(network, space.removable.smallest(keeping_widths=True))
+    assert check(network, space.shrinkable.uniform(0.1))
