@@ -4,34 +4,21 @@ import os
 import pathlib
 import socket
 import sys
-from unittest import mock
 
+import clusters
 import pytest
 
 from tfcompress.workers import Job, JobError, Workers, opened
 
 HERE = pathlib.Path(__file__).parent
-ROOT = HERE.parents[1]
 
 
 @pytest.fixture(scope="module")
 def cluster():
     """The address of a cluster."""
     pytest.importorskip("ray")
-    from ray.cluster_utils import Cluster
-
-    environment = {
-        "PYTHONPATH": os.pathsep.join([str(ROOT), str(HERE)]),
-        "RAY_USAGE_STATS_ENABLED": "0",
-        "TF_CPP_MIN_LOG_LEVEL": "3",
-    }
-    with mock.patch.dict(os.environ, environment):
-        node = {"num_cpus": 1, "object_store_memory": 80 * 2**20, "include_dashboard": False}
-        started = Cluster(initialize_head=True, head_node_args=node)
-        started.add_node(**{name: value for name, value in node.items() if name != "include_dashboard"})
-        with mock.patch.dict(os.environ, {"RAY_ADDRESS": started.address}):
-            yield started.address
-        started.shutdown()
+    with clusters.started(HERE) as address:
+        yield address
 
 
 def job(name, **arguments):

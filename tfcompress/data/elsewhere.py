@@ -6,6 +6,7 @@ import hashlib
 import importlib
 import json
 import pathlib
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -165,12 +166,11 @@ def name_of(function: Any, argument: str) -> str | None:
     """
     if function is None:
         return None
-    module, name = getattr(function, "__module__", ""), getattr(function, "__qualname__", "")
-    if module in ("", "__main__") or "<" in name or imported(f"{module}:{name}") is not function:
-        shown = name or type(function).__name__
+    module, name = getattr(function, "__module__", None) or "", getattr(function, "__qualname__", "")
+    if module not in sys.modules or module == "__main__" or imported(f"{module}:{name}") is not function:
         raise NotElsewhere(
-            f"{argument}={shown} is a function that only this process has. Write it, with a name, in a module of its "
-            "own that can be imported"
+            f"{argument}={name or type(function).__name__} is a function that only this process has. Write it, with a "
+            "name, in a module of its own that can be imported"
         )
     return f"{module}:{name}"
 

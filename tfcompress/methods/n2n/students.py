@@ -131,8 +131,7 @@ class Students:
             strict: whether a student that breaks the budget is not trained at all.
         """
         self._weights.begin()
-        self._open()
-        if self._elsewhere is not None or self._halving is not None:
+        if self._workers is not None or self._halving is not None:
             return self._side_by_side(network, trails, strict)
         return [self.score(network, trail.last, trail, strict) for trail in trails]
 
@@ -145,7 +144,7 @@ class Students:
             trail: from the teacher to the student.
             strict: whether a student that breaks the budget is not trained at all.
         """
-        if self._elsewhere is not None or self._halving is not None:
+        if self._workers is not None or self._halving is not None:
             return self._side_by_side(network, [trail], strict)[0]
         key = self._key(trail)
         record = self._records.get(key)
@@ -190,8 +189,8 @@ class Students:
     # Side by side, in this process or in others.
 
     def _open(self) -> None:
-        """Starts the workers, once, or says why there are none."""
-        if self._workers is None or self._elsewhere is not None:
+        """Starts the workers, or says why there are none."""
+        if self._workers is None:
             return
         try:
             self._elsewhere = Elsewhere(self._scoring, self._workers, self._weights)
@@ -264,13 +263,16 @@ class Students:
         noted: Callable[[str, float | None, float], None],
     ) -> None:
         """Trains students up to so many epochs, and tells `noted` the metric of each and the seconds that it took."""
+        if students and self._elsewhere is None:
+            self._open()
         if self._elsewhere is not None:
             self._elsewhere.train(network, students, epochs, len(self._rungs) > 1, noted)
             return
         for key, trail in students:
             start = time.monotonic()
             student = self.built(network, trail.last)
-            accuracy = self._scoring.train(student, epochs, self._weights.rungs_of(key))
+            folder = self._weights.rungs_of(key) if len(self._rungs) > 1 else None
+            accuracy = self._scoring.train(student, epochs, folder)
             self._weights.add(trail, student)
             noted(key, accuracy, time.monotonic() - start)
 
