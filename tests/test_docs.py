@@ -176,10 +176,13 @@ class AmcTest(tf.test.TestCase):
 class N2nTest(tf.test.TestCase):
     def test_all_code(self):
         made = {"model": small_tasks.trained_network(), "data": small_tasks.pictures(64)}
-        (code,) = code_of("n2n.md")
+        code, constrained = code_of("n2n.md")
         with contextlib.redirect_stdout(io.StringIO()):
             exec(code, made)
-        self.assertLessEqual(made["result"].after.params, 0.5 * made["result"].before.params)
+            self.assertLessEqual(made["result"].after.params, 0.5 * made["result"].before.params)
+            self.addCleanup(tfcompress.costs.unregister_metric, "depth")
+            exec(constrained, made)
+        self.assertLess(len(made["result"].model.layers), len(made["model"].layers))
         text = (DOCS / "n2n.md").read_text(encoding="utf-8")
         for name in made["students"]:
             self.assertIn(f"`{name}`", text)

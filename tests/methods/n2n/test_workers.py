@@ -52,7 +52,7 @@ def trails(of, count=4):
 def outcome(workers, halving, of=None):
     """Scores of an update and weights of its best student, to the digit; and what was said."""
     of = task() if of is None else of
-    with Students(of, TRAINING, False, workers, halving) as scorer:
+    with Students(Scoring(of, TRAINING), (1, 50_000), workers, halving) as scorer:
         scores = scorer.score_all(of.network, trails(of), strict=False)
         best = max(scores, key=lambda score: score.accuracy)
         scorer.keep("stage", best.trail)
@@ -132,12 +132,14 @@ class Searches:
 
 
 def test_a_search_that_is_killed_goes_on_and_ends_as_if_nothing_had_been(tmp_path):
-    """Killed in the pool in both stages, and in the winner's training, with other numbers of workers each time."""
+    """Killed in the pool in both stages, and in the winner's training, with other numbers of workers each time; and the
+    uninterrupted search had no workers.
+    """
     searches = Searches()
     try:
         whole, killed = tmp_path / "whole", tmp_path / "killed"
-        assert searches.run(whole, workers=1) == 0, (whole / "printed").read_text()
-        for workers, place in ((2, "record 2"), (1, "record 3"), (2, "winner 2")):
+        assert searches.run(whole, workers=None) == 0, (whole / "printed").read_text()
+        for workers, place in ((2, "record 2"), (1, "record 9"), (2, "winner 2")):
             assert searches.run(killed, workers=workers, place=place) == -signal.SIGKILL, (
                 killed / "printed"
             ).read_text()
@@ -229,7 +231,7 @@ def test_rungs():
 
 def test_the_worse_half_stops_at_each_rung_and_keeps_its_score():
     of = task()
-    scorer = Students(of, Training(epochs=5), inherit=False, halving=2)
+    scorer = Students(Scoring(of, Training(epochs=5)), (1, 50_000), halving=2)
     drawn = [Trail((Plan(weights=f"model-{number}.keras"),)) for number in range(5)]
     trained = []
 

@@ -73,6 +73,7 @@ class SoftTargetsTest(tf.test.TestCase):
         for tau in (1.0, 6.0):
             self.assertAllClose(SoftTargets(0.0, tau, "logits")(1.0, STUDENT, TEACHER), 10.625)
         self.assertAllClose(SoftTargets(0.4, 6.0, "logits")(1.0, STUDENT, TEACHER), 0.4 + 0.6 * 10.625)
+        self.assertAllClose(SoftTargets(0.0, 6.0, "mean_logits")(1.0, STUDENT, TEACHER), 10.625 / STUDENT.shape[-1])
 
     def test_positions_count_as_samples(self):
         """Maps of classes `[batch, places, classes]`: the mean over places."""

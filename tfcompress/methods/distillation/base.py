@@ -42,7 +42,8 @@ class Distilling(TrainedMethod):
         learning_rate: the first one.
         alpha: weight of the labels in L_KD, Equation (2); 1 - alpha is that of the teacher's soft targets.
         tau: temperature of soft targets.
-        soft: `"cross_entropy"`, or `"logits"` for the squared error of logits.
+        soft: `"cross_entropy"`, or `"logits"` for the squared error of logits, summed over classes; `"mean_logits"` for
+            its mean.
         scale_by_tau: whether the soft term is multiplied by tau^2, as in Hinton et al. (2014).
         student: a model to train in place of one that is made from the teacher, its weights being where it begins (but
             for what LIT copies); or a sequence of them, each learning from the one before.
@@ -61,7 +62,7 @@ class Distilling(TrainedMethod):
     reference_epochs: int = 250
     alpha: float = 0.95
     tau: float = 6.0
-    soft: Literal["cross_entropy", "logits"] = "cross_entropy"
+    soft: Literal["cross_entropy", "logits", "mean_logits"] = "cross_entropy"
     scale_by_tau: bool = True
     student: keras.Model | tuple[keras.Model, ...] | None = None
     blocks: Blocks | tuple[Blocks, ...] | None = None
@@ -75,8 +76,8 @@ class Distilling(TrainedMethod):
         for name, value in dataclasses.asdict(self.soft_targets).items():  # checked, and plain
             object.__setattr__(self, name, value)
         expect.settings(self, expect.number, "learning_rate", above=0)
-        if self.soft == "logits":
-            expect.unused(self, ["tau", "scale_by_tau"], "with soft='logits', which has no temperature")
+        if self.soft != "cross_entropy":
+            expect.unused(self, ["tau", "scale_by_tau"], f"with soft={self.soft!r}, which has no temperature")
         for field in dataclasses.fields(choice := self.choice):  # checked, and plain
             object.__setattr__(self, field.name, getattr(choice, field.name))
 

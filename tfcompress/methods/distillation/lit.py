@@ -114,8 +114,8 @@ class LIT(Sectioned, Generative):
             expect.unused(self, ["tuning"], "without tune=True, which it is about")
         elif not self.beta:
             expect.refuse("tune", "False where beta is 0, as tau and alpha do nothing then", self.tune)
-        elif self.soft == "logits":
-            expect.refuse("tune", "False with soft='logits', which has no temperature", self.tune)
+        elif self.soft != "cross_entropy":
+            expect.refuse("tune", f"False with soft={self.soft!r}, which has no temperature", self.tune)
 
     @property
     def finetuning(self) -> Training:

@@ -66,6 +66,7 @@ class Elsewhere:
             "objective": objective,
             "training": dataclasses.asdict(self._scoring.training),
             "inherit": self._scoring.inherit,
+            "teaching": None if self._scoring.teaching is None else dataclasses.asdict(self._scoring.teaching),
             "through_norms": task.control.through_norms,
             "seed": task.seed,
             "modules": _modules(task.teacher, objective),
@@ -116,7 +117,7 @@ class Elsewhere:
                     "state": str(self._weights.rungs_of(name)) if goes_on else None,
                     "student": str(self._weights.file_of(name)),
                 },
-                f"a student ({trail.last.to_json()[:200]})",
+                f"a student ({' '.join(trail.last.to_json().split())[:200]})",
             )
             for name, trail in students
         ]

@@ -17,10 +17,13 @@ from tfcompress.costs import Budget, Cost, CostModel
 from tfcompress.fingerprint import Contents
 from tfcompress.methods import phases
 from tfcompress.methods.base import Search
+from tfcompress.methods.n2n.constraints import SmallStudent, check_limits, least, small_students, student_within
 from tfcompress.methods.n2n.random_draws import RandomDraws
-from tfcompress.methods.n2n.sequence import FEATURES
+from tfcompress.methods.n2n.rules import RELEASED, TEXT, Rules
+from tfcompress.methods.n2n.scoring import Scoring
+from tfcompress.methods.n2n.sequence import names_of_features
 from tfcompress.methods.n2n.space import Removable, Shrinkable, Space
-from tfcompress.methods.n2n.stages import SHARES, Stages
+from tfcompress.methods.n2n.stages import Stages
 from tfcompress.methods.n2n.students import Students
 from tfcompress.methods.registry import register_method
 from tfcompress.methods.trained import TrainedMethod
@@ -58,12 +61,16 @@ class N2N(TrainedMethod):
         rollouts: students for each update.
         score_epochs: epochs that a student is trained before it is scored.
         score_rate: Adam's learning rate for them. Decided.
+        score_on: what they learn meanwhile: the teacher's "logits", or "labels", as the authors' code has it for
+            Caltech-256.
         removal_rate: Adam's learning rate of the removal policy.
-        shrinkage_rate: that of the shrinkage policy; the paper's appendix has 0.1.
+        shrinkage_rate: that of the shrinkage policy; `None` for 0.01, and with `as_released` for the 0.1 that the
+            paper's appendix has too.
         baseline_decay: of the moving average of rewards. Decided.
         actor_critic: whether a value network stands in the moving average's place.
-        constraint: "strict": what is above the budget earns -1, and is not trained. "relaxed": it earns
-            `epsilon (R + 1) - 1`, with epsilon falling from 1 to 0 in 50 updates.
+        constraint: "strict": what is above the budget earns -1, and is not trained; in a search of both stages, the
+            first is not held to it. "relaxed": it earns `epsilon (R + 1) - 1` in both stages, with epsilon falling from
+            1 to 0 in 50 updates. `None` for "strict", and with `as_released` for "relaxed".
         soft_weight: lambda of the winner's loss, `L_hard + lambda L_KD`, computed as the two's weighted mean. Decided.
         inherit: whether students begin with the teacher's weights where the shapes allow it; the paper's begin anew.
         policies: a folder with policies that an earlier search saved, to start from (Table 5); `None` to start anew.
@@ -74,6 +81,8 @@ class N2N(TrainedMethod):
         halving: a factor by which the students of an update become fewer (successive halving): they are compared after
             `score_epochs`, divided by it once, twice and so on down to one epoch, and the worse ones are not trained
             further and keep the score that they have. `None` to train all of them for `score_epochs`.
+        as_released: whether the search follows the authors' code where that departs from the paper's text, in all
+            points that docs/n2n.md lists.
 
     Raises:
         TypeError, ValueError: a setting of another type, or out of its range.
@@ -87,26 +96,30 @@ class N2N(TrainedMethod):
     rollouts: int = 5
     score_epochs: int = 5
     score_rate: float = 5e-4
+    score_on: Literal["logits", "labels"] = "logits"
     removal_rate: float = 0.003
-    shrinkage_rate: float = 0.01
+    shrinkage_rate: float | None = None
     baseline_decay: float = 0.95
     actor_critic: bool = False
-    constraint: Literal["strict", "relaxed"] = "strict"
+    constraint: Literal["strict", "relaxed"] | None = None
     soft_weight: float = 0.1
     inherit: bool = False
     policies: str | None = None
     random: bool = False
     workers: int | Literal["ray"] | Workers | None = None
     halving: int | None = None
+    as_released: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
         expect.settings(self, expect.one_of, "stage", options=("both", "removal", "shrinkage"))
         expect.settings(self, expect.whole, "updates", "rollouts", "score_epochs", least=1)
-        expect.settings(self, expect.number, "score_rate", "removal_rate", "shrinkage_rate", above=0)
+        expect.settings(self, expect.number, "score_rate", "removal_rate", above=0)
+        expect.settings(self, expect.number, "shrinkage_rate", above=0, or_none=True)
+        expect.settings(self, expect.one_of, "score_on", options=("logits", "labels"))
         expect.settings(self, expect.number, "baseline_decay", at_least=0, below=1)
-        expect.settings(self, expect.flag, "actor_critic", "inherit", "random")
-        expect.settings(self, expect.one_of, "constraint", options=("strict", "relaxed"))
+        expect.settings(self, expect.flag, "actor_critic", "inherit", "random", "as_released")
+        expect.settings(self, expect.one_of, "constraint", options=(None, "strict", "relaxed"))
         expect.settings(self, expect.number, "soft_weight", above=0)
         if self.policies is not None:
             expect.settings(self, expect.text, "policies", what="a folder of saved policies")
@@ -125,6 +138,10 @@ class N2N(TrainedMethod):
         return given
 
     @property
+    def _rules(self) -> Rules:
+        return RELEASED if self.as_released else TEXT
+
+    @property
     def _removes(self) -> bool:
         return self.stage in ("both", "removal")
 
@@ -133,13 +150,16 @@ class N2N(TrainedMethod):
         return self.stage in ("both", "shrinkage")
 
     def least(self, costs: CostModel, control: Control) -> Cost:
-        """The cost without every layer that may go, where that runs, and with all variables at their smallest."""
-        if self._removes:
-            costs = costs.after(Space.of(costs).removable.smallest())
-        return costs.of(Space.of(costs).shrinkable.uniform(SHARES[0])) if self._shrinks else costs.total
+        """The least of each metric among the smallest students that are known."""
+        return least(self._small_students(costs))
+
+    def _small_students(self, costs: CostModel) -> tuple[SmallStudent, ...]:
+        return small_students(costs, self._rules, self._removes, self._shrinks)
 
     def check_model(self, task: Task) -> None:
-        """Refuses a model of which nothing may be removed or made smaller; also without tf-agents."""
+        """Refuses a model of which nothing may be removed or made smaller, and limits that no student holds; also
+        without tf-agents.
+        """
         if not self.random:
             with lock:  # it changes the warning filters and `sys.modules` for a while
                 load_tf_agents()
@@ -152,25 +172,26 @@ class N2N(TrainedMethod):
             )
         if self.policies is not None:
             self._check_policies(self.policies)
-        name, space = task.groups.graph.name, Space.of(task.costs)
+        name, space = task.groups.graph.name, Space.of(task.costs, self._rules)
         if self._removes and not space.removable.allowed.any():
             raise ValueError(
                 f"Expected a model with layers that may be removed. Received: {name!r}, which has none: the first and "
-                "the last layer with weights stay, and strided convolutions do. stage='shrinkage' shrinks layers."
+                "the last layer with weights stay, and strided convolutions do; as_released=True keeps more of them. "
+                "stage='shrinkage' shrinks layers."
             )
         if self.stage == "shrinkage" and not space.shrinkable.variables:
             raise ValueError(
                 f"Expected a model with kernels, paddings or outputs that may be smaller. Received: {name!r}, which "
                 "has none. Take another method."
             )
+        check_limits(task, self._small_students(task.costs))
 
     def _check_policies(self, folder: str) -> None:
         """Refuses saved policies that a stage could not start from; what they are does not depend on the model."""
         if self._removes:
-            RemovalLearner(FEATURES, 1, self._settings(30, self.removal_rate)).load(f"{folder}/removal")
+            self._removal_learner(1).load(f"{folder}/removal")
         if self._shrinks:
-            settings = self._settings(50, self.shrinkage_rate)
-            ShrinkageLearner(FEATURES, 1, settings, shares=SHARES).load(f"{folder}/shrinkage")
+            self._shrinkage_learner(1).load(f"{folder}/shrinkage")
 
     def check(self, task: Task) -> None:
         """Refuses a teacher that guesses, and models without logits to learn from."""
@@ -208,20 +229,25 @@ class N2N(TrainedMethod):
                 "Expected a teacher whose metric on the validation split is above 0, as rewards are shares of it. "
                 f"Received: {task.objective.metric_name} {task.accuracy}. Train the model first."
             )
-        scoring = Training(
+        rules = self._rules
+        training = Training(
             epochs=self.score_epochs,
-            batch_size=self.batch_size,
+            batch_size=rules.score_batch or self.batch_size,
             learning_rate=self.score_rate,
             optimizer="adam",
-            weight_decay=0.0,
+            weight_decay=rules.score_decay,
             mixed_precision=self.mixed_precision,
         )
-        students = Students(task, scoring, self.inherit, Workers.of("workers", self.workers), self.halving)
-        opened.enter_context(students)
-        stage = Stages(task, students, self.updates, self.constraint, self.policies)
+        teaching = Teaching(alpha=0.0, soft=rules.soft) if self.score_on == "logits" else None
+        scoring = Scoring(task, training, self.inherit, teaching)
+        workers = Workers.of("workers", self.workers)
+        students = opened.enter_context(Students(scoring, rules.reads, workers, self.halving))
+        constraint = self.constraint or rules.constraint
+        stage = Stages(task, students, self.updates, constraint, rules, self.policies)
         network, trail = task.network, Trail((Plan(weights="fresh"),))
+        small = self._small_students(task.costs)
         if self._removes:
-            removable = Space.of(task.costs).removable
+            removable = Space.of(task.costs, rules).removable
             removing, draw_removals = self._removal(task, removable)
             first = stage.played(
                 "removal",
@@ -230,7 +256,7 @@ class N2N(TrainedMethod):
                 removing,
                 draw_removals,
                 removable.plan,
-                removable.smallest,
+                lambda: (student_within(task, small) or small[0]).plans[0],
                 is_last=not self._shrinks,
             )
             trail = first.trail
@@ -239,7 +265,7 @@ class N2N(TrainedMethod):
             if self._removes and trail.last.structural:
                 network = task.network_of(stage.students.built(network, trail.last))
                 plans = trail.plans
-            shrinkable = Space.of(network.costs).shrinkable
+            shrinkable = Space.of(network.costs, rules).shrinkable
             if shrinkable.variables:
                 shrinking, draw_shares = self._shrinkage(task, shrinkable)
                 stage.played(
@@ -249,10 +275,7 @@ class N2N(TrainedMethod):
                     shrinking,
                     draw_shares,
                     shrinkable.plan,
-                    lambda: next(
-                        (p for p in map(shrinkable.uniform, reversed(SHARES)) if stage.holds(network, p)),
-                        shrinkable.uniform(SHARES[0]),
-                    ),
+                    lambda: stage.largest_uniform(network, shrinkable),
                 )
         return stage.search()
 
@@ -262,8 +285,8 @@ class N2N(TrainedMethod):
         if self.random:
             draws = RandomDraws(steps, (False, True), task.rng(Stream.STUDENTS, _REMOVAL))
             return None, lambda: draws.rollouts(self.rollouts)
-        learner = RemovalLearner(FEATURES, steps, self._settings(30, self.removal_rate), seed=task.seed)
-        rows = removable.sequence.scaled()
+        learner = self._removal_learner(steps, task.seed)
+        rows = removable.sequence.read(self._rules)
         return learner, lambda: learner.rollouts(rows, self.rollouts, removable.allowed)
 
     def _shrinkage(
@@ -272,11 +295,26 @@ class N2N(TrainedMethod):
         """The policy of the shrinkage stage, if there is one, and the function that draws the students of an update."""
         steps = len(shrinkable.variables)
         if self.random:
-            draws = RandomDraws(steps, SHARES, task.rng(Stream.STUDENTS, _SHRINKAGE))
+            draws = RandomDraws(steps, self._rules.shares, task.rng(Stream.STUDENTS, _SHRINKAGE))
             return None, lambda: draws.rollouts(self.rollouts)
-        settings = self._settings(50, self.shrinkage_rate)
-        learner = ShrinkageLearner(FEATURES, steps, settings, shares=SHARES, seed=task.seed)
+        learner = self._shrinkage_learner(steps, task.seed)
         return learner, lambda: learner.rollouts(shrinkable.numbers, self.rollouts)
+
+    def _removal_learner(self, steps: int, seed: int = 0) -> RemovalLearner:
+        rules = self._rules
+        settings = self._settings(rules.units[0], self.removal_rate)
+        return RemovalLearner(names_of_features(rules), steps, settings, seed=seed)
+
+    def _shrinkage_learner(self, steps: int, seed: int = 0) -> ShrinkageLearner:
+        rules = self._rules
+        return ShrinkageLearner(
+            names_of_features(rules),
+            steps,
+            self._settings(rules.units[1], self.shrinkage_rate or rules.shrinkage_rate),
+            shares=rules.shares,
+            previous_action=rules.previous_action,
+            seed=seed,
+        )
 
     def _settings(self, units: int, rate: float) -> ReinforceSettings:
         return ReinforceSettings(

@@ -42,5 +42,9 @@ def _linear(update: int) -> float:
     return max(0.0, 1 - update / 50)
 
 
-RELAXATIONS: dict[str, Callable[[int], float]] = {"strict": _strict, "relaxed": _linear}
+def _released(update: int) -> float:
+    return float(max(0.0, 1 - update / 15) ** 4)
+
+
+RELAXATIONS: dict[str, Callable[[int], float]] = {"strict": _strict, "relaxed": _linear, "released": _released}
 """By name epsilon as a function of the update, counted from 0: it falls from 1 to 0 and never rises again."""

@@ -1,4 +1,4 @@
-"""`Scoring`: how a student is built, and trained on the teacher's logits to be scored; the same in every process."""
+"""`Scoring`: how a student is built, and trained for a few epochs to be scored; the same in every process."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ from tfcompress.task import Task
 from tfcompress.training import Checkpoints, Constant, NoRunFolder, Phase, Training, WeightDecay, fit, seed_layers
 from tfcompress.training.teaching import Teaching, computing_in, remembered
 
-__all__ = ["Scoring"]
+__all__ = ["LOGITS", "Scoring"]
 
-_LOGITS = Teaching(alpha=0.0, soft="logits")
+LOGITS = Teaching(alpha=0.0, soft="logits")
+"""The paper's: squared errors of logits, summed over classes."""
 
 
 class Scoring:
@@ -32,10 +33,13 @@ class Scoring:
         task: the task.
         training: how a student is trained to be scored.
         inherit: whether a student begins with the teacher's weights where the shapes allow it.
+        teaching: what it learns; `None` for labels alone.
     """
 
-    def __init__(self, task: Task, training: Training, inherit: bool) -> None:
-        self.task, self.training, self.inherit = task, training, inherit
+    def __init__(
+        self, task: Task, training: Training, inherit: bool = False, teaching: Teaching | None = LOGITS
+    ) -> None:
+        self.task, self.training, self.inherit, self.teaching = task, training, inherit, teaching
 
     def built(self, network: Network, plan: Plan) -> keras.Model:
         """The student with fresh weights, or the teacher's where these are inherited and fit."""
@@ -51,6 +55,8 @@ class Scoring:
     @functools.cached_property
     def _lessons(self) -> ArraySource | None:
         """The training data with the teacher's logits, which are the same for all students, where they can be kept."""
+        if self.teaching is None:
+            return None
         return remembered(self.task.splits.train.source, self.task.teacher)
 
     def train(
@@ -72,9 +78,11 @@ class Scoring:
         decay = [WeightDecay(training.weight_decay)] if training.weight_decay else []
         rate = float(training.learning_rate or 0)
         with computing_in(training.mixed_precision, (student,)):
-            lessons = self._lessons
+            lessons, model = self._lessons, student
+            if self.teaching is not None:
+                model = phases.taught(student, task, self.teaching, cached=lessons is not None)
             fit(
-                phases.taught(student, task, _LOGITS, cached=lessons is not None),
+                model,
                 (lessons or task.splits.train).batches(training.batch_size, training=True),
                 task.objective,
                 optimizer=training.new_optimizer(rate),

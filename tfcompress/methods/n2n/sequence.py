@@ -15,10 +15,15 @@ from tfcompress.graph.layer_graph import Node
 from tfcompress.graph.regions import between
 from tfcompress.methods.n2n.rules import TEXT, Rules
 
-__all__ = ["FEATURES", "LayerSequence"]
+__all__ = ["FEATURES", "LayerSequence", "names_of_features"]
 
 FEATURES = ("type", "kernel", "stride", "padding", "outputs", "skip_start", "skip_end")
 """The numbers by which a policy knows a layer: `x_t = (l, k, s, p, n, s_start, s_end)`."""
+
+
+def names_of_features(rules: Rules) -> tuple[str, ...]:
+    """Names of what a policy reads; those of numbers as they are are others, as is a policy that learned with them."""
+    return FEATURES if rules.scaled else tuple(f"{name} as it is" for name in FEATURES)
 
 
 @dataclass(frozen=True, eq=False)

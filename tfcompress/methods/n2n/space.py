@@ -87,11 +87,18 @@ class Removable:
         )
         return Plan((RemoveLayers(gone),) if gone else (), "fresh")
 
-    def smallest(self) -> Plan:
-        """The plan without all layers that may go together, but for those that make feature maps smaller."""
+    def smallest(self, keeping_widths: bool = False) -> Plan:
+        """The plan without all layers that may go together, but for those that make feature maps smaller.
+
+        Args:
+            keeping_widths: whether only layers go that give what they read: without one that makes fewer channels of
+                many, what follows would be larger.
+        """
         graph = self.groups.graph
         gone: list[bool] = [
-            bool(may) and not _shrinks_maps(graph, graph.nodes[name])
+            bool(may)
+            and not _shrinks_maps(graph, graph.nodes[name])
+            and (_changes_nothing(graph.nodes[name], graph) or not keeping_widths)
             for name, may in zip(self.sequence.nodes, self.allowed, strict=True)
         ]
         if structure_error(graph, self.plan(gone).structural) is None:

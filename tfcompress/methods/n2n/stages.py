@@ -6,17 +6,16 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from tfcompress.methods.base import Candidate, Search
+from tfcompress.methods.n2n.constraints import SmallStudent, holds_measured
 from tfcompress.methods.n2n.reward import RELAXATIONS
-from tfcompress.methods.n2n.space import Space
+from tfcompress.methods.n2n.rules import Rules
+from tfcompress.methods.n2n.space import Shrinkable, Space
 from tfcompress.methods.n2n.students import Scored, Students
 from tfcompress.network import Network
 from tfcompress.plan import Plan, Trail
 from tfcompress.task import Task
 
-__all__ = ["SHARES", "Stages"]
-
-SHARES = tuple(share / 10 for share in range(1, 11))
-"""The actions of the shrinkage policy (section 3.2.2)."""
+__all__ = ["Stages"]
 
 
 class Stages:
@@ -27,14 +26,16 @@ class Stages:
         students: makes and scores students.
         updates: of each stage's policy.
         constraint: "strict" or "relaxed", how the budget is part of the reward.
+        rules: what "relaxed" is, and how far the next stage may shrink.
         policies: a folder with policies to start from, or `None`.
     """
 
     def __init__(
-        self, task: Task, students: Students, updates: int, constraint: str, policies: str | None = None
+        self, task: Task, students: Students, updates: int, constraint: str, rules: Rules, policies: str | None = None
     ) -> None:
         self.students = students
-        self._task, self._updates, self._constraint, self._policies = task, updates, constraint, policies
+        self._task, self._updates, self._rules, self._policies = task, updates, rules, policies
+        self._is_strict = constraint == "strict"
         self._history: dict[str, list[Any]] = {}
         self._best: list[tuple[str, Scored, Network]] = []
 
@@ -59,13 +60,15 @@ class Stages:
             draw: gives the rollouts of an update.
             plan_of: makes a plan of a rollout's actions.
             smallest: gives the smallest plan that is known, for a stage that found none within the budget.
-            is_last: whether its students are held to the budget; else to what the next stage can still bring within.
+            is_last: whether its best student is held to the budget; else to what the next stage can still bring within.
         """
         task = self._task
         if learner is not None and self._policies is not None:
             learner.load(f"{self._policies}/{name}")
-        epsilon = RELAXATIONS[self._constraint] if is_last else _unconstrained
-        strict = is_last and self._constraint == "strict"
+        strict = is_last and self._is_strict
+        epsilon = RELAXATIONS["strict" if self._is_strict else self._rules.relaxation]
+        if self._is_strict and not is_last:
+            epsilon = _unconstrained
         best: Scored | None = None
         for update in range(self._updates):
             rollouts = draw()
@@ -95,9 +98,19 @@ class Stages:
         self._best.append((name, best, network))
         return best
 
-    def holds(self, network: Network, plan: Plan) -> bool:
-        """Whether what a plan leaves is within the budget, as far as it is counted."""
-        return self._task.fits(network.costs.of(plan))
+    def largest_uniform(self, network: Network, shrinkable: Shrinkable) -> Plan:
+        """The plan of the greatest share of everything whose student is within the budget, else of the least share."""
+        plans = [shrinkable.uniform(share) for share in sorted(set(self._rules.shares), reverse=True)]
+        return next((plan for plan in plans if self._holds(network, plan)), plans[-1])
+
+    def _holds(self, network: Network, plan: Plan) -> bool:
+        """Whether what a plan leaves is smaller than the teacher and within the budget."""
+        cost = network.costs.of(plan)
+        return (
+            cost.params < self._task.costs.total.params
+            and self._task.fits(cost)
+            and (not self._task.budget.measured or holds_measured(self._task, self.students.built(network, plan)))
+        )
 
     def search(self) -> Search:
         """The decision: the best student of each stage with its weights, and of them the best within the budget."""
@@ -106,7 +119,7 @@ class Stages:
             model = self.students.model_of(network, best.trail)
             assert best.cost is not None
             candidates.append(Candidate(best.trail, best.cost, self._reward(best), f"best of {name}", model))
-        within = [each for each in candidates if task.fits(each.cost)]
+        within = [each for each, (_, best, *_) in zip(candidates, self._best, strict=True) if best.within]
         chosen = max(within or candidates, key=lambda each: each.score or 0.0)
         return Search(task.model, chosen.trail, tuple(candidates), self._history, student=chosen.model)
 
@@ -115,8 +128,13 @@ class Stages:
 
     def _can_hold(self, network: Network, plan: Plan) -> bool:
         """Whether what a plan of the first stage leaves can be shrunk to the budget."""
-        left = network.costs.after(plan)
-        return self._task.fits(left.of(Space.of(left).shrinkable.uniform(SHARES[0])))
+        task, left = self._task, network.costs.after(plan)
+        smallest = Space.of(left, self._rules).shrinkable.uniform(self._rules.shares[0])
+        if not task.fits(left.of(smallest)):
+            return False
+        return not task.budget.measured or holds_measured(
+            task, SmallStudent((plan, smallest), left.of(smallest)).built(network, task.seed)
+        )
 
     def _reward(self, score: Scored, epsilon: float = 1.0) -> float:
         assert self._task.accuracy is not None

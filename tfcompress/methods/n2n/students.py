@@ -11,6 +11,7 @@ from typing import Any, Self
 import keras
 
 from tfcompress.costs import Cost
+from tfcompress.methods.n2n.constraints import holds_measured, numbers_read
 from tfcompress.methods.n2n.elsewhere import Elsewhere, NotElsewhere
 from tfcompress.methods.n2n.records import Records
 from tfcompress.methods.n2n.reward import DEGENERATE, constrained, reward
@@ -18,13 +19,9 @@ from tfcompress.methods.n2n.scoring import Scoring
 from tfcompress.methods.n2n.weights import KeptStudents, key_of
 from tfcompress.network import Network
 from tfcompress.plan import Plan, Trail
-from tfcompress.task import Task
-from tfcompress.training import Training
 from tfcompress.workers import Workers
 
 __all__ = ["Scored", "Students", "rungs"]
-
-_LARGEST_FLAT = 50_000  # numbers that a dense layer may read, of the authors' code
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,28 +67,22 @@ class Students:
     Use it in a `with` statement, which ends its processes.
 
     Args:
-        task: the task.
-        training: how a student is trained to be scored.
-        inherit: whether a student begins with the teacher's weights where the shapes allow it.
+        scoring: what is done to a student, and for which task.
+        reads: fewest and most numbers that a dense layer of a student may read.
         workers: the processes that score students; `None` for this one.
         halving: by how much the students of an update become fewer from one comparison to the next; `None` to train all
             of them for the same number of epochs.
     """
 
     def __init__(
-        self,
-        task: Task,
-        training: Training,
-        inherit: bool,
-        workers: Workers | None = None,
-        halving: int | None = None,
+        self, scoring: Scoring, reads: tuple[int, int], workers: Workers | None = None, halving: int | None = None
     ) -> None:
-        self._task, self._halving, self._workers = task, halving, workers
-        self._scoring = Scoring(task, training, inherit)
-        self._rungs = rungs(training.epochs, halving)
+        self._task = task = scoring.task
+        self._scoring, self._reads, self._workers, self._halving = scoring, reads, workers, halving
+        self._rungs = rungs(scoring.training.epochs, halving)
         self._records = Records(task)
         self._final: dict[str, Scored] = {}  # of this search, in which those of an interrupted one are looked up again
-        self._weights = KeptStudents(task, self._scoring)
+        self._weights = KeptStudents(scoring)
         self._elsewhere: Elsewhere | None = None
         self._teacher_params = task.costs.total.params
 
@@ -111,15 +102,13 @@ class Students:
             left = network.costs.after(plan)
         except ValueError as error:
             return Scored(trail, "shapes do not fit: " + " ".join(str(error).split())[:200])
-        graph, cost = left.groups.graph, left.of(Plan(plan.channels))
+        cost, (fewest, most) = left.of(Plan(plan.channels)), self._reads
         if cost.params >= self._teacher_params:
             return Scored(trail, "not smaller than its teacher", cost)
-        for name, layer in graph.operations.items():
-            if isinstance(layer, keras.layers.Dense):
-                node = next(node for node in graph.nodes.values() if node.layer_name == name)
-                shape = graph.shape(node.inputs[0])
-                if len(shape) == 2 and (shape[1] or 0) > _LARGEST_FLAT:
-                    return Scored(trail, f"a feature map of {shape[1]} numbers, too large to train", cost)
+        for name, number in numbers_read(left, plan).items():
+            if not fewest <= number <= most:
+                size = "large" if number > most else "small"
+                return Scored(trail, f"a feature map of {number} numbers before {name}, too {size} to train", cost)
         return None
 
     def score_all(self, network: Network, trails: Sequence[Trail], strict: bool) -> list[Scored]:
@@ -174,7 +163,7 @@ class Students:
         return student
 
     def trained(self, network: Network, plan: Plan, trail: Trail, strict: bool) -> tuple[Scored, keras.Model]:
-        """The student, trained on the teacher's logits, and its score."""
+        """The student, trained for a few epochs, and its score."""
         student = self.built(network, plan)
         cost = Network(student, self._task.control.through_norms).costs.total
         within = self._holds(cost, lambda: student)
@@ -289,13 +278,7 @@ class Students:
     def _holds(self, cost: Cost, built: Callable[[], keras.Model]) -> bool:
         """Whether a student is within the budget; it is built where something has to be measured."""
         task = self._task
-        if not task.fits(cost):
-            return False
-        if not task.budget.measured:
-            return True
-        before = (task.run.recall("before", task.progress.note) or {}).get("measurements", {})
-        limits, after = task.budget.measured_limits(before), task.budget.measure(built())
-        return all(after[name] <= limit for name, limit in limits.items())
+        return task.fits(cost) and (not task.budget.measured or holds_measured(task, built()))
 
     def _key(self, trail: Trail) -> str:
         return key_of(self._task, trail)

@@ -34,7 +34,7 @@ class SoftTargets:
         alpha: weight of the labels, in [0, 1].
         tau: temperature, above 0.
         soft: `"cross_entropy"`, or `"logits"` for the squared error between logits, summed over classes (Ba and Caruana
-            2014), which has no temperature.
+            2014), or `"mean_logits"` for its mean over them; these have no temperature.
         scale_by_tau: whether the soft term is multiplied by tau^2.
 
     Raises:
@@ -43,13 +43,13 @@ class SoftTargets:
 
     alpha: float = 0.95
     tau: float = 6.0
-    soft: Literal["cross_entropy", "logits"] = "cross_entropy"
+    soft: Literal["cross_entropy", "logits", "mean_logits"] = "cross_entropy"
     scale_by_tau: bool = True
 
     def __post_init__(self) -> None:
         expect.settings(self, expect.number, "alpha", at_least=0, at_most=1)
         expect.settings(self, expect.number, "tau", above=0)
-        expect.settings(self, expect.one_of, "soft", options=("cross_entropy", "logits"))
+        expect.settings(self, expect.one_of, "soft", options=("cross_entropy", "logits", "mean_logits"))
         expect.settings(self, expect.flag, "scale_by_tau")
 
     def __call__(self, hard: Any, student: Any, teacher: Any) -> Any:
@@ -65,6 +65,8 @@ class SoftTargets:
         """The soft term, the mean over samples and positions, a scalar."""
         if self.soft == "logits":
             return ops.mean(ops.sum(ops.square(student - teacher), axis=-1))
+        if self.soft == "mean_logits":
+            return ops.mean(ops.square(student - teacher))
         targets = ops.softmax(teacher / self.tau, axis=-1)
         cross_entropy = -ops.mean(ops.sum(targets * ops.log_softmax(student / self.tau, axis=-1), axis=-1))
         return self.tau**2 * cross_entropy if self.scale_by_tau else cross_entropy
@@ -137,7 +139,7 @@ class KDLoss:
         self._targets, self._hard_loss = targets, hard_loss
         # Logits that are compared themselves have to be of one kind: those of probabilities are known up to a constant.
         both_give_logits = {last_activation(model) for model in (student, teacher)} == {"linear"}
-        normalized = targets.soft == "logits" and not both_give_logits
+        normalized = targets.soft != "cross_entropy" and not both_give_logits
         self._student, self._teacher = (logits_of(model, normalized, binary) for model in (student, teacher))
 
     def __call__(self, step: Step) -> Any:

@@ -26,7 +26,8 @@ class Teaching:
         teacher: a classifier with the model's inputs and classes, which is not changed; `None` for the original model.
         alpha: weight of the labels in L_KD; with 1 there are no soft targets, and a hint is needed.
         tau: temperature of soft targets.
-        soft: `"cross_entropy"`, or `"logits"` for the squared error of logits.
+        soft: `"cross_entropy"`, or `"logits"` for the squared error of logits, summed over classes; `"mean_logits"` for
+            its mean.
         scale_by_tau: whether the soft term is multiplied by tau^2, as in Hinton et al. (2014).
         hints: layers, by name, whose outputs are compared with those of the teacher's layers of these names;
             `"sections"` for the last layer of each section. Where pruning made the student's narrower, a linear layer,
@@ -41,7 +42,7 @@ class Teaching:
     teacher: keras.Model | None = None
     alpha: float = 0.95
     tau: float = 6.0
-    soft: Literal["cross_entropy", "logits"] = "cross_entropy"
+    soft: Literal["cross_entropy", "logits", "mean_logits"] = "cross_entropy"
     scale_by_tau: bool = True
     hints: Literal["sections"] | tuple[str, ...] | None = None
     loss: Literal["l2", "l1", "smooth_l1"] = "l2"
@@ -56,8 +57,8 @@ class Teaching:
             expect.settings(self, expect.each, "hints", or_none=True, **names)
         expect.settings(self, expect.one_of, "loss", options=tuple(HINT_LOSSES))
         expect.settings(self, expect.number, "beta", above=0, below=1)
-        if self.soft == "logits":
-            expect.unused(self, ["tau", "scale_by_tau"], "with soft='logits', which has no temperature")
+        if self.soft != "cross_entropy":
+            expect.unused(self, ["tau", "scale_by_tau"], f"with soft={self.soft!r}, which has no temperature")
         if self.hints is None:
             expect.unused(self, ["loss", "beta"], "without hints=, which it is about")
         if not self.has_soft_targets:
