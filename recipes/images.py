@@ -2,7 +2,28 @@
 
 import dataclasses
 
-__all__ = ["halved", "of_half_size"]
+import numpy as np
+
+__all__ = ["Pixels", "halved", "of_half_size"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Pixels:
+    """What networks read of images: numbers from -`mean` to 1 - `mean`, and as many black pixels around as `padding`.
+
+    Attributes:
+        mean: subtracted from the pixels in [0, 1].
+        padding: pixels on each side.
+    """
+
+    mean: float = 0.0
+    padding: int = 0
+
+    def __call__(self, images):
+        """uint8 images `[samples, height, width, channels]` as float32."""
+        edges = (self.padding, self.padding)
+        padded = np.pad(images, ((0, 0), edges, edges, (0, 0)))
+        return padded.astype("float32") / np.float32(255) - np.float32(self.mean)
 
 
 def halved(images):

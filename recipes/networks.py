@@ -23,9 +23,9 @@ def blocks(depth, args):
     return VDCNN_BLOCKS[depth] if args.network == "vdcnn" else ((depth - 2) // 6,) * 3
 
 
-def image_shape(data, streamed):
-    """`(height, width, channels)` of the images; a streamed dataset is cropped to `streamed`."""
-    return streamed if data.arrays is None else data.arrays.train[0].shape[1:]
+def image_shape(data, streamed=(224, 224, 3)):
+    """`(height, width, channels)` of the images as they are read; a streamed dataset is cropped to `streamed`."""
+    return streamed if data.arrays is None else data.preprocess(data.arrays.train[0][:1]).shape[1:]
 
 
 def tiny(kind, data):

@@ -89,6 +89,8 @@ class Run:
         model: name that the recipe's `model` is given, or an earlier run whose student is compressed.
         flops_budget: `None` for that of the flags, if there is one.
         budget: limits of other metrics, as `compress` takes them.
+        follows: an earlier run that the method depends on: `method` is a function `(data, args, result)` then, of that
+            run's result of the same seed.
     """
 
     name: str
@@ -97,6 +99,7 @@ class Run:
     model: "str | Run" = ""
     flops_budget: float | None = None
     budget: dict | None = None
+    follows: "Run | None" = None
 
 
 def main(doc, recipe):
@@ -144,9 +147,9 @@ def teacher(name, data, args):
     if args.smoke:
         return networks.tiny(args.network, data)
     fresh = networks.zoo(f"{args.network}{args.teacher_depth}", data, streamed=(32, 32, 3))
-    folder = _folder(args, f"teacher {args.teacher_depth}")
+    run_dir = folder(args, f"teacher {args.teacher_depth}")
     method = published(Scratch, args.network, args)
-    return tfcompress.compress(fresh, method, data, flops_budget=1.0, run_dir=folder, verbose=2).model
+    return tfcompress.compress(fresh, method, data, flops_budget=1.0, run_dir=run_dir, verbose=2).model
 
 
 # Methods.
@@ -220,7 +223,7 @@ def chosen(methods, model=""):
 # Runs, and what came of them.
 
 
-def _folder(args, name):
+def folder(args, name):
     """The run folder of a run, or `None`."""
     if "run_dir" in args:
         return pathlib.Path(args.run_dir) / name if args.run_dir else None
@@ -229,6 +232,19 @@ def _folder(args, name):
     if "network" not in args:
         return pathlib.Path(args.out) / name
     return pathlib.Path(args.out) / args.network / args.data.strip("/").replace("/", "_") / name
+
+
+def title(run, seed, args):
+    """The name of a run's folder."""
+    parts = [run.name, "" if run.number is None else str(run.number), f"seed {seed}" if "seeds" in args else ""]
+    return " ".join(filter(None, parts))
+
+
+def _method(run, results, data, args):
+    """The method of a run, made where it is a function."""
+    if not callable(run.method):
+        return run.method
+    return run.method(data, args) if run.follows is None else run.method(data, args, results[run.follows][-1])
 
 
 def _results(runs, recipe, data, args):
@@ -245,15 +261,14 @@ def _results(runs, recipe, data, args):
                 model = models[run.model] = recipe["model"](run.model, data, args)
             else:
                 model = models[run.model]
-            parts = [run.name, "" if run.number is None else str(run.number), f"seed {seed}" if several else ""]
             start = time.time()
             result = tfcompress.compress(
                 model,
-                run.method(data, args) if callable(run.method) else run.method,
+                _method(run, results, data, args),
                 **{"data": data, **given},
                 flops_budget=run.flops_budget or vars(args).get("flops_budget"),
                 budget=run.budget,
-                run_dir=_folder(args, " ".join(filter(None, parts))),
+                run_dir=folder(args, title(run, seed, args)),
                 seed=seed,
                 verbose=2,
             )
@@ -334,10 +349,9 @@ def _plot(results, args, number):
     draw(lines, args, number, f"{before.split} accuracy (%)")
 
 
-def draw(lines, args, x_label, y_label, x_scale="linear"):
-    """Draws lines into a file named after `--out`, and says where it is."""
-    folder = pathlib.Path(args.out)
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{args.network}_{pathlib.Path(args.data).name}.png"
+def draw(lines, args, x_label, y_label, x_scale="linear", name=None):
+    """Draws lines into a file in `--out`, named after network and data if not `name`, and says where it is."""
+    path = pathlib.Path(args.out) / f"{name or f'{args.network}_{pathlib.Path(args.data).name}'}.png"
+    path.parent.mkdir(parents=True, exist_ok=True)
     plot_lines(lines, path, x_label, y_label, x_scale)
     print(f"Plot: {path}")

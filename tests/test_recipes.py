@@ -22,7 +22,7 @@ def recipe(monkeypatch):
     """Loads a module of recipes/, as a run of it does."""
     monkeypatch.syspath_prepend(str(FOLDER))
     yield importlib.import_module
-    for name in (*NAMES, "runner", "networks", "images", "command_line"):
+    for name in (*NAMES, "n2n_parts", "runner", "networks", "images", "command_line"):
         sys.modules.pop(name, None)
 
 
@@ -42,6 +42,10 @@ def runs(recipe, name, *flags):
         ("rlal_ablations", 3 + 3 * 4 + 3 * 2),
         ("rlal_imagenet", 1),
         ("darc_sequences", 6),
+        ("n2n_tables1_4", 2),
+        ("n2n_tables2_3", 1 + 2),
+        ("n2n_table5", 3 + 3 * 2),  # ResNet-18, ResNet-34 and VGG-11 are first teachers
+        ("n2n_figures6_9", 2),
     ],
 )
 def test_how_many_runs_the_flags_stand_for(recipe, name, count):

@@ -1,0 +1,194 @@
+"""Common parts of the recipes of N2N's paper: its data, teachers by its section 10.2, searches, tables, curves.
+
+The paper is Ashok, Rhinehart, Beainy and Kitani (ICLR 2018), "N2N Learning: Network to Network Compression via Policy
+Gradient Reinforcement Learning". Decided here where it says nothing:
+
+- Teachers on MNIST and Caltech-256 (learning rate 0.01) are trained with SGD, the others (0.001) with Adam.
+- What a search found, students designed by hand and pruned networks are trained to the end as their teacher was.
+- MNIST's pixels are in [0, 1]; VGG networks, which halve images five times, read them with black edges, as 32x32.
+- Caltech-256: a fifth is the test split; images are padded by an eighth before they are cropped; batches of 64.
+
+A search is large: 100 updates of 5 students, each trained for 5 epochs, are 2,500 epochs a stage. The hours that the
+recipes give are estimates from such numbers and from MACs, not measured.
+"""
+
+import dataclasses
+import functools
+import pathlib
+import tempfile
+
+import images
+import keras
+import networks
+import numpy as np
+import runner
+
+import tfcompress
+from tfcompress.data import NamedData, flip_and_crop
+from tfcompress.data.named.loading import NamedArrays
+from tfcompress.methods import N2N
+from tfcompress.methods.distillation import KD, Scratch
+from tfcompress.report import plot_students, plot_updates
+
+CIFAR = {"epochs": 150, "batch_size": 128, "optimizer": "adam", "learning_rate": 0.001, "milestones": (80, 120)}
+"""Settings of section 10.2 for CIFAR-10, CIFAR-100 and SVHN, and here for any dataset that the paper does not have."""
+
+TRAINING = {
+    "mnist": {"epochs": 50, "batch_size": 64, "optimizer": "sgd", "learning_rate": 0.01, "milestones": (30,)},
+    # "It was reduced to 0.001 after the 50th epoch", which is the last one.
+    "caltech256": {"epochs": 50, "batch_size": 64, "optimizer": "sgd", "learning_rate": 0.01, "milestones": ()},
+}
+"""Those of the other datasets."""
+
+FLAGS = {
+    "data": {"default": "cifar10", "help": "mnist, cifar10, svhn_cropped, cifar100, caltech256, or another name"},
+    "folder": {"default": None, "help": "images, a folder a class: for caltech256, which has no download here"},
+    "pixels": {"default": 224, "help": "side of the images of --folder"},
+    "images": None,
+    "updates": {"default": 100, "help": "of each policy"},
+    "rollouts": {"default": 5, "help": "students for each update"},
+    "score_epochs": {"default": 5, "help": "of each student"},
+    "epochs_share": 1.0,
+    "unit_interval": {"default": False, "help": "the teacher reads pixels in [0, 1], as those of train_teacher.py do"},
+    "seeds": [0, 1, 2],
+}
+"""Flags of all of these recipes; each adds `out`, and `TEACHER` or networks of its own."""
+
+TEACHER = {
+    "network": {"default": "resnet18", "choices": ("conv4", "resnet18", "resnet34", "vgg13", "vgg19")},
+    "teacher": None,
+}
+"""Flags of those with one teacher."""
+
+SMOKE = {
+    "data": "digits",
+    "folder": None,
+    "images": 100,
+    "updates": 1,
+    "rollouts": 1,
+    "score_epochs": 1,
+    "epochs_share": 0.0,
+    "seeds": [0],
+}
+
+
+# Data and teachers.
+
+
+def load(args):
+    """The dataset of the flags, scaled and augmented as in section 10.2."""
+    if args.data == "caltech256" and not args.folder:
+        args.parser.error("--data caltech256: expected --folder with the images, a folder a class. Received: none")
+    if args.folder and not pathlib.Path(args.folder).is_dir():
+        args.parser.error(f"--folder: expected a folder with a folder a class. Received: {args.folder}")
+    data = _of_folder(args) if args.folder else tfcompress.data.load(args.data, images=args.images)
+    named = (vars(args).get("network", ""), *vars(args).get("pairs", ()))
+    padding = max(0, 32 - networks.image_shape(data)[0]) // 2 if any("vgg" in name for name in named) else 0
+    mean = 0.0 if args.unit_interval or args.data == "mnist" else 0.5
+    return dataclasses.replace(data, preprocess=images.Pixels(mean, padding))
+
+
+def _of_folder(args):
+    """Images of a folder with a folder for each class; a fifth of them, drawn by a fixed seed, is the test split."""
+    size, options = (args.pixels, args.pixels), {"crop_to_aspect_ratio": True, "validation_split": 0.2, "seed": 0}
+    parts = keras.utils.image_dataset_from_directory(args.folder, image_size=size, subset="both", **options)
+    train, test = map(_arrays, parts)
+    x, y = train
+    arrays = NamedArrays(args.data, (x[: args.images], y[: args.images]), test, len(parts[0].class_names))
+    augment = functools.partial(flip_and_crop, padding=args.pixels // 8)
+    return NamedData(args.data, arrays.classes, images.Pixels(), augment, arrays)
+
+
+def _arrays(part):
+    """`(images uint8, labels)` of a dataset of images, in memory."""
+    count, shape = len(part.file_paths), part.element_spec[0].shape[1:]
+    x, y, start = np.empty((count, *shape), "uint8"), np.empty(count, "int64"), 0
+    for batch, labels in part.as_numpy_iterator():
+        x[start : start + len(batch)], y[start : start + len(batch)] = np.round(batch), labels
+        start += len(batch)
+    return x, y
+
+
+def training(args):
+    """How a teacher is trained, and what is made of it, its epochs times `--epochs-share`."""
+    settings = TRAINING.get(args.data, CIFAR)
+    epochs = max(1, round(settings["epochs"] * args.epochs_share))
+    return settings | {"epochs": epochs, "reference_epochs": settings["epochs"]}
+
+
+def teacher(name, data, args):
+    """The teacher: that of `--teacher` or `--teachers`, or one trained from scratch."""
+    if vars(args).get("teacher"):
+        return keras.saving.load_model(args.teacher)
+    if vars(args).get("teachers"):
+        return keras.saving.load_model(pathlib.Path(args.teachers) / f"{name}_{args.data}.keras")
+    keras.utils.set_random_seed(0)  # as a run folder goes on only with the network that it was made for
+    if args.smoke:
+        return networks.tiny("resnet", data)
+    fresh, run_dir = networks.zoo(name, data), runner.folder(args, f"teacher {name}")
+    # The student is given, as a VGG has no blocks by which one could be made.
+    return tfcompress.compress(fresh, Scratch(student=fresh, **training(args)), data, run_dir=run_dir, verbose=2).model
+
+
+# Methods.
+
+
+def search(args, **changes):
+    """N2N with the paper's settings, and what the flags change of them."""
+    settings = {name: getattr(args, name) for name in ("updates", "rollouts", "score_epochs")}
+    return N2N(**training(args) | settings | changes)
+
+
+def taught(student, args):
+    """Training of a student to the end as that of a search's winner: `L_hard + lambda L_KD` on logits."""
+    return KD(student=student, alpha=1 / (1 + N2N().soft_weight), soft="logits", **training(args))
+
+
+def somewhere(args):
+    """Gives `--out` a folder that goes with the process, where a recipe cannot do without and none was given."""
+    if not args.out:
+        args.temporary = tempfile.TemporaryDirectory()
+        args.out = args.temporary.name
+
+
+# What came of it.
+
+
+def table(results):
+    """Prints accuracy, parameters, change of accuracy and compression, means over seeds, as the paper's tables do."""
+    rows = [("", "Acc.", "#Params", "change of Acc.", "Compr.")]
+    before = next(iter(results.values()))[0].before
+    rows.append(("teacher", f"{before.accuracy:.2%}", f"{before.params:,}", "", "1x"))
+    for run, of_run in results.items():
+        accuracy = np.mean([result.after.accuracy for result in of_run])
+        params = np.mean([result.after.params for result in of_run])
+        change, compression = accuracy - before.accuracy, before.params / params
+        rows.append((run.name, f"{accuracy:.2%}", f"{params:,.0f}", f"{change:+.2%}", f"{compression:.1f}x"))
+    runner.show(rows)
+
+
+def pictures(results, args):
+    """Draws each search by update and its students as points, where there is `--out`."""
+    for run, of_run in results.items() if args.out else ():
+        for result in of_run:
+            if any(score is not None for score in result.history["search"].get("students: accuracy", ())):
+                for plot in (plot_updates, plot_students):
+                    name = f"{runner.title(run, result.seed, args)} {plot.__name__.removeprefix('plot_')}.png"
+                    plot(result, runner.folder(args, name))
+
+
+def curves(result, stage):
+    """For each update of a stage the means over its students: `{"reward", "compression", "accuracy": list}`.
+
+    A student that was not trained has compression and accuracy 0, beside its reward of -1. Of a stage that was not
+    played there is nothing.
+    """
+    history = result.history["search"]
+    names = ("stage", "update", "reward", "params", "accuracy")
+    updates = {}
+    for of_stage, update, reward, params, accuracy in zip(*(history[f"students: {n}"] for n in names), strict=True):
+        if of_stage == stage:
+            student = (reward, 0.0, 0.0) if accuracy is None else (reward, 1 - params / result.before.params, accuracy)
+            updates.setdefault(update, []).append(student)
+    means = [np.mean(updates[update], axis=0).tolist() for update in sorted(updates)]
+    return dict(zip(("reward", "compression", "accuracy"), map(list, zip(*means, strict=True)), strict=bool(means)))
