@@ -26,9 +26,12 @@ import tfcompress
 from tests.helpers.trained_students import TrainedStudents
 from tfcompress import stage, workflow
 from tfcompress.agents import DdpgAgent, PruningAgent, _tf_agents
-from tfcompress.methods import AMC, DARC, LIT, RLAL, Random, TaylorPruning, Uniform, phases, register_method
+from tfcompress.methods import AMC, DARC, LIT, N2N, RLAL, Random, TaylorPruning, Uniform, phases, register_method
 from tfcompress.methods.amc import AgentSettings as OfAMC
 from tfcompress.methods.amc.search import AgentSearch
+from tfcompress.methods.n2n.records import Records
+from tfcompress.methods.n2n.stages import Stages
+from tfcompress.methods.n2n.students import Students
 from tfcompress.methods.rlal import AgentSettings
 from tfcompress.methods.taylor.pruning import GreedyRun
 from tfcompress.training import Checkpoints, RunFolder, _files, callbacks
@@ -84,6 +87,8 @@ METHODS = {
         **_SHORT,
     ),
     "taylor": TaylorPruning(runs=2, filters=3, updates=5, update_rate=0.05, epochs=3, **_SHORT),
+    # Two students a stage; the removal policy learns of the first two, the shrinkage policy of the others.
+    "n2n": N2N(updates=1, rollouts=2, score_epochs=1, epochs=3, batch_size=32),
     "random": Random(epochs=3, tries=3, reward_images=100, recalibrate_batches=1, **_SHORT),
 }
 
@@ -132,6 +137,14 @@ def watch_everything(places):
         return f"{phase.name}, start"
 
     places.watch(phases, "fit", "fit", begin)
+
+    def begin_stage(stages, name, *args, **kwargs):
+        places.phase = name
+        return f"{name}, start"
+
+    places.watch(Stages, "played", "stage", begin_stage)
+    places.watch(Students, "score", "student")
+    places.watch(Records, "add", "record", lambda *a: "record of a student")
     places.watch(
         callbacks.EpochStart, "on_epoch_begin", "begin", lambda _, epoch, *a: f"{places.phase}, epoch {epoch + 1}"
     )
@@ -228,6 +241,7 @@ def run(method, folder, kill_at, copy_at):
     result = tfcompress.compress(
         model, METHODS[method], train, validation_data=validation, flops_budget=0.6, run_dir=folder / "run", seed=7
     )
+    result.history["search"].pop("students: seconds", None)
     content = {"trail": result.trail.to_json(), "weights": digest(result.model), "history": result.history}
     content["candidates"] = [(c.trail.to_json(), c.score, digest(c.model)) for c in result.candidates]
     (folder / "outcome.json").write_text(json.dumps(content))

@@ -85,6 +85,8 @@ class Run:
         if method == "darc":
             self._phases = {"imitation": 1, "block 1": 2, "block 2": 2}
             self._phases |= {f"fine-tuning of snapshot {number}": 1 for number in (1, 2)}
+        if method == "n2n":  # students have no checkpoints, each is scored whole
+            self._phases = {"training of the winner": 3}
 
     def start(self, kill_at=None, copy_at=None):
         """Runs until the end or until it is killed; returns the exit code."""
@@ -127,6 +129,7 @@ class Run:
         result = self.folder / "run" / "result"
         outcome = json.loads((self.folder / "outcome.json").read_text())
         outcome["saved"] = json.loads((result / "result.json").read_text())
+        outcome["saved"]["history"]["search"].pop("students: seconds", None)
         outcome["saved trail"] = (result / "trail.json").read_text()
         for phase in self._phases:
             last = self.checkpoints(phase).latest()
@@ -293,6 +296,27 @@ class BaselinesTest(KilledRunTest):
         ]
         history = self.check("taylor", moments)["history"]["search"]
         self.assertEqual((history["run"], history["step"]), ([1, 1, 2, 2], [1, 2, 1, 2]))
+
+    def test_n2n_in_both_stages_and_in_the_training_of_the_winner(self):
+        """What was scored is not scored again, a student that was being trained is; policies learn anew."""
+        expected = self.finish(self.new_run("n2n whole", "n2n"))
+        run, rng = self.new_run("n2n", "n2n"), random.Random(self.seed)
+        moments = [
+            f"removal, epoch 1: {rng.choice(['begin 1', 'step 3', 'end 1'])}",
+            f"record of a student: {rng.choice(['student 1', 'record 1'])}",
+            f"shrinkage, epoch 1: {rng.choice(['begin 1', 'step 3', 'end 1'])}",
+            f"training of the winner, epoch {rng.choice([1, 2, 3])}: {rng.choice(['step 3', 'end 1', 'sync 2'])}",
+        ]
+        with self.subTest(seed=self.seed, places=moments):
+            for place in moments:
+                self.kill(run, place)
+            before = run.finished
+            outcome = self.finish(run)
+            self.assert_continued(run, before)
+            self.assert_same(outcome, expected)
+        search = expected["history"]["search"]
+        self.assertEqual(search["students: stage"], ["removal"] * 2 + ["shrinkage"] * 2)
+        self.assertGreater(len(set(search["students: reward"])), 2)
 
     def test_darc_in_all_phases(self):
         """Relaxed networks and snapshots are built anew from the stored weights of each phase, those of two blocks too."""

@@ -3,46 +3,28 @@
 import dataclasses
 import gc
 import weakref
+from unittest import mock
 
 import keras
 import numpy as np
 import pytest
 import small_tasks
 from keras import layers
+from random_students import branched, chain
 
 from tfcompress import zoo
+from tfcompress.agents import ReinforceSettings, RemovalLearner
 from tfcompress.costs import CostModel, cost
 from tfcompress.graph.structure import groups_after
-from tfcompress.methods.n2n.rules import Rules
-from tfcompress.methods.n2n.sequence import FEATURES, LayerSequence
+from tfcompress.methods.n2n import students as n2n_students
+from tfcompress.methods.n2n.rules import TEXT, Rules
+from tfcompress.methods.n2n.sequence import FEATURES, LayerSequence, names_of_features
 from tfcompress.methods.n2n.shapes import runs_after
 from tfcompress.methods.n2n.space import Removable, Shrinkable, Space, structure_error
+from tfcompress.methods.n2n.students import Students
 from tfcompress.network import Network
-from tfcompress.plan import KeepChannels, Plan, Reconfigure, RemoveLayers
+from tfcompress.plan import KeepChannels, Plan, Reconfigure, RemoveLayers, Trail
 from tfcompress.rewrite import apply
-
-
-def chain():
-    """A strided convolution, two plain ones, pooling and a head."""
-    x = inputs = keras.Input((8, 8, 2), name="image")
-    x = layers.Conv2D(4, 3, padding="same", name="first")(x)
-    x = layers.Conv2D(6, 3, 2, "same", name="strided")(x)
-    x = layers.ReLU(name="relu")(x)
-    x = layers.Conv2D(8, 5, padding="same", name="wide")(x)
-    x = layers.MaxPooling2D(2, name="pool")(x)
-    x = layers.Flatten(name="flatten")(x)
-    return keras.Model(inputs, layers.Dense(3, name="head")(x), name="chain")
-
-
-def branched():
-    """Two branches that are joined by concatenation, and a depthwise convolution."""
-    x = inputs = keras.Input((6, 6, 3), name="image")
-    x = layers.Conv2D(4, 3, padding="same", name="stem")(x)
-    x = layers.Concatenate(name="join")(
-        [layers.Conv2D(4, 1, name="a")(x), layers.Conv2D(5, 3, padding="same", name="b")(x)]
-    )
-    x = layers.DepthwiseConv2D(3, padding="same", name="depthwise")(x)
-    return keras.Model(inputs, layers.Dense(3, name="head")(layers.GlobalAveragePooling2D(name="mean")(x)))
 
 
 def test_a_layer_is_seven_numbers():
@@ -158,12 +140,59 @@ def check(network, plan):
 
 
 @pytest.mark.parametrize("build", [chain, branched, small_tasks.residual_network, lambda: zoo.conv4((8, 8, 1))])
-def test_random_plans_of_both_stages_build_run_and_cost_what_was_predicted(build):
-    network, rng = Network(build()), np.random.default_rng(0)
-    removable, shrinkable = Removable.of(network.groups), Shrinkable.of(network.groups)
-    fitting = sum(check(network, removable.plan(rng.random(len(removable.allowed)) < 0.5)) for _ in range(5))
-    assert fitting
-    shares = rng.integers(1, 11, (5, len(shrinkable.variables))) / 10
-    assert sum(check(network, shrinkable.plan(row.tolist())) for row in shares)
-    assert check(network, removable.smallest())
-    assert check(network, shrinkable.uniform(0.1))
+def test_the_smallest_plans_fit(build):
+    network = Network(build())
+    space = Space.of(network.costs)
+    assert check(network, space.removable.smallest())
+    assert check(network, space.removable.smallest(keeping_widths=True))
+    assert check(network, space.shrinkable.uniform(0.1))
+
+
+def test_plans_that_would_break_shapes_are_refused_before_anything_is_built():
+    """Either of two 5x5 kernels may read its 6x6 map without a border, which leaves 2x2; not both."""
+    x = inputs = keras.Input((6, 6, 1), name="image")
+    for name in ("first", "second"):
+        x = layers.Conv2D(4, 5, padding="same", name=name)(x)
+    model = keras.Model(inputs, layers.Dense(3, name="head")(layers.Flatten(name="flatten")(x)))
+    task = small_tasks.task_without_data(model)
+    shrinkable = Space.of(task.costs).shrinkable
+    paddings = [number for number, variable in enumerate(shrinkable.variables) if variable.what == "padding"]
+    assert [shrinkable.variables[number].node for number in paddings] == ["first", "second"]
+    students = Students(task, None, False, None, (1, 50_000))
+    with mock.patch.object(n2n_students, "apply", side_effect=AssertionError("it was built")):
+        for valid, fits in ((paddings[:1], True), (paddings[1:], True), (paddings, False)):
+            shares = [0.25 if variable.what == "outputs" else 1.0 for variable in shrinkable.variables]
+            for number in valid:
+                shares[number] = 0.2
+            plan = shrinkable.plan(shares)
+            trail = Trail((plan,))
+            if fits:
+                with pytest.raises(AssertionError, match="it was built"):
+                    students.score(task.network, plan, trail, strict=True)
+                continue
+            score = students.score(task.network, plan, trail, strict=True)
+            assert score.why.startswith("shapes do not fit: ")
+            assert score.reward(task.costs.total, 1.0) == -1
+            assert students.score(task.network, plan, trail, strict=True) == score
+
+
+def test_policies_of_a_teacher_of_20_layers_serve_one_of_34(tmp_path):
+    sequences = [
+        LayerSequence.of(Network(build()).groups) for build in (zoo.resnet20, lambda: zoo.resnet34((32, 32, 3), 10))
+    ]
+    lengths = [len(sequence.nodes) for sequence in sequences]
+    assert lengths[0] < lengths[1]
+    shallow, deep = (
+        RemovalLearner(names_of_features(TEXT), length, ReinforceSettings(units=4), seed=seed)
+        for seed, length in enumerate(lengths)
+    )
+    rows = [sequence.read(TEXT) for sequence in sequences]
+    rollouts = shallow.rollouts(rows[0], 1)
+    before = deep.log_probabilities(rollouts)
+    shallow.save(str(tmp_path))
+    deep.load(str(tmp_path))
+    np.testing.assert_allclose(
+        deep.log_probabilities(rollouts)[:, : lengths[0]], shallow.log_probabilities(rollouts), atol=1e-6
+    )
+    assert not np.allclose(before, deep.log_probabilities(rollouts))
+    assert deep.rollouts(rows[1], 1)[0].actions.shape == (lengths[1],)

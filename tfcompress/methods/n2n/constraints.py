@@ -166,5 +166,5 @@ def _holds(limits: Mapping[str, float], numbers: Mapping[str, float]) -> bool:
 
 
 def _measured(task: Task, model: keras.Model) -> dict[str, float]:
-    """What a copy of a model measures."""
+    """Measurements of a copy of a model."""
     return task.budget.measure(apply(model, Plan(), task.network_of(model).groups if model is task.model else None))
