@@ -4,26 +4,26 @@ import dataclasses
 
 import numpy as np
 
-__all__ = ["Pixels", "halved", "of_half_size"]
+from tfcompress.data import flip_and_crop
+from tfcompress.data.named.loading import to_unit_interval
+
+__all__ = ["centred", "flipped_and_cropped", "framed", "halved", "of_half_size"]
 
 
-@dataclasses.dataclass(frozen=True)
-class Pixels:
-    """What networks read of images: numbers from -`mean` to 1 - `mean`, and as many black pixels around as `padding`.
+def centred(images):
+    """uint8 images as float32 in [-0.5, 0.5]."""
+    return to_unit_interval(images) - np.float32(0.5)
 
-    Attributes:
-        mean: subtracted from the pixels in [0, 1].
-        padding: pixels on each side.
-    """
 
-    mean: float = 0.0
-    padding: int = 0
+def framed(images):
+    """uint8 images of at most 32 pixels as float32 in [0, 1], with black edges as 32x32."""
+    edges = [(missing // 2, missing - missing // 2) for missing in (32 - size for size in images.shape[1:3])]
+    return np.pad(to_unit_interval(images), ((0, 0), *edges, (0, 0)))
 
-    def __call__(self, images):
-        """uint8 images `[samples, height, width, channels]` as float32."""
-        edges = (self.padding, self.padding)
-        padded = np.pad(images, ((0, 0), edges, edges, (0, 0)))
-        return padded.astype("float32") / np.float32(255) - np.float32(self.mean)
+
+def flipped_and_cropped(images, rng):
+    """Images mirrored at random and, after padding by an eighth of their height, cropped: 4 pixels at 32."""
+    return flip_and_crop(images, rng, padding=images.shape[1] // 8)
 
 
 def halved(images):

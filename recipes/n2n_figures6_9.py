@@ -12,8 +12,8 @@ while lr=0.0003 converged too slowly"; of 1, 5 and 10 rollouts 1 "was too unstab
 substantial improvements". Figures 6, 8 and 9 are of VGG-13 on MNIST; the teacher of Figure 7 is not told.
 
 Not run at full length here. Estimates for a seed of one line: VGG-13 on MNIST a week on two CPU cores, ResNet-18 on
-CIFAR-10 months; on one GPU half a day each. `--updates 20 --score-epochs 1 --images 5000` and a Conv4
-(`--network conv4 --teacher savedmodels/teachers/conv4_mnist.keras`) bring it into reach.
+CIFAR-10 months; on one GPU half a day each. `--network conv4 --epochs-share 0.1 --updates 20 --score-epochs 1
+--images 5000` brings it into reach.
 """
 
 import n2n_parts

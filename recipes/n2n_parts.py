@@ -5,7 +5,8 @@ Gradient Reinforcement Learning". Decided here where it says nothing:
 
 - Teachers on MNIST and Caltech-256 (learning rate 0.01) are trained with SGD, the others (0.001) with Adam.
 - What a search found, students designed by hand and pruned networks are trained to the end as their teacher was.
-- MNIST's pixels are in [0, 1]; VGG networks, which halve images five times, read them with black edges, as 32x32.
+- MNIST's pixels are in [0, 1]; VGG networks, which halve images five times, read images below 32 pixels so, with black
+  edges, as 32x32.
 - Caltech-256: a fifth is the test split; images are padded by an eighth before they are cropped; batches of 64.
 
 A search is large: 100 updates of 5 students, each trained for 5 epochs, are 2,500 epochs a stage. The hours that the
@@ -13,7 +14,6 @@ recipes give are estimates from such numbers and from MACs, not measured.
 """
 
 import dataclasses
-import functools
 import pathlib
 import tempfile
 
@@ -24,8 +24,8 @@ import numpy as np
 import runner
 
 import tfcompress
-from tfcompress.data import NamedData, flip_and_crop
-from tfcompress.data.named.loading import NamedArrays
+from tfcompress.data import NamedData
+from tfcompress.data.named.loading import NamedArrays, to_unit_interval
 from tfcompress.methods import N2N
 from tfcompress.methods.distillation import KD, Scratch
 from tfcompress.report import plot_students, plot_updates
@@ -40,6 +40,11 @@ TRAINING = {
 }
 """Those of the other datasets."""
 
+
+def _workers(text):
+    return int(text) if text.isdecimal() else text
+
+
 FLAGS = {
     "data": {"default": "cifar10", "help": "mnist, cifar10, svhn_cropped, cifar100, caltech256, or another name"},
     "folder": {"default": None, "help": "images, a folder a class: for caltech256, which has no download here"},
@@ -48,6 +53,7 @@ FLAGS = {
     "updates": {"default": 100, "help": "of each policy"},
     "rollouts": {"default": 5, "help": "students for each update"},
     "score_epochs": {"default": 5, "help": "of each student"},
+    "workers": {"default": None, "type": _workers, "help": "processes that score students, or ray"},
     "epochs_share": 1.0,
     "unit_interval": {"default": False, "help": "the teacher reads pixels in [0, 1], as those of train_teacher.py do"},
     "seeds": [0, 1, 2],
@@ -63,6 +69,7 @@ TEACHER = {
 SMOKE = {
     "data": "digits",
     "folder": None,
+    "workers": None,
     "images": 100,
     "updates": 1,
     "rollouts": 1,
@@ -83,9 +90,12 @@ def load(args):
         args.parser.error(f"--folder: expected a folder with a folder a class. Received: {args.folder}")
     data = _of_folder(args) if args.folder else tfcompress.data.load(args.data, images=args.images)
     named = (vars(args).get("network", ""), *vars(args).get("pairs", ()))
-    padding = max(0, 32 - networks.image_shape(data)[0]) // 2 if any("vgg" in name for name in named) else 0
-    mean = 0.0 if args.unit_interval or args.data == "mnist" else 0.5
-    return dataclasses.replace(data, preprocess=images.Pixels(mean, padding))
+    # Named functions, which other processes can import.
+    if networks.image_shape(data)[0] < 32 and any("vgg" in name for name in named):
+        preprocess = images.framed
+    else:
+        preprocess = to_unit_interval if args.unit_interval or args.data == "mnist" else images.centred
+    return dataclasses.replace(data, preprocess=preprocess)
 
 
 def _of_folder(args):
@@ -95,8 +105,7 @@ def _of_folder(args):
     train, test = map(_arrays, parts)
     x, y = train
     arrays = NamedArrays(args.data, (x[: args.images], y[: args.images]), test, len(parts[0].class_names))
-    augment = functools.partial(flip_and_crop, padding=args.pixels // 8)
-    return NamedData(args.data, arrays.classes, images.Pixels(), augment, arrays)
+    return NamedData(args.data, arrays.classes, to_unit_interval, images.flipped_and_cropped, arrays)
 
 
 def _arrays(part):
@@ -135,7 +144,7 @@ def teacher(name, data, args):
 
 def search(args, **changes):
     """N2N with the paper's settings, and what the flags change of them."""
-    settings = {name: getattr(args, name) for name in ("updates", "rollouts", "score_epochs")}
+    settings = {name: getattr(args, name) for name in ("updates", "rollouts", "score_epochs", "workers")}
     return N2N(**training(args) | settings | changes)
 
 

@@ -54,7 +54,7 @@ def task(images: int, width: int, size: int = 32) -> Task:
 def students_of(of: Task, workers: int | None, **limits) -> Students:
     """What scores students for one epoch, with so many workers of one thread each."""
     training = Training(epochs=1, batch_size=64, learning_rate=5e-4, optimizer="adam", weight_decay=0.0)
-    return Students(Scoring(of, training), (1, 50_000), None if workers is None else Workers(workers, **limits))
+    return Students(Scoring(of, training, False), (1, 50_000), None if workers is None else Workers(workers, **limits))
 
 
 def trails(of: Task, count: int, first: int = 0) -> list[Trail]:

@@ -1,5 +1,6 @@
 """Limits of a search: several at once, one of one's own, and what is refused before any pass over data."""
 
+import dataclasses
 from unittest import mock
 
 import keras
@@ -15,8 +16,9 @@ from tfcompress.methods import N2N
 from tfcompress.methods.n2n import stages
 from tfcompress.methods.n2n.constraints import least, small_students
 from tfcompress.methods.n2n.rules import TEXT
+from tfcompress.methods.n2n.students import Scored
 from tfcompress.network import Network
-from tfcompress.plan import Trail
+from tfcompress.plan import Plan, Trail
 from tfcompress.rewrite import replay
 
 SHORT = {"updates": 2, "rollouts": 2, "score_epochs": 1, "epochs": 1, "batch_size": 32}
@@ -94,6 +96,20 @@ def activations(node):
     (labels,) = node.outputs
     sizes = enumerate(node.node.output_shapes[0])
     return [Term(int(np.prod([size for axis, size in sizes if axis not in (0, labels.axis)])), (labels.ids,))]
+
+
+def test_the_smallest_student_is_taken_where_no_scored_one_is_within():
+    """It is degenerate and earns -1, and yet it is what the budget leaves."""
+    model = narrowing()
+    task = dataclasses.replace(small_tasks.task_without_data(model, {"params": 0.9}), accuracy=0.9)
+    stage = stages.Stages(task, None, 1, "strict", TEXT)
+    trails = [Trail((Plan(weights="fresh"),)), Trail((Plan(weights="fresh"), Plan(weights="fresh")))]
+    scored = [
+        Scored(trails[0], "", Cost(2656, 250, 1000), accuracy=0.9, within=False),
+        Scored(trails[1], "a feature map of 9 numbers before head, too small to train", Cost(96, 51, 204)),
+    ]
+    stage._best = [(name, score, task.network, model) for name, score in zip("ab", scored, strict=True)]
+    assert stage.search().trail == trails[1]
 
 
 def test_several_limits_at_once_two_of_ones_own_relaxed_in_both_stages(depth):

@@ -126,8 +126,8 @@ def test_random_students_need_no_policy_and_every_action_is_as_likely():
     draws = RandomDraws(4, (0.5, 1.0), np.random.default_rng(0)).rollouts(400)
     shares = np.mean([draw.actions == 0.5 for draw in draws], axis=0)
     assert abs(shares - 0.5).max() < 0.1  # four deviations of a share of 400
-    agents = "tfcompress.methods.n2n.method."
-    with mock.patch(agents + "load_tf_agents", None), mock.patch(agents + "RemovalLearner", None):
+    n2n = "tfcompress.methods.n2n."
+    with mock.patch(n2n + "method.load_tf_agents", None), mock.patch(n2n + "policies.RemovalLearner", None):
         results = [run(random=True, params_budget=0.5, updates=1) for _ in range(2)]
     assert cost(results[0].model).params <= cost(small_tasks.trained_network()).params // 2
     trails = [result.history["search"]["students: trail"] for result in results]

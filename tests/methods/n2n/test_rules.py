@@ -11,6 +11,7 @@ import tfcompress
 from tfcompress.costs import cost
 from tfcompress.methods import N2N
 from tfcompress.methods.n2n import method as n2n_method
+from tfcompress.methods.n2n import policies
 from tfcompress.methods.n2n.constraints import numbers_read
 from tfcompress.methods.n2n.reward import RELAXATIONS
 from tfcompress.methods.n2n.rules import RELEASED, TEXT
@@ -21,7 +22,6 @@ from tfcompress.methods.n2n.students import Students
 from tfcompress.network import Network
 from tfcompress.plan import KeepChannels, Plan, Trail
 from tfcompress.training import Training
-from tfcompress.training.teaching import Teaching
 
 
 def network():
@@ -86,12 +86,12 @@ def test_dense_layers_read_10_to_50_000_numbers():
     plan = Plan((hidden,), "fresh")
     reasons = {}
     for rules in (TEXT, RELEASED):
-        students = Students(Scoring(task, Training()), rules.reads)
+        students = Students(Scoring(task, Training(epochs=1), False), rules.reads)
         score = students.degenerate(task.network, plan, Trail((plan,)))
         reasons[rules] = score and score.why
     assert reasons == {TEXT: None, RELEASED: "a feature map of 9 numbers before head, too small to train"}
     wide = small_tasks.task_without_data(network().model)
-    students = Students(Scoring(wide, Training()), (1, 79))
+    students = Students(Scoring(wide, Training(epochs=1), False), (1, 79))
     assert students.degenerate(wide.network, plan, Trail((plan,))).why.startswith("a feature map of 80 numbers before")
 
 
@@ -100,22 +100,24 @@ class Stop(Exception):
 
 
 def made_by(stage, **settings):
-    """What a search makes its students, its stages and the first policy of: their arguments."""
-    names = ("Students", "Stages", "RemovalLearner" if stage == "removal" else "ShrinkageLearner")
-    with mock.patch.multiple(n2n_method, **dict.fromkeys(names, mock.DEFAULT)) as made:
-        made[names[-1]].side_effect = Stop
+    """What a search makes its scoring, students, stages and first policy of: their arguments."""
+    learner = "RemovalLearner" if stage == "removal" else "ShrinkageLearner"
+    names = ("Scoring", "Students", "Stages")
+    with (
+        mock.patch.multiple(n2n_method, **dict.fromkeys(names, mock.DEFAULT)) as made,
+        mock.patch.object(policies, learner, side_effect=Stop) as made_learner,
+    ):
         model, data = small_tasks.trained_network(), small_tasks.pictures(40)
         with pytest.raises(Stop):
             tfcompress.compress(model, N2N(stage=stage, **settings), data, verbose=0)
-    return [made[name].call_args for name in names]
+    return [*(made[name].call_args for name in names), made_learner.call_args]
 
 
 def test_settings_of_the_search():
-    students, stages, policy = made_by("shrinkage", as_released=True)
-    scoring, reads, *_ = students.args
-    training = scoring.training
+    scoring, students, stages, policy = made_by("shrinkage", as_released=True)
+    _, training, _, soft = scoring.args
     assert (training.batch_size, training.weight_decay, training.learning_rate) == (200, 5e-4, 5e-4)
-    assert (scoring.teaching, reads) == (Teaching(alpha=0.0, soft="mean_logits"), (10, 50_000))
+    assert (soft, students.args[1]) == ("mean_logits", (10, 50_000))
     assert stages.args[3] == "relaxed"
     features, _, settings = policy.args
     assert features[0] == "type as it is"  # a policy that reads scaled numbers is another
@@ -123,17 +125,16 @@ def test_settings_of_the_search():
     assert policy.kwargs["previous_action"] == "multiplied"
     assert policy.kwargs["shares"] == (0.25, *[0.5] * 5, 0.6, 0.7, 0.8, 0.9, 1.0)
 
-    students, stages, policy = made_by("shrinkage", score_on="labels", batch_size=16)
-    scoring, reads, *_ = students.args
-    training = scoring.training
-    assert (training.batch_size, training.weight_decay, scoring.teaching, reads) == (16, 0, None, (1, 50_000))
+    scoring, students, stages, policy = made_by("shrinkage", score_on="labels", batch_size=16)
+    _, training, _, soft = scoring.args
+    assert (training.batch_size, training.weight_decay, soft, students.args[1]) == (16, 0, None, (1, 50_000))
     assert stages.args[3] == "strict"
     assert (policy.args[2].units, policy.args[2].learning_rate) == (50, 0.01)
     assert policy.kwargs["previous_action"] == "appended"
     # What the user says holds in any case.
-    _, stages, policy = made_by("shrinkage", as_released=True, shrinkage_rate=0.02, constraint="strict")
+    *_, stages, policy = made_by("shrinkage", as_released=True, shrinkage_rate=0.02, constraint="strict")
     assert (stages.args[3], policy.args[2].learning_rate) == ("strict", 0.02)
-    _, _, policy = made_by("removal", as_released=True)
+    *_, policy = made_by("removal", as_released=True)
     assert (policy.args[2].units, policy.args[2].learning_rate) == (30, 0.003)
 
 

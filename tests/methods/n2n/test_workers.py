@@ -52,7 +52,7 @@ def trails(of, count=4):
 def outcome(workers, halving, of=None):
     """Scores of an update and weights of its best student, to the digit; and what was said."""
     of = task() if of is None else of
-    with Students(Scoring(of, TRAINING), (1, 50_000), workers, halving) as scorer:
+    with Students(Scoring(of, TRAINING, False), (1, 50_000), workers, halving) as scorer:
         scores = scorer.score_all(of.network, trails(of), strict=False)
         best = max(scores, key=lambda score: score.accuracy)
         scorer.keep("stage", best.trail)
@@ -231,7 +231,7 @@ def test_rungs():
 
 def test_the_worse_half_stops_at_each_rung_and_keeps_its_score():
     of = task()
-    scorer = Students(Scoring(of, Training(epochs=5)), (1, 50_000), halving=2)
+    scorer = Students(Scoring(of, Training(epochs=5), inherit=False), (1, 50_000), halving=2)
     drawn = [Trail((Plan(weights=f"model-{number}.keras"),)) for number in range(5)]
     trained = []
 

@@ -66,7 +66,7 @@ class Elsewhere:
             "objective": objective,
             "training": dataclasses.asdict(self._scoring.training),
             "inherit": self._scoring.inherit,
-            "teaching": None if self._scoring.teaching is None else dataclasses.asdict(self._scoring.teaching),
+            "soft": self._scoring.soft,
             "through_norms": task.control.through_norms,
             "seed": task.seed,
             "modules": _modules(task.teacher, objective),

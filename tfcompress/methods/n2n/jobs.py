@@ -31,7 +31,6 @@ def _scoring(setup: str) -> Any:
     from tfcompress.methods.n2n.scoring import Scoring
     from tfcompress.task import Task
     from tfcompress.training import Training
-    from tfcompress.training.teaching import Teaching
 
     keras.config.set_dtype_policy(description["policy"])
     teacher = _model(description["teacher"])
@@ -43,8 +42,7 @@ def _scoring(setup: str) -> Any:
         seed=description["seed"],
         given=teacher,
     )
-    teaching = None if description["teaching"] is None else Teaching(**description["teaching"])
-    return Scoring(task, Training(**description["training"]), description["inherit"], teaching)
+    return Scoring(task, Training(**description["training"]), description["inherit"], description["soft"])
 
 
 @functools.lru_cache(maxsize=2)

@@ -4,40 +4,34 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import keras
 
 from tfcompress import expect
 from tfcompress.agents import load_tf_agents
-from tfcompress.agents.reinforce import ReinforceSettings, RemovalLearner, ShrinkageLearner
 from tfcompress.channels import Control
 from tfcompress.costs import Budget, Cost, CostModel
 from tfcompress.fingerprint import Contents
 from tfcompress.methods import phases
 from tfcompress.methods.base import Search
 from tfcompress.methods.n2n.constraints import SmallStudent, check_limits, least, small_students, student_within
-from tfcompress.methods.n2n.random_draws import RandomDraws
+from tfcompress.methods.n2n.policies import Policies
 from tfcompress.methods.n2n.rules import RELEASED, TEXT, Rules
 from tfcompress.methods.n2n.scoring import Scoring
-from tfcompress.methods.n2n.sequence import names_of_features
-from tfcompress.methods.n2n.space import Removable, Shrinkable, Space
+from tfcompress.methods.n2n.space import Space
 from tfcompress.methods.n2n.stages import Stages
 from tfcompress.methods.n2n.students import Students
 from tfcompress.methods.registry import register_method
 from tfcompress.methods.trained import TrainedMethod
 from tfcompress.plan import Plan, Trail
 from tfcompress.process import lock
-from tfcompress.streams import Stream
 from tfcompress.task import Task
 from tfcompress.training import PhasePlan, Training
 from tfcompress.training.teaching import Teaching
 from tfcompress.workers import Workers
 
 __all__ = ["N2N"]
-
-_REMOVAL, _SHRINKAGE = 1, 2  # streams of random students
 
 
 @register_method("n2n")
@@ -142,6 +136,18 @@ class N2N(TrainedMethod):
         return RELEASED if self.as_released else TEXT
 
     @property
+    def _players(self) -> Policies:
+        return Policies(
+            self._rules,
+            self.rollouts,
+            self.removal_rate,
+            self.shrinkage_rate,
+            self.baseline_decay,
+            self.actor_critic,
+            self.random,
+        )
+
+    @property
     def _removes(self) -> bool:
         return self.stage in ("both", "removal")
 
@@ -171,7 +177,7 @@ class N2N(TrainedMethod):
                 f"policies decide for every layer. Received: {task.control.settings()}. Leave them out."
             )
         if self.policies is not None:
-            self._check_policies(self.policies)
+            self._players.check(self.policies, self._removes, self._shrinks)
         name, space = task.groups.graph.name, Space.of(task.costs, self._rules)
         if self._removes and not space.removable.allowed.any():
             raise ValueError(
@@ -185,13 +191,6 @@ class N2N(TrainedMethod):
                 "has none. Take another method."
             )
         check_limits(task, self._small_students(task.costs))
-
-    def _check_policies(self, folder: str) -> None:
-        """Refuses saved policies that a stage could not start from; what they are does not depend on the model."""
-        if self._removes:
-            self._removal_learner(1).load(f"{folder}/removal")
-        if self._shrinks:
-            self._shrinkage_learner(1).load(f"{folder}/shrinkage")
 
     def check(self, task: Task) -> None:
         """Refuses a teacher that guesses, and models without logits to learn from."""
@@ -230,7 +229,7 @@ class N2N(TrainedMethod):
                 f"Received: {task.objective.metric_name} {task.accuracy}. Train the model first."
             )
         rules = self._rules
-        training = Training(
+        scoring = Training(
             epochs=self.score_epochs,
             batch_size=rules.score_batch or self.batch_size,
             learning_rate=self.score_rate,
@@ -238,17 +237,16 @@ class N2N(TrainedMethod):
             weight_decay=rules.score_decay,
             mixed_precision=self.mixed_precision,
         )
-        teaching = Teaching(alpha=0.0, soft=rules.soft) if self.score_on == "logits" else None
-        scoring = Scoring(task, training, self.inherit, teaching)
+        soft = rules.soft if self.score_on == "logits" else None
         workers = Workers.of("workers", self.workers)
-        students = opened.enter_context(Students(scoring, rules.reads, workers, self.halving))
-        constraint = self.constraint or rules.constraint
-        stage = Stages(task, students, self.updates, constraint, rules, self.policies)
+        students = Students(Scoring(task, scoring, self.inherit, soft), rules.reads, workers, self.halving)
+        opened.enter_context(students)
+        stage = Stages(task, students, self.updates, self.constraint or rules.constraint, rules, self.policies)
         network, trail = task.network, Trail((Plan(weights="fresh"),))
         small = self._small_students(task.costs)
         if self._removes:
             removable = Space.of(task.costs, rules).removable
-            removing, draw_removals = self._removal(task, removable)
+            removing, draw_removals = self._players.removal(task, removable)
             first = stage.played(
                 "removal",
                 network,
@@ -267,7 +265,7 @@ class N2N(TrainedMethod):
                 plans = trail.plans
             shrinkable = Space.of(network.costs, rules).shrinkable
             if shrinkable.variables:
-                shrinking, draw_shares = self._shrinkage(task, shrinkable)
+                shrinking, draw_shares = self._players.shrinkage(task, shrinkable)
                 stage.played(
                     "shrinkage",
                     network,
@@ -278,48 +276,6 @@ class N2N(TrainedMethod):
                     lambda: stage.largest_uniform(network, shrinkable),
                 )
         return stage.search()
-
-    def _removal(self, task: Task, removable: Removable) -> tuple[RemovalLearner | None, Callable[[], Sequence[Any]]]:
-        """The policy of the removal stage, if there is one, and the function that draws the students of an update."""
-        steps = len(removable.sequence.nodes)
-        if self.random:
-            draws = RandomDraws(steps, (False, True), task.rng(Stream.STUDENTS, _REMOVAL))
-            return None, lambda: draws.rollouts(self.rollouts)
-        learner = self._removal_learner(steps, task.seed)
-        rows = removable.sequence.read(self._rules)
-        return learner, lambda: learner.rollouts(rows, self.rollouts, removable.allowed)
-
-    def _shrinkage(
-        self, task: Task, shrinkable: Shrinkable
-    ) -> tuple[ShrinkageLearner | None, Callable[[], Sequence[Any]]]:
-        """The policy of the shrinkage stage, if there is one, and the function that draws the students of an update."""
-        steps = len(shrinkable.variables)
-        if self.random:
-            draws = RandomDraws(steps, self._rules.shares, task.rng(Stream.STUDENTS, _SHRINKAGE))
-            return None, lambda: draws.rollouts(self.rollouts)
-        learner = self._shrinkage_learner(steps, task.seed)
-        return learner, lambda: learner.rollouts(shrinkable.numbers, self.rollouts)
-
-    def _removal_learner(self, steps: int, seed: int = 0) -> RemovalLearner:
-        rules = self._rules
-        settings = self._settings(rules.units[0], self.removal_rate)
-        return RemovalLearner(names_of_features(rules), steps, settings, seed=seed)
-
-    def _shrinkage_learner(self, steps: int, seed: int = 0) -> ShrinkageLearner:
-        rules = self._rules
-        return ShrinkageLearner(
-            names_of_features(rules),
-            steps,
-            self._settings(rules.units[1], self.shrinkage_rate or rules.shrinkage_rate),
-            shares=rules.shares,
-            previous_action=rules.previous_action,
-            seed=seed,
-        )
-
-    def _settings(self, units: int, rate: float) -> ReinforceSettings:
-        return ReinforceSettings(
-            units=units, learning_rate=rate, baseline_decay=self.baseline_decay, actor_critic=self.actor_critic
-        )
 
     def recover(self, student: keras.Model, task: Task) -> dict[str, list[Any]]:
         """Trains the winner on labels and on the teacher's logits."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 import functools
 import pathlib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import keras
 import numpy as np
 
+from tfcompress.data import Split
 from tfcompress.data.sources.arrays import ArraySource
 from tfcompress.methods import phases
 from tfcompress.network import Network
@@ -20,10 +21,9 @@ from tfcompress.task import Task
 from tfcompress.training import Checkpoints, Constant, NoRunFolder, Phase, Training, WeightDecay, fit, seed_layers
 from tfcompress.training.teaching import Teaching, computing_in, remembered
 
-__all__ = ["LOGITS", "Scoring"]
+__all__ = ["Scoring", "Soft"]
 
-LOGITS = Teaching(alpha=0.0, soft="logits")
-"""The paper's: squared errors of logits, summed over classes."""
+Soft: TypeAlias = Literal["logits", "mean_logits"]
 
 
 class Scoring:
@@ -33,13 +33,11 @@ class Scoring:
         task: the task.
         training: how a student is trained to be scored.
         inherit: whether a student begins with the teacher's weights where the shapes allow it.
-        teaching: what it learns; `None` for labels alone.
+        soft: the loss on the teacher's logits by which it learns, see `Teaching`; `None` for labels alone.
     """
 
-    def __init__(
-        self, task: Task, training: Training, inherit: bool = False, teaching: Teaching | None = LOGITS
-    ) -> None:
-        self.task, self.training, self.inherit, self.teaching = task, training, inherit, teaching
+    def __init__(self, task: Task, training: Training, inherit: bool, soft: Soft | None = "logits") -> None:
+        self.task, self.training, self.inherit, self.soft = task, training, inherit, soft
 
     def built(self, network: Network, plan: Plan) -> keras.Model:
         """The student with fresh weights, or the teacher's where these are inherited and fit."""
@@ -55,9 +53,16 @@ class Scoring:
     @functools.cached_property
     def _lessons(self) -> ArraySource | None:
         """The training data with the teacher's logits, which are the same for all students, where they can be kept."""
-        if self.teaching is None:
-            return None
         return remembered(self.task.splits.train.source, self.task.teacher)
+
+    def _lesson(self, student: keras.Model) -> tuple[keras.Model, Split | ArraySource]:
+        """What is trained, and on what."""
+        if self.soft is None:
+            return student, self.task.splits.train
+        remembered_logits = self._lessons
+        teaching = Teaching(alpha=0.0, soft=self.soft)
+        model = phases.taught(student, self.task, teaching, cached=remembered_logits is not None)
+        return model, remembered_logits or self.task.splits.train
 
     def train(
         self, student: keras.Model, epochs: int | None = None, folder: pathlib.Path | None = None
@@ -78,12 +83,10 @@ class Scoring:
         decay = [WeightDecay(training.weight_decay)] if training.weight_decay else []
         rate = float(training.learning_rate or 0)
         with computing_in(training.mixed_precision, (student,)):
-            lessons, model = self._lessons, student
-            if self.teaching is not None:
-                model = phases.taught(student, task, self.teaching, cached=lessons is not None)
+            model, source = self._lesson(student)
             fit(
                 model,
-                (lessons or task.splits.train).batches(training.batch_size, training=True),
+                source.batches(training.batch_size, training=True),
                 task.objective,
                 optimizer=training.new_optimizer(rate),
                 epochs=epochs,

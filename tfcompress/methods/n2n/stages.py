@@ -119,9 +119,14 @@ class Stages:
             model = self.students.model_of(network, best.trail)
             assert best.cost is not None
             candidates.append(Candidate(best.trail, best.cost, self._reward(best), f"best of {name}", model))
-        within = [each for each, (_, best, *_) in zip(candidates, self._best, strict=True) if best.within]
+        # One that was not worth scoring is the smallest that is known, and within if its cost is.
+        holds = [best.within or (best.accuracy is None and self._fits(best)) for _, best, *_ in self._best]
+        within = [candidate for candidate, held in zip(candidates, holds, strict=True) if held]
         chosen = max(within or candidates, key=lambda each: each.score or 0.0)
         return Search(task.model, chosen.trail, tuple(candidates), self._history, student=chosen.model)
+
+    def _fits(self, score: Scored) -> bool:
+        return score.cost is not None and self._task.fits(score.cost)
 
     def _is_better(self, score: Scored, best: Scored | None) -> bool:
         return score.accuracy is not None and (best is None or self._reward(score) > self._reward(best))

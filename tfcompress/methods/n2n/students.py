@@ -1,4 +1,4 @@
-"""Students of N2N: made of a plan, trained for a few epochs on the teacher's logits, and scored, equal ones once."""
+"""Students of N2N: made of a plan, trained for a few epochs, and scored, equal ones once."""
 
 from __future__ import annotations
 
@@ -77,14 +77,14 @@ class Students:
     def __init__(
         self, scoring: Scoring, reads: tuple[int, int], workers: Workers | None = None, halving: int | None = None
     ) -> None:
-        self._task = task = scoring.task
-        self._scoring, self._reads, self._workers, self._halving = scoring, reads, workers, halving
+        self._task, self._scoring, self._reads = scoring.task, scoring, reads
+        self._halving, self._workers = halving, workers
         self._rungs = rungs(scoring.training.epochs, halving)
-        self._records = Records(task)
+        self._records = Records(scoring.task)
         self._final: dict[str, Scored] = {}  # of this search, in which those of an interrupted one are looked up again
-        self._weights = KeptStudents(scoring)
+        self._weights = KeptStudents(scoring.task, scoring)
         self._elsewhere: Elsewhere | None = None
-        self._teacher_params = task.costs.total.params
+        self._teacher_params = scoring.task.costs.total.params
 
     def __enter__(self) -> Self:
         return self

@@ -26,11 +26,12 @@ class KeptStudents:
     """Students with weights: the best of each stage, and those of the last update, of which one may become it.
 
     Args:
-        scoring: builds students. The files are in the run folder of its task, or in a temporary one.
+        task: the task, in whose run folder the files are; without one they are in a temporary folder.
+        scoring: builds students.
     """
 
-    def __init__(self, scoring: Scoring) -> None:
-        self._task, self._scoring = scoring.task, scoring
+    def __init__(self, task: Task, scoring: Scoring) -> None:
+        self._task, self._scoring = task, scoring
         self._folder: pathlib.Path | None = None
         self._new: dict[str, keras.Model | None] = {}  # of the last update; None where the weights are in a file
         self._kept: dict[str, tuple[str, keras.Model | None]] = {}  # by stage
