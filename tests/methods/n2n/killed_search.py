@@ -14,16 +14,17 @@ import signal
 import sys
 
 import numpy as np
+import tensorflow as tf
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "helpers"))
 
 import small_tasks
 
 import tfcompress
-from tfcompress.agents import _tf_agents
 from tfcompress.methods import N2N, phases
 from tfcompress.methods.n2n.records import Records
 from tfcompress.training import callbacks
+from tfcompress.workers import Workers
 
 LONGEST_S = 900
 
@@ -68,7 +69,7 @@ def kill_at(place):
         phases.train_student = begun
 
 
-def run(folder, workers, halving=None, place=None):
+def run(folder, workers, place=None):
     """Searches in `folder/run`; what came out goes to `folder/outcome.json`, what is printed to `folder/printed`."""
     folder = pathlib.Path(folder)
     folder.mkdir(exist_ok=True)
@@ -78,7 +79,18 @@ def run(folder, workers, halving=None, place=None):
     os.dup2(printed, 2)
     if place is not None:
         kill_at(place)
-    method = N2N(updates=2, rollouts=3, score_epochs=2, epochs=2, batch_size=32, workers=workers, halving=halving)
+    # Refused where TensorFlow was at work before the fork; and operations may run in several threads on any machine.
+    tf.config.experimental.enable_op_determinism()
+    method = N2N(
+        random=True,  # needs no policies, which take longer than such students
+        updates=1,
+        rollouts=4,
+        score_epochs=2,
+        epochs=2,
+        batch_size=32,
+        workers=None if workers is None else Workers(workers, threads=None),
+        halving=2,
+    )
     result = tfcompress.compress(model(), method, small_tasks.pictures(96), params_budget=0.6, run_dir=folder / "run")
     search = {name: values for name, values in result.history["search"].items() if not name.endswith("seconds")}
     content = {"trail": result.trail.to_json(), "search": search, "recover": result.history["recover"]}
@@ -92,7 +104,6 @@ def run(folder, workers, halving=None, place=None):
 
 def main():
     """Forks a process for each line."""
-    _tf_agents.load()
     print("ready", flush=True)
     for line in sys.stdin:
         process = os.fork()

@@ -132,12 +132,14 @@ class Searches:
 
 
 def test_a_search_that_is_killed_goes_on_and_ends_as_if_nothing_had_been(tmp_path):
-    """Killed in the pool in both stages, and in the winner's training, with other numbers of workers each time."""
+    """Killed in the pool in both stages, and in the winner's training, with other numbers of workers each time; and the
+    uninterrupted search had no workers.
+    """
     searches = Searches()
     try:
         whole, killed = tmp_path / "whole", tmp_path / "killed"
-        assert searches.run(whole, workers=1) == 0, (whole / "printed").read_text()
-        for workers, place in ((2, "record 2"), (1, "record 3"), (2, "winner 2")):
+        assert searches.run(whole, workers=None) == 0, (whole / "printed").read_text()
+        for workers, place in ((2, "record 2"), (1, "record 9"), (2, "winner 2")):
             assert searches.run(killed, workers=workers, place=place) == -signal.SIGKILL, (
                 killed / "printed"
             ).read_text()

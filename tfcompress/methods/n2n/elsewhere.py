@@ -117,7 +117,7 @@ class Elsewhere:
                     "state": str(self._weights.rungs_of(name)) if goes_on else None,
                     "student": str(self._weights.file_of(name)),
                 },
-                f"a student ({trail.last.to_json()[:200]})",
+                f"a student ({' '.join(trail.last.to_json().split())[:200]})",
             )
             for name, trail in students
         ]
