@@ -167,10 +167,9 @@ class N2N(TrainedMethod):
     def _check_policies(self, folder: str) -> None:
         """Refuses saved policies that a stage could not start from; what they are does not depend on the model."""
         if self._removes:
-            RemovalLearner(FEATURES, 1, self._settings(30, self.removal_rate)).load(f"{folder}/removal")
+            self._removal_learner(1).load(f"{folder}/removal")
         if self._shrinks:
-            settings = self._settings(50, self.shrinkage_rate)
-            ShrinkageLearner(FEATURES, 1, settings, shares=SHARES).load(f"{folder}/shrinkage")
+            self._shrinkage_learner(1).load(f"{folder}/shrinkage")
 
     def check(self, task: Task) -> None:
         """Refuses a teacher that guesses, and models without logits to learn from."""
@@ -262,7 +261,7 @@ class N2N(TrainedMethod):
         if self.random:
             draws = RandomDraws(steps, (False, True), task.rng(Stream.STUDENTS, _REMOVAL))
             return None, lambda: draws.rollouts(self.rollouts)
-        learner = RemovalLearner(FEATURES, steps, self._settings(30, self.removal_rate), seed=task.seed)
+        learner = self._removal_learner(steps, task.seed)
         rows = removable.sequence.scaled()
         return learner, lambda: learner.rollouts(rows, self.rollouts, removable.allowed)
 
@@ -274,9 +273,15 @@ class N2N(TrainedMethod):
         if self.random:
             draws = RandomDraws(steps, SHARES, task.rng(Stream.STUDENTS, _SHRINKAGE))
             return None, lambda: draws.rollouts(self.rollouts)
-        settings = self._settings(50, self.shrinkage_rate)
-        learner = ShrinkageLearner(FEATURES, steps, settings, shares=SHARES, seed=task.seed)
+        learner = self._shrinkage_learner(steps, task.seed)
         return learner, lambda: learner.rollouts(shrinkable.numbers, self.rollouts)
+
+    def _removal_learner(self, steps: int, seed: int = 0) -> RemovalLearner:
+        return RemovalLearner(FEATURES, steps, self._settings(30, self.removal_rate), seed=seed)
+
+    def _shrinkage_learner(self, steps: int, seed: int = 0) -> ShrinkageLearner:
+        settings = self._settings(50, self.shrinkage_rate)
+        return ShrinkageLearner(FEATURES, steps, settings, shares=SHARES, seed=seed)
 
     def _settings(self, units: int, rate: float) -> ReinforceSettings:
         return ReinforceSettings(
