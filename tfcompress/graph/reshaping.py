@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,6 +17,14 @@ from tfcompress.graph.layer_graph import LayerGraph, Node, TensorRef, map_refs, 
 __all__ = ["Place", "Shape", "line_of", "place", "reshape"]
 
 Shape = tuple[int | None, ...]
+
+_RANDOM = (
+    keras.initializers.VarianceScaling,
+    keras.initializers.TruncatedNormal,
+    keras.initializers.RandomNormal,
+    keras.initializers.RandomUniform,
+    keras.initializers.Orthogonal,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,7 +144,8 @@ class _Shapes:
                 _check_entries(node, shapes, [tuple(tensor.shape) for tensor in outputs])
                 return [_symbolic(tensor.shape, tensor.dtype) for tensor in outputs]
             layer = self._anew(place)
-            outputs = keras.tree.flatten(layer(*args, **kwargs))
+            with _drawing_nothing(layer):
+                outputs = keras.tree.flatten(layer(*args, **kwargs))
             if _has_sizes(layer):
                 keras.Operation.compute_output_spec(layer, *args, **kwargs)
             return [_symbolic(tensor.shape, tensor.dtype) for tensor in outputs]
@@ -179,6 +189,18 @@ class _Shapes:
         carry_state(old, new)
         carry_flags(old, new)
         return new
+
+
+@contextmanager
+def _drawing_nothing(layer: keras.Layer) -> Iterator[None]:
+    """Makes zeros of weights that a layer would draw: nobody reads those that start anew, and to draw takes longest."""
+    held = vars(layer)
+    own = {name: value for name, value in held.items() if isinstance(value, _RANDOM)}
+    held.update(dict.fromkeys(own, keras.initializers.Zeros()))
+    try:
+        yield
+    finally:
+        held.update(own)
 
 
 def _has_sizes(operation: Any) -> bool:
