@@ -71,6 +71,8 @@ def test_weights_that_start_anew_are_drawn_where_the_model_is_built_and_not_befo
     layer = groups_after(groups, smaller)[0].graph.nodes["b"].operation
     assert not layer.kernel.numpy().any()
     assert type(layer.kernel_initializer) is keras.initializers.GlorotUniform
+    # A part that is built of its groups alone has what was drawn for them.
+    assert groups_after(groups, Plan(smaller.edits))[0].graph.nodes["b"].operation.kernel.numpy().any()
     first, again, other = (apply(model, smaller, seed=seed).get_layer("b").kernel.numpy() for seed in (1, 1, 2))
     assert first.any()
     np.testing.assert_array_equal(first, again)
