@@ -20,18 +20,18 @@ os.environ["KERAS_BACKEND"] = "tensorflow"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "helpers"))
 
-import random_students
+import drawn_students
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--plans", type=int, default=1000, help="how many for each teacher")
     parser.add_argument("--seed", type=int, default=0, help="another seed, other plans")
-    parser.add_argument("teachers", nargs="*", default=list(random_students.MODELS), help="which of them; all of them")
+    parser.add_argument("teachers", nargs="*", default=list(drawn_students.MODELS), help="which of them; all of them")
     arguments = parser.parse_args()
     for name in arguments.teachers:
         start, cpu = time.monotonic(), time.process_time()
-        tally = random_students.run(name, arguments.plans, arguments.seed)
+        tally = drawn_students.run(name, arguments.plans, arguments.seed)
         print(
             f"{name}: {sum(tally.built.values())} built {dict(tally.built)}, refused {dict(tally.refused)}, edits "
             f"{dict(tally.edits)}; {time.monotonic() - start:.0f} s, {time.process_time() - cpu:.0f} s of CPU",

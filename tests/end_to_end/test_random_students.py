@@ -2,20 +2,20 @@
 
 from unittest import mock
 
+import drawn_students
 import pytest
-import random_students
-from random_students import Failure, Tally
+from drawn_students import Failure, Tally
 
 from tfcompress.costs import Cost, CostModel
 
 
 @pytest.mark.parametrize(("name", "count"), [("chain", 12), ("branched", 12), ("residual", 9), ("resnet18", 3)])
 def test_random_students(name, count):
-    tally = random_students.run(name, count)
+    tally = drawn_students.run(name, count)
     assert sum(tally.built.values()) > count / 3
     assert set(tally.edits) == {"RemoveLayers", "Reconfigure", "KeepChannels"}
 
 
 def test_a_cost_that_was_not_predicted_is_a_failure():
     with mock.patch.object(CostModel, "of", lambda costs, plan: Cost(1, 1, 4)), pytest.raises(Failure, match="plan 0:"):
-        random_students.run("chain", 1, tally=Tally())
+        drawn_students.run("chain", 1, tally=Tally())

@@ -64,6 +64,21 @@ def left_of(model, *edits, weights="inherited"):
     return restructured(LayerGraph.from_keras(model), edits, weights)
 
 
+def test_weights_that_start_anew_are_drawn_where_the_model_is_built_and_not_before():
+    model = network()
+    groups = ChannelGroups.of(LayerGraph.from_keras(model))
+    smaller = Plan((Reconfigure("b", {"kernel_size": 1}),), "fresh")
+    layer = groups_after(groups, smaller)[0].graph.nodes["b"].operation
+    assert not layer.kernel.numpy().any()
+    assert type(layer.kernel_initializer) is keras.initializers.GlorotUniform
+    # A part that is built of its groups alone has what was drawn for them.
+    assert groups_after(groups, Plan(smaller.edits))[0].graph.nodes["b"].operation.kernel.numpy().any()
+    first, again, other = (apply(model, smaller, seed=seed).get_layer("b").kernel.numpy() for seed in (1, 1, 2))
+    assert first.any()
+    np.testing.assert_array_equal(first, again)
+    assert not np.allclose(first, other)
+
+
 def test_with_weights_of_a_file_widths_may_change_as_with_fresh_ones():
     edit = ReplaceLayers.by(("c",), layers.Conv2D(4, 3, padding="same", name="narrow"))
     with pytest.raises(ValueError, match=r"width of what it replaces.*weights=\"fresh\""):

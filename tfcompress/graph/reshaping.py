@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,6 +17,14 @@ from tfcompress.graph.layer_graph import LayerGraph, Node, TensorRef, map_refs, 
 __all__ = ["Place", "Shape", "line_of", "place", "reshape"]
 
 Shape = tuple[int | None, ...]
+
+_RANDOM = (
+    keras.initializers.VarianceScaling,
+    keras.initializers.TruncatedNormal,
+    keras.initializers.RandomNormal,
+    keras.initializers.RandomUniform,
+    keras.initializers.Orthogonal,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +52,7 @@ def reshape(
     places: Iterable[Place],
     tensor: Callable[[TensorRef], TensorRef],
     settings: Mapping[str, Mapping[str, Any]],
+    draws: bool = True,
 ) -> tuple[LayerGraph, frozenset[str]]:
     """Puts a graph together, and makes layers anew where their settings or input shapes are others.
 
@@ -53,6 +63,7 @@ def reshape(
         places: its nodes, each after those that it reads.
         tensor: what stands in it for a tensor of the source.
         settings: new settings, by layer.
+        draws: whether layers that are made anew draw weights; zeros stand for those of a graph that only shows shapes.
 
     Returns:
         The graph; the layers whose weights could not be inherited.
@@ -60,7 +71,7 @@ def reshape(
     Raises:
         ValueError: a layer that does not fit what it reads.
     """
-    shapes = _Shapes(tensor, settings)
+    shapes = _Shapes(tensor, settings, draws)
     for entry in places:
         shapes.add(entry)
     return shapes.graph(source), frozenset(shapes.fresh)
@@ -69,8 +80,10 @@ def reshape(
 class _Shapes:
     """The shapes of all tensors of the new graph, and the layers that have to be others for them."""
 
-    def __init__(self, tensor: Callable[[TensorRef], TensorRef], settings: Mapping[str, Mapping[str, Any]]) -> None:
-        self._tensor, self._settings = tensor, settings
+    def __init__(
+        self, tensor: Callable[[TensorRef], TensorRef], settings: Mapping[str, Mapping[str, Any]], draws: bool
+    ) -> None:
+        self._tensor, self._settings, self._draws = tensor, settings, draws
         self._tensors: dict[TensorRef, Any] = {}
         self._nodes: dict[str, Node] = {}
         self._made: dict[str, Any] = {}  # by layer: the one made anew from its config
@@ -135,7 +148,8 @@ class _Shapes:
                 _check_entries(node, shapes, [tuple(tensor.shape) for tensor in outputs])
                 return [_symbolic(tensor.shape, tensor.dtype) for tensor in outputs]
             layer = self._anew(place)
-            outputs = keras.tree.flatten(layer(*args, **kwargs))
+            with nullcontext() if self._draws else _drawing_nothing(layer):
+                outputs = keras.tree.flatten(layer(*args, **kwargs))
             if _has_sizes(layer):
                 keras.Operation.compute_output_spec(layer, *args, **kwargs)
             return [_symbolic(tensor.shape, tensor.dtype) for tensor in outputs]
@@ -179,6 +193,18 @@ class _Shapes:
         carry_state(old, new)
         carry_flags(old, new)
         return new
+
+
+@contextmanager
+def _drawing_nothing(layer: keras.Layer) -> Iterator[None]:
+    """Makes zeros of weights that a layer would draw, which takes most of the time."""
+    held = vars(layer)
+    own = {name: value for name, value in held.items() if isinstance(value, _RANDOM)}
+    held.update(dict.fromkeys(own, keras.initializers.Zeros()))
+    try:
+        yield
+    finally:
+        held.update(own)
 
 
 def _has_sizes(operation: Any) -> bool:

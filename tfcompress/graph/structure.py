@@ -119,7 +119,8 @@ class _Editing:
                 self._reconfigure(edit)
         ordered = self._ordered(list(itertools.chain(*places.values())))
         with Copies(node_place.node.operation for node_place in ordered):
-            left, reshaped = reshape(graph, ordered, self._tensor, self._settings)
+            # Where all weights are fresh, nobody reads those of this graph: they are drawn for the model.
+            left, reshaped = reshape(graph, ordered, self._tensor, self._settings, draws=not self._all_fresh)
         self._check_types(left, (*bypassed, *(ref for ref, _ in self._replaced)))
         self._check_widths(left.shape)
         return Structure(left, frozenset(left.operations) if self._all_fresh else reshaped)

@@ -9,8 +9,8 @@ import keras
 import numpy as np
 import pytest
 import small_tasks
+from drawn_students import branched, chain
 from keras import layers
-from random_students import branched, chain
 
 from tfcompress import zoo
 from tfcompress.agents import ReinforceSettings, RemovalLearner
