@@ -60,6 +60,8 @@ def test_a_job_that_takes_too_long_is_run_again_and_then_given_up(tmp_path):
 
 
 def test_an_error_of_a_job_is_told_and_not_repeated(tmp_path):
+    with pytest.raises(JobError, match=r"answer of leave. Received: SystemExit: 3"):
+        run(tmp_path, [job("leave")])
     with pytest.raises(JobError, match=r"answer of fail. Received: ValueError: Expected another number"):
         run(tmp_path, [job("fail")])
 

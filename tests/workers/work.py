@@ -26,6 +26,10 @@ def fail():
     raise ValueError("Expected another number")
 
 
+def leave():
+    sys.exit(3)
+
+
 def grow(folder, until, megabytes=0):
     """Takes memory, in all processes but those after the first `until`."""
     started = _count(folder)
