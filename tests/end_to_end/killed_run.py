@@ -31,7 +31,6 @@ from tfcompress.methods.amc import AgentSettings as OfAMC
 from tfcompress.methods.amc.search import AgentSearch
 from tfcompress.methods.n2n.records import Records
 from tfcompress.methods.n2n.stages import Stages
-from tfcompress.methods.n2n.students import Students
 from tfcompress.methods.rlal import AgentSettings
 from tfcompress.methods.taylor.pruning import GreedyRun
 from tfcompress.training import Checkpoints, RunFolder, _files, callbacks
@@ -143,7 +142,6 @@ def watch_everything(places):
         return f"{name}, start"
 
     places.watch(Stages, "played", "stage", begin_stage)
-    places.watch(Students, "score", "student")
     places.watch(Records, "add", "record", lambda *a: "record of a student")
     places.watch(
         callbacks.EpochStart, "on_epoch_begin", "begin", lambda _, epoch, *a: f"{places.phase}, epoch {epoch + 1}"

@@ -11,6 +11,7 @@ import numpy as np
 import small_tasks
 import teachers
 import tensorflow as tf
+from keras.src.applications import convnext
 
 import tfcompress
 from tests.helpers.trained_students import TrainedStudents
@@ -68,6 +69,17 @@ class ReplayTest(tf.test.TestCase):
         check_end(model, trail, student, through_norms=True)
         with self.assertRaisesRegex(ValueError, "does not fit plan 1 of 1"):
             replay(model, trail)
+
+    def test_weights_that_have_no_name_of_their_own(self):
+        """Keras numbers them anew in each copy; what they belong to and their shapes are compared."""
+        x = keras.Input((3,))
+        y = convnext.LayerScale(0.5, 6)(keras.layers.Dense(6, name="stream")(x))
+        model = keras.Model(x, keras.layers.Dense(2)(y))
+        trails = [Trail((Plan.keeping({"stream": indices}),)) for indices in ((0, 2), (0, 2, 3))]
+        student = replay(model, trails[0])
+        check_end(model, trails[0], student)
+        with self.assertRaisesRegex(RuntimeError, "that its trail leads to"):
+            check_end(model, trails[1], student)
 
     def test_what_cannot_be_is_refused(self):
         for trail in (TWICE.last, None, [TWICE.last]):

@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterable, Iterator
 
 from tfcompress.costs import CostModel
-from tfcompress.methods.n2n.space import Space
 
 __all__ = ["grouped", "structure_lines"]
 
@@ -16,6 +15,8 @@ _KINDS = {"kernel_size": "kernel sizes", "padding": "paddings", "outputs": "outp
 
 def structure_lines(costs: CostModel) -> list[str]:
     """Lines on what method="n2n" decides on: the layers that it may remove, and the variables that it may lower."""
+    from tfcompress.methods.n2n.space import Space  # here, as a method is loaded when it is asked for
+
     space = Space.of(costs)
     sequence, allowed = space.removable.sequence.nodes, space.removable.allowed
     removable = [name for name, may in zip(sequence, allowed, strict=True) if may]

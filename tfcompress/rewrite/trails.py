@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import pathlib
+import re
 from collections.abc import Mapping
 
 import keras
@@ -16,6 +17,8 @@ from tfcompress.plan import Plan, Trail
 from tfcompress.rewrite.apply import apply
 
 __all__ = ["check_end", "replay"]
+
+_NUMBERED = re.compile(r"^variable_\d+$")  # what Keras calls a weight without a name of its own, anew in each copy
 
 
 def replay(
@@ -125,7 +128,7 @@ def check_end(
 def _weights(network: Network) -> list[tuple[str, tuple[int, ...]]]:
     """The weights of a network by layer and name, with their shapes, in the order of its graph."""
     return [
-        (f"{name}/{weight.name}", tuple(weight.shape))
+        (f"{name}/{_NUMBERED.sub('variable', weight.name)}", tuple(weight.shape))
         for name, layer in network.graph.operations.items()
         for weight in getattr(layer, "weights", ())
     ]

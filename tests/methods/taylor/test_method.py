@@ -86,7 +86,7 @@ class BestTest(tf.test.TestCase):
             return TaylorPruning(runs=len(ends), epochs=0).search(task)
 
     def test_within_a_budget_the_best_metric_wins(self):
-        ends = [((3, 3), 0.7), ((4, 3), 0.8), ((2, 2), 0.8), ((1, 1), np.nan)]
+        ends = [((1, 1), np.nan), ((4, 3), 0.8), ((2, 2), 0.8), ((3, 3), 0.7)]
         search = self.search(ends, task_for(params=0.9))
         self.assertEqual([len(edit.indices) for edit in search.plan], [4, 3])
         self.assertEqual([c.origin for c in search.candidates], ["run 1", "run 2", "run 3", "run 4"])
