@@ -1,14 +1,18 @@
 """Splits that are written down and opened again give the same batches, from files that several processes can share."""
 
 import json
+from unittest import mock
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+import tensorflow_datasets as tfds
 
 from tfcompress import data
 from tfcompress.data.elsewhere import NotElsewhere, imported, name_of, reopened, written
+from tfcompress.data.named.loading import to_unit_interval
+from tfcompress.data.sources.image_streams import ImageStream
 
 X, Y = np.arange(120, dtype="float32").reshape(30, 2, 2, 1), np.arange(30) % 3
 GENERIC = {"input_shape": (None, 2, 2, 1), "classes": 3, "batch_size": 8}
@@ -94,6 +98,40 @@ def test_data_that_only_this_process_has_is_refused_with_what_to_do(tmp_path, mo
     monkeypatch.setattr("tfcompress.data.elsewhere.fits_in_memory", lambda size: size < 200)
     with pytest.raises(NotElsewhere, match=r"more than 2 GB.*by its name"):
         written(data.splits(tf.data.Dataset.from_tensor_slices((X, Y)).batch(7), **settings), tmp_path)
+
+
+class TinyImages(tfds.core.GeneratorBasedBuilder):
+    VERSION = tfds.core.Version("1.0.0")
+
+    def _info(self):
+        image = tfds.features.Image(shape=(None, None, 3), encoding_format="png")
+        features = tfds.features.FeaturesDict({"image": image, "label": tfds.features.ClassLabel(num_classes=2)})
+        return self.dataset_info_from_configs(features=features)
+
+    def _split_generators(self, dl_manager):
+        return {"train": self._generate_examples()}
+
+    def _generate_examples(self):
+        for value in range(8):
+            yield value, {"image": np.full((5 + value, 6, 3), value, "uint8"), "label": value % 2}
+
+
+def test_streamed_images_are_opened_again_from_their_folder(tmp_path):
+    builder = TinyImages(data_dir=tmp_path / "tfds")
+    with mock.patch("tqdm.std.tqdm.display"):
+        builder.download_and_prepare()
+    stream = ImageStream(
+        ranges=(("train", 0, 8),),
+        batch_size=4,
+        seed=0,
+        builder=builder,
+        size=(4, 4),
+        preprocess=to_unit_interval,
+        augment="auto",
+    )
+    rest, held_out, text = stream.hold_out(0.25, None)
+    splits = data.Splits(data.Split("training", rest, text), data.Split("validation", held_out, text), None, None)
+    assert_same(splits, again(splits, tmp_path / "written"))
 
 
 def test_texts_in_files_are_opened_again(tmp_path, monkeypatch):

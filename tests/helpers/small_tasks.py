@@ -55,6 +55,11 @@ def trained_network():
     return model
 
 
+def own_loss(y, outputs):
+    """A loss that Keras does not know."""
+    return keras.losses.sparse_categorical_crossentropy(y, outputs)
+
+
 def three_convolutions():
     """A compiled network of one block that is not trained."""
     model = residual_network(activation="softmax", inner=(6,))

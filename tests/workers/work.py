@@ -26,20 +26,36 @@ def fail():
     raise ValueError("Expected another number")
 
 
+def leave():
+    sys.exit(3)
+
+
 def grow(folder, until, megabytes=0):
     """Takes memory, in all processes but those after the first `until`."""
     started = _count(folder)
     if started <= until:
         memory = bytearray(os.urandom(10**6) * megabytes)
-        time.sleep(1.0)
+        time.sleep(20)
         del memory
     return started
 
 
 def hoard(megabytes):
     """Takes memory, and keeps it after the job."""
-    _KEPT.append(bytearray(os.urandom(10**6) * megabytes))
+    block = bytearray(megabytes * 10**6)
+    block[::4096] = b"x" * len(block[::4096])
+    _KEPT.append(block)
     return os.getpid()
+
+
+def meet(folder, count):
+    """Waits until so many have begun."""
+    began = _count(folder)
+    for _ in range(6000):
+        if len(list(pathlib.Path(folder).iterdir())) >= count:
+            return began
+        time.sleep(0.01)
+    raise TimeoutError(f"{began} of {count} came")
 
 
 _KEPT = []

@@ -130,7 +130,7 @@ def run(text: str) -> str:
         module, _, name = job["function"].partition(":")
         answer: Any = getattr(importlib.import_module(module), name)(**job["arguments"])
         return json.dumps({"answer": answer})
-    except Exception as error:
+    except BaseException as error:  # whatever it is, `sys.exit` too, it ends the job alone
         if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
             _end(note, f"no memory left ({' '.join(str(error).split())[:200]})")
         words = " ".join(str(error).split())

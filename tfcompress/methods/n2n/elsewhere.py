@@ -6,6 +6,7 @@ import dataclasses
 import json
 import pathlib
 import shutil
+import types
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -168,6 +169,8 @@ def _described(objective: Objective) -> dict[str, Any]:
 
 
 def _serialized(value: Any) -> Any:
+    if isinstance(value, types.FunctionType) and not value.__module__.startswith("keras."):
+        return {"imported": name_of(value, "loss")}
     serialized = keras.saving.serialize_keras_object(value)
     json.dumps(serialized)
     return serialized

@@ -67,7 +67,12 @@ def _objective(description: Mapping[str, Any]) -> Any:
     from tfcompress.training import Objective
 
     metric = description["metric"]
-    read = keras.saving.deserialize_keras_object
+
+    def read(serialized: Any) -> Any:
+        if isinstance(serialized, dict) and "imported" in serialized:
+            return imported(serialized["imported"])
+        return keras.saving.deserialize_keras_object(serialized)
+
     return Objective(
         **{
             **description,
