@@ -102,13 +102,13 @@ def test_the_smallest_student_is_taken_where_no_scored_one_is_within():
     """It is degenerate and earns -1, and yet it is what the budget leaves."""
     model = narrowing()
     task = dataclasses.replace(small_tasks.task_without_data(model, {"params": 0.9}), accuracy=0.9)
-    stage = stages.Stages(task, None, 1, "strict", TEXT)
+    stage = stages.Stages(task, mock.Mock(model_of=lambda *args: model), 1, "strict", TEXT)
     trails = [Trail((Plan(weights="fresh"),)), Trail((Plan(weights="fresh"), Plan(weights="fresh")))]
     scored = [
         Scored(trails[0], "", Cost(2656, 250, 1000), accuracy=0.9, within=False),
         Scored(trails[1], "a feature map of 9 numbers before head, too small to train", Cost(96, 51, 204)),
     ]
-    stage._best = [(name, score, task.network, model) for name, score in zip("ab", scored, strict=True)]
+    stage._best = [(name, score, task.network) for name, score in zip("ab", scored, strict=True)]
     assert stage.search().trail == trails[1]
 
 

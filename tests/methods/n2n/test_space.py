@@ -16,8 +16,9 @@ from tfcompress import zoo
 from tfcompress.agents import ReinforceSettings, RemovalLearner
 from tfcompress.costs import CostModel, cost
 from tfcompress.graph.structure import groups_after
-from tfcompress.methods.n2n import students as n2n_students
+from tfcompress.methods.n2n import scoring
 from tfcompress.methods.n2n.rules import TEXT, Rules
+from tfcompress.methods.n2n.scoring import Scoring
 from tfcompress.methods.n2n.sequence import FEATURES, LayerSequence, names_of_features
 from tfcompress.methods.n2n.shapes import runs_after
 from tfcompress.methods.n2n.space import Removable, Shrinkable, Space, structure_error
@@ -25,6 +26,7 @@ from tfcompress.methods.n2n.students import Students
 from tfcompress.network import Network
 from tfcompress.plan import KeepChannels, Plan, Reconfigure, RemoveLayers, Trail
 from tfcompress.rewrite import apply
+from tfcompress.training import Training
 
 
 def test_a_layer_is_seven_numbers():
@@ -158,8 +160,8 @@ def test_plans_that_would_break_shapes_are_refused_before_anything_is_built():
     shrinkable = Space.of(task.costs).shrinkable
     paddings = [number for number, variable in enumerate(shrinkable.variables) if variable.what == "padding"]
     assert [shrinkable.variables[number].node for number in paddings] == ["first", "second"]
-    students = Students(task, None, False, None, (1, 50_000))
-    with mock.patch.object(n2n_students, "apply", side_effect=AssertionError("it was built")):
+    students = Students(Scoring(task, Training(epochs=1), False), (1, 50_000))
+    with mock.patch.object(scoring, "apply", side_effect=AssertionError("it was built")):
         for valid, fits in ((paddings[:1], True), (paddings[1:], True), (paddings, False)):
             shares = [0.25 if variable.what == "outputs" else 1.0 for variable in shrinkable.variables]
             for number in valid:
