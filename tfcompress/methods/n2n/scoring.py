@@ -56,7 +56,7 @@ class Scoring:
         return remembered(self.task.splits.train.source, self.task.teacher)
 
     def _lesson(self, student: keras.Model) -> tuple[keras.Model, Split | ArraySource]:
-        """What is trained, and on what."""
+        """The model that is trained, and its data."""
         if self.soft is None:
             return student, self.task.splits.train
         remembered_logits = self._lessons

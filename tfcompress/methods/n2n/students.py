@@ -228,7 +228,7 @@ class Students:
         self._records.add(names[key], {**_plain(result), "epochs": epochs})
 
     def _untrained(self, network: Network, key: str, trail: Trail, strict: bool) -> Scored:
-        """What is known of a student before it is trained, with `why` where it will not be."""
+        """A student before it is trained, with `why` where it will not be."""
         record = self._records.get(key)
         if record is not None and record["why"]:
             return _scored(record, trail)
