@@ -93,7 +93,7 @@ class Pruned:
 
     @property
     def cost(self) -> Cost:
-        """What it costs."""
+        """The cost of what is left."""
         return self.network.costs.total
 
 
@@ -204,7 +204,7 @@ class GreedyRun:
         return self._rebuilt({**kept, **forced})
 
     def _rebuilt(self, kept: _Kept) -> Pruned:
-        """What is left of the task's model, with its weights."""
+        """The rest of the task's model, with its weights."""
         plan, whole = self.plan(kept), self._task.network
         return Pruned(self._cut(whole, plan) if plan.edits else whole, kept)
 
