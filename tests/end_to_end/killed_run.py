@@ -14,7 +14,6 @@ import os
 import pathlib
 import shutil
 import signal
-import sys
 
 import keras
 import numpy as np
@@ -23,6 +22,7 @@ import tensorflow as tf
 from keras import layers
 
 import tfcompress
+from tests.helpers.forking import serve
 from tests.helpers.trained_students import TrainedStudents
 from tfcompress import stage, workflow
 from tfcompress.agents import DdpgAgent, PruningAgent, _tf_agents
@@ -245,23 +245,6 @@ def run(method, folder, kill_at, copy_at):
     (folder / "outcome.json").write_text(json.dumps(content))
 
 
-def main():
-    _tf_agents.load()
-    print("ready", flush=True)
-    for line in sys.stdin:
-        process = os.fork()
-        if not process:
-            code = 1
-            try:
-                run(**json.loads(line))
-                code = 0
-            except BaseException:
-                sys.excepthook(*sys.exc_info())
-            finally:
-                sys.stdout.flush()
-                os._exit(code)
-        print(os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]), flush=True)
-
-
 if __name__ == "__main__":
-    main()
+    _tf_agents.load()
+    serve(run)

@@ -19,6 +19,7 @@ import tensorflow as tf
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "helpers"))
 
 import small_tasks
+from forking import serve
 
 import tfcompress
 from tfcompress.methods import N2N, phases
@@ -102,23 +103,5 @@ def run(folder, workers, place=None):
     (folder / "outcome.json").write_text(json.dumps(content))
 
 
-def main():
-    """Forks a process for each line."""
-    print("ready", flush=True)
-    for line in sys.stdin:
-        process = os.fork()
-        if not process:
-            code = 1
-            try:
-                run(**json.loads(line))
-                code = 0
-            except BaseException:
-                sys.excepthook(*sys.exc_info())
-            finally:
-                sys.stdout.flush()
-                os._exit(code)
-        print(os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]), flush=True)
-
-
 if __name__ == "__main__":
-    main()
+    serve(run)
