@@ -14,7 +14,10 @@ import time
 import traceback
 from typing import Any, NoReturn
 
-__all__ = ["Surroundings", "on_cluster", "prepare", "run", "sees"]
+__all__ = ["LOCK_SECONDS", "Surroundings", "on_cluster", "prepare", "run", "sees"]
+
+LOCK_SECONDS = 10.0
+"""How long processes of a pool wait for a lock that is held for a moment: one that died holds it for ever."""
 
 _EVERY_S = 0.2
 _ENOUGH = 0.9  # of the memory that is allowed: a process that has as much before a job begins makes room
@@ -112,6 +115,9 @@ def prepare(surroundings: str) -> None:
         for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"):
             os.environ[name] = str(here.threads)
     if here.parent is not None:  # Ray sees to its own
+        import pebble
+
+        pebble.CONSTS.channel_lock_timeout = LOCK_SECONDS
         log = os.open(pathlib.Path(here.log) / f"{os.getpid()}.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
         os.dup2(log, 1)
         os.dup2(log, 2)

@@ -70,6 +70,8 @@ class LocalPool(Pool):
 
     def _opened(self) -> pebble.ProcessPool:
         if self._pool is None:
+            # A process that dies holds its locks for ever; Pebble's own minute is for locks that are held for a moment.
+            pebble.CONSTS.channel_lock_timeout = child.LOCK_SECONDS
             surroundings = child.Surroundings(
                 threads=self.workers.threads,
                 memory_bytes=self.workers.memory_bytes,
