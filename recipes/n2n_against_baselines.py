@@ -1,4 +1,4 @@
-"""N2N against random search with as many students, a student by hand and uniform pruning; MNIST, Fashion-MNIST.
+"""N2N against random search with as many students, a student by hand, uniform and Taylor pruning.
 
     python recipes/n2n_against_baselines.py --out runs/n2n_mnist
     python recipes/n2n_against_baselines.py --data fashion_mnist --widths 6 12 20 --out runs/n2n_fashion \\
@@ -12,11 +12,12 @@ import dataclasses
 import pathlib
 
 import images
+import keras
 import networks
 import numpy as np
 import runner
 
-from tfcompress.methods import N2N, Uniform
+from tfcompress.methods import N2N, TaylorPruning, Uniform
 from tfcompress.methods.distillation import KD
 from tfcompress.report import plot_students, plot_updates
 
@@ -25,6 +26,12 @@ def load(args):
     """The dataset with each 2x2 pixels averaged, which makes a student four times as cheap."""
     data = runner.load(args)
     return data if args.smoke else dataclasses.replace(data, arrays=images.of_half_size(data.arrays))
+
+
+def teacher(name, data, args):
+    """The trained network of `--model`; that of `--smoke` is fresh, and guesses as in every run of it."""
+    keras.utils.set_random_seed(0)
+    return runner.from_file(name, data, args)
 
 
 def runs(args):
@@ -45,6 +52,7 @@ def runs(args):
         "random limited": (N2N(**search, random=True), limit),
         "by hand": (by_hand, limit),
         "uniform": (Uniform(**training), limit),
+        "taylor": (TaylorPruning(**training, runs=args.pruning_runs, filters=args.filters), limit),
         "n2n removal": (N2N(**search, stage="removal"), None),
         "n2n transferred": (N2N(**search, policies=args.policies), None),
     }
@@ -106,11 +114,13 @@ RECIPE = {
         "shrinkage_rate": 0.01,
         "params_share": {"default": 0.05, "help": "limit of parameters, a share of the teacher's"},
         "widths": {"default": [8, 16, 24], "help": "of the convolutions of the student by hand"},
+        "pruning_runs": {"default": 5, "help": "of Taylor pruning, of which the best is taken"},
+        "filters": {"default": 8, "help": "that Taylor pruning removes in a step"},
         "epochs": {"default": 15, "help": "of the winner's training, and of the others'"},
         "batch_size": 64,
         "policies": {"default": None, "help": "folder of an earlier search's, from which 'n2n transferred' starts"},
         "seeds": [0, 1, 2],
-        "methods": ["n2n", "random", "n2n limited", "random limited", "by hand", "uniform", "n2n removal"],
+        "methods": ["n2n", "random", "n2n limited", "random limited", "by hand", "uniform", "taylor", "n2n removal"],
         "out": None,
     },
     "smoke": {
@@ -125,7 +135,7 @@ RECIPE = {
         "epochs": 1,
     },
     "load": load,
-    "model": runner.from_file,
+    "model": teacher,
     "runs": runs,
     "after": after,
 }
