@@ -6,6 +6,32 @@
     python recipes/n2n_against_baselines.py --data fashion_mnist --out runs/n2n_transfer --updates 10 \\
         --model savedmodels/teachers/vgg7_fashion_mnist_half.keras \\
         --methods "n2n transferred" --policies "runs/n2n_mnist/n2n seed 0/policies"
+
+Images have half their size, 14x14, by averaging; 3,000 of the training images, a tenth of them held out. Students are
+scored after three epochs; what is found is trained for 15, as the student by hand and the pruned networks are. The test
+split is read once for each run. The second command with `--updates 30` (150 students a stage), for the seeds that were
+run (tensorflow 2.21.0, keras 3.15.1, two busy CPU cores, 8 to 15 minutes a search):
+
+    method    seeds  parameters    MACs  test accuracy         best reward
+    (before)         100%          100%  88.80
+    n2n       0, 1   27.9%, 18.7%  56%   76.05 (77.22, 74.89)  0.755, 0.749
+    random    0, 1   21.7%, 17.2%  52%   75.44 (75.06, 75.82)  0.738, 0.717
+    by hand   0      4.3%          3.7%  63.68                 -
+    uniform   0      5.0%          4.6%  63.54                 -
+
+    mean reward of ten updates   first         last
+    n2n, removal                 0.329, 0.386  0.368, 0.411
+    n2n, shrinkage               0.401, 0.449  0.685, 0.614
+    random, removal              0.365, 0.403  0.412, 0.370
+    random, shrinkage            0.455, 0.355  0.481, 0.361
+
+- N2N finds the student of greater reward at both seeds, by its shrinkage policy, which learns. Test accuracies do not
+  tell the two apart: the students differ in size as well.
+- The removal policy learned nothing in 30 updates, nor in 100 on a model of these rewards (a regression on the 450
+  students of three searches): the numbers by which it knows layers lie between 0 and 1 and hardly differ. With each
+  number brought to mean 0 and deviation 1 over the layers, mean rewards rose there from 0.37 and 0.40 to 0.56 and 0.59
+  in 150 updates at the same rate, at two of two seeds. N2N does not do so yet.
+- Not run: searches under a limit, Taylor pruning, stage 1 alone, MNIST, policies of another search, the third seed.
 """
 
 import dataclasses
