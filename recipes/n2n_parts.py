@@ -163,6 +163,13 @@ def somewhere(args):
 # What came of it.
 
 
+def after(results, data, args):
+    """The paper's table, and pictures of the searches, for a recipe's `after`."""
+    del data
+    table(results)
+    pictures(results, args)
+
+
 def table(results):
     """Prints accuracy, parameters, change of accuracy and compression, means over seeds, as the paper's tables do."""
     rows = [("", "Acc.", "#Params", "change of Acc.", "Compr.")]

@@ -52,13 +52,6 @@ def of_first_stage(data, args, result):
     return n2n_parts.taught(student, args)
 
 
-def after(results, data, args):
-    """The paper's table, and its figures."""
-    del data
-    n2n_parts.table(results)
-    n2n_parts.pictures(results, args)
-
-
 RECIPE = {
     "flags": n2n_parts.FLAGS
     | n2n_parts.TEACHER
@@ -71,7 +64,7 @@ RECIPE = {
     "load": n2n_parts.load,
     "model": n2n_parts.teacher,
     "runs": runs,
-    "after": after,
+    "after": n2n_parts.after,
 }
 
 

@@ -68,13 +68,6 @@ def by_hand(name):
     return method
 
 
-def after(results, data, args):
-    """The paper's tables, and pictures of the searches."""
-    del data
-    n2n_parts.table(results)
-    n2n_parts.pictures(results, args)
-
-
 RECIPE = {
     "flags": n2n_parts.FLAGS
     | n2n_parts.TEACHER
@@ -92,7 +85,7 @@ RECIPE = {
     "load": n2n_parts.load,
     "model": n2n_parts.teacher,
     "runs": runs,
-    "after": after,
+    "after": n2n_parts.after,
 }
 
 

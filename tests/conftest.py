@@ -1,5 +1,6 @@
 """What all tests share: TensorFlow is quiet, and Keras runs on it whatever this machine's settings say."""
 
+import importlib
 import os
 import pathlib
 import sys
@@ -14,9 +15,20 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 # Here and once, so that the seconds it takes are charged to no test.
 import keras  # noqa: F401
+import pytest
 import tensorflow as tf  # noqa: F401
 
 
 def pytest_collection_modifyitems(items):
     """Leaves out `test_session`: a deprecated method of tf.test.TestCase that only looks like a test."""
     items[:] = [item for item in items if item.name != "test_session"]
+
+
+@pytest.fixture
+def recipe(monkeypatch):
+    """Loads a module of recipes/, as a run of it does."""
+    folder = pathlib.Path(__file__).parents[1] / "recipes"
+    monkeypatch.syspath_prepend(str(folder))
+    yield importlib.import_module
+    for path in folder.glob("*.py"):
+        sys.modules.pop(path.stem, None)

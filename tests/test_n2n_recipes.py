@@ -1,8 +1,6 @@
 """Recipes of N2N's paper: settings, data, runs that depend on others, and means of students."""
 
 import dataclasses
-import importlib
-import pathlib
 import sys
 from types import SimpleNamespace
 
@@ -15,18 +13,6 @@ from tfcompress.data import NamedData
 from tfcompress.data.named.loading import NamedArrays, to_unit_interval
 from tfcompress.methods import TaylorPruning
 from tfcompress.methods.distillation import KD
-
-FOLDER = pathlib.Path(__file__).parents[1] / "recipes"
-RECIPES = ("n2n_tables1_4", "n2n_tables2_3", "n2n_table5", "n2n_figures6_9")
-
-
-@pytest.fixture
-def recipe(monkeypatch):
-    """Loads a module of recipes/, as a run of it does."""
-    monkeypatch.syspath_prepend(str(FOLDER))
-    yield importlib.import_module
-    for name in (*RECIPES, "n2n_parts", "runner", "networks", "images", "command_line"):
-        sys.modules.pop(name, None)
 
 
 def arguments(recipe, name, *flags):

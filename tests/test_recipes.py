@@ -1,8 +1,6 @@
 """Recipes: their flags, the runs that these make, and one short run from the command line to its table."""
 
-import importlib
 import json
-import pathlib
 import sys
 from types import SimpleNamespace
 
@@ -12,18 +10,6 @@ import pytest
 
 from tfcompress.data.named.loading import load_arrays
 from tfcompress.methods.distillation import KD, LIT
-
-FOLDER = pathlib.Path(__file__).parents[1] / "recipes"
-NAMES = sorted(path.stem for path in FOLDER.glob("*.py") if "\nRECIPE = {" in path.read_text(encoding="utf-8"))
-
-
-@pytest.fixture
-def recipe(monkeypatch):
-    """Loads a module of recipes/, as a run of it does."""
-    monkeypatch.syspath_prepend(str(FOLDER))
-    yield importlib.import_module
-    for name in (*NAMES, "n2n_parts", "runner", "networks", "images", "command_line"):
-        sys.modules.pop(name, None)
 
 
 def runs(recipe, name, *flags):

@@ -254,6 +254,11 @@ class BaselinesTest(KilledRunTest):
             rng.choice(["save source: save 1", "save source: sync 2", "write search: sync 1"]),
             f"fine-tuning, epoch {rng.choice([2, last])}: {rng.choice(['begin 1', 'step 3', 'end 1', 'sync 2'])}",
         ]
+        self.assert_same_though_killed(run, moments, expected)
+        return expected
+
+    def assert_same_though_killed(self, run, moments, expected):
+        """A run that is killed at one place after the other goes on each time, and ends as the uninterrupted one."""
         with self.subTest(seed=self.seed, places=moments):
             for place in moments:
                 self.kill(run, place)
@@ -261,7 +266,6 @@ class BaselinesTest(KilledRunTest):
             outcome = self.finish(run)
             self.assert_continued(run, before)
             self.assert_same(outcome, expected)
-        return expected
 
     def test_uniform_in_two_steps(self):
         """The source of the last step is smaller than the model, and so are its checkpoints."""
@@ -307,13 +311,7 @@ class BaselinesTest(KilledRunTest):
             f"shrinkage, epoch 1: {rng.choice(['begin 1', 'step 3', 'end 1'])}",
             f"training of the winner, epoch {rng.choice([1, 2, 3])}: {rng.choice(['step 3', 'end 1', 'sync 2'])}",
         ]
-        with self.subTest(seed=self.seed, places=moments):
-            for place in moments:
-                self.kill(run, place)
-            before = run.finished
-            outcome = self.finish(run)
-            self.assert_continued(run, before)
-            self.assert_same(outcome, expected)
+        self.assert_same_though_killed(run, moments, expected)
         search = expected["history"]["search"]
         self.assertEqual(search["students: stage"], ["removal"] * 2 + ["shrinkage"] * 2)
         self.assertGreater(len(set(search["students: reward"])), 2)
@@ -330,14 +328,8 @@ class BaselinesTest(KilledRunTest):
                 f"fine-tuning of snapshot {rng.choice([1, 2])}, epoch 1",
             )
         ]
-        with self.subTest(seed=self.seed, places=moments):
-            for place in moments:
-                self.kill(run, place)
-            before = run.finished
-            outcome = self.finish(run)
-            self.assert_continued(run, before)
-            self.assertEqual(run.finished, 7)
-            self.assert_same(outcome, expected)
+        self.assert_same_though_killed(run, moments, expected)
+        self.assertEqual(run.finished, 7)
         search = expected["history"]["search"]
         self.assertLess(search["block 2: alternatives"][-1], search["block 1: alternatives"][-1])
         weights = [digest for _, _, digest in expected["candidates"]]
