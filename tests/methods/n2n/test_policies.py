@@ -10,7 +10,10 @@ import small_tasks
 import tfcompress
 from tfcompress.agents.reinforce import ReinforceSettings, RemovalLearner, ShrinkageLearner
 from tfcompress.methods import N2N
-from tfcompress.methods.n2n.space import FEATURES
+from tfcompress.methods.n2n.rules import TEXT
+from tfcompress.methods.n2n.sequence import names_of_features
+
+FEATURES = names_of_features(TEXT)
 
 
 class Unread(keras.utils.PyDataset):

@@ -17,7 +17,7 @@ from tfcompress.agents import ReinforceSettings, RemovalLearner
 from tfcompress.costs import CostModel, cost
 from tfcompress.graph.structure import groups_after
 from tfcompress.methods.n2n import scoring
-from tfcompress.methods.n2n.rules import TEXT, Rules
+from tfcompress.methods.n2n.rules import RELEASED, TEXT, Rules
 from tfcompress.methods.n2n.scoring import Scoring
 from tfcompress.methods.n2n.sequence import FEATURES, LayerSequence, names_of_features
 from tfcompress.methods.n2n.shapes import runs_after
@@ -40,7 +40,18 @@ def test_a_layer_is_seven_numbers():
     assert by_name["wide"]["padding"] == 2
     assert by_name["relu"]["outputs"] == 6  # as wide as what it reads
     assert by_name["head"]["outputs"] == 3
-    assert (sequence.scaled() <= 1).all()
+
+
+def test_a_policy_reads_how_layers_differ():
+    def row(kernel, outputs):
+        return [1, kernel, 0, 0, outputs, 0, 0]
+
+    sequence = LayerSequence(("a", "b", "c", "d"), np.array([row(3, 3), row(5, 15), row(3, 3), row(5, 15)], "float32"))
+    numbers = sequence.read(TEXT)  # kernels 4 +- 1, logarithms of outputs 3 +- 1, and the rest does not differ
+    np.testing.assert_allclose(numbers[:, FEATURES.index("kernel")], [-1, 1, -1, 1])
+    np.testing.assert_allclose(numbers[:, FEATURES.index("outputs")], [-1, 1, -1, 1], atol=1e-6)
+    assert not numbers[:, [FEATURES.index(name) for name in ("type", "stride", "padding", "skip_start")]].any()
+    np.testing.assert_array_equal(sequence.read(RELEASED), sequence.numbers)
 
 
 def test_skip_connections_are_told_by_their_start_and_end():

@@ -20,7 +20,7 @@ class Rules:
         shares: what each action of the shrinkage policy keeps; one that stands several times is drawn more often.
         previous_action: how the shrinkage policy reads its last action: "appended" to the description of a layer, or
             "multiplied" with it.
-        scaled: whether the numbers of a layer are about 0 to 1, or whole numbers as they are.
+        standardised: whether each number of the layers has mean 0 and deviation 1 over the sequence, or is as it is.
         constraint: "strict" or "relaxed", where the user does not say.
         relaxation: the name in `RELAXATIONS` of what "relaxed" is.
         widths_from: fewest outputs that a layer is shrunk to.
@@ -39,7 +39,7 @@ class Rules:
     shrinkage_rate: float = 0.01
     shares: tuple[float, ...] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
     previous_action: Literal["appended", "multiplied"] = "appended"
-    scaled: bool = True
+    standardised: bool = True
     constraint: Literal["strict", "relaxed"] = "strict"
     relaxation: str = "relaxed"
     widths_from: int = 1
@@ -61,7 +61,7 @@ RELEASED = Rules(
     shrinkage_rate=0.1,
     shares=(0.25, 0.5, 0.5, 0.5, 0.5, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0),
     previous_action="multiplied",
-    scaled=False,
+    standardised=False,
     constraint="relaxed",
     relaxation="released",
     widths_from=10,

@@ -22,8 +22,9 @@ FEATURES = ("type", "kernel", "stride", "padding", "outputs", "skip_start", "ski
 
 
 def names_of_features(rules: Rules) -> tuple[str, ...]:
-    """Names of what a policy reads; those of numbers as they are are others, as is a policy that learned with them."""
-    return FEATURES if rules.scaled else tuple(f"{name} as it is" for name in FEATURES)
+    """Names of what a policy reads: a policy that learned with standardised numbers cannot go on with others."""
+    kind = "standardised" if rules.standardised else "as it is"
+    return tuple(f"{name} {kind}" for name in FEATURES)
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,17 +58,19 @@ class LayerSequence:
 
     def read(self, rules: Rules) -> npt.NDArray[np.float32]:
         """The numbers as a policy reads them, float32 `[layers, 7]`."""
-        return self.scaled() if rules.scaled else self.numbers
+        return self.standardised() if rules.standardised else self.numbers
 
-    def scaled(self) -> npt.NDArray[np.float32]:
-        """The numbers, each column from 0 to 1; outputs by their logarithm, which policies of other networks share."""
+    def standardised(self) -> npt.NDArray[np.float32]:
+        """The numbers, each column with mean 0 and deviation 1 over the sequence, outputs by their logarithm.
+
+        A policy then sees how layers differ, whatever the sizes of a network are, and policies go from one teacher to
+        another. A column that is the same in all layers is 0.
+        """
         numbers = self.numbers.copy()
-        numbers[:, FEATURES.index("outputs")] = np.log2(1 + numbers[:, FEATURES.index("outputs")]) / 12
-        for name, full in (("type", len(_TYPES) + 1), ("kernel", 7), ("stride", 4), ("padding", 3)):
-            numbers[:, FEATURES.index(name)] /= full
-        for name in ("skip_start", "skip_end"):
-            numbers[:, FEATURES.index(name)] /= 10
-        return numbers
+        outputs = FEATURES.index("outputs")
+        numbers[:, outputs] = np.log2(1 + numbers[:, outputs])
+        spread = numbers.std(axis=0)
+        return (numbers - numbers.mean(axis=0)) / np.where(spread > 1e-6, spread, 1)
 
 
 def _shortcuts(graph: LayerGraph, blocks: Sequence[Block]) -> set[str]:
