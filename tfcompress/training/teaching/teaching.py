@@ -12,7 +12,7 @@ from tfcompress.training.teaching.losses import HINT_LOSSES, SoftTargets
 
 __all__ = ["Teach", "Teaching"]
 
-Teach = Literal["kd"]
+Teach = Literal["auto", "kd"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,19 +67,20 @@ class Teaching:
             expect.unused(self, ["tau", "soft", "scale_by_tau"], "with alpha=1, which leaves soft targets out")
 
     @classmethod
-    def of(cls, name: str, value: Any) -> Teaching | None:
+    def of(cls, name: str, value: Any, what: str = "'kd', Teaching(...) or None") -> Teaching | None:
         """Returns the teaching that a setting stands for: `None`, a `Teaching`, or `"kd"`.
 
         Args:
             name: of the setting.
             value: of the setting.
+            what: the values that it may have, in words.
         """
         if value is None or isinstance(value, cls):
             return value
         if not isinstance(value, str):
-            expect.refuse(name, "'kd', Teaching(...) or None", value, wrong_type=True)
+            expect.refuse(name, what, value, wrong_type=True)
         if value != "kd":
-            expect.refuse(name, "'kd', Teaching(...) or None", value)
+            expect.refuse(name, what, value)
         return cls()
 
     @property
