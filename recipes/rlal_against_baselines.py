@@ -78,13 +78,13 @@ def runs(args):
     published = RLAL.as_published(
         "resnet56-cifar10",
         epochs=max(4, args.epochs // 2),
-        finetune_epochs=args.epochs - max(4, args.epochs // 2),
+        finetune_epochs=max(0, args.epochs - max(4, args.epochs // 2)),
         learning_rate=None,  # a model that comes trained begins lower
         agent_epochs=(0, 25, 150),
         episodes_per_epoch=-(-tries // max(1, args.epochs * 3 // 8)),
         reward_images=args.reward_images,
     )
-    joint = RLAL(epochs=max(4, before), finetune_epochs=args.epochs - max(4, before), joint=True, **searched)
+    joint = RLAL(epochs=max(4, before), finetune_epochs=max(0, args.epochs - max(4, before)), joint=True, **searched)
     made = {
         "uniform": runner.Run("uniform", Uniform(epochs=after), model=start),
         "random": runner.Run("random", Random(epochs=after, tries=tries, **searched), model=start),
