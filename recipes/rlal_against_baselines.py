@@ -39,7 +39,6 @@ RLAL does not win here. What was found:
 import argparse
 import dataclasses
 
-import images
 import keras
 import runner
 
@@ -104,12 +103,6 @@ def runs(args):
     return [dense, *wanted] if any(run.model is dense for run in wanted) else wanted
 
 
-def load(args):
-    """The dataset; with `--half` at half its size."""
-    data = runner.load(args)
-    return dataclasses.replace(data, arrays=images.of_half_size(data.arrays)) if args.half and not args.smoke else data
-
-
 def model(name, data, args):
     """The network of `--model`; with `--fresh` its architecture with weights drawn anew."""
     network = runner.from_file(name, data, args)
@@ -153,7 +146,6 @@ RECIPE = {
         "episodes": 3,
         "local_search": 1,
     },
-    "load": load,
     "model": model,
     "runs": runs,
 }
