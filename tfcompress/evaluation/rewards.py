@@ -64,7 +64,7 @@ class Reward:
         self._subnetwork = Subnetwork(task.model, task.groups, prunable)
         self._x, self._y = map(_on_device, task.splits.validation.take(images or sys.maxsize))
         self.samples = len(keras.tree.flatten(self._x)[0])
-        self._batches = _batches(task, recalibrate_batches)
+        self._batches = calibration_batches(task, recalibrate_batches)
         self._metric = meter(task.model, task.objective)
         self._sign = task.objective.sign
         self._batch_size = max(1, min(250, _LARGEST // _largest_activation(task)))
@@ -98,7 +98,7 @@ def _on_device(structure: Any) -> Any:
     return keras.tree.map_structure(keras.ops.convert_to_tensor, structure)
 
 
-def _batches(task: Rewarded, count: int) -> list[Any]:
+def calibration_batches(task: Rewarded, count: int) -> list[Any]:
     """`count` batches of 128 calibration inputs; less where the split is smaller."""
     if not count:
         return []
