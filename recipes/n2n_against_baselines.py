@@ -91,7 +91,7 @@ def trained(args):
 
 def by_hand(data, args):
     """KD of a student designed by hand."""
-    return KD(student=networks.thin(data, args.widths), **trained(args))
+    return KD(student=networks.thin(data, args.widths), alpha=0.95, tau=6.0, **trained(args))
 
 
 def after(results, data, args):

@@ -48,8 +48,11 @@ CLASSES = 4
 DOMAINS = 2
 
 _SHORT = {"batch_size": 32, "learning_rate": 0.05, "schedule": "step", "keep": "last"}
+# As the record was made: students that labels alone teach, fresh ones, and the lesson of LIT's paper.
 _CUT = {"teach": None, "recalibrate_student": 0, **_SHORT}
-_LIT = {"epochs": 1, "finetune_epochs": 1, "finetune_learning_rate": 0.02, **_SHORT}
+_TAUGHT = {"start": "fresh", "recalibrate_batches": 0, "alpha": 0.95, "tau": 6.0, **_SHORT}
+_SECTIONS = {"relative": False, **_TAUGHT}
+_LIT = {"epochs": 1, "finetune_epochs": 1, "finetune_learning_rate": 0.02, **_SECTIONS}
 _UNIFORM = {"epochs": 1, "milestones": (1,), "reference_epochs": 2, **_CUT}
 
 
@@ -170,9 +173,9 @@ def methods():
         "lit, beta 0": (LIT(beta=0.0, **_LIT), shallow),
         "lit, a sequence": (LIT(blocks=((2,), (1,)), **_LIT), {}),
         "lit, a generator": (translating, shallow),
-        "kd": (KD(epochs=1, **_SHORT), shallow),
-        "hint": (Hint(epochs=1, **_SHORT), shallow),
-        "born_again": (BornAgain(epochs=1, **_SHORT), {}),
+        "kd": (KD(epochs=1, **_TAUGHT), shallow),
+        "hint": (Hint(hint_epochs=75, epochs=1, **_SECTIONS), shallow),
+        "born_again": (BornAgain(epochs=1, **_TAUGHT), {}),
         "scratch": (Scratch(epochs=2, **_SHORT), shallow),
     }
 
