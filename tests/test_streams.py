@@ -20,7 +20,7 @@ def streams_in_numbers(tree):
 class StreamTest(tf.test.TestCase):
     def test_the_numbers_that_seeded_runs_were_made_with(self):
         numbers = {"RATES": 1, "WORKING_COPY": 101, "STUDENT": 102, "STEP": 103, "FRESH_WEIGHTS": 104}
-        numbers |= {"REGRESSOR": 106, "FRESH_LAYERS": 107, "STUDENTS": 108}
+        numbers |= {"REGRESSOR": 106, "FRESH_LAYERS": 107, "STUDENTS": 108, "MOVES": 109}
         self.assertEqual({name: int(stream) for name, stream in Stream.__members__.items()}, numbers)
 
     def test_streams_are_named(self):

@@ -24,6 +24,7 @@ class Stream(enum.IntEnum):
         FRESH_LAYERS: weights of what a plan makes anew: layers that are replaced or get weights of another shape, and
             all layers of a plan with fresh weights.
         STUDENTS: the students that N2N draws at random; the stage follows.
+        MOVES: the moves of channels that a local search tries.
     """
 
     RATES = 1
@@ -34,3 +35,4 @@ class Stream(enum.IntEnum):
     REGRESSOR = 106
     FRESH_LAYERS = 107
     STUDENTS = 108
+    MOVES = 109

@@ -27,8 +27,8 @@ from tests.helpers.trained_students import TrainedStudents
 from tfcompress import stage, workflow
 from tfcompress.agents import DdpgAgent, PruningAgent, _tf_agents
 from tfcompress.methods import AMC, DARC, LIT, N2N, RLAL, Random, TaylorPruning, Uniform, phases, register_method
+from tfcompress.methods.agent_search import AgentSearch
 from tfcompress.methods.amc import AgentSettings as OfAMC
-from tfcompress.methods.amc.search import AgentSearch
 from tfcompress.methods.n2n.records import Records
 from tfcompress.methods.n2n.stages import Stages
 from tfcompress.methods.rlal import AgentSettings

@@ -47,9 +47,14 @@ RECORD = pathlib.Path(__file__).with_suffix(".json")
 CLASSES = 4
 DOMAINS = 2
 
-_SHORT = {"batch_size": 32, "learning_rate": 0.05, "keep": "last"}
-_LIT = {"epochs": 1, "finetune_epochs": 1, "finetune_learning_rate": 0.02, **_SHORT}
-_UNIFORM = {"epochs": 1, "milestones": (1,), "reference_epochs": 2, **_SHORT}
+_SHORT = {"batch_size": 32, "learning_rate": 0.05, "schedule": "step", "keep": "last"}
+# As the record was made: students that labels alone teach, fresh ones, and the lesson of LIT's paper.
+_CUT = {"teach": None, "recalibrate_student": 0, **_SHORT}
+_TAUGHT = {"start": "fresh", "recalibrate_batches": 0, "alpha": 0.95, "tau": 6.0, **_SHORT}
+_SECTIONS = {"relative": False, **_TAUGHT}
+_LIT = {"epochs": 1, "finetune_epochs": 1, "finetune_learning_rate": 0.02, **_SECTIONS}
+_RANKED = {"criterion": "l1_norm", **_CUT}
+_UNIFORM = {"epochs": 1, "milestones": (1,), "reference_epochs": 2, **_RANKED}
 
 
 def plans_of(result):
@@ -132,7 +137,9 @@ def trained_classifier():
 
 def methods():
     """For each run its method and the keywords of `compress`."""
-    agent = AgentSettings(hidden=(8,), batch_size=8, updates_per_epoch=2)
+    agent = AgentSettings(
+        hidden=(8,), batch_size=8, updates_per_epoch=2, standardise_rewards=False, first_policy="middle"
+    )
     rlal = RLAL(
         epochs=4,
         finetune_epochs=1,
@@ -140,16 +147,19 @@ def methods():
         reference_epochs=4,
         milestones=(2, 3),
         episodes_per_epoch=3,
+        joint=True,
         alignment=1e-2,
+        scale_alignment=False,
         reward_images=40,
         recalibrate_batches=1,
         agent=agent,
-        **_SHORT,
+        **_RANKED,
     )
-    amc = AMC(episodes=12, exploring=3, epochs=1, reward_images=40, agent=OfAMC(hidden=(8,), batch_size=8), **_SHORT)
-    taylor = TaylorPruning(runs=2, filters=6, updates=3, update_rate=0.01, epochs=1, **_SHORT)
+    of_amc = OfAMC(hidden=(8,), batch_size=8)
+    amc = AMC(episodes=12, exploring=3, epochs=1, reward_images=40, recalibrate_batches=0, agent=of_amc, **_RANKED)
+    taylor = TaylorPruning(runs=2, filters=6, updates=3, update_rate=0.01, epochs=1, **_CUT)
     half, shallow = {"flops_budget": 0.5}, {"flops_budget": 0.7}
-    steps = Uniform(steps=2, step_epochs=1, scope="global", criterion="taylor", **_UNIFORM)
+    steps = Uniform(steps=2, step_epochs=1, scope="global", **{**_UNIFORM, "criterion": "taylor"})
     critic = drawn(discriminator(), seed=3)
     translating = LIT(beta=0.0, discriminator=critic, adversarial=AdversarialSettings(steps=1), **_LIT)
     return {
@@ -159,14 +169,14 @@ def methods():
         "uniform, global": (Uniform(scope="global", **{**_UNIFORM, "epochs": 0}), half),
         "uniform, steps": (steps, half),
         "taylor": (taylor, half),
-        "random": (Random(epochs=1, tries=4, reward_images=40, recalibrate_batches=1, **_SHORT), half),
+        "random": (Random(epochs=1, tries=4, reward_images=40, recalibrate_batches=1, **_RANKED), half),
         "lit": (LIT(beta=0.75, **_LIT), shallow),
         "lit, beta 0": (LIT(beta=0.0, **_LIT), shallow),
         "lit, a sequence": (LIT(blocks=((2,), (1,)), **_LIT), {}),
         "lit, a generator": (translating, shallow),
-        "kd": (KD(epochs=1, **_SHORT), shallow),
-        "hint": (Hint(epochs=1, **_SHORT), shallow),
-        "born_again": (BornAgain(epochs=1, **_SHORT), {}),
+        "kd": (KD(epochs=1, **_TAUGHT), shallow),
+        "hint": (Hint(hint_epochs=75, epochs=1, **_SECTIONS), shallow),
+        "born_again": (BornAgain(epochs=1, **_TAUGHT), {}),
         "scratch": (Scratch(epochs=2, **_SHORT), shallow),
     }
 

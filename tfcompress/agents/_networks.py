@@ -11,7 +11,15 @@ import tensorflow as tf
 
 from tfcompress.agents import _tf_agents
 
-__all__ = ["actor", "critic", "deterministic_actor", "draw_weights", "repeatable_sac_agent", "zeros_as_samples"]
+__all__ = [
+    "actor",
+    "begin_around",
+    "critic",
+    "deterministic_actor",
+    "draw_weights",
+    "repeatable_sac_agent",
+    "zeros_as_samples",
+]
 
 
 def actor(observation: Any, action: Any, hidden: tuple[int, ...]) -> Any:
@@ -110,6 +118,22 @@ def draw_weights(network: Any, rng: np.random.Generator) -> None:
         if len(variable.shape) == 2:
             limit = 3e-3 if variable.shape[-1] == 1 else math.sqrt(6 / sum(variable.shape))
             variable.assign(rng.uniform(-limit, limit, variable.shape).astype("float32"))
+
+
+def begin_around(network: Any, action: float, deviation: float) -> None:
+    """Makes a policy begin around an action, whatever the state.
+
+    Args:
+        network: an actor, built and drawn.
+        action: the middle of its actions in [0, 1].
+        deviation: of the normal distribution that tanh squashes.
+    """
+    action = min(max(action, 0.01), 0.99)
+    first = {"means_projection_layer": math.atanh(2 * action - 1), "stddev_projection_layer": math.log(deviation)}
+    for variable in network.variables:
+        *_, layer, name = variable.name.split("/")
+        if layer in first and name.startswith("bias"):
+            variable.assign([first[layer]])
 
 
 @functools.cache

@@ -58,6 +58,11 @@ class ReplayBuffer:
     def __len__(self) -> int:
         return self._size
 
+    @property
+    def rewards(self) -> np.ndarray:
+        """float32 `[transitions]`: the reward of each transition that the buffer holds."""
+        return self._columns.rewards[: self._size]
+
     def add_episode(self, states: np.ndarray, actions: np.ndarray, reward: float, epoch: int) -> None:
         """Stores one episode; each of its steps gets the episode's reward, as in Section 3.2 of RLAL.
 

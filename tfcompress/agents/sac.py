@@ -4,7 +4,7 @@ import dataclasses
 import enum
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import tensorflow as tf
@@ -13,7 +13,10 @@ from tfcompress.agents import _networks, _tf_agents
 from tfcompress.agents._saved import SavedAgent, as_graph, means, numbered
 from tfcompress.agents.environment_model import EnvironmentModel
 
-__all__ = ["PruningAgent", "SacSettings"]
+__all__ = ["UPDATES_PER_EPISODE", "PruningAgent", "SacSettings"]
+
+UPDATES_PER_EPISODE = 12
+"""Updates that an agent makes for each episode, where no number of updates is set."""
 
 
 class _Stream(enum.IntEnum):
@@ -41,10 +44,16 @@ class SacSettings:
         gamma: discount of later rewards. Decided.
         tau: share of the critics that moves into their targets at each update. Decided.
         batch_size: transitions in one update. Decided.
-        updates_per_epoch: updates that `learn_epoch` makes; Algorithm 1 shows one. Decided, by the table that
-            `AgentSettings` shows.
+        updates_per_epoch: updates that `learn` makes after the episodes of an epoch; Algorithm 1 shows one. `None` for
+            `UPDATES_PER_EPISODE` an episode, so that an agent learns as much from few episodes as its buffer has to
+            tell. Decided, by the table that `AgentSettings` shows.
         buffer_capacity: transitions kept. Decided.
         use_environment_model: False is the ablation without epoch embeddings (Table 3): the agent sees S alone.
+        standardise_rewards: whether SAC sees rewards by their mean and spread over the buffer, so that the entropy
+            coefficient weighs as much beside them on every problem; False for rewards as they are, as in the paper.
+        first_policy: where the policy begins: "uniform" for actions around `first_action` of the agent, which is the
+            rate that all layers would have at the budget; "middle" for actions around 0.5 over nearly all of [0, 1].
+        first_deviation: of the policy "uniform", before tanh squashes it.
     """
 
     actor_learning_rate: float = 1e-4
@@ -55,9 +64,12 @@ class SacSettings:
     gamma: float = 0.99
     tau: float = 0.005
     batch_size: int = 64
-    updates_per_epoch: int = 128
+    updates_per_epoch: int | None = None
     buffer_capacity: int = 100_000
     use_environment_model: bool = True
+    standardise_rewards: bool = True
+    first_policy: Literal["uniform", "middle"] = "uniform"
+    first_deviation: float = 0.3
 
 
 class PruningAgent(SavedAgent):
@@ -67,7 +79,7 @@ class PruningAgent(SavedAgent):
     z reaches them without a gradient. The policy is a normal distribution squashed by tanh into [0, 1].
 
     An epoch of RLAL is: `start_epoch`; `act` for each layer of each episode and `remember` at the episode's end;
-    `learn_epoch`. The same seed and the same calls give the same actions and the same learning: every random number
+    `learn_from`. The same seed and the same calls give the same actions and the same learning: every random number
     is a function of the seed and of counters that `state_dict` holds, and no global random state is read or changed.
 
     Args:
@@ -75,13 +87,22 @@ class PruningAgent(SavedAgent):
         epochs: the number of epochs T that the run may have.
         settings: a `SacSettings`.
         seed: of initial weights, actions and batches.
+        first_action: the action, between 0 and 1, that the policy "uniform" begins around.
 
     Raises:
         ImportError: if tf-agents is missing; the message has the line to run.
     """
 
-    def __init__(self, state_size: int, epochs: int, settings: SacSettings | None = None, seed: int = 0):
+    def __init__(
+        self,
+        state_size: int,
+        epochs: int,
+        settings: SacSettings | None = None,
+        seed: int = 0,
+        first_action: float = 0.5,
+    ):
         self.epochs = epochs
+        self._first_action = first_action
         self.settings = settings or SacSettings()
         super().__init__(state_size, self.settings.buffer_capacity, seed)
         self._environment: EnvironmentModel | None = None
@@ -175,13 +196,22 @@ class PruningAgent(SavedAgent):
         """
         rng = np.random.default_rng([self._seed, _Stream.SAMPLE, self._updates_made])
         batch = self._buffer.sample(self.settings.batch_size, rng)
-        losses = self._update(*batch, self._random_bits(_Stream.LEARN, self._updates_made))
+        losses = self._update(*batch, *self._reward_scale(), self._random_bits(_Stream.LEARN, self._updates_made))
         self._updates_made += 1
         return {name: float(loss) for name, loss in losses.items()}
 
-    def learn_epoch(self) -> dict[str, float]:
-        """Calls `learn` as often as `settings.updates_per_epoch` says, and returns the means of its losses."""
-        return means([self.learn() for _ in range(self.settings.updates_per_epoch)])
+    def learn_from(self, episodes: int) -> dict[str, float]:
+        """Calls `learn` as often as the settings say for so many new episodes; returns the means of its losses."""
+        updates = self.settings.updates_per_epoch or UPDATES_PER_EPISODE * episodes
+        return means([self.learn() for _ in range(updates)])
+
+    def _reward_scale(self) -> tuple[np.float32, np.float32]:
+        """The mean and the spread by which SAC sees rewards."""
+        if not self.settings.standardise_rewards:
+            return np.float32(0), np.float32(1)
+        rewards = self._buffer.rewards
+        spread = rewards.std()
+        return np.float32(rewards.mean()), np.float32(spread if spread > 1e-6 else 1)
 
     @property
     def traces(self) -> dict[str, int]:
@@ -248,6 +278,8 @@ class PruningAgent(SavedAgent):
         rng = np.random.default_rng([self._seed, _Stream.NETWORKS])
         for network in (self._actor, *self._critics):
             _networks.draw_weights(network, rng)
+        if settings.first_policy == "uniform":
+            _networks.begin_around(self._actor, self._first_action, settings.first_deviation)
         self._sac.initialize()  # copies the critics into their targets
         # Made now: a fresh agent has slots to load into, and the first update is not traced twice.
         alpha_optimizer._create_all_weights([])
@@ -265,7 +297,7 @@ class PruningAgent(SavedAgent):
             self._representation_graph: (spec(dtype=tf.int32),),
             self._sampled_action_graph: (spec(size), spec(z), seed),
             self._mean_action_graph: (spec(size), spec(z)),
-            self._update_graph: (*transitions, spec(batch, dtype=tf.int32), seed),
+            self._update_graph: (*transitions, spec(batch, dtype=tf.int32), spec(), spec(), seed),
         }
         # Without autograph: there is nothing for it to convert, and it doubles the time of tracing.
         compiled = [tf.function(graph, signature, autograph=False) for graph, signature in signatures.items()]
@@ -297,6 +329,8 @@ class PruningAgent(SavedAgent):
         next_states: tf.Tensor,
         terminals: tf.Tensor,
         epochs: tf.Tensor,
+        mean: tf.Tensor,
+        spread: tf.Tensor,
         seed: tf.Tensor,
     ) -> dict[str, tf.Tensor]:
         losses, z = {}, tf.zeros([states.shape[0], 0])
@@ -304,7 +338,7 @@ class PruningAgent(SavedAgent):
             losses["reconstruction_loss"], z = self._environment.train_step(states, actions, rewards, epochs)
         steps, next_steps = tf.concat([states, z], axis=1), tf.concat([next_states, z], axis=1)  # one z, Equation (8)
         lib = _tf_agents.load().trajectories
-        unused = tf.zeros_like(epochs)
+        unused, rewards = tf.zeros_like(epochs), (rewards - mean) / spread
         transition = lib.Transition(
             time_step=lib.TimeStep(unused, tf.zeros_like(rewards), tf.ones_like(rewards), steps),
             action_step=lib.PolicyStep(actions[:, tf.newaxis]),

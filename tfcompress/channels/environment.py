@@ -151,6 +151,50 @@ class PruningEnvironment:
         share = self._allowed.floor(np.asarray(width)[..., None], [widest]) / self.costs.sizes[widest]
         return self._allowed.floor(np.ceil(self.costs.sizes[groups] * share - 1e-9), groups)
 
+    def _fits(self, kept: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+        """bool `[...]`: whether widths `[..., groups]` are within the budget."""
+        fits = np.ones(kept.shape[:-1], dtype=bool)
+        for metric, limit in self.limits.items():
+            fits &= self.costs.count(metric, kept) <= limit
+        return fits
+
+    def even_rate(self) -> float:
+        """The pruning rate that meets the budget where it is the same for all units; 1 where none does."""
+        rates = np.linspace(0, 1, 201)
+        kept = np.repeat(self._whole[None], len(rates), axis=0)
+        for unit, groups in enumerate(self._groups):
+            size = self.costs.sizes[self._widest[unit]]
+            kept[:, groups] = self.widths(unit, np.maximum(1, size - np.floor(rates * size + 1e-6)))
+        fits = self._fits(kept)
+        return float(rates[fits.argmax()]) if fits.any() else 1.0
+
+    def moved(
+        self, kept: npt.NDArray[np.int64], narrower: int, wider: int, channels: int
+    ) -> npt.NDArray[np.int64] | None:
+        """int64 `[groups]`: the widths after one unit gave up channels and another took what the budget then allows.
+
+        Args:
+            kept: widths `[groups]` within the budget.
+            narrower: the unit that gives up channels.
+            wider: the unit that becomes as wide as the budget allows.
+            channels: how many are given up; fewer where fewer may go.
+
+        Returns:
+            `None` where nothing moves.
+        """
+        moved = kept.copy()
+        now = int(kept[self._widest[narrower]])
+        moved[self._groups[narrower]] = self.widths(narrower, max(1, now - channels))
+        size = int(self.costs.sizes[self._widest[wider]])
+        tried = np.repeat(moved[None], size, axis=0)
+        tried[:, self._groups[wider]] = self.widths(wider, np.arange(1, size + 1))
+        fits = self._fits(tried)
+        if not fits.any():
+            return None
+        moved = tried[int(fits.nonzero()[0][-1])]
+        grown = (moved > kept).any() and (moved[self._groups[narrower]] < kept[self._groups[narrower]]).any()
+        return moved if grown else None
+
     def bounds(self) -> tuple[int, int]:
         """The least and the greatest width of the current unit from which the budget can still be met exactly."""
         at = self._position

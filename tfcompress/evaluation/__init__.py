@@ -6,11 +6,12 @@ from tfcompress.evaluation.generated import features_and_probabilities, frechet_
 from tfcompress.evaluation.label_forms import expected_labels
 from tfcompress.evaluation.measuring import Evaluator, evaluate, meter
 from tfcompress.evaluation.probing import check_objective
-from tfcompress.evaluation.rewards import Reward
+from tfcompress.evaluation.rewards import Reward, calibration_batches
 
 __all__ = [
     "Evaluator",
     "Reward",
+    "calibration_batches",
     "check_objective",
     "evaluate",
     "expected_labels",

@@ -15,7 +15,7 @@ from tfcompress.plan import Plan
 from tfcompress.rewrite.subnetwork import Subnetwork
 from tfcompress.training.objectives import Objective
 
-__all__ = ["Reward"]
+__all__ = ["Reward", "calibration_batches"]
 
 _LARGEST = 2**26  # numbers in one activation of a batch: 256 MiB of float32
 
@@ -64,7 +64,7 @@ class Reward:
         self._subnetwork = Subnetwork(task.model, task.groups, prunable)
         self._x, self._y = map(_on_device, task.splits.validation.take(images or sys.maxsize))
         self.samples = len(keras.tree.flatten(self._x)[0])
-        self._batches = _batches(task, recalibrate_batches)
+        self._batches = calibration_batches(task.splits, recalibrate_batches)
         self._metric = meter(task.model, task.objective)
         self._sign = task.objective.sign
         self._batch_size = max(1, min(250, _LARGEST // _largest_activation(task)))
@@ -98,11 +98,11 @@ def _on_device(structure: Any) -> Any:
     return keras.tree.map_structure(keras.ops.convert_to_tensor, structure)
 
 
-def _batches(task: Rewarded, count: int) -> list[Any]:
+def calibration_batches(splits: Splits, count: int) -> list[Any]:
     """`count` batches of 128 calibration inputs; less where the split is smaller."""
     if not count:
         return []
-    x = task.splits.calibration.take(128 * count)[0]
+    x = splits.calibration.take(128 * count)[0]
     samples = len(keras.tree.flatten(x)[0])
     starts = range(0, samples, 128)
     return [keras.tree.map_structure(lambda array, at=at: array[at : at + 128], x) for at in starts]

@@ -13,6 +13,7 @@ from tfcompress.training import Training
 
 if TYPE_CHECKING:
     from tfcompress.methods.amc import AMC
+    from tfcompress.methods.channel_pruner import ChannelPruner
     from tfcompress.methods.darc import DARC, Replaced
     from tfcompress.methods.distillation import KD, LIT, AdversarialSettings, BornAgain, Hint, Scratch, Tuning
     from tfcompress.methods.n2n import N2N
@@ -33,6 +34,7 @@ __all__ = [
     "AdversarialSettings",
     "BornAgain",
     "Candidate",
+    "ChannelPruner",
     "Hint",
     "Method",
     "Random",
@@ -54,6 +56,7 @@ _HOMES = {
     "AMC": "amc",
     "AdversarialSettings": "distillation",
     "BornAgain": "distillation",
+    "ChannelPruner": "channel_pruner",
     "DARC": "darc",
     "Hint": "distillation",
     "KD": "distillation",

@@ -131,7 +131,7 @@ class Episodes:
         widths = np.asarray(kept, np.int64).tobytes()
         if self._known is not None and widths in self._known:
             return self._known[widths]
-        value = self._reward(self.plan(kept))
+        value = self.measured(self.plan(kept))
         if not np.isfinite(value):
             metric = self._task.objective.metric_name or "loss"
             raise ValueError(
@@ -142,6 +142,14 @@ class Episodes:
         if self._known is not None:
             self._known[widths] = value
         return value
+
+    def measured(self, plan: Plan) -> float:
+        """The metric of the sub-network of a plan, whatever its ranking was, on the validation samples."""
+        return self._reward(plan)
+
+    def whole(self) -> float:
+        """The metric of the model as it is, on the same samples."""
+        return self._reward.whole()
 
     def play(self, act: Callable[[np.ndarray], float]) -> Episode:
         """One episode of a policy from states to rates in [0, 1]."""

@@ -29,6 +29,7 @@ from tfcompress.training.teaching import (
 )
 
 __all__ = [
+    "can_teach",
     "check_outputs",
     "check_teaching",
     "check_unweighted",
@@ -176,7 +177,7 @@ def _hints(student: keras.Model, teacher: keras.Model, task: Task, teaching: Tea
     names = _hint_layers(teaching, graph)
     own, wanted = (_points(task.network_of(model), names, graph) for model in (student, teacher))
     layers = tuple(regressor(own.shape(i), wanted.shape(i), task.seed + i, f"regressor_{i}") for i in range(len(names)))
-    return PointHints(own, wanted, teaching.loss, layers)
+    return PointHints(own, wanted, teaching.loss, layers, teaching.relative)
 
 
 def _hint_layers(teaching: Teaching, graph: LayerGraph) -> tuple[str, ...]:
@@ -251,6 +252,17 @@ def _ends(model: keras.Model) -> tuple[list[tuple[int | None, ...]], list[tuple[
     """Shapes of a model's inputs and outputs, of one sample each."""
     inputs, outputs = ([tuple(tensor.shape[1:]) for tensor in ends] for ends in (model.inputs, model.outputs))
     return inputs, outputs
+
+
+def can_teach(task: Task) -> bool:
+    """Returns whether soft targets can be made of what the task's original model gives, and labels have no weights."""
+    if task.splits.train.weighted:
+        return False
+    try:
+        check_outputs(task, (), "")
+    except ValueError:
+        return False
+    return True
 
 
 def check_unweighted(task: Task, method: str) -> None:

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
-
-import keras
 
 from tfcompress import expect
 from tfcompress.channels import INSIDE_BLOCKS, Control, reachable_inside
@@ -13,9 +10,9 @@ from tfcompress.costs import Cost, CostModel
 from tfcompress.importance import Criterion, by_name
 from tfcompress.methods import phases
 from tfcompress.methods.base import Candidate, Search
+from tfcompress.methods.channel_pruner import ChannelPruner
 from tfcompress.methods.episodes import Episode, Episodes, check_budget
 from tfcompress.methods.registry import register_method
-from tfcompress.methods.trained import TrainedMethod
 from tfcompress.plan import Trail
 from tfcompress.streams import Stream
 from tfcompress.task import Task
@@ -26,22 +23,22 @@ __all__ = ["Random"]
 
 @register_method("random")
 @dataclasses.dataclass(frozen=True)
-class Random(TrainedMethod):
+class Random(ChannelPruner):
     """Draws pruning rates at random within RLAL's bounds, keeps the plan of the highest reward, and fine-tunes.
 
     Attributes:
-        tries: episodes; the default is as many as RLAL plays (10 an epoch for 80 epochs).
+        tries: episodes; the default is as many plans as RLAL measures on a trained model.
         reward_images: validation samples that a reward is measured on; `None` for all.
         recalibrate_batches: BatchNormalization statistics are taken anew from so many batches of 128 training images
-            before each reward; 0 as in the paper.
+            before each reward; 0 for those of the whole model.
         criterion: a name such as `"l1_norm"` or `"taylor"` (docs/criteria.md lists them), an instance with settings, or
             a function `(group, evidence) -> one number a channel`.
     """
 
-    tries: int = 800
-    reward_images: int | None = 5000
-    recalibrate_batches: int = 0
-    criterion: str | Criterion = "l1_norm"
+    tries: int = 200
+    reward_images: int | None = 1000
+    recalibrate_batches: int = 1
+    criterion: str | Criterion = "next_layer_l1_norm"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -62,7 +59,7 @@ class Random(TrainedMethod):
 
     def phases(self, task: Task) -> tuple[PhasePlan, ...]:
         """Fine-tuning only."""
-        return (PhasePlan("fine-tuning", self.epochs, 1.0 + phases.cost_of_teacher(self.teaching)),)
+        return (PhasePlan("fine-tuning", self.epochs, 1.0 + phases.cost_of_teacher(self.teaching_for(task))),)
 
     def search(self, task: Task) -> Search:
         """Plays `tries` episodes on the model as it is."""
@@ -82,8 +79,3 @@ class Random(TrainedMethod):
         trail = Trail((episodes.plan(best.kept),))
         candidate = Candidate(trail, task.costs.of(trail.last), best.reward, f"best of {self.tries} random tries")
         return Search(task.model, trail, candidates=(candidate,), history={"reward": rewards})
-
-    def recover(self, student: keras.Model, task: Task) -> dict[str, list[Any]]:
-        """Fine-tunes the student."""
-        how: dict[str, Any] = {"teaching": self.teaching, "keep": self.keep}
-        return phases.train_student(student, task, self.training, "fine-tuning", **how)

@@ -28,7 +28,7 @@ class TrainedMethod(TrainingFields, Method):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        Teaching.of("teach", self.teach)
+        self.teaching  # noqa: B018 (it is checked there)
 
     @property
     def training(self) -> Training:
@@ -43,6 +43,10 @@ class TrainedMethod(TrainingFields, Method):
     def trains_with(self, task: Task) -> str | None:
         """The optimizer and its first learning rate."""
         return self.training.words(task.is_trained)
+
+    def teaching_for(self, task: Task) -> Teaching | None:
+        """The teaching of a task's students; the same for every task, where the method does not choose."""
+        return self.teaching
 
     def check(self, task: Task) -> None:
         """Refuses a teaching that does not fit the task."""

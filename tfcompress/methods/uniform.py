@@ -7,15 +7,14 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, Literal
 
-import keras
 import numpy as np
 
 from tfcompress import expect
 from tfcompress.importance import Criterion, by_name, scores_of
 from tfcompress.methods import phases
 from tfcompress.methods.base import Candidate, Search
+from tfcompress.methods.channel_pruner import ChannelPruner
 from tfcompress.methods.registry import register_method
-from tfcompress.methods.trained import TrainedMethod
 from tfcompress.plan import Plan, Trail
 from tfcompress.rewrite import apply
 from tfcompress.streams import Stream
@@ -30,7 +29,7 @@ _Scores = Mapping[str, np.ndarray]
 
 @register_method("uniform")
 @dataclasses.dataclass(frozen=True)
-class Uniform(TrainedMethod):
+class Uniform(ChannelPruner):
     """Removes the same share of the channels of every group, those of the smallest norm, and fine-tunes.
 
     Li et al. (2017), "Pruning filters for efficient convnets", with one ratio for all layers; `scope="global"` ranks
@@ -52,7 +51,7 @@ class Uniform(TrainedMethod):
         ValueError: a setting out of its range.
     """
 
-    criterion: str | Criterion = "l1_norm"
+    criterion: str | Criterion = "next_layer_l1_norm"
     scope: Literal["local", "global"] = "local"
     steps: int = 1
     step_epochs: int = 1
@@ -68,7 +67,7 @@ class Uniform(TrainedMethod):
 
     def phases(self, task: Task) -> tuple[PhasePlan, ...]:
         """Training between the steps, and fine-tuning."""
-        total, teacher = task.costs.total.macs, phases.cost_of_teacher(self.teaching)
+        total, teacher = task.costs.total.macs, phases.cost_of_teacher(self.teaching_for(task))
         shares = [self._limits(task, step).get("macs", total) / total for step in range(1, self.steps + 1)]
         between = [
             PhasePlan(_phase(step), self.step_epochs, max(share, 0.1) + teacher)
@@ -96,7 +95,7 @@ class Uniform(TrainedMethod):
             network = task.network_of(source)
             with thawed(source, to_thaw(network, cut_layers(task.groups.graph, network, trail))):
                 training = dataclasses.replace(self.training, epochs=self.step_epochs)
-                trained = phases.train_student(source, task, training, _phase(step), teaching=self.teaching)
+                trained = self.train_cut(source, task, training, _phase(step))
             for name, values in trained.items():
                 history.setdefault(name, []).extend(values)
             now = task.on(source)
@@ -146,11 +145,6 @@ class Uniform(TrainedMethod):
 
         kept = np.minimum(task.widths.largest(levels, above, fits), before)
         return task.widths.grown(kept, worth, fits, before)
-
-    def recover(self, student: keras.Model, task: Task) -> dict[str, list[Any]]:
-        """Fine-tunes the student."""
-        how: dict[str, Any] = {"teaching": self.teaching, "keep": self.keep}
-        return phases.train_student(student, task, self.training, "fine-tuning", **how)
 
 
 def _phase(step: int) -> str:

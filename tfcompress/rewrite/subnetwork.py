@@ -243,13 +243,25 @@ class Subnetwork:
             return self.model(x, training=False)
 
     def _batch_statistics(self, x: Any, arguments: list[tf.Tensor]) -> list[tf.Tensor]:
-        """Mean and variance of one batch in each normalisation: what training adds to a running statistic of zero."""
-        zeros = [tf.zeros_like(self._edited(edit, arguments)) for edit in self._statistics]
+        """Mean and variance of one batch in each normalisation: what training adds to a running statistic of zero.
+
+        Statistics that training leaves alone, such as those of frozen layers, stay as they are.
+        """
+        now = [self._edited(edit, arguments) for edit in self._statistics]
+        zeros = [tf.zeros_like(value) for value in now]
         with self._scope(arguments, zeros) as scope:
             self.model(x, training=True)
+        added = [scope.get_current_value(edit.variable) for edit in self._statistics]
+        shares = [1.0 - float(edit.momentum or 0.0) for edit in self._statistics]
         return [
-            scope.get_current_value(edit.variable) / (1.0 - float(edit.momentum or 0.0)) for edit in self._statistics
+            value if share == 0 or more is zero else more / share
+            for value, zero, more, share in zip(now, zeros, added, shares, strict=True)
         ]
+
+    @property
+    def statistics(self) -> tuple[keras.Variable, ...]:
+        """The running statistics of the model, in the order of what `recalibrate` returns."""
+        return tuple(edit.variable for edit in self._statistics)
 
     def recalibrate(self, plan: Plan, batches: Sequence[Any]) -> list[tf.Tensor]:
         """Running statistics as the sub-network itself would have them: the means over some batches of inputs.

@@ -20,7 +20,7 @@ _OF_SGD = {"momentum", "nesterov"}
 
 @dataclasses.dataclass(frozen=True)
 class TrainingFields:
-    """Fields of `Training` and their checks, and nothing that trains; defaults are RLAL's for CIFAR-10 (appendix B).
+    """Fields of `Training` and their checks, and nothing that trains; defaults are those of an evening, not a paper's.
 
     They are declared here once. A method lists them flat among its own, so that `Uniform(epochs=20)`,
     `dataclasses.replace`, `dataclasses.fields`, `--set epochs=20` and type checkers know them without any machinery.
@@ -48,10 +48,10 @@ class TrainingFields:
         TypeError, ValueError: a setting of another type, out of its range, or without effect.
     """
 
-    epochs: int = 200
+    epochs: int = 30
     batch_size: int = 128
     learning_rate: float | None = None
-    schedule: Literal["step", "cosine"] = "step"
+    schedule: Literal["step", "cosine"] = "cosine"
     milestones: tuple[int, ...] = (100, 150)
     reference_epochs: int = 200
     decay: float = 0.1

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
-import keras
 import numpy as np
 
 from tfcompress import expect
@@ -15,13 +13,14 @@ from tfcompress.channels.amc_environment import AMC_STATE_SIZE, AmcEnvironment
 from tfcompress.costs import Budget, Cost, CostModel
 from tfcompress.importance import Criterion, by_name
 from tfcompress.methods import phases
+from tfcompress.methods.agent_search import PHASE, ROUND, AgentSearch
+from tfcompress.methods.amc.player import DdpgPlayer
 from tfcompress.methods.amc.rewards import AgentReward, RewardName, check_error
-from tfcompress.methods.amc.search import PHASE, ROUND, AgentSearch
 from tfcompress.methods.amc.settings import AgentSettings
 from tfcompress.methods.base import Search
+from tfcompress.methods.channel_pruner import ChannelPruner
 from tfcompress.methods.episodes import Episodes, images_of_a_reward
 from tfcompress.methods.registry import register_method
-from tfcompress.methods.trained import TrainedMethod
 from tfcompress.process import lock
 from tfcompress.task import Task
 from tfcompress.training import PhasePlan
@@ -33,7 +32,7 @@ _PAPER = 400  # episodes, of which a quarter explore with a constant sigma
 
 @register_method("amc")
 @dataclasses.dataclass(frozen=True)
-class AMC(TrainedMethod):
+class AMC(ChannelPruner):
     """A DDPG agent chooses the pruning ratio of each block of a trained network; its weights are not trained meanwhile.
 
     He, Lin, Liu, Wang, Li and Han (2018), "AMC: AutoML for Model Compression and Acceleration on Mobile Devices". The
@@ -68,9 +67,9 @@ class AMC(TrainedMethod):
     exploring: int | None = None
     reward: RewardName | None = None
     max_rate: float = 0.8
-    reward_images: int | None = 5000
-    recalibrate_batches: int = 0
-    criterion: str | Criterion = "l1_norm"
+    reward_images: int | None = 1000
+    recalibrate_batches: int = 1
+    criterion: str | Criterion = "next_layer_l1_norm"
     agent: AgentSettings = dataclasses.field(default_factory=AgentSettings)
 
     def __post_init__(self) -> None:
@@ -145,7 +144,7 @@ class AMC(TrainedMethod):
         cost = images * share / 3 / (task.splits.train.num_samples or images or 1)
         return (
             PhasePlan(PHASE, -(-self.episodes // ROUND), max(cost, 1e-6), unit="round"),
-            PhasePlan("fine-tuning", self.epochs, share + phases.cost_of_teacher(self.teaching)),
+            PhasePlan("fine-tuning", self.epochs, share + phases.cost_of_teacher(self.teaching_for(task))),
         )
 
     def search(self, task: Task) -> Search:
@@ -155,14 +154,10 @@ class AMC(TrainedMethod):
         episodes = Episodes(task, *how, environment=environment, fixed_weights=True)
         agent = DdpgAgent(AMC_STATE_SIZE, self.exploring_episodes, self.agent_settings(), seed=task.seed)
         name = self._reward(task)
-        search = AgentSearch(task, episodes, agent, AgentReward(name, task.objective, task.costs), self.episodes)
+        reward = AgentReward(name, task.objective, task.costs)
+        search = AgentSearch(task, episodes, DdpgPlayer(agent), self.episodes, reward, reward.cost)
         search.run()
         best, *others = search.candidates()
         note = f"AMC: reward {name!r}, best {best.score:.4f} in {best.origin} of {self.episodes}"
         task.progress.note(note)
         return Search(task.model, best.trail, (best, *others), search.history, (note,))
-
-    def recover(self, student: keras.Model, task: Task) -> dict[str, list[Any]]:
-        """Fine-tunes the student."""
-        how: dict[str, Any] = {"teaching": self.teaching, "keep": self.keep}
-        return phases.train_student(student, task, self.training, "fine-tuning", **how)

@@ -11,8 +11,30 @@ from keras import ops
 from tfcompress.graph import ChannelGroups
 from tfcompress.plan import Plan
 from tfcompress.rewrite.apply import kept_labels
+from tfcompress.training import Training
 
-__all__ = ["Alignment"]
+__all__ = ["Alignment", "beta_for"]
+
+_PUBLISHED = 352 * (100 * 0.1 + 50 * 0.01 + 50 * 0.001)  # RLAL's on CIFAR-10: 352 steps an epoch, 200 epochs
+
+
+def beta_for(beta: float, training: Training, steps: int, is_trained: bool) -> float:
+    """The beta that moves weights in this run as far as `beta` does in the published run on CIFAR-10.
+
+    A group lasso takes `learning rate x beta` off the norm of a kernel in each step, so a run with fewer steps, or
+    smaller ones, needs as much more. Adam's steps do not grow with gradients: with it, beta stays as it is.
+
+    Args:
+        beta: as the paper gives it.
+        training: of the joint training.
+        steps: in an epoch.
+        is_trained: whether the model comes trained.
+    """
+    if training.optimizer != "sgd":
+        return beta
+    schedule = training.schedule_for(is_trained)
+    travelled = steps * sum(schedule(epoch, training.epochs) for epoch in range(training.epochs))
+    return beta * _PUBLISHED / travelled
 
 
 class Alignment:
@@ -26,7 +48,7 @@ class Alignment:
     already, the term and its gradient are zero.
 
     Args:
-        strength: beta of Equation (11).
+        strength: beta of Equation (11); see `beta_for` for runs of another length than the published one.
         groups: the model's channel groups.
         prunable: names of the groups that plans speak of.
     """
@@ -35,6 +57,7 @@ class Alignment:
 
     def __init__(self, strength: float, groups: ChannelGroups, prunable: tuple[str, ...]) -> None:
         self.strength = strength
+        self.followed: Plan | None = None
         self._groups = groups
         chosen = np.zeros(len(groups.roots), dtype=bool)
         for name in prunable:
@@ -54,6 +77,7 @@ class Alignment:
 
     def set_plan(self, plan: Plan) -> None:
         """Aligns the weights with another plan from now on."""
+        self.followed = plan
         kept = kept_labels(self._groups, plan)
         for _, removed, axes in self._terms:
             value = np.zeros(removed.shape, bool)
@@ -65,10 +89,14 @@ class Alignment:
 
     def __call__(self) -> Any:
         """The term of the loss, a float32 scalar."""
+        return self.strength * self.removed_norm()
+
+    def removed_norm(self) -> Any:
+        """The sum over kernels of the norms of what the plan removes, a float32 scalar."""
         total = ops.zeros((), "float32")
         for variable, removed, _ in self._terms:
             square = ops.sum(ops.square(ops.cast(variable, "float32") * removed))
             # The root's gradient is infinite at zero; the second `where` keeps it away from there.
             positive = square > 0
             total = total + ops.where(positive, ops.sqrt(ops.where(positive, square, 1.0)), 0.0)
-        return self.strength * total
+        return total

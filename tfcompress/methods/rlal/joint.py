@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -92,7 +93,7 @@ class AgentEpochs(keras.callbacks.Callback):
             self._compare(episode, epoch)
             rewards.append(episode.reward)
         if epoch >= self._timetable.learn:
-            self._logs.update(learned(self._agent.learn_epoch, rewards))
+            self._logs.update(learned(lambda: self._agent.learn_from(len(rewards)), rewards))
         self._follow_best()
         self._logs |= {"reward": float(np.mean(rewards)), "reward_max": float(np.max(rewards))}
 
@@ -101,6 +102,9 @@ class AgentEpochs(keras.callbacks.Callback):
         if logs is None:
             return
         logs.update(self._logs)
+        if self._best.kept is not None and self._alignment.followed is not None:
+            followed, removed = self._alignment.followed, self._alignment.removed_norm()
+            logs.update(removed_norm=float(removed), reward_followed=self._episodes.measured(followed))
         if self._best.kept is not None:
             share = int(self._task.costs.count("macs", self._best.kept)) / self._task.costs.total.macs
             logs.update(reward_best=self._best.reward, flops=share)
@@ -117,6 +121,26 @@ class AgentEpochs(keras.callbacks.Callback):
         plan = self._episodes.plan(np.array(self._best.kept))
         self._best.plan = plan.to_json()
         self._alignment.set_plan(plan)
+
+    def says(self, history: Mapping[str, Sequence[Any]]) -> str:
+        """A sentence on whether the followed plan came nearer to the whole model while the weights aligned with it.
+
+        Args:
+            history: of the joint training, epoch by epoch.
+        """
+        rewards = [
+            value for value in history.get("reward_followed", ())[self._timetable.end - 1 :] if value is not None
+        ]
+        whole = self._episodes.whole()
+        if len(rewards) < 2:
+            return "RLAL: no epochs in which the weights align with the plan of the agent (agent_epochs)."
+        first, last = rewards[0], rewards[-1]
+        numbers = f"from {first:.4f} to {last:.4f} in {len(rewards) - 1} epochs; the whole model has {whole:.4f}"
+        if whole - last < whole - first or last >= whole:
+            return f"RLAL: the weights align: the metric of the plan that they follow went {numbers}."
+        return (
+            f"RLAL: the weights do not align: the metric of the plan that they follow went {numbers}. Raise alignment=."
+        )
 
     @property
     def plan(self) -> Plan:

@@ -3,56 +3,69 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Self
 
 import keras
 
 from tfcompress import expect
-from tfcompress.agents import PruningAgent, load_tf_agents
+from tfcompress.agents import PruningAgent, SacSettings, load_tf_agents
 from tfcompress.channels import INSIDE_BLOCKS, Control, reachable_inside
 from tfcompress.channels.environment import STATE_SIZE
 from tfcompress.costs import Cost, CostModel
 from tfcompress.importance import Criterion, by_name
 from tfcompress.methods import phases
-from tfcompress.methods.base import Search
+from tfcompress.methods.agent_search import PHASE, ROUND, AgentSearch
+from tfcompress.methods.base import Candidate, Search
+from tfcompress.methods.channel_pruner import ChannelPruner
 from tfcompress.methods.episodes import Episodes, check_budget, images_of_a_reward
+from tfcompress.methods.local_search import local_search
 from tfcompress.methods.registry import register_method
-from tfcompress.methods.rlal.alignment import Alignment
+from tfcompress.methods.rlal.alignment import Alignment, beta_for
 from tfcompress.methods.rlal.joint import AgentEpochs, Timetable
+from tfcompress.methods.rlal.player import SacPlayer
+from tfcompress.methods.rlal.published import PUBLISHED
 from tfcompress.methods.rlal.settings import AgentSettings
-from tfcompress.methods.trained import TrainedMethod
 from tfcompress.plan import Trail
 from tfcompress.process import lock
+from tfcompress.streams import Stream
 from tfcompress.task import Task
 from tfcompress.training import PhasePlan, scaled
 
 __all__ = ["RLAL"]
 
+_FILLING = 10  # one of so many episodes of a search on fixed weights comes before the agent learns
+
 
 @register_method("rlal")
 @dataclasses.dataclass(frozen=True)
-class RLAL(TrainedMethod):
-    """A soft actor-critic agent prunes the channels inside each block while the weights train.
+class RLAL(ChannelPruner):
+    """A soft actor-critic agent prunes the channels inside each block, of a trained model or while its weights train.
 
     Ganjdanesh, Gao and Huang (2024), "Jointly Training and Pruning CNNs via Learnable Agent Guidance and Alignment".
-    Defaults are the paper's for CIFAR-10 (appendix B): 200 epochs of joint training and 200 of fine-tuning. A shorter
-    run scales every milestone. The ablations of the paper are one setting each: `agent=AgentSettings(
-    use_environment_model=False)` (Table 3, "w/o EE"), `alignment=0` ("w/o SR"), `episodes_per_epoch` (Figure 2).
-
-    A model that comes trained is a warm start: the learning rate begins at 0.01 and the weights-only epochs are left
-    out, which the paper, whose models start fresh, does not speak of.
+    A fresh model is trained and pruned jointly, as in the paper (Algorithm 1). A model that comes trained gains nothing
+    from joint training: the agent searches on its weights as they are, and all epochs go into the recovery of the best
+    plan. `joint=` decides otherwise. `RLAL.as_published("resnet56-cifar10")` has the paper's settings to the
+    letter; those that differ here say so. The ablations of the paper are one setting each:
+    `agent=AgentSettings(use_environment_model=False)` (Table 3, "w/o EE"), `alignment=0` ("w/o SR"),
+    `episodes_per_epoch` (Figure 2).
 
     Attributes:
-        epochs: joint training, at least 4.
-        finetune_epochs: fine-tuning of the pruned model, with the same settings; `None` for as many as `epochs`.
-        agent_epochs: `(start, learn, end)` for a run of `reference_epochs`: episodes from `start`, learning from
-            `learn`,
-            the agent stops at `end`, and only weights are trained and aligned from there on.
-        episodes_per_epoch: P of Algorithm 1.
-        alignment: beta of Equation (11); 0 leaves the soft regularization out.
+        epochs: of the joint training, at least 4; of the recovery where there is none.
+        finetune_epochs: of fine-tuning after joint training, with the same settings, `None` for as many as `epochs`;
+            without joint training, epochs that the recovery has besides.
+        joint: whether weights train while the agent prunes; `None`: where the model does not come trained.
+        agent_epochs: `(start, learn, end)` for a joint run of `reference_epochs`: episodes from `start`, learning from
+            `learn`, the agent stops at `end`, and only weights are trained and aligned from there on.
+        episodes_per_epoch: P of Algorithm 1, in joint training.
+        episodes: of a search on weights as they are.
+        local_search: plans that are tried around the best one after these: one unit gives channels to another.
+        alignment: beta of Equation (11), for a run as long as the published one; 0 leaves the soft regularization out.
+        scale_alignment: whether beta is scaled to the steps and the learning rate of this run, so that it moves weights
+            as far as in the published one. Decided: without it, beta does nothing in a short run.
         reward_images: validation samples that a reward is measured on; `None` for all.
         recalibrate_batches: BatchNormalization statistics are taken anew from so many batches of 128 training images
-            before each reward; 0 as in the paper.
+            before each reward; 0 as in the paper. Decided: with the whole model's, rewards are mostly noise.
         rescore_best: measure the incumbent plan again at each epoch before a new one is compared with it; False is the
             paper's letter, which compares rewards earned with different weights. Decided.
         criterion: ranks channels, anew in each epoch of the agent: a name such as `"l1_norm"` or `"taylor"`
@@ -62,19 +75,25 @@ class RLAL(TrainedMethod):
     """
 
     finetune_epochs: int | None = None
+    joint: bool | None = None
     agent_epochs: tuple[int, int, int] = (10, 20, 90)
     episodes_per_epoch: int = 10
+    episodes: int = 150
+    local_search: int = 50
     alignment: float = 1e-4
-    reward_images: int | None = 5000
-    recalibrate_batches: int = 0
+    scale_alignment: bool = True
+    reward_images: int | None = 1000
+    recalibrate_batches: int = 1
     rescore_best: bool = True
-    criterion: str | Criterion = "l1_norm"
+    criterion: str | Criterion = "next_layer_l1_norm"
     agent: AgentSettings = dataclasses.field(default_factory=AgentSettings)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         each_phase = "The joint training has four parts, of an epoch or more."
-        expect.settings(self, expect.whole, "epochs", least=4, advice=each_phase)
+        expect.settings(self, expect.one_of, "joint", options=(None, True, False))
+        if self.joint is not False:
+            expect.settings(self, expect.whole, "epochs", least=4, advice=each_phase)
         expect.settings(self, expect.whole, "finetune_epochs", or_none=True)
         rising = f"three rising epochs from 0 to {self.reference_epochs} (reference_epochs)"
         expect.settings(self, expect.each, "agent_epochs", check=expect.whole, what=rising, length=3)
@@ -82,7 +101,10 @@ class RLAL(TrainedMethod):
         if not start < learn < end <= self.reference_epochs:
             expect.refuse("agent_epochs", rising, self.agent_epochs)
         expect.settings(self, expect.whole, "episodes_per_epoch", least=1)
+        expect.settings(self, expect.whole, "episodes", least=1)
+        expect.settings(self, expect.whole, "local_search")
         expect.settings(self, expect.number, "alignment", at_least=0)
+        expect.settings(self, expect.flag, "scale_alignment")
         expect.settings(self, expect.whole, "reward_images", least=1, or_none=True)
         expect.settings(self, expect.whole, "recalibrate_batches")
         expect.settings(self, expect.flag, "rescore_best")
@@ -113,33 +135,84 @@ class RLAL(TrainedMethod):
         shift = start if task.is_trained else 0
         return Timetable(start - shift, learn - shift, end - shift)
 
-    @property
-    def epochs_of_finetuning(self) -> int:
+    def is_joint(self, task: Task) -> bool:
+        """Whether weights train while the agent prunes."""
+        return not task.is_trained if self.joint is None else self.joint
+
+    def epochs_of_finetuning(self, task: Task) -> int:
         """Length of the fine-tuning."""
-        return self.epochs if self.finetune_epochs is None else self.finetune_epochs
+        if self.is_joint(task):
+            return self.epochs if self.finetune_epochs is None else self.finetune_epochs
+        return self.epochs + (self.finetune_epochs or 0)
 
     def phases(self, task: Task) -> tuple[PhasePlan, ...]:
-        """Joint training and fine-tuning."""
+        """Joint training, or the search on weights as they are; and fine-tuning."""
         share = task.limits.get("macs", task.costs.total.macs) / task.costs.total.macs
-        timetable, teacher = self.timetable(task), phases.cost_of_teacher(self.teaching)
-        images = (timetable.end - timetable.start) * self.episodes_per_epoch
-        images *= images_of_a_reward(task, self.reward_images, self.recalibrate_batches)
+        teacher = phases.cost_of_teacher(self.teaching_for(task))
         # A training step costs about three forward passes, and a reward is measured on the pruned network.
-        episodes = images * share / 3 / (task.splits.train.num_samples or images)
-        return (
-            PhasePlan("joint training", self.epochs, 1.0 + teacher, extra=episodes),
-            PhasePlan("fine-tuning", self.epochs_of_finetuning, max(share, 0.1) + teacher),
-        )
+        reward = images_of_a_reward(task, self.reward_images, self.recalibrate_batches) * share / 3
+        finetuning = PhasePlan("fine-tuning", self.epochs_of_finetuning(task), max(share, 0.1) + teacher)
+        if not self.is_joint(task):
+            samples = task.splits.train.num_samples or ROUND * reward or 1
+            return (PhasePlan(PHASE, self._rounds, max(ROUND * reward / samples, 1e-6), unit="round"), finetuning)
+        timetable = self.timetable(task)
+        rewards = (timetable.end - timetable.start) * self.episodes_per_epoch * reward
+        extra = rewards / (task.splits.train.num_samples or rewards)
+        return (PhasePlan("joint training", self.epochs, 1.0 + teacher, extra=extra), finetuning)
+
+    @property
+    def _rounds(self) -> int:
+        return -(-self.episodes // ROUND)
 
     def search(self, task: Task) -> Search:
-        """Trains weights and agent jointly (Algorithm 1)."""
-        episodes = Episodes(task, by_name(self.criterion), self.reward_images, self.recalibrate_batches)
+        """Plays on the weights as they are, or trains weights and agent jointly (Algorithm 1)."""
+        episodes = Episodes(
+            task,
+            by_name(self.criterion),
+            self.reward_images,
+            self.recalibrate_batches,
+            fixed_weights=not self.is_joint(task),
+        )
+        return self._joint(task, episodes) if self.is_joint(task) else self._on_fixed_weights(task, episodes)
+
+    def _agent(self, task: Task, episodes: Episodes, settings: SacSettings, epochs: int) -> PruningAgent:
+        return PruningAgent(STATE_SIZE, epochs, settings, seed=task.seed, first_action=episodes.environment.even_rate())
+
+    def _on_fixed_weights(self, task: Task, episodes: Episodes) -> Search:
+        why = (
+            f"the model is trained (validation metric {task.accuracy:.4f})"
+            if task.is_trained
+            else "joint=False says so"
+        )
+        note = f"RLAL: {why}: the agent searches on its weights as they are, and all epochs go into the recovery"
+        task.progress.note(note)
+        of_agent = {field.name: getattr(self.agent, field.name) for field in dataclasses.fields(SacSettings)}
+        settings = SacSettings(**of_agent | {"use_environment_model": False})
+        player = SacPlayer(self._agent(task, episodes, settings, 1), self.episodes // _FILLING)
+        search = AgentSearch(task, episodes, player, self.episodes)
+        search.run()
+        reward, kept = search.best
+        better, rewards = local_search(task, episodes, kept, reward, self.local_search, task.rng(Stream.MOVES))
+        candidates = search.candidates()
+        found = f"RLAL: best reward {reward:.4f} of {self.episodes} episodes"
+        if rewards and max(rewards) > reward:
+            plan = episodes.plan(better)
+            best = Candidate(Trail((plan,)), task.costs.of(plan), max(rewards), "local search")
+            candidates, found = (
+                (best, *candidates),
+                f"{found}, {max(rewards):.4f} after {len(rewards)} moves of channels",
+            )
+        task.progress.note(found)
+        history: dict[str, list[Any]] = {**search.history, "local_search": rewards}
+        return Search(task.model, candidates[0].trail, candidates, history, (note, found))
+
+    def _joint(self, task: Task, episodes: Episodes) -> Search:
         prunable = tuple(group.name for unit in episodes.environment.units for group in unit.groups)
-        alignment = Alignment(self.alignment, task.groups, prunable)
-        agent = PruningAgent(STATE_SIZE, self.epochs, self.agent, seed=task.seed)
+        alignment = Alignment(self.beta(task), task.groups, prunable)
+        agent = self._agent(task, episodes, self.agent, self.epochs)
         timetable = self.timetable(task)
         joint = AgentEpochs(task, episodes, agent, alignment, timetable, self.episodes_per_epoch, self.rescore_best)
-        notes = self._notes(task, timetable)
+        notes = self._notes(task, timetable, alignment.strength)
         for note in notes:
             task.progress.note(note)
         history = phases.train_student(
@@ -147,27 +220,56 @@ class RLAL(TrainedMethod):
             task,
             self.training,
             "joint training",
-            teaching=self.teaching,
+            teaching=self.teaching_for(task),
             penalties=[alignment] if self.alignment else [],
             callbacks=[joint],
             stateful={"agent": agent, "joint": joint},
         )
+        if self.alignment:
+            notes = (*notes, joint.says(history))
+            task.progress.note(notes[-1])
         return Search(task.model, Trail((joint.plan,)), candidates=joint.candidates(), history=history, notes=notes)
 
-    def _notes(self, task: Task, timetable: Timetable) -> tuple[str, ...]:
+    def beta(self, task: Task) -> float:
+        """The strength of the alignment in this run; as it is given where the length of an epoch is not known."""
+        steps = task.splits.train.num_batches(self.batch_size)
+        if not self.scale_alignment or not steps:
+            return self.alignment
+        return beta_for(self.alignment, self.training, steps, task.is_trained)
+
+    def _notes(self, task: Task, timetable: Timetable, beta: float) -> tuple[str, ...]:
         rate = self.training.first_learning_rate(task.is_trained)
+        with_beta = f"alignment with beta {beta:.3g}"
         if not task.is_trained:
             return (
-                f"RLAL: joint training from the start (learning rate {rate}, weights only before epoch "
-                f"{timetable.start + 1})",
+                f"RLAL: the model is fresh: joint training from the start (learning rate {rate}, weights only before "
+                f"epoch {timetable.start + 1}, {with_beta})",
             )
         return (
-            f"RLAL: the model is trained (validation metric {task.accuracy:.4f}): warm start with learning rate "
-            f"{rate}, no weights-only epochs",
+            f"RLAL: the model is trained (validation metric {task.accuracy:.4f}), and joint=True: warm start with "
+            f"learning rate {rate}, no weights-only epochs, {with_beta}",
         )
 
     def recover(self, student: keras.Model, task: Task) -> dict[str, list[Any]]:
         """Fine-tunes the pruned model with the settings of the joint training."""
-        training = dataclasses.replace(self.training, epochs=self.epochs_of_finetuning)
-        how: dict[str, Any] = {"teaching": self.teaching, "keep": self.keep}
-        return phases.train_student(student, task, training, "fine-tuning", **how)
+        training = dataclasses.replace(self.training, epochs=self.epochs_of_finetuning(task))
+        return self.train_cut(student, task, training, "fine-tuning", keep=self.keep)
+
+    @classmethod
+    def as_published(cls, network: str, **changes: Any) -> Self:
+        """The method with the paper's settings for one of its networks (appendix B), to the letter.
+
+        Args:
+            network: "resnet56-cifar10", "mobilenetv2-cifar10", "resnet-imagenet" or "mobilenetv2-imagenet".
+            **changes: settings that are to be others.
+
+        Raises:
+            ValueError: a network that the paper did not train.
+        """
+        published = cls.published()
+        return cls(**{**published[expect.one_of("network", network, tuple(published))], **changes})
+
+    @classmethod
+    def published(cls) -> Mapping[str, Mapping[str, Any]]:
+        """For each network of the paper its settings (Section 4.1, appendix B)."""
+        return PUBLISHED

@@ -42,9 +42,14 @@ class AgentSettings(SacSettings):
         expect.settings(self, expect.number, *rates, "entropy_coefficient", above=0)
         expect.settings(self, expect.number, "gamma", at_least=0, at_most=1)
         expect.settings(self, expect.number, "tau", above=0, at_most=1)
-        expect.settings(self, expect.whole, "batch_size", "updates_per_epoch", "buffer_capacity", least=1)
+        expect.settings(self, expect.whole, "batch_size", "buffer_capacity", least=1)
+        expect.settings(self, expect.whole, "updates_per_epoch", least=1, or_none=True)
         widths = "widths of layers such as (300, 300)"
         expect.settings(self, expect.each, "hidden", check=expect.whole, what=widths, least=1)
-        expect.settings(self, expect.flag, "use_environment_model")
+        expect.settings(self, expect.flag, "use_environment_model", "standardise_rewards")
+        expect.settings(self, expect.one_of, "first_policy", options=("uniform", "middle"))
+        expect.settings(self, expect.number, "first_deviation", above=0)
+        if self.first_policy != "uniform":
+            expect.unused(self, ["first_deviation"], "with first_policy='middle', whose deviation is 1")
         if not self.use_environment_model:
             expect.unused(self, ["environment_learning_rate"], "with use_environment_model=False")

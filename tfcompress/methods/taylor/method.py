@@ -6,17 +6,15 @@ import dataclasses
 import math
 from typing import Any
 
-import keras
-
 from tfcompress import expect
 from tfcompress.costs import Budget
 from tfcompress.importance import Criterion, by_name
 from tfcompress.methods import phases
 from tfcompress.methods.base import Candidate, Search
+from tfcompress.methods.channel_pruner import ChannelPruner
 from tfcompress.methods.n2n.reward import reward
 from tfcompress.methods.registry import register_method
 from tfcompress.methods.taylor.pruning import ROUND, GreedyRun, Pruned, Rules, Steps, phase_of
-from tfcompress.methods.trained import TrainedMethod
 from tfcompress.plan import Trail
 from tfcompress.task import Task
 from tfcompress.training import PhasePlan
@@ -28,7 +26,7 @@ _DROP = 0.01  # of the accuracy, which N2N's baseline may lose
 
 @register_method("taylor")
 @dataclasses.dataclass(frozen=True)
-class TaylorPruning(TrainedMethod):
+class TaylorPruning(ChannelPruner):
     """Removes the filter that matters least and trains for some updates, again and again; the best of five runs.
 
     Molchanov et al. (2017), "Pruning convolutional neural networks for resource efficient inference"
@@ -107,7 +105,7 @@ class TaylorPruning(TrainedMethod):
 
     def phases(self, task: Task) -> tuple[PhasePlan, ...]:
         """The runs, in rounds of some steps, and fine-tuning."""
-        teacher, rounds = phases.cost_of_teacher(self.teaching), self._rounds(task)
+        teacher, rounds = phases.cost_of_teacher(self.teaching_for(task)), self._rounds(task)
         batches = task.splits.train.num_batches(self.batch_size) or 1
         share = 1 if self.updates is None else self.updates / batches
         runs = (
@@ -134,7 +132,7 @@ class TaylorPruning(TrainedMethod):
             updates=self.updates,
             rate=self.update_rate,
             training=self.training,
-            teaching=self.teaching,
+            teaching=self.teaching_for(task),
         )
         rules, rounds = self._rules(task), self._rounds(task)
         history: dict[str, list[Any]] = {}
@@ -177,8 +175,3 @@ class TaylorPruning(TrainedMethod):
             return task.objective.sign * end.metric
         assert task.accuracy is not None
         return reward(end.cost.params, task.costs.total.params, end.metric, task.accuracy)
-
-    def recover(self, student: keras.Model, task: Task) -> dict[str, list[Any]]:
-        """Fine-tunes the student."""
-        how: dict[str, Any] = {"teaching": self.teaching, "keep": self.keep}
-        return phases.train_student(student, task, self.training, "fine-tuning", **how)

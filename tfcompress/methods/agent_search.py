@@ -1,28 +1,52 @@
-"""The search of AMC: episodes on a model whose weights stay, an agent that learns after each, and checkpoints."""
+"""The search of an agent on a model whose weights stay: episodes, learning after each, and checkpoints."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol
 
 import numpy as np
 
-from tfcompress.agents import DdpgAgent
-from tfcompress.methods.amc.rewards import AgentReward
 from tfcompress.methods.base import Candidate
-from tfcompress.methods.episodes import Episode, Episodes, learned
+from tfcompress.methods.episodes import Episode, Episodes
 from tfcompress.plan import Trail
 from tfcompress.task import Task
 from tfcompress.training.state import join, select
 
-__all__ = ["PHASE", "ROUND", "AgentSearch"]
+__all__ = ["PHASE", "ROUND", "AgentSearch", "Player"]
 
 PHASE = "search"
 ROUND = 10
 """Episodes in a round; a checkpoint is written after each round."""
 
 _CANDIDATES = 5
-_NAMES = ("reward", "metric", "flops", "sigma", "critic_loss", "actor_loss")
+
+
+class Player(Protocol):
+    """An agent that plays on fixed weights.
+
+    Attributes:
+        episodes: how many it has learned from, or remembered.
+        names: of what `take` says.
+    """
+
+    names: tuple[str, ...]
+
+    @property
+    def episodes(self) -> int:
+        """How many episodes it has taken."""
+
+    def act(self, state: np.ndarray) -> float:
+        """An action, from 0 to 1."""
+
+    def take(self, episode: Episode, reward: float) -> dict[str, float]:
+        """Remembers an episode, and learns; returns losses and what else its history tells of it."""
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """Everything that acting and learning depend on."""
+
+    def load_state_dict(self, state: dict[str, np.ndarray]) -> None:
+        """Takes up where `state_dict` was called."""
 
 
 class AgentSearch:
@@ -35,17 +59,28 @@ class AgentSearch:
         task: the task.
         episodes: plays episodes on the task's model.
         agent: acts and learns.
-        reward: the agent's reward.
         count: how many episodes are played.
+        reward: the agent's reward by the metric and the widths `[groups]`; the metric itself by default.
+        cost: the cost of widths, by which the cheaper of two plans of equal reward is preferred.
 
     Attributes:
-        history: for each episode its reward, the metric, the share of the FLOPs, sigma, and the losses of the updates
-            that follow it (`None` where none do).
+        history: for each episode its reward, the metric, the share of the FLOPs, and what the agent says of it, such as
+            the losses of the updates that follow it (`None` where none do).
     """
 
-    def __init__(self, task: Task, episodes: Episodes, agent: DdpgAgent, reward: AgentReward, count: int) -> None:
-        self._task, self._episodes, self._agent, self._reward, self._count = task, episodes, agent, reward, count
-        self.history: dict[str, list[float | None]] = {name: [] for name in _NAMES}
+    def __init__(
+        self,
+        task: Task,
+        episodes: Episodes,
+        agent: Player,
+        count: int,
+        reward: Callable[[float, np.ndarray], float] | None = None,
+        cost: Callable[[np.ndarray], int] | None = None,
+    ) -> None:
+        self._task, self._episodes, self._agent, self._count = task, episodes, agent, count
+        self._reward, self._cost_of = reward or (lambda metric, kept: metric), cost or (lambda kept: 0)
+        names = ("reward", "metric", "flops", *agent.names)
+        self.history: dict[str, list[float | None]] = {name: [] for name in names}
         self._best: list[tuple[float, int, list[int]]] = []
 
     def run(self) -> None:
@@ -67,8 +102,8 @@ class AgentSearch:
         for number in range(done, rounds):
             for _ in range(min(ROUND, self._count - self._agent.episodes)):
                 self._play()
-            recent = {name: _mean(self.history[name][number * ROUND :]) for name in ("reward", "sigma")}
-            progress.epoch_done(number + 1, {**recent, "best": self._best[0][0]})
+            recent = _mean(self.history["reward"][number * ROUND :])
+            progress.epoch_done(number + 1, {"reward": recent, "best": self._best[0][0]})
             if checkpoints is not None:
                 checkpoints.save(number + 1, *self._state())
         progress.end()
@@ -83,18 +118,13 @@ class AgentSearch:
         """One episode, and the updates that follow it."""
         agent = self._agent
         self._task.progress.doing(f"episode {agent.episodes + 1} of {self._count}")
-        sigma = agent.sigma
         episode = self._episodes.play(agent.act)
         reward = self._reward(episode.reward, episode.kept)
         self._compare(episode, reward, agent.episodes)
-        agent.remember(episode.states, episode.actions, reward)
-        losses: dict[str, float] = {}
-        if agent.episodes > agent.exploring:
-            losses = learned(lambda: agent.learn_episode(len(episode.actions)), [reward])
         share = int(self._task.costs.count("macs", episode.kept)) / self._task.costs.total.macs
-        values = {"reward": reward, "metric": episode.reward, "flops": share, "sigma": sigma, **losses}
-        for name in _NAMES:
-            self.history[name].append(values.get(name))
+        values = {"reward": reward, "metric": episode.reward, "flops": share, **agent.take(episode, reward)}
+        for name, column in self.history.items():
+            column.append(values.get(name))
 
     def _compare(self, episode: Episode, reward: float, number: int) -> None:
         """Takes the episode in among the best; of equal rewards the lower cost is better, and then the earlier one."""
@@ -104,7 +134,13 @@ class AgentSearch:
             self._best = sorted(entries, key=lambda entry: (-entry[0], self._cost(entry[2])))[:_CANDIDATES]
 
     def _cost(self, kept: list[int]) -> int:
-        return self._reward.cost(np.array(kept))
+        return self._cost_of(np.array(kept))
+
+    @property
+    def best(self) -> tuple[float, np.ndarray]:
+        """The highest reward, and the widths `[groups]` that earned it."""
+        reward, _, kept = self._best[0]
+        return reward, np.array(kept)
 
     def candidates(self) -> tuple[Candidate, ...]:
         """The plans of the best episodes, each with its reward, the best first."""
