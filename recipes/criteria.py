@@ -69,7 +69,7 @@ def given(data, args):
 def runs(args):
     """Each measurement of `--measure` for each criterion."""
     training = {"epochs": args.epochs, "schedule": "cosine", "learning_rate": args.learning_rate, "keep": "last"}
-    training |= {"teach": None}
+    training |= {"teach": None, "recalibrate_student": 0}  # a short recovery without help, which shows what was cut
     tries = {"tries": args.tries, "reward_images": args.reward_images, "recalibrate_batches": 1}
 
     def method(measure, criterion):
