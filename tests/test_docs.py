@@ -111,6 +111,17 @@ class OwnMethodTest(tf.test.TestCase):
             self.assertEqual("stem" in widths, not deepest)
 
 
+class PresetsTest(tf.test.TestCase):
+    def test_all_code(self):
+        run, papers, own = code_of("presets.md")
+        made = {"model": small_tasks.three_convolutions(), "data": small_tasks.pictures(40)}
+        exec(run, made)
+        self.assertIn("preset fast, but for epochs=2", made["result"].notes)
+        exec(papers, made)
+        exec(own, made)
+        self.assertEqual((made["Patient"].as_published().steps, made["Patient"].presets()["fast"]["steps"]), (40, 2))
+
+
 class ReplacementsTest(tf.test.TestCase):
     def test_one_of_ones_own_is_mixed_and_chosen(self):
         own, use = code_of("replacements.md")

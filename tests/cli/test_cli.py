@@ -181,6 +181,23 @@ class RefusalTest(CommandTest):
         known = ", ".join(field.name for field in dataclasses.fields(Uniform))
         self.assert_refused(answer, f"settings of the method 'uniform', which are {known}.", "--set epoch=3")
 
+    def test_a_preset_and_what_overrules_it(self):
+        seen = []
+
+        def compress(path, method, data, **rest):
+            seen.append(method)
+            raise ValueError("seen")
+
+        with mock.patch.object(tfcompress, "compress", compress):
+            for flags in ((), ("--preset", "fast"), ("--preset", "fast", "--set", "epochs=8"), ("--preset", "paper")):
+                self.assert_refused(self.compress("--flops-budget", "0.5", *flags), "seen")
+        self.assertEqual(
+            seen,
+            [Uniform(), Uniform.with_preset("fast"), Uniform.with_preset("fast", epochs=8), Uniform.as_published()],
+        )
+        answer = self.compress("--flops-budget", "0.5", "--preset", "quick")
+        self.assert_refused(answer, "('fast', 'balanced', 'paper')", "preset='quick'")
+
     def test_a_setting_out_of_range(self):
         self.assert_refused(self.compress("--flops-budget", "0.5", "--set", "epochs=-1"), "epochs=-1")
 
@@ -305,8 +322,9 @@ class MethodsTest(tf.test.TestCase):
         code, out, _ = run("methods")
         assert code == 0
         blocks = [block.splitlines() for block in out.split("\n\n")[:-1]]
-        cls.shown = {lines[0].partition(":")[0]: lines[1:] for lines in blocks}
+        cls.shown = {lines[0].partition(":")[0]: lines[2:] for lines in blocks}
         cls.heads = [lines[0] for lines in blocks]
+        cls.presets = {lines[0].partition(":")[0]: lines[1] for lines in blocks}
 
     def rows(self, method):
         """`{setting: (default, description)}`."""
@@ -314,6 +332,15 @@ class MethodsTest(tf.test.TestCase):
             name.strip(): tuple(part.strip() for part in rest.split("  ", 1))
             for name, _, rest in (line.partition(" = ") for line in self.shown[method])
         }
+
+    def test_lists_the_presets_of_each_method_in_a_line(self):
+        self.assertEqual(
+            self.presets["uniform"],
+            "  presets: fast (epochs=5), balanced (the defaults below), paper (Uniform.as_published(), of "
+            "resnet56-cifar10, resnet34-imagenet)",
+        )
+        for line in self.presets.values():
+            self.assertRegex(line, r"^  presets: fast \(.*\), balanced \(.*\), paper \(\w+\.as_published\(\), of .*\)$")
 
     def test_lists_all_methods_with_what_they_do(self):
         self.assertEqual(
@@ -336,7 +363,9 @@ class MethodsTest(tf.test.TestCase):
         )
         self.assertEqual(list(self.shown), list(registered_methods()))
         self.assertIn(
-            "rlal: A soft actor-critic agent prunes the channels inside each block while the weights train.", self.heads
+            "rlal: A soft actor-critic agent prunes the channels inside each block, of a trained model or while its weights "
+            "train.",
+            self.heads,
         )
 
     def test_every_setting_has_its_default_and_a_description(self):
@@ -403,7 +432,7 @@ class SettingsTest(tf.test.TestCase):
 
     def test_refuses_values_of_another_type(self):
         for text, message in (
-            ("epochs=1.5", "of type int, such as epochs=200. Received: --set epochs=1.5"),
+            ("epochs=1.5", "of type int, such as epochs=30. Received: --set epochs=1.5"),
             ("epochs=many", "of type int"),
             ("epochs=true", "of type int"),
             ("rescore_best=1", "of type bool"),

@@ -7,7 +7,7 @@ import dataclasses
 import itertools
 import zlib
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal
 
 import keras
 
@@ -70,6 +70,7 @@ class Distilling(TrainedMethod):
     cardinality: int | None = None
 
     stores_search = False
+    fast: ClassVar[Mapping[str, Any]] = {"epochs": 5}
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -257,19 +258,11 @@ class Distilling(TrainedMethod):
             yield
 
     @classmethod
-    def as_published(cls, network: str, **changes: Any) -> Self:
-        """The method with the paper's settings for one of its networks, and the last epoch's weights as in the paper.
-
-        Args:
-            network: "resnet", "resnext", "vdcnn" or, where the method serves generators, "stargan".
-            **changes: settings that are to be others.
-
-        Raises:
-            ValueError: a network that the paper did not train so.
+    def paper_settings(cls, network: str | None = None) -> Mapping[str, Any]:
+        """The settings of `as_published`: "resnet", "resnext", "vdcnn" or, for generators, "stargan"; with the last
+        epoch's weights as in the paper.
         """
-        published: Mapping[str, Mapping[str, Any]] = cls.published()
-        network = expect.one_of("network", network, sorted(published))
-        return cls(**{"keep": "last", **published[network], **changes})
+        return {"keep": "last", **super().paper_settings(network)}
 
     @classmethod
     def published(cls) -> Mapping[str, Mapping[str, Any]]:

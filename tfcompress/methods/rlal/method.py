@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any, ClassVar
 
 import keras
 
@@ -87,6 +87,14 @@ class RLAL(ChannelPruner):
     rescore_best: bool = True
     criterion: str | Criterion = "l1_norm"
     agent: AgentSettings = dataclasses.field(default_factory=AgentSettings)
+
+    fast: ClassVar[Mapping[str, Any]] = {
+        "epochs": 5,
+        "episodes": 20,
+        "episodes_per_epoch": 5,
+        "local_search": 0,
+        "reward_images": 500,
+    }
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -254,20 +262,6 @@ class RLAL(ChannelPruner):
         """Fine-tunes the pruned model with the settings of the joint training."""
         training = dataclasses.replace(self.training, epochs=self.epochs_of_finetuning(task))
         return self.train_cut(student, task, training, "fine-tuning", keep=self.keep)
-
-    @classmethod
-    def as_published(cls, network: str, **changes: Any) -> Self:
-        """The method with the paper's settings for one of its networks (appendix B), to the letter.
-
-        Args:
-            network: "resnet56-cifar10", "mobilenetv2-cifar10", "resnet-imagenet" or "mobilenetv2-imagenet".
-            **changes: settings that are to be others.
-
-        Raises:
-            ValueError: a network that the paper did not train.
-        """
-        published = cls.published()
-        return cls(**{**published[expect.one_of("network", network, tuple(published))], **changes})
 
     @classmethod
     def published(cls) -> Mapping[str, Mapping[str, Any]]:
