@@ -103,13 +103,15 @@ def test_papers_settings_by_hand():
 
     darc = DARC.as_published()
     assert settings(darc, "block_epochs", "epochs", "growth", "rate_decay") == (20, 20, 2, 0.5)
-    assert settings(darc, "imitation_epochs", "imitation_optimizer", "imitation_rate") == (1, "sgd", 0.1)
+    assert settings(darc, "imitation_epochs", "imitation_optimizer", "imitation_rate") == (1, "sgd", None)  # None: 0.1
     assert settings(darc, "learning_rate", "momentum", "nesterov", "mixup", "alpha_rate") == (0.01, 0.9, True, 1, 1)
     assert settings(darc, "batch_size", "blocks", "unit") == (256, 10, "layer")
     assert DARC.as_published("wide-resnet-cifar10").batch_size == 128
     assert settings(DARC.as_published("resnet-imagenet"), "batch_size", "block_epochs", "unit") == (64, 10, "layer")
     assert settings(DARC.as_published("resnet50-imagenet"), "batch_size", "unit") == (32, "bottleneck")
-    assert settings(Replaced.as_published(), "epochs", "imitation_rate", "batch_size") == (20, 0.1, 256)
+    assert settings(Replaced.as_published(), "epochs", "imitation_optimizer", "batch_size") == (20, "sgd", 256)
+    adam = DARC.as_published(optimizer="adam", imitation_optimizer="adam")  # neither has settings of SGD
+    assert settings(adam, "alpha_rate", "imitation_rate") == (1, None)
 
     amc = AMC.as_published()
     assert settings(amc, "episodes", "exploring", "max_rate", "recalibrate_batches") == (400, 100, 0.8, 0)

@@ -34,7 +34,7 @@ _PAPER: Mapping[str, Any] = {
     "unit": "layer",
     "imitation_epochs": 1,  # for ImageNet "only 1000 batches"
     "imitation_optimizer": "sgd",
-    "imitation_rate": 0.1,
+    "imitation_rate": None,  # 0.1 of "sgd"; another rate where that is overruled
     "blocks": 10,  # decided: the paper goes on until one alternative is left everywhere
     "block_epochs": 20,
     "learning_rate": 0.01,

@@ -106,7 +106,7 @@ class DARC(Replacing):
         expect.settings(self, expect.number, "strength", at_least=0, or_none=True)
         expect.settings(self, expect.number, "growth", at_least=1)
         expect.settings(self, expect.number, "rate_decay", "alpha_rate", above=0)
-        if self.optimizer == "adam":
+        if self.optimizer == "adam" and self.alpha_rate != 1:
             expect.unused(self, ["alpha_rate"], "with optimizer='adam', whose steps are as long for any gradient")
         expect.settings(self, expect.number, "mixup", at_least=0, or_none=True)
         expect.settings(self, expect.one_of, "weighting", options=("simplex", "softmax"))
