@@ -205,9 +205,9 @@ class Progress:
         said = f"{self._said}: " if self._said else ""
         text = f"{said}about {duration(total)} to go: {', '.join(parts)}"
         if self._faster and len(parts) == len(self._phases) and self._done <= 1:  # a run from its beginning
-            other, share = self._faster
+            way, share = self._faster
             whole = sum((phase.epochs + phase.extra) * phase.cost for phase in self._phases)
-            text = f"{text}; with {other} all in about {duration(share * whole * epoch_seconds / self._phase.cost)}"
+            text = f"{text}; with {way} all in about {duration(share * whole * epoch_seconds / self._phase.cost)}"
         self.note(text)
 
     def _print(self, text: str) -> None:
