@@ -336,7 +336,9 @@ class MethodsTest(tf.test.TestCase):
         )
         self.assertEqual(list(self.shown), list(registered_methods()))
         self.assertIn(
-            "rlal: A soft actor-critic agent prunes the channels inside each block while the weights train.", self.heads
+            "rlal: A soft actor-critic agent prunes the channels inside each block, of a trained model or while its weights "
+            "train.",
+            self.heads,
         )
 
     def test_every_setting_has_its_default_and_a_description(self):
@@ -355,8 +357,18 @@ class MethodsTest(tf.test.TestCase):
 
     def test_shows_the_first_sentence_of_the_nearest_docstring(self):
         rlal = self.rows("rlal")
-        self.assertEqual(rlal["epochs"], ("200", "joint training, at least 4."))
-        self.assertEqual(self.rows("random")["epochs"], ("200", "length of a training phase."))
+        self.assertEqual(
+            rlal["epochs"],
+            ("30", "of the joint training, at least 4; of the recovery, where weights stay during the search."),
+        )
+        self.assertEqual(self.rows("random")["epochs"], ("30", "length of a training phase."))
+        self.assertEqual(
+            rlal["joint"],
+            ("None", "whether weights train while the agent prunes; `None`: where the model does not come trained."),
+        )
+        self.assertEqual(rlal["episodes"], ("150", "of a search on weights as they are."))
+        self.assertEqual((rlal["teach"][0], rlal["recalibrate_student"][0]), ("auto", "4"))
+        self.assertEqual(rlal["agent.first_policy"][0], "uniform")
         self.assertEqual(rlal["milestones"][0], "100,150")
         self.assertEqual(rlal["agent.gamma"], ("0.99", "discount of later rewards."))
         # One that is continued on a second line of the docstring.
@@ -374,8 +386,13 @@ class SettingsTest(tf.test.TestCase):
             ("reward_images=null", {"reward_images": None}),
             ("rescore_best=false", {"rescore_best": False}),
             ("rescore_best=False", {"rescore_best": False}),
-            ("schedule=cosine", {"schedule": "cosine"}),
-            ('schedule="cosine"', {"schedule": "cosine"}),
+            ("schedule=step", {"schedule": "step"}),
+            ('schedule="step"', {"schedule": "step"}),
+            ("joint=True", {"joint": True}),
+            ("joint=false", {"joint": False}),
+            ("joint=None", {"joint": None}),
+            ("teach=kd", {"teach": "kd"}),
+            ("teach=None", {"teach": None}),
             ("criterion=l2_norm", {"criterion": "l2_norm"}),
             ("milestones=30,60", {"milestones": (30, 60)}),
             ("milestones=[30, 60]", {"milestones": (30, 60)}),
@@ -403,10 +420,11 @@ class SettingsTest(tf.test.TestCase):
 
     def test_refuses_values_of_another_type(self):
         for text, message in (
-            ("epochs=1.5", "of type int, such as epochs=200. Received: --set epochs=1.5"),
+            ("epochs=1.5", "of type int, such as epochs=30. Received: --set epochs=1.5"),
             ("epochs=many", "of type int"),
             ("epochs=true", "of type int"),
             ("rescore_best=1", "of type bool"),
+            ("joint=maybe", "of type bool or None"),
             ("momentum=fast", "of type float"),
             ("learning_rate=fast", "of type float or None"),
             ("schedule=linear", "of type 'step' or 'cosine'"),
@@ -493,6 +511,7 @@ class RunTest(CommandTest):
         settings = (
             "epochs=4",
             "finetune_epochs=1",
+            "joint=True",
             "episodes_per_epoch=1",
             "batch_size=256",
             "agent.updates_per_epoch=1",

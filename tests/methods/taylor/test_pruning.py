@@ -107,7 +107,7 @@ class GreedyTest(tf.test.TestCase):
         self.assertAllEqual(pruning.normalised([np.inf, 1]), [np.inf, 1])
 
 
-TRAINING = {"batch_size": 32, "momentum": 0.0, "weight_decay": 0.0}
+TRAINING = {"batch_size": 32, "momentum": 0.0, "weight_decay": 0.0, "teach": None}
 
 
 class UpdatesTest(tf.test.TestCase):
