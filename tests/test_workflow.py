@@ -96,7 +96,11 @@ class ResultOfACallTest(tf.test.TestCase):
         cls.shown = io.StringIO()
         with contextlib.redirect_stdout(cls.shown):
             cls.uniform = tfcompress.compress(
-                cls.model, Uniform(epochs=2, batch_size=32, schedule="step"), small_tasks.pictures(128, seed=2), seed=5, **data
+                cls.model,
+                Uniform(epochs=2, batch_size=32, schedule="step"),
+                small_tasks.pictures(128, seed=2),
+                seed=5,
+                **data,
             )
         cls.random = tfcompress.compress(
             cls.model, Random(epochs=0, tries=4), small_tasks.pictures(128, seed=2), **data | {"verbose": 0}

@@ -57,6 +57,7 @@ METHODS = {
     # Two rounds of ten episodes; the agent learns from the third on. Then three moves of channels.
     "rlal on fixed weights": RLAL(
         joint=False,
+        agent_epochs=(1, 2, 4),  # no later than `reference_epochs`
         episodes=20,
         local_search=3,
         epochs=3,
