@@ -264,6 +264,16 @@ class LatencyTest(tf.test.TestCase):
             self.assertIn(f"`{name}`", text)
 
 
+class RlalTest(tf.test.TestCase):
+    def test_all_code(self):
+        made = {"model": small_tasks.trained_network(), "data": small_tasks.pictures(400)}
+        for code in code_of("rlal.md"):
+            exec(code, made)
+        self.assertLen(made["result"].history["search"]["reward"], 12)
+        self.assertIn("RLAL: the model is trained", " ".join(made["result"].notes))
+        self.assertEqual(made["shorter"].timetable(types.SimpleNamespace(is_trained=False)).learn, 2)
+
+
 class TrainingTest(tf.test.TestCase):
     def test_all_code(self):
         first, teaching = code_of("training.md")

@@ -384,8 +384,18 @@ class MethodsTest(tf.test.TestCase):
 
     def test_shows_the_first_sentence_of_the_nearest_docstring(self):
         rlal = self.rows("rlal")
-        self.assertEqual(rlal["epochs"], ("200", "joint training, at least 4."))
-        self.assertEqual(self.rows("random")["epochs"], ("200", "length of a training phase."))
+        self.assertEqual(
+            rlal["epochs"],
+            ("30", "of the joint training, at least 4; of the recovery, where weights stay during the search."),
+        )
+        self.assertEqual(self.rows("random")["epochs"], ("30", "length of a training phase."))
+        self.assertEqual(
+            rlal["joint"],
+            ("None", "whether weights train while the agent prunes; `None`: where the model does not come trained."),
+        )
+        self.assertEqual(rlal["episodes"], ("150", "of a search on weights as they are."))
+        self.assertEqual((rlal["teach"][0], rlal["recalibrate_student"][0]), ("auto", "4"))
+        self.assertEqual(rlal["agent.first_policy"][0], "uniform")
         self.assertEqual(rlal["milestones"][0], "100,150")
         self.assertEqual(rlal["agent.gamma"], ("0.99", "discount of later rewards."))
         # One that is continued on a second line of the docstring.
@@ -403,8 +413,13 @@ class SettingsTest(tf.test.TestCase):
             ("reward_images=null", {"reward_images": None}),
             ("rescore_best=false", {"rescore_best": False}),
             ("rescore_best=False", {"rescore_best": False}),
-            ("schedule=cosine", {"schedule": "cosine"}),
-            ('schedule="cosine"', {"schedule": "cosine"}),
+            ("schedule=step", {"schedule": "step"}),
+            ('schedule="step"', {"schedule": "step"}),
+            ("joint=True", {"joint": True}),
+            ("joint=false", {"joint": False}),
+            ("joint=None", {"joint": None}),
+            ("teach=kd", {"teach": "kd"}),
+            ("teach=None", {"teach": None}),
             ("criterion=l2_norm", {"criterion": "l2_norm"}),
             ("milestones=30,60", {"milestones": (30, 60)}),
             ("milestones=[30, 60]", {"milestones": (30, 60)}),
@@ -436,6 +451,7 @@ class SettingsTest(tf.test.TestCase):
             ("epochs=many", "of type int"),
             ("epochs=true", "of type int"),
             ("rescore_best=1", "of type bool"),
+            ("joint=maybe", "of type bool or None"),
             ("momentum=fast", "of type float"),
             ("learning_rate=fast", "of type float or None"),
             ("schedule=linear", "of type 'step' or 'cosine'"),
@@ -522,6 +538,7 @@ class RunTest(CommandTest):
         settings = (
             "epochs=4",
             "finetune_epochs=1",
+            "joint=True",
             "episodes_per_epoch=1",
             "batch_size=256",
             "agent.updates_per_epoch=1",
