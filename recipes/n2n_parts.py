@@ -30,15 +30,8 @@ from tfcompress.methods import N2N
 from tfcompress.methods.distillation import KD, Scratch
 from tfcompress.report import plot_students, plot_updates
 
-CIFAR = {"epochs": 150, "batch_size": 128, "optimizer": "adam", "learning_rate": 0.001, "milestones": (80, 120)}
-"""Settings of section 10.2 for CIFAR-10, CIFAR-100 and SVHN, and here for any dataset that the paper does not have."""
-
-TRAINING = {
-    "mnist": {"epochs": 50, "batch_size": 64, "optimizer": "sgd", "learning_rate": 0.01, "milestones": (30,)},
-    # "It was reduced to 0.001 after the 50th epoch", which is the last one.
-    "caltech256": {"epochs": 50, "batch_size": 64, "optimizer": "sgd", "learning_rate": 0.01, "milestones": ()},
-}
-"""Those of the other datasets."""
+PUBLISHED = {"mnist": "vgg13-mnist", "caltech256": "resnet18-caltech256"}
+"""Datasets with settings of their own in section 10.2, by their names in `N2N.as_published`; others have CIFAR-10's."""
 
 
 def _workers(text):
@@ -120,9 +113,13 @@ def _arrays(part):
 
 def training(args):
     """How a teacher is trained, and what is made of it, its epochs times `--epochs-share`."""
-    settings = TRAINING.get(args.data, CIFAR)
-    epochs = max(1, round(settings["epochs"] * args.epochs_share))
-    return settings | {"epochs": epochs, "reference_epochs": settings["epochs"], "schedule": "step"}
+    settings = dataclasses.asdict(N2N.as_published(published(args)).training)
+    return settings | {"epochs": max(1, round(settings["epochs"] * args.epochs_share))}
+
+
+def published(args):
+    """The name that the paper's settings for the dataset have."""
+    return PUBLISHED.get(args.data, "resnet18-cifar10")
 
 
 def teacher(name, data, args):
@@ -145,12 +142,13 @@ def teacher(name, data, args):
 def search(args, **changes):
     """N2N with the paper's settings, and what the flags change of them."""
     settings = {name: getattr(args, name) for name in ("updates", "rollouts", "score_epochs", "workers")}
-    return N2N(**training(args) | settings | changes)
+    return N2N.as_published(published(args), **training(args) | settings | changes)
 
 
 def taught(student, args):
     """Training of a student to the end as that of a search's winner: `L_hard + lambda L_KD` on logits."""
-    return KD(student=student, alpha=1 / (1 + N2N().soft_weight), soft="logits", **training(args))
+    weight = N2N.as_published(published(args)).soft_weight
+    return KD(student=student, alpha=1 / (1 + weight), soft="logits", **training(args))
 
 
 def somewhere(args):

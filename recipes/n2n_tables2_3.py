@@ -47,7 +47,8 @@ def runs(args):
 def pruning(data, args, result):
     """Pruning by the rules of section 4.4.1, which look at N2N's student."""
     del data
-    return TaylorPruning(
+    return TaylorPruning.as_published(
+        n2n_parts.published(args),
         runs=args.runs,
         filters=args.filters,
         updates=args.pruning_updates,

@@ -4,7 +4,7 @@
 
 Trains a ResNet-20 on scikit-learn's 1,438 training images of digits, compresses it with RLAL, writes .keras,
 SavedModel and TFLite files (float32 and int8), classifies the test images with the int8 file, and prints what
-changed. A plot of reward, accuracy and FLOPs by epoch goes beside the files. A few minutes on two CPU cores.
+changed. A plot of rewards, accuracy and FLOPs goes beside the files. A few minutes on two CPU cores.
 """
 
 import pathlib
@@ -36,11 +36,11 @@ def trained_network(data, epochs):
 FLAGS = {
     "flags": {
         "epochs": {"default": 20, "help": "of the network's own training"},
-        "rlal_epochs": 24,
-        "finetune_epochs": 16,
+        "episodes": {"default": 150, "help": "of RLAL's search"},
+        "finetune_epochs": 30,
         "out": "savedmodels/quickstart",
     },
-    "smoke": {"epochs": 1, "rlal_epochs": 4, "finetune_epochs": 1},
+    "smoke": {"epochs": 1, "episodes": 10, "finetune_epochs": 4},
 }
 
 
@@ -49,7 +49,8 @@ def main():
     keras.utils.set_random_seed(0)
     data = tfcompress.data.load("digits", images=200 if args.smoke else None)
     model = trained_network(data, args.epochs)
-    method = RLAL(epochs=args.rlal_epochs, finetune_epochs=args.finetune_epochs, batch_size=64)
+    moves = args.episodes // 3
+    method = RLAL(epochs=args.finetune_epochs, episodes=args.episodes, local_search=moves, batch_size=64)
     result = tfcompress.compress(model, method, data, flops_budget=0.5)
 
     folder = pathlib.Path(args.out)

@@ -9,12 +9,14 @@ epoch, (d-f) with and without embeddings, (g-i) the same for MobileNetV2. Defaul
 two CPU cores, so the figures of a full run are not given here. `--only table3` or `--only figure2` runs a part.
 """
 
+import dataclasses
+
 import runner
 
 from tfcompress.methods import RLAL
-from tfcompress.methods.rlal import AgentSettings
 
-WITHOUT_EMBEDDINGS = {"agent": AgentSettings(use_environment_model=False)}
+NETWORK = "resnet56-cifar10"  # whose settings are those of MobileNetV2, too
+WITHOUT_EMBEDDINGS = {"agent": dataclasses.replace(RLAL.as_published(NETWORK).agent, use_environment_model=False)}
 
 TABLE_3 = {
     "ours": {},
@@ -33,7 +35,10 @@ FIGURE_2 = {
 def table_3(args, epochs):
     """Accuracy after fine-tuning."""
     both = runner.rlal_settings(args) | {"epochs": epochs}
-    return [runner.Run(f"table3 {name}", RLAL(**both | changes), model="resnet56") for name, changes in TABLE_3.items()]
+    return [
+        runner.Run(f"table3 {name}", RLAL.as_published(NETWORK, **both | changes), model="resnet56")
+        for name, changes in TABLE_3.items()
+    ]
 
 
 def figure_2(args, epochs, network):
@@ -41,7 +46,9 @@ def figure_2(args, epochs, network):
     both = runner.rlal_settings(args) | {"epochs": epochs, "finetune_epochs": 0}
     both |= {"agent_epochs": (10, 20, 90), "reference_epochs": 90 if epochs >= 90 else 200}
     return [
-        runner.Run(f"figure2 {network} {name}", RLAL(**both | changes), pruned, network, 1 - pruned)
+        runner.Run(
+            f"figure2 {network} {name}", RLAL.as_published(NETWORK, **both | changes), pruned, network, 1 - pruned
+        )
         for pruned in ((0.35,) if args.smoke else (0.35, 0.5, 0.65))
         for name, changes in list(FIGURE_2.items())[-2 if args.smoke else 0 :]
         # (g-i) compare embeddings only

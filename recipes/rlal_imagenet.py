@@ -19,22 +19,19 @@ import runner
 
 from tfcompress.methods import RLAL
 
-STEPS = {"learning_rate": 0.1, "agent_epochs": (10, 20, 70), "reference_epochs": 90, "milestones": (30, 60)}
-COSINE = {"learning_rate": 0.05, "schedule": "cosine", "agent_epochs": (10, 20, 90), "reference_epochs": 155}
-
-# Of each network: epochs, share of the FLOPs to keep, and what it is trained with.
+# Of each network: the name of its published settings, and the share of the FLOPs to keep.
 PAPER = {
-    "resnet18": (90, 0.5, STEPS),
-    "resnet34": (90, 0.5, STEPS),
-    "mobilenet_v2": (155, 0.706, COSINE | {"milestones": ()}),
+    "resnet18": ("resnet-imagenet", 0.5),
+    "resnet34": ("resnet-imagenet", 0.5),
+    "mobilenet_v2": ("mobilenetv2-imagenet", 0.706),
 }
 
 
 def runs(args):
     """One run, of the network of `--model`."""
-    epochs, share, training = PAPER[args.model]
-    args.epochs = args.epochs or epochs
-    method = RLAL(batch_size=256, **training, **runner.rlal_settings(args))
+    network, share = PAPER[args.model]
+    args.epochs = args.epochs or RLAL.published()[network]["epochs"]
+    method = RLAL.as_published(network, **runner.rlal_settings(args))
     return [runner.Run("", method, model=args.model, flops_budget=args.flops_budget or share)]
 
 

@@ -16,7 +16,9 @@ RECIPE = {
     "flags": runner.RLAL_FLAGS | {"flops_budget": 0.506},
     "smoke": runner.RLAL_SMOKE,
     "model": lambda name, data, args: networks.zoo(name, data),  # in `--smoke` too
-    "runs": lambda args: [runner.Run("", RLAL(**runner.rlal_settings(args)), model="mobilenet_v2")],
+    "runs": lambda args: [
+        runner.Run("", RLAL.as_published("mobilenetv2-cifar10", **runner.rlal_settings(args)), model="mobilenet_v2")
+    ],
 }
 
 

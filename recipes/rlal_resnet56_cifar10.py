@@ -15,7 +15,9 @@ RECIPE = {
     "flags": runner.RLAL_FLAGS,
     "smoke": runner.RLAL_SMOKE,
     "model": runner.from_zoo,
-    "runs": lambda args: [runner.Run("", RLAL(**runner.rlal_settings(args)), model="resnet56")],
+    "runs": lambda args: [
+        runner.Run("", RLAL.as_published("resnet56-cifar10", **runner.rlal_settings(args)), model="resnet56")
+    ],
 }
 
 

@@ -160,9 +160,9 @@ def teacher(name, data, args):
 
 
 def rlal_settings(args):
-    """The settings of RLAL that are flags of its recipes; the last epoch's weights are reported, as in the paper."""
+    """The settings of RLAL that are flags of its recipes; they overrule those of `RLAL.as_published`."""
     names = ("epochs", "finetune_epochs", "episodes_per_epoch", "reward_images")
-    return {"keep": "last"} | {name: getattr(args, name) for name in names}
+    return {name: getattr(args, name) for name in names}
 
 
 def published(method, network, args, **changes):

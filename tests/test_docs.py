@@ -111,6 +111,17 @@ class OwnMethodTest(tf.test.TestCase):
             self.assertEqual("stem" in widths, not deepest)
 
 
+class PresetsTest(tf.test.TestCase):
+    def test_all_code(self):
+        run, papers, own = code_of("presets.md")
+        made = {"model": small_tasks.three_convolutions(), "data": small_tasks.pictures(40)}
+        exec(run, made)
+        self.assertIn("preset fast, but for epochs=2", made["result"].notes)
+        exec(papers, made)
+        exec(own, made)
+        self.assertEqual((made["Patient"].as_published().steps, made["Patient"].presets()["fast"]["steps"]), (40, 2))
+
+
 class ReplacementsTest(tf.test.TestCase):
     def test_one_of_ones_own_is_mixed_and_chosen(self):
         own, use = code_of("replacements.md")
@@ -251,6 +262,16 @@ class LatencyTest(tf.test.TestCase):
         self.assertEqual(data["format"], 1)
         for name in {*data, *next(iter(data["entries"].values()))}:
             self.assertIn(f"`{name}`", text)
+
+
+class RlalTest(tf.test.TestCase):
+    def test_all_code(self):
+        made = {"model": small_tasks.trained_network(), "data": small_tasks.pictures(400)}
+        for code in code_of("rlal.md"):
+            exec(code, made)
+        self.assertLen(made["result"].history["search"]["reward"], 12)
+        self.assertIn("RLAL: the model is trained", " ".join(made["result"].notes))
+        self.assertEqual(made["shorter"].timetable(types.SimpleNamespace(is_trained=False)).learn, 2)
 
 
 class TrainingTest(tf.test.TestCase):

@@ -1,5 +1,6 @@
 """Recipes: their flags, the runs that these make, and one short run from the command line to its table."""
 
+import dataclasses
 import json
 import sys
 from types import SimpleNamespace
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from tfcompress.data.named.loading import load_arrays
+from tfcompress.methods import RLAL
 from tfcompress.methods.distillation import KD, LIT
 
 
@@ -44,6 +46,22 @@ def test_students_have_the_settings_of_the_paper_but_for_those_that_the_recipe_c
     assert list(made) == [("LIT, resnet26", beta) for beta in (0.0, 0.25, 0.5, 0.75, 1.0)]
     assert made["LIT, resnet26", 0.25] == LIT.as_published("resnet", blocks=(4, 4, 4), beta=0.25)
     assert made["LIT, resnet26", 1.0] == KD.as_published("resnet", blocks=(4, 4, 4))
+
+
+def test_rlal_has_the_settings_of_the_paper_but_for_those_of_the_flags(recipe):
+    for name, network in (("resnet56_cifar10", "resnet56-cifar10"), ("mobilenetv2_cifar10", "mobilenetv2-cifar10")):
+        (run,) = runs(recipe, f"rlal_{name}")
+        assert run.method == RLAL.as_published(network, finetune_epochs=None)  # as many as `epochs`
+        (run,) = runs(recipe, f"rlal_{name}", "--epochs", "8", "--episodes-per-epoch", "3")
+        assert run.method == RLAL.as_published(network, epochs=8, finetune_epochs=None, episodes_per_epoch=3)
+    for model, network in (("resnet34", "resnet-imagenet"), ("mobilenet_v2", "mobilenetv2-imagenet")):
+        (run,) = runs(recipe, "rlal_imagenet", "--model", model)
+        assert run.method == RLAL.as_published(network, finetune_epochs=None)
+    made = {run.name: run.method for run in runs(recipe, "rlal_ablations")}
+    ours = RLAL.as_published("resnet56-cifar10", finetune_epochs=None)
+    without = dataclasses.replace(ours.agent, use_environment_model=False)
+    assert made["table3 ours"] == ours
+    assert made["table3 without EE and SR"] == dataclasses.replace(ours, agent=without, alignment=0.0)
 
 
 def test_the_share_of_epochs_shortens_all_phases(recipe):

@@ -27,7 +27,7 @@ from tfcompress.training import PenalizedModel
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 HELPERS = ROOT / "tests" / "helpers"
-CUT = Uniform(epochs=0)
+CUT = Uniform(epochs=0, recalibrate_student=0)
 
 # A process in which nothing can be imported from tfcompress, as on a machine that has Keras alone.
 LOAD_WITH_KERAS_ALONE = """
@@ -96,7 +96,11 @@ class ResultOfACallTest(tf.test.TestCase):
         cls.shown = io.StringIO()
         with contextlib.redirect_stdout(cls.shown):
             cls.uniform = tfcompress.compress(
-                cls.model, Uniform(epochs=2, batch_size=32), small_tasks.pictures(128, seed=2), seed=5, **data
+                cls.model,
+                Uniform(epochs=2, batch_size=32, schedule="step"),
+                small_tasks.pictures(128, seed=2),
+                seed=5,
+                **data,
             )
         cls.random = tfcompress.compress(
             cls.model, Random(epochs=0, tries=4), small_tasks.pictures(128, seed=2), **data | {"verbose": 0}

@@ -27,6 +27,7 @@ from tfcompress.given import (
 from tfcompress.graph import check_runs_here
 from tfcompress.measured import Measured, accuracy_of, measure_of, measurements_of
 from tfcompress.methods import Method, method_by_name
+from tfcompress.methods.presets import share_of_fast, words_for_preset
 from tfcompress.network import Network
 from tfcompress.process import log
 from tfcompress.result import Result
@@ -68,6 +69,7 @@ def compress(
     round_to: int = 1,
     through_norms: bool = False,
     objective: Objective | Score | None = None,
+    preset: str | None = None,
     run_dir: str | os.PathLike[str] | None = None,
     seed: int = 0,
     verbose: int = 1,
@@ -77,11 +79,10 @@ def compress(
     Args:
         model: a built Functional or Sequential `keras.Model`, or the path of a .keras, .h5 or .hdf5 file. It is never
             changed.
-        method: a name for the paper's defaults, or an instance with settings, such as
-            `tfcompress.methods.RLAL(epochs=90)`. `"rlal"`, `"amc"`, `"uniform"`, `"taylor"` and `"random"` remove
-            channels; `"darc"` and `"replaced"` put cheaper layers in the place of others (docs/darc.md); `"n2n"`
-            removes layers and makes kernels smaller (docs/n2n.md); `"lit"`, `"kd"`, `"hint"`, `"born_again"` and
-            `"scratch"` train a shallower student (docs/distillation.md).
+        method: a name, or an instance with settings, such as `tfcompress.methods.RLAL(epochs=90)`. `"rlal"`, `"amc"`,
+            `"uniform"`, `"taylor"` and `"random"` remove channels; `"darc"` and `"replaced"` put cheaper layers in the
+            place of others (docs/darc.md); `"n2n"` removes layers and makes kernels smaller (docs/n2n.md); `"lit"`,
+            `"kd"`, `"hint"`, `"born_again"` and `"scratch"` train a shallower student (docs/distillation.md).
         data: the name of a dataset (`"cifar10"`, `"digits"`), `tfcompress.data.load(...)`, a tuple `(x, y)` of
             arrays, a batched `tf.data.Dataset` or a keras `PyDataset`.
         validation_data: what choices are made by; without it a seeded part of the training data is held out.
@@ -105,6 +106,10 @@ def compress(
             function `(y, outputs) -> [batch]` of one number a sample, the higher the better, written with `keras.ops`;
             labels and outputs come in the model's own structure. The losses are those that the model is compiled with.
             Or an `Objective` with losses and score.
+        preset: the settings that the method's name stands for: "fast" (minutes: no search beyond cheap ranking, few
+            epochs), "balanced" (an evening; `None` is the same) or "paper" (to the letter; hundreds of epochs, which
+            nothing else starts). What it takes is printed after the first steps. An instance has settings of its own:
+            `RLAL.with_preset("fast", epochs=8)`.
         run_dir: a folder for checkpoints, logs and the result. The same call on the same folder goes on where a killed
             run stopped, after its last finished epoch.
         seed: what all randomness comes from.
@@ -120,7 +125,7 @@ def compress(
             error holds the model.
         tfcompress.training.TrainingDiverged: the loss became NaN; the last good state is kept in the run folder.
     """
-    chosen = method_by_name(method)
+    chosen = method_by_name(method, preset)
     limited = chosen.budget(Budget(budget, flops=flops_budget, params=params_budget, latency=latency_budget))
     control = Control.of(exclude, only, ratio_limits, round_to, through_norms)
     seed, objective, progress = given_seed(seed), given_objective(objective), Progress(verbose)
@@ -146,7 +151,9 @@ def compress(
         # All that can be refused was: from here on it is the folder of this run.
         notes = begin_run(original, chosen, task)
         task, measurements, notes = _measured(original, chosen, task, measurements, notes)
-        task.progress.plan(chosen.phases(task))
+        share = share_of_fast(chosen, task)
+        faster = None if share is None else ("preset='fast'", share)
+        task.progress.plan(chosen.phases(task), " ".join(words_for_preset(chosen)), faster)
         recovered = run_stage(chosen, task)
         before = Measured.of(original.costs.total, task.accuracy, on_test, measurements)
         result = _report(before, recovered, chosen, task, [*given.notes, *notes])
@@ -179,7 +186,8 @@ def _measured(
         task.run.write_json("before", before)
     task, measurements = dataclasses.replace(task, accuracy=before["accuracy"]), before.get("measurements", {})
     ignored = words_for_ignored(original.model, task.objective, method.trains_with(task))
-    notes = [*_first_notes(task, original.costs, ignored), *_held_to(task.budget, measurements), *notes, *said]
+    first = [*_first_notes(task, original.costs, ignored), *_held_to(task.budget, measurements)]
+    notes = [*first, *words_for_preset(method), *notes, *said]
     for note in notes:
         task.progress.note(note)
     return task, measurements, notes

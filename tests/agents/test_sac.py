@@ -7,14 +7,20 @@ import numpy as np
 import tensorflow as tf
 
 from tfcompress.agents import PruningAgent
+from tfcompress.agents.sac import UPDATES_PER_EPISODE
 from tfcompress.methods.rlal import AgentSettings
 
 # Small, so that most of a test's time is not spent on multiplications.
 SMALL = {"hidden": (16, 16), "batch_size": 8, "buffer_capacity": 100}
 
 
-def make_agent(seed=0, epochs=6, **settings):
-    return PruningAgent(state_size=9, epochs=epochs, settings=AgentSettings(**(SMALL | settings)), seed=seed)
+# As the paper has it: rewards as they are, and a policy that begins in the middle.
+PUBLISHED = {"standardise_rewards": False, "first_policy": "middle"}
+
+
+def make_agent(seed=0, epochs=6, first_action=0.5, **settings):
+    settings = AgentSettings(**(SMALL | PUBLISHED | settings))
+    return PruningAgent(state_size=9, epochs=epochs, settings=settings, seed=seed, first_action=first_action)
 
 
 @functools.cache
@@ -106,6 +112,69 @@ class ActingTest(tf.test.TestCase):
             self.assertAllEqual(value, same.state_dict()[name])
 
 
+class FirstPolicyTest(tf.test.TestCase):
+    def test_the_policy_begins_around_the_action_that_is_given_whatever_the_state(self):
+        agent = make_agent(first_action=0.35, first_policy="uniform", use_environment_model=False)
+        agent.start_epoch(0)
+        for state in (np.zeros(9), np.full(9, 0.5), np.ones(9)):
+            self.assertAllClose(agent.mean_action(state), 0.35, atol=0.01)
+        actions = np.array([agent.act(np.full(9, 0.5)) for _ in range(400)])
+        # d(0.5 + 0.5 tanh x) / dx is 2 a (1 - a) at the action a: 0.455, times the deviation 0.3 of x.
+        self.assertAllClose(actions.std(), 2 * 0.35 * 0.65 * 0.3, rtol=0.12)
+        self.assertAllClose(actions.mean(), 0.35, atol=0.03)
+
+    def test_the_deviation_is_a_setting(self):
+        spreads = []
+        for deviation in (0.1, 0.4):
+            agent = make_agent(first_policy="uniform", first_deviation=deviation, use_environment_model=False)
+            agent.start_epoch(0)
+            spreads.append(np.std([agent.act(np.zeros(9)) for _ in range(200)]))
+        self.assertAllClose(spreads[0], 0.05, rtol=0.15)
+        self.assertBetween(spreads[1] / spreads[0], 3, 4.2)
+
+    def test_an_action_at_the_end_of_the_interval_is_taken_a_little_inside(self):
+        agent = make_agent(first_action=1.0, first_policy="uniform", use_environment_model=False)
+        agent.start_epoch(0)
+        self.assertAllClose(agent.mean_action(np.zeros(9)), 0.99, atol=0.002)
+
+
+class RewardScaleTest(tf.test.TestCase):
+    def learned(self, rewards, **settings):
+        """The losses of one update, and the agent's state after it."""
+        agent = reset_agent(use_environment_model=False, **settings)
+        rng = np.random.default_rng(0)
+        for reward in rewards:
+            agent.remember(rng.random([4, 9]), rng.random(4), reward, 0)
+        losses = agent.learn()
+        return losses, agent.state_dict()
+
+    def test_with_standardised_rewards_their_mean_and_spread_do_not_matter(self):
+        """0.25 and 0.75 have mean 0.5 and spread 0.25; 7.75 and 9.25 have 8.5 and 0.75: -1 and 1, both exactly."""
+        rewards = np.array([0.25, 0.75, 0.75, 0.25])
+        losses, state = self.learned(rewards, standardise_rewards=True)
+        same, same_state = self.learned(7 + 3 * rewards, standardise_rewards=True)
+        self.assertEqual(losses, same)
+        for name in state:
+            if name != "buffer/rewards":
+                self.assertAllEqual(state[name], same_state[name], msg=name)
+        self.assertEqual(self.learned([-1, 1, 1, -1])[0], losses)
+        self.assertNotAllClose(self.learned(7 + 3 * rewards)[0]["critic_loss"], losses["critic_loss"])
+
+    def test_equal_rewards_are_all_zero(self):
+        self.assertEqual(self.learned([0.5] * 4, standardise_rewards=True)[0], self.learned([0.0] * 4)[0])
+
+    def test_updates_follow_the_episodes_where_no_number_is_set(self):
+        agent = reset_agent(use_environment_model=False)
+        fill(agent)
+        counted = []
+        for episodes in (1, 3):
+            before = agent.state_dict()["counters"][3]
+            agent.learn_from(episodes)
+            counted.append(agent.state_dict()["counters"][3] - before)
+        self.assertEqual(counted, [UPDATES_PER_EPISODE, 3 * UPDATES_PER_EPISODE])
+        self.assertEqual(UPDATES_PER_EPISODE, 12)
+
+
 class LearnTest(tf.test.TestCase):
     def test_one_update_moves_every_variable(self):
         agent = reset_agent()
@@ -173,14 +242,14 @@ class LearnTest(tf.test.TestCase):
             agent.learn()
         self.assertAllClose(np.exp(agent._sac._log_alpha.numpy()), 0.1)
 
-    def test_an_epoch_of_learning_is_updates_per_epoch_updates(self):
+    def test_an_epoch_of_learning_is_updates_per_epoch_updates_however_many_episodes(self):
         agent = reset_agent(updates_per_epoch=3, use_environment_model=False)
         fill(agent)
         start = agent.state_dict()
         losses = [agent.learn() for _ in range(3)]
         actor = agent.state_dict()["actor/00"]
         agent.load_state_dict(start)
-        self.assertAllClose(agent.learn_epoch()["critic_loss"], np.mean([loss["critic_loss"] for loss in losses]))
+        self.assertAllClose(agent.learn_from(5)["critic_loss"], np.mean([loss["critic_loss"] for loss in losses]))
         self.assertAllEqual(agent.state_dict()["actor/00"], actor)
 
     def test_nothing_is_traced_twice(self):
@@ -317,6 +386,8 @@ class BadInputTest(tf.test.TestCase):
             "tau": 0.0,
             "batch_size": 0,
             "updates_per_epoch": 0,
+            "first_policy": "even",
+            "first_deviation": 0.0,
             "hidden": (300, 0),
         }.items():
             with self.subTest(name=name), self.assertRaisesRegex(ValueError, f"Received: {name}="):

@@ -37,7 +37,7 @@ def main():
         )
         model.fit(x, y, batch_size=128, epochs=5, validation_split=0.1, verbose=0)
     else:
-        method = methods.RLAL(epochs=4, finetune_epochs=1, episodes_per_epoch=1)
+        method = methods.RLAL(epochs=4, finetune_epochs=1, episodes_per_epoch=1, joint=True)
         result = compress(model, method, (x, y), flops_budget=0.5, verbose=0)
         assert result.after.macs <= result.before.macs / 2
     print(f"{high_water_mark_mib():.0f}")

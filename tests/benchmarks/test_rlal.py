@@ -9,8 +9,8 @@ from tfcompress import Budget, data, zoo
 from tfcompress.agents import PruningAgent
 from tfcompress.channels.environment import STATE_SIZE
 from tfcompress.importance import l1_norm
+from tfcompress.methods import RLAL
 from tfcompress.methods.episodes import Episodes
-from tfcompress.methods.rlal import AgentSettings
 from tfcompress.methods.rlal.alignment import Alignment
 from tfcompress.methods.rlal.joint import AgentEpochs, Timetable
 from tfcompress.plan import Plan
@@ -42,7 +42,7 @@ def alignment_for(task, episodes):
 
 def agent_for(epochs):
     """An agent with the paper's settings."""
-    return PruningAgent(STATE_SIZE, epochs, AgentSettings(), seed=0)
+    return PruningAgent(STATE_SIZE, epochs, RLAL.as_published("resnet56-cifar10").agent, seed=0)
 
 
 def test_episode(table):

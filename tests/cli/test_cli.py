@@ -181,6 +181,23 @@ class RefusalTest(CommandTest):
         known = ", ".join(field.name for field in dataclasses.fields(Uniform))
         self.assert_refused(answer, f"settings of the method 'uniform', which are {known}.", "--set epoch=3")
 
+    def test_a_preset_and_what_overrules_it(self):
+        seen = []
+
+        def compress(path, method, data, **rest):
+            seen.append(method)
+            raise ValueError("seen")
+
+        with mock.patch.object(tfcompress, "compress", compress):
+            for flags in ((), ("--preset", "fast"), ("--preset", "fast", "--set", "epochs=8"), ("--preset", "paper")):
+                self.assert_refused(self.compress("--flops-budget", "0.5", *flags), "seen")
+        self.assertEqual(
+            seen,
+            [Uniform(), Uniform.with_preset("fast"), Uniform.with_preset("fast", epochs=8), Uniform.as_published()],
+        )
+        answer = self.compress("--flops-budget", "0.5", "--preset", "quick")
+        self.assert_refused(answer, "('fast', 'balanced', 'paper')", "preset='quick'")
+
     def test_a_setting_out_of_range(self):
         self.assert_refused(self.compress("--flops-budget", "0.5", "--set", "epochs=-1"), "epochs=-1")
 
@@ -305,8 +322,9 @@ class MethodsTest(tf.test.TestCase):
         code, out, _ = run("methods")
         assert code == 0
         blocks = [block.splitlines() for block in out.split("\n\n")[:-1]]
-        cls.shown = {lines[0].partition(":")[0]: lines[1:] for lines in blocks}
+        cls.shown = {lines[0].partition(":")[0]: lines[2:] for lines in blocks}
         cls.heads = [lines[0] for lines in blocks]
+        cls.presets = {lines[0].partition(":")[0]: lines[1] for lines in blocks}
 
     def rows(self, method):
         """`{setting: (default, description)}`."""
@@ -314,6 +332,15 @@ class MethodsTest(tf.test.TestCase):
             name.strip(): tuple(part.strip() for part in rest.split("  ", 1))
             for name, _, rest in (line.partition(" = ") for line in self.shown[method])
         }
+
+    def test_lists_the_presets_of_each_method_in_a_line(self):
+        self.assertEqual(
+            self.presets["uniform"],
+            "  presets: fast (epochs=5), balanced (the defaults below), paper (Uniform.as_published(), of "
+            "resnet56-cifar10, resnet34-imagenet)",
+        )
+        for line in self.presets.values():
+            self.assertRegex(line, r"^  presets: fast \(.*\), balanced \(.*\), paper \(\w+\.as_published\(\), of .*\)$")
 
     def test_lists_all_methods_with_what_they_do(self):
         self.assertEqual(
@@ -336,7 +363,9 @@ class MethodsTest(tf.test.TestCase):
         )
         self.assertEqual(list(self.shown), list(registered_methods()))
         self.assertIn(
-            "rlal: A soft actor-critic agent prunes the channels inside each block while the weights train.", self.heads
+            "rlal: A soft actor-critic agent prunes the channels inside each block, of a trained model or while its weights "
+            "train.",
+            self.heads,
         )
 
     def test_every_setting_has_its_default_and_a_description(self):
@@ -355,8 +384,18 @@ class MethodsTest(tf.test.TestCase):
 
     def test_shows_the_first_sentence_of_the_nearest_docstring(self):
         rlal = self.rows("rlal")
-        self.assertEqual(rlal["epochs"], ("200", "joint training, at least 4."))
-        self.assertEqual(self.rows("random")["epochs"], ("200", "length of a training phase."))
+        self.assertEqual(
+            rlal["epochs"],
+            ("30", "of the joint training, at least 4; of the recovery, where weights stay during the search."),
+        )
+        self.assertEqual(self.rows("random")["epochs"], ("30", "length of a training phase."))
+        self.assertEqual(
+            rlal["joint"],
+            ("None", "whether weights train while the agent prunes; `None`: where the model does not come trained."),
+        )
+        self.assertEqual(rlal["episodes"], ("150", "of a search on weights as they are."))
+        self.assertEqual((rlal["teach"][0], rlal["recalibrate_student"][0]), ("auto", "4"))
+        self.assertEqual(rlal["agent.first_policy"][0], "uniform")
         self.assertEqual(rlal["milestones"][0], "100,150")
         self.assertEqual(rlal["agent.gamma"], ("0.99", "discount of later rewards."))
         # One that is continued on a second line of the docstring.
@@ -374,8 +413,13 @@ class SettingsTest(tf.test.TestCase):
             ("reward_images=null", {"reward_images": None}),
             ("rescore_best=false", {"rescore_best": False}),
             ("rescore_best=False", {"rescore_best": False}),
-            ("schedule=cosine", {"schedule": "cosine"}),
-            ('schedule="cosine"', {"schedule": "cosine"}),
+            ("schedule=step", {"schedule": "step"}),
+            ('schedule="step"', {"schedule": "step"}),
+            ("joint=True", {"joint": True}),
+            ("joint=false", {"joint": False}),
+            ("joint=None", {"joint": None}),
+            ("teach=kd", {"teach": "kd"}),
+            ("teach=None", {"teach": None}),
             ("criterion=l2_norm", {"criterion": "l2_norm"}),
             ("milestones=30,60", {"milestones": (30, 60)}),
             ("milestones=[30, 60]", {"milestones": (30, 60)}),
@@ -403,10 +447,11 @@ class SettingsTest(tf.test.TestCase):
 
     def test_refuses_values_of_another_type(self):
         for text, message in (
-            ("epochs=1.5", "of type int, such as epochs=200. Received: --set epochs=1.5"),
+            ("epochs=1.5", "of type int, such as epochs=30. Received: --set epochs=1.5"),
             ("epochs=many", "of type int"),
             ("epochs=true", "of type int"),
             ("rescore_best=1", "of type bool"),
+            ("joint=maybe", "of type bool or None"),
             ("momentum=fast", "of type float"),
             ("learning_rate=fast", "of type float or None"),
             ("schedule=linear", "of type 'step' or 'cosine'"),
@@ -493,6 +538,7 @@ class RunTest(CommandTest):
         settings = (
             "epochs=4",
             "finetune_epochs=1",
+            "joint=True",
             "episodes_per_epoch=1",
             "batch_size=256",
             "agent.updates_per_epoch=1",

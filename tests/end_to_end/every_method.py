@@ -1,4 +1,4 @@
-"""Runs Random, RLAL, AMC, Taylor pruning, N2N and LIT on every model of docs/coverage.md at its smallest, as short as each allows.
+"""Runs Random, RLAL (both ways), AMC, Taylor pruning, N2N and LIT on every model of docs/coverage.md at its smallest, as short as each allows.
 
     python tests/end_to_end/every_method.py --work /tmp/every-method
 
@@ -30,7 +30,8 @@ import tfcompress  # noqa: E402
 KINDS = (coverage_models.TOPOLOGY, coverage_models.HUB, coverage_models.APPLICATION)
 METHODS = {
     "random": tfcompress.methods.Random(tries=2, epochs=0),
-    "rlal": tfcompress.methods.RLAL(epochs=4, episodes_per_epoch=1, batch_size=4, learning_rate=1e-6),
+    "rlal": tfcompress.methods.RLAL(epochs=4, episodes_per_epoch=1, batch_size=4, learning_rate=1e-6, joint=True),
+    "rlal, fixed weights": tfcompress.methods.RLAL(episodes=2, local_search=1, epochs=0, joint=False),
     "amc": tfcompress.methods.AMC(episodes=2, exploring=1, epochs=0),
     "taylor": tfcompress.methods.TaylorPruning(runs=1, filters=10**9, updates=1, epochs=0, batch_size=4),
     "n2n": tfcompress.methods.N2N(updates=1, rollouts=1, score_epochs=1, epochs=0, batch_size=4),

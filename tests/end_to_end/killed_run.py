@@ -32,6 +32,7 @@ from tfcompress.methods.amc import AgentSettings as OfAMC
 from tfcompress.methods.n2n.records import Records
 from tfcompress.methods.n2n.stages import Stages
 from tfcompress.methods.rlal import AgentSettings
+from tfcompress.methods.rlal import method as rlal
 from tfcompress.methods.taylor.pruning import GreedyRun
 from tfcompress.training import Checkpoints, RunFolder, _files, callbacks
 
@@ -39,7 +40,7 @@ LONGEST_S = 1800  # of a job of some ten seconds, on a machine that ten others u
 
 register_method("trained_students")(TrainedStudents)
 
-_SHORT = {"batch_size": 32, "learning_rate": 0.1, "reference_epochs": 6, "milestones": (3, 5)}
+_SHORT = {"batch_size": 32, "learning_rate": 0.1, "schedule": "step", "reference_epochs": 6, "milestones": (3, 5)}
 METHODS = {
     # Epochs 1: weights only, 2: the buffer is filled, 3 and 4: the agent learns, 5 and 6: alignment.
     "rlal": RLAL(
@@ -50,6 +51,18 @@ METHODS = {
         alignment=1e-2,
         reward_images=100,
         recalibrate_batches=1,
+        agent=AgentSettings(hidden=(8,), batch_size=8, updates_per_epoch=2),
+        **_SHORT,
+    ),
+    # Two rounds of ten episodes; the agent learns from the third on. Then three moves of channels.
+    "rlal on fixed weights": RLAL(
+        joint=False,
+        agent_epochs=(1, 2, 4),  # no later than `reference_epochs`
+        episodes=20,
+        local_search=3,
+        epochs=3,
+        reward_images=100,
+        teach="kd",
         agent=AgentSettings(hidden=(8,), batch_size=8, updates_per_epoch=2),
         **_SHORT,
     ),
@@ -148,7 +161,9 @@ def watch_everything(places):
     )
     places.watch(PruningAgent, "act", "act")
     places.watch(PruningAgent, "learn", "learn")
-    places.watch(AgentSearch, "run", "search", lambda *a: "search of AMC")
+    places.watch(AgentSearch, "run", "search", lambda *a: "search of an agent")
+    places.watch(rlal, "local_search", "begin", lambda *a: "moves of channels")
+    places.watch(PruningAgent, "remember", "episode")
     places.watch(DdpgAgent, "remember", "episode")
     places.watch(GreedyRun, "_trained", "begin", lambda run, _, step: f"run {run._number} of pruning, epoch {step + 1}")
     places.watch(callbacks.Guard, "on_train_batch_begin", "step")

@@ -285,10 +285,19 @@ class BaselinesTest(KilledRunTest):
 
     def test_amc_in_its_search(self):
         """Killed in the first round, in the second, and when its agent is written at the end."""
-        moments = ["search of AMC: episode 7", "search of AMC: episode 15", "search, finish: sync 2"]
+        moments = ["search of an agent: episode 7", "search of an agent: episode 15", "search, finish: sync 2"]
         history = self.check("amc", moments)["history"]["search"]
         self.assertLen(history["reward"], 20)
         self.assertGreater(len(set(history["reward"])), 1)
+
+    def test_rlal_on_fixed_weights(self):
+        """Killed in both rounds of its search, and before channels move."""
+        moments = ["search of an agent: episode 7", "search of an agent: episode 15", "moves of channels: begin 1"]
+        history = self.check("rlal on fixed weights", moments)["history"]["search"]
+        self.assertLen(history["reward"], 20)
+        self.assertGreater(len(set(history["reward"])), 1)
+        self.assertEqual([loss is None for loss in history["critic_loss"]], [True] * 2 + [False] * 18)
+        self.assertLen(history["local_search"], 3)
 
     def test_taylor_in_both_of_its_runs(self):
         """Killed between the updates of a step, when a step is written, and when a run is; it goes on with that step."""

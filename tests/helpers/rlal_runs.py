@@ -20,6 +20,9 @@ from tfcompress.methods.rlal import AgentSettings
 METHOD = tfcompress.methods.RLAL(
     epochs=4,
     finetune_epochs=1,
+    joint=True,
+    teach=None,
+    schedule="step",
     episodes_per_epoch=3,
     batch_size=32,
     agent=AgentSettings(hidden=(32, 32), updates_per_epoch=2, batch_size=16),

@@ -7,7 +7,7 @@ import small_tasks
 import tensorflow as tf
 
 from tfcompress.importance import l1_norm
-from tfcompress.methods import Random
+from tfcompress.methods import RLAL, Random
 from tfcompress.methods.episodes import Episodes
 from tfcompress.rewrite import apply
 
@@ -33,7 +33,8 @@ class RandomTest(tf.test.TestCase):
             return played[-1]
 
         with mock.patch.object(Episodes, "play", recorded):
-            return task, Random(epochs=0, tries=tries, **settings).search(task), played
+            method = Random(epochs=0, tries=tries, recalibrate_batches=0, **settings)
+            return task, method.search(task), played
 
     def test_as_many_tries_as_asked_for_all_within_the_budget(self):
         self.assertLen(self.played, 12)
@@ -75,9 +76,8 @@ class RandomTest(tf.test.TestCase):
         for old, new in zip(self.model.weights, self.found.source.weights, strict=True):
             self.assertAllEqual(old, new)
 
-    def test_as_many_tries_as_rlal_has_episodes(self):
-        """10 an epoch from epoch 10 to 90."""
-        self.assertEqual(Random().tries, 10 * (90 - 10))
+    def test_as_many_tries_as_rlal_measures_plans_of_a_trained_model(self):
+        self.assertEqual(Random().tries, RLAL().episodes + RLAL().local_search)
 
     def test_settings_refused(self):
         for name, value in (("tries", 0), ("tries", 1.5), ("reward_images", 0), ("criterion", "best"), ("epochs", -1)):

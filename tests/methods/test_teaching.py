@@ -168,7 +168,7 @@ class RunTest(tf.test.TestCase):
             return {}
 
         agent = AgentSettings(updates_per_epoch=1)
-        method = RLAL(epochs=4, finetune_epochs=2, episodes_per_epoch=1, teach="kd", agent=agent)
+        method = RLAL(epochs=4, finetune_epochs=2, episodes_per_epoch=1, joint=True, teach="kd", agent=agent)
         distillation = phases.Distillation
         with (
             mock.patch.object(phases, "train_phase", train),

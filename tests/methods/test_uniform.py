@@ -130,7 +130,7 @@ class UniformTest(tf.test.TestCase):
         task, found = self.search(flops=0.4)
         student = apply(found.source, found.plan)
         before = [weight.numpy() for weight in student.weights]
-        self.assertEqual(Uniform(epochs=0).recover(student, task), {})
+        self.assertEqual(Uniform(epochs=0, recalibrate_student=0).recover(student, task), {})
         for old, new in zip(before, student.weights, strict=True):
             self.assertAllEqual(old, new)
         kept = {edit.group: list(edit.indices) for edit in found.plan}
@@ -169,7 +169,7 @@ class UniformTest(tf.test.TestCase):
     def test_steps_reach_the_budget_by_equal_parts(self):
         task = small_tasks.task_for(small_tasks.trained_network(), flops=0.4)
         # Norms would change as channels that they read go.
-        later_ones = {"epochs": 0, "criterion": lambda group, evidence: np.arange(group.size)}
+        later_ones = {"epochs": 0, "recalibrate_student": 0, "criterion": lambda group, evidence: np.arange(group.size)}
         shares, method = [], Uniform(steps=3, **later_ones)
         before = [weight.numpy() for weight in task.model.weights]
         with mock.patch.object(phases, "train_phase", lambda model, *a, **k: shares.append(cost(model).macs) or {}):

@@ -33,7 +33,7 @@ class PlotHistoryTest(tf.test.TestCase):
         subplots = matplotlib.figure.Figure.subplots
 
         def recorded(figure, *args, **kwargs):
-            made.extend(axes := subplots(figure, *args, **kwargs))
+            made.extend((axes := subplots(figure, *args, **kwargs)).flat)
             return axes
 
         with mock.patch.object(matplotlib.figure.Figure, "subplots", recorded):
@@ -42,7 +42,8 @@ class PlotHistoryTest(tf.test.TestCase):
             [(line.get_label(), *map(list, line.get_data())) for line in axes.lines if line.get_marker() == "."]
             for axes in made
         ]
-        return points[0], [(x, y) for _, x, y in points[1] if x]
+        self.assertNotIn([], points[1:])  # no empty picture below
+        return points[0], [(x, y) for lower in points[1:] for _, x, y in lower]
 
     def test_a_picture_that_can_be_read(self):
         for name in ("plot.png", "plot.jpg"):
@@ -60,6 +61,34 @@ class PlotHistoryTest(tf.test.TestCase):
         self.assertIn(("validation accuracy", [1, 2, 3], [0.3, 0.5, 0.6]), upper)
         self.assertIn(("validation accuracy", [4, 5], [0.55, 0.65]), upper)
         self.assertEqual(lower, [([2, 3], [0.48, 0.5])])
+
+    def test_what_joint_training_tells_of_the_plan_that_it_follows(self):
+        more = {"removed_norm": [None, 21.5, 4.0], "reward_followed": [None, 0.4, 0.55]}
+        upper, lower = self.drawn({**HISTORY, "search": {**HISTORY["search"], **more}})
+        self.assertIn(("metric of the plan that the weights follow", [2, 3], [0.4, 0.55]), upper)
+        self.assertEqual(lower, [([2, 3], [0.48, 0.5]), ([2, 3], [21.5, 4.0])])
+
+    def test_a_search_on_weights_that_stay_is_drawn_by_plans(self):
+        """Three episodes, two moves, and then the recovery."""
+        search = {"reward": [0.2, 0.4, 0.3], "metric": [0.2, 0.4, 0.3], "flops": [0.5, 0.48, 0.49]}
+        search |= {"critic_loss": [None, 1.0, 2.0], "local_search": [0.35, 0.45]}
+        upper, lower = self.drawn({"search": search, "recover": HISTORY["recover"]})
+        self.assertEqual(
+            upper,
+            [
+                ("reward of the episode", [1, 2, 3], [0.2, 0.4, 0.3]),
+                ("reward after a move of channels", [4, 5], [0.35, 0.45]),
+                ("best reward", [1, 2, 3, 4, 5], [0.2, 0.4, 0.4, 0.4, 0.45]),
+                ("validation accuracy", [6, 7], [0.55, 0.65]),
+            ],
+        )
+        self.assertEqual(lower, [([1, 2, 3], [0.5, 0.48, 0.49])])
+
+    def test_rewards_alone(self):
+        """As random search has them; without moves there is no line for them."""
+        upper, lower = self.drawn({"search": {"reward": [0.2, 0.4], "local_search": []}, "recover": {}})
+        self.assertEqual([label for label, *_ in upper], ["reward of the episode", "best reward"])
+        self.assertEqual(lower, [])
 
     def test_without_a_search_or_without_anything(self):
         upper, _ = self.drawn({"search": {}, "recover": HISTORY["recover"]})

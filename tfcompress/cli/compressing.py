@@ -16,13 +16,18 @@ def _add_flags(parser: argparse.ArgumentParser) -> None:
     add_model(parser)
     parser.add_argument("--method", default="rlal", help="a name that `tfcompress methods` lists (default: rlal)")
     parser.add_argument(
+        "--preset",
+        metavar="NAME",
+        help="the settings to begin with: fast (minutes), balanced (an evening, the default) or paper (to the letter)",
+    )
+    parser.add_argument(
         "--set",
         action="append",
         default=[],
         dest="settings",
         metavar="NAME=VALUE",
         type=name_and_value,
-        help="a setting of the method, such as epochs=90 or agent.gamma=0.9; may be repeated",
+        help="a setting of the method, such as epochs=90 or agent.gamma=0.9, in place of the preset's; may be repeated",
     )
     for unit, name in (
         ("FLOPs", "--flops-budget"),
@@ -78,7 +83,7 @@ def _run(args: argparse.Namespace) -> None:
 
     result = tfcompress.compress(
         path,
-        configured(method_by_name(args.method), dict(args.settings)),
+        configured(method_by_name(args.method, args.preset), dict(args.settings)),
         args.data,
         flops_budget=args.flops_budget,
         params_budget=args.params_budget,

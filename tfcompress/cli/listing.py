@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import argparse
 import inspect
+from typing import TYPE_CHECKING
 
 from tfcompress.cli.command import Command
+
+if TYPE_CHECKING:
+    from tfcompress.methods import Method
 
 __all__ = ["COMMAND"]
 
@@ -21,10 +25,26 @@ def _run(args: argparse.Namespace) -> None:
         name_width, default_width = (max((len(row[i]) for row in rows), default=0) for i in (0, 1))
         first_line = (inspect.getdoc(cls) or "").partition("\n")[0]
         print(f"{name}: {first_line}")
+        print(f"  presets: {_presets(cls)}")
         for setting, default, description in rows:
             print(f"  {setting.ljust(name_width)} = {default.ljust(default_width)}  {description}".rstrip())
         print()
-    print("`tfcompress compress ... --method NAME --set SETTING=VALUE` changes a setting.")
+    print("`tfcompress compress ... --method NAME --preset PRESET --set SETTING=VALUE` changes a setting of a preset.")
+
+
+def _presets(cls: type[Method]) -> str:
+    """The presets of a method, those of a paper by the names of its networks."""
+    from tfcompress.methods.settings import as_text
+
+    said = []
+    for preset, settings in cls.presets().items():
+        values = ", ".join(f"{name}={as_text(value)}" for name, value in settings.items())
+        if preset == "balanced":
+            values = "the defaults below"
+        elif preset == "paper":
+            values = f"{cls.__name__}.as_published(), of {', '.join(cls.published())}"
+        said.append(f"{preset} ({values})")
+    return ", ".join(said)
 
 
 COMMAND = Command("methods", "the methods, with their settings and defaults", _run)

@@ -64,7 +64,7 @@ class Reward:
         self._subnetwork = Subnetwork(task.model, task.groups, prunable)
         self._x, self._y = map(_on_device, task.splits.validation.take(images or sys.maxsize))
         self.samples = len(keras.tree.flatten(self._x)[0])
-        self._batches = calibration_batches(task.splits, recalibrate_batches)
+        self._batches = calibration_batches(task.splits, recalibrate_batches if self._subnetwork.statistics else 0)
         self._metric = meter(task.model, task.objective)
         self._sign = task.objective.sign
         self._batch_size = max(1, min(250, _LARGEST // _largest_activation(task)))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
-from typing import Any, ClassVar
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Self
 
 import keras
 import numpy as np
@@ -101,6 +101,9 @@ class Method:
     # What to say of a budget that the method cannot reach.
     advice: ClassVar[str] = ADVICE
 
+    # Of the preset "fast" the settings that are not defaults; `None` where a class does not say.
+    fast: ClassVar[Mapping[str, Any] | None] = None
+
     def budget(self, given: Budget) -> Budget:
         """The budget that holds, of the one that the call gives; a method may know it without being told.
 
@@ -158,6 +161,69 @@ class Method:
             task: on the model that the student may learn from, `search.teacher` or else `search.source`.
         """
         raise NotImplementedError
+
+    # Settings by name. The defaults of a class are its preset "balanced".
+
+    @classmethod
+    def published(cls) -> Mapping[str, Mapping[str, Any]]:
+        """For each network of the method's paper its settings, all that the paper tells; the main network first."""
+        return {}
+
+    @classmethod
+    def paper_settings(cls, network: str | None = None) -> Mapping[str, Any]:
+        """The settings of `as_published`.
+
+        Args:
+            network: one of `published`; `None` for the first one.
+        """
+        published = cls.published()
+        if not published:
+            raise ValueError(
+                f"Expected a method with settings of a paper. Received: {cls.__name__}, which has none. Give the "
+                f"settings themselves: {cls.__name__}(...)."
+            )
+        names = tuple(published)
+        return published[names[0] if network is None else expect.one_of("network", network, names)]
+
+    @classmethod
+    def as_published(cls, network: str | None = None, **changes: Any) -> Self:
+        """The method with the settings that its paper has for a network, to the letter, whatever the defaults are.
+
+        Args:
+            network: one of `published`; `None` for the main one.
+            **changes: settings that are to be others.
+
+        Raises:
+            ValueError: a network that the paper does not have; the message lists those that it has.
+        """
+        return cls(**{**cls.paper_settings(network), **changes})
+
+    @classmethod
+    def presets(cls) -> dict[str, Mapping[str, Any]]:
+        """For each preset the settings that are not defaults: "fast", of minutes; "balanced", the defaults, of an
+        evening; "paper", `as_published()`. What a class does not say it does not have.
+        """
+        presets: dict[str, Mapping[str, Any]] = {} if cls.fast is None else {"fast": cls.fast}
+        presets["balanced"] = {}
+        if cls.published():
+            presets["paper"] = cls.paper_settings()
+        return presets
+
+    @classmethod
+    def with_preset(cls, preset: str = "balanced", **changes: Any) -> Self:
+        """The method with the settings of a preset.
+
+        Args:
+            preset: "fast", "balanced" or "paper"; a class may have "balanced" alone, or others.
+            **changes: settings that are to be others.
+
+        Raises:
+            ValueError: a preset that the class does not have.
+        """
+        presets = cls.presets()
+        says = f"{cls.__name__} says no other: give its settings themselves." if len(presets) == 1 else ""
+        preset = expect.one_of("preset", preset, tuple(presets), says)
+        return cls(**{**presets[preset], **changes})
 
     def contents(self, contents: Contents) -> dict[str, Any]:
         """The settings that decide the outcome, for the run folder: functions by what they compute, and so on.

@@ -41,11 +41,15 @@ class ChannelPruner(TrainedMethod):
     @property
     def teaching(self) -> Teaching | None:
         """The teaching that was asked for; `None` where that depends on the task, or for labels alone."""
-        return None if self.teach == "auto" else Teaching.of("teach", self.teach, "'auto', 'kd', Teaching(...) or None")
+        return None if self._is_auto else Teaching.of("teach", self.teach, "'auto', 'kd', Teaching(...) or None")
+
+    @property
+    def _is_auto(self) -> bool:
+        return isinstance(self.teach, str) and self.teach == "auto"
 
     def teaching_for(self, task: Task) -> Teaching | None:
         """The teaching of a task's students: with `"auto"` by the original model, where it has something to teach."""
-        if self.teach != "auto":
+        if not self._is_auto:
             return self.teaching
         return Teaching() if task.is_trained and phases.can_teach(task) else None
 
@@ -62,7 +66,7 @@ class ChannelPruner(TrainedMethod):
             options: further arguments of `phases.train_phase`.
         """
         teaching = self.teaching_for(task)
-        if teaching is not None and self.teach == "auto":
+        if teaching is not None and self._is_auto:
             task.say(
                 f"The original model teaches what is left of it: soft targets with alpha {teaching.alpha:g} and tau "
                 f"{teaching.tau:g} (teach=None for labels alone)."

@@ -13,7 +13,7 @@ from tfcompress.network import Network
 from tfcompress.rewrite.working_copy import any_batch, flat_copy
 from tfcompress.task import Task
 from tfcompress.training import Keep, Objective, Schedule, Training, WeightDecay, fit, loss_function, words_for_kept
-from tfcompress.training.compiled import names_accuracy
+from tfcompress.training.compiled import last_activation, names_accuracy
 from tfcompress.training.teaching import (
     Distillation,
     KDLoss,
@@ -255,14 +255,17 @@ def _ends(model: keras.Model) -> tuple[list[tuple[int | None, ...]], list[tuple[
 
 
 def can_teach(task: Task) -> bool:
-    """Returns whether soft targets can be made of what the task's original model gives, and labels have no weights."""
+    """Returns whether soft targets can be made of what the task's original model gives, and labels have no weights.
+
+    Where its outputs are no probabilities, the loss has to be a cross-entropy: those of a squared error are no logits.
+    """
     if task.splits.train.weighted:
         return False
     try:
         check_outputs(task, (), "")
     except ValueError:
         return False
-    return True
+    return "crossentropy" in task.objective.name.replace("_", "") or last_activation(task.original) != "linear"
 
 
 def check_unweighted(task: Task, method: str) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from tfcompress import expect
 from tfcompress.channels import INSIDE_BLOCKS, Control, reachable_inside
@@ -40,6 +42,8 @@ class Random(ChannelPruner):
     recalibrate_batches: int = 1
     criterion: str | Criterion = "next_layer_l1_norm"
 
+    fast: ClassVar[Mapping[str, Any]] = {"tries": 20, "reward_images": 500, "epochs": 5}
+
     def __post_init__(self) -> None:
         super().__post_init__()
         expect.settings(self, expect.whole, "tries", least=1)
@@ -57,9 +61,27 @@ class Random(ChannelPruner):
         """Refuses a model without channels inside blocks, and least ratios for channels between them."""
         check_budget(task)
 
+    @classmethod
+    def published(cls) -> Mapping[str, Mapping[str, Any]]:
+        """A yardstick has no paper: as many plans as RLAL's agent plays in its paper, with rewards and fine-tuning as
+        there, for each of its networks.
+        """
+        from tfcompress.methods.rlal.published import PUBLISHED  # which brings all of RLAL along
+
+        own = {field.name for field in dataclasses.fields(cls)}
+        return {
+            network: {
+                **{name: value for name, value in settings.items() if name in own},
+                "epochs": settings["finetune_epochs"],
+                "tries": settings["episodes_per_epoch"] * (settings["agent_epochs"][2] - settings["agent_epochs"][0]),
+            }
+            for network, settings in PUBLISHED.items()
+        }
+
     def phases(self, task: Task) -> tuple[PhasePlan, ...]:
         """Fine-tuning only."""
-        return (PhasePlan("fine-tuning", self.epochs, 1.0 + phases.cost_of_teacher(self.teaching_for(task))),)
+        left = max(task.limits.get("macs", task.costs.total.macs) / task.costs.total.macs, 0.1)
+        return (PhasePlan("fine-tuning", self.epochs, left + phases.cost_of_teacher(self.teaching_for(task))),)
 
     def search(self, task: Task) -> Search:
         """Plays `tries` episodes on the model as it is."""

@@ -73,14 +73,26 @@ def registered_methods() -> dict[str, type[Method]]:
     return dict(sorted(_METHODS.items()))
 
 
-def method_by_name(method: str | Method) -> Method:
-    """A method from its name (with its defaults), or the instance itself.
+def method_by_name(method: str | Method, preset: str | None = None) -> Method:
+    """A method from its name, or the instance itself.
+
+    Args:
+        method: a name or an instance.
+        preset: of the settings that a name stands for; `None` for the defaults, which are "balanced".
 
     Raises:
-        ValueError: an unknown name; the message lists the known ones.
+        ValueError: an unknown name, or a preset that the method does not have; the message lists the known ones. A
+            preset beside an instance, which has settings.
         TypeError: neither a name nor a method.
     """
     if isinstance(method, Method):
+        if preset is not None:
+            known = isinstance(preset, str) and preset in method.presets()
+            call = f"{type(method).__name__}.with_preset({preset if known else 'fast'!r})"
+            what = "None beside an instance, which has its settings"
+            expect.refuse(
+                "preset", what, preset, f"Write method={call}; settings in its brackets overrule the preset's."
+            )
         return method
     if not isinstance(method, str):
         is_class = isinstance(method, type) and issubclass(method, Method)
@@ -89,4 +101,4 @@ def method_by_name(method: str | Method) -> Method:
     _load_built_in(method)
     if method not in _METHODS and method not in registered_methods():
         expect.refuse("method", f"one of {sorted(_METHODS)}", method)
-    return _METHODS[method]()
+    return _METHODS[method]() if preset is None else _METHODS[method].with_preset(preset)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -56,6 +56,8 @@ class Uniform(ChannelPruner):
     steps: int = 1
     step_epochs: int = 1
 
+    fast: ClassVar[Mapping[str, Any]] = {"epochs": 5}
+
     def __post_init__(self) -> None:
         super().__post_init__()
         by_name(self.criterion)
@@ -64,6 +66,31 @@ class Uniform(ChannelPruner):
         expect.settings(self, expect.whole, "step_epochs")
         if self.steps == 1:
             expect.unused(self, ["step_epochs"], "with steps=1, as the last step is followed by epochs=")
+
+    @classmethod
+    def published(cls) -> Mapping[str, Mapping[str, Any]]:
+        """Li et al. (2017), section 4: "a constant learning rate 0.001 [...] 40 epochs for CIFAR-10 and 20 epochs for
+        ImageNet, which represents one-fourth of the original training epochs", the other settings as for ResNets.
+        """
+        paper = {
+            "criterion": "l1_norm",
+            "scope": "local",
+            "steps": 1,
+            "learning_rate": 0.001,
+            "schedule": "step",
+            "milestones": (),
+            "optimizer": "sgd",
+            "momentum": 0.9,
+            "nesterov": False,
+            "weight_decay": 1e-4,
+            "keep": "last",
+            "teach": None,
+            "recalibrate_student": 0,
+        }
+        return {
+            "resnet56-cifar10": {**paper, "epochs": 40, "batch_size": 128},
+            "resnet34-imagenet": {**paper, "epochs": 20, "batch_size": 256},
+        }
 
     def phases(self, task: Task) -> tuple[PhasePlan, ...]:
         """Training between the steps, and fine-tuning."""

@@ -16,45 +16,64 @@ __all__ = ["new_figure", "plot_history", "plot_lines", "plot_sensitivity", "writ
 _NAMED = 20  # groups that a legend can tell apart
 _WORST = 10  # of more groups, those that are named
 _MARKERS = "osv^D<>Pp*"
+_OF_PLANS = {"flops": "FLOPs of the plan\n(share of the original)", "removed_norm": "norm of the\nweights it removes"}
 
 
 def plot_history(history: Mapping[str, Mapping[str, Sequence[Any]]], path: str | os.PathLike[str], metric: str) -> None:
-    """Draws reward, accuracy and FLOPs by epoch, over search and recovery.
+    """Draws rewards, the metric, and what the search tells of its plans, by epoch, over search and recovery.
+
+    A search on weights that stay has no epochs: it is drawn by episode, and then by the plans of its local search.
 
     Args:
         history: `Result.history`.
         path: where the picture goes; its ending gives the format.
         metric: name of the metric, `Result.metric`.
     """
-    figure = new_figure(8, 6)
-    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
-    curves = (
-        ("reward", "mean reward of the episodes"),
-        ("reward_best", "best reward"),
-        (f"val_{metric}", f"validation {metric}"),
-    )
-    start = 1
-    for phase in ("search", "recover"):
-        logs = history.get(phase, {})
-        epochs = max((len(values) for values in logs.values()), default=0)
-        for color, (name, label) in zip(("C0", "C1", "C2"), curves, strict=True):
-            points = _points(logs.get(name, ()), start)
-            upper.plot(
-                *points, color=color, marker=".", label=label if phase == "search" or name.startswith("val") else None
-            )
-        lower.plot(*_points(logs.get("flops", ()), start), color="C3", marker=".")
-        if phase == "search" and epochs:
-            upper.axvline(start + epochs - 0.5, color="gray", linestyle=":", label="cut")
-            lower.axvline(start + epochs - 0.5, color="gray", linestyle=":")
-        start += epochs
+    search, recover = history.get("search", {}), history.get("recover", {})
+    by_episode = "reward" in search and "loss" not in search
+    moves = search.get("local_search", ())
+    last = _length({name: values for name, values in search.items() if name != "local_search"})
+    cut = last + len(moves)
+    panels = [(name, label) for name, label in _OF_PLANS.items() if _points(search.get(name, ()), 1)[0]]
+    figure = new_figure(8, 4.5 + 1.5 * len(panels))
+    heights = (3, *[1] * len(panels))
+    upper, *lower = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights, squeeze=False)[:, 0]
+    best = _best_so_far(search, moves) if by_episode else search.get("reward_best", ())
+    for label, values, start, color in (
+        ("reward of the episode" if by_episode else "mean reward of the episodes", search.get("reward", ()), 1, "C0"),
+        ("reward after a move of channels", moves, last + 1, "C5"),
+        ("best reward", best, 1, "C1"),
+        ("metric of the plan that the weights follow", search.get("reward_followed", ()), 1, "C4"),
+        (f"validation {metric}", search.get(f"val_{metric}", ()), 1, "C2"),
+        (f"validation {metric}", recover.get(f"val_{metric}", ()), cut + 1, "C2"),
+    ):
+        points = _points(values, start)
+        if points[0]:
+            upper.plot(*points, color=color, marker=".", label=label)
+    for axes, (name, label) in zip(lower, panels, strict=True):
+        axes.plot(*_points(search[name], 1), color="C3", marker=".")
+        axes.set_ylabel(label)
+        axes.set_ylim(0, 1.05 if name == "flops" else None)
+    if cut:
+        for axes in (upper, *lower):
+            axes.axvline(cut + 0.5, color="gray", linestyle=":", label="cut")
     handles, labels = upper.get_legend_handles_labels()
     unique = dict(zip(labels, handles, strict=True))
-    upper.legend(unique.values(), unique.keys())
-    upper.set_ylabel("share of right answers")
-    lower.set_ylabel("FLOPs of the plan\n(share of the original)")
-    lower.set_xlabel("epoch")
-    lower.set_ylim(0, 1.05)
+    if unique:
+        upper.legend(unique.values(), unique.keys())
+    upper.set_ylabel("share of right answers" if "accuracy" in metric else metric)
+    figure.axes[-1].set_xlabel("episode of the search, then epoch of the recovery" if by_episode else "epoch")
     write_figure(figure, path)
+
+
+def _length(logs: Mapping[str, Sequence[Any]]) -> int:
+    return max((len(values) for values in logs.values()), default=0)
+
+
+def _best_so_far(search: Mapping[str, Sequence[Any]], moves: Sequence[Any]) -> Sequence[Any]:
+    """The highest reward after each plan that was measured; nothing where some were not."""
+    rewards = [*search["reward"], *moves]
+    return [] if None in rewards else np.maximum.accumulate(rewards).tolist()
 
 
 def plot_sensitivity(sensitivity: Any, path: str | os.PathLike[str]) -> None:

@@ -24,7 +24,7 @@ def reestimate_statistics(network: Network, batches: Sequence[Any]) -> bool:
     Returns:
         Whether the model has such statistics; without any, or without batches, nothing is run.
     """
-    subnetwork = Subnetwork(network.model, network.groups)
+    subnetwork = Subnetwork(network.model, network.groups, prunable=())  # nothing is cut, so all widths are known
     if not subnetwork.statistics or not batches:
         return False
     for variable, value in zip(subnetwork.statistics, subnetwork.recalibrate(Plan(), batches), strict=True):

@@ -95,6 +95,7 @@ class Subnetwork:
             (item.node.operation, attribute)
             for item in groups.layers.values()
             for attribute in item.handler.width_attributes
+            if chosen
         ]
         self._measures: dict[tuple[int, str], tuple[Any, keras.metrics.Metric, Any]] = {}
         self._run = _Traced(self._forward, [x, arguments, statistics])

@@ -58,6 +58,8 @@ class Progress:
         self._line = ""
         self._refreshed = -math.inf
         self._phases: list[PhasePlan] = []
+        self._said = ""
+        self._faster: tuple[str, float] | None = None
         self._estimated = False
         self._phase = PhasePlan("", 0)
         self._done = 0
@@ -66,13 +68,24 @@ class Progress:
         self._timed_from: tuple[int, float] | None = None  # a step behind the first one, and when it ended
         self._epoch_seconds: list[float] = []
 
-    def plan(self, phases: Iterable[PhasePlan | tuple[str, int] | tuple[str, int, float]]) -> None:
+    def plan(
+        self,
+        phases: Iterable[PhasePlan | tuple[str, int] | tuple[str, int, float]],
+        said: str = "",
+        faster: tuple[str, float] | None = None,
+    ) -> None:
         """Declares the phases of the run, in their order.
+
+        Args:
+            phases: the phases.
+            said: what the run is, in words, before its estimated time.
+            faster: another way to do it in words, and the share of the time that it would take.
 
         Raises:
             ValueError: for a cost that is not above 0.
         """
         self._phases = [PhasePlan(*phase) for phase in phases]
+        self._said, self._faster = said, faster
         for phase in self._phases:
             if not phase.cost > 0:
                 raise ValueError(f"Expected the cost of an epoch to be above 0. Received: {phase}")
@@ -189,7 +202,13 @@ class Progress:
             seconds = work * epoch_seconds * phase.cost / self._phase.cost
             total += seconds
             parts.append(f"{phase.name} {epochs} {phase.unit}s ({duration(seconds)})")
-        self.note(f"about {duration(total)} to go: {', '.join(parts)}")
+        said = f"{self._said}: " if self._said else ""
+        text = f"{said}about {duration(total)} to go: {', '.join(parts)}"
+        if self._faster and len(parts) == len(self._phases) and self._done <= 1:  # a run from its beginning
+            way, share = self._faster
+            whole = sum((phase.epochs + phase.extra) * phase.cost for phase in self._phases)
+            text = f"{text}; with {way} all in about {duration(share * whole * epoch_seconds / self._phase.cost)}"
+        self.note(text)
 
     def _print(self, text: str) -> None:
         if self.verbose:

@@ -28,8 +28,8 @@ TOTAL = 864 + 12 * 1728 + 96  # stem, twelve channels inside blocks, head
 
 
 class SettingsTest(tf.test.TestCase):
-    def test_defaults_are_the_papers(self):
-        amc, agent = AMC(), AMC().agent
+    def test_the_papers_settings(self):
+        amc, agent = AMC.as_published(), AMC().agent
         self.assertEqual((amc.episodes, amc.exploring_episodes, amc.max_rate), (400, 100, 0.8))
         self.assertEqual((agent.hidden, agent.tau, agent.batch_size), ((300, 300), 0.01, 64))
         self.assertEqual((agent.buffer_capacity, agent.gamma, agent.sigma), (2000, 1.0, 0.5))
@@ -45,7 +45,7 @@ class SettingsTest(tf.test.TestCase):
     def test_refused(self):
         for name, values in {
             "episodes": (0, 1.5, "4"),
-            "exploring": (-1, 400, 500, 1.5),
+            "exploring": (-1, 200, 500, 1.5),
             "reward": ("accuracy", 1),
             "max_rate": (0, 1.1, float("nan")),
             "reward_images": (0, 0.5),

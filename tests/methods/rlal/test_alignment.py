@@ -9,7 +9,8 @@ from keras import layers
 
 from tfcompress import Plan
 from tfcompress.graph import ChannelGroups, LayerGraph
-from tfcompress.methods.rlal.alignment import Alignment
+from tfcompress.methods import Training
+from tfcompress.methods.rlal.alignment import Alignment, beta_for
 
 WRITES = np.array([[1.0, 2.0, 3.0, 4.0], [0.0, -2.0, 5.0, 1.0]])  # [2 inputs, 4 channels]
 READS = np.array([[1.0, 1.0], [3.0, 0.0], [7.0, 7.0], [-1.0, 2.0]])  # [4 channels, 2 outputs]
@@ -56,6 +57,13 @@ class AlignmentTest(tf.test.TestCase):
         expected = 1e-4 * (WRITE_NORM + READ_NORM)
         self.assertAllClose(self.alignment(ONE_AND_THREE_GO, 1e-4)(), expected, rtol=1e-6, atol=0)
         self.assertEqual(float(self.alignment(ONE_AND_THREE_GO, 0.0)()), 0.0)
+
+    def test_the_norm_of_what_is_removed_has_no_strength(self):
+        for strength in (0.0, 1e-4, 3.0):
+            term = self.alignment(ONE_AND_THREE_GO, strength)
+            self.assertAllClose(term.removed_norm(), WRITE_NORM + READ_NORM, rtol=1e-6)
+        self.assertEqual(self.alignment(ONE_AND_THREE_GO).followed, ONE_AND_THREE_GO)
+        self.assertIsNone(self.alignment().followed)
 
     def test_gradient_is_the_weight_over_its_norm_and_nothing_elsewhere(self):
         gradients = self.gradients(self.alignment(ONE_AND_THREE_GO, 0.5))
@@ -142,3 +150,28 @@ class AlignmentTest(tf.test.TestCase):
         term()
         self.inner.set_weights([np.zeros((1, 1, 2, 4)), np.zeros(4)])
         self.assertAllClose(term(), READ_NORM, rtol=1e-6)
+
+
+class BetaTest(tf.test.TestCase):
+    """The published run takes 352 steps an epoch, of 45,000 images in batches of 128, at the rates 0.1, 0.01, 0.001."""
+
+    PUBLISHED = 352 * (100 * 0.1 + 50 * 0.01 + 50 * 0.001)  # 3,713.6
+
+    def test_steps(self):
+        training = Training(
+            epochs=4, schedule="step", milestones=(2, 3), reference_epochs=4, learning_rate=0.2
+        )  # 0.2, 0.2, 0.02, 0.002: 0.422 in all
+        self.assertAllClose(beta_for(1e-4, training, 10, False), 1e-4 * self.PUBLISHED / 4.22, rtol=1e-6)
+
+    def test_a_cosine(self):
+        """Of 0.2: 0.2, and at half of the way 0.1."""
+        training = Training(epochs=2, schedule="cosine", learning_rate=0.2)
+        self.assertAllClose(beta_for(1e-4, training, 10, True), 1e-4 * self.PUBLISHED / 3, rtol=1e-6)
+
+    def test_the_published_run_has_the_published_beta(self):
+        training = Training(epochs=200, schedule="step")
+        self.assertAllClose(beta_for(1e-4, training, 352, False), 1e-4, rtol=1e-6)
+        self.assertAllClose(beta_for(1e-4, training, 352, True), 1e-3, rtol=1e-6)  # its rates begin at 0.01
+
+    def test_adam(self):
+        self.assertEqual(beta_for(1e-4, Training(epochs=2, optimizer="adam"), 10, False), 1e-4)

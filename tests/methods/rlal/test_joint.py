@@ -30,7 +30,7 @@ class ScriptedEpisodes:
 
     def __init__(self, script, again=None):
         self.script, self.again = {e: iter(played) for e, played in script.items()}, again or {}
-        self.epoch, self.ranked, self.measured, self.first = None, 0, [], 0
+        self.epoch, self.ranked, self.again_measured, self.first, self.risen = None, 0, [], 0, 0.0
 
     def rank(self):
         self.ranked += 1
@@ -44,8 +44,15 @@ class ScriptedEpisodes:
         return Episode(states, np.array([0.25, reward], "float32"), np.array(kept), reward)
 
     def reward(self, kept):
-        self.measured.append((self.epoch, tuple(kept.tolist())))
+        self.again_measured.append((self.epoch, tuple(kept.tolist())))
         return self.again[self.epoch][tuple(kept.tolist())]
+
+    def measured(self, plan):
+        """A tenth of the channels that the plan keeps, more by `risen`."""
+        return sum(len(edit.indices) for edit in plan) / 10 + self.risen
+
+    def whole(self):
+        return 0.9
 
     def plan(self, kept):
         """The channels from `first` on, which stands for a ranking that can change."""
@@ -59,7 +66,7 @@ class ScriptedEpisodes:
 
 class RecordingAgent:
     def __init__(self, episodes):
-        self.episodes, self.calls, self.remembered = episodes, [], []
+        self.episodes, self.calls, self.remembered, self.learned_from = episodes, [], [], []
 
     def start_epoch(self, epoch):
         self.episodes.epoch = epoch
@@ -72,17 +79,22 @@ class RecordingAgent:
         self.calls.append(("remember", epoch))
         self.remembered.append((states, actions, reward, epoch))
 
-    def learn_epoch(self):
+    def learn_from(self, episodes):
+        self.learned_from.append(episodes)
         self.calls.append(("learn", self.episodes.epoch))
         return {"critic_loss": 7.0}
 
 
 class RecordingAlignment:
     def __init__(self):
-        self.plans = []
+        self.plans, self.followed = [], None
 
     def set_plan(self, plan):
         self.plans.append(plan)
+        self.followed = plan
+
+    def removed_norm(self):
+        return 7.5
 
 
 class AgentEpochsTest(tf.test.TestCase):
@@ -115,7 +127,7 @@ class AgentEpochsTest(tf.test.TestCase):
 
     def test_rewards_that_the_agent_cannot_learn_from_are_not_taken_for_a_bad_batch(self):
         joint = self.joint({1: [((2, 1), -1e24), ((3, 1), -2e24)]}, timetable=Timetable(1, 1, 2))
-        self.agent.learn_epoch = lambda: tf.debugging.check_numerics(np.inf, "Critic loss is inf or nan.")
+        self.agent.learn_from = lambda episodes: tf.debugging.check_numerics(np.inf, "Critic loss is inf or nan.")
         with self.assertRaisesRegex(ValueError, r"Received: rewards from -2e\+24 to -1e\+24, for which its losses"):
             self.run_epochs(joint, [1])
 
@@ -127,15 +139,17 @@ class AgentEpochsTest(tf.test.TestCase):
         self.assertEqual(self.agent.calls, one + two)
         self.assertEqual(self.episodes.ranked, 2)
         self.assertEqual(logs[0], {"loss": 1.0})
-        self.assertAllClose(
-            logs[1], {"loss": 1, "reward": 0.45, "reward_max": 0.5, "reward_best": 0.5, "flops": 11 / 35}
-        )
+        # Of the plan that the weights follow: 2 + 1 and 2 + 2 channels, and the norm of what it removes.
+        both = {"loss": 1, "removed_norm": 7.5}
+        first, second = both | {"reward_followed": 0.3}, both | {"reward_followed": 0.4}
+        self.assertAllClose(logs[1], first | {"reward": 0.45, "reward_max": 0.5, "reward_best": 0.5, "flops": 11 / 35})
         self.assertAllClose(
             logs[2],
-            {"loss": 1, "critic_loss": 7, "reward": 0.45, "reward_max": 0.6, "reward_best": 0.6, "flops": 18 / 35},
+            second | {"critic_loss": 7, "reward": 0.45, "reward_max": 0.6, "reward_best": 0.6, "flops": 18 / 35},
         )
         for later in logs[3:]:  # the agent has stopped; its best plan stays
-            self.assertAllClose(later, {"loss": 1, "reward_best": 0.6, "flops": 18 / 35})
+            self.assertAllClose(later, second | {"reward_best": 0.6, "flops": 18 / 35})
+        self.assertEqual(self.agent.learned_from, [2])
 
     def test_remembers_the_actions_that_were_carried_out_with_their_epoch(self):
         joint = self.joint({1: [((2, 1), 0.5), ((3, 1), 0.4)]})
@@ -168,7 +182,7 @@ class AgentEpochsTest(tf.test.TestCase):
         played = {1: [((2, 1), 0.9), ((3, 1), 0.8)], 2: [((1, 1), 0.3), ((1, 2), 0.1)]}
         joint = self.joint(played, {2: {(2, 1): 0.2}})
         logs = self.run_epochs(joint, range(5))
-        self.assertEqual(self.episodes.measured, [(2, (2, 1))])
+        self.assertEqual(self.episodes.again_measured, [(2, (2, 1))])
         self.assertEqual(joint.plan, self.episodes.plan((1, 1)))
         self.assertEqual([entry.get("reward_best") for entry in logs], [None, 0.9, 0.3, 0.3, 0.3])
 
@@ -183,7 +197,7 @@ class AgentEpochsTest(tf.test.TestCase):
         played = {1: [((2, 1), 0.9), ((3, 1), 0.8)], 2: [((1, 1), 0.3), ((1, 2), 0.1)]}
         joint = self.joint(played, rescore_best=False)
         logs = self.run_epochs(joint, range(5))
-        self.assertEqual(self.episodes.measured, [])
+        self.assertEqual(self.episodes.again_measured, [])
         self.assertEqual(joint.plan, self.episodes.plan((2, 1)))
         self.assertEqual(logs[-1]["reward_best"], 0.9)
 
@@ -199,6 +213,29 @@ class AgentEpochsTest(tf.test.TestCase):
         self.run_epochs(joint, [3])  # the agent has stopped: what the weights align with stays
         self.assertEqual(joint.plan, Plan.keeping({"one": (1, 2), "two": (1,)}))
         self.assertLen(self.alignment.plans, 2)
+
+    def said(self, rises):
+        """What is said of epochs after the agent's last, epoch 2, in which the followed plan's metric rises so."""
+        played = {1: [((2, 1), 0.5), ((3, 1), 0.4)], 2: [((1, 2), 0.3), ((2, 2), 0.6)]}
+        joint = self.joint(played, {2: {(2, 1): 0.5}})
+        logs = []
+        for epoch, risen in enumerate((0, -0.2, *rises)):
+            self.episodes.risen = risen
+            logs += self.run_epochs(joint, [epoch])
+        return joint.says({"reward_followed": [entry.get("reward_followed") for entry in logs]})
+
+    def test_it_is_said_whether_the_followed_plan_comes_nearer_to_the_whole_model(self):
+        self.assertRegex(
+            self.said([0.0, 0.1, 0.3]),
+            r"the weights align: .* from 0\.4000 to 0\.7000 in 2 epochs; the whole model has 0\.9000\.$",
+        )
+        self.assertRegex(self.said([0.1, 0.0]), r"do not align: .* from 0\.5000 to 0\.4000 .* Raise alignment=\.$")
+        self.assertIn("do not align", self.said([0.2, 0.2]))
+        # As good as the whole model is as far as it can come.
+        self.assertIn("the weights align", self.said([0.6, 0.5]))
+
+    def test_without_epochs_of_alignment_that_is_said(self):
+        self.assertIn("no epochs in which the weights align", self.said([0.0]))
 
     def test_candidates_are_the_best_others_without_repetition(self):
         rewards = {(1, 1): 0.1, (1, 2): 0.2, (1, 3): 0.3, (2, 1): 0.4, (2, 2): 0.5, (2, 3): 0.6, (3, 1): 0.7}

@@ -14,6 +14,7 @@ from tfcompress.methods.rlal import AgentSettings
 from tfcompress.methods.rlal import method as method_module
 from tfcompress.methods.rlal.joint import Timetable
 
+RESNET = RLAL.as_published("resnet56-cifar10")
 FRESH, TRAINED = SimpleNamespace(is_trained=False), SimpleNamespace(is_trained=True, accuracy=0.9)
 
 
@@ -25,24 +26,40 @@ def rates(method, task, epochs):
 class PaperTest(tf.test.TestCase):
     """Appendix B and section 4."""
 
-    def test_defaults_are_those_for_cifar10(self):
+    def test_resnet56_and_mobilenet_v2_on_cifar10(self):
         paper = {
             "epochs": 200,
             "batch_size": 128,
+            "learning_rate": 0.1,
+            "schedule": "step",
             "milestones": (100, 150),
+            "reference_epochs": 200,
+            "decay": 0.1,
             "momentum": 0.9,
+            "nesterov": False,
+            "optimizer": "sgd",
             "weight_decay": 1e-4,
+            "keep": "last",
             "agent_epochs": (10, 20, 90),
             "episodes_per_epoch": 10,
             "alignment": 1e-4,
             "reward_images": 5000,
             "criterion": "l1_norm",
             "recalibrate_batches": 0,
+            # What the paper does not have.
+            "joint": True,
+            "scale_alignment": False,
+            "rescore_best": False,
+            "teach": None,
+            "recalibrate_student": 0,
         }
-        method = RLAL()
+        method = RESNET
+        self.assertEqual(RLAL.as_published("mobilenetv2-cifar10"), method)
         self.assertEqual({name: getattr(method, name) for name in paper}, paper)
-        self.assertEqual(method.epochs_of_finetuning, 200)  # "with the same settings"
+        for task in (FRESH, TRAINED):
+            self.assertEqual(method.epochs_of_finetuning(task), 200)  # "with the same settings"
         agent = method.agent
+        self.assertEqual((agent.standardise_rewards, agent.first_policy), (False, "middle"))
         self.assertEqual((agent.actor_learning_rate, agent.critic_learning_rate), (1e-4, 1e-3))
         self.assertEqual(agent.environment_learning_rate, 1e-3)
         self.assertEqual((agent.hidden, agent.entropy_coefficient), ((300, 300), 0.1))
@@ -50,43 +67,57 @@ class PaperTest(tf.test.TestCase):
 
     def test_learning_rate_of_a_fresh_model(self):
         expected = [0.1] * 100 + [0.01] * 50 + [0.001] * 50
-        self.assertAllClose(rates(RLAL(), FRESH, 200), expected, rtol=1e-9, atol=0)
+        self.assertAllClose(rates(RESNET, FRESH, 200), expected, rtol=1e-9, atol=0)
 
     def test_learning_rate_of_a_warm_start(self):
         expected = [0.01] * 100 + [0.001] * 50 + [0.0001] * 50
-        self.assertAllClose(rates(RLAL(), TRAINED, 200), expected, rtol=1e-9, atol=0)
+        self.assertAllClose(rates(RLAL(epochs=200, schedule="step"), TRAINED, 200), expected, rtol=1e-9, atol=0)
 
     def test_a_learning_rate_that_is_given_holds_for_both(self):
         for task in (FRESH, TRAINED):
-            self.assertAllClose(rates(RLAL(learning_rate=0.05, epochs=4), task, 4), [0.05, 0.05, 0.005, 0.0005])
+            self.assertAllClose(
+                rates(RLAL(learning_rate=0.05, epochs=4, schedule="step"), task, 4), [0.05, 0.05, 0.005, 0.0005]
+            )
 
     def test_timetable(self):
-        self.assertEqual(RLAL().timetable(FRESH), Timetable(10, 20, 90))
+        self.assertEqual(RESNET.timetable(FRESH), Timetable(10, 20, 90))
 
     def test_imagenet(self):
-        resnet = RLAL(epochs=90, reference_epochs=90, milestones=(30, 60), agent_epochs=(10, 20, 70))
+        resnet = RLAL.as_published("resnet-imagenet")
+        self.assertEqual((resnet.epochs, resnet.epochs_of_finetuning(FRESH), resnet.reward_images), (90, 90, 50_000))
         self.assertEqual(resnet.timetable(FRESH), Timetable(10, 20, 70))
         self.assertAllClose(rates(resnet, FRESH, 90), [0.1] * 30 + [0.01] * 30 + [0.001] * 30, rtol=1e-9, atol=0)
-        mobilenet = RLAL(
-            epochs=155, reference_epochs=155, batch_size=256, learning_rate=0.05, schedule="cosine", milestones=()
-        )
+        mobilenet = RLAL.as_published("mobilenetv2-imagenet")
+        self.assertEqual((mobilenet.epochs, mobilenet.epochs_of_finetuning(FRESH)), (155, 155))
+        self.assertEqual((mobilenet.batch_size, mobilenet.reward_images), (256, 50_000))
+        for method in (resnet, mobilenet):
+            self.assertEqual((method.momentum, method.weight_decay, method.optimizer), (0.9, 1e-4, "sgd"))
         self.assertEqual(mobilenet.timetable(FRESH), Timetable(10, 20, 90))
         cosine = rates(mobilenet, FRESH, 155)
         self.assertAllClose([cosine[0], cosine[31], cosine[93]], 0.025 * (1 + np.cos(np.pi * np.array([0, 0.2, 0.6]))))
+
+    def test_single_settings_overrule_what_is_published(self):
+        method = RLAL.as_published("resnet56-cifar10", epochs=8, alignment=0.1)
+        self.assertEqual((method.epochs, method.alignment, method.batch_size), (8, 0.1, 128))
+
+    def test_a_network_that_was_not_published(self):
+        with self.assertRaisesRegex(ValueError, "Expected `network`.*resnet56-cifar10.*Received: network='resnet110'"):
+            RLAL.as_published("resnet110")
+        self.assertIn("resnet56-cifar10", RLAL.published())
 
 
 class TimetableTest(tf.test.TestCase):
     def test_a_shorter_run_scales_every_milestone(self):
         self.assertEqual(RLAL(epochs=20).timetable(FRESH), Timetable(1, 2, 9))
         self.assertEqual(RLAL(epochs=100).timetable(FRESH), Timetable(5, 10, 45))
-        self.assertAllClose(rates(RLAL(), FRESH, 20), [0.1] * 10 + [0.01] * 5 + [0.001] * 5)
+        self.assertAllClose(rates(RESNET, FRESH, 20), [0.1] * 10 + [0.01] * 5 + [0.001] * 5)
 
     def test_the_shortest_run_has_one_epoch_for_each_phase(self):
         """Weights only; filling the buffer; learning; weights only again."""
         self.assertEqual(RLAL(epochs=4).timetable(FRESH), Timetable(1, 2, 3))
 
     def test_a_warm_start_leaves_the_weights_only_epochs_out(self):
-        self.assertEqual(RLAL().timetable(TRAINED), Timetable(0, 10, 80))
+        self.assertEqual(RLAL(epochs=200).timetable(TRAINED), Timetable(0, 10, 80))
         self.assertEqual(RLAL(epochs=20).timetable(TRAINED), Timetable(0, 1, 8))
         self.assertEqual(RLAL(epochs=4).timetable(TRAINED), Timetable(0, 1, 2))
 
@@ -113,7 +144,13 @@ class SettingsTest(tf.test.TestCase):
             "epochs": (3, 0, -1, 4.5, "4"),
             "finetune_epochs": (-1, 1.5),
             "agent_epochs": ((20, 10, 90), (10, 20, 20), (10, 10, 90), (-1, 20, 90), (10, 20, 201), (10, 20)),
+            "joint": ("yes", 2),
             "episodes_per_epoch": (0, 2.5),
+            "episodes": (0, -1, 2.5),
+            "local_search": (-1, 2.5, None),
+            "scale_alignment": (1, "yes"),
+            "recalibrate_student": (-1, 2.5),
+            "teach": ("dk", 3),
             "alignment": (-1e-4, float("nan")),
             "batch_size": (0, 12.5),
             "learning_rate": (0.0, -0.1, float("nan")),
@@ -131,6 +168,13 @@ class SettingsTest(tf.test.TestCase):
                     self.assertRaisesRegex((ValueError, TypeError), rf"(?s)Expected `{name}`.*Received: {name}="),
                 ):
                     RLAL(**{name: value})
+
+    def test_joint_training_has_four_parts_of_an_epoch_or_more(self):
+        for epochs in (3, 0):
+            for joint in (True, None):  # which of the two ways it will be is not known yet
+                with self.assertRaisesRegex(ValueError, rf"Expected `epochs`.* 4 or more.*={epochs}\..*joint=False"):
+                    RLAL(epochs=epochs, joint=joint)
+            self.assertEqual(RLAL(epochs=epochs, joint=False).epochs, epochs)
 
     def test_settings_are_plain_data_for_the_run_folder(self):
         def my_criterion(group, evidence):
@@ -151,9 +195,10 @@ class ScriptedAgent:
 
     made = ()
 
-    def __init__(self, state_size, epochs, settings, seed):
+    def __init__(self, state_size, epochs, settings, seed, first_action):
         self.arguments = {"state_size": state_size, "epochs": epochs, "settings": settings, "seed": seed}
-        self.remembered, self.learned = [], 0
+        self.first_action = first_action
+        self.remembered, self.learned = [], []
         ScriptedAgent.made = (*ScriptedAgent.made, self)
 
     def start_epoch(self, epoch):
@@ -165,8 +210,8 @@ class ScriptedAgent:
     def remember(self, states, actions, reward, epoch):
         self.remembered.append((states, actions, reward, epoch))
 
-    def learn_epoch(self):
-        self.learned += 1
+    def learn_from(self, episodes):
+        self.learned.append(episodes)
         return {"actor_loss": 0.0}
 
     def state_dict(self):
@@ -202,7 +247,7 @@ class AblationsTest(tf.test.TestCase):
             mock.patch.object(method_module, "PruningAgent", ScriptedAgent),
             mock.patch.object(phases, "train_phase", train),
         ):
-            found = RLAL(epochs=4, **settings).search(task)
+            found = RLAL(epochs=4, **{"scale_alignment": False} | settings).search(task)
         return found, ScriptedAgent.made[-1], training
 
     def test_as_in_the_paper(self):
@@ -213,7 +258,7 @@ class AblationsTest(tf.test.TestCase):
         (alignment,) = training["penalties"]
         self.assertEqual((alignment.name, alignment.strength), ("alignment", 1e-4))
         self.assertEqual([epoch for *_, epoch in agent.remembered], [1] * 10 + [2] * 10)
-        self.assertEqual(agent.learned, 1)
+        self.assertEqual(agent.learned, [10])
         self.assertCountEqual(training["stateful"], ["agent", "joint"])
         self.assertTrue(found.plan)
         task = small_tasks.task_for(self.model, flops=0.6)

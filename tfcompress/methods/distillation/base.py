@@ -7,7 +7,7 @@ import dataclasses
 import itertools
 import zlib
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal
 
 import keras
 
@@ -105,6 +105,7 @@ class Distilling(TrainedMethod):
     cardinality: int | None = None
 
     stores_search = False
+    fast: ClassVar[Mapping[str, Any]] = {"epochs": 5}
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -322,19 +323,9 @@ class Distilling(TrainedMethod):
         reestimate_statistics(task.network_of(student), calibration_batches(task.splits, self.recalibrate_batches))
 
     @classmethod
-    def as_published(cls, network: str, **changes: Any) -> Self:
-        """The method with the paper's settings for one of its networks: all of them, whatever the defaults are.
-
-        Args:
-            network: "resnet", "resnext", "vdcnn" or, where the method serves generators, "stargan".
-            **changes: settings that are to be others.
-
-        Raises:
-            ValueError: a network that the paper did not train so.
-        """
-        published: Mapping[str, Mapping[str, Any]] = cls.published()
-        network = expect.one_of("network", network, sorted(published))
-        return cls(**{**PAPER, **published[network], **changes})
+    def paper_settings(cls, network: str | None = None) -> Mapping[str, Any]:
+        """The settings of `as_published`: "resnet", "resnext", "vdcnn" or, for generators, "stargan"."""
+        return {**PAPER, **super().paper_settings(network)}
 
     @classmethod
     def published(cls) -> Mapping[str, Mapping[str, Any]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 
@@ -43,6 +43,7 @@ class Hint(Sectioned):
     hint: int | None = None
 
     channels_may_differ = True
+    fast: ClassVar[Mapping[str, Any]] = {"hint_epochs": 2, "epochs": 4}
 
     def __post_init__(self) -> None:
         super().__post_init__()

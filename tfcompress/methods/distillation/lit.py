@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 
@@ -91,6 +91,8 @@ class LIT(Sectioned, Generative):
     cache_gb: float | None = None
     tune: bool = False
     tuning: Tuning = dataclasses.field(default_factory=Tuning)
+
+    fast: ClassVar[Mapping[str, Any]] = {"epochs": 4, "finetune_epochs": 2}
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
 
 import keras
 
@@ -17,10 +18,11 @@ from tfcompress.methods import phases
 from tfcompress.methods.base import Search
 from tfcompress.methods.n2n.constraints import SmallStudent, check_limits, least, small_students, student_within
 from tfcompress.methods.n2n.policies import Policies
+from tfcompress.methods.n2n.published import PUBLISHED
 from tfcompress.methods.n2n.rules import RELEASED, TEXT, Rules
 from tfcompress.methods.n2n.scoring import Scoring
 from tfcompress.methods.n2n.space import Space
-from tfcompress.methods.n2n.stages import Stages
+from tfcompress.methods.n2n.stages import Stages, phase_of
 from tfcompress.methods.n2n.students import Students
 from tfcompress.methods.registry import register_method
 from tfcompress.methods.trained import TrainedMethod
@@ -49,11 +51,14 @@ class N2N(TrainedMethod):
     finished model is within it whatever the policies do.
 
     Attributes:
-        epochs: of the winner's training.
+        epochs: of the winner's training; 150 in the paper.
         stage: "removal", "shrinkage", or "both", one after the other.
-        updates: of each policy; the paper makes at least 100.
+        updates: of each policy; the paper makes at least 100. By default the 100 students of both stages, an epoch each
+            of a network that is half as large, take about as long as 80 epochs of the teacher. In so few updates a
+            policy learns little more than which draw was best; 30 let shrinkage learn
+            (recipes/n2n_against_baselines.py).
         rollouts: students for each update.
-        score_epochs: epochs that a student is trained before it is scored.
+        score_epochs: epochs that a student is trained before it is scored; 5 in the paper.
         score_rate: Adam's learning rate for them. Decided.
         score_on: what they learn meanwhile: the teacher's "logits", or "labels", as the authors' code has it for
             Caltech-256.
@@ -82,13 +87,13 @@ class N2N(TrainedMethod):
         TypeError, ValueError: a setting of another type, or out of its range.
     """
 
-    epochs: int = 150
+    epochs: int = 30
     learning_rate: float | None = 0.001
     optimizer: Literal["sgd", "adam"] = "adam"
     stage: Literal["both", "removal", "shrinkage"] = "both"
-    updates: int = 100
+    updates: int = 10
     rollouts: int = 5
-    score_epochs: int = 5
+    score_epochs: int = 1
     score_rate: float = 5e-4
     score_on: Literal["logits", "labels"] = "logits"
     removal_rate: float = 0.003
@@ -103,6 +108,8 @@ class N2N(TrainedMethod):
     workers: int | Literal["ray"] | Workers | None = None
     halving: int | None = None
     as_released: bool = False
+
+    fast: ClassVar[Mapping[str, Any]] = {"updates": 1, "epochs": 5}
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -124,6 +131,11 @@ class N2N(TrainedMethod):
             )
         Workers.of("workers", self.workers)
         expect.settings(self, expect.whole, "halving", least=2, or_none=True)
+        if self.halving is not None and self.halving > self.score_epochs:
+            what = (
+                f"None, or at most score_epochs={self.score_epochs}, as students are compared after fewer epochs first"
+            )
+            expect.refuse("halving", what, self.halving, "Give score_epochs=5, for example.")
 
     advice = "That is without every layer that may go, and with the smallest kernels and outputs."
 
@@ -203,9 +215,20 @@ class N2N(TrainedMethod):
                 f"{task.objective.metric_name}. Compile the model with an accuracy, or give objective=."
             )
 
+    @classmethod
+    def published(cls) -> Mapping[str, Mapping[str, Any]]:
+        """For each teacher of the paper: section 4 for the search, section 10.2 for the training of the winner."""
+        return PUBLISHED
+
     def phases(self, task: Task) -> tuple[PhasePlan, ...]:
-        """The winner's training."""
-        return (PhasePlan("training of the winner", self.epochs, 0.5 + 1 / 3),)
+        """The updates of each stage, if students are half as large as their teacher, and the winner's training."""
+        teacher = 1 / 3 if self.score_on == "logits" else 0.0
+        workers = Workers.of("workers", self.workers)
+        at_once = workers.where if workers is not None and isinstance(workers.where, int) else 1
+        update = self.rollouts * self.score_epochs * (0.5 + teacher) / min(at_once, self.rollouts)
+        names = [name for name, played in (("removal", self._removes), ("shrinkage", self._shrinks)) if played]
+        stages = (PhasePlan(phase_of(name), self.updates, update, unit="update") for name in names)
+        return (*stages, PhasePlan("training of the winner", self.epochs, 0.5 + 1 / 3))
 
     def trains_with(self, task: Task) -> str | None:
         """The optimizer of the winner's training."""

@@ -15,7 +15,12 @@ from tfcompress.network import Network
 from tfcompress.plan import Plan, Trail
 from tfcompress.task import Task
 
-__all__ = ["Stages"]
+__all__ = ["Stages", "phase_of"]
+
+
+def phase_of(stage: str) -> str:
+    """The name that the display of a run gives a stage."""
+    return f"search by {stage}"
 
 
 class Stages:
@@ -70,11 +75,15 @@ class Stages:
         if self._is_strict and not is_last:
             epsilon = _unconstrained
         best: Scored | None = None
+        begun = False
         for update in range(self._updates):
             rollouts = draw()
+            trails = [Trail((*before, plan_of(rollout.actions.tolist()))) for rollout in rollouts]
+            if not begun and not self.students.know(trails):  # updates of an interrupted run take no time
+                task.progress.begin(phase_of(name), self._updates, done=update)
+                begun = True
             shown = "-" if best is None else f"{self._reward(best):.4f}"
             task.progress.doing(f"{name}: update {update + 1} of {self._updates}, best reward {shown}")
-            trails = [Trail((*before, plan_of(rollout.actions.tolist()))) for rollout in rollouts]
             scores = self.students.score_all(network, trails, strict)
             for score in scores:
                 if self._is_better(score, best) and (
@@ -87,6 +96,10 @@ class Stages:
                 learner.update(rollouts, rewards)
             for score, value in zip(scores, rewards, strict=True):
                 self._record(name, update, score, value)
+            if begun:
+                shown_best = {} if best is None else {"best reward": self._reward(best)}
+                task.progress.epoch_done(update + 1, {"reward": sum(rewards) / len(rewards), **shown_best})
+        task.progress.end()
         if best is None:
             task.say(f"{name}: no student drawn is within the budget, the smallest plan that is known is taken")
             trail = Trail((*before, smallest()))

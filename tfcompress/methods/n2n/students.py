@@ -111,6 +111,10 @@ class Students:
                 return Scored(trail, f"a feature map of {number} numbers before {name}, too {size} to train", cost)
         return None
 
+    def know(self, trails: Sequence[Trail]) -> bool:
+        """Whether all of these students have scores already."""
+        return all(self._records.get(self._key(trail)) is not None for trail in trails)
+
     def score_all(self, network: Network, trails: Sequence[Trail], strict: bool) -> list[Scored]:
         """The scores of the students of an update, which are trained side by side where there are workers.
 

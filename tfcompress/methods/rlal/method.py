@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any, ClassVar
 
 import keras
 
@@ -34,6 +34,7 @@ from tfcompress.training import PhasePlan, scaled
 
 __all__ = ["RLAL"]
 
+_FOUR_PARTS = "Joint training has four parts, of an epoch or more; joint=False searches on the weights as they are."
 _FILLING = 10  # one of so many episodes of a search on fixed weights comes before the agent learns
 
 
@@ -51,7 +52,7 @@ class RLAL(ChannelPruner):
     `episodes_per_epoch` (Figure 2).
 
     Attributes:
-        epochs: of the joint training, at least 4; of the recovery where there is none.
+        epochs: of the joint training, at least 4; of the recovery, where weights stay during the search.
         finetune_epochs: of fine-tuning after joint training, with the same settings, `None` for as many as `epochs`;
             without joint training, epochs that the recovery has besides.
         joint: whether weights train while the agent prunes; `None`: where the model does not come trained.
@@ -88,12 +89,19 @@ class RLAL(ChannelPruner):
     criterion: str | Criterion = "next_layer_l1_norm"
     agent: AgentSettings = dataclasses.field(default_factory=AgentSettings)
 
+    fast: ClassVar[Mapping[str, Any]] = {
+        "epochs": 5,
+        "episodes": 20,
+        "episodes_per_epoch": 5,
+        "local_search": 0,
+        "reward_images": 500,
+    }
+
     def __post_init__(self) -> None:
         super().__post_init__()
-        each_phase = "The joint training has four parts, of an epoch or more."
         expect.settings(self, expect.one_of, "joint", options=(None, True, False))
         if self.joint is not False:
-            expect.settings(self, expect.whole, "epochs", least=4, advice=each_phase)
+            expect.settings(self, expect.whole, "epochs", least=4, advice=_FOUR_PARTS)
         expect.settings(self, expect.whole, "finetune_epochs", or_none=True)
         rising = f"three rising epochs from 0 to {self.reference_epochs} (reference_epochs)"
         expect.settings(self, expect.each, "agent_epochs", check=expect.whole, what=rising, length=3)
@@ -153,8 +161,9 @@ class RLAL(ChannelPruner):
         reward = images_of_a_reward(task, self.reward_images, self.recalibrate_batches) * share / 3
         finetuning = PhasePlan("fine-tuning", self.epochs_of_finetuning(task), max(share, 0.1) + teacher)
         if not self.is_joint(task):
-            samples = task.splits.train.num_samples or ROUND * reward or 1
-            return (PhasePlan(PHASE, self._rounds, max(ROUND * reward / samples, 1e-6), unit="round"), finetuning)
+            of_round = (self.episodes + self.local_search) / self._rounds * reward
+            samples = task.splits.train.num_samples or of_round or 1
+            return (PhasePlan(PHASE, self._rounds, max(of_round / samples, 1e-6), unit="round"), finetuning)
         timetable = self.timetable(task)
         rewards = (timetable.end - timetable.start) * self.episodes_per_epoch * reward
         extra = rewards / (task.splits.train.num_samples or rewards)
@@ -179,11 +188,7 @@ class RLAL(ChannelPruner):
         return PruningAgent(STATE_SIZE, epochs, settings, seed=task.seed, first_action=episodes.environment.even_rate())
 
     def _on_fixed_weights(self, task: Task, episodes: Episodes) -> Search:
-        why = (
-            f"the model is trained (validation metric {task.accuracy:.4f})"
-            if task.is_trained
-            else "joint=False says so"
-        )
+        why = f"the model is trained (validation metric {task.accuracy:.4f})" if task.is_trained else "joint=False"
         note = f"RLAL: {why}: the agent searches on its weights as they are, and all epochs go into the recovery"
         task.progress.note(note)
         of_agent = {field.name: getattr(self.agent, field.name) for field in dataclasses.fields(SacSettings)}
@@ -194,17 +199,15 @@ class RLAL(ChannelPruner):
         reward, kept = search.best
         better, rewards = local_search(task, episodes, kept, reward, self.local_search, task.rng(Stream.MOVES))
         candidates = search.candidates()
-        found = f"RLAL: best reward {reward:.4f} of {self.episodes} episodes"
+        words = f"RLAL: best reward {reward:.4f} of {self.episodes} episodes"
         if rewards and max(rewards) > reward:
             plan = episodes.plan(better)
             best = Candidate(Trail((plan,)), task.costs.of(plan), max(rewards), "local search")
-            candidates, found = (
-                (best, *candidates),
-                f"{found}, {max(rewards):.4f} after {len(rewards)} moves of channels",
-            )
-        task.progress.note(found)
+            candidates = (best, *candidates)
+            words = f"{words}, {max(rewards):.4f} after {len(rewards)} moves of channels"
+        task.progress.note(words)
         history: dict[str, list[Any]] = {**search.history, "local_search": rewards}
-        return Search(task.model, candidates[0].trail, candidates, history, (note, found))
+        return Search(task.model, candidates[0].trail, candidates, history, (note, words))
 
     def _joint(self, task: Task, episodes: Episodes) -> Search:
         prunable = tuple(group.name for unit in episodes.environment.units for group in unit.groups)
@@ -254,20 +257,6 @@ class RLAL(ChannelPruner):
         """Fine-tunes the pruned model with the settings of the joint training."""
         training = dataclasses.replace(self.training, epochs=self.epochs_of_finetuning(task))
         return self.train_cut(student, task, training, "fine-tuning", keep=self.keep)
-
-    @classmethod
-    def as_published(cls, network: str, **changes: Any) -> Self:
-        """The method with the paper's settings for one of its networks (appendix B), to the letter.
-
-        Args:
-            network: "resnet56-cifar10", "mobilenetv2-cifar10", "resnet-imagenet" or "mobilenetv2-imagenet".
-            **changes: settings that are to be others.
-
-        Raises:
-            ValueError: a network that the paper did not train.
-        """
-        published = cls.published()
-        return cls(**{**published[expect.one_of("network", network, tuple(published))], **changes})
 
     @classmethod
     def published(cls) -> Mapping[str, Mapping[str, Any]]:

@@ -31,7 +31,8 @@ class AgentSettings(SacSettings):
     The mean shows learning; the best does not by itself, for the untrained policy draws more extreme actions than
     random search and is luckier for it. 128 without the environment model: 0.249, 0.267, 0.280. What holds the agent
     back most is the paper's entropy coefficient beside a reward in [0, 1]: with 0.01 instead of 0.1, 128 updates
-    reach 0.782 (seed 0).
+    reach 0.782 (seed 0). Standardised rewards, the default, do the same for any reward: 0.745, with 0.1 as it is. The
+    table is of rewards as they are and of the policy "middle", as in the paper.
 
     Raises:
         TypeError, ValueError: if a setting is of another type, or out of its range.

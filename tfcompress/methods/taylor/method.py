@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Any
+from collections.abc import Mapping
+from numbers import Integral
+from typing import Any, ClassVar
 
 from tfcompress import expect
 from tfcompress.costs import Budget
@@ -12,6 +14,7 @@ from tfcompress.importance import Criterion, by_name
 from tfcompress.methods import phases
 from tfcompress.methods.base import Candidate, Search
 from tfcompress.methods.channel_pruner import ChannelPruner
+from tfcompress.methods.n2n.published import TRAININGS
 from tfcompress.methods.n2n.reward import reward
 from tfcompress.methods.registry import register_method
 from tfcompress.methods.taylor.pruning import ROUND, GreedyRun, Pruned, Rules, Steps, phase_of
@@ -27,7 +30,7 @@ _DROP = 0.01  # of the accuracy, which N2N's baseline may lose
 @register_method("taylor")
 @dataclasses.dataclass(frozen=True)
 class TaylorPruning(ChannelPruner):
-    """Removes the filter that matters least and trains for some updates, again and again; the best of five runs.
+    """Removes the filter that matters least and trains for some updates, again and again; the best of some runs.
 
     Molchanov et al. (2017), "Pruning convolutional neural networks for resource efficient inference"
     (arXiv:1611.06440), as the baseline of N2N (Ashok et al. 2018, section 4.4.1): "removes filters using a greedy
@@ -46,9 +49,10 @@ class TaylorPruning(ChannelPruner):
     anew in each step, as the weights that it belongs to change their shapes.
 
     Attributes:
-        runs: how many, of which the best one is taken.
-        filters: channels that go in a step; Molchanov's paper removes one. Each step makes a network and compiles its
-            training, so that one of thousands of channels needs more of them: some hundredths of all.
+        runs: how many, of which the best one is taken; five in N2N's paper.
+        filters: channels that go in a step, as a number, or as a share of all channels; Molchanov's paper removes one.
+            Each step makes a network and compiles its training, which takes some seconds whatever is trained: with a
+            share of 0.02 half of the channels go in 25 steps, one at a time in hundreds or thousands.
         updates: of the weights after each step, 30 as in Molchanov's paper; `None` for an epoch, 0 for none.
         update_rate: their learning rate.
         criterion: a name such as `"feature_map_taylor"`, Molchanov's (docs/criteria.md lists them), an instance with
@@ -62,22 +66,45 @@ class TaylorPruning(ChannelPruner):
         TypeError, ValueError: a setting of another type, or out of its range.
     """
 
-    runs: int = 5
-    filters: int = 1
+    runs: int = 2
+    filters: int | float = 0.02
     updates: int | None = 30
     update_rate: float = 1e-4
     criterion: str | Criterion = "feature_map_taylor"
     stop_accuracy: float | None = None
     stop_params: int | None = None
 
+    fast: ClassVar[Mapping[str, Any]] = {"runs": 1, "filters": 0.1, "epochs": 5}
+
     def __post_init__(self) -> None:
         super().__post_init__()
-        expect.settings(self, expect.whole, "runs", "filters", least=1)
+        expect.settings(self, expect.whole, "runs", least=1)
+        if isinstance(self.filters, Integral):
+            expect.settings(self, expect.whole, "filters", least=1)
+        else:
+            advice = "A whole number is one of channels."
+            expect.settings(self, expect.number, "filters", above=0, at_most=1, advice=advice)
         expect.settings(self, expect.whole, "updates", or_none=True)
         expect.settings(self, expect.number, "update_rate", above=0)
         by_name(self.criterion)
         expect.settings(self, expect.number, "stop_accuracy", or_none=True)
         expect.settings(self, expect.whole, "stop_params", least=1, or_none=True)
+
+    @classmethod
+    def published(cls) -> Mapping[str, Mapping[str, Any]]:
+        """Five runs, as in N2N's paper (section 4.4.1), of steps as in Molchanov's: a filter, and 30 updates at 1e-4
+        with momentum 0.9 and weight decay 1e-4. Decided: what is left is trained as N2N's teachers are (section 10.2).
+        """
+        paper = {
+            "runs": 5,
+            "filters": 1,
+            "updates": 30,
+            "update_rate": 1e-4,
+            "criterion": "feature_map_taylor",
+            "teach": None,
+            "recalibrate_student": 0,
+        }
+        return {network: {**training, **paper} for network, training in TRAININGS.items()}
 
     def budget(self, given: Budget) -> Budget:
         """The budget; without one the rules say when to stop."""
@@ -121,14 +148,18 @@ class TaylorPruning(ChannelPruner):
         if not task.budget and self.stop_params is not None:
             limits["params"] = self.stop_params
         kept = task.widths.same_ratio(lambda widths: task.fits_kept(widths, limits)) if limits else task.widths.least
-        steps = (task.costs.sizes.sum() - kept.sum()) / self.filters
+        steps = (task.costs.sizes.sum() - kept.sum()) / self._filters(task)
         return max(1, math.ceil(steps / ROUND))
+
+    def _filters(self, task: Task) -> int:
+        """How many channels go in a step."""
+        return self.filters if isinstance(self.filters, int) else max(1, round(self.filters * task.costs.sizes.sum()))
 
     def search(self, task: Task) -> Search:
         """Plays all runs, and takes the best one."""
         steps = Steps(
             criterion=by_name(self.criterion),
-            filters=self.filters,
+            filters=self._filters(task),
             updates=self.updates,
             rate=self.update_rate,
             training=self.training,

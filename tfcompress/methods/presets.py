@@ -1,0 +1,80 @@
+"""Presets in words: which one a method has, what was changed of it, and how much work it is beside "fast"."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from tfcompress.methods.base import Method
+from tfcompress.task import Task
+from tfcompress.training import PhasePlan
+
+__all__ = ["nearest_preset", "share_of_fast", "words_for_preset", "work"]
+
+_SHOWN = 4  # settings that a sentence names
+_WORTH_SAYING = 0.8  # shares of the work below this one
+
+
+def nearest_preset(method: Method) -> tuple[str, dict[str, Any]]:
+    """The preset that a method differs from by the fewest settings, and these, with the values that they have.
+
+    It follows from the settings alone, so that it is known of any instance, however it was made.
+    """
+    fields = dataclasses.fields(method)  # type: ignore[arg-type]
+    defaults = {
+        field.name: field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+        for field in fields
+    }
+    changes = {}
+    for preset, settings in {"balanced": {}, **type(method).presets()}.items():
+        own = {name: getattr(method, name) for name in defaults}
+        differ = {name: value for name, value in own.items() if not _same(value, {**defaults, **settings}[name])}
+        changes[preset] = differ
+    name = min(changes, key=lambda preset: len(changes[preset]))
+    return name, changes[name]
+
+
+def _same(value: Any, given: Any) -> bool:
+    return value is given or (type(value) is type(given) and bool(value == given))
+
+
+def words_for_preset(method: Method) -> list[str]:
+    """A line on the preset that a method has, such as "preset fast, but for epochs=8"; none for one without presets."""
+    if len(type(method).presets()) == 1:
+        return []
+    preset, changes = nearest_preset(method)
+    if not changes:
+        return [f"preset {preset}"]
+    if len(changes) > _SHOWN:
+        return [f"preset {preset}, but for {len(changes)} settings"]
+    return [f"preset {preset}, but for {', '.join(_said(*change) for change in changes.items())}"]
+
+
+def _said(name: str, value: Any) -> str:
+    is_short = isinstance(value, (bool, int, float, str, tuple, type(None))) and len(repr(value)) <= 30
+    return f"{name}={value!r}" if is_short else name
+
+
+def work(phases: Iterable[PhasePlan]) -> float:
+    """The work of phases, in epochs of training of the whole model."""
+    return sum((phase.epochs + phase.extra) * phase.cost for phase in phases)
+
+
+def share_of_fast(method: Method, task: Task) -> float | None:
+    """The share of a method's work that preset "fast" would be, with what else was changed left as it is.
+
+    Returns:
+        `None` where there is none, or no saving worth saying.
+    """
+    fast: Mapping[str, Any] | None = type(method).presets().get("fast")
+    preset, changes = nearest_preset(method)
+    whole = work(method.phases(task))
+    if fast is None or preset == "fast" or not whole:
+        return None
+    others = {name: value for name, value in changes.items() if name not in fast}
+    try:
+        share = work(type(method).with_preset("fast", **others).phases(task)) / whole
+    except ValueError:  # what was changed does not go with it
+        return None
+    return share if share < _WORTH_SAYING else None
