@@ -122,7 +122,7 @@ def training(args):
     """How a teacher is trained, and what is made of it, its epochs times `--epochs-share`."""
     settings = TRAINING.get(args.data, CIFAR)
     epochs = max(1, round(settings["epochs"] * args.epochs_share))
-    return settings | {"epochs": epochs, "reference_epochs": settings["epochs"]}
+    return settings | {"epochs": epochs, "reference_epochs": settings["epochs"], "schedule": "step"}
 
 
 def teacher(name, data, args):

@@ -38,7 +38,7 @@ class Random(ChannelPruner):
     tries: int = 200
     reward_images: int | None = 1000
     recalibrate_batches: int = 1
-    criterion: str | Criterion = "l1_norm"
+    criterion: str | Criterion = "next_layer_l1_norm"
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -69,7 +69,7 @@ class AMC(ChannelPruner):
     max_rate: float = 0.8
     reward_images: int | None = 1000
     recalibrate_batches: int = 1
-    criterion: str | Criterion = "l1_norm"
+    criterion: str | Criterion = "next_layer_l1_norm"
     agent: AgentSettings = dataclasses.field(default_factory=AgentSettings)
 
     def __post_init__(self) -> None:
