@@ -393,6 +393,10 @@ class BadInputTest(tf.test.TestCase):
             with self.subTest(name=name), self.assertRaisesRegex(ValueError, f"Received: {name}="):
                 AgentSettings(**{name: value})
 
+    def test_a_deviation_of_a_policy_that_has_its_own(self):
+        with self.assertRaisesRegex(ValueError, "first_deviation.*with first_policy='middle'"):
+            AgentSettings(first_policy="middle", first_deviation=0.5)
+
     def test_calls(self):
         agent = reset_agent()
         with self.assertRaisesRegex(ValueError, "start_epoch"):

@@ -162,7 +162,7 @@ def watch_everything(places):
     places.watch(PruningAgent, "act", "act")
     places.watch(PruningAgent, "learn", "learn")
     places.watch(AgentSearch, "run", "search", lambda *a: "search of an agent")
-    places.watch(rlal, "local_search", "begin", lambda *a: "moves of channels")
+    places.watch(rlal, "local_search", "move", lambda *a: "moves of channels")
     places.watch(PruningAgent, "remember", "episode")
     places.watch(DdpgAgent, "remember", "episode")
     places.watch(GreedyRun, "_trained", "begin", lambda run, _, step: f"run {run._number} of pruning, epoch {step + 1}")

@@ -75,6 +75,7 @@ class Run:
         self.folder, self.method = folder, method
         searches = {
             "rlal": {"joint training": JOINT_EPOCHS},
+            "rlal on fixed weights": {"search": 2},
             "amc": {"search": 2},
             "uniform": {"training after step 1": 2},
             "taylor": {"run 1 of pruning": 2, "run 2 of pruning": 2},
@@ -292,7 +293,7 @@ class BaselinesTest(KilledRunTest):
 
     def test_rlal_on_fixed_weights(self):
         """Killed in both rounds of its search, and before channels move."""
-        moments = ["search of an agent: episode 7", "search of an agent: episode 15", "moves of channels: begin 1"]
+        moments = ["search of an agent: episode 7", "search of an agent: episode 15", "moves of channels: move 1"]
         history = self.check("rlal on fixed weights", moments)["history"]["search"]
         self.assertLen(history["reward"], 20)
         self.assertGreater(len(set(history["reward"])), 1)

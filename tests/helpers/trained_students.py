@@ -20,6 +20,7 @@ class TrainedStudents(Uniform):
 
     shares: tuple[float, ...] = (0.5, 0.25)
     student_epochs: int = 1
+    recalibrate_student: int = 0  # they are trained after the cut
 
     def phases(self, task):
         students = (PhasePlan(f"student {number}", self.student_epochs) for number in range(1, len(self.shares) + 1))

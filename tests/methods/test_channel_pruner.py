@@ -125,6 +125,16 @@ def test_statistics_stay_where_no_batches_are_asked_for():
         np.testing.assert_array_equal(old, new)
 
 
+@pytest.mark.parametrize(("updates", "same"), [(0, False), (1, True), (None, True)])
+def test_statistics_of_a_student_that_was_trained_since_the_cut_stay(updates, same):
+    task = task_for()
+    student = cut(task)
+    before = statistics(student)
+    TaylorPruning(epochs=0, updates=updates).recover(student, task)
+    after = statistics(student)
+    assert all((old == new).all() for old, new in zip(before, after, strict=True)) == same
+
+
 @pytest.mark.parametrize("pruner", PRUNERS)
 def test_refused(pruner):
     for wrong in (-1, 2.5, None):

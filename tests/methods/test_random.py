@@ -33,7 +33,7 @@ class RandomTest(tf.test.TestCase):
             return played[-1]
 
         with mock.patch.object(Episodes, "play", recorded):
-            method = Random(epochs=0, tries=tries, recalibrate_batches=0, **settings)
+            method = Random(epochs=0, tries=tries, recalibrate_batches=0, criterion="l1_norm", **settings)
             return task, method.search(task), played
 
     def test_as_many_tries_as_asked_for_all_within_the_budget(self):

@@ -54,7 +54,7 @@ class ChannelPruner(TrainedMethod):
         return Teaching() if task.is_trained and phases.can_teach(task) else None
 
     def train_cut(
-        self, student: keras.Model, task: Task, training: Training, phase: str, **options: Any
+        self, student: keras.Model, task: Task, training: Training, phase: str, anew: bool = True, **options: Any
     ) -> dict[str, list[Any]]:
         """Trains a model of which channels were cut, in place; returns the history.
 
@@ -63,6 +63,7 @@ class ChannelPruner(TrainedMethod):
             task: the task.
             training: how.
             phase: its name.
+            anew: whether statistics are taken anew; not where the model was trained since it was cut.
             options: further arguments of `phases.train_phase`.
         """
         teaching = self.teaching_for(task)
@@ -71,7 +72,9 @@ class ChannelPruner(TrainedMethod):
                 f"The original model teaches what is left of it: soft targets with alpha {teaching.alpha:g} and tau "
                 f"{teaching.tau:g} (teach=None for labels alone)."
             )
-        reestimate_statistics(task.network_of(student), calibration_batches(task.splits, self.recalibrate_student))
+        if anew:
+            batches = calibration_batches(task.splits, self.recalibrate_student)
+            reestimate_statistics(task.network_of(student), batches)
         return phases.train_student(student, task, training, phase, teaching=teaching, **options)
 
     def recover(self, student: keras.Model, task: Task) -> dict[str, list[Any]]:

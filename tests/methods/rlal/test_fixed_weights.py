@@ -70,7 +70,7 @@ def test_beta_follows_the_length_of_the_run():
 def a_search_on_fixed_weights():
     task = task_for()
     before = [np.array(weight) for weight in task.model.weights]
-    method = RLAL(episodes=12, local_search=6, epochs=0, joint=False, agent=AGENT)
+    method = RLAL(episodes=12, local_search=6, epochs=0, joint=False, criterion="l1_norm", agent=AGENT)
     return task, before, method.search(task)
 
 

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from numbers import Integral
 from typing import Any, ClassVar
 
+import keras
+
 from tfcompress import expect
 from tfcompress.costs import Budget
 from tfcompress.importance import Criterion, by_name
@@ -206,3 +208,8 @@ class TaylorPruning(ChannelPruner):
             return task.objective.sign * end.metric
         assert task.accuracy is not None
         return reward(end.cost.params, task.costs.total.params, end.metric, task.accuracy)
+
+    def recover(self, student: keras.Model, task: Task) -> dict[str, list[Any]]:
+        """Fine-tunes the student, which its updates have trained already."""
+        anew = self.updates == 0
+        return self.train_cut(student, task, self.training, "fine-tuning", anew=anew, keep=self.keep)
