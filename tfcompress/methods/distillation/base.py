@@ -217,6 +217,8 @@ class Distilling(TrainedMethod):
         if self.student is not None:
             return self._search_given(task)
         plans = self._plans(task)
+        if plans[-1] and (near_miss := self.choice.near_miss(task)):
+            task.say(near_miss)
         trail = Trail((plans[0], *(self._after(*pair) for pair in itertools.pairwise(plans))))
         now, candidates, history = task, [], {}
         for number, plan in enumerate(trail.plans[:-1], start=1):
