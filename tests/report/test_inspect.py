@@ -89,6 +89,33 @@ class InspectTest(tf.test.TestCase):
         ]
         self.assertEqual(smaller, expected)
 
+    def test_sections_and_what_each_student_costs(self):
+        """Blocks of 25 * 9 * 4 * 4 = 3,600 MACs beside 1,800 + 28: three are 12,628, two 9,028 and one 5,428."""
+        inputs = keras.Input((5, 5, 2))
+        x = layers.Conv2D(4, 3, padding="same", use_bias=False, name="stem")(inputs)
+        for number in range(3):
+            x = layers.Add(name=f"sum{number}")([x, layers.Conv2D(4, 3, padding="same", use_bias=False)(x)])
+        x = layers.GlobalAveragePooling2D()(x)
+        lines = describe(keras.Model(inputs, layers.Dense(7)(x))).splitlines()
+        start = lines.index('What method="lit", "kd", "hint" and "scratch" can leave (docs/distillation.md)')
+        expected = [
+            "  stem: up to stem",
+            "  section1: 3 blocks, to sum2 (None, 5, 5, 4)",
+            "  head: the rest",
+            "  students by blocks in each section, and the flops_budget that reaches them, 3: "
+            "3 (1.0000), 2 (0.7150), 1 (0.4299)",
+        ]
+        self.assertEqual(lines[start + 1 : start + 5], expected)
+
+    def test_of_many_students_some_are_shown_and_without_sections_the_way_out(self):
+        inputs = x = keras.Input((4,))
+        for _ in range(30):
+            x = layers.Add()([x, layers.Dense(4, use_bias=False)(x)])
+        line = next(line for line in describe(keras.Model(inputs, x)).splitlines() if "students by blocks" in line)
+        self.assertRegex(line, r"reaches them, 11 of 30: 30 \(1.0000\), 27 \(0.9000\), .*, 3 \(0.1000\), 1 \(0.0334\)$")
+        plain = keras.Model(inputs, layers.Dense(2)(inputs))
+        self.assertIn("  no sections, as no blocks that keep the shape", describe(plain))
+
     def test_many_names_are_grouped(self):
         names = [f"section{section}_block{block}_conv1" for section in (1, 2) for block in (1, 2, 3, 4)]
         self.assertEqual(grouped(names), ", ".join(names))

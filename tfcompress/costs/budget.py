@@ -12,7 +12,7 @@ from tfcompress import expect
 from tfcompress.costs.counts import Cost
 from tfcompress.costs.metrics import Metric, metric_of, registered_metrics
 
-__all__ = ["ADVICE", "Budget", "LimitMissed", "as_budget", "shown"]
+__all__ = ["ADVICE", "Budget", "LimitMissed", "as_budget", "share_that_reaches", "shown"]
 
 # What a message says of a limit below what can be reached, where a method says nothing else.
 ADVICE = "tfcompress.inspect(model) shows what cannot be pruned, and why."
@@ -114,6 +114,19 @@ class Budget(Mapping[str, float | int]):
         name, value = self._said[metric]
         return f"{name}={value!r}"
 
+    def asked(self, metric: str, cost: Cost, total: Cost) -> str:
+        """The limit of a metric as it has to be given to allow a cost, such as "flops_budget=0.5001".
+
+        Args:
+            metric: one that is limited and planned.
+            cost: what is to be allowed.
+            total: cost of the original.
+        """
+        name, value = self._said[metric]
+        if isinstance(value, float):
+            return f"{name}={share_that_reaches(cost[metric], total[metric])}"
+        return f"{name}={cost[metric] * (2 if name == _FLOPS else 1)}"
+
     @property
     def planned(self) -> tuple[str, ...]:
         """The limited metrics that are columns of a cost, of which any plan's is known."""
@@ -209,7 +222,8 @@ class Budget(Mapping[str, float | int]):
                 name, _ = self._said[metric]
                 each, unit = (2, "FLOPs") if name == _FLOPS else (1, self._metrics[metric].unit)
                 raise ValueError(
-                    f"Expected a {name} that can be reached: at least {_share(least[metric], total[metric])} of the "
+                    f"Expected a {name} that can be reached: at least "
+                    f"{share_that_reaches(least[metric], total[metric])} of the "
                     f"original ({each * least[metric]:,} of {each * total[metric]:,} {unit}). Received: "
                     f"{self.said(metric)}. {advice}"
                 )
@@ -220,8 +234,8 @@ def shown(number: float) -> str:
     return f"{number:,.0f}" if number >= 1000 else f"{number:.4g}"
 
 
-def _share(least: int, whole: int) -> str:
-    """A share as text, rounded up so that the number shown can be reached."""
+def share_that_reaches(least: int, whole: int) -> str:
+    """A share as text, rounded up so that a budget of the number shown allows it."""
     return f"{math.ceil(Fraction(least, whole) * 10**4) / 1e4:.4f}"
 
 

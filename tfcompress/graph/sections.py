@@ -220,7 +220,8 @@ def find_sections(graph: LayerGraph) -> Sections:
         raise ValueError(
             "Expected a network with repeated blocks that keep the shape of what they read, such as a ResNet. "
             f"Received: the model {graph.name!r}, in which {len(along)} parts stand one after the other and none "
-            "could be left out. Give split points and a student of your own, or prune its channels (method='uniform')."
+            "could be left out. Give a student of your own (student=, with split_points= for 'lit' and 'hint'), or "
+            "prune its channels (method='uniform')."
         )
     sections: list[Section] = []
     start = _start_of_first(segments, groups[0][0])

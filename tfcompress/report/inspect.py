@@ -14,7 +14,7 @@ from tfcompress.costs import CostModel
 from tfcompress.given import read_model
 from tfcompress.network import Network
 from tfcompress.report.feasibility import feasibility, share_of
-from tfcompress.report.structure import structure_lines
+from tfcompress.report.structure import section_lines, structure_lines
 from tfcompress.report.table import in_columns
 
 __all__ = ["describe", "inspect"]
@@ -44,6 +44,9 @@ def describe(model: keras.Model | Network, control: Control | None = None) -> st
             'What method="n2n" decides on (docs/n2n.md)',
             *structure_lines(costs),
             "",
+            'What method="lit", "kd", "hint" and "scratch" can leave (docs/distillation.md)',
+            *section_lines(costs),
+            "",
             f"Smallest share of the MACs that can be reached: {share_of(costs, costs.smallest.macs)} (all groups)",
             "Share of the MACs that is reached with one pruning ratio for all channels that may be pruned, and what is "
             "left spent channel by channel; - where the row's share is out of reach ('inside blocks': where RLAL, AMC "
@@ -64,8 +67,8 @@ def inspect(
     through_norms: bool = False,
 ) -> None:
     """Prints costs layer by layer, the channel groups, what cannot be pruned and why, which layers N2N may remove and
-    what of the others it may make smaller, and which shares of the MACs can be reached, under each control alone and
-    under all of them together.
+    what of the others it may make smaller, the sections and which students LIT can make of them, and which shares of
+    the MACs can be reached, under each control alone and under all of them together.
 
     Args:
         model: a built Functional or Sequential model with static shapes, or the path of a .keras, .h5 or .hdf5 file.

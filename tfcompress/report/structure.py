@@ -1,4 +1,4 @@
-"""Structure in the text of `inspect`: the layers that may go, and what of the others may be smaller."""
+"""Structure in the text of `inspect`: layers and blocks that may go, and what of the others may be smaller."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ import re
 from collections.abc import Iterable, Iterator
 
 from tfcompress.costs import CostModel
+from tfcompress.costs.budget import share_that_reaches
+from tfcompress.graph import find_sections
 
-__all__ = ["grouped", "structure_lines"]
+__all__ = ["grouped", "section_lines", "structure_lines"]
 
 _FEW = 8  # names that are shown one by one
+_STUDENTS = 12  # whose costs are shown
 _KINDS = {"kernel_size": "kernel sizes", "padding": "paddings", "outputs": "outputs"}
 
 
@@ -25,6 +28,34 @@ def structure_lines(costs: CostModel) -> list[str]:
         nodes = [variable.node for variable in space.shrinkable.variables if variable.what == what]
         lines.append(f"  {words} that may be smaller, {len(nodes)}: {grouped(nodes)}")
     return lines
+
+
+def section_lines(costs: CostModel) -> list[str]:
+    """Lines on what method="lit" decides on: the sections, and for each student the budget that leads to it."""
+    from tfcompress.methods.distillation.students import fewer_and_fewer, shallow_plan
+
+    graph, total = costs.groups.graph, costs.total.macs
+    try:
+        sections = find_sections(graph)
+    except ValueError:
+        return [
+            "  no sections, as no blocks that keep the shape of what they read are repeated: give a student of your "
+            "own (student=), or remove channels"
+        ]
+    free = (True,) * len(sections)
+    students = list(fewer_and_fewer(sections, free))
+    steps = max(1, -(-(len(students) - 1) // (_STUDENTS - 1)))
+    shown = dict.fromkeys([*students[::steps], students[-1]])
+    shares = []
+    for blocks in shown:
+        macs = shallow_plan(sections, costs, blocks, None, free)[1].macs
+        share = share_that_reaches(macs, total) if total else "no MACs counted"
+        shares.append(f"{','.join(map(str, blocks))} ({share})")
+    number = f"{len(shown)} of {len(students)}" if len(shown) < len(students) else str(len(students))
+    return [
+        *(f"  {line}" for line in str(sections).splitlines()),
+        f"  students by blocks in each section, and the flops_budget that reaches them, {number}: {', '.join(shares)}",
+    ]
 
 
 def grouped(names: Iterable[str]) -> str:

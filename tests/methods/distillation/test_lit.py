@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+import math
 
 import numpy as np
 import small_tasks
@@ -202,6 +203,23 @@ class BudgetTest(tf.test.TestCase):
         self.assertEqual(found["{'flops': 1.0}"], (4, 3))
         self.assertGreaterEqual(len(set(found.values())), 4)
         self.assertEqual(min(found.values()), found["{'flops': 0.4}"])
+
+    def test_a_budget_that_lacks_next_to_nothing_of_a_block_is_told_what_to_ask_for(self):
+        whole, more, less = (cost_of(blocks).macs for blocks in ((4, 3), (4, 2), (3, 2)))
+        block = more - less
+        for lacking, near in ((1, True), (block // 10, True), (block // 10 + 1, False), (block - 1, False)):
+            task, _ = self.search(flops=2 * (more - lacking))
+            notes = [note for note in task.said if "next to nothing" in note]
+            self.assertEqual(bool(notes), near, lacking)
+            if near:
+                self.assertStartsWith(notes[0], f"flops_budget={2 * (more - lacking)} leaves (3, 2) blocks")
+                self.assertIn(f"with flops_budget={2 * more} there would be (4, 2)", notes[0])
+        share = math.floor(1e4 * more / whole) / 1e4
+        task, _ = self.search(flops=share)
+        self.assertIn(f"with flops_budget={share + 1e-4:.4f} there would be (4, 2)", task.said[-1])
+        task, search = self.search(flops=round(share + 1e-4, 4))
+        self.assertEqual(self.left(apply(search.source, search.plan)), (4, 2))
+        self.assertEqual([note for note in task.said if "next to nothing" in note], [])
 
     def test_blocks_in_words_need_no_budget(self):
         _, search = self.search(LIT(blocks=(2, 1)), flops=1.0)

@@ -1,12 +1,14 @@
 """Where students begin: with what is left of the teacher, whose statistics are taken anew, or afresh as in the paper."""
 
+from unittest import mock
+
 import keras
 import numpy as np
 import pytest
 import teachers
 import tensorflow as tf
 
-from tfcompress.methods import KD, LIT, BornAgain, Hint, Scratch
+from tfcompress.methods import KD, LIT, BornAgain, Hint, Scratch, phases
 from tfcompress.methods.distillation.base import PAPER
 
 SHORT = {"epochs": 1, "learning_rate": 0.05, "batch_size": 40}
@@ -135,6 +137,21 @@ def test_learning_rates_follow_from_where_students_begin():
     assert first(Scratch()) == first(BornAgain()) == pytest.approx(0.1)
 
 
+def test_hints_are_learned_at_a_rate_of_their_own():
+    """As the first of two phases; at the rate that is given, or at 0.1 whatever the second phase trains with."""
+    for rates, expected in (
+        ({}, (0.1, 0.01)),
+        ({"learning_rate": 0.05}, (0.05, 0.05)),
+        ({"learning_rate": 0.05, "hint_learning_rate": 0.2}, (0.2, 0.05)),
+    ):
+        with mock.patch.object(phases, "train_phase", return_value={}) as trained:
+            teachers.compress(
+                teachers.trained_teacher(), Hint(blocks=(1, 1), **rates), DATA, validation_data=VALIDATION
+            )
+        assert tuple(call.args[2].learning_rate for call in trained.call_args_list) == expected
+        assert tuple(call.args[2].epochs for call in trained.call_args_list) == (10, 20)
+
+
 # Appendix A of the paper: "For all experiments, we used a batch size of 32, SGD with a momentum of 0.9, and weight
 # decay of 1e-4", milestones "decaying the learning rate by a factor of 10", `tau = 6` and `alpha = 0.95`.
 EVERY = {
@@ -179,6 +196,8 @@ PUBLISHED = [
         {
             **TARGETS,
             **COMPARED,
+            "hint": None,
+            "hint_learning_rate": None,
             "hint_epochs": 75,
             "epochs": 175,
             "reference_epochs": 175,

@@ -30,12 +30,14 @@ from tfcompress.training.initial import check_drawable, draw_anew, learned_layer
 from tfcompress.training.teaching import SoftTargets, Teaching, logits_of
 from tfcompress.training.thawing import inner_layers, thawed, words_for
 
-__all__ = ["PAPER", "PAPER_TARGETS", "Distilling", "Start"]
+__all__ = ["FRESH_RATE", "PAPER", "PAPER_TARGETS", "Distilling", "Start"]
 
 Start = Literal["teacher", "fresh"]
 
-_FRESH = 0.1
-_WITH_BLOCKS = 0.01
+FRESH_RATE = 0.1
+"""The learning rate of weights that are not the teacher's, and of hints."""
+
+_RATE_OF_BLOCKS = 0.01
 
 PAPER: Mapping[str, Any] = {
     "start": "fresh",
@@ -129,7 +131,7 @@ class Distilling(TrainedMethod):
         training = super().training
         if self.learning_rate is not None:
             return training
-        return dataclasses.replace(training, learning_rate=_WITH_BLOCKS if self.begins_with_teacher else _FRESH)
+        return dataclasses.replace(training, learning_rate=_RATE_OF_BLOCKS if self.begins_with_teacher else FRESH_RATE)
 
     @property
     def soft_targets(self) -> SoftTargets:
@@ -218,6 +220,8 @@ class Distilling(TrainedMethod):
         if self.student is not None:
             return self._search_given(task)
         plans = self._plans(task)
+        if plans[-1] and (near_miss := self.choice.near_miss(task)):
+            task.say(near_miss)
         trail = Trail((plans[0], *(self._after(*pair) for pair in itertools.pairwise(plans))))
         now, candidates, history = task, [], {}
         for number, plan in enumerate(trail.plans[:-1], start=1):

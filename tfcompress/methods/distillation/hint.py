@@ -10,7 +10,7 @@ import keras
 
 from tfcompress import expect
 from tfcompress.methods import phases
-from tfcompress.methods.distillation.base import PAPER_TARGETS
+from tfcompress.methods.distillation.base import FRESH_RATE, PAPER_TARGETS
 from tfcompress.methods.distillation.lessons import train_on_outputs
 from tfcompress.methods.distillation.sectioned import Sectioned
 from tfcompress.methods.registry import register_method
@@ -32,11 +32,14 @@ class Hint(Sectioned):
 
     Attributes:
         hint_epochs: of the first stage.
+        hint_learning_rate: the first one of the first stage. `None`: `learning_rate` where that is given, else 0.1, as
+            at 0.01 students learn next to nothing but the mean of what the teacher gives.
         epochs: of the second stage.
         hint: the section whose output is the hint, counted from 1; `None` for the middle one.
     """
 
     hint_epochs: int = 10
+    hint_learning_rate: float | None = None
     epochs: int = 20
     milestones: tuple[int, ...] = (60, 100, 125)
     reference_epochs: int = 175
@@ -48,6 +51,7 @@ class Hint(Sectioned):
     def __post_init__(self) -> None:
         super().__post_init__()
         expect.settings(self, expect.whole, "hint_epochs")
+        expect.settings(self, expect.number, "hint_learning_rate", above=0, or_none=True)
         expect.settings(self, expect.whole, "hint", least=1, or_none=True)
         if self.teach is not None:
             expect.unused(self, ["alpha", "tau", "soft", "scale_by_tau"], "beside teach=, which has its own")
@@ -78,7 +82,8 @@ class Hint(Sectioned):
         wider = regressor(student.shape(number), teacher.shape(number), task.seed)
         how: dict[str, Any] = {"teacher_input": False, "regressors": (wider,), "relative": self.relative}
         hints = Hints(student, teacher, (number,), self.loss, **how)
-        training = dataclasses.replace(self.training, epochs=self.hint_epochs)
+        rate = self.hint_learning_rate or self.learning_rate or FRESH_RATE
+        training = dataclasses.replace(self.training, epochs=self.hint_epochs, learning_rate=rate)
         with frozen(hints.unreached()), computing_in(self.mixed_precision, (student.model, teacher.model)):
             loss = loss_function(student.model, task.objective)
             model = Distillation(student.model, teacher.model, hints=hints, beta=0.0, validation_loss=loss)
@@ -87,7 +92,7 @@ class Hint(Sectioned):
     @classmethod
     def published(cls) -> Mapping[str, Mapping[str, Any]]:
         """The paper gives no settings of its own for hint training: those of LIT, in the order of the two stages."""
-        hints = {**PAPER_TARGETS, "hint": None, "loss": "l2", "relative": False}
+        hints = {**PAPER_TARGETS, "hint_learning_rate": None, "hint": None, "loss": "l2", "relative": False}
         return {
             "resnet": {
                 **hints,

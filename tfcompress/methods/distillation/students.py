@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -12,12 +12,15 @@ import keras
 
 from tfcompress import expect
 from tfcompress.costs import Cost, CostModel, cost
+from tfcompress.costs.budget import share_that_reaches
 from tfcompress.graph import Sections, find_sections
 from tfcompress.plan import KeepChannels, Plan
 from tfcompress.task import Task
 from tfcompress.training.compiled import last_activation
 
-__all__ = ["Blocks", "StudentChoice", "even_blocks", "lower_cardinality", "shallow_plan"]
+__all__ = ["Blocks", "StudentChoice", "even_blocks", "fewer_and_fewer", "lower_cardinality", "shallow_plan"]
+
+_NEAR = 0.1  # a budget that lacks no more than this share of a block misses it nearly
 
 Blocks = tuple[int, ...]
 
@@ -114,7 +117,8 @@ class StudentChoice:
             return f"That is what {'student' if self.blocks is None else f'blocks={self.blocks}'} costs."
         return (
             "That is the shallowest student, with one block in each section that may lose any; "
-            "print(tfcompress.graph.find_sections(tfcompress.graph.LayerGraph.from_keras(model))) shows them."
+            "tfcompress.inspect(model) shows what each student costs. Ask for that share, and remove channels of the "
+            "result with another method, such as 'uniform'; or give a smaller student: student=."
         )
 
     def least(self, costs: CostModel) -> Cost:
@@ -140,6 +144,34 @@ class StudentChoice:
             assert even is not None  # the shallowest student fits
             counts = [even]
         return [self._plan(sections, task.costs, blocks)[0] for blocks in counts]
+
+    def near_miss(self, task: Task) -> str | None:
+        """Returns a sentence on a budget that leaves out a block which it lacks next to nothing of, or `None`."""
+        if self.is_told:
+            return None
+        sections, total = find_sections(task.groups.graph), task.costs.total
+        before: tuple[Blocks, Cost] | None = None
+        for blocks in fewer_and_fewer(sections, self._free(sections)):
+            _, now = self._plan(sections, task.costs, blocks)
+            if not task.fits(now):
+                before = blocks, now
+                continue
+            if before is None:
+                return None
+            more, cost_of_more = before
+            over = [metric for metric, limit in task.limits.items() if cost_of_more[metric] > limit]
+            if any(cost_of_more[m] - task.limits[m] > _NEAR * (cost_of_more[m] - now[m]) for m in over):
+                return None
+            given, asked = (
+                " and ".join(said)
+                for said in (map(task.budget.said, over), (task.budget.asked(m, cost_of_more, total) for m in over))
+            )
+            reached = " and ".join(f"{share_that_reaches(now[m], total[m])} of the {m}" for m in over)
+            return (
+                f"{given} leaves {blocks} blocks in the sections, {reached}; with {asked} there would be {more}, "
+                "which is next to nothing more."
+            )
+        return None
 
     def check_given(self, task: Task) -> None:
         """Refuses models that were given and do not fit the teacher."""
@@ -207,17 +239,27 @@ def even_blocks(
     Returns:
         The numbers; `None` if not even one block each fits.
     """
+    return next((blocks for blocks in fewer_and_fewer(sections, free) if fits(blocks)), None)
+
+
+def fewer_and_fewer(sections: Sections, free: Sequence[bool]) -> Iterator[tuple[int, ...]]:
+    """Numbers of blocks in each section as they are removed one by one, from all of them to one in each.
+
+    Args:
+        sections: of the network.
+        free: for each section whether it may lose blocks.
+    """
     blocks = list(sections.blocks)
-    while not fits(tuple(blocks)):
+    while True:
+        yield tuple(blocks)
         shares = [
             (left / whole, number)
             for number, (left, whole, may) in enumerate(zip(blocks, sections.blocks, free, strict=True))
             if may and left > 1
         ]
         if not shares:
-            return None
+            return
         blocks[max(shares)[1]] -= 1
-    return tuple(blocks)
 
 
 def lower_cardinality(costs: CostModel, cardinality: int | None, inside: set[str]) -> tuple[KeepChannels, ...]:
