@@ -41,18 +41,21 @@ from tfcompress.methods.distillation import KD, LIT, Hint, Scratch
 
 def methods(args):
     """The methods, each with as many epochs in all."""
-    both = {"blocks": tuple(args.blocks), "batch_size": args.batch_size, "learning_rate": args.learning_rate}
-    both["keep"] = "last"  # as in the paper
+    both = {"blocks": tuple(args.blocks), "batch_size": args.batch_size}
     shorter = args.epochs // 3
     longer = args.epochs - shorter
-    taught = both | {"alpha": args.alpha}
-    lit = taught | {"epochs": longer, "finetune_epochs": shorter}
+    lit = both | {"epochs": longer, "finetune_epochs": shorter}
+    rate = {"learning_rate": args.learning_rate} if args.learning_rate else {}
+    paper = {"epochs": longer, "finetune_epochs": shorter, "batch_size": args.batch_size, "blocks": tuple(args.blocks)}
     return {
-        "lit": LIT(**lit),
-        "kd": KD(**taught, epochs=args.epochs),
-        "hint": Hint(**taught, hint_epochs=shorter, epochs=longer),
-        "hints": LIT(**lit, teacher_input=False),
+        "lit": LIT(**lit, **rate),
+        "kd": KD(**both, **rate, epochs=args.epochs),
+        "hint": Hint(**both, **rate, hint_epochs=shorter, epochs=longer),
+        "hints": LIT(**lit, **rate, teacher_input=False),
         "scratch": Scratch(**both, epochs=args.epochs),
+        "lit published": LIT.as_published("resnet", **paper),
+        "kd published": KD.as_published("resnet", **both, epochs=args.epochs),
+        "kd fresh": KD(**both, epochs=args.epochs, start="fresh"),
     }
 
 
@@ -60,14 +63,14 @@ RECIPE = {
     "flags": {
         "model": "savedmodels/teachers/resnet32_cifar10.keras",
         "data": "cifar10",
+        "half": {"default": False, "help": "images of half their size"},
         "images": {"default": 4000, "help": "training images, the held-out tenth included"},
         "blocks": {"default": [2, 2, 2], "help": "of the student's sections"},
         "epochs": {"default": 12, "help": "of each method, over all its phases"},
         "batch_size": 64,
-        "learning_rate": 0.1,
-        "alpha": {"default": 0.95, "help": "weight of the labels beside soft targets"},
+        "learning_rate": {"default": None, "type": float, "help": "of all but scratch; by default that of each method"},
         "seeds": [0, 1, 2],
-        "methods": ["lit", "kd", "hint", "hints", "scratch"],
+        "methods": ["lit", "kd", "hint", "hints", "scratch", "lit published", "kd published", "kd fresh"],
         "out": None,
     },
     "smoke": {"data": "digits", "images": 80, "seeds": [0], "blocks": [1, 1], "epochs": 3, "methods": ["hint"]},

@@ -147,6 +147,7 @@ def from_scratch(blocks):
             learning_rate=1e-4,
             epochs=args.epochs,
             keep="last",  # as in the paper
+            schedule="step",
             milestones=(args.epochs // 2,),
             reference_epochs=max(args.epochs, 1),
             discriminator=data.discriminators[blocks],

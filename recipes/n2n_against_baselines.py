@@ -34,10 +34,8 @@ run (tensorflow 2.21.0, keras 3.15.1, two busy CPU cores, 8 to 15 minutes a sear
 - Not run: searches under a limit, Taylor pruning, stage 1 alone, MNIST, policies of another search, the third seed.
 """
 
-import dataclasses
 import pathlib
 
-import images
 import keras
 import networks
 import numpy as np
@@ -50,8 +48,8 @@ from tfcompress.report import plot_students, plot_updates
 
 def load(args):
     """The dataset with each 2x2 pixels averaged, which makes a student four times as cheap."""
-    data = runner.load(args)
-    return data if args.smoke else dataclasses.replace(data, arrays=images.of_half_size(data.arrays))
+    args.half = True
+    return runner.load(args)
 
 
 def teacher(name, data, args):
@@ -93,7 +91,7 @@ def trained(args):
 
 def by_hand(data, args):
     """KD of a student designed by hand."""
-    return KD(student=networks.thin(data, args.widths), **trained(args))
+    return KD(student=networks.thin(data, args.widths), alpha=0.95, tau=6.0, **trained(args))
 
 
 def after(results, data, args):

@@ -36,8 +36,10 @@ RLAL does not win here. What was found:
   the rest (validation accuracy before: 0.90). All three methods share that.
 """
 
+import argparse
 import dataclasses
 
+import keras
 import runner
 
 import tfcompress
@@ -62,47 +64,77 @@ class Replay(Uniform):
         return Search(source, trail, candidates=(Candidate(trail, cost, origin=self.folder),))
 
 
-def methods(args):
-    """The methods, each seeing as many training images."""
-    last = {"keep": "last"}  # as in the paper
-    reward = last | {"reward_images": args.reward_images, "recalibrate_batches": args.recalibrate_batches}
-    both = args.baseline_epochs or args.epochs + args.finetune_epochs
-    rlal = RLAL(
-        epochs=args.epochs,
-        finetune_epochs=args.finetune_epochs,
+def runs(args):
+    """Each method on a model that comes trained, or, with `--fresh`, on one that does not."""
+    searched = {"reward_images": args.reward_images, "recalibrate_batches": 1}
+    tries = args.episodes + args.local_search
+    before = args.epochs // 2 if args.fresh else 0
+    after = args.epochs - before
+    rlal = {"episodes": args.episodes, "local_search": args.local_search, **searched}
+    agent = AgentSettings(entropy_coefficient=args.entropy_coefficient)
+    dense = runner.Run("dense", Uniform(epochs=before), model="residual", flops_budget=1.0)
+    start = dense if args.fresh else "residual"
+    published = RLAL.as_published(
+        "resnet56-cifar10",
+        epochs=max(4, args.epochs // 2),
+        finetune_epochs=max(0, args.epochs - max(4, args.epochs // 2)),
+        learning_rate=None,  # a model that comes trained begins lower
         agent_epochs=(0, 25, 150),
-        episodes_per_epoch=args.episodes_per_epoch,
-        agent=AgentSettings(updates_per_epoch=args.updates_per_epoch, entropy_coefficient=args.entropy_coefficient),
-        **reward,
+        episodes_per_epoch=-(-tries // max(1, args.epochs * 3 // 8)),
+        reward_images=args.reward_images,
     )
-    # RLAL's agent acts in three quarters of the epochs of joint training.
-    tries = args.episodes_per_epoch * -(-args.epochs * 3 // 4)
-    replayed = {"replay": Replay(epochs=both, folder=args.replay, **last)} if args.replay else {}
-    return replayed | {
-        "uniform": Uniform(epochs=both, **last),
-        "random": Random(epochs=both, tries=tries, **reward),
-        "amc": AMC(epochs=both, episodes=tries, **reward),
-        "rlal": rlal,
+    joint = RLAL(epochs=max(4, before), finetune_epochs=max(0, args.epochs - max(4, before)), joint=True, **searched)
+    made = {
+        "uniform": runner.Run("uniform", Uniform(epochs=after), model=start),
+        "random": runner.Run("random", Random(epochs=after, tries=tries, **searched), model=start),
+        "amc": runner.Run("amc", AMC(epochs=after, episodes=tries, **searched), model=start),
+        "rlal": runner.Run("rlal", RLAL(epochs=after, joint=False, agent=agent, **rlal), model=start),
+        "joint": runner.Run("joint", joint, model="residual"),
+        "published": runner.Run("published", published, model="residual"),
+        "labels": runner.Run("labels", Uniform(epochs=after, teach=None), model=start),
     }
+    if args.replay:
+        made["replay"] = runner.Run("replay", Replay(epochs=after, folder=args.replay), model=start)
+    if unknown := sorted(set(args.methods) - set(made)):
+        raise argparse.ArgumentTypeError(
+            f"--methods: expected some of {', '.join(made)}. Received: {', '.join(unknown)}"
+        )
+    wanted = [made[name] for name in args.methods]
+    return [dense, *wanted] if any(run.model is dense for run in wanted) else wanted
+
+
+def model(name, data, args):
+    """The network of `--model`; with `--fresh` its architecture with weights drawn anew."""
+    network = runner.from_file(name, data, args)
+    if args.fresh and not args.smoke:
+        network = fresh_copy(network)
+    return network
+
+
+def fresh_copy(network):
+    """The same architecture, compiled alike, with weights drawn anew."""
+    keras.utils.set_random_seed(0)  # as a run folder goes on only with the network that it was made for
+    made = keras.models.clone_model(network)
+    made.compile_from_config(network.get_compile_config())
+    return made
 
 
 RECIPE = {
     "flags": {
         "model": "savedmodels/teachers/resnet20_cifar10.keras",
         "data": "cifar10",
+        "half": {"default": False, "help": "images of half their size"},
         "images": {"default": 8000, "help": "training images, the held-out tenth included"},
+        "fresh": {"default": False, "help": "begin with weights drawn anew"},
         "flops_budget": 0.5,
-        "epochs": 8,
-        "finetune_epochs": 6,
-        "baseline_epochs": {"default": None, "type": int, "help": "of uniform, random and amc; by default the sum"},
-        "episodes_per_epoch": 20,
-        "updates_per_epoch": 32,
+        "epochs": {"default": 14, "help": "of training in all, for every method"},
+        "episodes": 150,
+        "local_search": 50,
         "entropy_coefficient": 0.1,
         "replay": {"default": None, "metavar": "RUN", "help": "whose plan the method `replay` takes"},
         "reward_images": 500,
-        "recalibrate_batches": 1,
         "seeds": [0, 1, 2],
-        "methods": ["uniform", "random", "amc", "rlal"],
+        "methods": ["uniform", "random", "rlal", "published"],
         "out": None,
     },
     "smoke": {
@@ -111,11 +143,11 @@ RECIPE = {
         "seeds": [0],
         "reward_images": 20,
         "epochs": 4,
-        "finetune_epochs": 1,
-        "episodes_per_epoch": 1,
+        "episodes": 3,
+        "local_search": 1,
     },
-    "model": runner.from_file,
-    "runs": runner.chosen(methods, model="residual"),
+    "model": model,
+    "runs": runs,
 }
 
 

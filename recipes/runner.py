@@ -26,6 +26,7 @@ import json
 import pathlib
 import time
 
+import images
 import keras
 import networks
 import numpy as np
@@ -124,8 +125,11 @@ def main(doc, recipe):
 
 
 def load(args):
-    """The dataset of the flags."""
-    return tfcompress.data.load(args.data, images=args.images)
+    """The dataset of the flags; images have half their size with `--half`, but in `--smoke`."""
+    data = tfcompress.data.load(args.data, images=args.images)
+    if not vars(args).get("half") or args.smoke:
+        return data
+    return dataclasses.replace(data, arrays=images.of_half_size(data.arrays))
 
 
 def from_zoo(name, data, args):

@@ -69,15 +69,15 @@ def test_layers_that_were_cut_are_trained_and_others_are_not(model):
 @pytest.mark.parametrize(
     "method",
     [
-        KD(blocks=(1,), epochs=1),
-        LIT(blocks=(1,), epochs=1, finetune_epochs=1),
+        KD(blocks=(1,), epochs=1, start="fresh"),
+        LIT(blocks=(1,), epochs=1, finetune_epochs=1, start="fresh"),
     ],
     ids=lambda method: method.name,
 )
 def test_fresh_layers_are_trained_and_what_was_adapted_stays(model, method):
     start = []
     with pytest.MonkeyPatch.context() as patch:
-        whole = type(method).start_anew
+        whole = type(method).begun
 
         @contextlib.contextmanager
         def watched(self, student, *arguments):
@@ -85,7 +85,7 @@ def test_fresh_layers_are_trained_and_what_was_adapted_stays(model, method):
                 start.append(student.get_layer("first0").get_weights())
                 yield
 
-        patch.setattr(type(method), "start_anew", watched)
+        patch.setattr(type(method), "begun", watched)
         result = compress(model, method)
     assert np.abs(start[0][0] - model.get_layer("backbone").get_layer("first0").get_weights()[0]).max() > 0
     assert moved(result, "first0", start[0]) > 0

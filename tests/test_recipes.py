@@ -34,6 +34,7 @@ def runs(recipe, name, *flags):
         ("n2n_tables2_3", 1 + 2),
         ("n2n_table5", 3 + 3 * 2),  # ResNet-18, ResNet-34 and VGG-11 are first teachers
         ("n2n_figures6_9", 2),
+        ("criteria", 3 * 12),  # all criteria, each on random plans and in two scopes
     ],
 )
 def test_how_many_runs_the_flags_stand_for(recipe, name, count):

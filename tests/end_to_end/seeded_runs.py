@@ -48,9 +48,13 @@ CLASSES = 4
 DOMAINS = 2
 
 _SHORT = {"batch_size": 32, "learning_rate": 0.05, "schedule": "step", "keep": "last"}
+# As the record was made: students that labels alone teach, fresh ones, and the lesson of LIT's paper.
 _CUT = {"teach": None, "recalibrate_student": 0, **_SHORT}
-_LIT = {"epochs": 1, "finetune_epochs": 1, "finetune_learning_rate": 0.02, **_SHORT}
-_UNIFORM = {"epochs": 1, "milestones": (1,), "reference_epochs": 2, **_CUT}
+_TAUGHT = {"start": "fresh", "recalibrate_batches": 0, "alpha": 0.95, "tau": 6.0, **_SHORT}
+_SECTIONS = {"relative": False, **_TAUGHT}
+_LIT = {"epochs": 1, "finetune_epochs": 1, "finetune_learning_rate": 0.02, **_SECTIONS}
+_RANKED = {"criterion": "l1_norm", **_CUT}
+_UNIFORM = {"epochs": 1, "milestones": (1,), "reference_epochs": 2, **_RANKED}
 
 
 def plans_of(result):
@@ -149,13 +153,13 @@ def methods():
         reward_images=40,
         recalibrate_batches=1,
         agent=agent,
-        **_CUT,
+        **_RANKED,
     )
     of_amc = OfAMC(hidden=(8,), batch_size=8)
-    amc = AMC(episodes=12, exploring=3, epochs=1, reward_images=40, recalibrate_batches=0, agent=of_amc, **_CUT)
+    amc = AMC(episodes=12, exploring=3, epochs=1, reward_images=40, recalibrate_batches=0, agent=of_amc, **_RANKED)
     taylor = TaylorPruning(runs=2, filters=6, updates=3, update_rate=0.01, epochs=1, **_CUT)
     half, shallow = {"flops_budget": 0.5}, {"flops_budget": 0.7}
-    steps = Uniform(steps=2, step_epochs=1, scope="global", criterion="taylor", **_UNIFORM)
+    steps = Uniform(steps=2, step_epochs=1, scope="global", **{**_UNIFORM, "criterion": "taylor"})
     critic = drawn(discriminator(), seed=3)
     translating = LIT(beta=0.0, discriminator=critic, adversarial=AdversarialSettings(steps=1), **_LIT)
     return {
@@ -165,14 +169,14 @@ def methods():
         "uniform, global": (Uniform(scope="global", **{**_UNIFORM, "epochs": 0}), half),
         "uniform, steps": (steps, half),
         "taylor": (taylor, half),
-        "random": (Random(epochs=1, tries=4, reward_images=40, recalibrate_batches=1, **_CUT), half),
+        "random": (Random(epochs=1, tries=4, reward_images=40, recalibrate_batches=1, **_RANKED), half),
         "lit": (LIT(beta=0.75, **_LIT), shallow),
         "lit, beta 0": (LIT(beta=0.0, **_LIT), shallow),
         "lit, a sequence": (LIT(blocks=((2,), (1,)), **_LIT), {}),
         "lit, a generator": (translating, shallow),
-        "kd": (KD(epochs=1, **_SHORT), shallow),
-        "hint": (Hint(epochs=1, **_SHORT), shallow),
-        "born_again": (BornAgain(epochs=1, **_SHORT), {}),
+        "kd": (KD(epochs=1, **_TAUGHT), shallow),
+        "hint": (Hint(hint_epochs=75, epochs=1, **_SECTIONS), shallow),
+        "born_again": (BornAgain(epochs=1, **_TAUGHT), {}),
         "scratch": (Scratch(epochs=2, **_SHORT), shallow),
     }
 

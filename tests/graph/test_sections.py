@@ -106,6 +106,32 @@ class FoundTest(tf.test.TestCase):
         self.assertEqual(sections.blocks, (3,))
         self.assertEqual(sections.sections[0].removed(2), ("attention2", "attended2", "mlp2", "mixed2"))
 
+    def test_encoders_that_read_a_padding_mask(self):
+        """A mask that is computed of the inputs, by all blocks or in each, makes no block another's part."""
+        for shared in (True, False):
+            tokens, padding = keras.Input((5,), name="tokens"), keras.Input((5,), dtype="bool", name="padding")
+            mask = layers.Reshape((1, 5), name="mask")(padding)
+            y = layers.Embedding(9, 6, name="embedding")(tokens)
+            for i in range(3):
+                own = mask if shared else layers.Reshape((1, 5), name=f"mask{i}")(padding)
+                attention = layers.MultiHeadAttention(2, 3, name=f"attention{i}")
+                y = layers.Add(name=f"attended{i}")([y, attention(y, y, attention_mask=own)])
+                y = layers.Add(name=f"mixed{i}")([y, layers.Dense(6, name=f"mlp{i}")(y)])
+            sections = find_sections(graph_of(layers.Dense(2, name="head")(y), [tokens, padding]))
+            self.assertEqual(sections.blocks, (3,))
+            self.assertEqual(sections.boundaries, ("embedding", "mixed2"))
+            last = ("attention2", "attended2", "mlp2", "mixed2")
+            self.assertEqual(sections.removed((2,)), last if shared else ("mask2", *last))
+            passed = bypasses(sections.graph, sections.removed((1,)))
+            self.assertEqual(passed, {TensorRef("mixed2"): TensorRef("mixed0")})
+
+    def test_a_second_tensor_of_the_same_shape_is_no_mask(self):
+        x = keras.Input((4,), name="x")
+        y = layers.Add(name="sum")([x, layers.Dense(4, name="dense")(x)])
+        graph = graph_of(layers.Dense(2)(y), x)
+        with self.assertRaisesRegex(ValueError, "made from dense.*x "):
+            bypasses(graph, ("sum",))
+
     def test_a_single_residual_block_counts_where_it_keeps_the_shape(self):
         x = keras.Input((8, 8, 4), name="image")
         y = block(block(layers.Conv2D(4, 1, name="stem")(x), "a"), "b", filters=6, strides=2)

@@ -19,6 +19,7 @@ from tfcompress.importance import (
     group_l1_norm,
     group_l2_norm,
     l2_norm,
+    next_layer_l1_norm,
     ranking,
 )
 
@@ -89,6 +90,75 @@ class GroupNormTest(tf.test.TestCase):
         l1 = [1 + (2 + 5) + (2 + 3) + 11, 1 + (3 + 7) + (5 + 7) + 13]
         squares = [1 + (4 + 25) + (4 + 9) + 121, 1 + (9 + 49) + (25 + 49) + 169]
         self.assertNorms(model, "stem", l1, squares)
+
+
+class NextLayerNormTest(tf.test.TestCase):
+    def assertScores(self, model, **expected):
+        groups = groups_of(model)
+        for name, scores in expected.items():
+            found = next_layer_l1_norm(groups[name], Evidence(groups))
+            self.assertEqual(found.dtype, np.float32)
+            self.assertAllClose(found, scores)
+
+    def test_a_chain(self):
+        self.assertScores(chain(), hidden=[2, 1])
+
+    def test_what_passes_channels_on_counts_for_nothing(self):
+        """Two kernels read them behind the normalisation and the depthwise convolution: `[1, 1, 2 inputs, filters]`."""
+        x = keras.Input((4, 4, 1))
+        y = layers.BatchNormalization(name="bn")(layers.Conv2D(2, 1, name="conv")(x))
+        y = layers.ReLU()(layers.DepthwiseConv2D(2, name="depthwise")(y))
+        ends = [layers.Conv2D(2, (1, 2), padding="same", name="wide")(y), layers.Conv2D(2, 1, name="small")(y)]
+        model = keras.Model(x, [layers.Dense(1)(layers.GlobalAveragePooling2D()(end)) for end in ends])
+        set_weights(
+            model,
+            conv=[[[[[70, -80]]]], [81, 82]],
+            bn=[[3, -5], [90, 91], [92, 93], [94, 95]],
+            depthwise=[np.full((2, 2, 2, 1), 60), [61, 62]],
+            wide=[[[[[1, -2], [0, 4]], [[3, 0], [-5, 5]]]], [50, 51]],
+            small=[[[[[-7, 1], [0, 2]]]], [52, 53]],
+        )
+        self.assertScores(model, conv=[(1 + 2 + 3) + (7 + 1), (4 + 5 + 5) + 2])
+
+    def test_flattened_channels_are_read_at_every_position(self):
+        x = keras.Input((2, 1))
+        y = layers.Flatten()(layers.Conv1D(2, 1, name="conv")(x))
+        model = keras.Model(x, layers.Dense(1, name="dense")(y))
+        set_weights(model, dense=[[[3], [4], [-5], [0]], [100]])
+        self.assertScores(model, conv=[3 + 5, 4 + 0])
+
+    def test_a_concatenation_is_read_part_by_part(self):
+        x = keras.Input((1,))
+        parts = [layers.Dense(2, name=name)(x) for name in ("left", "right")]
+        model = keras.Model(x, layers.Dense(2, name="end")(layers.Concatenate()(parts)))
+        set_weights(model, end=[[[1, -1], [2, -2], [-3, 3], [0, 4]], [9, 9]])
+        self.assertScores(model, left=[2, 4], right=[6, 4])
+
+    def test_a_residual_sum_is_read_by_the_block_and_by_what_follows(self):
+        x = keras.Input((1,))
+        stem = layers.Dense(2, use_bias=False, name="stem")(x)
+        y = layers.Add()([stem, layers.Dense(2, use_bias=False, name="inner")(stem)])
+        model = keras.Model(x, layers.Dense(1, use_bias=False, name="end")(y))
+        set_weights(model, stem=[[[50, 60]]], inner=[[[2, 3], [5, 7]]], end=[[[11], [-13]]])
+        self.assertScores(model, stem=[2 + 3 + 11, 5 + 7 + 13])
+
+    def test_the_query_reads_the_keys(self):
+        """Kernel of the query `[1 input, 1 head, 2 keys]`; its bias says nothing."""
+        x = keras.Input((3, 1))
+        y = layers.MultiHeadAttention(1, 2, name="attention")(x, x)
+        groups = ChannelGroups.of(LayerGraph.from_keras(keras.Model(x, y)), through_norms=True)
+        attention = groups.graph.operations["attention"]
+        for dense, values in ((attention._query_dense, [3, -4]), (attention._key_dense, [80, 90])):
+            dense.set_weights([np.reshape(values, (1, 1, 2)), np.full((1, 2), 70)])
+        self.assertAllClose(next_layer_l1_norm(groups["attention:key"], Evidence(groups)), [3, 4])
+
+    def test_what_a_slice_drops_is_read_by_nothing(self):
+        x = keras.Input((1,))
+        model = keras.Model(x, layers.Dense(1, name="end")(layers.Dense(3, name="wide")(x)[:, :2]))
+        set_weights(model, wide=[[[7, 8, 9]], [7, 8, 9]], end=[[[1], [-2]], [70]])
+        groups = groups_of(model)
+        scores = [next_layer_l1_norm(group, Evidence(groups)).tolist() for group in groups]
+        self.assertCountEqual(scores, [[1, 2], [0]])
 
 
 class BatchNormScaleTest(tf.test.TestCase):
@@ -307,6 +377,7 @@ class NamesTest(tf.test.TestCase):
             "group_l1_norm": group_l1_norm,
             "group_l2_norm": group_l2_norm,
             "l2_norm": l2_norm,
+            "next_layer_l1_norm": next_layer_l1_norm,
             "random": RandomScores(),
             "taylor": Taylor(),
         }.items():

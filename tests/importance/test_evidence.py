@@ -224,7 +224,7 @@ class CacheTest(tf.test.TestCase):
         self.evidence = Evidence(self.groups, Data(), LOSS)
 
     def test_data_are_read_once_for_all_groups_and_only_if_asked_for(self):
-        for name in ("l1_norm", "group_l2_norm", "bn_scale", "geometric_median", "random"):
+        for name in ("l1_norm", "group_l2_norm", "next_layer_l1_norm", "bn_scale", "geometric_median", "random"):
             by_name(name)(self.groups["stem"], self.evidence)
         self.assertEmpty(self.taken)
         for group in self.groups:

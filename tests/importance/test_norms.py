@@ -176,7 +176,8 @@ class ByNameTest(tf.test.TestCase):
 
     def test_an_unknown_name_lists_the_known_ones(self):
         with self.assertRaisesRegex(
-            ValueError, r"'l1_norm', 'l2_norm', 'random', 'taylor'\]\. Received: criterion='magnitude'"
+            ValueError,
+            r"'l1_norm', 'l2_norm', 'next_layer_l1_norm', 'random', 'taylor'\]\. Received: criterion='magnitude'",
         ):
             by_name("magnitude")
         with self.assertRaisesRegex((TypeError, ValueError), "Received: criterion="):

@@ -36,7 +36,7 @@ class RankingTest(tf.test.TestCase):
 
     def test_all_names_and_instances(self):
         task = small_tasks.task_for(small_tasks.residual_network(), flops=0.5)
-        criteria = ["group_l1_norm", "group_l2_norm", "bn_scale", "geometric_median", "random"]
+        criteria = ["group_l1_norm", "group_l2_norm", "next_layer_l1_norm", "bn_scale", "geometric_median", "random"]
         criteria += [Taylor(joint=False, samples=8), Fisher(samples=2), ActivationMean(at="read")]
         for criterion in criteria:
             for method in (Uniform(epochs=0, criterion=criterion), Random(epochs=0, tries=2, criterion=criterion)):

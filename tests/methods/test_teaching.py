@@ -68,19 +68,21 @@ class LossTest(tf.test.TestCase):
         _, found = self.loss(Teaching(teacher=self.teacher, alpha=0.3, tau=2.0))
         self.assertAllClose(found, self.by_hand(0.3, 2.0), rtol=1e-5)
 
-    def test_kd_is_the_original_with_the_papers_numbers(self):
+    def test_kd_is_the_original_at_half_weight(self):
         self.task = dataclasses.replace(self.task, given=self.teacher)
         _, found = self.loss(Uniform(teach="kd").teaching)
-        self.assertAllClose(found, self.by_hand(0.95, 6.0), rtol=1e-5)
+        self.assertAllClose(found, self.by_hand(0.5, 4.0), rtol=1e-5)
 
     def test_hints_beside_labels_alone(self):
-        _, found = self.loss(Teaching(teacher=self.teacher, alpha=1, hints=("head",), beta=0.4))
+        _, found = self.loss(Teaching(teacher=self.teacher, alpha=1, hints=("head",), relative=False, beta=0.4))
         hint = np.square(self.wanted - self.own).mean()
         self.assertAllClose(found, 0.4 * self.by_hand(1, 1) + 0.6 * hint, rtol=1e-5)
 
     def test_a_narrower_layer_is_brought_to_the_teachers_width(self):
         narrow = small_tasks.residual_network(seed=2, inner=(3, 4))
-        teaching = Teaching(teacher=self.teacher, alpha=1, hints=("block1_conv1", "block2_conv1"), loss="l1", beta=0.5)
+        teaching = Teaching(
+            teacher=self.teacher, alpha=1, hints=("block1_conv1", "block2_conv1"), loss="l1", relative=False, beta=0.5
+        )
         model = phases.taught(narrow, self.task, teaching)
         shapes = [tuple(layer.kernel.shape) for layer in model.regressors]
         self.assertEqual(shapes, [(3, 5), (4, 7)])
@@ -273,7 +275,7 @@ class RefusalTest(tf.test.TestCase):
             with self.assertRaisesRegex(ValueError, message):
                 Teaching(**wrong)
         with self.assertRaisesRegex(ValueError, "alpha.*beside teach="):
-            KD(alpha=0.5, teach="kd")
+            KD(alpha=0.3, teach="kd")
         discriminator = keras.Sequential([keras.Input((8, 8, 1)), layers.Flatten()])
         with self.assertRaisesRegex(ValueError, "teach.*discriminator"):
             Scratch(discriminator=discriminator, teach="kd")

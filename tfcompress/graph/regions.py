@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from tfcompress.graph.layer_graph import LayerGraph, Node, TensorRef
+from tfcompress.graph.layer_graph import LayerGraph, Node, TensorRef, readers_of
 
 __all__ = [
     "Chains",
@@ -14,11 +14,13 @@ __all__ = [
     "Segment",
     "between",
     "calls_of",
+    "context_of",
     "cut_points",
     "dominates",
     "immediate_dominators",
     "is_called_outside",
     "segments_of",
+    "without_context",
 ]
 
 Dominators = Mapping[str, str | None]
@@ -98,6 +100,34 @@ def _last_common(a: str | None, b: str | None, dominators: Dominators) -> str | 
     while b is not None and b not in above:
         b = dominators[b]
     return b
+
+
+def context_of(graph: LayerGraph) -> frozenset[str]:
+    """The inputs of a graph, and the nodes that are computed of them alone without weights: masks and their like."""
+    context: set[str] = set()
+    for node in graph.nodes.values():
+        if not getattr(node.operation, "weights", ()) and all(ref.node in context for ref in node.inputs):
+            context.add(node.name)
+    return frozenset(context)
+
+
+def without_context(graph: LayerGraph) -> LayerGraph:
+    """The same graph without its context, where several layers read that; it is for finding regions, and not to run.
+
+    A mask that all blocks of an encoder read makes none of them a region of its own otherwise.
+    """
+    context = context_of(graph)
+    inside = [node for node in graph.nodes.values() if node.name not in context]
+    read = [node for node in inside if any(ref.node in context for ref in node.inputs)]
+    if len(read) < 2 or any(ref.node in context for ref in graph.output_refs):
+        return graph
+    nodes = {}
+    for node in inside:
+        pairs = zip(node.inputs, node.input_shapes, strict=True)
+        left = [(ref, shape) for ref, shape in pairs if ref.node not in context]
+        inputs, shapes = tuple(ref for ref, _ in left), tuple(shape for _, shape in left)
+        nodes[node.name] = replace(node, inputs=inputs, input_shapes=shapes)
+    return replace(graph, nodes=nodes, readers=readers_of(nodes))
 
 
 @dataclass(frozen=True, eq=False)

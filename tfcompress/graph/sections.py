@@ -14,7 +14,15 @@ from typing import Any
 import numpy as np
 
 from tfcompress.graph.layer_graph import LayerGraph, TensorRef
-from tfcompress.graph.regions import Chains, Segment, calls_of, is_called_outside, segments_of
+from tfcompress.graph.regions import (
+    Chains,
+    Segment,
+    calls_of,
+    context_of,
+    is_called_outside,
+    segments_of,
+    without_context,
+)
 
 __all__ = ["Section", "Sections", "bypasses", "find_sections"]
 
@@ -183,7 +191,8 @@ def find_sections(graph: LayerGraph) -> Sections:
     Blocks are found by their repetition along the nodes that every path goes through, so residual blocks, transformer
     encoders and plain chains of convolutions are all found; so is a single residual block with an identity shortcut.
     Blocks that follow each other without a change of shape are one section. Where a long skip goes around more blocks
-    than there are outside (SRResNet), the sections are those inside; the skip is a part of the head.
+    than there are outside (SRResNet), the sections are those inside; the skip is a part of the head. What is computed
+    of the inputs without weights, such as a padding mask, may be read by all blocks.
 
     Args:
         graph: a network with any number of inputs and outputs.
@@ -196,6 +205,10 @@ def find_sections(graph: LayerGraph) -> Sections:
     """
     along = segments_of(graph)
     segments, runs = _deepest(Chains(graph), along)
+    if (plain := without_context(graph)) is not graph:
+        beside = _deepest(Chains(plain), segments_of(plain))
+        if _blocks(beside[1]) > _blocks(runs):
+            segments, runs = beside
     groups: list[list[_Run]] = []
     for run in runs:
         first = run.units[0].start
@@ -222,7 +235,7 @@ def find_sections(graph: LayerGraph) -> Sections:
                 entry=TensorRef(str(segments[start].entry)),
                 exit=TensorRef(segments[end - 1].exit),
                 nodes=_names(segments[start:end]),
-                repeated=tuple(_names([segments[i] for i in unit]) for unit in units),
+                repeated=tuple(_with_own_context(graph, _names([segments[i] for i in unit])) for unit in units),
                 blocks=len(units) + leads,
             )
         )
@@ -233,6 +246,17 @@ def find_sections(graph: LayerGraph) -> Sections:
 
 def _names(segments: Sequence[Segment]) -> tuple[str, ...]:
     return tuple(node.name for segment in segments for node in segment.nodes)
+
+
+def _with_own_context(graph: LayerGraph, unit: tuple[str, ...]) -> tuple[str, ...]:
+    """The nodes of a block, and of the context what nothing else reads."""
+    own, context, ends = set(unit), context_of(graph), {ref.node for ref in graph.output_refs}
+    for node in reversed(list(graph.nodes.values())):
+        if node.name in context and not node.is_input and node.name not in ends:
+            readers = {reader for ref in node.outputs for reader in graph.readers.get(ref, ())}
+            if readers and readers <= own:
+                own.add(node.name)
+    return tuple(name for name in graph.nodes if name in own)
 
 
 def _start_of_first(segments: list[Segment], run: _Run) -> int:
@@ -258,8 +282,8 @@ def bypasses(graph: LayerGraph, nodes: Sequence[str], any_shape: bool = False) -
 
     Raises:
         KeyError: a name that is not a node of the graph.
-        ValueError: a part with several tensors coming in, one of another shape than the one going out, or one call of
-            a layer that is called elsewhere too.
+        ValueError: a part with several tensors coming in (but for masks and their like, see `context_of`), one of
+            another shape than the one going out, or one call of a layer that is called elsewhere too.
     """
     unknown = sorted(set(nodes) - graph.nodes.keys())
     if unknown:
@@ -280,6 +304,10 @@ def bypasses(graph: LayerGraph, nodes: Sequence[str], any_shape: bool = False) -
     replacements = {}
     for ref in [ref for ref in sources if ref in read or ref in graph.output_refs]:
         coming = sources[ref]
+        if len(coming) > 1:
+            # Of what has another shape, a mask cannot be what is passed on.
+            fitting = frozenset(source for source in coming if graph.shape(source) == graph.shape(ref))
+            coming = fitting if {source.node for source in coming - fitting} <= context_of(graph) else coming
         if len(coming) != 1 or not (any_shape or graph.shape(next(iter(coming))) == graph.shape(ref)):
             shown = ", ".join(f"{source.node} {graph.shape(source)}" for source in sorted(coming, key=str)) or "nothing"
             raise ValueError(

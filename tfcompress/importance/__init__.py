@@ -12,6 +12,7 @@ from tfcompress.importance.group_l1_norm import group_l1_norm
 from tfcompress.importance.group_l2_norm import group_l2_norm
 from tfcompress.importance.l1_norm import l1_norm
 from tfcompress.importance.l2_norm import l2_norm
+from tfcompress.importance.next_layer_l1_norm import next_layer_l1_norm
 from tfcompress.importance.passes import Activations, Gates, Products
 from tfcompress.importance.random import RandomScores
 from tfcompress.importance.taylor import Taylor
@@ -36,6 +37,7 @@ __all__ = [
     "group_l2_norm",
     "l1_norm",
     "l2_norm",
+    "next_layer_l1_norm",
     "ranking",
     "scores_of",
 ]
@@ -50,6 +52,7 @@ _CRITERIA = {
     "group_l2_norm": group_l2_norm,
     "l1_norm": l1_norm,
     "l2_norm": l2_norm,
+    "next_layer_l1_norm": next_layer_l1_norm,
     "random": RandomScores(),
     "taylor": Taylor(),
 }

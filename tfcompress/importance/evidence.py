@@ -95,6 +95,13 @@ class Evidence:
             if role == "writes" and len(weight.variable.shape) > 1:  # a bias says nothing of a filter's size
                 yield _by_position(keras.ops.convert_to_numpy(weight.variable), axis, owner, group.size)
 
+    def read(self, group: ChannelGroup) -> Iterator[Scores]:
+        """For each kernel that reads the group: float32 `[size, values]`, the values that read each position.
+
+        Layers that pass channels on (normalisations, depthwise convolutions) read none.
+        """
+        return (weight.values for weight in self.weights(group) if weight.role == "reads" and not weight.is_offset)
+
     def weights(self, group: ChannelGroup) -> Iterator[GroupWeight]:
         """All learned weights of the group: those that write its channels, read them, or carry them as they pass.
 

@@ -177,7 +177,7 @@ def _hints(student: keras.Model, teacher: keras.Model, task: Task, teaching: Tea
     names = _hint_layers(teaching, graph)
     own, wanted = (_points(task.network_of(model), names, graph) for model in (student, teacher))
     layers = tuple(regressor(own.shape(i), wanted.shape(i), task.seed + i, f"regressor_{i}") for i in range(len(names)))
-    return PointHints(own, wanted, teaching.loss, layers)
+    return PointHints(own, wanted, teaching.loss, layers, teaching.relative)
 
 
 def _hint_layers(teaching: Teaching, graph: LayerGraph) -> tuple[str, ...]:

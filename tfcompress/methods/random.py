@@ -40,7 +40,7 @@ class Random(ChannelPruner):
     tries: int = 200
     reward_images: int | None = 1000
     recalibrate_batches: int = 1
-    criterion: str | Criterion = "l1_norm"
+    criterion: str | Criterion = "next_layer_l1_norm"
 
     fast: ClassVar[Mapping[str, Any]] = {"tries": 20, "reward_images": 500, "epochs": 5}
 

@@ -51,7 +51,7 @@ class Uniform(ChannelPruner):
         ValueError: a setting out of its range.
     """
 
-    criterion: str | Criterion = "l1_norm"
+    criterion: str | Criterion = "next_layer_l1_norm"
     scope: Literal["local", "global"] = "local"
     steps: int = 1
     step_epochs: int = 1

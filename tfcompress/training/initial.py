@@ -10,7 +10,7 @@ import numpy as np
 
 from tfcompress.training.thawing import inner_layers, keeps_its_values, own_variables, thawed
 
-__all__ = ["check_drawable", "draw_anew", "learned_variables"]
+__all__ = ["check_drawable", "draw_anew", "learned_layers", "learned_variables"]
 
 
 def learned_variables(layer: Any) -> list[Any]:
@@ -36,6 +36,11 @@ def learned_variables(layer: Any) -> list[Any]:
                 variable for variable in own_variables(inner) if variable.trainable or (follows and id(variable) in own)
             ]
     return variables
+
+
+def learned_layers(layers: Iterable[Any]) -> list[Any]:
+    """The layers with variables that training makes; operations without weights are passed over."""
+    return [layer for layer in layers if getattr(layer, "weights", None) and learned_variables(layer)]
 
 
 def draw_anew(layers: Iterable[Any], rng: np.random.Generator) -> list[Any]:

@@ -78,7 +78,7 @@ def to_thaw(student: keras.Model | Network, cut: Mapping[str, Sequence[int]]) ->
       does a frozen shift (`tfcompress.replacements.Shift`), which is no shift with other values.
 
     Before the cut, in a search that trains (RLAL's joint training), frozen layers stay frozen, as nothing of them has
-    changed. Layers that are drawn anew are trained too, see `Distilling.start_anew`. Flags come back in either case.
+    changed. Layers that are drawn anew are trained too, see `Distilling.begun`. Flags come back in either case.
 
     Args:
         student: what the trail leads to.
@@ -105,13 +105,13 @@ def to_thaw(student: keras.Model | Network, cut: Mapping[str, Sequence[int]]) ->
     return layers
 
 
-def words_for(layers: Sequence[Any]) -> str:
-    """A sentence on frozen layers that are trained."""
+def words_for(layers: Sequence[Any], which: str = "whose weights changed") -> str:
+    """A sentence on frozen layers that are trained, and which ones these are."""
     names = [layer.name for layer in layers]
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     single = len(names) == 1
     return (
-        f"{len(names)} frozen {'layer' if single else 'layers'} whose weights changed {'is' if single else 'are'} "
+        f"{len(names)} frozen {'layer' if single else 'layers'} {which} {'is' if single else 'are'} "
         f"trained: {', '.join(names[:_NAMED])}{more}"
     )
 

@@ -13,14 +13,15 @@ from tfcompress.methods import LIT
 from tfcompress.rewrite import apply, replay
 
 SHORT = {"epochs": 1, "finetune_epochs": 1, "learning_rate": 0.05, "finetune_learning_rate": 0.05}
+FRESH = {**SHORT, "start": "fresh"}
 
 
 @functools.cache
 def ordinary_run():
-    """Half of the MACs, half of the loss on outputs: what a user gets, with two phases of an epoch."""
+    """Half of the MACs, half of the loss on outputs, sections from fresh weights; two phases of an epoch."""
     teacher = teachers.trained_teacher()
     before = teachers.weights_of(teacher)
-    result, phases = teachers.observed(teacher, LIT(**SHORT), flops_budget=0.5, seed=3)
+    result, phases = teachers.observed(teacher, LIT(**FRESH), flops_budget=0.5, seed=3)
     return result, phases, teachers.moved(before, teacher)
 
 
@@ -99,6 +100,7 @@ class TrainingTest(tf.test.TestCase):
             learning_rate=1e-4,
             finetune_learning_rate=1e-4,
             blocks=(3, 3),
+            start="fresh",
             copy=parts,
             freeze=(),
         )
@@ -112,7 +114,7 @@ class TrainingTest(tf.test.TestCase):
 
     def test_what_is_copied_and_held_can_be_chosen(self):
         teacher = teachers.classifier(blocks=(2, 2))
-        method = LIT(**SHORT, blocks=(1, 1), copy=("head",), freeze=("section2",))
+        method = LIT(**FRESH, blocks=(1, 1), copy=("head",), freeze=("section2",))
         _, (sections, _) = teachers.observed(teacher, method)
         before = teachers.weights_of(teacher)
         self.assertAllEqual(sections.before["head/kernel"], before["head/kernel"])
@@ -123,7 +125,7 @@ class TrainingTest(tf.test.TestCase):
     def test_one_section_of_two_the_other_copied_bit_for_bit(self):
         teacher = teachers.classifier(blocks=(2, 3))
         before = teachers.weights_of(teacher)
-        result, (sections, finetuning) = teachers.observed(teacher, LIT(**SHORT, sections=(2,)), flops_budget=0.8)
+        result, (sections, finetuning) = teachers.observed(teacher, LIT(**FRESH, sections=(2,)), flops_budget=0.8)
         self.assertLess(len(result.model.layers), len(teacher.layers))
         self.assertIn("section1_block2_conv1", [layer.name for layer in result.model.layers])
         copied = [path for path in sections.after if path.startswith(("stem", "section1", "head"))]

@@ -196,7 +196,7 @@ class SettingsTest(tf.test.TestCase):
                 KD(student=student, **settings)
 
     def test_scratch_has_no_teacher(self):
-        for settings in ({"alpha": 0.5}, {"tau": 2.0}, {"soft": "logits"}):
+        for settings in ({"alpha": 0.3}, {"tau": 2.0}, {"soft": "logits"}):
             with self.assertRaisesRegex(ValueError, next(iter(settings))):
                 Scratch(**settings)
 

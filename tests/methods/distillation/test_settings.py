@@ -34,7 +34,7 @@ class ConstructionTest(tf.test.TestCase):
         second = {"finetune_epochs": 5, "finetune_learning_rate": 0.2, "finetune_reference_epochs": 10}
         cosine = LIT(schedule="cosine", finetune_milestones=(1,), **second).finetuning
         self.assertEqual(cosine.schedule_for(), Cosine(0.2))
-        steps = LIT(decay=0.5, finetune_milestones=(2, 4), **second).finetuning
+        steps = LIT(schedule="step", decay=0.5, finetune_milestones=(2, 4), **second).finetuning
         self.assertEqual(steps.schedule_for(), StepDecay(0.2, (1, 2), 0.5))
 
 

@@ -92,7 +92,7 @@ class TeachTest(tf.test.TestCase):
     def test_hints_by_numpy(self):
         """`beta * L_KD + (1 - beta) * L_I`; what the last block gives, the first gives in the student."""
         hints = ("stem_relu", "section1_block2_relu")
-        teach = Teaching(alpha=ALPHA, tau=TAU, hints=hints, loss="l1", beta=BETA)
+        teach = Teaching(alpha=ALPHA, tau=TAU, hints=hints, loss="l1", relative=False, beta=BETA)
         x, y = self.data
         wanted, *targets = outputs_of(self.original, ["head", *hints], x, training=False)
         for method, prefix in (

@@ -99,6 +99,18 @@ class HintLossTest(tf.test.TestCase):
     def test_small_differences_of_smooth_l1_are_squared(self):
         self.assertAllClose(hint_loss("smooth_l1", np.zeros((1, 2)), np.array([[0.5, -0.2]])), (0.125 + 0.02) / 2)
 
+    def test_relative_to_what_the_teacher_gives(self):
+        """The teacher's mean square is (9 + 16) / 4 = 2.5^2; differences 0, 2, -1, 0 are 0, 0.8, -0.4, 0 of that."""
+        teacher, student = np.array([[3.0, 4.0], [0.0, 0.0]]), np.array([[3.0, 2.0], [1.0, 0.0]])
+        for name, expected in (("l2", 0.8 / 4), ("l1", 1.2 / 4), ("smooth_l1", 0.4 / 4)):
+            for scale in (1.0, 1000.0, 0.001):
+                found = hint_loss(name, scale * teacher, scale * student, relative=True)
+                self.assertAllClose(found, expected, rtol=1e-5, msg=name)
+        zeros = np.zeros_like(teacher)
+        self.assertAllClose(hint_loss("l2", teacher, zeros, relative=True), 1.0, rtol=1e-6)
+        # Relative to nothing is as it is.
+        self.assertAllClose(hint_loss("l2", zeros, student, relative=True), 14 / 4, rtol=1e-6)
+
     def test_low_precision_is_compared_in_float32(self):
         """In bfloat16, with 8 bits, the mean of 1,000 ones would not be 1."""
         teacher, student = (tf.cast(tf.fill((1, 1000), value), "bfloat16") for value in (3.0, 2.0))

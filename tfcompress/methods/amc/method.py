@@ -72,7 +72,7 @@ class AMC(ChannelPruner):
     max_rate: float = 0.8
     reward_images: int | None = 1000
     recalibrate_batches: int = 1
-    criterion: str | Criterion = "l1_norm"
+    criterion: str | Criterion = "next_layer_l1_norm"
     agent: AgentSettings = dataclasses.field(default_factory=AgentSettings)
 
     fast: ClassVar[Mapping[str, Any]] = {"episodes": 20, "reward_images": 500, "epochs": 5}

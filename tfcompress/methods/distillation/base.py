@@ -1,4 +1,4 @@
-"""The common part of LIT and its baselines: the student, the teacher, and the schedule of Koratana et al. (2018)."""
+"""The common part of LIT and its baselines: the student and where it begins, the teacher, and the lesson."""
 
 from __future__ import annotations
 
@@ -15,36 +15,68 @@ from tfcompress import expect
 from tfcompress.channels import Control
 from tfcompress.costs import Cost, CostModel
 from tfcompress.costs.budget import Budget
+from tfcompress.evaluation import calibration_batches
 from tfcompress.methods import phases
 from tfcompress.methods.base import Candidate, Search
 from tfcompress.methods.distillation.students import Blocks, StudentChoice
 from tfcompress.methods.trained import TrainedMethod
 from tfcompress.plan import Plan, Trail
 from tfcompress.rewrite import apply
+from tfcompress.rewrite.statistics import reestimate_statistics
 from tfcompress.streams import Stream
 from tfcompress.task import Task
-from tfcompress.training import PhasePlan
-from tfcompress.training.initial import check_drawable, draw_anew, learned_variables
+from tfcompress.training import PhasePlan, Training
+from tfcompress.training.initial import check_drawable, draw_anew, learned_layers
 from tfcompress.training.teaching import SoftTargets, Teaching, logits_of
 from tfcompress.training.thawing import inner_layers, thawed, words_for
 
-__all__ = ["Distilling"]
+__all__ = ["PAPER", "PAPER_TARGETS", "Distilling", "Start"]
+
+Start = Literal["teacher", "fresh"]
+
+_FRESH = 0.1
+_WITH_BLOCKS = 0.01
+
+PAPER: Mapping[str, Any] = {
+    "start": "fresh",
+    "recalibrate_batches": 0,
+    "batch_size": 32,
+    "learning_rate": 0.1,
+    "schedule": "step",
+    "decay": 0.1,
+    "optimizer": "sgd",
+    "momentum": 0.9,
+    "nesterov": False,
+    "weight_decay": 1e-4,
+    "mixed_precision": None,
+    "keep": "last",
+}
+"""Settings that trainings of the paper have in common (appendix A)."""
+
+PAPER_TARGETS: Mapping[str, Any] = {"alpha": 0.95, "tau": 6.0, "soft": "cross_entropy", "scale_by_tau": True}
+"""L_KD of the paper; for VDCNN alpha is another."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Distilling(TrainedMethod):
-    """Settings of a method whose student learns from a teacher; defaults are LIT's for CIFAR-10 (appendix A.1).
+    """Settings of a method whose student learns from a teacher; `as_published` has those of Koratana et al. (2018).
 
     The student is the model with fewer blocks in each section, as even over sections as the budget allows; the first
     block of a section stays. `blocks` says how many, `student` brings a model of one's own.
 
     Attributes:
-        learning_rate: the first one.
+        learning_rate: the first one. `None`: 0.1 for fresh weights, and for a student that was given; 0.01 for one that
+            begins with the teacher's blocks, see docs/distillation.md.
         alpha: weight of the labels in L_KD, Equation (2); 1 - alpha is that of the teacher's soft targets.
         tau: temperature of soft targets.
         soft: `"cross_entropy"`, or `"logits"` for the squared error of logits, summed over classes; `"mean_logits"` for
             its mean.
         scale_by_tau: whether the soft term is multiplied by tau^2, as in Hinton et al. (2014).
+        start: where a student begins that is made from the teacher: with the weights of the teacher's blocks that stay,
+            in a sequence with those of the student before, or with fresh weights, as in the paper.
+        recalibrate_batches: the statistics of BatchNormalization are taken anew from so many batches of 128 training
+            images along the student's own path, once it lost blocks and before what is left of the teacher trains, and
+            between two phases; 0 for never.
         student: a model to train in place of one that is made from the teacher, its weights being where it begins (but
             for what LIT copies); or a sequence of them, each learning from the one before.
         blocks: how many blocks stay in each section, such as `(3, 3, 3)`; `None` for what the budget allows. A sequence
@@ -55,15 +87,18 @@ class Distilling(TrainedMethod):
             another teacher, or with hints.
     """
 
-    epochs: int = 250
+    epochs: int = 30
     batch_size: int = 32
-    learning_rate: float | None = 0.1
+    learning_rate: float | None = None
+    schedule: Literal["step", "cosine"] = "cosine"
     milestones: tuple[int, ...] = (100, 175)
     reference_epochs: int = 250
-    alpha: float = 0.95
-    tau: float = 6.0
+    alpha: float = 0.5
+    tau: float = 4.0
     soft: Literal["cross_entropy", "logits", "mean_logits"] = "cross_entropy"
     scale_by_tau: bool = True
+    start: Start = "teacher"
+    recalibrate_batches: int = 8
     student: keras.Model | tuple[keras.Model, ...] | None = None
     blocks: Blocks | tuple[Blocks, ...] | None = None
     sections: tuple[int, ...] | None = None
@@ -76,11 +111,25 @@ class Distilling(TrainedMethod):
         super().__post_init__()
         for name, value in dataclasses.asdict(self.soft_targets).items():  # checked, and plain
             object.__setattr__(self, name, value)
-        expect.settings(self, expect.number, "learning_rate", above=0)
+        expect.settings(self, expect.one_of, "start", options=("teacher", "fresh"))
+        expect.settings(self, expect.whole, "recalibrate_batches")
         if self.soft != "cross_entropy":
             expect.unused(self, ["tau", "scale_by_tau"], f"with soft={self.soft!r}, which has no temperature")
         for field in dataclasses.fields(choice := self.choice):  # checked, and plain
             object.__setattr__(self, field.name, getattr(choice, field.name))
+
+    @property
+    def begins_with_teacher(self) -> bool:
+        """Whether the student is what is left of the teacher, or of the student before."""
+        return self.student is None and self.start == "teacher"
+
+    @property
+    def training(self) -> Training:
+        """How a phase trains, with the learning rate that follows from where the student begins."""
+        training = super().training
+        if self.learning_rate is not None:
+            return training
+        return dataclasses.replace(training, learning_rate=_WITH_BLOCKS if self.begins_with_teacher else _FRESH)
 
     @property
     def soft_targets(self) -> SoftTargets:
@@ -240,31 +289,47 @@ class Distilling(TrainedMethod):
         raise NotImplementedError
 
     @contextlib.contextmanager
-    def start_anew(self, student: keras.Model, task: Task, prefix: str = "", layers: Any = None) -> Iterator[None]:
-        """Fresh weights for the student, where it was made from the teacher; for `layers` if not all.
+    def begun(
+        self, student: keras.Model, teacher: keras.Model, task: Task, prefix: str = "", layers: Any = None
+    ) -> Iterator[None]:
+        """The student with the weights that it begins with, where it was made from the teacher.
 
-        Layers with fresh weights are trained inside the `with`, whatever their flags; those of a student that was given
-        are respected.
+        They are the teacher's, or fresh ones (see `start`), of `layers` if not of all. Layers that begin afresh, and
+        those of a student that lost blocks, are trained inside the `with`, whatever their flags; those of a student
+        that was given are respected.
         """
-        if self.student is not None:
+        operations = student.operations if layers is None else layers
+        if self.student is not None or (self.start == "teacher" and not self._lost_blocks(student, teacher, task)):
             yield
             return
-        rng = task.rng(Stream.FRESH_WEIGHTS, zlib.crc32(prefix.encode()))
-        fresh = draw_anew(student.operations if layers is None else layers, rng)
-        every = [inner for layer in fresh for inner in inner_layers(layer)]
-        if frozen := [layer for layer in fresh if not all(v.trainable for v in learned_variables(layer))]:
-            task.say(words_for(frozen))
+        if self.start == "fresh":
+            changed = draw_anew(operations, task.rng(Stream.FRESH_WEIGHTS, zlib.crc32(prefix.encode())))
+        else:
+            changed = learned_layers(operations)
+        every = [inner for layer in changed for inner in inner_layers(layer)]
+        if frozen := [layer for layer in changed if not all(inner.trainable for inner in inner_layers(layer))]:
+            task.say(words_for(frozen, *([] if self.start == "fresh" else ["of a student that lost blocks"])))
         with thawed(student, every):
+            if self.start == "teacher" and layers is None:  # parts are trained on other paths than the student's own
+                self.recalibrate(student, task)
             yield
+
+    def _lost_blocks(self, student: keras.Model, teacher: keras.Model, task: Task) -> bool:
+        """Whether a student that was made from the teacher is less than it."""
+        return task.network_of(student).costs.total != task.network_of(teacher).costs.total
+
+    def recalibrate(self, student: keras.Model, task: Task) -> None:
+        """Takes the statistics of BatchNormalization anew along the student's own path."""
+        reestimate_statistics(task.network_of(student), calibration_batches(task.splits, self.recalibrate_batches))
 
     @classmethod
     def paper_settings(cls, network: str | None = None) -> Mapping[str, Any]:
-        """The settings of `as_published`: "resnet", "resnext", "vdcnn" or, for generators, "stargan"; with the last
-        epoch's weights as in the paper.
+        """The settings of `as_published`, of "resnet", "resnext", "vdcnn" or, where the method serves generators,
+        "stargan".
         """
-        return {"keep": "last", **super().paper_settings(network)}
+        return {**PAPER, **super().paper_settings(network)}
 
     @classmethod
     def published(cls) -> Mapping[str, Mapping[str, Any]]:
-        """For each network of the paper the settings that are not defaults (appendix A)."""
+        """For each network of the paper its settings beside `PAPER`, and in place of some of them (appendix A)."""
         raise NotImplementedError

@@ -11,7 +11,7 @@ import keras
 from tfcompress import expect
 from tfcompress.costs.budget import Budget
 from tfcompress.methods import phases
-from tfcompress.methods.distillation.base import Distilling
+from tfcompress.methods.distillation.base import PAPER_TARGETS, Distilling, Start
 from tfcompress.methods.distillation.generative import Generative
 from tfcompress.methods.distillation.lessons import train_on_outputs
 from tfcompress.methods.registry import register_method
@@ -21,6 +21,7 @@ from tfcompress.task import Task
 __all__ = ["KD", "BornAgain", "Scratch"]
 
 _VDCNN = {"batch_size": 128, "learning_rate": 0.01, "milestones": (3, 6, 9, 12, 15)}
+_FRESH = ("fresh",)
 
 
 @register_method("scratch")
@@ -28,17 +29,17 @@ _VDCNN = {"batch_size": 128, "learning_rate": 0.01, "milestones": (3, 6, 9, 12, 
 class Scratch(Generative):
     """Trains a shallower student from fresh weights on the labels alone, without a teacher unless `teach` names one.
 
-    The yardstick of distillation, with the settings of Koratana et al. (2018), appendix A. `alpha`, `tau` and `soft`
-    have nothing to do here, and are refused. A generator is trained against its `discriminator`, as StarGAN is with
-    `optimizer="adam"`.
+    The yardstick of distillation. `alpha`, `tau` and `soft` have nothing to do here, and are refused. A generator is
+    trained against its `discriminator`, as StarGAN is with `optimizer="adam"`.
     """
 
-    epochs: int = 200
+    start: Start = "fresh"
     milestones: tuple[int, ...] = (100, 150)
     reference_epochs: int = 200
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        expect.one_of("start", self.start, _FRESH, "KD(alpha=1) trains what is left of the teacher on labels alone.")
         defaults = Distilling()
         changed = [n for n in ("alpha", "tau", "soft", "scale_by_tau") if getattr(self, n) != getattr(defaults, n)]
         if changed:
@@ -56,7 +57,7 @@ class Scratch(Generative):
     def distil(self, student: keras.Model, teacher: keras.Model, task: Task, prefix: str) -> dict[str, list[Any]]:
         """Trains on labels."""
         phase = f"{prefix}training from scratch"
-        with self.start_anew(student, task, prefix):
+        with self.begun(student, teacher, task, prefix):
             if self.discriminator is not None:
                 return self.train_against_discriminator(student, teacher, task, self.training, phase, True)
             if self.teaching is not None:
@@ -73,7 +74,7 @@ class Scratch(Generative):
     def published(cls) -> Mapping[str, Mapping[str, Any]]:
         """Appendix A."""
         return {
-            "resnet": {},
+            "resnet": {"epochs": 200, "reference_epochs": 200, "milestones": (100, 150)},
             "resnext": {"epochs": 300, "reference_epochs": 300, "milestones": (150, 225)},
             "vdcnn": {**_VDCNN, "epochs": 15, "reference_epochs": 15},
         }
@@ -82,10 +83,10 @@ class Scratch(Generative):
 @register_method("kd")
 @dataclasses.dataclass(frozen=True)
 class KD(Distilling):
-    """Knowledge distillation: a shallower student, from fresh weights, learns from labels and soft targets.
+    """Knowledge distillation: a shallower student, what is left of the teacher, learns from labels and soft targets.
 
-    Hinton, Vinyals and Dean (2014), "Distilling the knowledge in a neural network", with the settings of Koratana et
-    al. (2018), appendix A; `soft="logits"` is Ba and Caruana (2014), "Do deep nets really need to be deep?".
+    Hinton, Vinyals and Dean (2014), "Distilling the knowledge in a neural network"; `soft="logits"` is Ba and Caruana
+    (2014), "Do deep nets really need to be deep?". `start="fresh"` begins with fresh weights, as these papers do.
     """
 
     def __post_init__(self) -> None:
@@ -99,7 +100,7 @@ class KD(Distilling):
 
     def distil(self, student: keras.Model, teacher: keras.Model, task: Task, prefix: str) -> dict[str, list[Any]]:
         """Trains on labels and the teacher's outputs."""
-        with self.start_anew(student, task, prefix):
+        with self.begun(student, teacher, task, prefix):
             phase = f"{prefix}distillation"
             return train_on_outputs(student, teacher, task, self.training, phase, self.lesson, keep=self.keep)
 
@@ -107,9 +108,9 @@ class KD(Distilling):
     def published(cls) -> Mapping[str, Mapping[str, Any]]:
         """Appendix A."""
         return {
-            "resnet": {},
-            "resnext": {"epochs": 300, "reference_epochs": 300, "milestones": (100, 175, 225)},
-            "vdcnn": {**_VDCNN, "epochs": 18, "reference_epochs": 18, "alpha": 0.98},
+            "resnet": {**PAPER_TARGETS, "epochs": 250, "reference_epochs": 250, "milestones": (100, 175)},
+            "resnext": {**PAPER_TARGETS, "epochs": 300, "reference_epochs": 300, "milestones": (100, 175, 225)},
+            "vdcnn": {**PAPER_TARGETS, **_VDCNN, "epochs": 18, "reference_epochs": 18, "alpha": 0.98},
         }
 
 
@@ -124,10 +125,12 @@ class BornAgain(KD):
         generations: how many students, each learning from the one before.
     """
 
+    start: Start = "fresh"
     generations: int = 1
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        expect.one_of("start", self.start, _FRESH, "With the teacher's weights the student would be the teacher.")
         expect.settings(self, expect.whole, "generations", least=1)
         given = [n for n in ("student", "blocks", "sections", "cardinality") if getattr(self, n) is not None]
         if given:

@@ -10,6 +10,7 @@ import keras
 
 from tfcompress import expect
 from tfcompress.methods import phases
+from tfcompress.methods.distillation.base import PAPER_TARGETS
 from tfcompress.methods.distillation.lessons import train_on_outputs
 from tfcompress.methods.distillation.sectioned import Sectioned
 from tfcompress.methods.registry import register_method
@@ -26,8 +27,8 @@ class Hint(Sectioned):
     """Trains the student up to one section on what the teacher gives there, then all of it with L_KD.
 
     Romero et al. (2015), "FitNets: Hints for thin deep nets": the student feeds itself, and where it is narrower than
-    the teacher a 1x1 convolution, trained beside it and then dropped, brings its output to the teacher's width. Nothing
-    is copied. The paper's hint is in the middle of both networks.
+    the teacher a 1x1 convolution, trained beside it and then dropped, brings its output to the teacher's width. The
+    paper's hint is in the middle of both networks, and the student begins afresh (`start="fresh"`).
 
     Attributes:
         hint_epochs: of the first stage.
@@ -35,8 +36,8 @@ class Hint(Sectioned):
         hint: the section whose output is the hint, counted from 1; `None` for the middle one.
     """
 
-    hint_epochs: int = 75
-    epochs: int = 175
+    hint_epochs: int = 10
+    epochs: int = 20
     milestones: tuple[int, ...] = (60, 100, 125)
     reference_epochs: int = 175
     hint: int | None = None
@@ -64,9 +65,10 @@ class Hint(Sectioned):
 
     def distil(self, student: keras.Model, teacher: keras.Model, task: Task, prefix: str) -> dict[str, list[Any]]:
         """The two stages."""
-        with self.start_anew(student, task, prefix):
+        with self.begun(student, teacher, task, prefix):
             split, split_teacher = self.split(student, teacher, task)
             history = self._train_to_hint(split, split_teacher, task, f"{prefix}hint training")
+            self.recalibrate(student, task)
             phase = f"{prefix}distillation"
             later = train_on_outputs(student, teacher, task, self.training, phase, self.lesson, keep=self.keep)
         return {**{f"hint {name}": values for name, values in history.items()}, **later}
@@ -74,7 +76,8 @@ class Hint(Sectioned):
     def _train_to_hint(self, student: SplitModel, teacher: SplitModel, task: Task, phase: str) -> dict[str, list[Any]]:
         number = (len(teacher.boundaries)) // 2 if self.hint is None else self.hint
         wider = regressor(student.shape(number), teacher.shape(number), task.seed)
-        hints = Hints(student, teacher, (number,), self.loss, teacher_input=False, regressors=(wider,))
+        how: dict[str, Any] = {"teacher_input": False, "regressors": (wider,), "relative": self.relative}
+        hints = Hints(student, teacher, (number,), self.loss, **how)
         training = dataclasses.replace(self.training, epochs=self.hint_epochs)
         with frozen(hints.unreached()), computing_in(self.mixed_precision, (student.model, teacher.model)):
             loss = loss_function(student.model, task.objective)
@@ -84,15 +87,24 @@ class Hint(Sectioned):
     @classmethod
     def published(cls) -> Mapping[str, Mapping[str, Any]]:
         """The paper gives no settings of its own for hint training: those of LIT, in the order of the two stages."""
+        hints = {**PAPER_TARGETS, "hint": None, "loss": "l2", "relative": False}
         return {
-            "resnet": {},
+            "resnet": {
+                **hints,
+                "hint_epochs": 75,
+                "epochs": 175,
+                "reference_epochs": 175,
+                "milestones": (60, 100, 125),
+            },
             "resnext": {
+                **hints,
                 "hint_epochs": 125,
                 "epochs": 200,
                 "reference_epochs": 200,
                 "milestones": (100, 145, 175),
             },
             "vdcnn": {
+                **hints,
                 "batch_size": 128,
                 "hint_epochs": 10,
                 "epochs": 15,

@@ -11,6 +11,7 @@ import keras
 
 from tfcompress import expect
 from tfcompress.methods import phases
+from tfcompress.methods.distillation.base import PAPER_TARGETS
 from tfcompress.methods.distillation.generative import Generative
 from tfcompress.methods.distillation.lessons import train_on_outputs
 from tfcompress.methods.distillation.sectioned import Sectioned
@@ -47,10 +48,10 @@ class LIT(Sectioned, Generative):
 
     Koratana, Kang, Bailis and Zaharia (2018), "LIT: Block-wise Intermediate Representation Training for Model
     Compression". The loss of the first phase is Equation (1), `beta * L_KD + (1 - beta) * L_I`; that of the second L_KD
-    alone. Stem and classifier are copied from the teacher, and frozen in the first phase; in the second everything is
-    trained. Defaults are the paper's for ResNets on CIFAR-10 (appendix A.1); `LIT.as_published("resnext")` has those of
-    its other networks. The rows of Table 3 are settings: `hints=(2,)` compares one section, `teacher_input=False` lets
-    the student feed itself, and `method="kd"` is KD.
+    alone. The student begins with the teacher's blocks that stay. Stem and classifier are the teacher's, and frozen in
+    the first phase; in the second everything is trained. `LIT.as_published("resnet")` has the paper's settings
+    (appendix A), in which sections begin afresh. The rows of Table 3 are settings: `hints=(2,)` compares one section,
+    `teacher_input=False` lets the student feed itself, and `method="kd"` is KD.
 
     With `beta=0` sections learn from inputs alone, without labels or probabilities, as generators need it; the second
     phase of a generator trains against the `discriminator`, or, without one, on the teacher's output. The
@@ -65,9 +66,9 @@ class LIT(Sectioned, Generative):
         beta: weight of L_KD beside L_I.
         hints: the sections that are compared, counted from 1; `None` for all.
         teacher_input: whether the teacher's output of section i - 1 is what the student's section i reads.
-        copy: parts that begin with the teacher's weights: "stem", "section1", ..., "head". Sections that `sections`
-            leaves whole are copied too.
-        freeze: parts that are not trained in the first phase; `None` for those that are copied.
+        copy: parts that have the teacher's weights in a student that otherwise begins afresh, or that was given:
+            "stem", "section1", ..., "head". Sections that `sections` leaves whole are copied too.
+        freeze: parts that are not trained in the first phase; `None` for those of `copy`, and whole sections.
         cache_gb: what the teacher gives for each sample is computed once and kept on disk, within so many 10^9 bytes,
             while sections train; for data that are not augmented. `None` to compute it in each step.
         tune: whether to set tau, then alpha, then beta by the metric on the validation split first, as section 3 of the
@@ -75,10 +76,10 @@ class LIT(Sectioned, Generative):
         tuning: what is tried.
     """
 
-    epochs: int = 175
+    epochs: int = 20
     milestones: tuple[int, ...] = (60, 100, 125)
     reference_epochs: int = 175
-    finetune_epochs: int = 75
+    finetune_epochs: int = 10
     finetune_learning_rate: float = 0.01
     finetune_milestones: tuple[int, ...] = (35, 55)
     finetune_reference_epochs: int = 75
@@ -109,6 +110,8 @@ class LIT(Sectioned, Generative):
         parts = {"check": expect.text, "what": "names of parts such as ('stem', 'head')"}
         expect.settings(self, expect.each, "copy", **parts)
         expect.settings(self, expect.each, "freeze", or_none=True, **parts)
+        if self.begins_with_teacher and self.freeze is not None:
+            expect.unused(self, ["copy"], "beside freeze= where all parts begin with the teacher's weights, see start=")
         if self.teach is not None and not self.beta:
             soft = ["alpha", "tau", "soft", "scale_by_tau"]
             expect.unused(self, soft, "with beta=0 beside teach=, which has its own")
@@ -177,7 +180,7 @@ class LIT(Sectioned, Generative):
                 raise ValueError(f"Expected `{name}` among the parts {teacher.names}. Received: {unknown}")
 
     def copied(self, student: SplitModel) -> tuple[str, ...]:
-        """The parts that begin with the teacher's weights."""
+        """The parts that are copied from the teacher."""
         if self.sections is None:
             return self.copy
         whole = [f"section{i}" for i in range(1, len(student.boundaries)) if i not in self.sections]
@@ -200,6 +203,7 @@ class LIT(Sectioned, Generative):
             return {**scores, **tuned.distil(student, teacher, task, prefix)}
         with self._begin(student, teacher, task, prefix) as (split, split_teacher):
             history = self.train_sections(split, split_teacher, task, f"{prefix}training of sections")
+            self.recalibrate(student, task)
             later = self.fine_tune(student, teacher, task, f"{prefix}fine-tuning")
         return {**history, **{f"fine-tuning {name}": values for name, values in later.items()}}
 
@@ -210,9 +214,9 @@ class LIT(Sectioned, Generative):
         """Split student and teacher, the student with the weights that it begins with; what is fresh is trained."""
         split, split_teacher = self.split(student, teacher, task)
         copied = self.copied(split)
-        fresh = [layer for part in split.names if part not in copied for layer in split.layers[part]]
-        with self.start_anew(student, task, prefix, fresh):
-            for part in copied:
+        others = [layer for part in split.names if part not in copied for layer in split.layers[part]]
+        with self.begun(student, teacher, task, prefix, others):
+            for part in () if self.begins_with_teacher else copied:
                 copy_part(part, split_teacher, split)
             yield split, split_teacher
 
@@ -230,8 +234,9 @@ class LIT(Sectioned, Generative):
             if name == "beta":
                 with tried._begin(trial, teacher, task, prefix) as parts:
                     tried.train_sections(*parts, task, phase)
+                    tried.recalibrate(trial, task)
             else:
-                with self.start_anew(trial, task, prefix):
+                with self.begun(trial, teacher, task, prefix):
                     train_on_outputs(trial, teacher, task, tried.training, phase, tried.soft_targets)
             metric = phases.score_of(trial, task)
             assert metric is not None
@@ -284,8 +289,9 @@ class LIT(Sectioned, Generative):
             raise ValueError(
                 f"Expected a section to train and compare. Received: hints={self.hints}, while {held} are not trained."
             )
-        stem_is_shared = "stem" in held and "stem" in self.copied(student)
-        return Hints(student, teacher, sections, self.loss, self.teacher_input, stem_is_shared)
+        stem_is_shared = "stem" in held and (self.begins_with_teacher or "stem" in self.copied(student))
+        how: dict[str, Any] = {"stem_is_shared": stem_is_shared, "relative": self.relative}
+        return Hints(student, teacher, sections, self.loss, self.teacher_input, **how)
 
     def fine_tune(self, student: keras.Model, teacher: keras.Model, task: Task, phase: str) -> dict[str, list[Any]]:
         """The second phase: all of the student learns by L_KD; what has no classes, from the teacher's output."""
@@ -300,7 +306,10 @@ class LIT(Sectioned, Generative):
     @classmethod
     def published(cls) -> Mapping[str, Mapping[str, Any]]:
         """Appendix A."""
+        parts = {"teacher_input": True, "hints": None, "copy": ("stem", "head"), "freeze": None}
+        common = {**PAPER_TARGETS, **parts, "loss": "l2", "relative": False, "finetune_learning_rate": 0.01}
         resnext = {
+            **common,
             "epochs": 200,
             "reference_epochs": 200,
             "milestones": (100, 145, 175),
@@ -309,10 +318,20 @@ class LIT(Sectioned, Generative):
             "finetune_milestones": (65, 95, 110),
         }
         return {
-            "resnet": {},
+            "resnet": {
+                **common,
+                "epochs": 175,
+                "reference_epochs": 175,
+                "milestones": (60, 100, 125),
+                "finetune_epochs": 75,
+                "finetune_reference_epochs": 75,
+                "finetune_milestones": (35, 55),
+                "beta": 0.75,
+            },
             "resnext": {**resnext, "beta": 0.5},
             "resnext with a lower cardinality": {**resnext, "beta": 0.25, "cardinality": 16},
             "vdcnn": {
+                **common,
                 "batch_size": 128,
                 "epochs": 15,
                 "reference_epochs": 15,
@@ -327,6 +346,9 @@ class LIT(Sectioned, Generative):
                 "alpha": 0.98,
             },
             "stargan": {
+                **parts,
+                "loss": "l2",
+                "relative": False,
                 "batch_size": 16,
                 "epochs": 16,
                 "reference_epochs": 16,

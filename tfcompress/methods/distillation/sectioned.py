@@ -29,12 +29,16 @@ class Sectioned(Distilling):
 
     Attributes:
         loss: `"l2"`, `"l1"` or `"smooth_l1"`: how what sections hand on is compared.
+        relative: whether it is compared in units of the root mean square of what the teacher's hands on, so that a loss
+            of 1 is that of a section which gives zeros, however large the numbers are; the paper compares them as
+            they are, which networks without BatchNormalization do not survive.
         split_points: the teacher's layers at which it is split: what the first section reads, and what each section
             gives; `None` to find the sections.
         student_split_points: the same for a student that was given.
     """
 
     loss: Literal["l2", "l1", "smooth_l1"] = "l2"
+    relative: bool = True
     split_points: tuple[str, ...] | None = None
     student_split_points: tuple[str, ...] | None = None
 
@@ -44,6 +48,7 @@ class Sectioned(Distilling):
     def __post_init__(self) -> None:
         super().__post_init__()
         expect.settings(self, expect.one_of, "loss", options=("l2", "l1", "smooth_l1"))
+        expect.settings(self, expect.flag, "relative")
         points = ("split_points", "student_split_points")
         layers = {"check": expect.text, "what": "names of layers", "empty": False, "or_none": True}
         expect.settings(self, expect.each, *points, **layers)

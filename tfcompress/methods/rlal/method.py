@@ -86,7 +86,7 @@ class RLAL(ChannelPruner):
     reward_images: int | None = 1000
     recalibrate_batches: int = 1
     rescore_best: bool = True
-    criterion: str | Criterion = "l1_norm"
+    criterion: str | Criterion = "next_layer_l1_norm"
     agent: AgentSettings = dataclasses.field(default_factory=AgentSettings)
 
     fast: ClassVar[Mapping[str, Any]] = {

@@ -15,6 +15,8 @@ from tfcompress.training.teaching.logits import logits_of
 
 __all__ = ["HINT_LOSSES", "KDLoss", "LabelsLoss", "OutputLoss", "OutputsLoss", "SoftTargets", "Step", "hint_loss"]
 
+_NOTHING = 1e-12  # a mean square below which a teacher gives nothing that anything could be relative to
+
 HINT_LOSSES: dict[str, Callable[[Any, Any], Any]] = {
     "l2": keras.losses.mean_squared_error,
     "l1": keras.losses.mean_absolute_error,
@@ -41,8 +43,8 @@ class SoftTargets:
         TypeError, ValueError: a value of another type, or out of its range.
     """
 
-    alpha: float = 0.95
-    tau: float = 6.0
+    alpha: float = 0.5
+    tau: float = 4.0
     soft: Literal["cross_entropy", "logits", "mean_logits"] = "cross_entropy"
     scale_by_tau: bool = True
 
@@ -72,14 +74,20 @@ class SoftTargets:
         return self.tau**2 * cross_entropy if self.scale_by_tau else cross_entropy
 
 
-def hint_loss(name: str, teacher: Any, student: Any) -> Any:
+def hint_loss(name: str, teacher: Any, student: Any, relative: bool = False) -> Any:
     """`l(S_i, T_i)` of Equation (3) of LIT, the mean over all elements, a float32 scalar.
 
     Args:
         name: `"l2"` (squared error), `"l1"` (absolute error) or `"smooth_l1"`.
         teacher, student: tensors of one shape `[batch, ...]`.
+        relative: whether both are divided by the root mean square of the teacher's first; not where that is zero.
     """
-    return ops.mean(HINT_LOSSES[name](ops.cast(teacher, "float32"), ops.cast(student, "float32")))
+    teacher, student = ops.cast(teacher, "float32"), ops.cast(student, "float32")
+    if relative:
+        square = ops.mean(ops.square(teacher))
+        unit = ops.where(square > _NOTHING, ops.sqrt(ops.maximum(square, _NOTHING)), 1.0)
+        teacher, student = teacher / unit, student / unit
+    return ops.mean(HINT_LOSSES[name](teacher, student))
 
 
 class Step(NamedTuple):

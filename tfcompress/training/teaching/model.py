@@ -13,7 +13,7 @@ from tfcompress import expect
 from tfcompress.training.own_loss import OwnLoss
 from tfcompress.training.penalized import policy_of
 from tfcompress.training.teaching.losses import HINT_LOSSES, OutputsLoss, Step, hint_loss
-from tfcompress.training.teaching.parts import Points, SplitModel
+from tfcompress.training.teaching.parts import FedSection, Points, SplitModel
 
 __all__ = ["Critic", "Distillation", "Hints", "PointHints"]
 
@@ -38,6 +38,7 @@ class Hints:
             the student's own (hint training).
         stem_is_shared: whether the student's stem gives what the teacher's gives, so that the first section can be fed.
         regressors: for each of `sections` a layer that brings the student's output to the teacher's shape, or `None`.
+        relative: whether they are compared in units of what the teacher's section gives, see `hint_loss`.
     """
 
     student: SplitModel
@@ -47,18 +48,18 @@ class Hints:
     teacher_input: bool = True
     stem_is_shared: bool = True
     regressors: tuple[keras.Layer | None, ...] = ()
+    relative: bool = False
 
     def __post_init__(self) -> None:
         expect.settings(self, expect.one_of, "loss", options=tuple(HINT_LOSSES))
         object.__setattr__(self, "regressors", tuple(self.regressors) or (None,) * len(self.sections))
 
-    def paths(self) -> list[tuple[int | None, keras.Model]]:
-        """For each section the teacher's split point that feeds it (`None`: the inputs) and the model that is fed."""
-        paths: list[tuple[int | None, keras.Model]] = []
+    def paths(self) -> list[tuple[int | None, FedSection]]:
+        """For each section the teacher's split point that feeds it (`None`: the inputs) and what is fed."""
+        paths: list[tuple[int | None, FedSection]] = []
         for number in self.sections:
             from_inputs = number == 1 and not self.stem_is_shared
-            model = self.student.section(number, from_inputs)
-            paths.append((None if from_inputs else number - 1, model))
+            paths.append((None if from_inputs else number - 1, self.student.fed(number, from_inputs)))
         return paths
 
     def unreached(self) -> list[Any]:
@@ -85,12 +86,14 @@ class PointHints:
         student, teacher: both, with as many points.
         loss: "l2", "l1" or "smooth_l1".
         regressors: for each point a layer that brings the student's output to the teacher's shape, or `None`.
+        relative: whether they are compared in units of what the teacher gives there, see `hint_loss`.
     """
 
     student: Points
     teacher: Points
     loss: str
     regressors: tuple[keras.Layer | None, ...]
+    relative: bool = False
 
     teacher_input = False
 
@@ -99,7 +102,7 @@ class PointHints:
         """The numbers of the points."""
         return tuple(range(len(self.teacher.boundaries)))
 
-    def paths(self) -> list[tuple[int | None, keras.Model]]:
+    def paths(self) -> list[tuple[int | None, FedSection]]:
         """None: the teacher feeds nothing."""
         return []
 
@@ -116,7 +119,7 @@ class _Apart:
 
     taps: keras.Model | None
     own: keras.Model | None = None
-    paths: list[tuple[int | None, keras.Model]] = dataclasses.field(default_factory=list)
+    paths: list[tuple[int | None, FedSection]] = dataclasses.field(default_factory=list)
 
 
 class Distillation(OwnLoss):
@@ -252,7 +255,7 @@ class Distillation(OwnLoss):
         }
         at = dict(zip(self._tapped, taps, strict=True))
         for tap, section in self._apart.paths:
-            tensors["hints"].append(section(inputs if tap is None else at[tap], training=True))
+            tensors["hints"].append(section(inputs if tap is None else at[tap], inputs, training=True))
         if self._apart.own is not None:
             hints, outputs = self._apart.own(inputs, training=True)
             tensors["hints"], tensors["outputs"] = list(hints), outputs if self.beta else None
@@ -295,7 +298,8 @@ class Distillation(OwnLoss):
             loss = loss + self.beta * self._noted("loss_outputs", on_outputs)
         if self.hints is not None:
             pairs = zip(y_pred["targets"], y_pred["hints"], strict=True)
-            total = sum((hint_loss(self.hints.loss, target, hint) for target, hint in pairs), ops.zeros(()))
+            how = self.hints.loss, self.hints.relative
+            total = sum((hint_loss(how[0], target, hint, how[1]) for target, hint in pairs), ops.zeros(()))
             loss = loss + (1 - self.beta) * self._noted("loss_hints", total)
         return sum(self.losses, loss)
 

@@ -10,10 +10,10 @@ from typing import Any
 import keras
 
 from tfcompress.graph import TensorRef, cut_points
-from tfcompress.graph.regions import between, dominates, immediate_dominators
+from tfcompress.graph.regions import between, context_of, dominates, immediate_dominators, without_context
 from tfcompress.network import Network
 
-__all__ = ["Points", "SplitModel"]
+__all__ = ["FedSection", "Points", "SplitModel"]
 
 
 class Points:
@@ -84,9 +84,11 @@ class SplitModel(Points):
                 "Expected at least two different split points, in the order of the model: what the first section "
                 f"reads, and what each section gives. Received: {self.boundaries}"
             )
-        dominators = immediate_dominators(self._graph)
+        plain = without_context(self._graph)
+        dominators = [(graph.nodes, immediate_dominators(graph)) for graph in (self._graph, plain)]
         for name, following in itertools.pairwise(self.boundaries):
-            if len(self._graph.nodes[name].outputs) != 1 or not dominates(name, following, dominators):
+            passed = any(following in nodes and dominates(name, following, above) for nodes, above in dominators)
+            if len(self._graph.nodes[name].outputs) != 1 or not passed:
                 raise ValueError(
                     "Expected split points of which every path to one goes through the one before it. Received: "
                     f"{name!r} of {self._graph.name!r}, which some path to {following!r} goes round. Take the sum that "
@@ -123,3 +125,63 @@ class SplitModel(Points):
         """
         start = self.model.input if from_inputs else self._tensor(number - 1)
         return keras.Model(start, self._tensor(number), name=f"{self.model.name}_section{number}")
+
+    def fed(self, number: int, from_inputs: bool = False) -> FedSection:
+        """A section to be fed with what another network hands on.
+
+        Args:
+            number, from_inputs: as for `section`.
+        """
+        entry = TensorRef(self.boundaries[number - 1])
+        context = context_of(self._graph)
+        if from_inputs or entry.node in context:
+            return FedSection(self.section(number, from_inputs))
+        inside = between(without_context(self._graph), self.boundaries[number], entry.node)
+        read = [ref for name in inside for ref in self._graph.nodes[name].inputs if ref.node in context]
+        beside = [self._graph.tensors[ref] for ref in dict.fromkeys(read)]
+        tensors = [self._tensor(number - 1), *beside]
+        name = f"{self.model.name}_section{number}"
+        model = keras.Model(tensors if beside else tensors[0], self._tensor(number), name=name)
+        mask = getattr(tensors[0], "_keras_mask", None)
+        if mask is not None and keras.Model(self.model.input, mask).weights:
+            mask = None  # of what the network computes on its way: another's is not known
+        masks = [] if mask is None else [mask]
+        return FedSection(
+            model, keras.Model(self.model.input, [*beside, *masks]) if beside or masks else None, masks != []
+        )
+
+
+class FedSection:
+    """A section that is fed by another network, and that reads masks and their like of the inputs beside it.
+
+    Args:
+        model: from what it is fed with, and what it reads beside, to what it gives.
+        context: from the inputs to what it reads beside, and to the mask of what it is fed with; `None` for neither.
+        masked: whether there is such a mask.
+    """
+
+    def __init__(self, model: keras.Model, context: keras.Model | None = None, masked: bool = False) -> None:
+        self.model = model
+        self._context, self._masked = context, masked
+        self.model.supports_masking = True  # no warning of a mask that it passes on itself
+
+    @property
+    def variables(self) -> list[Any]:
+        """The variables of its layers."""
+        variables: list[Any] = self.model.variables
+        return variables
+
+    def __call__(self, tensor: Any, inputs: Any, training: bool) -> Any:
+        """Its output.
+
+        Args:
+            tensor: what it is fed with.
+            inputs: the network's inputs of the same batch.
+            training: whether its layers are in training.
+        """
+        if self._context is None:
+            return self.model(tensor, training=training)
+        beside = keras.tree.flatten(self._context(inputs, training=False))
+        mask = beside.pop() if self._masked else None
+        given, masks = ([tensor, *beside], [mask, *(None for _ in beside)]) if beside else (tensor, mask)
+        return self.model(given, training=training, mask=masks)

@@ -33,6 +33,8 @@ class Teaching:
             `"sections"` for the last layer of each section. Where pruning made the student's narrower, a linear layer,
             trained beside it and then dropped, brings it to the teacher's width (Romero et al. 2015).
         loss: `"l2"`, `"l1"` or `"smooth_l1"`: how they are compared.
+        relative: whether in units of the root mean square of what the teacher's layer gives, so that hints weigh the
+            same however large its numbers are; or as they are, as in LIT and FitNets.
         beta: weight of L_KD beside L_I, above 0 and below 1, where there are hints.
 
     Raises:
@@ -40,12 +42,13 @@ class Teaching:
     """
 
     teacher: keras.Model | None = None
-    alpha: float = 0.95
-    tau: float = 6.0
+    alpha: float = 0.5
+    tau: float = 4.0
     soft: Literal["cross_entropy", "logits", "mean_logits"] = "cross_entropy"
     scale_by_tau: bool = True
     hints: Literal["sections"] | tuple[str, ...] | None = None
     loss: Literal["l2", "l1", "smooth_l1"] = "l2"
+    relative: bool = True
     beta: float = 0.75
 
     def __post_init__(self) -> None:
@@ -56,11 +59,12 @@ class Teaching:
             names = {"check": expect.text, "what": "names of layers, or 'sections'", "empty": False, "unique": True}
             expect.settings(self, expect.each, "hints", or_none=True, **names)
         expect.settings(self, expect.one_of, "loss", options=tuple(HINT_LOSSES))
+        expect.settings(self, expect.flag, "relative")
         expect.settings(self, expect.number, "beta", above=0, below=1)
         if self.soft != "cross_entropy":
             expect.unused(self, ["tau", "scale_by_tau"], f"with soft={self.soft!r}, which has no temperature")
         if self.hints is None:
-            expect.unused(self, ["loss", "beta"], "without hints=, which it is about")
+            expect.unused(self, ["loss", "relative", "beta"], "without hints=, which it is about")
         if not self.has_soft_targets:
             if self.hints is None:
                 expect.refuse("alpha", "below 1 where there are no hints, as nothing is taught then", self.alpha)

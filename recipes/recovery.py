@@ -1,0 +1,58 @@
+"""Recovery after a cut: what teaches, how the rate falls, and whether statistics are taken anew, one thing at a time.
+
+    python recipes/recovery.py --out runs/recovery
+    python recipes/recovery.py --data fashion_mnist --half --flops-budget 0.3 --out runs/recovery_fashion \\
+        --model savedmodels/teachers/resnet20_fashion_mnist_half.keras
+
+A trained network is cut by the same plan each time, Uniform's, and trained for 10 epochs on 4,500 images. Choices are
+made by the validation split, 500 images more; the table has both splits. A row differs from "default" in what it says:
+
+    labels          no teacher
+    A, T            weight A of the labels beside soft targets of temperature T
+    step            milestones in place of the cosine
+    old statistics  BatchNormalization begins with the statistics of the whole network
+    last            the last epoch's weights in place of the best one's
+"""
+
+import runner
+
+from tfcompress.methods import Teaching, Uniform
+
+
+def methods(args):
+    """Uniform, with one setting that differs."""
+    taught = {
+        f"{alpha}, {tau:g}": {"teach": Teaching(alpha=alpha, tau=tau)}
+        for alpha, tau in ((0.95, 6.0), (0.5, 4.0), (0.1, 4.0), (0.1, 2.0))
+    }
+    rows = {
+        "default": {},
+        "labels": {"teach": None},
+        **taught,
+        "step": {"schedule": "step"},
+        "old statistics": {"recalibrate_student": 0},
+        "last": {"keep": "last"},
+    }
+    return {name: Uniform(epochs=args.epochs, **changes) for name, changes in rows.items()}
+
+
+RECIPE = {
+    "flags": {
+        "model": "savedmodels/teachers/resnet20_cifar10.keras",
+        "data": "cifar10",
+        "half": {"default": False, "help": "images of half their size"},
+        "images": {"default": 5000, "help": "training images, the held-out tenth included"},
+        "flops_budget": 0.3,
+        "epochs": 10,
+        "seeds": [0, 1, 2],
+        "methods": ["default", "labels", "0.95, 6", "0.5, 4", "0.1, 4", "0.1, 2", "step", "old statistics", "last"],
+        "out": None,
+    },
+    "smoke": {"data": "digits", "images": 100, "seeds": [0], "epochs": 1, "methods": ["labels", "old statistics"]},
+    "model": runner.from_file,
+    "runs": runner.chosen(methods, model="residual"),
+}
+
+
+if __name__ == "__main__":
+    runner.main(__doc__, RECIPE)
