@@ -27,7 +27,6 @@ from tfcompress.methods import (
     registered_methods,
     registry,
 )
-from tfcompress.methods.distillation.base import Distilling
 from tfcompress.methods.presets import nearest_preset, share_of_fast, words_for_preset, work
 from tfcompress.training import PhasePlan, Progress
 
@@ -75,8 +74,7 @@ def test_single_settings_overrule_a_preset(name):
     assert METHODS[name].as_published(epochs=17).epochs == 17
 
 
-# The distillation of whole models has an evening's lengths of its own: they are set where its methods are.
-@pytest.mark.parametrize("name", [name for name, cls in METHODS.items() if not issubclass(cls, Distilling)])
+@pytest.mark.parametrize("name", METHODS)
 def test_no_method_starts_a_run_of_hundreds_of_epochs_by_itself(task, name):
     fast, balanced, paper = (work(METHODS[name].with_preset(preset).phases(task)) for preset in METHODS[name].presets())
     assert balanced <= 110

@@ -328,7 +328,9 @@ class Distilling(TrainedMethod):
 
     @classmethod
     def paper_settings(cls, network: str | None = None) -> Mapping[str, Any]:
-        """The settings of `as_published`: "resnet", "resnext", "vdcnn" or, for generators, "stargan"."""
+        """The settings of `as_published`, of "resnet", "resnext", "vdcnn" or, where the method serves generators,
+        "stargan".
+        """
         return {**PAPER, **super().paper_settings(network)}
 
     @classmethod
