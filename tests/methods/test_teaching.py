@@ -78,6 +78,11 @@ class LossTest(tf.test.TestCase):
         hint = np.square(self.wanted - self.own).mean()
         self.assertAllClose(found, 0.4 * self.by_hand(1, 1) + 0.6 * hint, rtol=1e-5)
 
+    def test_hints_are_relative_to_what_the_teacher_gives(self):
+        _, found = self.loss(Teaching(teacher=self.teacher, alpha=1, hints=("head",), beta=0.4))
+        hint = np.square(self.wanted - self.own).mean() / np.square(self.wanted).mean()
+        self.assertAllClose(found, 0.4 * self.by_hand(1, 1) + 0.6 * hint, rtol=1e-5)
+
     def test_a_narrower_layer_is_brought_to_the_teachers_width(self):
         narrow = small_tasks.residual_network(seed=2, inner=(3, 4))
         teaching = Teaching(
