@@ -50,7 +50,7 @@ DOMAINS = 2
 _SHORT = {"batch_size": 32, "learning_rate": 0.05, "schedule": "step", "keep": "last"}
 # As the record was made: students that labels alone teach, fresh ones, and the lesson of LIT's paper.
 _CUT = {"teach": None, "recalibrate_student": 0, **_SHORT}
-_TAUGHT = {"start": "fresh", "recalibrate_batches": 0, "alpha": 0.95, "tau": 6.0, **_SHORT}
+_TAUGHT = {"start": "fresh", "recalibrate_student": 0, "alpha": 0.95, "tau": 6.0, **_SHORT}
 _SECTIONS = {"relative": False, **_TAUGHT}
 _LIT = {"epochs": 1, "finetune_epochs": 1, "finetune_learning_rate": 0.02, **_SECTIONS}
 _RANKED = {"criterion": "l1_norm", **_CUT}

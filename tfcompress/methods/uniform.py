@@ -32,12 +32,12 @@ _Scores = Mapping[str, np.ndarray]
 class Uniform(ChannelPruner):
     """Removes the same share of the channels of every group, those that rank lowest, and fine-tunes.
 
-    Li et al. (2017), "Pruning filters for efficient convnets", with one ratio for all layers (theirs is `l1_norm`);
+    Li et al. (2017), "Pruning filters for efficient convnets", with one ratio for all layers (theirs go by `l1_norm`);
     `scope="global"` ranks the channels of all groups together instead, as Molchanov et al. (2017) do. What the ratio or
-    the ranking leaves of the budget is spent channel by channel: on the group of which the smallest share is kept, or on the channel of the
-    highest score, and where that does not fit on the next one, until no single step fits. With several `steps` it
-    prunes a little and trains a little (Han et al. 2015, "Learning both weights and connections"), and fine-tunes at
-    the end.
+    the ranking leaves of the budget is spent channel by channel: on the group of which the smallest share is kept, or
+    on the channel of the highest score, and where that does not fit on the next one, until no single step fits. With
+    several `steps` it prunes a little and trains a little (Han et al. 2015, "Learning both weights and connections"),
+    and fine-tunes at the end.
 
     Attributes:
         criterion: a name such as `"l1_norm"` or `"taylor"` (docs/criteria.md lists them), an instance with settings, or

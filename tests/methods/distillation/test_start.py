@@ -53,7 +53,7 @@ class StartTest(tf.test.TestCase):
                 self.assertIn("section2_block1_conv1/kernel" if method.name == "kd" else "stem/kernel", first.moved)
 
     def test_a_sequence_begins_with_what_is_left_of_the_student_before(self):
-        _, _, (first, second) = observed(KD(**SHORT, blocks=((2, 2), (1, 1)), recalibrate_batches=0))
+        _, _, (first, second) = observed(KD(**SHORT, blocks=((2, 2), (1, 1)), recalibrate_student=0))
         self.assertIn("stem/kernel", first.moved)
         for path, value in second.before.items():
             self.assertAllEqual(value, first.after[path], path)
@@ -70,7 +70,7 @@ class StartTest(tf.test.TestCase):
         own = statistics_along_its_path(sections.after, (1, 1))
         assert_close(finetuning.before, own)
         self.assertGreater(max(np.abs(sections.after[path] - value).max() for path, value in own.items()), 0.05)
-        _, _, (sections, finetuning) = observed(LIT(**SHORT, finetune_epochs=1, blocks=(1, 1), recalibrate_batches=0))
+        _, _, (sections, finetuning) = observed(LIT(**SHORT, finetune_epochs=1, blocks=(1, 1), recalibrate_student=0))
         for path, value in finetuning.before.items():
             self.assertAllEqual(value, sections.after[path], path)
 
@@ -115,7 +115,7 @@ def test_statistics_are_no_frozen_weights():
 
 
 def test_settings():
-    for wrong in ({"start": "original"}, {"recalibrate_batches": -1}, {"relative": 1}):
+    for wrong in ({"start": "original"}, {"recalibrate_student": -1}, {"relative": 1}):
         ((name, value),) = wrong.items()
         with pytest.raises(ValueError, match=f"`{name}`.*{value}"):
             LIT(**wrong)
@@ -166,7 +166,7 @@ EVERY = {
     "mixed_precision": None,
     "keep": "last",
     "start": "fresh",
-    "recalibrate_batches": 0,
+    "recalibrate_student": 0,
 }
 TARGETS = {"alpha": 0.95, "tau": 6.0, "soft": "cross_entropy", "scale_by_tau": True}
 COMPARED = {"loss": "l2", "relative": False}

@@ -41,7 +41,7 @@ _RATE_OF_BLOCKS = 0.01
 
 PAPER: Mapping[str, Any] = {
     "start": "fresh",
-    "recalibrate_batches": 0,
+    "recalibrate_student": 0,
     "batch_size": 32,
     "learning_rate": 0.1,
     "schedule": "step",
@@ -76,7 +76,7 @@ class Distilling(TrainedMethod):
         scale_by_tau: whether the soft term is multiplied by tau^2, as in Hinton et al. (2014).
         start: where a student begins that is made from the teacher: with the weights of the teacher's blocks that stay,
             in a sequence with those of the student before, or with fresh weights, as in the paper.
-        recalibrate_batches: the statistics of BatchNormalization are taken anew from so many batches of 128 training
+        recalibrate_student: the statistics of BatchNormalization are taken anew from so many batches of 128 training
             images along the student's own path, once it lost blocks and before what is left of the teacher trains, and
             between two phases; 0 for never.
         student: a model to train in place of one that is made from the teacher, its weights being where it begins (but
@@ -100,7 +100,7 @@ class Distilling(TrainedMethod):
     soft: Literal["cross_entropy", "logits", "mean_logits"] = "cross_entropy"
     scale_by_tau: bool = True
     start: Start = "teacher"
-    recalibrate_batches: int = 8
+    recalibrate_student: int = 8
     student: keras.Model | tuple[keras.Model, ...] | None = None
     blocks: Blocks | tuple[Blocks, ...] | None = None
     sections: tuple[int, ...] | None = None
@@ -114,7 +114,7 @@ class Distilling(TrainedMethod):
         for name, value in dataclasses.asdict(self.soft_targets).items():  # checked, and plain
             object.__setattr__(self, name, value)
         expect.settings(self, expect.one_of, "start", options=("teacher", "fresh"))
-        expect.settings(self, expect.whole, "recalibrate_batches")
+        expect.settings(self, expect.whole, "recalibrate_student")
         if self.soft != "cross_entropy":
             expect.unused(self, ["tau", "scale_by_tau"], f"with soft={self.soft!r}, which has no temperature")
         for field in dataclasses.fields(choice := self.choice):  # checked, and plain
@@ -324,7 +324,7 @@ class Distilling(TrainedMethod):
 
     def recalibrate(self, student: keras.Model, task: Task) -> None:
         """Takes the statistics of BatchNormalization anew along the student's own path."""
-        reestimate_statistics(task.network_of(student), calibration_batches(task.splits, self.recalibrate_batches))
+        reestimate_statistics(task.network_of(student), calibration_batches(task.splits, self.recalibrate_student))
 
     @classmethod
     def paper_settings(cls, network: str | None = None) -> Mapping[str, Any]:
