@@ -44,7 +44,7 @@ def methods(args):
     both = {"blocks": tuple(args.blocks), "batch_size": args.batch_size}
     shorter = args.epochs // 3
     longer = args.epochs - shorter
-    lit = both | {"epochs": longer, "finetune_epochs": shorter}
+    lit = both | {"epochs": shorter, "finetune_epochs": longer}
     rate = {"learning_rate": args.learning_rate} if args.learning_rate else {}
     paper = {"epochs": longer, "finetune_epochs": shorter, "batch_size": args.batch_size, "blocks": tuple(args.blocks)}
     return {

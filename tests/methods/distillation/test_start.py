@@ -132,6 +132,8 @@ def test_learning_rates_follow_from_where_students_begin():
 
     for kind in (KD, LIT, Hint):
         assert first(kind()) == pytest.approx(0.01)
+        assert first(kind(batch_size=96)) == pytest.approx(0.03)
+        assert first(kind(batch_size=1024)) == pytest.approx(0.1)
         assert first(kind(start="fresh")) == first(kind(student=student)) == pytest.approx(0.1)
         assert first(kind(learning_rate=0.2)) == pytest.approx(0.2)
     assert first(Scratch()) == first(BornAgain()) == pytest.approx(0.1)

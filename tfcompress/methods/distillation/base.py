@@ -37,7 +37,7 @@ Start = Literal["teacher", "fresh"]
 FRESH_RATE = 0.1
 """The learning rate of weights that are not the teacher's, and of hints."""
 
-_RATE_OF_BLOCKS = 0.01
+_RATE_OF_BLOCKS = 0.01 / 32  # for each image of a batch
 
 PAPER: Mapping[str, Any] = {
     "start": "fresh",
@@ -67,8 +67,8 @@ class Distilling(TrainedMethod):
     block of a section stays. `blocks` says how many, `student` brings a model of one's own.
 
     Attributes:
-        learning_rate: the first one. `None`: 0.1 for fresh weights, and for a student that was given; 0.01 for one that
-            begins with the teacher's blocks, see docs/distillation.md.
+        learning_rate: the first one. `None`: 0.1 for fresh weights, and for a student that was given; for one that
+            begins with the teacher's blocks 0.01 in batches of 32, and in proportion to them, see docs/distillation.md.
         alpha: weight of the labels in L_KD, Equation (2); 1 - alpha is that of the teacher's soft targets.
         tau: temperature of soft targets.
         soft: `"cross_entropy"`, or `"logits"` for the squared error of logits, summed over classes; `"mean_logits"` for
@@ -131,7 +131,14 @@ class Distilling(TrainedMethod):
         training = super().training
         if self.learning_rate is not None:
             return training
-        return dataclasses.replace(training, learning_rate=_RATE_OF_BLOCKS if self.begins_with_teacher else FRESH_RATE)
+        return dataclasses.replace(
+            training, learning_rate=self.rate_of_blocks if self.begins_with_teacher else FRESH_RATE
+        )
+
+    @property
+    def rate_of_blocks(self) -> float:
+        """The learning rate of weights that were trained before, which grows with the batch."""
+        return min(_RATE_OF_BLOCKS * self.batch_size, FRESH_RATE)
 
     @property
     def soft_targets(self) -> SoftTargets:

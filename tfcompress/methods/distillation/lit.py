@@ -60,7 +60,8 @@ class LIT(Sectioned, Generative):
     Attributes:
         epochs: of the first phase.
         finetune_epochs: of the second phase.
-        finetune_learning_rate: the second phase's first learning rate.
+        finetune_learning_rate: the second phase's first learning rate; `None` for that of trained blocks, which is 0.01
+            in batches of 32 and grows with them.
         finetune_milestones: its milestones, for a phase of `finetune_reference_epochs`.
         finetune_reference_epochs: the length of phase that they speak of.
         beta: weight of L_KD beside L_I.
@@ -76,11 +77,11 @@ class LIT(Sectioned, Generative):
         tuning: what is tried.
     """
 
-    epochs: int = 20
+    epochs: int = 10
     milestones: tuple[int, ...] = (60, 100, 125)
     reference_epochs: int = 175
-    finetune_epochs: int = 10
-    finetune_learning_rate: float = 0.01
+    finetune_epochs: int = 20
+    finetune_learning_rate: float | None = None
     finetune_milestones: tuple[int, ...] = (35, 55)
     finetune_reference_epochs: int = 75
     beta: float = 0.75
@@ -92,7 +93,7 @@ class LIT(Sectioned, Generative):
     tune: bool = False
     tuning: Tuning = dataclasses.field(default_factory=Tuning)
 
-    fast: ClassVar[Mapping[str, Any]] = {"epochs": 4, "finetune_epochs": 2}
+    fast: ClassVar[Mapping[str, Any]] = {"epochs": 2, "finetune_epochs": 4}
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -100,7 +101,7 @@ class LIT(Sectioned, Generative):
         expect.settings(self, expect.whole, "finetune_reference_epochs", least=1)
         epochs = {"check": expect.whole, "what": "epochs such as (35, 55)"}
         expect.settings(self, expect.each, "finetune_milestones", **epochs)
-        expect.settings(self, expect.number, "finetune_learning_rate", above=0)
+        expect.settings(self, expect.number, "finetune_learning_rate", above=0, or_none=True)
         expect.settings(self, expect.number, "beta", at_least=0, below=1, advice="With 1 it is method='kd'.")
         expect.settings(self, expect.number, "cache_gb", above=0, or_none=True)
         expect.settings(self, expect.flag, "teacher_input", "tune")
@@ -128,7 +129,7 @@ class LIT(Sectioned, Generative):
         return dataclasses.replace(
             self.training,
             epochs=self.finetune_epochs,
-            learning_rate=self.finetune_learning_rate,
+            learning_rate=self.finetune_learning_rate or self.rate_of_blocks,
             milestones=self.finetune_milestones,
             reference_epochs=self.finetune_reference_epochs,
         )
