@@ -79,3 +79,13 @@ def task_for(model, arrays=None, accuracy=None, chance=0.25, seed=0, **budget):
     splits = data.splits((x, y), input_shape=model.input_shape, classes=CLASSES, seed=seed)
     copy = apply(model, Plan())
     return Task(copy, splits, infer(model, y), Budget(**budget), accuracy=accuracy, chance=chance, seed=seed)
+
+
+def regression():
+    """A compiled model of one number, and images with numbers."""
+    inputs = keras.Input((8, 8, 1))
+    x = layers.Flatten()(layers.Conv2D(6, 3, activation="relu", name="wide")(inputs))
+    model = keras.Model(inputs, layers.Dense(1)(x))
+    model.compile("sgd", "mse")
+    x, y = pictures()
+    return model, (x, y[:, None].astype("float32"))

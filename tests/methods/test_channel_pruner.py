@@ -2,7 +2,6 @@
 
 import dataclasses
 
-import keras
 import numpy as np
 import pytest
 import small_tasks
@@ -19,15 +18,6 @@ PRUNERS = (Uniform, Random, RLAL, AMC, TaylorPruning)
 def task_for(model=None, **changes):
     model = small_tasks.trained_network() if model is None else model
     return small_tasks.task_for(model, **{"accuracy": 0.9, "flops": 0.6} | changes)
-
-
-def regression():
-    inputs = keras.Input((8, 8, 1))
-    x = layers.Flatten()(layers.Conv2D(6, 3, activation="relu", name="wide")(inputs))
-    model = keras.Model(inputs, layers.Dense(1)(x))
-    model.compile("sgd", "mse")
-    x, y = small_tasks.pictures()
-    return model, (x, y[:, None].astype("float32"))
 
 
 def test_a_trained_classifier_teaches_what_is_left_of_it():
@@ -47,7 +37,7 @@ def test_a_fresh_model_has_nothing_to_teach(accuracy):
 
 
 def test_a_model_without_classes_does_not_teach():
-    model, (x, y) = regression()
+    model, (x, y) = small_tasks.regression()
     result = tfcompress.compress(model, Uniform(epochs=1, learning_rate=1e-3), (x, y), flops_budget=0.6, verbose=0)
     assert "teaches" not in " ".join(result.notes)
     assert "loss_outputs" not in result.history["recover"]

@@ -216,20 +216,12 @@ class RefusalTest(tf.test.TestCase):
         with nothing_trains(), self.assertRaisesRegex(ValueError, message):
             tfcompress.compress(model, method, data or small_tasks.pictures(), flops_budget=0.6, verbose=0)
 
-    def regression(self):
-        inputs = keras.Input((8, 8, 1))
-        x = layers.Flatten()(layers.Conv2D(6, 3, activation="relu", name="wide")(inputs))
-        model = keras.Model(inputs, layers.Dense(1)(x))
-        model.compile("sgd", "mse")
-        x, y = small_tasks.pictures()
-        return model, (x, y[:, None].astype("float32"))
-
     def test_a_model_without_classes_before_any_training(self):
         for method in (Uniform(teach="kd"), Random(teach="kd"), RLAL(teach="kd")):
-            self.refused("Expected a classifier.*mean_squared_error.*by hints alone", method, *self.regression())
+            self.refused("Expected a classifier.*mean_squared_error.*by hints alone", method, *small_tasks.regression())
 
     def test_a_model_without_classes_takes_hints(self):
-        model, data = self.regression()
+        model, data = small_tasks.regression()
         method = Uniform(**SHORT, learning_rate=1e-3, teach=Teaching(alpha=1, hints=("wide",)))
         result = tfcompress.compress(model, method, data, flops_budget=0.6, verbose=0)
         self.assertTrue(np.isfinite(result.history["recover"]["loss_hints"]).all())

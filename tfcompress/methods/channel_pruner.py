@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -16,7 +17,18 @@ from tfcompress.task import Task
 from tfcompress.training import Training
 from tfcompress.training.teaching import Teach, Teaching
 
-__all__ = ["ChannelPruner"]
+__all__ = ["PAPERS", "ChannelPruner"]
+
+PAPERS: Mapping[str, Any] = {
+    "optimizer": "sgd",
+    "momentum": 0.9,
+    "nesterov": False,
+    "weight_decay": 1e-4,
+    "keep": "last",
+    "teach": None,
+    "recalibrate_student": 0,
+}
+"""Settings that the trainings of channel pruners' papers have in common: labels alone, and the last epoch's weights."""
 
 
 @dataclasses.dataclass(frozen=True)

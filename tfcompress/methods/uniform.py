@@ -13,7 +13,7 @@ from tfcompress import expect
 from tfcompress.importance import Criterion, by_name, scores_of
 from tfcompress.methods import phases
 from tfcompress.methods.base import Candidate, Search
-from tfcompress.methods.channel_pruner import ChannelPruner
+from tfcompress.methods.channel_pruner import PAPERS, ChannelPruner
 from tfcompress.methods.registry import register_method
 from tfcompress.plan import Plan, Trail
 from tfcompress.rewrite import apply
@@ -73,19 +73,13 @@ class Uniform(ChannelPruner):
         ImageNet, which represents one-fourth of the original training epochs", the other settings as for ResNets.
         """
         paper = {
+            **PAPERS,
             "criterion": "l1_norm",
             "scope": "local",
             "steps": 1,
             "learning_rate": 0.001,
             "schedule": "step",
             "milestones": (),
-            "optimizer": "sgd",
-            "momentum": 0.9,
-            "nesterov": False,
-            "weight_decay": 1e-4,
-            "keep": "last",
-            "teach": None,
-            "recalibrate_student": 0,
         }
         return {
             "resnet56-cifar10": {**paper, "epochs": 40, "batch_size": 128},

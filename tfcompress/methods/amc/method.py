@@ -20,7 +20,7 @@ from tfcompress.methods.amc.player import DdpgPlayer
 from tfcompress.methods.amc.rewards import AgentReward, RewardName, check_error
 from tfcompress.methods.amc.settings import AgentSettings
 from tfcompress.methods.base import Search
-from tfcompress.methods.channel_pruner import ChannelPruner
+from tfcompress.methods.channel_pruner import PAPERS, ChannelPruner
 from tfcompress.methods.episodes import Episodes, images_of_a_reward
 from tfcompress.methods.registry import register_method
 from tfcompress.process import lock
@@ -142,6 +142,7 @@ class AMC(ChannelPruner):
         """
         return {
             "resnet56-cifar10": {
+                **PAPERS,
                 "episodes": _PAPER,
                 "exploring": 100,
                 "max_rate": 0.8,
@@ -158,13 +159,6 @@ class AMC(ChannelPruner):
                 "milestones": (100, 150),
                 "reference_epochs": 200,
                 "decay": 0.1,
-                "optimizer": "sgd",
-                "momentum": 0.9,
-                "nesterov": False,
-                "weight_decay": 1e-4,
-                "keep": "last",
-                "teach": None,
-                "recalibrate_student": 0,
             }
         }
 

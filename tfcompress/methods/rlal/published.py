@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from tfcompress.methods.channel_pruner import PAPERS
 from tfcompress.methods.rlal.settings import AgentSettings
 
 __all__ = ["PUBLISHED"]
@@ -22,19 +23,13 @@ _AGENT = AgentSettings(
 )
 
 _BOTH: dict[str, Any] = {
+    **PAPERS,
     "joint": True,
-    "optimizer": "sgd",
-    "momentum": 0.9,
-    "nesterov": False,
-    "weight_decay": 1e-4,
     "decay": 0.1,
-    "keep": "last",
-    "teach": None,
     "episodes_per_epoch": 10,
     "alignment": 1e-4,
     "scale_alignment": False,
     "recalibrate_batches": 0,
-    "recalibrate_student": 0,
     "rescore_best": False,
     "criterion": "l1_norm",
     "agent": _AGENT,
