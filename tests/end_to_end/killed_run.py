@@ -86,6 +86,7 @@ METHODS = {
         strength=4.6,
         growth=4.0,
         rate_decay=1.0,
+        alpha_rate=1.0,
         mixup=1.0,
     ),
     # Two rounds of ten episodes; the agent learns from the sixth on.

@@ -16,11 +16,11 @@ def test_the_first_learning_rate():
 
 def test_milestones_are_scaled_to_the_phase():
     """100 and 150 of 200 epochs are 10 and 15 of 20."""
-    assert Training(epochs=20, decay=0.2).schedule_for() == StepDecay(0.1, (10, 15), 0.2)
-    assert Training(epochs=20).schedule_for(is_trained=True) == StepDecay(0.01, (10, 15), 0.1)
-    settings = {"epochs": 60, "milestones": (10, 20), "reference_epochs": 30}
+    assert Training(epochs=20, schedule="step", decay=0.2).schedule_for() == StepDecay(0.1, (10, 15), 0.2)
+    assert Training(epochs=20, schedule="step").schedule_for(is_trained=True) == StepDecay(0.01, (10, 15), 0.1)
+    settings = {"epochs": 60, "schedule": "step", "milestones": (10, 20), "reference_epochs": 30}
     assert Training(**settings, learning_rate=0.5).schedule_for() == StepDecay(0.5, (20, 40), 0.1)
-    assert Training(epochs=20, schedule="cosine").schedule_for(is_trained=True) == Cosine(0.01)
+    assert Training(epochs=20).schedule_for(is_trained=True) == Cosine(0.01)
     assert Training(epochs=0).schedule_for()(0, 1) == pytest.approx(0.1)
 
 

@@ -26,7 +26,7 @@ class OnceTest(tf.test.TestCase):
             return train_step(model, *args, **kwargs)
 
         x, y = small_tasks.pictures(150, seed=1)  # whose last batch is a smaller one
-        method = DARC(batch_size=32, blocks=2, block_epochs=2, epochs=1, mixup=0)
+        method = DARC(batch_size=32, blocks=2, block_epochs=2, epochs=1, mixup=0, alpha_rate=1)
         with (
             mock.patch.object(PenalizedModel, "train_step", traced),
             mock.patch.object(units, "find_units", wraps=units.find_units) as finding,
