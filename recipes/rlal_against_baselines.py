@@ -1,39 +1,16 @@
-"""RLAL against Uniform, Random and AMC on CIFAR-10, at the same budget and the same number of training images seen.
+"""RLAL against Uniform, Random and the paper's own settings, at the same budget and the same number of epochs.
 
-    python recipes/rlal_against_baselines.py --out runs/rlal_against_baselines
+    python recipes/rlal_against_baselines.py --images 5000 --epochs 10 --out runs/rlal
+    python recipes/rlal_against_baselines.py --data fashion_mnist --half --images 5000 --epochs 10 --out runs/rlal_fashion \\
+        --model savedmodels/teachers/resnet20_fashion_mnist_half.keras
 
-A ResNet-20 (savedmodels/teachers/resnet20_cifar10.keras) is pruned to half its FLOPs with a schedule that fits two CPU
-cores: 8,000 of the training images (800 of them held out for rewards), 8 epochs of joint training and 6 of fine-tuning
-for RLAL, 14 of fine-tuning for the others; 120 episodes for RLAL and AMC, 120 tries for Random, each reward on 500
-images with BatchNormalization statistics taken anew from one batch. The test split is read once for each run.
-
-    method    FLOPs   test accuracy, seeds 0, 1, 2        best reward
-    (before)  100%    88.27
-    uniform   49.3%   84.84 +- 0.20 (84.81, 84.61, 85.10)  -
-    random    50.0%   85.01 +- 0.16 (85.08, 85.17, 84.79)  0.766, 0.776, 0.742
-    rlal      49.9%   84.33 +- 0.23 (84.06, 84.31, 84.62)  0.762, 0.768, 0.756
-
-(tensorflow 2.21.0, keras 3.15.1, tf-agents 0.18.0, two CPU cores, about 8 minutes a run on a busy machine. The figures
-of uniform are from before it spent what one ratio leaves of a budget: the same command now gives it the rest of 50%.
-amc, with as many episodes as random has tries and the same fine-tuning, came later and has no figures yet.)
-
-RLAL does not win here. What was found:
-- Joint training on a part of the images costs what is lost. The plan that RLAL found is as good as Random's: the
-  teacher cut by it (seed 0) and fine-tuned for 14 epochs reaches 85.01, for 10 epochs 84.72
-  (`--methods replay --replay RUN --baseline-epochs 14`). After four epochs of joint training on these 8,000 images and
-  ten of fine-tuning (`--methods rlal --epochs 4 --episodes-per-epoch 40 --finetune-epochs 10 --updates-per-epoch 128
-  --entropy-coefficient 0.01`) the same plan reaches 84.05. The teacher saw 50,000 images; epochs on a sixth of them
-  overfit (training accuracy 0.91 to 0.92) before anything is cut.
-- A smaller entropy coefficient (0.01) and 128 updates an epoch let the agent learn (mean reward from 0.51 to 0.60 in
-  eight epochs, seed 0), but the best reward stays that of the first 20 episodes: 84.05 as well.
-- The agent has hardly begun to learn in so short a run. The mean reward of its episodes went from 0.51 to 0.50, from
-  0.43 to 0.56 and from 0.45 to 0.54 over six epochs with seeds 0, 1 and 2; that of random plans is 0.48, 0.52 and 0.48.
-  It makes 160 updates at a learning rate of 1e-4. Its best of 120 episodes is as good as the best of 120 random ones.
-- Six of its 14 epochs train the pruned network, against 14 for the others, and the eight epochs of joint training add
-  nothing to a network that was trained already: its validation accuracy stays where it was. Uniform with six epochs
-  (`--methods uniform --baseline-epochs 6`) reaches 84.51 +- 0.17 (84.63, 84.63, 84.26): most of the difference.
-- The reward's images are training images of the teacher, which saw all 50,000; it knows the held-out tenth as well as
-  the rest (validation accuracy before: 0.90). All three methods share that.
+A trained ResNet-20 is pruned and trained for 10 epochs on 4,500 images; 500 more are held out for choices. "rlal" has
+its defaults: 150 episodes and 50 moves of channels on the trained weights, then all epochs of recovery; "random" draws
+200 plans; "published" has the paper's settings, shortened: joint training for half of the epochs, fine-tuning for the
+other, labels alone, no statistics of its own for a plan. `--fresh` begins with weights drawn anew ("dense" trains them for
+half of the epochs first; "joint" and "published" train while they prune), `--methods labels` takes Uniform's teacher
+away, `--methods replay --replay RUN` trains the network cut by another run's plan, and `--epochs 0` compares searches
+alone. docs/results/defaults.md has the table and what was found.
 """
 
 import argparse
