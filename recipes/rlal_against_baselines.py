@@ -1,16 +1,16 @@
 """RLAL against Uniform, Random and the paper's own settings, at the same budget and the same number of epochs.
 
     python recipes/rlal_against_baselines.py --images 5000 --epochs 10 --out runs/rlal
-    python recipes/rlal_against_baselines.py --data fashion_mnist --half --images 5000 --epochs 10 --out runs/rlal_fashion \\
-        --model savedmodels/teachers/resnet20_fashion_mnist_half.keras
+    python recipes/rlal_against_baselines.py --images 5000 --epochs 10 --data fashion_mnist --half \\
+        --model savedmodels/teachers/resnet20_fashion_mnist_half.keras --out runs/rlal_fashion
 
 A trained ResNet-20 is pruned and trained for 10 epochs on 4,500 images; 500 more are held out for choices. "rlal" has
 its defaults: 150 episodes and 50 moves of channels on the trained weights, then all epochs of recovery; "random" draws
 200 plans; "published" has the paper's settings, shortened: joint training for half of the epochs, fine-tuning for the
-other, labels alone, no statistics of its own for a plan. `--fresh` begins with weights drawn anew ("dense" trains them for
-half of the epochs first; "joint" and "published" train while they prune), `--methods labels` takes Uniform's teacher
-away, `--methods replay --replay RUN` trains the network cut by another run's plan, and `--epochs 0` compares searches
-alone. docs/results/defaults.md has the table and what was found.
+other, labels alone, no statistics of its own for a plan. `--fresh` begins with weights drawn anew ("dense" trains them
+for half of the epochs first; "joint" and "published" train while they prune), `--methods labels` takes Uniform's
+teacher away, `--methods replay --replay RUN` trains the network cut by another run's plan, and `--epochs 0` compares
+searches alone. docs/results/defaults.md has the table and what was found.
 """
 
 import argparse
