@@ -206,10 +206,9 @@ class PruningEnvironment:
         for later in self._groups[at + 1 :]:
             candidates[:, later] = self._smallest[later]
             whole[:, later] = self._whole[later]
-        fits = np.ones(len(candidates), dtype=bool)
+        fits = self._fits(candidates)
         reaches = np.zeros(len(candidates), dtype=bool)
         for metric, limit in self.limits.items():
-            fits &= self.costs.count(metric, candidates) <= limit
             reaches |= self.costs.count(metric, whole) >= limit
         greatest = int(fits.nonzero()[0][-1]) + 1
         least = int(reaches.argmax()) + 1 if reaches.any() else len(candidates)

@@ -9,22 +9,16 @@ from typing import Any
 import keras
 
 from tfcompress import expect
-from tfcompress.evaluation import calibration_batches
 from tfcompress.methods import phases
-from tfcompress.methods.trained import TrainedMethod
-from tfcompress.rewrite.statistics import reestimate_statistics
+from tfcompress.methods.trained import SGD_OF_PAPERS, TrainedMethod
 from tfcompress.task import Task
-from tfcompress.training import Training
+from tfcompress.training import PhasePlan, Training
 from tfcompress.training.teaching import Teach, Teaching
 
 __all__ = ["PAPERS", "ChannelPruner"]
 
 PAPERS: Mapping[str, Any] = {
-    "optimizer": "sgd",
-    "momentum": 0.9,
-    "nesterov": False,
-    "weight_decay": 1e-4,
-    "keep": "last",
+    **SGD_OF_PAPERS,
     "teach": None,
     "recalibrate_student": 0,
 }
@@ -65,6 +59,11 @@ class ChannelPruner(TrainedMethod):
             return self.teaching
         return Teaching() if task.is_trained and phases.can_teach(task) else None
 
+    def finetuning_phase(self, task: Task, epochs: int) -> PhasePlan:
+        """The training of what is left, for the estimate of time."""
+        cost = max(phases.share_of_macs(task), 0.1) + phases.cost_of_teacher(self.teaching_for(task))
+        return PhasePlan("fine-tuning", epochs, cost)
+
     def train_cut(
         self, student: keras.Model, task: Task, training: Training, phase: str, anew: bool = True, **options: Any
     ) -> dict[str, list[Any]]:
@@ -85,8 +84,7 @@ class ChannelPruner(TrainedMethod):
                 f"{teaching.tau:g} (teach=None for labels alone)."
             )
         if anew:
-            batches = calibration_batches(task.splits, self.recalibrate_student)
-            reestimate_statistics(task.network_of(student), batches)
+            phases.take_statistics_anew(student, task, self.recalibrate_student)
         return phases.train_student(student, task, training, phase, teaching=teaching, **options)
 
     def recover(self, student: keras.Model, task: Task) -> dict[str, list[Any]]:

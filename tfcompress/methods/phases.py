@@ -7,9 +7,10 @@ from typing import Any
 
 import keras
 
-from tfcompress.evaluation import Evaluator
+from tfcompress.evaluation import Evaluator, calibration_batches
 from tfcompress.graph import LayerGraph, TensorRef, bypasses, find_sections
 from tfcompress.network import Network
+from tfcompress.rewrite.statistics import reestimate_statistics
 from tfcompress.rewrite.working_copy import any_batch, flat_copy
 from tfcompress.task import Task
 from tfcompress.training import Keep, Objective, Schedule, Training, WeightDecay, fit, loss_function, words_for_kept
@@ -36,6 +37,8 @@ __all__ = [
     "cost_of_teacher",
     "kd_loss",
     "score_of",
+    "share_of_macs",
+    "take_statistics_anew",
     "taught",
     "train_phase",
     "train_student",
@@ -119,6 +122,23 @@ def score_of(student: keras.Model, task: Task) -> float | None:
     """Returns the task's metric of a student on the validation split, `None` where the task has none."""
     name = task.objective.metric_name
     return None if name is None else Evaluator(student, task.objective)(task.splits.validation.batches(250))[name]
+
+
+def share_of_macs(task: Task) -> float:
+    """Returns the share of the original's multiply-adds that the budget leaves; 1 where it does not speak of them."""
+    total = task.costs.total.macs
+    return task.limits.get("macs", total) / total
+
+
+def take_statistics_anew(student: keras.Model, task: Task, batches: int) -> None:
+    """Takes BatchNormalization statistics of a student along its own path, from batches of 128 training samples.
+
+    Args:
+        student: a built model.
+        task: the task.
+        batches: how many; 0 for statistics that stay.
+    """
+    reestimate_statistics(task.network_of(student), calibration_batches(task.splits, batches))
 
 
 def cost_of_teacher(teaching: Teaching | None) -> float:

@@ -26,11 +26,11 @@ def nearest_preset(method: Method) -> tuple[str, dict[str, Any]]:
         field.name: field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
         for field in fields
     }
+    own = {name: getattr(method, name) for name in defaults}
     changes = {}
     for preset, settings in {"balanced": {}, **type(method).presets()}.items():
-        own = {name: getattr(method, name) for name in defaults}
-        differ = {name: value for name, value in own.items() if not _same(value, {**defaults, **settings}[name])}
-        changes[preset] = differ
+        given = {**defaults, **settings}
+        changes[preset] = {name: value for name, value in own.items() if not _same(value, given[name])}
     name = min(changes, key=lambda preset: len(changes[preset]))
     return name, changes[name]
 

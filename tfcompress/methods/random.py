@@ -10,7 +10,6 @@ from tfcompress import expect
 from tfcompress.channels import INSIDE_BLOCKS, Control, reachable_inside
 from tfcompress.costs import Cost, CostModel
 from tfcompress.importance import Criterion, by_name
-from tfcompress.methods import phases
 from tfcompress.methods.base import Candidate, Search
 from tfcompress.methods.channel_pruner import ChannelPruner
 from tfcompress.methods.episodes import Episode, Episodes, check_budget
@@ -80,8 +79,7 @@ class Random(ChannelPruner):
 
     def phases(self, task: Task) -> tuple[PhasePlan, ...]:
         """Fine-tuning only."""
-        left = max(task.limits.get("macs", task.costs.total.macs) / task.costs.total.macs, 0.1)
-        return (PhasePlan("fine-tuning", self.epochs, left + phases.cost_of_teacher(self.teaching_for(task))),)
+        return (self.finetuning_phase(task, self.epochs),)
 
     def search(self, task: Task) -> Search:
         """Plays `tries` episodes on the model as it is."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any
 
 from tfcompress.methods import phases
 from tfcompress.methods.base import Method
@@ -10,7 +12,16 @@ from tfcompress.task import Task
 from tfcompress.training import Training, TrainingFields
 from tfcompress.training.teaching import Teach, Teaching
 
-__all__ = ["TrainedMethod"]
+__all__ = ["SGD_OF_PAPERS", "TrainedMethod"]
+
+SGD_OF_PAPERS: Mapping[str, Any] = {
+    "optimizer": "sgd",
+    "momentum": 0.9,
+    "nesterov": False,
+    "weight_decay": 1e-4,
+    "keep": "last",
+}
+"""Settings that trainings of many papers have in common: their SGD, and the last epoch's weights."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -89,13 +89,13 @@ class Uniform(ChannelPruner):
     def phases(self, task: Task) -> tuple[PhasePlan, ...]:
         """Training between the steps, and fine-tuning."""
         total, teacher = task.costs.total.macs, phases.cost_of_teacher(self.teaching_for(task))
-        shares = [self._limits(task, step).get("macs", total) / total for step in range(1, self.steps + 1)]
+        shares = [self._limits(task, step).get("macs", total) / total for step in range(1, self.steps)]
         between = [
             PhasePlan(_phase(step), self.step_epochs, max(share, 0.1) + teacher)
-            for step, share in enumerate(shares[:-1], start=1)
+            for step, share in enumerate(shares, start=1)
             if self.step_epochs
         ]
-        return (*between, PhasePlan("fine-tuning", self.epochs, max(shares[-1], 0.1) + teacher))
+        return (*between, self.finetuning_phase(task, self.epochs))
 
     def search(self, task: Task) -> Search:
         """Prunes step by step, a plan each."""

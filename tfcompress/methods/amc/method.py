@@ -170,13 +170,13 @@ class AMC(ChannelPruner):
 
     def phases(self, task: Task) -> tuple[PhasePlan, ...]:
         """The search, in rounds of some episodes, and fine-tuning."""
-        share = max(task.limits.get("macs", task.costs.total.macs) / task.costs.total.macs, 0.1)
+        share = max(phases.share_of_macs(task), 0.1)
         images = ROUND * images_of_a_reward(task, self.reward_images, self.recalibrate_batches)
         # A training step costs about three forward passes, and a reward is measured on the pruned network.
         cost = images * share / 3 / (task.splits.train.num_samples or images or 1)
         return (
             PhasePlan(PHASE, -(-self.episodes // ROUND), max(cost, 1e-6), unit="round"),
-            PhasePlan("fine-tuning", self.epochs, share + phases.cost_of_teacher(self.teaching_for(task))),
+            self.finetuning_phase(task, self.epochs),
         )
 
     def search(self, task: Task) -> Search:

@@ -207,7 +207,7 @@ class Replacing(TrainedMethod):
 
     def phases(self, task: Task) -> tuple[PhasePlan, ...]:
         """Imitation, and fine-tuning."""
-        share = task.limits.get("macs", task.costs.total.macs) / task.costs.total.macs
+        share = phases.share_of_macs(task)
         teacher = phases.cost_of_teacher(self.teaching)
         return (self.imitation_phase(), PhasePlan("fine-tuning", self.epochs, max(share, 0.1) + teacher))
 

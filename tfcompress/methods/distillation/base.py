@@ -15,14 +15,12 @@ from tfcompress import expect
 from tfcompress.channels import Control
 from tfcompress.costs import Cost, CostModel
 from tfcompress.costs.budget import Budget
-from tfcompress.evaluation import calibration_batches
 from tfcompress.methods import phases
 from tfcompress.methods.base import Candidate, Search
 from tfcompress.methods.distillation.students import Blocks, StudentChoice
-from tfcompress.methods.trained import TrainedMethod
+from tfcompress.methods.trained import SGD_OF_PAPERS, TrainedMethod
 from tfcompress.plan import Plan, Trail
 from tfcompress.rewrite import apply
-from tfcompress.rewrite.statistics import reestimate_statistics
 from tfcompress.streams import Stream
 from tfcompress.task import Task
 from tfcompress.training import PhasePlan, Training
@@ -46,12 +44,8 @@ PAPER: Mapping[str, Any] = {
     "learning_rate": 0.1,
     "schedule": "step",
     "decay": 0.1,
-    "optimizer": "sgd",
-    "momentum": 0.9,
-    "nesterov": False,
-    "weight_decay": 1e-4,
+    **SGD_OF_PAPERS,
     "mixed_precision": None,
-    "keep": "last",
 }
 """Settings that trainings of the paper have in common (appendix A)."""
 
@@ -287,7 +281,7 @@ class Distilling(TrainedMethod):
 
     def phases(self, task: Task) -> tuple[PhasePlan, ...]:
         """The stages of each student."""
-        share = task.limits.get("macs", task.costs.total.macs) / task.costs.total.macs
+        share = phases.share_of_macs(task)
         # A training step costs about three forward passes; the teacher's is one.
         return tuple(
             PhasePlan(prefix + name, epochs, 1 / 3 + runs * share)
@@ -331,7 +325,7 @@ class Distilling(TrainedMethod):
 
     def recalibrate(self, student: keras.Model, task: Task) -> None:
         """Takes the statistics of BatchNormalization anew along the student's own path."""
-        reestimate_statistics(task.network_of(student), calibration_batches(task.splits, self.recalibrate_student))
+        phases.take_statistics_anew(student, task, self.recalibrate_student)
 
     @classmethod
     def paper_settings(cls, network: str | None = None) -> Mapping[str, Any]:

@@ -136,7 +136,7 @@ class AgentEpochs(keras.callbacks.Callback):
             return "RLAL: no epochs in which the weights align with the plan of the agent (agent_epochs)."
         first, last = rewards[0], rewards[-1]
         numbers = f"from {first:.4f} to {last:.4f} in {len(rewards) - 1} epochs; the whole model has {whole:.4f}"
-        if whole - last < whole - first or last >= whole:
+        if last > first or last >= whole:
             return f"RLAL: the weights align: the metric of the plan that they follow went {numbers}."
         return (
             f"RLAL: the weights do not align: the metric of the plan that they follow went {numbers}. Raise alignment=."

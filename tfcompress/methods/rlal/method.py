@@ -155,11 +155,11 @@ class RLAL(ChannelPruner):
 
     def phases(self, task: Task) -> tuple[PhasePlan, ...]:
         """Joint training, or the search on weights as they are; and fine-tuning."""
-        share = task.limits.get("macs", task.costs.total.macs) / task.costs.total.macs
+        share = phases.share_of_macs(task)
         teacher = phases.cost_of_teacher(self.teaching_for(task))
         # A training step costs about three forward passes, and a reward is measured on the pruned network.
         reward = images_of_a_reward(task, self.reward_images, self.recalibrate_batches) * share / 3
-        finetuning = PhasePlan("fine-tuning", self.epochs_of_finetuning(task), max(share, 0.1) + teacher)
+        finetuning = self.finetuning_phase(task, self.epochs_of_finetuning(task))
         if not self.is_joint(task):
             of_round = (self.episodes + self.local_search) / self._rounds * reward
             samples = task.splits.train.num_samples or of_round or 1

@@ -141,8 +141,7 @@ class TaylorPruning(ChannelPruner):
             PhasePlan(phase_of(number), rounds, max(ROUND * share * (1 + teacher), 1e-6), unit="round")
             for number in range(1, self.runs + 1)
         )
-        left = max(task.limits.get("macs", task.costs.total.macs) / task.costs.total.macs, 0.1)
-        return (*runs, PhasePlan("fine-tuning", self.epochs, left + teacher))
+        return (*runs, self.finetuning_phase(task, self.epochs))
 
     def _rounds(self, task: Task) -> int:
         """How many rounds a run has, if groups lose the same share."""
