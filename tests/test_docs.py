@@ -276,10 +276,13 @@ class RlalTest(tf.test.TestCase):
 
 class TrainingTest(tf.test.TestCase):
     def test_all_code(self):
-        first, teaching = code_of("training.md")
+        first, habits, teaching = code_of("training.md")
         made = {}
         exec(first, made)
         self.assertEqual([method.training for method in made["methods"]], [made["shared"]] * 2)
+        exec(habits, made)
+        self.assertEqual(made["result"].settings["optimizer"]["class_name"], "AdamW")
+        self.assertLen(made["result"].history["recover"]["loss"], 2)
         exec(teaching, made)
         self.assertLen(made["result"].history["recover"]["loss_hints"], 1)
 

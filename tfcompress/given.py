@@ -17,6 +17,7 @@ from tfcompress.training import Objective, Score
 __all__ = [
     "GivenModel",
     "check_surroundings",
+    "given_callbacks",
     "given_model",
     "given_objective",
     "given_seed",
@@ -70,6 +71,21 @@ def given_objective(objective: Any) -> Objective | Score | None:
     if not isinstance(objective, Objective):
         expect.function("objective", objective, what, or_none=True, arguments=2)
     checked: Objective | Score | None = objective
+    return checked
+
+
+def given_callbacks(callbacks: Any) -> tuple[keras.callbacks.Callback, ...]:
+    """The callbacks of a call.
+
+    Raises:
+        TypeError: something that is no callback.
+    """
+    if callbacks is None or isinstance(callbacks, keras.callbacks.Callback):
+        callbacks = () if callbacks is None else (callbacks,)
+    what = "keras callbacks such as keras.callbacks.EarlyStopping(patience=3)"
+    checked: tuple[keras.callbacks.Callback, ...] = expect.each(
+        "callbacks", callbacks, check=expect.instance, kinds=keras.callbacks.Callback, what=what
+    )
     return checked
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -38,11 +39,17 @@ class Recovered:
     history: dict[str, list[Any]]
 
 
-def run_stage(method: Method, task: Task) -> Recovered:
-    """Decides, edits, and recovers."""
+def run_stage(method: Method, task: Task, callbacks: Sequence[keras.callbacks.Callback] = ()) -> Recovered:
+    """Decides, edits, and recovers.
+
+    Args:
+        method: the method.
+        task: the task.
+        callbacks: the user's, which see the recovery. A search has epochs of its own: stopped early it finds nothing.
+    """
     search = _decide(method, task)
     student = _edit(search, task)
-    return Recovered(student, search, _recover(method, student, search, task))
+    return Recovered(student, search, _recover(method, student, search, task, callbacks))
 
 
 def _decide(method: Method, task: Task) -> Search:
@@ -154,11 +161,13 @@ def _edit(search: Search, task: Task) -> keras.Model:
     return student
 
 
-def _recover(method: Method, student: keras.Model, search: Search, task: Task) -> dict[str, list[Any]]:
+def _recover(
+    method: Method, student: keras.Model, search: Search, task: Task, callbacks: Sequence[keras.callbacks.Callback]
+) -> dict[str, list[Any]]:
     """The method's recovery, which trains frozen layers too where their weights changed."""
     network = task.network_of(student)
     layers = to_thaw(network, cut_layers(task.groups.graph, network, search.trail))
     if layers:
         task.say(words_for(layers))
     with thawed(student, layers):
-        return method.recover(student, task.on(search.teacher or search.source))
+        return method.recover(student, task.on(search.teacher or search.source, callbacks))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
@@ -69,6 +69,7 @@ class Task:
         networks: what has been read of models so far; see `network_of`.
         said: what `say` was told, for the report.
         given: the user's own model, which nothing changes.
+        callbacks: the user's, which see every epoch of the recovery; none while a method searches.
     """
 
     model: keras.Model
@@ -86,6 +87,7 @@ class Task:
     said: list[str] = field(default_factory=list)
     given: keras.Model | None = None
     networks: list[Network] = field(default_factory=list)
+    callbacks: tuple[keras.callbacks.Callback, ...] = ()
 
     @classmethod
     def of(
@@ -141,9 +143,12 @@ class Task:
         seed_layers(self.model, self.seed, Stream.WORKING_COPY)
         return dataclasses.replace(self, splits=splits, objective=chosen, chance=chance, luck=luck)
 
-    def on(self, model: keras.Model) -> Task:
-        """The same task for another model, such as one that a search has pruned on its way."""
-        return self if model is self.model else dataclasses.replace(self, model=model, first=self.first or self.model)
+    def on(self, model: keras.Model, callbacks: Sequence[keras.callbacks.Callback] = ()) -> Task:
+        """The same task for another model, such as one that a search has pruned on its way, or with callbacks."""
+        if model is self.model and not callbacks:
+            return self
+        first = self.first or (None if model is self.model else self.model)
+        return dataclasses.replace(self, model=model, first=first, callbacks=(*self.callbacks, *callbacks))
 
     @property
     def original(self) -> keras.Model:

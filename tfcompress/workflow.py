@@ -18,6 +18,7 @@ from tfcompress.export import kept_lambdas
 from tfcompress.feasibility import check_budget
 from tfcompress.given import (
     check_surroundings,
+    given_callbacks,
     given_objective,
     given_seed,
     given_splits,
@@ -70,6 +71,10 @@ def compress(
     through_norms: bool = False,
     objective: Objective | Score | None = None,
     preset: str | None = None,
+    epochs: int | None = None,
+    learning_rate: float | None = None,
+    optimizer: str | keras.optimizers.Optimizer | None = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
     run_dir: str | os.PathLike[str] | None = None,
     seed: int = 0,
     verbose: int = 1,
@@ -110,6 +115,13 @@ def compress(
             epochs), "balanced" (an evening; `None` is the same) or "paper" (to the letter; hundreds of epochs, which
             nothing else starts). What it takes is printed after the first steps. An instance has settings of its own:
             `RLAL.with_preset("fast", epochs=8)`.
+        epochs: the method's setting of that name: of training the finished model. `method="rlal", epochs=10` is short
+            for `RLAL(epochs=10)`, in every method and preset, and overrules an instance's.
+        learning_rate: the same for the initial learning rate.
+        optimizer: the same for the optimizer: a keras optimizer, `"sgd"`, `"adam"`, or `"compiled"` for that of the
+            model.
+        callbacks: Keras callbacks, such as `EarlyStopping`; they see epochs and logs of the finished model's training
+            as in `fit`, of each of its phases. Their own state is lost where a run is interrupted.
         run_dir: a folder for checkpoints, logs and the result. The same call on the same folder goes on where a killed
             run stopped, after its last finished epoch.
         seed: what all randomness comes from.
@@ -125,14 +137,16 @@ def compress(
             error holds the model.
         tfcompress.training.TrainingDiverged: the loss became NaN; the last good state is kept in the run folder.
     """
-    chosen = method_by_name(method, preset)
+    chosen = method_by_name(method, preset, epochs=epochs, learning_rate=learning_rate, optimizer=optimizer)
     limited = chosen.budget(Budget(budget, flops=flops_budget, params=params_budget, latency=latency_budget))
     control = Control.of(exclude, only, ratio_limits, round_to, through_norms)
     seed, objective, progress = given_seed(seed), given_objective(objective), Progress(verbose)
+    callbacks = given_callbacks(callbacks)
     run_dir = expect.path("run_dir", run_dir, "a folder", or_none=True)
     data_lib.check_forms(data, validation_data, test_data)
     check_surroundings()
     given = read_model(model)
+    chosen = chosen.for_model(given.model)
     original = Network(given.model, control.through_norms, given.graph)
     check_runs_here(original.graph)
     check_finite_weights(original.model)
@@ -154,7 +168,7 @@ def compress(
         share = share_of_fast(chosen, task)
         faster = None if share is None else ("preset='fast'", share)
         task.progress.plan(chosen.phases(task), " ".join(words_for_preset(chosen)), faster)
-        recovered = run_stage(chosen, task)
+        recovered = run_stage(chosen, task, callbacks)
         before = Measured.of(original.costs.total, task.accuracy, on_test, measurements)
         result = _report(before, recovered, chosen, task, [*given.notes, *notes])
         if isinstance(run, RunFolder):
@@ -185,7 +199,8 @@ def _measured(
         before |= {"measurements": measurements} if measurements else {}
         task.run.write_json("before", before)
     task, measurements = dataclasses.replace(task, accuracy=before["accuracy"]), before.get("measurements", {})
-    ignored = words_for_ignored(original.model, task.objective, method.trains_with(task))
+    used = getattr(method, "optimizer", None)
+    ignored = words_for_ignored(original.model, task.objective, method.trains_with(task), used)
     first = [*_first_notes(task, original.costs, ignored), *_held_to(task.budget, measurements)]
     notes = [*first, *words_for_preset(method), *notes, *said]
     for note in notes:

@@ -29,6 +29,12 @@ def _add_flags(parser: argparse.ArgumentParser) -> None:
         type=name_and_value,
         help="a setting of the method, such as epochs=90 or agent.gamma=0.9, in place of the preset's; may be repeated",
     )
+    for name, kind, text in (
+        ("--epochs", int, "epochs of training the finished model, short for --set epochs=N"),
+        ("--learning-rate", float, "initial learning rate, short for --set learning_rate=RATE"),
+        ("--optimizer", str, "sgd, adam, or compiled for the model's own, short for --set optimizer=NAME"),
+    ):
+        parser.add_argument(name, metavar=name.split("-")[-1].upper(), type=kind, help=text)
     for unit, name in (
         ("FLOPs", "--flops-budget"),
         ("parameters", "--params-budget"),
@@ -85,6 +91,9 @@ def _run(args: argparse.Namespace) -> None:
         path,
         configured(method_by_name(args.method, args.preset), dict(args.settings)),
         args.data,
+        epochs=args.epochs,
+        learning_rate=args.learning_rate,
+        optimizer=args.optimizer,
         flops_budget=args.flops_budget,
         params_budget=args.params_budget,
         latency_budget=args.latency_budget,

@@ -131,6 +131,17 @@ class Method:
         """A sentence on the student of the lowest cost of each metric, with a space before it, or nothing."""
         return ""
 
+    def for_model(self, model: keras.Model) -> Self:
+        """The method with settings that only the model says, such as the optimizer that it is compiled with.
+
+        Args:
+            model: the user's own, as it was given.
+
+        Raises:
+            ValueError: the model does not say it.
+        """
+        return self
+
     def check_model(self, task: Task) -> None:
         """Refuses what this method cannot do for the model, before any data is read.
 
@@ -253,6 +264,8 @@ def _plain(value: Any) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         plain = {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
         return {"name": _qualified(type(value)), **plain} if callable(value) else plain
+    if isinstance(value, keras.optimizers.Optimizer):
+        return keras.optimizers.serialize(value)
     if callable(value):
         return _qualified(value)
     if isinstance(value, (tuple, list)):

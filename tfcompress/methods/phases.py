@@ -74,18 +74,19 @@ def train_phase(
         keep: `training.keep` where this is the recovery.
         validate: whether loss and metric are measured on the validation split after each epoch.
     """
-    decay = [WeightDecay(training.weight_decay)] if training.weight_decay else []
+    decay = [WeightDecay(training.penalty_of_weights)] if training.penalty_of_weights else []
     schedule = schedule or training.schedule_for(task.is_trained)
+    rate = training.first_learning_rate(task.is_trained) if schedule is None else schedule(0, max(training.epochs, 1))
     history = fit(
         model,
         task.splits.train.batches(training.batch_size, training=True) if data is None else data,
         objective or task.objective,
-        optimizer=training.new_optimizer(schedule(0, max(training.epochs, 1))),
+        optimizer=training.new_optimizer(rate),
         epochs=training.epochs,
         validation=task.splits.validation.batches(250) if validate else None,
         schedule=schedule,
         penalties=[*decay, *penalties],
-        callbacks=callbacks,
+        callbacks=[*callbacks, *task.callbacks],
         phase=task.phase(phase, stateful),
         keep=keep,
     )

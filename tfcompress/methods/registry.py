@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from tfcompress import expect
 from tfcompress.methods.base import Method
@@ -73,18 +74,20 @@ def registered_methods() -> dict[str, type[Method]]:
     return dict(sorted(_METHODS.items()))
 
 
-def method_by_name(method: str | Method, preset: str | None = None) -> Method:
+def method_by_name(method: str | Method, preset: str | None = None, **changes: Any) -> Method:
     """A method from its name, or the instance itself.
 
     Args:
         method: a name or an instance.
         preset: of the settings that a name stands for; `None` for the defaults, which are "balanced".
+        **changes: settings that are to be others, such as `epochs=10`; `None` leaves a setting as it is.
 
     Raises:
-        ValueError: an unknown name, or a preset that the method does not have; the message lists the known ones. A
-            preset beside an instance, which has settings.
+        ValueError: an unknown name, or a preset or a setting that the method does not have; the message lists the known
+            ones. A preset beside an instance, which has settings.
         TypeError: neither a name nor a method.
     """
+    changes = {name: value for name, value in changes.items() if value is not None}
     if isinstance(method, Method):
         if preset is not None:
             known = isinstance(preset, str) and preset in method.presets()
@@ -93,7 +96,8 @@ def method_by_name(method: str | Method, preset: str | None = None) -> Method:
             expect.refuse(
                 "preset", what, preset, f"Write method={call}; settings in its brackets overrule the preset's."
             )
-        return method
+        _check_has(type(method), method.name, changes)
+        return dataclasses.replace(method, **changes) if changes else method  # type: ignore[type-var]
     if not isinstance(method, str):
         is_class = isinstance(method, type) and issubclass(method, Method)
         hint = f"Write its parentheses: method={method.__name__}()." if is_class else ""
@@ -101,4 +105,15 @@ def method_by_name(method: str | Method, preset: str | None = None) -> Method:
     _load_built_in(method)
     if method not in _METHODS and method not in registered_methods():
         expect.refuse("method", f"one of {sorted(_METHODS)}", method)
-    return _METHODS[method]() if preset is None else _METHODS[method].with_preset(preset)
+    _check_has(_METHODS[method], method, changes)
+    return _METHODS[method](**changes) if preset is None else _METHODS[method].with_preset(preset, **changes)
+
+
+def _check_has(cls: type[Method], name: str, changes: dict[str, Any]) -> None:
+    """Refuses settings that a method does not have."""
+    known: set[str] = {field.name for field in dataclasses.fields(cls)} if dataclasses.is_dataclass(cls) else set()
+    if missing := [setting for setting in changes if setting not in known]:
+        raise ValueError(
+            f"Expected settings that the method {name!r} has: {', '.join(sorted(known))}. "
+            f"Received: {missing[0]}={expect.received(changes[missing[0]])}. Leave it out."
+        )

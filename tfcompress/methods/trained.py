@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
+
+import keras
 
 from tfcompress.methods import phases
 from tfcompress.methods.base import Method
 from tfcompress.task import Task
 from tfcompress.training import Training, TrainingFields
+from tfcompress.training.optimizers import compiled_optimizer
 from tfcompress.training.teaching import Teach, Teaching
 
 __all__ = ["SGD_OF_PAPERS", "TrainedMethod"]
@@ -51,8 +54,14 @@ class TrainedMethod(TrainingFields, Method):
         """The teaching of the student beside its labels; `None` for labels alone."""
         return Teaching.of("teach", self.teach)
 
+    def for_model(self, model: keras.Model) -> Self:
+        """The method with the model's optimizer in the place of `"compiled"`."""
+        if self.optimizer != "compiled":
+            return self
+        return dataclasses.replace(self, optimizer=compiled_optimizer(model))
+
     def trains_with(self, task: Task) -> str | None:
-        """The optimizer and its first learning rate."""
+        """The optimizer and its initial learning rate."""
         return self.training.words(task.is_trained)
 
     def teaching_for(self, task: Task) -> Teaching | None:

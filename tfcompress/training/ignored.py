@@ -17,7 +17,9 @@ _OF_OTHERS = ("keras", "tensorflow", "builtins")
 _DEFAULTS = {"run_eagerly": False, "steps_per_execution": 1, "auto_scale_loss": True}
 
 
-def words_for_ignored(model: keras.Model, objective: Objective, trains_with: str | None) -> list[str]:
+def words_for_ignored(
+    model: keras.Model, objective: Objective, trains_with: str | None, optimizer: Any = None
+) -> list[str]:
     """Sentences on the parts of a model's class and of its `compile` that are not used.
 
     Losses, regularisers and the first metric are used, and `objective.description` says where they come from.
@@ -26,10 +28,11 @@ def words_for_ignored(model: keras.Model, objective: Objective, trains_with: str
         model: the user's model.
         objective: what it is trained and measured by.
         trains_with: the method's optimizer in words; `None` for a method that does not say.
+        optimizer: the optimizer that the method makes its own like, which may be the model's.
     """
     sentences = [*_of_class(model)]
     if getattr(model, "compiled", False):
-        sentences += _of_compile(model, objective, trains_with)
+        sentences += _of_compile(model, objective, trains_with, optimizer)
     return sentences
 
 
@@ -47,9 +50,9 @@ def _of_class(model: keras.Model) -> Iterator[str]:
         yield f"The result is a plain keras.Model: the class {type(model).__name__} is not carried over."
 
 
-def _of_compile(model: keras.Model, objective: Objective, trains_with: str | None) -> Iterator[str]:
+def _of_compile(model: keras.Model, objective: Objective, trains_with: str | None, used: Any) -> Iterator[str]:
     optimizer = getattr(model, "optimizer", None)
-    if optimizer is not None:
+    if optimizer is not None and optimizer is not used:
         instead = "the method brings its own" if trains_with is None else f"{trains_with} trains instead"
         yield f"The optimizer that the model is compiled with, {_words_of(optimizer)}, is not used: {instead}."
     further = _further([name_of(spec) for spec in metric_specs(model)], objective)

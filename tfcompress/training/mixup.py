@@ -39,6 +39,11 @@ class Mixup(OwnLoss):
         self.built = True
 
     @property
+    def learner(self) -> keras.Model:
+        """The inner model, or what that is for."""
+        return self.inner.learner if isinstance(self.inner, OwnLoss) else self.inner
+
+    @property
     def training_metrics(self) -> list[keras.metrics.Metric]:
         """The metrics of the inner model."""
         return self.inner.training_metrics if isinstance(self.inner, OwnLoss) else []

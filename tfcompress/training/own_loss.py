@@ -17,6 +17,11 @@ class OwnLoss(keras.Model):
     """
 
     @property
+    def learner(self) -> keras.Model:
+        """The model for whose weights all this is done, which callbacks save."""
+        return self
+
+    @property
     def training_metrics(self) -> list[keras.metrics.Metric]:
         """The metrics that `compute_loss` updates in training, for history and progress."""
         return []

@@ -145,6 +145,19 @@ class PenalizedModel(keras.Model):
         """The metrics of the objective, and those that the inner model takes of its own loss in training."""
         return [*super().metrics, *self._inner_metrics]
 
+    @property
+    def learner(self) -> keras.Model:
+        """The model that is trained for its own sake: the inner one, or the student in it."""
+        return self.inner if self.own_loss is None else self.own_loss.learner
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Saves the model that is trained, for callbacks such as ModelCheckpoint."""
+        self.learner.save(*args, **kwargs)
+
+    def save_weights(self, *args: Any, **kwargs: Any) -> None:
+        """Saves the weights of the model that is trained, for callbacks such as ModelCheckpoint."""
+        self.learner.save_weights(*args, **kwargs)
+
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         """The outputs of the inner model."""
         # Without the argument in this signature Keras' train step would not say that it trains.

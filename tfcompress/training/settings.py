@@ -8,6 +8,7 @@ from typing import Literal
 import keras
 
 from tfcompress import expect
+from tfcompress.training.optimizers import OptimizerName, checked_optimizer, decays_weights, like, own_rate, schedules
 from tfcompress.training.schedules import Cosine, Schedule, StepDecay, scaled
 
 __all__ = ["Keep", "Precision", "Training", "TrainingFields"]
@@ -28,16 +29,21 @@ class TrainingFields:
     Attributes:
         epochs: length of a training phase.
         batch_size: images in a batch; a dataset that comes in batches keeps its own.
-        learning_rate: the first one. `None`: 0.1 as in the paper, or 0.01 where the model comes trained (clearly above
-            chance on the validation split), as 0.1 would throw away what its owner trained. Decided.
-        schedule: `"step"` (x `decay` at each milestone) or `"cosine"`.
+        learning_rate: initial learning rate. `None`: that of an optimizer that is given; else 0.1 as in the paper, or
+            0.01 where the model comes trained (clearly above chance on the validation split), as 0.1 would throw away
+            what its owner trained. Decided.
+        schedule: `"step"` (x `decay` at each milestone), `"cosine"`, or `"constant"`, which leaves the rate to the
+            optimizer and to callbacks. An optimizer with a `LearningRateSchedule` of its own keeps that.
         milestones: epochs of `"step"`, for a phase of `reference_epochs`; a shorter phase scales them.
         reference_epochs: the length of phase that milestones speak of.
         decay: what the learning rate is multiplied with at a milestone.
         momentum: of SGD.
         nesterov: whether momentum is Nesterov's.
-        weight_decay: strength * w is added to the gradient of every weight.
-        optimizer: `"sgd"` with momentum, or `"adam"` with betas (0.5, 0.999), which generators need from scratch.
+        weight_decay: strength * w is added to the gradient of every weight; not where the optimizer that is given has a
+            weight decay of its own.
+        optimizer: `"sgd"` with momentum, `"adam"` with betas (0.5, 0.999), which generators need from scratch, an
+            optimizer of Keras, which is made anew for each phase and not changed, or `"compiled"` for one like that
+            with which the model is compiled.
         mixed_precision: a dtype policy to compute in while training; `None` for float32. Weights stay float32.
         keep: which weights recovery leaves: `"best"` for those of the epoch that did best on the validation split (by
             the metric, of equal ones the one with the lower loss; by the loss where there is no metric), `"last"` for
@@ -51,14 +57,14 @@ class TrainingFields:
     epochs: int = 30
     batch_size: int = 128
     learning_rate: float | None = None
-    schedule: Literal["step", "cosine"] = "cosine"
+    schedule: Literal["step", "cosine", "constant"] = "cosine"
     milestones: tuple[int, ...] = (100, 150)
     reference_epochs: int = 200
     decay: float = 0.1
     momentum: float = 0.9
     nesterov: bool = False
     weight_decay: float = 1e-4
-    optimizer: Literal["sgd", "adam"] = "sgd"
+    optimizer: OptimizerName | keras.optimizers.Optimizer = "sgd"
     mixed_precision: Precision | None = None
     keep: Keep = "best"
 
@@ -67,17 +73,22 @@ class TrainingFields:
         expect.settings(self, expect.whole, "batch_size", "reference_epochs", least=1)
         expect.settings(self, expect.each, "milestones", check=expect.whole, what="epochs such as (100, 150)")
         expect.settings(self, expect.number, "learning_rate", above=0, or_none=True)
-        expect.settings(self, expect.one_of, "schedule", options=("step", "cosine"))
+        expect.settings(self, expect.one_of, "schedule", options=("step", "cosine", "constant"))
         expect.settings(self, expect.number, "decay", above=0)
         expect.settings(self, expect.number, "momentum", at_least=0, below=1)
         expect.settings(self, expect.flag, "nesterov")
         expect.settings(self, expect.number, "weight_decay", at_least=0)
-        expect.settings(self, expect.one_of, "optimizer", options=("sgd", "adam"))
+        expect.settings(self, checked_optimizer, "optimizer")
         policies = (None, "mixed_float16", "mixed_bfloat16")
         expect.settings(self, expect.one_of, "mixed_precision", options=policies)
         expect.settings(self, expect.one_of, "keep", options=("best", "last"))
         if self.optimizer == "adam":
             expect.unused(self, sorted(_OF_SGD), "with optimizer='adam', whose betas are (0.5, 0.999)")
+        elif self.optimizer != "sgd":
+            expect.unused(self, sorted(_OF_SGD), "with an optimizer that has its own")
+            if self.learning_rate is not None and schedules(self.optimizer):
+                advice = "with an optimizer that has a LearningRateSchedule"
+                expect.unused(self, ["learning_rate"], advice)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,7 +102,7 @@ class Training(TrainingFields):
     def of(cls, fields: TrainingFields) -> Training:
         """Returns the value of an object that lists the fields among its own, whose defaults may be others."""
         names = {field.name for field in dataclasses.fields(TrainingFields)}
-        if fields.optimizer == "adam":
+        if fields.optimizer != "sgd":
             names -= _OF_SGD
         return cls(**{name: getattr(fields, name) for name in names})
 
@@ -103,22 +114,40 @@ class Training(TrainingFields):
         """
         if self.learning_rate is not None:
             return float(self.learning_rate)
+        if not isinstance(self.optimizer, str):
+            return own_rate(self.optimizer)
         return 0.01 if is_trained else 0.1
 
-    def schedule_for(self, is_trained: bool = False) -> Schedule:
-        """Returns the learning rate by epoch: a cosine, or milestones scaled to the length of the phase."""
+    def schedule_for(self, is_trained: bool = False) -> Schedule | None:
+        """Returns the learning rate by epoch: a cosine, or milestones scaled to the length of the phase; `None` where
+        the rate is left to the optimizer.
+        """
         first = self.first_learning_rate(is_trained)
+        if self.schedule == "constant" or schedules(self.optimizer):
+            return None
         if self.schedule == "cosine":
             return Cosine(first)
         return StepDecay(first, scaled(self.milestones, of=self.reference_epochs, to=max(self.epochs, 1)), self.decay)
 
     def new_optimizer(self, learning_rate: float) -> keras.optimizers.Optimizer:
         """Returns the optimizer of one phase."""
+        if self.optimizer == "compiled":
+            raise RuntimeError(
+                "Expected an optimizer in the place of 'compiled', which `Method.for_model` puts there. "
+                "Received: optimizer='compiled'. Call it with the model, as compress() does."
+            )
+        if not isinstance(self.optimizer, str):
+            return like(self.optimizer, learning_rate)
         if self.optimizer == "adam":
             return keras.optimizers.Adam(learning_rate, beta_1=0.5, beta_2=0.999)
         return keras.optimizers.SGD(learning_rate, momentum=self.momentum, nesterov=self.nesterov)
 
+    @property
+    def penalty_of_weights(self) -> float:
+        """The strength of the penalty on weights: none beside an optimizer that decays them itself."""
+        return 0.0 if decays_weights(self.optimizer) else self.weight_decay
+
     def words(self, is_trained: bool) -> str:
-        """Returns the optimizer and its first learning rate in words."""
+        """Returns the optimizer and its initial learning rate in words."""
         rate = self.first_learning_rate(is_trained)
         return f"{type(self.new_optimizer(rate)).__name__} with learning rate {rate:g}"

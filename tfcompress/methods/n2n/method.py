@@ -30,6 +30,7 @@ from tfcompress.plan import Plan, Trail
 from tfcompress.process import lock
 from tfcompress.task import Task
 from tfcompress.training import PhasePlan, Training
+from tfcompress.training.optimizers import OptimizerName
 from tfcompress.training.teaching import Teaching
 from tfcompress.workers import Workers
 
@@ -89,7 +90,7 @@ class N2N(TrainedMethod):
 
     epochs: int = 30
     learning_rate: float | None = 0.001
-    optimizer: Literal["sgd", "adam"] = "adam"
+    optimizer: OptimizerName | keras.optimizers.Optimizer = "adam"
     stage: Literal["both", "removal", "shrinkage"] = "both"
     updates: int = 10
     rollouts: int = 5

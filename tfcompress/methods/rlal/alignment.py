@@ -11,7 +11,7 @@ from keras import ops
 from tfcompress.graph import ChannelGroups
 from tfcompress.plan import Plan
 from tfcompress.rewrite.apply import kept_labels
-from tfcompress.training import Training
+from tfcompress.training import Constant, Training
 
 __all__ = ["Alignment", "beta_for"]
 
@@ -22,7 +22,8 @@ def beta_for(beta: float, training: Training, steps: int, is_trained: bool) -> f
     """The beta that moves weights in this run as far as `beta` does in the published run on CIFAR-10.
 
     A group lasso takes `learning rate x beta` off the norm of a kernel in each step, so a run with fewer steps, or
-    smaller ones, needs as much more. Adam's steps do not grow with gradients: with it, beta stays as it is.
+    smaller ones, needs as much more. Adam's steps do not grow with gradients: with it, and with an optimizer that is
+    given, beta stays as it is.
 
     Args:
         beta: as the paper gives it.
@@ -32,7 +33,7 @@ def beta_for(beta: float, training: Training, steps: int, is_trained: bool) -> f
     """
     if training.optimizer != "sgd":
         return beta
-    schedule = training.schedule_for(is_trained)
+    schedule = training.schedule_for(is_trained) or Constant(training.first_learning_rate(is_trained))
     travelled = steps * sum(schedule(epoch, training.epochs) for epoch in range(training.epochs))
     return beta * _PUBLISHED / travelled
 

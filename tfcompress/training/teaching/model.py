@@ -191,6 +191,11 @@ class Distillation(OwnLoss):
         self.built = True
 
     @property
+    def learner(self) -> keras.Model:
+        """The student."""
+        return self.student
+
+    @property
     def training_metrics(self) -> list[keras.metrics.Metric]:
         """The means of the loss on outputs (L_KD) and of L_I over the steps of an epoch."""
         return list(self._means.values())
