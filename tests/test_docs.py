@@ -287,6 +287,31 @@ class TrainingTest(tf.test.TestCase):
         self.assertLen(made["result"].history["recover"]["loss_hints"], 1)
 
 
+class ObjectiveTest(tf.test.TestCase):
+    def test_all_code(self):
+        overlap, by_f1 = code_of("objective.md")
+        images, digits = small_tasks.pictures(48)
+        inputs = keras.Input((8, 8, 1))
+        x = keras.layers.Conv2D(4, 3, padding="same", activation="relu")(inputs)
+        mask = keras.layers.Conv2D(1, 1, activation="sigmoid", name="mask")(x)
+        digit = keras.layers.Dense(4, activation="softmax", name="digit")(keras.layers.Flatten()(x))
+        made = {
+            "tfcompress": tfcompress,
+            "keras": keras,
+            "model": keras.Model(inputs, {"mask": mask, "digit": digit}),
+            "images": images,
+            "masks": (images > 0.5).astype("float32"),
+            "digits": digits,
+            "classifier": small_tasks.residual_network(activation="softmax"),
+            "x": images,
+            "one_hot": keras.utils.to_categorical(digits, 4),
+        }
+        exec(overlap.replace('"uniform"', "uniform"), made | {"uniform": Uniform(epochs=1)})
+        exec(by_f1, made)
+        self.assertEqual(made["by_f1"].metric, "f1")
+        self.assertIn("accuracy", made["by_f1"].after.metrics)
+
+
 class CostsTest(tf.test.TestCase):
     def names(self, **sizes):
         """What the page's code finds around it."""

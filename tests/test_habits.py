@@ -96,12 +96,44 @@ def test_a_preset_and_an_instance_are_overruled():
         assert len(result.history["recover"]["loss"]) == 1
 
 
+def test_metrics_of_ones_own_are_reported_and_chosen_by(tmp_path):
+    model = small_tasks.residual_network(activation="softmax")
+    model.set_weights(small_tasks.trained_network().get_weights())
+    f1 = keras.metrics.F1Score(average="macro", name="f1")
+    model.compile("sgd", "categorical_crossentropy", metrics=["accuracy", f1])
+    x, y = small_tasks.pictures(96)
+    test = small_tasks.pictures(64, seed=5)
+    one_hot = keras.utils.to_categorical
+    given = (x, one_hot(y, 4))
+    arguments = {"flops_budget": 0.6, "test_data": (test[0], one_hot(test[1], 4)), "verbose": 0}
+    result = tfcompress.compress(model, Uniform(epochs=2), given, monitor="f1", **arguments)
+    assert result.metric == "f1"
+    answers = [each.predict(test[0], verbose=0).argmax(-1) for each in (model, result.model)]
+    for measured, answer in zip((result.before, result.after), answers, strict=True):
+        shares = []
+        for number in range(4):  # macro F1 by hand: 2 TP / (2 TP + FP + FN), meant over classes
+            right = np.sum((answer == number) & (test[1] == number))
+            shares.append(2 * right / (np.sum(answer == number) + np.sum(test[1] == number)))
+        assert measured.accuracy == pytest.approx(np.mean(shares), abs=1e-5)
+        assert measured.metrics["accuracy"] == pytest.approx(np.mean(answer == test[1]), abs=1e-6)
+    history = result.history["recover"]
+    assert {"val_f1", "val_accuracy"} <= set(history)
+    best = int(np.argmax(history["kept"]))
+    assert history["val_f1"][best] == max(history["val_f1"])
+    assert "accuracy (test)" in str(result)
+    result.save(tmp_path / "result")
+    assert tfcompress.Result.load(tmp_path / "result").after == result.after
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "words"),
     [
         ({"epochs": "many"}, TypeError, "Expected `epochs`"),
         ({"epochs": -1}, ValueError, "Expected `epochs`"),
         ({"optimizer": "lamp"}, ValueError, "Expected `optimizer`"),
+        ({"monitor": "auc"}, ValueError, r"Expected `monitor` to name a metric .* 'accuracy', 'loss'"),
+        ({"monitor": 3}, TypeError, "Expected `monitor`"),
+        ({"monitor": "accuracy", "objective": lambda y, outputs: y}, ValueError, "None beside `objective`"),
         ({"callbacks": [print]}, TypeError, r"Expected `callbacks` to be keras callbacks"),
         ({"callbacks": keras.callbacks.EarlyStopping}, TypeError, r"Expected `callbacks` to be keras callbacks"),
     ],

@@ -274,7 +274,7 @@ class TestOtherSettings:
         older = json.loads((tmp_path / "run" / "run.json").read_text())["content"] | {"format": 2}
         write_json(tmp_path / "run" / "run.json", older)
         with mock.patch.object(workflow, "given_splits", side_effect=AssertionError("data was looked at")):
-            self.refused(tmp_path / "run", "of format 3. Received: .* of format 2, .*another version.*delete this one")
+            self.refused(tmp_path / "run", "of format 4. Received: .* of format 2, .*another version.*delete this one")
 
 
 class TestDamage:

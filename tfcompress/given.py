@@ -19,6 +19,7 @@ __all__ = [
     "check_surroundings",
     "given_callbacks",
     "given_model",
+    "given_monitor",
     "given_objective",
     "given_seed",
     "given_splits",
@@ -87,6 +88,17 @@ def given_callbacks(callbacks: Any) -> tuple[keras.callbacks.Callback, ...]:
         "callbacks", callbacks, check=expect.instance, kinds=keras.callbacks.Callback, what=what
     )
     return checked
+
+
+def given_monitor(monitor: Any, objective: Objective | Score | None) -> str | None:
+    """The name of the metric that choices are made by.
+
+    Raises:
+        TypeError, ValueError: no name, or one beside an objective, which says it itself.
+    """
+    if monitor is not None and objective is not None:
+        expect.refuse("monitor", "None beside `objective`, which says what choices are made by", monitor)
+    return None if monitor is None else expect.text("monitor", monitor, "the name of a metric, or 'loss'")
 
 
 def given_splits(

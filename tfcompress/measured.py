@@ -18,7 +18,7 @@ from tfcompress.rewrite.working_copy import any_batch
 from tfcompress.task import Task
 from tfcompress.training import Objective
 
-__all__ = ["Measured", "accuracy_of", "measure_of", "measurements_of"]
+__all__ = ["Measured", "further_of", "measure_of", "measurements_of", "metrics_of"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +34,7 @@ class Measured:
         validation_accuracy: the metric on the validation split, which was used to choose.
         others: the columns of registered metrics, by name.
         measurements: what was measured because the budget limits it, by name of the metric.
+        metrics: the further metrics that the model is compiled with, by name, on `split`.
     """
 
     macs: int
@@ -44,16 +45,24 @@ class Measured:
     validation_accuracy: float | None
     others: Mapping[str, int] = dataclasses.field(default_factory=dict, hash=False)
     measurements: Mapping[str, float] = dataclasses.field(default_factory=dict, hash=False)
+    metrics: Mapping[str, float] = dataclasses.field(default_factory=dict, hash=False)
 
     @classmethod
     def of(
-        cls, cost: Cost, validation: float | None, test: float | None, measurements: Mapping[str, float] | None = None
+        cls,
+        cost: Cost,
+        validation: float | None,
+        test: float | None,
+        measurements: Mapping[str, float] | None = None,
+        metrics: Mapping[str, float] | None = None,
     ) -> Measured:
         """Puts a cost and accuracies together; the test split's, where there is one, is the accuracy."""
         split = "validation" if test is None else "test"
         accuracy = validation if test is None else test
-        measured = dict(measurements or {})
-        return cls(cost.macs, cost.params, cost.bytes, accuracy, split, validation, dict(cost.others), measured)
+        measured, further = dict(measurements or {}), dict(metrics or {})
+        return cls(
+            cost.macs, cost.params, cost.bytes, accuracy, split, validation, dict(cost.others), measured, further
+        )
 
     def __getitem__(self, metric: str) -> float:
         return self.measurements[metric] if metric in self.measurements else self.cost[metric]
@@ -87,8 +96,14 @@ def measure_of(student: keras.Model, objective: Objective) -> Callable[[Any, Any
     return measure
 
 
-def accuracy_of(model: keras.Model | Network, task: Task, names: tuple[str, ...]) -> dict[str, float]:
-    """The metric on each of the splits that there are."""
+def further_of(values: Mapping[str, float], objective: Objective) -> dict[str, float]:
+    """The further metrics among what was measured on a split."""
+    names = [make().name for make in objective.further]
+    return {name: values[name] for name in names if name in values}
+
+
+def metrics_of(model: keras.Model | Network, task: Task, names: tuple[str, ...]) -> dict[str, dict[str, float]]:
+    """The loss and all metrics, by name, on each of the splits that there are."""
     network = Network.of(model)
     metric, evaluator = task.objective.metric_name, Evaluator(any_batch(network), task.objective)
     splits = {name: getattr(task.splits, name) for name in names}
@@ -97,8 +112,7 @@ def accuracy_of(model: keras.Model | Network, task: Task, names: tuple[str, ...]
     measured = {}
     for name, split in splits.items():
         if split is not None:
-            values = evaluator(split.batches(250), f"{name} data")
-            measured[name] = values[metric]
+            values = measured[name] = evaluator(split.batches(250), f"{name} data")
             if bad := [key for key, value in values.items() if not np.isfinite(value)]:
                 task.say(f"Warning: {' and '.join(bad)} of {network.model.name} on the {name} split: NaN or infinite.")
     return measured

@@ -82,6 +82,10 @@ class Result:
             before, after = self._metric(self.before, split), self._metric(self.after, split)
             if before is not None and after is not None:
                 rows.append((f"{self.metric} ({split})", f"{before:.4f}", f"{after:.4f}", f"{after - before:+.4f}"))
+        for name, after in self.after.metrics.items():
+            before = self.before.metrics[name]
+            label = f"{name} ({self.after.split})"
+            rows.append((label, f"{before:.4f}", f"{after:.4f}", f"{after - before:+.4f}"))
         return "\n".join([f"{self.method}, seed {self.seed}", *in_columns(rows, left=1), *self.notes])
 
     @staticmethod

@@ -124,19 +124,20 @@ class Task:
         known: dict[str, Any] = {"control": control or Control(), "seed": seed, "run": run, "progress": progress}
         return cls(copy.model, splits, objective, budget, given=original.model, networks=[original, copy], **known)
 
-    def with_data(self, splits: Splits, objective: Objective | Score | None = None) -> Task:
+    def with_data(self, splits: Splits, objective: Objective | Score | None = None, monitor: str | None = None) -> Task:
         """The task with its data, which says what the objective is, and by which the copy is compared with the model.
 
         Args:
             splits: the data.
             objective: an objective that was given; `None` for the loss and metric of the user's model.
+            monitor: name of the metric of the user's model that choices are made by; see `infer`.
 
         Raises:
             TypeError, ValueError: as for `working_copy`, `infer` and `check_objective`.
         """
         given = self.whole
         labels = splits.validation.take(1000)[1]
-        chosen = objective if isinstance(objective, Objective) else infer(given.model, labels, objective)
+        chosen = objective if isinstance(objective, Objective) else infer(given.model, labels, objective, monitor)
         check_working_copy(given, self.network, splits.calibration.take(_COPIED_SAMPLES)[0])
         check_objective(self.model, chosen, labels)
         chance, luck = guessing(self.model, chosen, labels, splits.validation.take)

@@ -12,13 +12,14 @@ import keras
 from tfcompress import data as data_lib
 from tfcompress import expect
 from tfcompress.channels import Control, Pattern
-from tfcompress.costs import CostModel, registered_metrics
+from tfcompress.costs import Cost, CostModel, registered_metrics
 from tfcompress.costs.budget import Budget, as_budget, shown
 from tfcompress.export import kept_lambdas
 from tfcompress.feasibility import check_budget
 from tfcompress.given import (
     check_surroundings,
     given_callbacks,
+    given_monitor,
     given_objective,
     given_seed,
     given_splits,
@@ -26,7 +27,7 @@ from tfcompress.given import (
     read_model,
 )
 from tfcompress.graph import check_runs_here
-from tfcompress.measured import Measured, accuracy_of, measure_of, measurements_of
+from tfcompress.measured import Measured, further_of, measure_of, measurements_of, metrics_of
 from tfcompress.methods import Method, method_by_name
 from tfcompress.methods.presets import share_of_fast, words_for_preset
 from tfcompress.network import Network
@@ -70,6 +71,7 @@ def compress(
     round_to: int = 1,
     through_norms: bool = False,
     objective: Objective | Score | None = None,
+    monitor: str | None = None,
     preset: str | None = None,
     epochs: int | None = None,
     learning_rate: float | None = None,
@@ -111,6 +113,8 @@ def compress(
             function `(y, outputs) -> [batch]` of one number a sample, the higher the better, written with `keras.ops`;
             labels and outputs come in the model's own structure. The losses are those that the model is compiled with.
             Or an `Objective` with losses and score.
+        monitor: the name of the metric that choices are made by, of those that the model is compiled with ("auc",
+            "f1_score"), or "loss"; by default the first accuracy among them, else the first. All are reported.
         preset: the settings that the method's name stands for: "fast" (minutes: no search beyond cheap ranking, few
             epochs), "balanced" (an evening; `None` is the same) or "paper" (to the letter; hundreds of epochs, which
             nothing else starts). What it takes is printed after the first steps. An instance has settings of its own:
@@ -141,7 +145,7 @@ def compress(
     limited = chosen.budget(Budget(budget, flops=flops_budget, params=params_budget, latency=latency_budget))
     control = Control.of(exclude, only, ratio_limits, round_to, through_norms)
     seed, objective, progress = given_seed(seed), given_objective(objective), Progress(verbose)
-    callbacks = given_callbacks(callbacks)
+    callbacks, monitor = given_callbacks(callbacks), given_monitor(monitor, objective)
     run_dir = expect.path("run_dir", run_dir, "a folder", or_none=True)
     data_lib.check_forms(data, validation_data, test_data)
     check_surroundings()
@@ -159,17 +163,17 @@ def compress(
         measurements = measurements_of(task.network, limited)  # a function that does not work shows here
         splits = given_splits(original.model, data, validation_data, test_data, seed, objective)
         splits.check_whole()
-        task = task.with_data(splits, objective)
+        task = task.with_data(splits, objective, monitor)
         chosen.check(task)
-        on_test = accuracy_of(original, task, ("test",)).get("test")  # what is wrong with it shows before training
+        on_test = metrics_of(original, task, ("test",)).get("test")  # what is wrong with it shows before training
         # All that can be refused was: from here on it is the folder of this run.
         notes = begin_run(original, chosen, task)
-        task, measurements, notes = _measured(original, chosen, task, measurements, notes)
+        task, first, notes = _measured(original, chosen, task, measurements, notes)
         share = share_of_fast(chosen, task)
         faster = None if share is None else ("preset='fast'", share)
         task.progress.plan(chosen.phases(task), " ".join(words_for_preset(chosen)), faster)
         recovered = run_stage(chosen, task, callbacks)
-        before = Measured.of(original.costs.total, task.accuracy, on_test, measurements)
+        before = _put_together(original.costs.total, first["validation"], on_test, task, first["measurements"])
         result = _report(before, recovered, chosen, task, [*given.notes, *notes])
         if isinstance(run, RunFolder):
             with run.room(result.after.bytes):
@@ -186,26 +190,41 @@ def _check_result_folder(run: RunFolder) -> None:
         raise FileExistsError(f"{error} {again}") from None
 
 
+def _put_together(
+    cost: Cost,
+    validation: Mapping[str, float] | None,
+    test: Mapping[str, float] | None,
+    task: Task,
+    measurements: Mapping[str, float],
+) -> Measured:
+    """Cost and metrics of a model, as they are reported."""
+    name = task.objective.metric_name or ""
+    on_validation, on_test = (None if split is None else split.get(name) for split in (validation, test))
+    further = further_of(test or validation or {}, task.objective)
+    return Measured.of(cost, on_validation, on_test, measurements, further)
+
+
 def _measured(
     original: Network, method: Method, task: Task, measurements: dict[str, float], notes: Sequence[str]
-) -> tuple[Task, dict[str, float], list[str]]:
-    """The task with the model's accuracy as it is, the measurements that hold in this run, which are those of its first
-    call, and what is to be known of the model, which is said first.
+) -> tuple[Task, dict[str, Any], list[str]]:
+    """The task with the model's accuracy as it is, what was measured of the model in the first call of this run (its
+    metrics on the validation split, and what the budget limits), and what is to be known of it, which is said first.
     """
     said: list[str] = []
     before = task.run.recall("before", said.append)
     if before is None:
-        before = {"accuracy": accuracy_of(original, task, ("validation",)).get("validation")}
-        before |= {"measurements": measurements} if measurements else {}
+        validation = metrics_of(original, task, ("validation",)).get("validation")
+        before = {"validation": validation, "measurements": measurements}
         task.run.write_json("before", before)
-    task, measurements = dataclasses.replace(task, accuracy=before["accuracy"]), before.get("measurements", {})
+    accuracy = (before["validation"] or {}).get(task.objective.metric_name or "")
+    task, measurements = dataclasses.replace(task, accuracy=accuracy), before["measurements"]
     used = getattr(method, "optimizer", None)
     ignored = words_for_ignored(original.model, task.objective, method.trains_with(task), used)
     first = [*_first_notes(task, original.costs, ignored), *_held_to(task.budget, measurements)]
     notes = [*first, *words_for_preset(method), *notes, *said]
     for note in notes:
         task.progress.note(note)
-    return task, measurements, notes
+    return task, before, notes
 
 
 def _held_to(budget: Budget, before: Mapping[str, float]) -> list[str]:
@@ -255,7 +274,7 @@ def _report(before: Measured, recovered: Recovered, method: Method, task: Task, 
         )
     measurements = measurements_of(task.network_of(student), task.budget)
     task.budget.check_measured(before.measurements, measurements, student)
-    after = accuracy_of(task.network_of(student), task, ("validation", "test"))
+    after = metrics_of(task.network_of(student), task, ("validation", "test"))
     all_notes = [*notes, *search.notes, *task.said]
     trained = [candidate.model for candidate in search.candidates if candidate.model is not None]
     if not all(_compiled(model, task.objective) for model in (student, *trained)):
@@ -266,7 +285,7 @@ def _report(before: Measured, recovered: Recovered, method: Method, task: Task, 
         trail=search.trail.ending_with(MODEL),
         candidates=search.candidates,
         before=before,
-        after=Measured.of(finished, after.get("validation"), after.get("test"), measurements),
+        after=_put_together(finished, after.get("validation"), after.get("test"), task, measurements),
         history={"search": search.history, "recover": recovered.history},
         metric=task.objective.metric_name or "",
         method=method.name,

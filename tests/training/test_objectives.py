@@ -242,8 +242,44 @@ class RuleTest(tf.test.TestCase):
         binary = dense(1, activation="sigmoid")
         self.check(binary, "bce", np.array([0, 1]), "auc", True, metrics=[keras.metrics.AUC(name="auc"), "mae"])
         self.check(dense(2), "mse", np.zeros((2, 2)), "mae", False, "less is better", metrics=[own_loss, "mae"])
-        words = ("metric own_loss is not used, as nothing says whether more of it is better", "pass objective=")
+        words = (
+            "own_loss is measured and not chosen by, as nothing says whether more of it is better",
+            "pass objective=",
+        )
         self.check(dense(2), "mse", np.zeros((2, 2)), "mean_squared_error", False, *words, metrics=[own_loss])
+
+    def test_what_is_not_chosen_by_is_measured_too(self):
+        """All that fit the labels, each name once."""
+        binary, auc = dense(1, activation="sigmoid"), keras.metrics.AUC(name="auc")
+        metrics = ["mae", "accuracy", auc, own_loss, "mae", keras.metrics.Accuracy(name="exact")]
+        objective = self.check(binary, "bce", np.array([0, 1]), "accuracy", True, metrics=metrics)
+        names = [metric.name for metric in objective.new_metrics()]
+        self.assertEqual(names, ["accuracy", "mae", "auc", "own_loss"])
+
+    def test_a_metric_to_choose_by(self):
+        binary, y = dense(1, activation="sigmoid"), np.array([[0], [1]])
+        binary.compile("sgd", "bce", metrics=["accuracy", "mae", keras.metrics.AUC(name="auc"), own_loss])
+        for monitor, name, higher in (
+            ("val_auc", "auc", True),
+            ("mae", "mae", False),
+            ("acc", "accuracy", True),
+            ("loss", "loss", False),
+        ):
+            objective = training.infer(binary, y, monitor=monitor)
+            self.assertEqual((objective.metric_name, objective.higher_is_better), (name, higher))
+            further = [make().name for make in objective.further]
+            self.assertEqual(further, [each for each in ("accuracy", "mae", "auc", "own_loss") if each != name])
+        with self.assertRaisesRegex(
+            ValueError, r"of 'accuracy', 'mae', 'auc', 'own_loss', 'loss'. Received: monitor='f1'"
+        ):
+            training.infer(binary, y, monitor="f1")
+        with self.assertRaisesRegex(ValueError, "monitor='own_loss', of which nothing says it"):
+            training.infer(binary, y, monitor="own_loss")
+        uncompiled = dense(3, activation="softmax")
+        self.assertEqual(training.infer(uncompiled, INDICES, monitor="val_loss").metric_name, "loss")
+        self.assertEqual(training.infer(uncompiled, INDICES, monitor="accuracy").metric_name, "accuracy")
+        with self.assertRaisesRegex(ValueError, "monitor='auc'.*compile it with the metric"):
+            training.infer(uncompiled, INDICES, monitor="auc")
 
     def test_an_accuracy_that_gives_some_number_for_labels_of_another_form(self):
         sparse, softmax = "sparse_categorical_crossentropy", dense(3, activation="softmax")

@@ -55,7 +55,8 @@ def _of_compile(model: keras.Model, objective: Objective, trains_with: str | Non
     if optimizer is not None and optimizer is not used:
         instead = "the method brings its own" if trains_with is None else f"{trains_with} trains instead"
         yield f"The optimizer that the model is compiled with, {_words_of(optimizer)}, is not used: {instead}."
-    further = _further([name_of(spec) for spec in metric_specs(model)], objective)
+    measured = {make().name for make in objective.further}
+    further = _further([name_of(spec) for spec in metric_specs(model) if name_of(spec) not in measured], objective)
     if further:
         used = objective.metric_name or "none"
         yield f"Further metrics of the model are not measured: {', '.join(further)}. The one that is: {used}."

@@ -10,7 +10,7 @@ import numpy as np
 
 from tfcompress.training.compiled import GivenLoss, MetricMaker, direction, made_anew, names_accuracy, unwrapped
 
-__all__ = ["PROBABILITIES", "Labels", "accuracy", "chosen_metric", "look"]
+__all__ = ["PROBABILITIES", "Choice", "Labels", "accuracy", "chosen_metric", "look"]
 
 PROBABILITIES = ("softmax", "sigmoid")
 """Last activations whose outputs are no logits."""
@@ -191,54 +191,136 @@ def _by_look(loss: GivenLoss, labels: Labels, asked: bool) -> _Fitting:
     return _Fitting(seen.kind, from_logits, f"fits the labels ({seen.words})")
 
 
-def chosen_metric(
-    loss: GivenLoss, labels: Labels, specs: list[Any]
-) -> tuple[MetricMaker | Literal["loss"], bool, bool, str]:
+class Choice(NamedTuple):
+    """The metric of a compiled model.
+
+    Attributes:
+        metric: makes it; "loss" for the loss itself.
+        from_logits: whether a classifier's outputs are logits.
+        higher_is_better: whether a larger one means a better model.
+        words: why it is this one.
+        further: what makes the other metrics that the model is compiled with.
+    """
+
+    metric: MetricMaker | Literal["loss"]
+    from_logits: bool
+    higher_is_better: bool
+    words: str
+    further: tuple[MetricMaker, ...] = ()
+
+
+class _Usable(NamedTuple):
+    """A metric that a model is compiled with and that fits its labels; `higher` is `None` where nothing says it."""
+
+    make: MetricMaker
+    from_logits: bool
+    higher: bool | None
+    words: str
+    is_accuracy: bool = False
+
+    @property
+    def name(self) -> str:
+        return str(self.make().name)
+
+
+def chosen_metric(loss: GivenLoss, labels: Labels, specs: list[Any], monitor: str | None = None) -> Choice:
     """The metric of a compiled model.
 
     Args:
         loss: its loss.
         labels: labels and output.
         specs: the metrics that it is compiled with.
+        monitor: the name of one of them, or "loss", to choose by; `None` for the rule.
 
-    Returns:
-        `(metric, from_logits, higher_is_better, why)`; the metric is "loss" for the loss itself.
+    Raises:
+        ValueError: a `monitor` that the model is not compiled with, or of which nothing says whether more is better.
     """
-    passed_over, others = [], []
+    usable, passed_over = _usable(loss, labels, specs)
+    fitting = _fitting_accuracy(loss, labels, asked=False)
+    if monitor is not None:
+        choice = _monitored(monitor, usable, fitting.from_logits)
+    else:
+        choice = _by_rule(loss, usable, fitting, "".join(f"; {words}" for words in passed_over))
+    names = {choice.metric if isinstance(choice.metric, str) else choice.metric().name}
+    further = []
+    for each in usable:
+        if each.name not in names:
+            names.add(each.name)
+            further.append(each.make)
+    return choice._replace(further=tuple(further))
+
+
+def _usable(loss: GivenLoss, labels: Labels, specs: list[Any]) -> tuple[list[_Usable], list[str]]:
+    """The metrics that fit the labels, and words on those that do not, or that cannot be chosen by."""
+    usable, passed_over = [], []
     for spec in specs:
-        asked = isinstance(spec, str) and spec.lower() in ("accuracy", "acc")
-        if asked:
+        if isinstance(spec, str) and spec.lower() in ("accuracy", "acc"):
             fitting = _fitting_accuracy(loss, labels, asked=True)
-            if fitting.kind is not None:
-                words = f"the first accuracy among its metrics; it {fitting.words}"
-                return accuracy(fitting.kind, fitting.from_logits), fitting.from_logits, True, words
-            passed_over.append(f"metric accuracy is not used: {fitting.words}")
+            if fitting.kind is None:
+                passed_over.append(f"metric accuracy is not used: {fitting.words}")
+                continue
+            words = f"the first accuracy among its metrics; it {fitting.words}"
+            make = accuracy(fitting.kind, fitting.from_logits)
+            usable.append(_Usable(make, fitting.from_logits, True, words, is_accuracy=True))
             continue
         make = made_anew(spec)
         metric = make()
-        unfit = _unfit(metric, labels)
+        higher, unfit = direction(metric), _unfit(metric, labels)
         if unfit is not None:
             passed_over.append(f"metric {metric.name} is not used, as it {unfit}")
         elif names_accuracy(metric.name):
-            return make, _fitting_accuracy(loss, labels, True).from_logits, True, "the first accuracy among its metrics"
-        elif direction(metric) is None:
-            passed_over.append(
-                f"metric {metric.name} is not used, as nothing says whether more of it is better: {_ASK}"
-            )
+            from_logits = _fitting_accuracy(loss, labels, True).from_logits
+            usable.append(_Usable(make, from_logits, True, "the first accuracy among its metrics", is_accuracy=True))
         else:
-            others.append(make)
-    said = "".join(f"; {words}" for words in passed_over)
-    fitting = _fitting_accuracy(loss, labels, asked=False)
-    if others:
-        better = bool(direction(others[0]()))
-        which = "more" if better else "less"
-        return others[0], fitting.from_logits, better, f"the first of its metrics, of which {which} is better{said}"
+            from_logits = _fitting_accuracy(loss, labels, False).from_logits
+            words = f"the first of its metrics, of which {'more' if higher else 'less'} is better"
+            usable.append(_Usable(make, from_logits, higher, words))
+            if higher is None and not any(each.is_accuracy for each in usable):
+                passed_over.append(
+                    f"metric {metric.name} is measured and not chosen by, as nothing says whether more of it is "
+                    f"better: {_ASK}"
+                )
+    return usable, passed_over
+
+
+def _by_rule(loss: GivenLoss, usable: list[_Usable], fitting: _Fitting, said: str) -> Choice:
+    """The first accuracy, else the first metric whose direction is known, else what fits the loss."""
+    for each in usable:
+        if each.is_accuracy:
+            return Choice(each.make, each.from_logits, True, each.words)
+    for each in usable:
+        if each.higher is not None:
+            return Choice(each.make, fitting.from_logits, each.higher, each.words + said)
     if fitting.kind is not None:
         words = f"the metric {fitting.words}{said}"
-        return accuracy(fitting.kind, fitting.from_logits), fitting.from_logits, True, words
+        return Choice(accuracy(fitting.kind, fitting.from_logits), fitting.from_logits, True, words)
     if loss.is_keras and loss.name in _ERRORS:
-        return _ERRORS[loss.name], False, False, f"the metric is that of the loss, as {fitting.words}{said}"
-    return "loss", fitting.from_logits, False, f"the metric is the loss itself, as {fitting.words}; {_ASK}{said}"
+        words = f"the metric is that of the loss, as {fitting.words}{said}"
+        return Choice(_ERRORS[loss.name], False, False, words)
+    words = f"the metric is the loss itself, as {fitting.words}; {_ASK}{said}"
+    return Choice("loss", fitting.from_logits, False, words)
+
+
+def _monitored(monitor: str, usable: list[_Usable], from_logits: bool) -> Choice:
+    """The metric that `monitor` names."""
+    name = monitor.removeprefix("val_")
+    if name == "loss":
+        return Choice("loss", from_logits, False, "the loss, as monitor= says")
+    for each in usable:
+        if each.name != name and not (each.is_accuracy and name in ("acc", "accuracy") and each.name == "accuracy"):
+            continue
+        if each.higher is None:
+            raise ValueError(
+                f"Expected `monitor` to name a metric of which is known whether more of it is better. Received: "
+                f"monitor={monitor!r}, of which nothing says it. Pass objective=, a function of labels and outputs "
+                "that gives one number a sample, the higher the better."
+            )
+        return Choice(each.make, each.from_logits, each.higher, "as monitor= says")
+    known = ", ".join(repr(each.name) for each in usable)
+    raise ValueError(
+        f"Expected `monitor` to name a metric that the model is compiled with and that fits its labels, of "
+        f"{known + ', ' if known else ''}'loss'. Received: monitor={monitor!r}. Compile the model with it."
+    )
 
 
 def _unfit(metric: keras.metrics.Metric, labels: Labels) -> str | None:

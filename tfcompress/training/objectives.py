@@ -47,6 +47,7 @@ class Objective:
         loss_weights: of several losses, as `keras.Model.compile` takes them.
         score: takes the place of the metric: `(y, outputs) -> [batch]` numbers, the higher the better, of a function
             that is traced (`keras.ops`). What rewards are, and what is reported, is its mean over the samples.
+        further: what makes metrics that are measured and reported too, and that nothing is chosen by.
     """
 
     loss: Any
@@ -57,6 +58,7 @@ class Objective:
     higher_is_better: bool = True
     loss_weights: Any = None
     score: Score | None = None
+    further: tuple[MetricMaker, ...] = ()
 
     def __post_init__(self) -> None:
         losses = [part for part in keras.tree.flatten(self.loss) if part is not None]
@@ -76,6 +78,8 @@ class Objective:
         expect.settings(self, expect.text, "name", "description")
         score = "a function (y, outputs) -> one number a sample"
         expect.settings(self, expect.function, "score", what=score, or_none=True, arguments=2)
+        makers = {"check": expect.function, "what": "what makes new metrics, such as their classes", "arguments": 0}
+        expect.settings(self, expect.each, "further", **makers)
         weights = [part for part in keras.tree.flatten(self.loss_weights) if part is not None]
         for weight in weights:
             expect.number("loss_weights", weight)
@@ -94,8 +98,11 @@ class Objective:
         return 1 if measured and self.higher_is_better else -1
 
     def new_metrics(self) -> list[keras.metrics.Metric] | None:
-        """The metric in the form in which `compile` takes it; the loss is measured without being asked for."""
-        return [self.metric()] if callable(self.metric) and self.score is None else None
+        """The metrics in the form in which `compile` takes them; the loss is measured without being asked for."""
+        if self.score is not None:
+            return None
+        makers = [*([self.metric] if callable(self.metric) else []), *self.further]
+        return [make() for make in makers] or None
 
     def scores(self, y: Any, outputs: Any) -> Any:
         """`[batch]` numbers of the score; labels that are floats come to it in Keras' float type, as to losses."""
@@ -112,24 +119,28 @@ class Objective:
         model.compile(optimizer, loss, loss_weights=weights, metrics=self.new_metrics())
 
 
-def infer(model: keras.Model, y_sample: Any, score: Score | None = None) -> Objective:
+def infer(model: keras.Model, y_sample: Any, score: Score | None = None, monitor: str | None = None) -> Objective:
     """Loss and metric of the compiled model, else those that fit its outputs and labels.
 
     The metric is the first of the compiled ones that is an accuracy, else the first of which it is known whether more
     of it is better, else the accuracy that belongs to the loss where labels and outputs are those of a classifier, else
     the error that a regression's loss measures, else the loss itself. Metrics named "accuracy" respect `from_logits`,
     unlike Keras, which compares the logit of a binary classifier with 0.5, and compare each of several labels 0 and 1
-    at once, where Keras compares the largest. The description says what was decided and why.
+    at once, where Keras compares the largest. The description says what was decided and why. The other compiled metrics
+    of a model with one output are measured too.
 
     Args:
         model: a Functional or Sequential model; one with several outputs needs a score, and to be compiled.
         y_sample: an array of labels, as many as there are at hand (some hundred are enough).
         score: takes the place of the metric.
+        monitor: name of the compiled metric to choose by, or "loss"; `None` for the rule above.
 
     Raises:
-        ValueError: for several outputs without a score or without losses, unknown outputs, and labels whose shape does
-            not fit the output.
+        ValueError: for several outputs without a score or without losses, unknown outputs, labels whose shape does
+            not fit the output, and a `monitor` that there is not, or beside a score.
     """
+    if monitor is not None and score is not None:
+        expect.refuse("monitor", "None beside `objective`, which says what choices are made by", monitor)
     outputs = getattr(model, "outputs", None) or []
     losses = loss_leaves(model)
     if score is not None and losses:
@@ -148,7 +159,16 @@ def infer(model: keras.Model, y_sample: Any, score: Score | None = None) -> Obje
         words = f"loss {inferred.name}, inferred, as the model is not compiled; metric {_score_name(score)}, as given"
         return dataclasses.replace(inferred, metric=None, score=score, description=words, higher_is_better=True)
     labels = Labels.of(keras.tree.flatten(y_sample)[0], tuple(model.outputs[0].shape), last_activation(model))
-    return _compiled(model, labels) if losses else _uncompiled(labels)
+    if losses:
+        return _compiled(model, labels, monitor)
+    inferred = _uncompiled(labels)
+    if monitor in (None, inferred.metric_name, f"val_{inferred.metric_name}"):
+        return inferred
+    if monitor in ("loss", "val_loss"):
+        return dataclasses.replace(inferred, metric="loss", higher_is_better=False)
+    options = (inferred.metric_name, "loss")
+    advice = "The model is not compiled: compile it with the metric."
+    return expect.one_of("monitor", monitor, options, advice)  # type: ignore[no-any-return]
 
 
 _LOSSES: dict[str, Callable[[bool], keras.losses.Loss]] = {
@@ -176,11 +196,11 @@ def _uncompiled(labels: Labels) -> Objective:
     )
 
 
-def _compiled(model: keras.Model, labels: Labels) -> Objective:
+def _compiled(model: keras.Model, labels: Labels, monitor: str | None) -> Objective:
     losses, specs = loss_leaves(model), metric_specs(model)
     one_loss = len(losses) == 1
     loss = read_loss(losses[0]) if one_loss else GivenLoss(" + ".join(map(name_of, losses)), is_keras=False)
-    metric, from_logits, higher, words = chosen_metric(loss, labels, specs)
+    metric, from_logits, higher, words, further = chosen_metric(loss, labels, specs, monitor)
     name = metric if isinstance(metric, str) else metric().name
     return Objective(
         losses[0] if one_loss else model.loss,
@@ -190,6 +210,7 @@ def _compiled(model: keras.Model, labels: Labels) -> Objective:
         f"loss {loss.name}, metric {name}; as the model is compiled, {words}",
         higher,
         loss_weights(model),
+        further=further,
     )
 
 

@@ -33,7 +33,7 @@ _OF_A_RUN = (
 )
 _FIRST = ("before", _RUN)  # what is written before any training, the name of the run last
 _FORMAT, _NOT_COMPARED = "format", "not_compared"
-_FORMAT_NUMBER = 3
+_FORMAT_NUMBER = 4
 _ANEW = "Give another run_dir for the new run, or delete this folder to start anew"
 
 

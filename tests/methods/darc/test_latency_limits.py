@@ -36,7 +36,7 @@ class LatencyLimitsTest(tf.test.TestCase):
     def test_the_cheapest_choice_is_measured_as_a_whole_before_any_pass_over_data(self):
         """Of every whole student it is said that it takes as long as the original."""
         measuring = self.enterContext(mock.patch("tfcompress.methods.darc.latency.latency_of", return_value=self.whole))
-        passing = self.enterContext(mock.patch("tfcompress.workflow.accuracy_of"))
+        passing = self.enterContext(mock.patch("tfcompress.workflow.metrics_of"))
         with self.assertRaisesRegex(ValueError, r"the cheapest choice measures .* 1\.0000 of the original.*0\.7"):
             tfcompress.compress(self.model, DARC(**SHORT), small_tasks.pictures(40), latency_budget=0.7, verbose=0)
         passing.assert_not_called()
