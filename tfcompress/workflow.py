@@ -34,7 +34,8 @@ from tfcompress.network import Network
 from tfcompress.process import log
 from tfcompress.result import Result
 from tfcompress.result_files import MODEL, about_lambdas, refuse_others
-from tfcompress.rewrite.working_copy import fixed_batch
+from tfcompress.rewrite.verify import check_copy
+from tfcompress.rewrite.working_copy import fixed_batch, nested_copy
 from tfcompress.run_contents import begin_run
 from tfcompress.stage import Recovered, run_stage
 from tfcompress.task import Task
@@ -52,6 +53,7 @@ __all__ = ["compress"]
 
 _CALIBRATION_SAMPLES = 256
 _HELD_OUT_SAMPLES = 256
+_CHECKED_SAMPLES = 4
 
 
 def compress(
@@ -266,7 +268,8 @@ def _inputs(task: Task, count: int) -> Any:
 
 
 def _report(before: Measured, recovered: Recovered, method: Method, task: Task, notes: Sequence[str]) -> Result:
-    student, search = recovered.student, recovered.search
+    search = recovered.search
+    student = _as_nested_as_given(recovered.student, task)
     finished = task.network_of(student).costs.total
     if not task.fits(finished):
         raise RuntimeError(
@@ -276,14 +279,18 @@ def _report(before: Measured, recovered: Recovered, method: Method, task: Task, 
     task.budget.check_measured(before.measurements, measurements, student)
     after = metrics_of(task.network_of(student), task, ("validation", "test"))
     all_notes = [*notes, *search.notes, *task.said]
-    trained = [candidate.model for candidate in search.candidates if candidate.model is not None]
+    candidates = tuple(
+        each if each.model is None else dataclasses.replace(each, model=_as_nested_as_given(each.model, task))
+        for each in search.candidates
+    )
+    trained = [candidate.model for candidate in candidates if candidate.model is not None]
     if not all(_compiled(model, task.objective) for model in (student, *trained)):
         note = "The model is not compiled: a file with a loss or metric that is not Keras' own loads nowhere else."
         all_notes.append(note)
     return Result(
         model=student,
         trail=search.trail.ending_with(MODEL),
-        candidates=search.candidates,
+        candidates=candidates,
         before=before,
         after=_put_together(finished, after.get("validation"), after.get("test"), task, measurements),
         history={"search": search.history, "recover": recovered.history},
@@ -299,6 +306,15 @@ def _report(before: Measured, recovered: Recovered, method: Method, task: Task, 
         measure=measure_of(student, task.objective),
         higher_is_better=task.objective.higher_is_better,
     )
+
+
+def _as_nested_as_given(student: keras.Model, task: Task) -> keras.Model:
+    """The student with the nested models of the model that was given, such as its backbone; checked against it."""
+    flat = task.network_of(student)
+    nested = nested_copy(task.whole.graph, flat)
+    if nested is not student:
+        check_copy(flat, task.network_of(nested), _inputs(task, _CHECKED_SAMPLES))
+    return nested
 
 
 def _compiled(model: keras.Model, objective: Objective) -> bool:

@@ -38,6 +38,7 @@ class Node:
         args, kwargs: the arguments of the call, with a `TensorRef` where a tensor stood.
         inputs: all tensors among the arguments, in order.
         input_shapes, output_shapes: static shapes, batch dimension first (`None` where unknown).
+        inside: the nested models that the call lies in, the outermost first: their names, `name@2` for a second call.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Node:
     inputs: tuple[TensorRef, ...]
     input_shapes: tuple[tuple[int | None, ...], ...]
     output_shapes: tuple[tuple[int | None, ...], ...]
+    inside: tuple[str, ...] = ()
 
     @property
     def is_input(self) -> bool:
@@ -163,6 +165,8 @@ class _Reader:
         self.taken: set[str] = set()
         self.calls: dict[str, int] = {}
         self.keep_alive: list[Any] = []  # ids must not be reused while we read
+        self.inside: tuple[str, ...] = ()  # the nested models that are walked through at present
+        self.entered: dict[int, int] = {}  # id of a nested model -> its calls so far
 
     def read(self, model: Any) -> LayerGraph:
         if not isinstance(model, keras.Model):
@@ -227,6 +231,7 @@ class _Reader:
             inputs=_refs((args, kwargs)),
             input_shapes=tuple(input_shapes),
             output_shapes=tuple(tuple(t.shape) for t in outputs),
+            inside=self.inside,
         )
         self.nodes[name] = node
         self.tensors.update(zip(node.outputs, tensors or outputs, strict=True))
@@ -257,7 +262,11 @@ class _Reader:
             given = _refs((args, {name: value for name, value in kwargs.items() if name != "mask"}))
             inner_env = dict(zip((id(t) for t in keras.tree.flatten(inner.input)), given, strict=True))
             inner_training = kwargs.get("training", None)
+            calls = self.entered[id(operation)] = self.entered.get(id(operation), 0) + 1
+            around = self.inside
+            self.inside = (*around, operation.name if calls == 1 else f"{operation.name}@{calls}")
             self._walk(inner, inner_env, operation.name, training if inner_training is None else inner_training)
+            self.inside = around
             for outer, tensor in zip(outputs, keras.tree.flatten(inner.output), strict=True):
                 env[id(outer)] = inner_env[id(tensor)]
             return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import keras
@@ -33,6 +33,7 @@ from tfcompress.graph.labels import Ids
 from tfcompress.graph.layer_graph import map_refs
 from tfcompress.plan import Plan
 from tfcompress.rewrite.drawing import drawing_from
+from tfcompress.rewrite.nesting import Nesting
 from tfcompress.streams import Stream
 
 __all__ = ["apply", "kept_labels"]
@@ -81,6 +82,7 @@ def apply(
     through_norms: bool = False,
     free_batch: bool = False,
     seed: int | None = None,
+    nesting: Nesting | None = None,
 ) -> keras.Model:
     """Builds the student that a plan describes: its structural half, then its channels.
 
@@ -96,6 +98,7 @@ def apply(
         free_batch: whether inputs of a fixed batch size take any in the student.
         seed: of what initializers draw that have no seed of their own; Python's and Keras' global random states are
             neither read nor changed then. By default they draw from the global states.
+        nesting: which nodes are put into nested models; none by default. See `nested_copy`.
 
     Returns:
         A new `keras.Model` with the inputs and outputs of the source, in the same nested structure.
@@ -115,24 +118,28 @@ def apply(
         groups, fresh = groups_after(groups, plan)
         kept = kept_labels(groups, plan)
     with drawing_from(stream):  # once more: what was drawn so far depends on whether groups were given
-        return _student(groups, kept, fresh, free_batch)
+        return _student(groups, kept, fresh, free_batch, nesting or Nesting())
 
 
-def _student(groups: ChannelGroups, kept: _Mask, fresh: frozenset[str], free_batch: bool) -> keras.Model:
+def _student(
+    groups: ChannelGroups, kept: _Mask, fresh: frozenset[str], free_batch: bool, nesting: Nesting
+) -> keras.Model:
     """The model of a graph of which these labels stay, and in which these layers start anew."""
-    tensors: dict[TensorRef, Any] = {}
     width = _Width(kept)
     first = {id(item.node.operation): item for item in groups.layers.values()}
     built: set[str] = set()
     batch = groups.graph.shape(groups.graph.input_refs[0])[0] if free_batch else None
+    names = nesting.names
     with Copies(
-        groups.graph.operations.values(), lambda operation: _new_operation(first[id(operation)], width, batch)
+        groups.graph.operations.values(), lambda operation: _new_operation(first[id(operation)], width, batch, names)
     ) as copies:
-        for item in groups.analysis.values():
+
+        def call(name: str, tensors: dict[TensorRef, Any]) -> None:
+            item = groups.analysis[name]
             node = item.node
             if node.is_input:
                 tensors[node.outputs[0]] = _new_input(node, free_batch)
-                continue
+                return
             args, kwargs = item.handler.arguments(item.call, item.outputs, width)
             args, kwargs = map_refs(tensors.__getitem__, (args, dict(kwargs)))
             args, kwargs = _with_new_variables(copies, args, kwargs)
@@ -148,6 +155,8 @@ def _student(groups: ChannelGroups, kept: _Mask, fresh: frozenset[str], free_bat
             else:
                 called = operation(*args, **kwargs)
             tensors.update(zip(node.outputs, keras.tree.flatten(called), strict=True))
+
+        tensors = nesting.tensors(groups.graph, list(groups.analysis), call)
     graph = groups.graph
     ends = map_refs(tensors.__getitem__, [graph.inputs, graph.outputs])
     return keras.Model(*ends, name=graph.name)
@@ -188,8 +197,9 @@ def _without_batch(item: NodeAnalysis, config: dict[str, Any], batch: int) -> di
     return {**config, "newshape": (-1, *rest)}
 
 
-def _new_operation(item: NodeAnalysis, width: _Width, batch: int | None = None) -> Any:
+def _new_operation(item: NodeAnalysis, width: _Width, batch: int | None, names: Mapping[str, str]) -> Any:
     node = item.node
+    name = names.get(node.layer_name, node.layer_name)
     with _refusing(item):
         config = _config_of(node.operation)
         if item.whole is None:
@@ -199,12 +209,12 @@ def _new_operation(item: NodeAnalysis, width: _Width, batch: int | None = None) 
         if isinstance(node.operation, keras.Layer):
             config = names_last_axis(node.operation, config, len(node.input_shapes[0]) if node.input_shapes else 0)
         if "name" in config or not isinstance(node.operation, keras.Layer):
-            config["name"] = node.layer_name
+            config["name"] = name
         operation = (item.handler.create if item.whole is None else _as_it_is)(item.call, config)
         if isinstance(operation, keras.Layer):
             carry_settings(node.operation, operation)
             if "name" not in config:
-                operation.name = node.layer_name
+                operation.name = name
             if not operation.built:
                 carry_state(node.operation, operation, built=False)
         return operation

@@ -15,6 +15,8 @@ from tfcompress.manifest import MANIFEST, check_manifest
 from tfcompress.network import Network
 from tfcompress.plan import Plan, Trail
 from tfcompress.rewrite.apply import apply
+from tfcompress.rewrite.nesting import nests
+from tfcompress.rewrite.working_copy import nested_copy
 
 __all__ = ["check_end", "replay"]
 
@@ -44,7 +46,8 @@ def replay(
         seed: of fresh weights, see `apply`; with that of the run a student with fresh weights begins as it did there.
 
     Returns:
-        A new `keras.Model`, not compiled.
+        A new `keras.Model`, not compiled; with the nested models of the source where its weights are from a file that
+        has them.
 
     Raises:
         TypeError: `trail` is none.
@@ -70,9 +73,12 @@ def _replayed(source: Network, trail: Trail, folders: Mapping[str, pathlib.Path]
         try:
             # What is read over at once need not be drawn from any state that others draw from.
             student = apply(student, _built(plan), network.groups, seed=seed if folder is None else 0)
-            if folder is not None:
-                student.load_weights(folder / str(plan.weights_file))
             network = Network(student, source.through_norms)
+            if folder is not None:
+                file = folder / str(plan.weights_file)
+                if nests(file) and (nested := nested_copy(source.graph, network)) is not student:
+                    student, network = nested, Network(nested, source.through_norms)
+                student.load_weights(file)
         except (KeyError, ValueError) as error:
             first = (str(error).strip().splitlines() or [""])[0]
             raise ValueError(

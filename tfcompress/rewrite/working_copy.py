@@ -1,4 +1,4 @@
-"""The copy of a user's model that everything is done to: checked against the model, for any number of samples."""
+"""Copies of a user's model: the one that everything is done to, and the one with its nested models that comes back."""
 
 from __future__ import annotations
 
@@ -11,10 +11,19 @@ from tfcompress.graph import LayerGraph
 from tfcompress.network import Network
 from tfcompress.plan import Plan
 from tfcompress.rewrite.apply import apply
+from tfcompress.rewrite.nesting import nesting_of
 from tfcompress.rewrite.running import Runner, compare
 from tfcompress.rewrite.verify import check_copy
 
-__all__ = ["any_batch", "check_working_copy", "fixed_batch", "flat_copy", "unchecked_copy", "working_copy"]
+__all__ = [
+    "any_batch",
+    "check_working_copy",
+    "fixed_batch",
+    "flat_copy",
+    "nested_copy",
+    "unchecked_copy",
+    "working_copy",
+]
 
 _SAMPLES, _TOLERANCE = 4, 1e-3
 
@@ -39,6 +48,20 @@ def flat_copy(model: keras.Model | Network) -> keras.Model:
     """A copy without nested models that takes any number of samples; its weights are its own."""
     network = Network.of(model)
     return apply(network.model, Plan(), network.groups) if fixed_batch(network.graph) is None else _freed(network)
+
+
+def nested_copy(original: LayerGraph, student: Network) -> keras.Model:
+    """A copy of a student in which the original's nested models are nested models again.
+
+    Layers in them have the names that they have there. A student of an original without nested models is returned as it
+    is. A nested model that the original calls several times stays flat.
+
+    Args:
+        original: the graph of the model that was given.
+        student: the student, without nested models.
+    """
+    nesting = nesting_of(original, student.graph)
+    return apply(student.model, Plan(), student.groups, nesting=nesting) if nesting.inside else student.model
 
 
 def working_copy(original: keras.Model | Network, inputs: Any) -> Network:
