@@ -12,6 +12,7 @@ from tfcompress import expect
 from tfcompress.training.compiled import (
     GivenLoss,
     MetricMaker,
+    is_weighted,
     last_activation,
     loss_leaves,
     loss_weights,
@@ -47,6 +48,7 @@ class Objective:
         loss_weights: of several losses, as `keras.Model.compile` takes them.
         score: takes the place of the metric: `(y, outputs) -> [batch]` numbers, the higher the better, of a function
             that is traced (`keras.ops`). What rewards are, and what is reported, is its mean over the samples.
+        weighted: whether the metric counts samples by their weights, where the data have some.
     """
 
     loss: Any
@@ -57,6 +59,7 @@ class Objective:
     higher_is_better: bool = True
     loss_weights: Any = None
     score: Score | None = None
+    weighted: bool = False
 
     def __post_init__(self) -> None:
         losses = [part for part in keras.tree.flatten(self.loss) if part is not None]
@@ -72,7 +75,7 @@ class Objective:
         if not (isinstance(self.metric, str) and self.metric == "loss"):
             maker = '"loss", or what makes a new metric, such as the class keras.metrics.MeanAbsoluteError'
             expect.settings(self, expect.function, "metric", what=maker, or_none=True, arguments=0)
-        expect.settings(self, expect.flag, "from_logits", "higher_is_better")
+        expect.settings(self, expect.flag, "from_logits", "higher_is_better", "weighted")
         expect.settings(self, expect.text, "name", "description")
         score = "a function (y, outputs) -> one number a sample"
         expect.settings(self, expect.function, "score", what=score, or_none=True, arguments=2)
@@ -109,7 +112,11 @@ class Objective:
         own = model.own_loss is not None
         loss, weights = (None, None) if own else (self.loss, self.loss_weights)
         model.label_range = _label_range(loss)
-        model.compile(optimizer, loss, loss_weights=weights, metrics=self.new_metrics())
+        model.compile(optimizer, loss, loss_weights=weights, **self.compiled_metrics())
+
+    def compiled_metrics(self) -> dict[str, Any]:
+        """The metric as the argument of `keras.Model.compile` that it is."""
+        return {"weighted_metrics" if self.weighted else "metrics": self.new_metrics()}
 
 
 def infer(model: keras.Model, y_sample: Any, score: Score | None = None) -> Objective:
@@ -190,6 +197,7 @@ def _compiled(model: keras.Model, labels: Labels) -> Objective:
         f"loss {loss.name}, metric {name}; as the model is compiled, {words}",
         higher,
         loss_weights(model),
+        weighted=callable(metric) and is_weighted(model, name),
     )
 
 
