@@ -61,6 +61,15 @@ class TextsTest(tf.test.TestCase):
         self.assertEqual(made["data"].arrays.test[0].shape, (40, 1014))
 
 
+class DataTest(tf.test.TestCase):
+    def test_all_code(self):
+        made = {}
+        exec(code_of("data.md")[0], made)
+        self.assertIn("12 images held out", made["result"].notes[0])
+        self.assertIn("class weights: 0: 1, 1: 1, 2: 5", made["result"].notes[0])
+        self.assertIn("compiled with weighted_metrics", made["result"].notes[0])
+
+
 class DistillationTest(tf.test.TestCase):
     def test_all_code(self):
         first, generators = code_of("distillation.md")

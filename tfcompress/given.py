@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from types import FunctionType
 from typing import Any
 
 import keras
 
 from tfcompress import expect
-from tfcompress.data import Splits, splits
+from tfcompress.data import VALIDATION_SHARE, Splits, splits
 from tfcompress.data.batches.checks import Expected
 from tfcompress.evaluation import expected_labels
 from tfcompress.model_files import GivenModel, given_model, read_model
@@ -102,11 +103,20 @@ def given_monitor(monitor: Any, objective: Objective | Score | None) -> str | No
 
 
 def given_splits(
-    model: keras.Model, data: Any, validation_data: Any, test_data: Any = None, seed: int = 0, objective: Any = None
+    model: keras.Model,
+    data: Any,
+    validation_data: Any,
+    test_data: Any = None,
+    seed: int = 0,
+    objective: Any = None,
+    *,
+    validation_split: float | None = None,
+    class_weight: Mapping[int, float] | None = None,
 ) -> Splits:
     """The splits of the data, checked against the model's inputs and its labels: see `tfcompress.data.splits`.
 
-    The labels of `(inputs, None)` are the model's own outputs, for models that need none (generators).
+    The labels of `(inputs, None)`, or of these and sample weights, are the model's own outputs, for models that need
+    none (generators).
 
     Raises:
         ValueError: no labels for a classifier.
@@ -115,11 +125,19 @@ def given_splits(
     data, validation_data, test_data = (
         _with_labels(model, given, expected) for given in (data, validation_data, test_data)
     )
-    return splits(data, validation_data=validation_data, test_data=test_data, seed=seed, expected=expected)
+    return splits(
+        data,
+        validation_data=validation_data,
+        test_data=test_data,
+        seed=seed,
+        validation_share=VALIDATION_SHARE if validation_split is None else validation_split,
+        expected=expected,
+        class_weight=class_weight,
+    )
 
 
 def _with_labels(model: keras.Model, data: Any, expected: Expected) -> Any:
-    if not (isinstance(data, tuple) and len(data) == 2 and data[1] is None):
+    if not (isinstance(data, tuple) and len(data) in (2, 3) and data[1] is None):
         return data
     if expected.classes is not None or expected.labels == "indices":
         classes = expected.classes or model.output_shape[-1]
@@ -127,7 +145,7 @@ def _with_labels(model: keras.Model, data: Any, expected: Expected) -> Any:
             f"Expected labels for a classifier of {classes} classes. Received: (inputs, None). Only models "
             "whose outputs are no classes, such as generators, can do without."
         )
-    return data[0], model.predict(data[0], batch_size=32, verbose=0)
+    return data[0], model.predict(data[0], batch_size=32, verbose=0), *data[2:]
 
 
 def is_of_keras(thing: Any) -> bool:

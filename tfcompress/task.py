@@ -138,9 +138,12 @@ class Task:
         given = self.whole
         labels = splits.validation.take(1000)[1]
         chosen = objective if isinstance(objective, Objective) else infer(given.model, labels, objective, monitor)
+        if chosen.weighted and splits.own_weights:
+            splits = splits.measured_with_weights()
+        weights = splits.validation.take_weights(1000) if splits.weighing else None
         check_working_copy(given, self.network, splits.calibration.take(_COPIED_SAMPLES)[0])
         check_objective(self.model, chosen, labels)
-        chance, luck = guessing(self.model, chosen, labels, splits.validation.take)
+        chance, luck = guessing(self.model, chosen, labels, splits.validation.take, weights)
         seed_layers(self.model, self.seed, Stream.WORKING_COPY)
         return dataclasses.replace(self, splits=splits, objective=chosen, chance=chance, luck=luck)
 

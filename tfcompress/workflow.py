@@ -51,6 +51,7 @@ from tfcompress.training.state import check_finite_weights
 
 __all__ = ["compress"]
 
+_METHOD = "rlal"
 _CALIBRATION_SAMPLES = 256
 _HELD_OUT_SAMPLES = 256
 _CHECKED_SAMPLES = 4
@@ -58,11 +59,13 @@ _CHECKED_SAMPLES = 4
 
 def compress(
     model: keras.Model | str | os.PathLike[str],
-    method: str | Method = "rlal",
+    method: str | Method = _METHOD,
     data: Any = None,
     *,
     validation_data: Any = None,
+    validation_split: float | None = None,
     test_data: Any = None,
+    class_weight: Mapping[int, float] | None = None,
     flops_budget: float | int | None = None,
     params_budget: float | int | None = None,
     latency_budget: float | int | None = None,
@@ -91,11 +94,16 @@ def compress(
         method: a name, or an instance with settings, such as `tfcompress.methods.RLAL(epochs=90)`. `"rlal"`, `"amc"`,
             `"uniform"`, `"taylor"` and `"random"` remove channels; `"darc"` and `"replaced"` put cheaper layers in the
             place of others (docs/darc.md); `"n2n"` removes layers and makes kernels smaller (docs/n2n.md); `"lit"`,
-            `"kd"`, `"hint"`, `"born_again"` and `"scratch"` train a shallower student (docs/distillation.md).
+            `"kd"`, `"hint"`, `"born_again"` and `"scratch"` train a shallower student (docs/distillation.md). Data in
+            this place, as in `compress(model, (x, y), ...)`, are taken for `data`, with the default method.
         data: the name of a dataset (`"cifar10"`, `"digits"`), `tfcompress.data.load(...)`, a tuple `(x, y)` of
-            arrays, a batched `tf.data.Dataset` or a keras `PyDataset`.
+            arrays, a batched `tf.data.Dataset` or a keras `PyDataset`. Weights of samples may be a third part: they
+            count in the training loss, as in `fit` (docs/data.md).
         validation_data: what choices are made by; without it a seeded part of the training data is held out.
+        validation_split: the share of the training data to hold out, between 0 and 1; `None` for a tenth. Not beside
+            `validation_data`.
         test_data: read once, for the report; named datasets bring theirs.
+        class_weight: `{class: weight}` as for `fit`: how much the samples of a class count in the training loss.
         flops_budget: upper limit for the finished model's FLOPs: a share of the original (0 < share <= 1) as a float,
             or an absolute number as an int above 1 (two FLOPs are one multiply-add).
         params_budget: the same for parameters.
@@ -143,13 +151,14 @@ def compress(
             error holds the model.
         tfcompress.training.TrainingDiverged: the loss became NaN; the last good state is kept in the run folder.
     """
+    method, data = _in_their_places(method, data)
     chosen = method_by_name(method, preset, epochs=epochs, learning_rate=learning_rate, optimizer=optimizer)
     limited = chosen.budget(Budget(budget, flops=flops_budget, params=params_budget, latency=latency_budget))
     control = Control.of(exclude, only, ratio_limits, round_to, through_norms)
     seed, objective, progress = given_seed(seed), given_objective(objective), Progress(verbose)
     callbacks, monitor = given_callbacks(callbacks), given_monitor(monitor, objective)
     run_dir = expect.path("run_dir", run_dir, "a folder", or_none=True)
-    data_lib.check_forms(data, validation_data, test_data)
+    data_lib.check_forms(data, validation_data, test_data, validation_split, class_weight)
     check_surroundings()
     given = read_model(model)
     chosen = chosen.for_model(given.model)
@@ -163,7 +172,8 @@ def compress(
         task = Task.before_data(original, limited, seed, run, progress, control)
         chosen.check_model(task)
         measurements = measurements_of(task.network, limited)  # a function that does not work shows here
-        splits = given_splits(original.model, data, validation_data, test_data, seed, objective)
+        how: dict[str, Any] = {"validation_split": validation_split, "class_weight": class_weight}
+        splits = given_splits(original.model, data, validation_data, test_data, seed, objective, **how)
         splits.check_whole()
         task = task.with_data(splits, objective, monitor)
         chosen.check(task)
@@ -181,6 +191,13 @@ def compress(
             with run.room(result.after.bytes):
                 result.save(run.path / "result")
         return result
+
+
+def _in_their_places(method: Any, data: Any) -> tuple[Any, Any]:
+    """Method and data, where data alone were given in the method's place."""
+    if data is None and not isinstance(method, str) and data_lib.has_form(method):
+        return _METHOD, method
+    return method, data
 
 
 def _check_result_folder(run: RunFolder) -> None:
@@ -319,11 +336,11 @@ def _as_nested_as_given(student: keras.Model, task: Task) -> keras.Model:
 
 def _compiled(model: keras.Model, objective: Objective) -> bool:
     """Compiles a model with the objective's loss and metrics, if these are of Keras; returns whether they are."""
-    metrics = objective.new_metrics()
+    metrics = objective.compiled_metrics()
     losses = [loss for loss in keras.tree.flatten(objective.loss) if loss is not None]
-    if not all(map(is_of_keras, [*losses, *(metrics or [])])):
+    if not all(map(is_of_keras, [*losses, *(part for parts in metrics.values() for part in parts or [])])):
         return False
-    model.compile(optimizer="sgd", loss=objective.loss, loss_weights=objective.loss_weights, metrics=metrics)
+    model.compile(optimizer="sgd", loss=objective.loss, loss_weights=objective.loss_weights, **metrics)
     return True
 
 

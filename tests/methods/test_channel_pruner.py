@@ -54,12 +54,17 @@ def test_outputs_of_a_squared_error_are_no_logits(activation, teaches):
     assert (Uniform().teaching_for(task) is not None) == teaches
 
 
-def test_sample_weights_are_no_matter_for_a_teacher():
+def test_samples_with_weights_are_taught_by_their_weights():
+    """Twice the weight of all samples is twice the loss, that of the teacher too."""
     x, y = small_tasks.pictures()
-    data = (x, y, np.ones(len(x), "float32"))
-    result = tfcompress.compress(small_tasks.trained_network(), Uniform(epochs=1), data, flops_budget=0.6, verbose=0)
-    assert "teaches" not in " ".join(result.notes)
-    assert "loss_outputs" not in result.history["recover"]
+    method, losses = Uniform(epochs=1, learning_rate=1e-9, weight_decay=0.0), []
+    for weight in (1, 2):
+        data = (x, y, np.full(len(x), weight, "float32"))
+        result = tfcompress.compress(small_tasks.trained_network(), method, data, flops_budget=0.6, verbose=0)
+        assert "teaches" in " ".join(result.notes)
+        losses.append(result.history["recover"])
+    for name in ("loss", "loss_outputs"):
+        assert losses[1][name][0] == pytest.approx(2 * losses[0][name][0], rel=1e-4)
 
 
 def test_it_is_said_and_done():

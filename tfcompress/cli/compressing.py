@@ -5,7 +5,16 @@ from __future__ import annotations
 import argparse
 
 from tfcompress import expect
-from tfcompress.cli.arguments import add_data, add_model, add_seed, checked, existing, name_and_value, number
+from tfcompress.cli.arguments import (
+    add_data,
+    add_model,
+    add_seed,
+    add_validation_split,
+    checked,
+    existing,
+    name_and_value,
+    number,
+)
 from tfcompress.cli.command import Command
 from tfcompress.cli.control_flags import add_control_flags, control
 
@@ -54,6 +63,15 @@ def _add_flags(parser: argparse.ArgumentParser) -> None:
         help="upper limit for another metric, such as bytes=100000; may be repeated",
     )
     add_data(parser)
+    add_validation_split(parser)
+    parser.add_argument(
+        "--class-weight",
+        action="append",
+        default=[],
+        metavar="CLASS=WEIGHT",
+        type=_class_weight,
+        help="how much the samples of a class count in the training loss, such as 2=5; may be repeated",
+    )
     parser.add_argument(
         "--run-dir",
         required=True,
@@ -69,6 +87,12 @@ def _limit(text: str) -> tuple[str, int | float]:
     metric, value = name_and_value(text)
     limit = checked(number, expect.share_or_count, f"budget[{metric!r}]", of=metric)
     return metric, limit(value)
+
+
+def _class_weight(text: str) -> tuple[int, float]:
+    label, value = name_and_value(text)
+    weight = checked(float, expect.number, f"class_weight[{label}]", at_least=0)(value)
+    return checked(int, expect.whole, "a class of class_weight")(label), weight
 
 
 def _check(args: argparse.Namespace) -> None:
@@ -97,6 +121,8 @@ def _run(args: argparse.Namespace) -> None:
         epochs=args.epochs,
         learning_rate=args.learning_rate,
         optimizer=args.optimizer,
+        validation_split=args.validation_split,
+        class_weight=dict(args.class_weight) or None,
         flops_budget=args.flops_budget,
         params_budget=args.params_budget,
         latency_budget=args.latency_budget,

@@ -9,15 +9,16 @@ from tfcompress.data.batches.augment import flip_and_crop
 from tfcompress.data.batches.epochs import ArrayBatches, FollowEpoch, set_epoch
 from tfcompress.data.batches.failures import clear_error, is_of_tensorflow
 from tfcompress.data.batches.pipeline import without_autotuning
-from tfcompress.data.given import check_forms
+from tfcompress.data.given import check_forms, has_form
 from tfcompress.data.named.loading import NamedData, load, load_arrays
 from tfcompress.data.named.text_sets import load_text
-from tfcompress.data.splits import Split, Splits, splits
+from tfcompress.data.splits import VALIDATION_SHARE, Split, Splits, splits
 from tfcompress.data.texts.characters import CHARACTERS
 from tfcompress.data.texts.files import load_text_files
 
 __all__ = [
     "CHARACTERS",
+    "VALIDATION_SHARE",
     "ArrayBatches",
     "FollowEpoch",
     "NamedData",
@@ -26,6 +27,7 @@ __all__ = [
     "check_forms",
     "clear_error",
     "flip_and_crop",
+    "has_form",
     "is_of_tensorflow",
     "load",
     "load_arrays",

@@ -12,11 +12,13 @@ from typing import Any
 
 import numpy as np
 
+from tfcompress.data.batches.class_weights import ClassWeights
 from tfcompress.data.batches.failures import reading
 from tfcompress.data.named.text_sets import BuilderTexts
 from tfcompress.data.sources.arrays import ArraySource
 from tfcompress.data.sources.image_streams import ImageStream
 from tfcompress.data.sources.named_data import fits_in_memory, memory_limit_gb
+from tfcompress.data.sources.shuffled_streams import ShuffledStream
 from tfcompress.data.sources.source import Source
 from tfcompress.data.sources.streams import TensorFlowSource
 from tfcompress.data.splits import Split, Splits
@@ -103,6 +105,7 @@ def _described(split: Split, files: _Files) -> dict[str, Any]:
             "indices": None if source.indices is None else files.path_of(source.indices, what),
             "preprocess": name_of(source.preprocess, "preprocess"),
             "augment": name_of(source.augment, "augment"),
+            "weighs": source.weighs,
             "batch_size": source.batch_size,
             "seed": source.seed,
         }
@@ -113,6 +116,7 @@ def _described(split: Split, files: _Files) -> dict[str, Any]:
             "ranges": source.ranges,
             "batch_size": source.batch_size,
             "seed": source.seed,
+            "class_weights": _pairs(source),
             "size": source.size,
             "preprocess": name_of(source.preprocess, "preprocess"),
             "augment": source.augment if source.augment == "auto" else name_of(source.augment, "augment"),
@@ -133,10 +137,15 @@ def _described(split: Split, files: _Files) -> dict[str, Any]:
             "ranges": source.ranges,
             "batch_size": source.batch_size,
             "seed": source.seed,
+            "class_weights": _pairs(source),
         }
     if isinstance(source, TensorFlowSource):
         return _written_out(source, what, files)
     raise NotElsewhere(f"{what} are {source.describe()} of an object that only this process has. {_ARRAYS}")
+
+
+def _pairs(source: ShuffledStream) -> tuple[tuple[int, float], ...] | None:
+    return None if source.class_weights is None else source.class_weights.pairs
 
 
 def _packed(structure: Any, leaf: Callable[[Any], Any]) -> dict[str, Any]:
@@ -243,6 +252,7 @@ def _written_out(source: TensorFlowSource, what: str, files: _Files) -> dict[str
         "batch_size": source.batch_size,
         "seed": source.seed,
         "weighted": source.weighted,
+        "weighs": source.weighs,
         "part": source.part,
     }
 
@@ -272,6 +282,7 @@ def _open_arrays(entry: Mapping[str, Any]) -> Source:
         entry["batch_size"],
         entry["seed"],
         None if entry["weights"] is None else _unpacked(entry["weights"], _mapped),
+        entry["weighs"],
     )
 
 
@@ -281,11 +292,17 @@ def _builder(folder: str) -> Any:
     return tfds.builder_from_directory(folder)
 
 
+def _class_weights(entry: Mapping[str, Any]) -> ClassWeights | None:
+    pairs = entry["class_weights"]
+    return None if pairs is None else ClassWeights(tuple((label, weight) for label, weight in pairs))
+
+
 def _open_images(entry: Mapping[str, Any]) -> Source:
     return ImageStream(
         ranges=tuple(map(tuple, entry["ranges"])),
         batch_size=entry["batch_size"],
         seed=entry["seed"],
+        class_weights=_class_weights(entry),
         builder=_builder(entry["folder"]),
         size=tuple(entry["size"]),
         preprocess=imported(entry["preprocess"]),
@@ -304,6 +321,7 @@ def _open_texts(entry: Mapping[str, Any]) -> Source:
         ranges=tuple(map(tuple, entry["ranges"])),
         batch_size=entry["batch_size"],
         seed=entry["seed"],
+        class_weights=_class_weights(entry),
         texts=Texts(texts, _mapped(entry["chosen"])),
         encoder=CharacterEncoder(entry["length"], entry["alphabet"]),
     )
@@ -323,7 +341,8 @@ def _open_batches(entry: Mapping[str, Any]) -> Source:
     signature = keras.tree.map_structure(lambda array: tf.TensorSpec([None, *array.shape[1:]], array.dtype), arrays)
     dataset = tf.data.Dataset.from_generator(read, output_signature=signature)
     dataset = dataset.apply(tf.data.experimental.assert_cardinality(len(ends))).prefetch(2)
-    return TensorFlowSource(dataset, entry["batch_size"], entry["seed"], entry["weighted"], len(ends), entry["part"])
+    known = entry["batch_size"], entry["seed"], entry["weighted"], len(ends), entry["part"]
+    return TensorFlowSource(dataset, *known, weighs=entry["weighs"])
 
 
 _OPENED: dict[str, Callable[[Mapping[str, Any]], Source]] = {

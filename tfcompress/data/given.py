@@ -12,20 +12,22 @@ import numpy as np
 
 from tfcompress import expect
 from tfcompress.data.batches.checks import Expected
+from tfcompress.data.batches.class_weights import ClassWeights
 from tfcompress.data.batches.epochs import ArrayBatches
 from tfcompress.data.batches.forms import Augment, HasArray, IndexedBatches, Preprocess, Shape
 from tfcompress.data.sources.arrays import ArraySource
 from tfcompress.data.sources.image_streams import ImageStream
 from tfcompress.data.sources.named_data import NamedData
+from tfcompress.data.sources.py_datasets import PyDatasetSource
 from tfcompress.data.sources.shuffled_streams import ShuffledStream
 from tfcompress.data.sources.source import DivisibleSource
-from tfcompress.data.sources.streams import PyDatasetSource, TensorFlowSource, is_tensorflow_dataset
+from tfcompress.data.sources.streams import TensorFlowSource, is_tensorflow_dataset
 
 if TYPE_CHECKING:
     import tensorflow as tf
     import tensorflow_datasets as tfds
 
-__all__ = ["GivenData", "Request", "check_forms", "checked_shapes"]
+__all__ = ["GivenData", "Request", "check_forms", "checked_shapes", "has_form"]
 
 GivenData: TypeAlias = "str | NamedData | tuple[object, ...] | tf.data.Dataset | keras.utils.PyDataset | IndexedBatches"
 """Data as a user gives them: by name, as arrays, or as batches."""
@@ -162,16 +164,33 @@ def _no_data(data: object, what: str) -> TypeError:
     return TypeError(f"Expected {what} to be {_FORMS}. Received: {type(data).__name__}.")
 
 
-def check_forms(data: object, validation_data: object = None, test_data: object = None) -> None:
+def check_forms(
+    data: object,
+    validation_data: object = None,
+    test_data: object = None,
+    validation_split: object = None,
+    class_weight: object = None,
+) -> None:
     """Refuses what is no form of data, as far as that can be seen without reading any.
 
     Args:
         data, validation_data, test_data: as for `splits`.
+        validation_split: the share of the training data to hold out; `None` for the default share.
+        class_weight: as for `splits`.
 
     Raises:
-        ValueError: no data, an empty name, or a name in the place of a single split.
+        ValueError: no data, an empty name, a name in the place of a single split, a share out of its range or beside
+            data for validation, or weights of classes that cannot be.
         TypeError: data of no known form.
     """
+    hint = "It is the share of the training data that is held out, such as 0.2."
+    expect.number("validation_split", validation_split, above=0, below=1, or_none=True, advice=hint)
+    if validation_split is not None and validation_data is not None:
+        raise ValueError(
+            "Expected either `validation_split` or `validation_data`. Received: both. Leave validation_split out: "
+            "nothing is held out of the training data where validation data are given."
+        )
+    ClassWeights.of(class_weight)
     if data is None:
         raise ValueError(f"Expected `data` to train on. Received: no data (data=None). Pass {_FORMS}.")
     if isinstance(data, str):
@@ -183,9 +202,14 @@ def check_forms(data: object, validation_data: object = None, test_data: object 
                 f"Expected `{argument}` to be arrays or a dataset. Received: {argument}={name}. A name stands for a "
                 "whole dataset with its test split: pass it as `data`."
             )
-        known = given is None or isinstance(given, str | tuple | NamedData | ArrayBatches | keras.utils.PyDataset)
-        if not known and not is_tensorflow_dataset(given) and not _gives_batches(given):
+        if given is not None and not has_form(given):
             raise _no_data(given, f"`{argument}`")
+
+
+def has_form(data: object) -> bool:
+    """Whether `data` has one of the forms in which data may come, as far as its type says it."""
+    known = isinstance(data, str | tuple | NamedData | ArrayBatches | keras.utils.PyDataset)
+    return known or is_tensorflow_dataset(data) or _gives_batches(data)
 
 
 def _gives_batches(data: object) -> TypeGuard[IndexedBatches]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tfcompress import expect
 from tfcompress.data.batches.checks import Expected
+from tfcompress.data.batches.class_weights import ClassWeights
 from tfcompress.data.batches.forms import Arrays, Batches, Shape
 from tfcompress.data.given import GivenData, Request, check_forms, checked_shapes
 from tfcompress.data.named.loading import load
@@ -14,10 +15,11 @@ from tfcompress.data.sources.guards import check_whole
 from tfcompress.data.sources.named_data import NamedData
 from tfcompress.data.sources.source import DivisibleSource, Source
 
-__all__ = ["Split", "Splits", "splits"]
+__all__ = ["VALIDATION_SHARE", "Split", "Splits", "splits"]
 
-
+VALIDATION_SHARE = 0.1  # of the training data, where nothing else is said
 _CALIBRATION_SAMPLES = 1000
+_SAMPLES_LOOKED_AT = 4
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,17 @@ class Split:
         """
         return self.source.take(expect.whole("count", count, least=1))
 
+    def take_weights(self, count: int) -> Arrays | None:
+        """The weights of the first samples, as `take` gives these.
+
+        Args:
+            count: how many at most.
+
+        Returns:
+            An array, or a structure of them; `None` where samples have no weights.
+        """
+        return self.source.take_weights(expect.whole("count", count, least=1))
+
     def describe(self) -> str:
         """The split in words, such as "5,000 images held out of the training data (seed 0)"."""
         return self.text
@@ -95,6 +108,9 @@ class Splits:
         calibration: up to 1,000 training samples without augmentation, for statistics of activations.
         test: read once, for the report; `None` where none was given.
         expected: what the model reads and answers, by which they were checked.
+        class_weight: how much the samples of each class count in the training loss; `None` for all the same.
+        own_weights: whether samples came with weights of their own.
+        weighing: whether validation and test split are measured with these weights.
     """
 
     train: Split
@@ -102,6 +118,18 @@ class Splits:
     calibration: Split
     test: Split | None
     expected: Expected = field(default_factory=Expected, repr=False)
+    class_weight: ClassWeights | None = None
+    own_weights: bool = False
+    weighing: bool = False
+
+    def measured_with_weights(self) -> Splits:
+        """The same splits, of which validation and test split are measured with the weights of samples."""
+        validation, test = (
+            None if split is None else replace(split, source=split.source.weighing())
+            for split in (self.validation, self.test)
+        )
+        assert validation is not None
+        return replace(self, validation=validation, test=test, weighing=True)
 
     def check_whole(self) -> None:
         """Reads validation and test split once, and checks every batch; training batches are checked as they come.
@@ -121,8 +149,18 @@ class Splits:
             lines.append("test: no test split was given; accuracies are those on the validation split")
         else:
             lines.append(f"test: {self.test.text}")
-        if any(split.weighted for split in (self.train, self.validation, self.test) if split is not None):
-            lines.append("sample weights: of the training loss; what is measured on the other splits is not weighted")
+        if self.class_weight is not None:
+            lines.append(f"class weights: {self.class_weight.words}; of the training loss, and of a teacher's lessons")
+        if self.own_weights and self.weighing:
+            lines.append(
+                "sample weights: of the training loss, of a teacher's lessons, and of what is measured on the other "
+                "splits, as the model is compiled with weighted_metrics"
+            )
+        elif self.own_weights:
+            lines.append(
+                "sample weights: of the training loss, and of a teacher's lessons; what is measured on the other "
+                "splits is not weighted (compile the model with weighted_metrics= for that)"
+            )
         return "\n".join(lines)
 
 
@@ -144,8 +182,9 @@ def splits(
     classes: int | None = None,
     batch_size: int = 128,
     seed: int = 0,
-    validation_share: float = 0.1,
+    validation_share: float = VALIDATION_SHARE,
     expected: Expected | None = None,
+    class_weight: Mapping[int, float] | None = None,
 ) -> Splits:
     """Makes the splits of a task, and checks them before anything is trained.
 
@@ -169,6 +208,8 @@ def splits(
         seed: of what is held out, of order and of augmentation.
         validation_share: part of the training data to hold out.
         expected: `Expected`, all that is known of the model, in place of `input_shape` and `classes`.
+        class_weight: `{class: weight}`, as for `keras.Model.fit`: how much the samples of a class count in the training
+            loss, beside weights of their own.
 
     Returns:
         `Splits`.
@@ -185,6 +226,7 @@ def splits(
     seed = expect.seed("seed", seed)
     check_forms(data, validation_data, test_data)
     request = Request(expected or Expected(checked_shapes(input_shape), classes), batch_size, seed)
+    of_classes = ClassWeights.of(class_weight, request.expected)
     # What is refused should be refused before a large dataset is read.
     validation = None if validation_data is None else request.source(validation_data, "`validation_data`").shuffled()
     given_test = None if test_data is None else request.source(test_data, "`test_data`")
@@ -197,6 +239,11 @@ def splits(
         text = f"{validation.describe()} given as validation_data"
         train_text = f"{train.describe()}: the training data{of_name}"
     calibration = train.first(_CALIBRATION_SAMPLES)
+    sources = (train, validation, given_test)
+    own_weights = any(source.weighted for source in sources if source is not None)
+    if of_classes is not None:
+        of_classes.times(train.take(_SAMPLES_LOOKED_AT)[1])  # what does not fit is refused here
+        train = train.weighing_classes(of_classes)
     test_split = None
     if given_test is not None:
         test_split = Split("test", given_test, f"{given_test.describe()} given as test_data")
@@ -208,4 +255,6 @@ def splits(
         calibration=Split("calibration", calibration, f"{calibration.describe()} of the training split"),
         test=test_split,
         expected=request.expected,
+        class_weight=of_classes,
+        own_weights=own_weights,
     )

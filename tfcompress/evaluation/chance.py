@@ -21,7 +21,11 @@ _OF_CLASSES = (keras.metrics.SparseCategoricalAccuracy, keras.metrics.Categorica
 
 
 def guessing(
-    model: keras.Model, objective: Objective, labels: Any, take: Callable[[int], tuple[Any, Any]]
+    model: keras.Model,
+    objective: Objective,
+    labels: Any,
+    take: Callable[[int], tuple[Any, Any]],
+    weights: Any = None,
 ) -> tuple[float | None, float | None]:
     """`(chance, luck)`: what guessing gives, `None` where that is not known, and three standard errors of it.
 
@@ -34,6 +38,7 @@ def guessing(
         objective: loss and metric.
         labels: some labels.
         take: gives `(x, y)` of as many samples as it is asked for.
+        weights: those of the labels, where the metric counts them; `None` for none.
 
     Raises:
         ValueError: a score that does not give one finite number a sample.
@@ -45,19 +50,21 @@ def guessing(
     metric = objective.metric() if callable(objective.metric) else None
     several = type(metric) is keras.metrics.BinaryAccuracy and (model.outputs[0].shape[-1] or 0) > 1
     if type(metric) in _OF_CLASSES and not several:
-        return _most_frequent(model, labels), None
+        return _most_frequent(model, labels, weights), None
     return _metric_of_strangers(model, objective, *take(_MEASURED_SAMPLES))
 
 
-def _most_frequent(model: keras.Model, labels: Any) -> float:
+def _most_frequent(model: keras.Model, labels: Any, weights: Any = None) -> float:
     """The share of the most frequent class among all labels; those of an ignored class never come right."""
     labels = np.asarray(keras.tree.flatten(labels)[0])
     if labels.ndim == len(model.outputs[0].shape) and labels.shape[-1] > 1:  # one-hot, and not a map of classes
         labels = labels.argmax(-1)
     classes, counts = np.unique(labels, return_counts=True)
+    if weights is not None and np.ndim(keras.tree.flatten(weights)[0]) == labels.ndim:
+        counts = np.array([np.sum(keras.tree.flatten(weights)[0], where=labels == each) for each in classes])
     ignored = [loss.ignored for loss in read_losses(model)]
     named = counts[~np.isin(classes, [each for each in ignored if each is not None])]
-    return float(named.max(initial=0) / counts.sum())
+    return float(named.max(initial=0) / counts.sum()) if counts.sum() else 0.0
 
 
 def _score_of_strangers(model: keras.Model, objective: Objective, x: Any, y: Any) -> tuple[float, float]:

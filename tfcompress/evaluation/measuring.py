@@ -51,7 +51,7 @@ def evaluate(model: keras.Model, batches: Any, objective: Objective) -> dict[str
     return Evaluator(model, objective)(batches)
 
 
-def meter(model: keras.Model, objective: Objective) -> keras.metrics.Metric:
+def meter(model: keras.Model, objective: Objective, weighted: bool = False) -> keras.metrics.Metric:
     """A new metric whose `update_state(y, outputs)` takes labels and outputs in the model's own structure.
 
     Its result over some samples is what `Evaluator` measures on them: the score's mean, the metric, or the loss where
@@ -60,6 +60,7 @@ def meter(model: keras.Model, objective: Objective) -> keras.metrics.Metric:
     Args:
         model: a built model.
         objective: loss and metric.
+        weighted: whether it takes `(labels, weights)` in the place of labels.
 
     Raises:
         ValueError: an objective with neither score, metric nor loss.
@@ -67,7 +68,7 @@ def meter(model: keras.Model, objective: Objective) -> keras.metrics.Metric:
     if objective.score is not None:
         return _ScoreMean(objective.scores, str(objective.metric_name))
     if callable(objective.metric):
-        return _OfTheOutput(objective.metric())
+        return _Weighted(objective.metric()) if weighted else _OfTheOutput(objective.metric())
     loss = loss_function(model, objective)
     if loss is None:
         raise ValueError(
@@ -115,3 +116,11 @@ class _OfTheOutput(keras.metrics.Metric):  # type: ignore[misc]
 
     def reset_state(self) -> None:
         self._metric.reset_state()
+
+
+class _Weighted(_OfTheOutput):
+    """A metric of the one output of a model, in which samples count by their weights."""
+
+    def update_state(self, y: Any, outputs: Any, sample_weight: Any = None) -> None:
+        labels, weights = (keras.tree.flatten(part)[0] for part in y)
+        self._metric.update_state(labels, keras.tree.flatten(outputs)[0], sample_weight=weights)

@@ -62,10 +62,13 @@ class Reward:
         self, task: Rewarded, prunable: tuple[str, ...] | None, images: int | None, recalibrate_batches: int = 0
     ) -> None:
         self._subnetwork = Subnetwork(task.model, task.groups, prunable)
-        self._x, self._y = map(_on_device, task.splits.validation.take(images or sys.maxsize))
+        validation, count = task.splits.validation, images or sys.maxsize
+        x, y = validation.take(count)
+        weights = validation.take_weights(count) if task.splits.weighing else None
+        self._x, self._y = map(_on_device, (x, y if weights is None else (y, weights)))
         self.samples = len(keras.tree.flatten(self._x)[0])
         self._batches = calibration_batches(task.splits, recalibrate_batches if self._subnetwork.statistics else 0)
-        self._metric = meter(task.model, task.objective)
+        self._metric = meter(task.model, task.objective, weights is not None)
         self._sign = task.objective.sign
         self._batch_size = max(1, min(250, _LARGEST // _largest_activation(task)))
 

@@ -33,7 +33,6 @@ __all__ = [
     "can_teach",
     "check_outputs",
     "check_teaching",
-    "check_unweighted",
     "cost_of_teacher",
     "kd_loss",
     "score_of",
@@ -232,7 +231,6 @@ def _passed(names: Sequence[str], graph: LayerGraph, removed: Sequence[str]) -> 
 def check_teaching(
     teaching: Teaching,
     task: Task,
-    method: str,
     students: Sequence[keras.Model] = (),
     removed: Sequence[Sequence[str]] = (),
     replaced: Sequence[str] = (),
@@ -242,16 +240,14 @@ def check_teaching(
     Args:
         teaching: soft targets and hints.
         task: the task.
-        method: its name.
         students: models that are to be trained, where they are not made of the task's.
         removed: nodes of the task's model that each student which is made of it is without.
         replaced: nodes of the task's model in whose place others may stand.
 
     Raises:
-        ValueError: sample weights, outputs that are no classes, a teacher with other inputs or outputs, layers that
+        ValueError: outputs that are no classes, a teacher with other inputs or outputs, layers that
             there are not.
     """
-    check_unweighted(task, method)
     teacher = teaching.teacher
     if teacher is not None:
         _runnable(teacher, teaching)  # says what is wrong with a model that cannot be read
@@ -276,27 +272,15 @@ def _ends(model: keras.Model) -> tuple[list[tuple[int | None, ...]], list[tuple[
 
 
 def can_teach(task: Task) -> bool:
-    """Returns whether soft targets can be made of what the task's original model gives, and labels have no weights.
+    """Returns whether soft targets can be made of what the task's original model gives.
 
     Where its outputs are no probabilities, the loss has to be a cross-entropy: those of a squared error are no logits.
     """
-    if task.splits.train.weighted:
-        return False
     try:
         check_outputs(task, (), "")
     except ValueError:
         return False
     return "crossentropy" in task.objective.name.replace("_", "") or last_activation(task.original) != "linear"
-
-
-def check_unweighted(task: Task, method: str) -> None:
-    """Refuses sample weights, which the losses of a teacher do not know."""
-    if task.splits.train.weighted:
-        raise ValueError(
-            f"Expected training data without sample weights for {method!r}, whose losses compare a student with "
-            "its teacher. Received: sample weights as the third part of `data`. Leave them out, or take a method "
-            "that removes channels, such as 'uniform', without teach=."
-        )
 
 
 def check_outputs(task: Task, models: Sequence[keras.Model], advice: str) -> None:

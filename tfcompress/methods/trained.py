@@ -71,4 +71,4 @@ class TrainedMethod(TrainingFields, Method):
     def check(self, task: Task) -> None:
         """Refuses a teaching that does not fit the task."""
         if self.teaching is not None:
-            phases.check_teaching(self.teaching, task, self.name)
+            phases.check_teaching(self.teaching, task)

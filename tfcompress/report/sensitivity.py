@@ -134,6 +134,7 @@ def sensitivity(
     data: Any,
     *,
     validation_data: Any = None,
+    validation_split: float | None = None,
     keep_ratios: Sequence[float] = (0.75, 0.5, 0.25),
     criterion: str | Criterion = "l1_norm",
     images: int | None = 1000,
@@ -154,6 +155,7 @@ def sensitivity(
         data: as in `tfcompress.compress`.
         validation_data: what is measured on, as in `tfcompress.compress`; without it the part of the training data that
             `compress` with the same seed would hold out.
+        validation_split: the share of the training data to hold out, as in `tfcompress.compress`.
         keep_ratios: shares of a group's channels that are kept, each above 0 and at most 1. Of a group of `size`
             channels `floor(ratio * size)` are kept, and one at least.
         criterion: says which channels are kept: a name, an instance or a function, as for the methods.
@@ -176,12 +178,14 @@ def sensitivity(
     images = expect.whole("images", images, 1, or_none=True)
     recalibrate_batches = expect.whole("recalibrate_batches", recalibrate_batches)
     seed, objective, progress = given_seed(seed), given_objective(objective), Progress(verbose)
-    check_forms(data, validation_data)
+    check_forms(data, validation_data, validation_split=validation_split)
     check_surroundings()
     given = read_model(model)
     original = given.model
     check_runs_here(given.graph)
-    splits = given_splits(original, data, validation_data, seed=seed, objective=objective)
+    splits = given_splits(
+        original, data, validation_data, seed=seed, objective=objective, validation_split=validation_split
+    )
     network = Network(original, graph=given.graph)
     task = Task.of(network, splits, Budget(), seed, NoRunFolder(), progress, objective=objective)
     kept = _kept(task, shares)

@@ -15,6 +15,7 @@ __all__ = [
     "MetricMaker",
     "compile_settings",
     "direction",
+    "is_weighted",
     "last_activation",
     "loss_leaves",
     "loss_weights",
@@ -48,6 +49,7 @@ _SHORT = {
     "kullback_leibler_divergence": "kl_divergence",
     "ctc": "ctc",
 }
+_SHORT_METRICS = {"acc": "accuracy"}
 
 
 class GivenLoss(NamedTuple):
@@ -122,6 +124,17 @@ def metric_specs(model: keras.Model) -> list[Any]:
     compiled = getattr(model, "_compile_metrics", None)
     given = [getattr(compiled, "_user_metrics", None), getattr(compiled, "_user_weighted_metrics", None)]
     return list(_leaves(given))
+
+
+def is_weighted(model: keras.Model, name: str | None) -> bool:
+    """Whether a model is compiled with the metric of a name among `weighted_metrics`, and not among `metrics`."""
+    compiled = getattr(model, "_compile_metrics", None)
+    plain, weighted = (
+        {_SHORT_METRICS.get(each, each) for each in map(name_of, _leaves(getattr(compiled, attribute, None)))}
+        for attribute in ("_user_metrics", "_user_weighted_metrics")
+    )
+    name = _SHORT_METRICS.get(str(name), str(name))
+    return name in weighted and name not in plain
 
 
 def compile_settings(model: keras.Model) -> dict[str, Any]:

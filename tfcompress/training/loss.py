@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import keras
 
 from tfcompress.training.objectives import Objective
 from tfcompress.training.penalized import PenalizedModel
 
-__all__ = ["loss_function"]
+__all__ = ["LossFunction", "loss_function", "of_batch"]
 
 
-def loss_function(model: keras.Model, objective: Objective) -> Callable[[Any, Any], Any] | None:
-    """The objective's loss, without regularisation, as a function `(y, outputs) -> scalar`.
+class LossFunction(Protocol):
+    """A loss of labels and outputs, a scalar; with weights each sample's counts as often, as in Keras' `fit`."""
+
+    def __call__(self, y: Any, outputs: Any, sample_weight: Any = None, /) -> Any:
+        """The loss.
+
+        Args:
+            y, outputs: in the model's own structure.
+            sample_weight: `[batch]`, or whatever Keras' losses take.
+        """
+        ...
+
+
+def loss_function(model: keras.Model, objective: Objective) -> LossFunction | None:
+    """The objective's loss, without regularisation, as a function `(y, outputs, sample_weight=None) -> scalar`.
 
     Args:
         model: a built model, whose outputs tell what the short forms of Keras' losses stand for.
@@ -27,4 +39,13 @@ def loss_function(model: keras.Model, objective: Objective) -> Callable[[Any, An
         return None
     measured = PenalizedModel(model)
     objective.compile(measured)
-    return lambda y, outputs: measured.compute_loss(y=y, y_pred=outputs, training=False)
+
+    def loss(y: Any, outputs: Any, sample_weight: Any = None, /) -> Any:
+        return measured.compute_loss(y=y, y_pred=outputs, sample_weight=sample_weight, training=False)
+
+    return loss
+
+
+def of_batch(loss: LossFunction, y: Any, outputs: Any, weights: Any) -> Any:
+    """The loss of a batch, whose samples may have weights (`None` for none)."""
+    return loss(y, outputs) if weights is None else loss(y, outputs, weights)

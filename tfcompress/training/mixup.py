@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import keras
 from keras import ops
 
+from tfcompress.training.loss import LossFunction, of_batch
 from tfcompress.training.own_loss import OwnLoss
 from tfcompress.training.penalized import policy_of
 
@@ -19,18 +19,16 @@ class Mixup(OwnLoss):
 
     The share is drawn once a step from Beta(concentration, concentration). The loss is
     `share * loss(y) + (1 - share) * loss(reversed y)`, which for cross-entropy is that of mixed one-hot labels, and
-    needs none. Measured is the model on images as they are.
+    needs none. Weights of samples go with their labels. Measured is the model on images as they are.
 
     Args:
         inner: a built model with floating-point inputs; an `OwnLoss` keeps its own loss.
-        loss: `(y, outputs) -> scalar`, of an `inner` that is no `OwnLoss`.
+        loss: `(y, outputs, sample_weight) -> scalar`, of an `inner` that is no `OwnLoss`.
         concentration: of the Beta distribution, above 0; 1 for shares that are even in [0, 1].
         seed: of the shares.
     """
 
-    def __init__(
-        self, inner: keras.Model, loss: Callable[[Any, Any], Any], concentration: float = 1.0, seed: int = 0
-    ) -> None:
+    def __init__(self, inner: keras.Model, loss: LossFunction, concentration: float = 1.0, seed: int = 0) -> None:
         super().__init__(name=f"{inner.name}_mixed", dtype=policy_of(inner))
         self.inner, self._loss = inner, loss
         self._concentration = float(concentration)
@@ -76,12 +74,13 @@ class Mixup(OwnLoss):
         if not training:
             return self._of(x, y, y_pred, sample_weight, False)
         share, outputs = y_pred["share"], y_pred["mixed"]
-        turned = keras.tree.map_structure(lambda part: ops.flip(part, axis=0), y)
-        first, second = (self._of(x, labels, outputs, sample_weight, True) for labels in (y, turned))
+        own = y, sample_weight
+        turned = keras.tree.map_structure(lambda part: None if part is None else ops.flip(part, axis=0), own)
+        first, second = (self._of(x, labels, outputs, weights, True) for labels, weights in (own, turned))
         loss = share * first + (1 - share) * second
         return loss if isinstance(self.inner, OwnLoss) else sum(self.losses, loss)
 
     def _of(self, x: Any, y: Any, y_pred: Any, sample_weight: Any, training: bool) -> Any:
         if isinstance(self.inner, OwnLoss):
             return self.inner.compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=training)
-        return self._loss(y, y_pred)
+        return of_batch(self._loss, y, y_pred, sample_weight)

@@ -12,6 +12,7 @@ from tfcompress import expect
 from tfcompress.training.compiled import (
     GivenLoss,
     MetricMaker,
+    is_weighted,
     last_activation,
     loss_leaves,
     loss_weights,
@@ -48,6 +49,8 @@ class Objective:
         score: takes the place of the metric: `(y, outputs) -> [batch]` numbers, the higher the better, of a function
             that is traced (`keras.ops`). What rewards are, and what is reported, is its mean over the samples.
         further: what makes metrics that are measured and reported too, and that nothing is chosen by.
+        weighted: whether the metric counts samples by their weights, where the data have some.
+        further_weighted: names of the further metrics that do.
     """
 
     loss: Any
@@ -59,6 +62,8 @@ class Objective:
     loss_weights: Any = None
     score: Score | None = None
     further: tuple[MetricMaker, ...] = ()
+    weighted: bool = False
+    further_weighted: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         losses = [part for part in keras.tree.flatten(self.loss) if part is not None]
@@ -74,7 +79,7 @@ class Objective:
         if not (isinstance(self.metric, str) and self.metric == "loss"):
             maker = '"loss", or what makes a new metric, such as the class keras.metrics.MeanAbsoluteError'
             expect.settings(self, expect.function, "metric", what=maker, or_none=True, arguments=0)
-        expect.settings(self, expect.flag, "from_logits", "higher_is_better")
+        expect.settings(self, expect.flag, "from_logits", "higher_is_better", "weighted")
         expect.settings(self, expect.text, "name", "description")
         score = "a function (y, outputs) -> one number a sample"
         expect.settings(self, expect.function, "score", what=score, or_none=True, arguments=2)
@@ -116,7 +121,17 @@ class Objective:
         own = model.own_loss is not None
         loss, weights = (None, None) if own else (self.loss, self.loss_weights)
         model.label_range = _label_range(loss)
-        model.compile(optimizer, loss, loss_weights=weights, metrics=self.new_metrics())
+        model.compile(optimizer, loss, loss_weights=weights, **self.compiled_metrics())
+
+    def compiled_metrics(self) -> dict[str, Any]:
+        """The metrics as the arguments of `keras.Model.compile` that they are."""
+        weighted = {*self.further_weighted, *([self.metric_name] if self.weighted else [])}
+        metrics = self.new_metrics() or []
+        arguments = {
+            "metrics": [metric for metric in metrics if metric.name not in weighted],
+            "weighted_metrics": [metric for metric in metrics if metric.name in weighted],
+        }
+        return {name: given or None for name, given in arguments.items()}
 
 
 def infer(model: keras.Model, y_sample: Any, score: Score | None = None, monitor: str | None = None) -> Objective:
@@ -211,6 +226,8 @@ def _compiled(model: keras.Model, labels: Labels, monitor: str | None) -> Object
         higher,
         loss_weights(model),
         further=further,
+        weighted=callable(metric) and is_weighted(model, name),
+        further_weighted=tuple(each for each in (make().name for make in further) if is_weighted(model, each)),
     )
 
 

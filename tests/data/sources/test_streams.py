@@ -5,7 +5,8 @@ import tensorflow as tf
 from tfcompress.data.batches.checks import Expected
 from tfcompress.data.batches.epochs import set_epoch
 from tfcompress.data.sources.arrays import first_samples
-from tfcompress.data.sources.streams import PyDatasetSource, TensorFlowSource
+from tfcompress.data.sources.py_datasets import PyDatasetSource
+from tfcompress.data.sources.streams import TensorFlowSource
 
 EXPECTED = Expected((None, 3), 4)
 

@@ -300,9 +300,6 @@ class DarcTest(tf.test.TestCase):
             run("darc", latency_budget=1e-6)
         with self.assertRaisesRegex(ValueError, "Expected a budget that .* can hold"):
             run(Replaced(choice="all", replacements=("3x3+1x1", "1x1FC")), flops_budget=0.15)
-        weighted = (x, y, np.ones(len(x), "float32"))
-        with self.assertRaisesRegex(ValueError, "without sample weights, for mixed images.*mixup=0"):
-            tfcompress.compress(model, DARC(mixup=1.0), weighted, flops_budget=0.5, verbose=0)
         for settings in (
             {"blocks": 0},
             {"mixup": -1},

@@ -20,6 +20,7 @@ from tfcompress.data.batches.checks import (
     labels_as_read,
     to_arrays,
 )
+from tfcompress.data.batches.class_weights import ClassWeights
 from tfcompress.data.batches.epochs import ArrayBatches
 from tfcompress.data.batches.failures import reading
 from tfcompress.data.batches.forms import Arrays, Augment, Batches, Preprocess
@@ -64,6 +65,7 @@ class ArraySource:
         batch_size: samples in a batch.
         seed: of order and augmentation.
         weights: `None` or an array `[samples]`, or a structure of them: how much each counts in the training loss.
+        weighs: whether batches to measure on have the weights too.
     """
 
     x: Arrays
@@ -74,6 +76,7 @@ class ArraySource:
     batch_size: int = 128
     seed: int = 0
     weights: Arrays | None = None
+    weighs: bool = False
 
     @classmethod
     def checked(
@@ -129,13 +132,37 @@ class ArraySource:
             preprocess=self.preprocess,
             augment=self.augment if training else None,
             indices=self.indices,
-            weights=self.weights if training else None,
+            weights=self.weights if training or self.weighs else None,
+        )
+
+    def as_given(self, batch_size: int | None = None) -> ArrayBatches:
+        """The samples in their own order and without augmentation, with their weights where they have any."""
+        return ArrayBatches(
+            self.x,
+            self.y,
+            batch_size or self.batch_size,
+            seed=self.seed,
+            preprocess=self.preprocess,
+            indices=self.indices,
+            weights=self.weights,
         )
 
     def take(self, count: int) -> tuple[Arrays, Arrays]:
         """`(x, y)` of the first `count` samples, as the model reads them."""
-        x, y = self.batches(min(count, self.num_samples))[0]
+        x, y = self.as_given(min(count, self.num_samples))[0][:2]
         return x, y
+
+    def take_weights(self, count: int) -> Arrays | None:
+        """The weights of the first `count` samples; `None` where they have none."""
+        return None if self.weights is None else self.as_given(min(count, self.num_samples))[0][2]
+
+    def weighing_classes(self, classes: ClassWeights) -> ArraySource:
+        """The same samples, weighted by their classes too."""
+        return replace(self, weights=classes.times(self.y, self.weights))
+
+    def weighing(self) -> ArraySource:
+        """The same samples, measured with their weights."""
+        return replace(self, weighs=True)
 
     def _chosen(self, places: np.ndarray) -> ArraySource:
         return replace(self, indices=places if self.indices is None else self.indices[places])
@@ -179,6 +206,13 @@ class FirstSamples:
     _kept: list[ArraySource] = field(default_factory=list, repr=False, compare=False)
 
     weighted = False
+
+    def take_weights(self, count: int) -> None:
+        """`None`: what is read first has no weights."""
+
+    def weighing(self) -> FirstSamples:
+        """Itself: there are no weights."""
+        return self
 
     @property
     def arrays(self) -> ArraySource:

@@ -12,7 +12,7 @@ from tfcompress.data.batches.failures import clear_error
 from tfcompress.data.batches.forms import Batches
 from tfcompress.data.sources.arrays import ArraySource
 from tfcompress.data.sources.source import Source
-from tfcompress.data.sources.streams import PyDatasetSource, TensorFlowSource, arrays_of
+from tfcompress.data.sources.streams import StreamSource, arrays_of
 from tfcompress.process import log
 
 __all__ = ["check_whole"]
@@ -51,7 +51,7 @@ def check_whole(split: NamedSource, expected: Expected) -> None:
     source = split.source
     if isinstance(source, ArraySource) and source.preprocess is None:
         return
-    given = source.as_given() if isinstance(source, (TensorFlowSource, PyDatasetSource)) else source.batches()
+    given = source.as_given() if isinstance(source, StreamSource) else source.batches()
     batches, number, warned_at = _in_order(given), 0, _WORTH_A_WARNING
     while True:
         number += 1

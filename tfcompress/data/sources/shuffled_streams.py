@@ -5,10 +5,11 @@ from __future__ import annotations
 import abc
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
 from tfcompress.data.batches.checks import Expected
+from tfcompress.data.batches.class_weights import ClassWeights
 from tfcompress.data.batches.forms import Arrays
 from tfcompress.data.sources.arrays import FirstSamples, first_samples
 from tfcompress.data.sources.streams import check_batches
@@ -35,15 +36,20 @@ class ShuffledStream(abc.ABC):
         ranges: which samples: `((split, start, stop), ...)`.
         batch_size: samples in a batch.
         seed: of order and augmentation.
+        class_weights: how much samples of a class count in the training loss; `None` for all the same.
     """
 
     ranges: tuple[Range, ...]
     batch_size: int = 128
     seed: int = 0
+    class_weights: ClassWeights | None = None
 
     _SHUFFLE_BUFFER = 4096  # samples as they lie on disk
 
-    weighted = False
+    @property
+    def weighted(self) -> bool:
+        """Whether samples have weights, which are those of their classes."""
+        return self.class_weights is not None
 
     def check(self, expected: Expected, what: str) -> None:
         """Checks the first batches. Raises ValueError or TypeError where they do not fit `expected`."""
@@ -66,13 +72,15 @@ class ShuffledStream(abc.ABC):
         import tensorflow as tf
 
         batch_size = batch_size or self.batch_size
+        weighed = self.class_weights if training else None
         if training:
             dataset = self._training(batch_size)
         else:
             dataset = self._read(self.ranges).map(self._evaluated, num_parallel_calls=tf.data.AUTOTUNE)
             dataset = dataset.batch(batch_size)
             dataset = dataset.map(lambda *parts: self._preprocessed(parts), num_parallel_calls=tf.data.AUTOTUNE)
-        prefetched = dataset.apply(tf.data.experimental.assert_cardinality(self.num_batches(batch_size)))
+        prefetched = dataset if weighed is None else weighed.weighed(dataset)
+        prefetched = prefetched.apply(tf.data.experimental.assert_cardinality(self.num_batches(batch_size)))
         prefetched = prefetched.prefetch(tf.data.AUTOTUNE)
         if training:
             prefetched.epoch_variable = dataset.epoch_variable
@@ -134,6 +142,18 @@ class ShuffledStream(abc.ABC):
         """`(x, y)` of the first `count` samples."""
         x, y = first_samples(self.batches(min(count, self.batch_size)), count)
         return x, y
+
+    def take_weights(self, count: int) -> None:
+        """`None`: what is measured on has no weights."""
+        return None
+
+    def weighing(self) -> Self:
+        """Itself: what is measured on has no weights."""
+        return self
+
+    def weighing_classes(self, classes: ClassWeights) -> Self:
+        """The same samples, weighted by their classes."""
+        return replace(self, class_weights=classes)
 
     def shuffled(self) -> Self:
         """Itself: its samples were shuffled before they were written."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from tfcompress.data.batches.checks import Expected
+from tfcompress.data.batches.class_weights import ClassWeights
 from tfcompress.data.batches.forms import Arrays, Batches
 
 __all__ = ["DivisibleSource", "Source"]
@@ -40,6 +41,14 @@ class Source(Protocol):
         """`(x, y)` of the first `count` samples, as the model reads them."""
         ...
 
+    def take_weights(self, count: int) -> Arrays | None:
+        """The weights of the first `count` samples; `None` where they have none."""
+        ...
+
+    def weighing(self) -> Source:
+        """The same samples, whose batches to measure on have the weights too."""
+        ...
+
     def describe(self) -> str:
         """The source in words, such as "45,000 images"."""
         ...
@@ -54,6 +63,10 @@ class DivisibleSource(Source, Protocol):
 
     def hold_out(self, share: float, expected: Expected) -> tuple[DivisibleSource, DivisibleSource, str]:
         """`(rest, held out, how)`: splits off a share of the samples, chosen by the source's seed."""
+        ...
+
+    def weighing_classes(self, classes: ClassWeights) -> DivisibleSource:
+        """The same samples, weighted by their classes too."""
         ...
 
     def first(self, count: int) -> Source:

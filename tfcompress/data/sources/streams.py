@@ -1,4 +1,4 @@
-"""Data that comes batch by batch as a source of batches: a tf.data.Dataset, or a Keras PyDataset."""
+"""Data that comes batch by batch as a source of batches, and a tf.data.Dataset as one."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import math
 import sys
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import TYPE_CHECKING, Any, Self, TypeGuard
 
 import keras
@@ -19,24 +18,31 @@ from tfcompress.data.batches.checks import (
     check_weights,
     input_arrays,
     label_arrays,
-    labels_as_read,
     to_arrays,
 )
-from tfcompress.data.batches.epochs import ChosenBatches
+from tfcompress.data.batches.class_weights import ClassWeights
 from tfcompress.data.batches.failures import reading
 from tfcompress.data.batches.forms import Arrays, Batches, IndexedBatches
 from tfcompress.data.sources.arrays import BATCHES_LOOKED_AT, FirstSamples, first_samples
-from tfcompress.data.sources.holdout import hold_out_indices, is_held_out
+from tfcompress.data.sources.holdout import is_held_out
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
-__all__ = ["PyDatasetSource", "TensorFlowSource", "arrays_of", "check_batches", "is_tensorflow_dataset"]
+__all__ = [
+    "NOT_REPEATABLE",
+    "StreamSource",
+    "TensorFlowSource",
+    "arrays_of",
+    "check_batches",
+    "digests",
+    "is_tensorflow_dataset",
+]
 
 _SAMPLES_COMPARED = 1024
 _REPETITIONS_EXPECTED = 10
 
-_NOT_REPEATABLE = (
+NOT_REPEATABLE = (
     "Expected a training dataset whose samples are the same in every epoch, as a part of it is to be held out for "
     "validation. Received: {what} that gives other contents when it is read again, probably because it augments. "
     "Pass `validation_data`, without augmentation."
@@ -99,7 +105,7 @@ def check_batches(batches: Iterable[object], expected: Expected, what: str) -> i
 
 
 @dataclass(frozen=True)
-class _Stream(abc.ABC):
+class StreamSource(abc.ABC):
     """Base of sources that are read batch by batch.
 
     Attributes:
@@ -107,12 +113,14 @@ class _Stream(abc.ABC):
         batch_size: samples in its first batch.
         seed: of what is held out.
         weighted: whether batches have sample weights as their third part, which training alone gets.
+        weighs: whether batches to measure on have them too.
     """
 
     dataset: tf.data.Dataset | IndexedBatches
     batch_size: int
     seed: int = 0
     weighted: bool = False
+    weighs: bool = field(default=False, kw_only=True)
 
     @property
     def num_samples(self) -> int | None:
@@ -141,8 +149,20 @@ class _Stream(abc.ABC):
 
     def take(self, count: int) -> tuple[Arrays, Arrays]:
         """`(x, y)` of the first `count` samples."""
-        x, y = first_samples(self.batches(), count)
+        x, y, *_ = first_samples(self.batches(), count)
         return x, y
+
+    def take_weights(self, count: int) -> Arrays | None:
+        """The weights of the first `count` samples; `None` where they have none."""
+        return first_samples(self.as_given(), count)[2] if self.weighted else None
+
+    def weighing(self) -> Self:
+        """The same samples, measured with their weights."""
+        return replace(self, weighs=True)
+
+    @abc.abstractmethod
+    def weighing_classes(self, classes: ClassWeights) -> Self:
+        """The same samples, weighted by their classes too."""
 
     def shuffled(self) -> Self:
         """Itself: a stream has its own order."""
@@ -154,7 +174,7 @@ class _Stream(abc.ABC):
 
 
 @dataclass(frozen=True)
-class TensorFlowSource(_Stream):
+class TensorFlowSource(StreamSource):
     """A batched tf.data.Dataset, or the part of one whose samples are (or are not) held out by their content.
 
     Attributes:
@@ -200,13 +220,17 @@ class TensorFlowSource(_Stream):
     def batches(self, batch_size: int | None = None, training: bool = False) -> Batches:
         """The dataset itself, batched anew where another size is asked for, and without weights but for training."""
         dataset = self.dataset
-        if self.weighted and not training:
+        if self.weighted and not (training or self.weighs):
             dataset = dataset.map(lambda x, y, _: (x, y))
         return dataset if batch_size in (None, self.batch_size) else dataset.rebatch(batch_size)
 
     def as_given(self) -> Batches:
         """The dataset itself."""
         return self.dataset
+
+    def weighing_classes(self, classes: ClassWeights) -> Self:
+        """The same samples, weighted by their classes too."""
+        return replace(self, dataset=classes.weighed(self.dataset), weighted=True)
 
     def hold_out(self, share: float, expected: Expected) -> tuple[Self, Self, str]:
         """`(rest, held out, how)`: a sample is held out or not by its content, however the dataset is shuffled."""
@@ -271,7 +295,7 @@ def _with_known_shapes(dataset: tf.data.Dataset, expected: Expected) -> tf.data.
     return dataset.map(known, num_parallel_calls=tf.data.AUTOTUNE)
 
 
-def _digests(arrays: Arrays) -> list[int]:
+def digests(arrays: Arrays) -> list[int]:
     """One hash for each sample of a batch."""
     leaves = keras.tree.flatten(arrays)
     return [hash(tuple(_content(leaf[index]) for leaf in leaves)) for index in range(len(leaves[0]))]
@@ -290,8 +314,8 @@ def _read_digests(dataset: tf.data.Dataset, batches: int) -> tuple[list[int], li
     for x, y, *_ in dataset.take(batches + 1).as_numpy_iterator():
         count += 1
         if count <= batches:
-            inputs += _digests(x)
-            labels += _digests(y)
+            inputs += digests(x)
+            labels += digests(y)
     return inputs, labels, count <= batches
 
 
@@ -313,82 +337,4 @@ def _check_repeatable(source: TensorFlowSource) -> None:
         if len(inputs) ** 2 / samples >= _REPETITIONS_EXPECTED:
             changed = changed or not set(inputs) & set(inputs_again)
     if changed:
-        raise ValueError(_NOT_REPEATABLE.format(what="a tf.data.Dataset"))
-
-
-def _with_plain_labels(batch: tuple[Arrays, ...], classes: int | None, weighted: bool) -> tuple[Arrays, ...]:
-    x, y, *weights = batch
-    y = labels_as_read(y if isinstance(y, dict | tuple | list) else np.asarray(y), classes)
-    return (x, y, *weights) if weighted else (x, y)
-
-
-@dataclass(frozen=True)
-class PyDatasetSource(_Stream):
-    """A Keras PyDataset, or anything with `__len__` and `__getitem__` that gives batches, or some of its batches.
-
-    It keeps the size of its batches.
-
-    Attributes:
-        classes: number of classes, or `None`.
-        indices: which batches, int `[chosen]`.
-        whole: whether these are all batches.
-    """
-
-    dataset: IndexedBatches
-    classes: int | None = None
-    indices: np.ndarray = field(default_factory=lambda: np.arange(0))
-    whole: bool = True
-
-    @classmethod
-    def checked(cls, dataset: IndexedBatches, expected: Expected, what: str, seed: int) -> Self:
-        """Makes a source of what a user gave. Raises ValueError or TypeError where it does not fit `expected`."""
-        number = dataset.num_batches if isinstance(dataset, keras.utils.PyDataset) else len(dataset)
-        if number is None:
-            raise ValueError(
-                f"Expected {what} to end after an epoch. Received: a PyDataset without a length. Give it `__len__`."
-            )
-        batch_size = check_batches((dataset[index] for index in range(number)), expected, what)
-        weighted = len(dataset[0]) == 3
-        return cls(dataset, batch_size, seed, weighted, expected.classes, np.arange(number))
-
-    def num_batches(self, batch_size: int | None = None) -> int | None:
-        """Number of batches in an epoch."""
-        return len(self.indices)
-
-    def batches(self, batch_size: int | None = None, training: bool = False) -> Batches:
-        """`ChosenBatches`, in another order each epoch for training."""
-        return ChosenBatches(
-            self.dataset,
-            self.indices,
-            shuffle=training,
-            seed=self.seed,
-            convert=partial(_with_plain_labels, classes=self.classes, weighted=self.weighted and training),
-            forward_epoch_end=training and self.whole,
-        )
-
-    def as_given(self) -> Batches:
-        """`ChosenBatches` in order, with weights."""
-        convert = partial(_with_plain_labels, classes=self.classes, weighted=self.weighted)
-        return ChosenBatches(self.dataset, self.indices, seed=self.seed, convert=convert)
-
-    def hold_out(self, share: float, expected: Expected) -> tuple[Self, Self, str]:
-        """`(rest, held out, how)`: a seeded choice of batches."""
-        number = len(self.indices)
-        if number < 2:
-            raise ValueError(
-                f"Expected at least 2 batches, one of them to be held out for validation. Received: {number}. "
-                "Pass `validation_data`, or make the batches smaller."
-            )
-        first, again = (_digests(arrays_of(self.dataset[0], expected, "`data`")) for _ in range(2))
-        if first != again:
-            raise ValueError(_NOT_REPEATABLE.format(what="a dataset of batches"))
-        kept, held_out = (
-            replace(self, indices=np.sort(self.indices[places]), whole=False)
-            for places in hold_out_indices(number, None, share, self.seed)
-        )
-        text = f"{len(held_out.indices):,} of {number:,} batches held out of the training data (seed {self.seed})"
-        return kept, held_out, text
-
-    def describe(self) -> str:
-        """The source in words, such as "45 batches"."""
-        return f"{len(self.indices):,} batches"
+        raise ValueError(NOT_REPEATABLE.format(what="a tf.data.Dataset"))

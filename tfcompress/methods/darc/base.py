@@ -199,7 +199,7 @@ class Replacing(TrainedMethod):
         units = self.units(task.costs, task.control)
         if self.teaching is not None:
             nodes = [] if self.teaching.hints is None else [node for unit in units for node in unit.part.nodes]
-            phases.check_teaching(self.teaching, task, self.name, replaced=nodes)
+            phases.check_teaching(self.teaching, task, replaced=nodes)
         if LATENCY in task.budget:
             check_by_measuring(self.table(task, units), units, task, self.latency_batch, self.latency_threads)
 

@@ -130,8 +130,6 @@ class DARC(Replacing):
         advice = "Leave mixing out: mixup=0."
         if loss_function(task.model, task.objective) is None:
             raise ValueError(f"Expected a loss on labels, for mixed images. Received: a model with none. {advice}")
-        if task.splits.train.weighted:
-            raise ValueError(f"Expected data without sample weights, for mixed images. Received: weights. {advice}")
         whole = [tensor.name for tensor in task.model.inputs if "float" not in str(tensor.dtype)]
         if whole:
             raise ValueError(f"Expected floating-point inputs, to mix them. Received: {whole}. {advice}")
@@ -141,7 +139,7 @@ class DARC(Replacing):
             return float(self.mixup)
         images = all(len(tensor.shape) == 4 and "float" in str(tensor.dtype) for tensor in task.model.inputs)
         has_loss = loss_function(task.model, task.objective) is not None
-        return float(images and has_loss and not task.splits.train.weighted)
+        return float(images and has_loss)
 
     def phases(self, task: Task) -> tuple[PhasePlan, ...]:
         """Imitation, as many blocks as there may be, and fine-tuning of the last snapshot."""

@@ -173,13 +173,12 @@ class Distilling(TrainedMethod):
         return self.choice.least(costs)
 
     def check(self, task: Task) -> None:
-        """Refuses sample weights, outputs that cannot be distilled, and a teaching that does not fit."""
-        phases.check_unweighted(task, self.name)
+        """Refuses outputs that cannot be distilled, and a teaching that does not fit."""
         if self.distils_outputs:
             self._check_outputs(task)
         if self.teaching is not None:
             removed = [plan.removed for plan in self._plans(task)] if self.student is None else []
-            phases.check_teaching(self.teaching, task, self.name, self.choice.given, removed)
+            phases.check_teaching(self.teaching, task, self.choice.given, removed)
 
     def check_model(self, task: Task) -> None:
         """Refuses a student that does not fit the teacher, and models without logits to distil."""

@@ -162,6 +162,7 @@ def _described(objective: Objective) -> dict[str, Any]:
             "higher_is_better": objective.higher_is_better,
             "loss_weights": _serialized(objective.loss_weights),
             "score": name_of(objective.score, "objective"),
+            "weighted": objective.weighted,
         }
     except (TypeError, NotImplementedError) as error:
         words = " ".join(str(error).split())[:200]

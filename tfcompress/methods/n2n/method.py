@@ -208,7 +208,6 @@ class N2N(TrainedMethod):
     def check(self, task: Task) -> None:
         """Refuses a teacher that guesses, and models without logits to learn from."""
         super().check(task)
-        phases.check_unweighted(task, self.name)
         phases.check_outputs(task, (), "Take a method that needs no teacher, such as 'uniform'.")
         if task.objective.metric_name is None or task.objective.sign < 0:
             raise ValueError(

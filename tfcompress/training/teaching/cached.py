@@ -59,9 +59,10 @@ def _arrays(structure: Any) -> list[np.ndarray]:
     return [np.asarray(leaf) for leaf in keras.tree.flatten(structure)]
 
 
-def _with_taps(model: Distillation, x: Any, y: Any) -> tuple[dict[str, Any], Any]:
+def _with_taps(model: Distillation, x: Any, *rest: Any) -> tuple[Any, ...]:
     taps, outputs = keras.tree.map_structure(keras.ops.convert_to_numpy, model.teacher_taps(x))
-    return {"inputs": x, "taps": tuple(taps), "outputs": outputs if len(keras.tree.flatten(outputs)) else ()}, y
+    outputs = outputs if len(keras.tree.flatten(outputs)) else ()
+    return {"inputs": x, "taps": tuple(taps), "outputs": outputs}, *rest
 
 
 @contextlib.contextmanager
@@ -136,13 +137,15 @@ def _filled(
     """The samples one by one, read from the cache."""
     import tensorflow as tf
 
-    batches = split.source.shuffled().batches(batch_size)  # arrays may be sorted by class
-    first = _with_taps(model, *_pair(batches[0]))
+    source = split.source.shuffled()  # arrays may be sorted by class
+    assert isinstance(source, ArraySource)  # as `check_cache` has it
+    batches = source.as_given(batch_size)
+    first = _with_taps(model, *_parts(batches[0]))
     signature = keras.tree.map_structure(lambda a: tf.TensorSpec([None, *a.shape[1:]], a.dtype), first)
 
     def read() -> Iterator[Any]:
         for index in range(len(batches)):
-            yield _with_taps(model, *_pair(batches[index]))
+            yield _with_taps(model, *_parts(batches[index]))
 
     whole = _is_whole(where, note)
     if not whole:
@@ -156,9 +159,9 @@ def _filled(
     return samples
 
 
-def _pair(batch: Any) -> tuple[Any, Any]:
-    x, y = keras.tree.lists_to_tuples(tuple(batch))
-    return x, y
+def _parts(batch: Any) -> tuple[Any, ...]:
+    parts: tuple[Any, ...] = keras.tree.lists_to_tuples(tuple(batch))
+    return parts
 
 
 def _dataset(samples: Any, count: int, batch_size: int, seed: int) -> Any:

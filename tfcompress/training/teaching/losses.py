@@ -10,10 +10,21 @@ import keras
 from keras import ops
 
 from tfcompress import expect
+from tfcompress.training.loss import LossFunction, of_batch
 from tfcompress.training.objectives import last_activation
 from tfcompress.training.teaching.logits import logits_of
 
-__all__ = ["HINT_LOSSES", "KDLoss", "LabelsLoss", "OutputLoss", "OutputsLoss", "SoftTargets", "Step", "hint_loss"]
+__all__ = [
+    "HINT_LOSSES",
+    "KDLoss",
+    "LabelsLoss",
+    "OutputLoss",
+    "OutputsLoss",
+    "SoftTargets",
+    "Step",
+    "hint_loss",
+    "weights_of_samples",
+]
 
 _NOTHING = 1e-12  # a mean square below which a teacher gives nothing that anything could be relative to
 
@@ -54,40 +65,74 @@ class SoftTargets:
         expect.settings(self, expect.one_of, "soft", options=("cross_entropy", "logits", "mean_logits"))
         expect.settings(self, expect.flag, "scale_by_tau")
 
-    def __call__(self, hard: Any, student: Any, teacher: Any) -> Any:
+    def __call__(self, hard: Any, student: Any, teacher: Any, weights: Any = None) -> Any:
         """The loss, a scalar.
 
         Args:
             hard: `H(labels, student)`, a scalar.
             student, teacher: logits, float32 `[batch, ..., classes]`.
+            weights: of samples, or of samples and positions; `None` for none.
         """
-        return self.alpha * hard + (1 - self.alpha) * self.of_logits(student, teacher)
+        return self.alpha * hard + (1 - self.alpha) * self.of_logits(student, teacher, weights)
 
-    def of_logits(self, student: Any, teacher: Any) -> Any:
-        """The soft term, the mean over samples and positions, a scalar."""
+    def of_logits(self, student: Any, teacher: Any, weights: Any = None) -> Any:
+        """The soft term, the mean over samples and positions, each times its weight; a scalar."""
         if self.soft == "logits":
-            return ops.mean(ops.sum(ops.square(student - teacher), axis=-1))
+            return _mean(ops.sum(ops.square(student - teacher), axis=-1), weights)
         if self.soft == "mean_logits":
-            return ops.mean(ops.square(student - teacher))
+            return _mean(ops.square(student - teacher), weights)
         targets = ops.softmax(teacher / self.tau, axis=-1)
-        cross_entropy = -ops.mean(ops.sum(targets * ops.log_softmax(student / self.tau, axis=-1), axis=-1))
+        each = ops.sum(targets * ops.log_softmax(student / self.tau, axis=-1), axis=-1)
+        cross_entropy = -_mean(each, weights)
         return self.tau**2 * cross_entropy if self.scale_by_tau else cross_entropy
 
 
-def hint_loss(name: str, teacher: Any, student: Any, relative: bool = False) -> Any:
+def _mean(values: Any, weights: Any) -> Any:
+    """The mean of `values`, `[batch, ...]`, each times its weight, as Keras' losses take it: divided by their number.
+
+    Weights may have fewer axes than values. Where their places are no places of the values, as of a section inside the
+    network, a sample has the mean of its weights.
+    """
+    if weights is None:
+        return ops.mean(values)
+    weights, rank = ops.cast(weights, values.dtype), len(values.shape)
+    if len(weights.shape) > 1 and weights.shape[-1] == 1:
+        weights = ops.squeeze(weights, axis=-1)
+    places = len(weights.shape)
+    if places > rank or any(a not in (None, 1, b) for a, b in zip(weights.shape[1:], values.shape[1:], strict=False)):
+        weights = ops.mean(weights, axis=tuple(range(1, places)))
+        places = 1
+    for _ in range(rank - places):
+        weights = ops.expand_dims(weights, axis=-1)
+    return ops.mean(values * weights)
+
+
+def hint_loss(name: str, teacher: Any, student: Any, relative: bool = False, weights: Any = None) -> Any:
     """`l(S_i, T_i)` of Equation (3) of LIT, the mean over all elements, a float32 scalar.
 
     Args:
         name: `"l2"` (squared error), `"l1"` (absolute error) or `"smooth_l1"`.
         teacher, student: tensors of one shape `[batch, ...]`.
         relative: whether both are divided by the root mean square of the teacher's first; not where that is zero.
+        weights: of samples; `None` for none.
     """
     teacher, student = ops.cast(teacher, "float32"), ops.cast(student, "float32")
     if relative:
         square = ops.mean(ops.square(teacher))
         unit = ops.where(square > _NOTHING, ops.sqrt(ops.maximum(square, _NOTHING)), 1.0)
         teacher, student = teacher / unit, student / unit
-    return ops.mean(HINT_LOSSES[name](teacher, student))
+    return _mean(HINT_LOSSES[name](teacher, student), weights)
+
+
+def weights_of_samples(weights: Any) -> Any:
+    """The weights by which what a teacher gives counts: those of the batch; of several outputs their mean."""
+    if not keras.tree.is_nested(weights):
+        return weights
+    parts = [part for part in keras.tree.flatten(weights) if part is not None]
+    if len(parts) < 2:
+        return parts[0] if parts else None
+    each = [ops.mean(ops.reshape(part, (ops.shape(part)[0], -1)), axis=1) for part in parts]
+    return ops.mean(ops.cast(ops.stack(each), "float32"), axis=0)
 
 
 class Step(NamedTuple):
@@ -99,6 +144,7 @@ class Step(NamedTuple):
         y: labels.
         outputs: what the student gives for `fed`, in training.
         teacher: what the teacher gives for `fed`, where the loss needs it.
+        weights: of samples, as they come with the batch; `None` for none.
     """
 
     x: Any
@@ -106,6 +152,7 @@ class Step(NamedTuple):
     y: Any
     outputs: Any
     teacher: Any
+    weights: Any = None
 
 
 class OutputsLoss(Protocol):
@@ -127,7 +174,7 @@ class KDLoss:
     Args:
         student, teacher: classifiers; `logits_of` says which can be.
         targets: alpha, tau and form of the soft term.
-        hard_loss: `H(y, outputs)`, a scalar.
+        hard_loss: `H(y, outputs, weights)`, a scalar.
         binary: whether each output is an answer of its own, yes or no.
 
     Raises:
@@ -141,7 +188,7 @@ class KDLoss:
         student: keras.Model,
         teacher: keras.Model,
         targets: SoftTargets,
-        hard_loss: Callable[[Any, Any], Any],
+        hard_loss: LossFunction,
         binary: bool = False,
     ) -> None:
         self._targets, self._hard_loss = targets, hard_loss
@@ -152,8 +199,9 @@ class KDLoss:
 
     def __call__(self, step: Step) -> Any:
         """The loss, a scalar."""
-        hard = self._hard_loss(step.y, step.outputs)
-        return self._targets(hard, self._student(step.outputs), self._teacher(step.teacher))
+        hard = of_batch(self._hard_loss, step.y, step.outputs, step.weights)
+        logits = self._student(step.outputs), self._teacher(step.teacher)
+        return self._targets(hard, *logits, weights_of_samples(step.weights))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -161,16 +209,16 @@ class LabelsLoss:
     """The loss on labels as a loss on outputs, where hints alone come from the teacher.
 
     Attributes:
-        hard_loss: `H(y, outputs)`, a scalar.
+        hard_loss: `H(y, outputs, weights)`, a scalar.
     """
 
-    hard_loss: Callable[[Any, Any], Any]
+    hard_loss: LossFunction
 
     needs_teacher = False
 
     def __call__(self, step: Step) -> Any:
         """The loss, a scalar."""
-        return self.hard_loss(step.y, step.outputs)
+        return of_batch(self.hard_loss, step.y, step.outputs, step.weights)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -191,4 +239,5 @@ class OutputLoss:
     def __call__(self, step: Step) -> Any:
         """The sum over outputs of the mean over elements, a scalar."""
         pairs = zip(keras.tree.flatten(step.teacher), keras.tree.flatten(step.outputs), strict=True)
-        return sum((hint_loss(self.loss, target, output) for target, output in pairs), ops.zeros(()))
+        weights = weights_of_samples(step.weights)
+        return sum((hint_loss(self.loss, target, output, False, weights) for target, output in pairs), ops.zeros(()))

@@ -10,9 +10,10 @@ import keras
 from keras import ops
 
 from tfcompress import expect
+from tfcompress.training.loss import LossFunction, of_batch
 from tfcompress.training.own_loss import OwnLoss
 from tfcompress.training.penalized import policy_of
-from tfcompress.training.teaching.losses import HINT_LOSSES, OutputsLoss, Step, hint_loss
+from tfcompress.training.teaching.losses import HINT_LOSSES, OutputsLoss, Step, hint_loss, weights_of_samples
 from tfcompress.training.teaching.parts import FedSection, Points, SplitModel
 
 __all__ = ["Critic", "Distillation", "Hints", "PointHints"]
@@ -138,7 +139,7 @@ class Distillation(OwnLoss):
         outputs_loss: L_KD; `None` where `beta` is 0.
         hints: L_I; `None` where `beta` is 1.
         beta: weight of L_KD, in [0, 1].
-        validation_loss: `(y, outputs) -> scalar`; `None` for none.
+        validation_loss: `(y, outputs, sample_weight) -> scalar`; `None` for none.
         shuffled_inputs: which inputs, counted from 0, each training step shuffles within the batch: the domains that a
             generator translates to.
         critic: what learns beside the student, before each of its steps.
@@ -158,7 +159,7 @@ class Distillation(OwnLoss):
         outputs_loss: OutputsLoss | None = None,
         hints: Hints | PointHints | None = None,
         beta: float = 1.0,
-        validation_loss: Callable[[Any, Any], Any] | None = None,
+        validation_loss: LossFunction | None = None,
         shuffled_inputs: Sequence[int] = (),
         critic: Critic | None = None,
         seed: int = 0,
@@ -292,19 +293,20 @@ class Distillation(OwnLoss):
     def compute_loss(
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
     ) -> Any:
-        """Equation (1) of LIT in training, the loss on labels otherwise."""
-        del sample_weight
+        """Equation (1) of LIT in training, each sample by its weight; the loss on labels otherwise."""
         if not training:
-            return ops.zeros(()) if self._validation_loss is None else self._validation_loss(y, y_pred)
+            measured = self._validation_loss
+            return ops.zeros(()) if measured is None else of_batch(measured, y, y_pred, sample_weight)
         loss = ops.zeros(())
         if self.outputs_loss is not None:
-            step = Step(x["inputs"] if self.cached else x, y_pred["fed"], y, y_pred["outputs"], y_pred["teacher"])
+            given = x["inputs"] if self.cached else x
+            step = Step(given, y_pred["fed"], y, y_pred["outputs"], y_pred["teacher"], sample_weight)
             on_outputs = self.outputs_loss(step)
             loss = loss + self.beta * self._noted("loss_outputs", on_outputs)
         if self.hints is not None:
             pairs = zip(y_pred["targets"], y_pred["hints"], strict=True)
-            how = self.hints.loss, self.hints.relative
-            total = sum((hint_loss(how[0], target, hint, how[1]) for target, hint in pairs), ops.zeros(()))
+            how = self.hints.relative, weights_of_samples(sample_weight)
+            total = sum((hint_loss(self.hints.loss, target, hint, *how) for target, hint in pairs), ops.zeros(()))
             loss = loss + (1 - self.beta) * self._noted("loss_hints", total)
         return sum(self.losses, loss)
 
