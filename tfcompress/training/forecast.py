@@ -79,10 +79,11 @@ class Forecast:
         """By its first steps an epoch of this phase takes `seconds`."""
         self._by_steps = seconds
 
-    def took(self, seconds: float, done: int) -> None:
-        """An epoch has taken `seconds`; `done` are finished."""
-        self._took.append(seconds)
+    def took(self, seconds: float, done: int, compiled: bool = False) -> None:
+        """An epoch has taken `seconds`, with `compiled` those of compiling too; `done` are finished."""
         self.done = done
+        if not compiled or self._measured is None:
+            self._took.append(seconds)
 
     @property
     def epoch_s(self) -> float | None:
@@ -136,8 +137,12 @@ class Forecast:
         if self.phase.name not in names:
             return {}
         later = self._phases[names.index(self.phase.name) + 1 :]
-        compile_s = 0.0 if self._measured is None else self._measured.compile_s
-        return {phase: _work(phase) * epoch_s / self.phase.cost + phase.builds * compile_s for phase in later}
+        epoch_of_one, compile_s = epoch_s / self.phase.cost, 0.0
+        if self._measured is not None:
+            compile_s = self._measured.compile_s
+            if self.phase.unit != "epoch":  # rounds of episodes say little of the time that training takes
+                epoch_of_one = self._measured.epoch_s
+        return {phase: _work(phase) * epoch_of_one + phase.builds * compile_s for phase in later}
 
 
 def _work(phase: PhasePlan) -> float:

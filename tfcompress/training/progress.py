@@ -21,6 +21,7 @@ _TICK_S = 1.0
 _SILENCE_S = 60.0  # after which a file is told what is going on
 _SHOWN_S = 2.0  # from which on an activity says how long it has lasted
 _STEPS_TO_ESTIMATE = 5
+_WORTH_SAYING_S = 60.0
 _FAR_OFF = 1.5  # by which factor an estimate may be wrong before that is said
 _BAR, _LEAST_BAR = 10, 3
 _NEEDED = 3  # parts of a line for which the bar gives way: time left, loss, metric
@@ -114,8 +115,9 @@ class Progress:
                 self.note(head + text)
                 continue
             indent = " " * _LABEL
-            whole = {"break_on_hyphens": False, "break_long_words": False}
-            for line in textwrap.wrap(text, max(columns, 40), initial_indent=head, subsequent_indent=indent, **whole):
+            wrapper = textwrap.TextWrapper(max(columns, 40), initial_indent=head, subsequent_indent=indent)
+            wrapper.break_on_hyphens = wrapper.break_long_words = False
+            for line in wrapper.wrap(text):
                 self.note(line)
 
     def begin(self, name: str, epochs: int, steps: int | None = None, done: int = 0) -> None:
@@ -177,14 +179,15 @@ class Progress:
         """
         now = self._clock()
         seconds = now - self._epoch_start
+        compiled = self._is_first
         if self._is_first and self._steps and self._timed_from:
             # Of the first epoch, which compiles, only what came after its first step tells how long the others take.
             first, since = self._timed_from
             if self._steps > first:
-                seconds = (now - since) * self._steps / (self._steps - first)
+                seconds, compiled = (now - since) * self._steps / (self._steps - first), False
         self._is_first = False
-        self._forecast.took(seconds, done)
-        if not self._estimated:
+        self._forecast.took(seconds, done, compiled)
+        if not self._estimated and not (compiled and self._expected_s is not None):
             self._estimate(seconds)
         with self._lock:
             self._epoch_start, self._step, self._activity = now, 0, ""
@@ -290,9 +293,13 @@ class Progress:
         """Says the time of the whole run, or that it is another than was said."""
         self._estimated = True
         expected, per_cost = self._expected_s, epoch_s / self._phase.cost
-        if expected is not None and expected / _FAR_OFF <= per_cost <= expected * _FAR_OFF:
-            return
         parts = self._forecast.parts(epoch_s)
+        if expected is not None:
+            by_then = self._forecast.parts(expected * self._phase.cost)
+            whole, said_whole = sum(parts.values()), sum(by_then.values())
+            far_off = not said_whole / _FAR_OFF <= whole <= said_whole * _FAR_OFF
+            if not far_off or abs(whole - said_whole) < _WORTH_SAYING_S:
+                return
         said = f"{self._said}: " if self._said else ""
         text = f"{said}about {duration(sum(parts.values()))} to go: {words_for_parts(parts)}"
         if self._faster and self._forecast.is_at_the_beginning:

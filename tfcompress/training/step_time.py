@@ -41,8 +41,8 @@ def timed_step(
             outputs = keras.tree.flatten(model(batch, training=True))
             numbers = [tf.cast(each, "float32") for each in outputs if each.dtype.is_floating]
             total = tf.add_n([tf.reduce_sum(each) for each in numbers]) if numbers else None
-        found = [] if total is None else tape.gradient(total, variables)
-        return [each for each in found if each is not None]
+        of_each = [] if total is None else tape.gradient(total, variables)
+        return [each for each in of_each if each is not None]
 
     step = tf.function(gradients, jit_compile=model._resolve_auto_jit_compile() or None)
     batch = keras.tree.map_structure(tf.convert_to_tensor, inputs)
