@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from tfcompress import training
 from tfcompress.training import duration
+from tfcompress.training.forecast import Forecast
 
 
 class Terminal(io.StringIO):
@@ -110,7 +111,7 @@ class ProgressTest(tf.test.TestCase):
 
     def shown(self):
         """What a terminal shows in the end: of each line what was written last."""
-        return [line.split("\r")[-1].removesuffix("\x1b[K") for line in self.stream.getvalue().split("\n")]
+        return [line.split("\r")[-1].replace("\x1b[K", "") for line in self.stream.getvalue().split("\n")]
 
     def test_a_terminal_has_one_line_that_is_updated(self):
         progress = self.progress(1, Terminal())
@@ -185,6 +186,17 @@ class ProgressTest(tf.test.TestCase):
         progress.tick()  # nothing is going on
         self.assertEqual(self.stream.getvalue(), before)
 
+    def test_between_phases_only_what_goes_on_is_shown(self):
+        progress = self.progress(1, Terminal())
+        progress.begin("fine", 1)
+        progress.epoch_done(1, {"loss": 1.0})
+        progress.end()
+        progress.doing("measuring")
+        self.assertEqual(self.shown()[-2:], ["fine 1/1 [##########]  left 0.0 s  loss 1.0000", "measuring"])
+        progress.end()
+        progress.note("the end")
+        self.assertEqual(self.shown()[-2:], ["the end", ""])
+
     def test_a_file_is_told_once_a_minute(self):
         progress = self.progress(1)
         progress.begin("search", 4)
@@ -209,7 +221,7 @@ class ProgressTest(tf.test.TestCase):
                 break
             time.sleep(0.05)
         self.assertEqual(threading.active_count(), before)
-        self.assertEndsWith(self.stream.getvalue(), "\n")  # what is said next has a line of its own
+        self.assertEndsWith(self.stream.getvalue(), "\r\x1b[K")  # what is said next has the line
 
     def test_a_notebook_has_one_output_that_is_exchanged(self):
         outputs = []
@@ -248,7 +260,7 @@ class ProgressTest(tf.test.TestCase):
             one_a_line.doing("x")
         self.assertEqual(cell.text, "model     m\n")
         self.assertEqual(outputs[0], "about 1.0 s to go: fine 1 epochs (1.0 s)")  # in the place of "preparing"
-        self.assertEqual(outputs[1:], ["a word", "fine 2/2 [##########]  left 0.0 s  validation"])
+        self.assertEqual(outputs[1:], ["a word", ""])  # what was going on is taken away
         self.assertEqual(redirected.getvalue(), "")
 
     def test_a_terminal_line_never_wraps(self):
@@ -274,18 +286,35 @@ class ProgressTest(tf.test.TestCase):
         progress = self.progress(1, Terminal())
         progress.plan(phases, measured=measured)
         progress.begin("search", 4)
-        # 4 x 15 s, and 10 x 45 s with two compilations of 5 s
+        # 4 x 15 s with one compilation of 5 s, and 10 x 45 s with two: 8 min 45 s
         self.assertEqual(self.shown()[-1], "search 1/4 [..........]  left 9 min  preparing the first step")
-        self.now += 14
-        progress.epoch_done(1, {})
-        self.assertNotIn("to go", self.stream.getvalue())  # as it was said
+        forecast = Forecast(phases, measured)
+        forecast.begin("search", 4, 0)
+        self.assertEqual(forecast.left(), (65.0, 525.0))
+        self.assertEqual(forecast.left(elapsed=2), (63.0, 523.0))
+        self.assertEqual(forecast.left(0.5, elapsed=9), (52.5, 512.5))
+        forecast.took(11.0, 1)
+        self.assertEqual(forecast.left(), (33.0, 493.0))  # rounds say nothing of what fine-tuning takes
+        forecast.begin("fine", 10, 0)
+        forecast.took(30.0, 1)
+        self.assertEqual(forecast.left(), (270.0, 270.0))
+
+    def test_a_time_that_is_far_from_what_was_said_is_said(self):
+        """After two of four epochs, which were to take 15 s each, and before ten of 45 s and a compilation of 5 s.
+
+        That would be 2 x 15 + 10 x 45 + 5 s = 485 s; with epochs of s seconds it is 2 s + 30 s + 5: half as much again
+        from 22.6 s on, and less by as much up to 9.9 s.
+        """
+        phases = [training.PhasePlan("joint", 4, 0.5), training.PhasePlan("fine", 10, 1.5)]
         for seconds, told in ((9, True), (11, False), (22, False), (24, True)):
             with self.subTest(seconds=seconds):
                 progress = self.progress(2)
-                progress.plan(phases, measured=measured)
-                progress.begin("search", 4)
-                self.now += seconds
+                progress.plan(phases, measured=training.StepTime(epoch_s=30.0, compile_s=5.0))
+                progress.begin("joint", 4)
+                self.now += 500  # with compiling
                 progress.epoch_done(1, {})
+                self.now += seconds
+                progress.epoch_done(2, {})
                 self.assertEqual("measured: about" in self.stream.getvalue(), told)
 
     def test_silent(self):

@@ -96,16 +96,19 @@ class Forecast:
             return self._by_steps
         return self._measured.epoch_s * _work(self.phase) / self.phase.epochs
 
-    def left(self, share: float = 0.0) -> tuple[float, float] | None:
+    def left(self, share: float = 0.0, elapsed: float = 0.0) -> tuple[float, float] | None:
         """Seconds that are left of this phase and of the whole run; `None` where nothing is known.
 
         Args:
             share: of the epoch that is not finished yet, how much is done.
+            elapsed: seconds since it began.
         """
         epoch_s = self.epoch_s
         if epoch_s is None:
             return None
         of_phase = max(self.phase.epochs - self.done - share, 0.0) * epoch_s
+        if not self._took and self._by_steps is None and self._measured is not None:
+            of_phase += max(self.phase.builds * self._measured.compile_s - elapsed, 0.0)
         return of_phase, of_phase + sum(self._later(epoch_s).values())
 
     def parts(self, epoch_s: float) -> dict[PhasePlan, float]:

@@ -65,6 +65,8 @@ class Progress:
         self._estimated = False
         self._expected_s: float | None = None
         self._activity, self._since = "", clock()
+        self._is_over = True  # the phase, or none has begun
+        self._room = _BAR
         self._values: dict[str, float] = {}
         self._best = ""
         self._step = 0
@@ -109,6 +111,7 @@ class Progress:
 
     def header(self, lines: Mapping[str, str]) -> None:
         """Says what the run is before its first step: a line for each label, wrapped where the screen has an edge."""
+        self._activity = ""
         for label, text in lines.items():
             head, columns = f"{label:<{_LABEL - 1}} ", self._screen.columns
             if columns is None:
@@ -132,6 +135,7 @@ class Progress:
         self._forecast.begin(name, epochs, done)
         self._steps, self._step, self._values, self._best, self._is_first = steps, 0, {}, "", True
         self._epoch_start, self._timed_from = self._clock(), None
+        self._is_over, self._room = False, _BAR
         if done >= epochs:
             self.note(f"{name}: its {self._phase.unit}s were finished before")
             return
@@ -223,11 +227,14 @@ class Progress:
             self._print(text)
 
     def end(self) -> None:
-        """The phase is over: its last line stays."""
+        """The phase is over: its last line stays, but not a word on what was going on."""
         with self._lock:
-            self._activity = ""
             if self.verbose:
-                self._screen.keep()
+                if self._activity:
+                    self._screen.clear()
+                else:
+                    self._screen.keep()
+            self._activity, self._is_over = "", True
 
     def _tick_until(self, stop: threading.Event) -> None:
         while not stop.wait(_TICK_S):
@@ -238,9 +245,9 @@ class Progress:
         return self._forecast.phase
 
     def _head(self, epoch: int) -> str:
-        """Phase and epoch; nothing before the first phase."""
+        """Phase and epoch; nothing between phases."""
         phase = self._phase
-        return f"{phase.name}  {phase.unit} {min(epoch, phase.epochs)}/{phase.epochs}" if phase.name else ""
+        return "" if self._is_over else f"{phase.name}  {phase.unit} {min(epoch, phase.epochs)}/{phase.epochs}"
 
     def _each(self) -> str:
         return f"{'an' if self._phase.unit[0] in 'aeiou' else 'a'} {self._phase.unit}"
@@ -267,14 +274,16 @@ class Progress:
         if self._step and not self._activity:
             parts.append(f"step {self._step}{f'/{self._steps}' if self._steps else ''}")
         columns, phase = self._screen.columns or _WIDE, self._phase
-        if not phase.name:
+        if self._is_over:
             self._screen.update("  ".join(parts)[:columns])
             return
         head = f"{phase.name} {min(self._forecast.done + (epoch is None), phase.epochs)}/{phase.epochs}"
-        if left := self._forecast.left(share):
+        if left := self._forecast.left(share, now - self._epoch_start):
             parts.insert(0, f"left {_briefly(left[1])}")
-        needed = _fitting([head, *parts[:_NEEDED]], columns)
-        bar = _bar((self._forecast.done + share) / max(phase.epochs, 1), columns - len(needed) - 3)
+        room = min(columns - len(_fitting([head, *parts[:_NEEDED]], columns)) - 3, self._room)
+        if not self._activity:
+            self._room = room  # a bar that changes its length with each number would flicker
+        bar = _bar((self._forecast.done + share) / max(phase.epochs, 1), room)
         self._screen.update(_fitting([head + bar, *parts], columns))
 
     def _valued(self) -> list[str]:
@@ -330,9 +339,8 @@ def _fitting(parts: list[str], columns: int) -> str:
 
 def _bar(share: float, room: int) -> str:
     """A bar after a space, such as " [###.......]"; nothing where it would be too short."""
-    length = min(_BAR, room)
-    filled = int(length * share + 1e-9)
-    return f" [{'#' * filled}{'.' * (length - filled)}]" if length >= _LEAST_BAR else ""
+    filled = int(room * share + 1e-9)
+    return f" [{'#' * filled}{'.' * (room - filled)}]" if room >= _LEAST_BAR else ""
 
 
 def _briefly(seconds: float) -> str:

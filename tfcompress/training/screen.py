@@ -44,6 +44,9 @@ class Screen:
     def keep(self) -> None:
         """Makes the line that is there for a while stay."""
 
+    def clear(self) -> None:
+        """Takes the line away that is there for a while."""
+
     def _write(self, text: str) -> None:
         self._stream.write(text)
         if flush := getattr(self._stream, "flush", None):
@@ -70,9 +73,7 @@ class Terminal(Screen):
 
     def line(self, text: str) -> None:
         """Shows a line that stays, in the place of the one that was there for a while."""
-        if self._shown:
-            self._write("\r\x1b[K")
-            self._shown = ""
+        self.clear()
         super().line(text)
 
     def update(self, text: str) -> None:
@@ -84,6 +85,12 @@ class Terminal(Screen):
         """Ends the line."""
         if self._shown:
             self._write("\n")
+            self._shown = ""
+
+    def clear(self) -> None:
+        """Empties the line."""
+        if self._shown:
+            self._write("\r\x1b[K")
             self._shown = ""
 
 
@@ -126,6 +133,11 @@ class Notebook(Screen):
     def keep(self) -> None:
         """Leaves the output as it is."""
         self._output = None
+
+    def clear(self) -> None:
+        """Empties the output, which the next line takes."""
+        if self._output is not None:
+            self.update("")
 
 
 def screen_of(stream: Any, in_place: bool = True) -> Screen:
