@@ -9,11 +9,13 @@ changed. A plot of rewards, accuracy and FLOPs goes beside the files. A few minu
 
 import pathlib
 
+import tfcompress.methods  # first: it loads TensorFlow without TensorFlow's lines on drivers and processors
+
+# isort: split
 import keras
 import numpy as np
 from command_line import arguments
 
-import tfcompress
 from tfcompress.export import run_tflite
 from tfcompress.methods import RLAL
 from tfcompress.report import plot_history

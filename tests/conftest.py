@@ -24,6 +24,16 @@ def pytest_collection_modifyitems(items):
     items[:] = [item for item in items if item.name != "test_session"]
 
 
+@pytest.fixture(scope="session", autouse=True)
+def nothing_measured_on_this_machine():
+    """Few tests need TFLite files of the model before and after, which take a second or more; see test_result.py."""
+    from tfcompress import workflow
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(workflow, "on_this_machine", lambda before, after, known: ({}, {}, ""))
+        yield
+
+
 @pytest.fixture
 def recipe(monkeypatch):
     """Loads a module of recipes/, as a run of it does."""

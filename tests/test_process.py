@@ -3,6 +3,8 @@
 import contextlib
 import logging
 import os
+import pathlib
+import subprocess
 import sys
 import tempfile
 import threading
@@ -153,3 +155,35 @@ def test_the_level_of_absl_is_put_back():
         process.log.setLevel(35)
         raise KeyError
     assert process.log.level == before
+
+
+def run_quietly(first, verbose):
+    """What a program prints that loads Keras first or tfcompress first, whose compress() traces a few networks."""
+    code = f"""
+import os
+{first}
+import tfcompress
+from tfcompress.methods import Uniform
+import small_tasks
+assert "TF_CPP_MIN_LOG_LEVEL" not in os.environ
+model = small_tasks.three_convolutions()
+print("begin", flush=True); os.write(2, b"begin\\n")
+tfcompress.compress(model, Uniform(epochs=1, steps=6), small_tasks.pictures(64), flops_budget=0.5, verbose={verbose})
+print("end", flush=True); os.write(2, b"end\\n")
+"""
+    folders = [str(pathlib.Path(__file__).parent / "helpers"), str(pathlib.Path(__file__).parents[1])]
+    environment = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
+    environment["PYTHONPATH"] = os.pathsep.join(folders)
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
+    assert ended.returncode == 0, ended.stderr[-2000:]
+    return ended.stdout, ended.stderr
+
+
+def test_a_program_that_loads_tfcompress_first_sees_nothing_of_tensorflow():
+    assert run_quietly("", 0) == ("begin\nend\n", "begin\nend\n")
+
+
+def test_what_tensorflow_says_before_a_call_is_all_it_says():
+    shown, errors = run_quietly("import keras", 1)
+    assert "fine-tuning  epoch 1/1" in shown
+    assert errors.partition("begin\n")[2] == "end\n"

@@ -4,6 +4,8 @@ import dataclasses
 import json
 import pathlib
 import tempfile
+import xml.etree.ElementTree
+from unittest import mock
 
 import keras
 import numpy as np
@@ -11,8 +13,8 @@ import small_tasks
 import tensorflow as tf
 
 import tfcompress
-from tfcompress import Plan, Result, Trail
-from tfcompress.export import run_tflite
+from tfcompress import Plan, Result, Trail, measured, workflow
+from tfcompress.export import ExportError, convert, run_tflite
 from tfcompress.manifest import write_manifest
 from tfcompress.methods import Uniform
 from tfcompress.result import Measured
@@ -304,7 +306,66 @@ class ResultTest(tf.test.TestCase):
         self.assertEqual(rows[3], ["bytes", "of", "weights", "400", "100", "25.0%"])
         self.assertEqual(rows[4], ["accuracy", "(test)", "0.9000", "0.8500", "-0.0500"])
         self.assertEqual(rows[5], ["accuracy", "(validation)", "0.8000", "0.8200", "+0.0200"])
-        self.assertEqual(lines[-1], "a note")
+        self.assertLen(rows, 8)  # an empty line, and what to do next, behind the table
+        self.assertIn("result.export(folder)", lines[-1])
+        self.assertNotIn("a note", "".join(lines))
+
+    def test_the_table_of_a_notebook_is_the_one_that_is_printed(self):
+        before = Measured(2000, 100, 400, 0.9, "test", 0.8, on_device={"file_bytes": 1500, "latency_ms": 0.5})
+        after = Measured(500, 25, 100, 0.85, "test", 0.82, on_device={"file_bytes": 600, "latency_ms": 0.2})
+        notes = ("a note", "Warning: <b> is no class")
+        result = self.changed(before=before, after=after, notes=notes, metric="a<b", seed=4)
+        rows = [
+            ["MACs", "2,000", "500", "25.0%"],
+            ["parameters", "100", "25", "25.0%"],
+            ["TFLite file (bytes)", "1,500", "600", "40.0%"],
+            ["latency, one thread (ms)", "0.5", "0.2", "40.0%"],
+            ["a<b (test)", "0.9000", "0.8500", "-0.0500"],
+            ["a<b (validation)", "0.8000", "0.8200", "+0.0200"],
+        ]
+        title, _, *table, empty, warning, following = str(result).splitlines()
+        self.assertEqual((title, empty, warning), ("uniform, seed 4", "", notes[1]))
+        self.assertEqual([" ".join(line.split()) for line in table], [" ".join(row) for row in rows])
+        self.assertIn("result.export(folder)", following)
+        self.assertIn("(2 notes)", following)
+        page = xml.etree.ElementTree.fromstring(f"<div>{result._repr_html_()}</div>")
+        self.assertEqual(page.find("table/caption").text, title)
+        self.assertEqual([[cell.text for cell in row] for row in page.iter("tr")][1:], rows)
+        self.assertEqual([paragraph.text for paragraph in page.iter("p")], [warning, following])
+        self.assertEqual(repr(result), "<Result of uniform, seed 4: 500 of 2,000 MACs>")
+        self.assertEqual((after["file_bytes"], after["latency_ms"], after["macs"]), (600, 0.2, 500))
+
+    def test_the_file_and_the_latency_of_both_models_are_measured(self):
+        model = small_tasks.trained_network()
+        call = {"data": (self.x, self.y), "flops_budget": 0.5, "verbose": 0}
+        with mock.patch.object(workflow, "on_this_machine", measured.on_this_machine):
+            result = tfcompress.compress(model, Uniform(epochs=0), **call)
+            with mock.patch.object(measured, "file_for_latency", side_effect=ExportError("Expected no EinSum. So.")):
+                without = tfcompress.compress(model, Uniform(epochs=0), **call)
+        for side, measured_model in ((result.before, model), (result.after, result.model)):
+            self.assertEqual(side["file_bytes"], len(convert(measured_model)))
+            self.assertGreater(side["latency_ms"], 0)
+        self.assertTrue(any("one sample, one thread" in note for note in result.notes))
+        self.assertEqual((without.before.on_device, without.after.on_device), ({}, {}))
+        self.assertIn("LiteRT does not take the model: Expected no EinSum. So.", " ".join(without.notes))
+        self.assertNotIn("latency", str(without))
+        self.assertEqual(without.after, result.after)  # latency is another each time
+
+    def test_what_the_budget_measured_is_not_measured_twice(self):
+        known = ({"latency_ms": 7.0}, {"latency_ms": 3.0})
+        with (
+            mock.patch.object(measured, "file_for_latency", return_value=b"1234"),
+            mock.patch.object(measured, "measure_latency") as timed,
+        ):
+            timed.return_value.median_ms = 1.0
+            first, last, _ = measured.on_this_machine(self.result.model, self.result.model, known)
+        self.assertEqual((first, last), ({"file_bytes": 4, "latency_ms": 7.0}, {"file_bytes": 4, "latency_ms": 3.0}))
+        before, after = (
+            dataclasses.replace(self.result.before, measurements=numbers, on_device=device)
+            for numbers, device in zip(known, (first, last), strict=True)
+        )
+        lines = str(self.changed(before=before, after=after)).splitlines()
+        self.assertLen([line for line in lines if "latency" in line], 1)
 
 
 class MeasuredTest(tf.test.TestCase):

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 
+from tfcompress.process import quiet_tensorflow
+
 __all__ = ["BACKEND"]
 
 
 def _backend() -> str:
     try:
-        import keras
+        with quiet_tensorflow():
+            import keras
 
         backend = keras.config.backend()
     except (ImportError, ValueError):  # of the library of another backend, or an unknown one

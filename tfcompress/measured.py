@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from tfcompress.costs import Budget, Cost
+from tfcompress.costs.latency import LATENCY, device, file_for_latency, measure_latency
 from tfcompress.evaluation import Evaluator, meter
 from tfcompress.network import Network
 from tfcompress.plan import Plan
@@ -18,7 +19,21 @@ from tfcompress.rewrite.working_copy import any_batch
 from tfcompress.task import Task
 from tfcompress.training import Objective
 
-__all__ = ["Measured", "further_of", "measure_of", "measurements_of", "metrics_of"]
+__all__ = [
+    "FILE",
+    "Measured",
+    "file_size",
+    "further_of",
+    "measure_of",
+    "measurements_of",
+    "metrics_of",
+    "on_this_machine",
+]
+
+FILE = "file_bytes"
+"""The size of a float32 TFLite file."""
+
+_RUNS, _SECONDS = 20, 1.0  # of each round of invocations, and of all of them
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +50,9 @@ class Measured:
         others: the columns of registered metrics, by name.
         measurements: what was measured because the budget limits it, by name of the metric.
         metrics: the further metrics that the model is compiled with, by name, on `split`.
+        on_device: `"file_bytes"` of the model as a float32 TFLite file, and `"latency_ms"` of one sample in LiteRT, by
+            one thread of the machine of the run; empty where LiteRT cannot take the model. No two runs measure the same
+            latency: it does not count where two of these are compared.
     """
 
     macs: int
@@ -46,6 +64,7 @@ class Measured:
     others: Mapping[str, int] = dataclasses.field(default_factory=dict, hash=False)
     measurements: Mapping[str, float] = dataclasses.field(default_factory=dict, hash=False)
     metrics: Mapping[str, float] = dataclasses.field(default_factory=dict, hash=False)
+    on_device: Mapping[str, float] = dataclasses.field(default_factory=dict, compare=False)
 
     @classmethod
     def of(
@@ -55,16 +74,26 @@ class Measured:
         test: float | None,
         measurements: Mapping[str, float] | None = None,
         metrics: Mapping[str, float] | None = None,
+        on_device: Mapping[str, float] | None = None,
     ) -> Measured:
         """Puts a cost and accuracies together; the test split's, where there is one, is the accuracy."""
         split = "validation" if test is None else "test"
         accuracy = validation if test is None else test
-        measured, further = dict(measurements or {}), dict(metrics or {})
+        further = {"measurements": measurements, "metrics": metrics, "on_device": on_device}
         return cls(
-            cost.macs, cost.params, cost.bytes, accuracy, split, validation, dict(cost.others), measured, further
+            cost.macs,
+            cost.params,
+            cost.bytes,
+            accuracy,
+            split,
+            validation,
+            dict(cost.others),
+            **{name: dict(given or {}) for name, given in further.items()},
         )
 
     def __getitem__(self, metric: str) -> float:
+        if metric in self.on_device and metric not in self.measurements:
+            return self.on_device[metric]
         return self.measurements[metric] if metric in self.measurements else self.cost[metric]
 
     @property
@@ -81,6 +110,41 @@ def measurements_of(model: keras.Model | Network, budget: Budget) -> dict[str, f
     """
     network = Network.of(model)
     return budget.measure(apply(network.model, Plan(), network.groups)) if budget.measured else {}
+
+
+def on_this_machine(
+    before: keras.Model, after: keras.Model, known: tuple[Mapping[str, float], Mapping[str, float]]
+) -> tuple[dict[str, float], dict[str, float], str]:
+    """Measures two models side by side as files: their sizes, and their latencies in LiteRT, one sample, one thread.
+
+    Args:
+        before: the model as it was given.
+        after: the compressed one.
+        known: for each what was measured of it already, which stays what it is.
+
+    Returns:
+        For each `{"file_bytes": int, "latency_ms": float}`, or both empty; and a note on where they come from, or on
+        why there are none.
+    """
+    try:
+        files = [file_for_latency(model) for model in (before, after)]
+        latencies = [measure_latency(content, runs=_RUNS, seconds=_SECONDS) for content in files]
+    except Exception as error:  # a converter has no one type for what it cannot take
+        why = " ".join(str(error).split()) or type(error).__name__
+        return {}, {}, f"File size and latency are not measured, as LiteRT does not take the model: {why}"
+    first, last = (
+        {FILE: len(content), LATENCY: numbers.get(LATENCY, latency.median_ms)}
+        for content, latency, numbers in zip(files, latencies, known, strict=True)
+    )
+    return first, last, f"latency and file size: float32 TFLite, one sample, one thread, {device()['cpu']}"
+
+
+def file_size(model: keras.Model) -> dict[str, float]:
+    """Measures the float32 TFLite file of a model: `{"file_bytes": int}`, empty where LiteRT cannot take it."""
+    try:
+        return {FILE: len(file_for_latency(model))}
+    except Exception:  # a converter has no one type for what it cannot take
+        return {}
 
 
 def measure_of(student: keras.Model, objective: Objective) -> Callable[[Any, Any], float] | None:

@@ -15,7 +15,17 @@ import threading
 import warnings
 from collections.abc import Iterator
 
-__all__ = ["absl_level_kept", "ignored_warnings", "lock", "log", "quiet"]
+__all__ = [
+    "absl_level_kept",
+    "ignored_warnings",
+    "lock",
+    "log",
+    "quiet",
+    "quiet_tensorflow",
+    "unheard_log",
+    "warmed_up",
+    "without_retracing_warnings",
+]
 
 lock = threading.RLock()
 """Held while something that the whole process shares is changed."""
@@ -93,6 +103,64 @@ def quiet() -> Iterator[None]:
         yield
     finally:
         _standard_error.leave()
+
+
+_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
+
+
+@contextlib.contextmanager
+def quiet_tensorflow() -> Iterator[None]:
+    """Loads TensorFlow, where the program has not, without what it says of processors and drivers, then and later on.
+
+    Its C++ code reads TF_CPP_MIN_LOG_LEVEL once, while it is loaded: the variable is set for so long, unless the user
+    has set it, and is gone afterwards. What it says before it has read that goes nowhere.
+    """
+    if "tensorflow" in sys.modules or _LEVEL in os.environ:
+        yield
+        return
+    with lock, quiet():
+        os.environ[_LEVEL] = "3"
+        try:
+            yield
+        finally:
+            os.environ.pop(_LEVEL, None)
+
+
+def warmed_up() -> None:
+    """Makes TensorFlow find its devices and read its first batch, of which its C++ code says something each time."""
+    import tensorflow as tf
+
+    with quiet():
+        spec = tf.TensorSpec((), "int32")
+        for _ in tf.data.Dataset.from_generator(lambda: iter((1,)), output_signature=spec):
+            pass
+
+
+@contextlib.contextmanager
+def unheard_log() -> Iterator[None]:
+    """Keeps `log` from standard error, where Python writes what no handler of the program takes."""
+    handler = logging.NullHandler()
+    log.addHandler(handler)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+
+
+class _WithoutRetracing(logging.Filter):
+    def filter(self, record: logging.LogRecord) -> bool:
+        return "triggered tf.function retracing" not in record.getMessage()
+
+
+@contextlib.contextmanager
+def without_retracing_warnings() -> Iterator[None]:
+    """Leaves out TensorFlow's warnings of functions that are traced anew, as those of each new network are."""
+    logger, without = logging.getLogger("tensorflow"), _WithoutRetracing()
+    logger.addFilter(without)
+    try:
+        yield
+    finally:
+        logger.removeFilter(without)
 
 
 @contextlib.contextmanager

@@ -11,19 +11,20 @@ from typing import Any
 import keras
 
 from tfcompress import result_files
-from tfcompress.costs.budget import Budget, shown
+from tfcompress.costs.budget import Budget
 from tfcompress.export import ExportReport, MetricError
 from tfcompress.export import export as write_exports
-from tfcompress.measured import Measured, measurements_of
+from tfcompress.measured import Measured, file_size, measurements_of
 from tfcompress.methods import Candidate
 from tfcompress.plan import Trail
 from tfcompress.report.spectrum import least_of
-from tfcompress.report.table import in_columns
+from tfcompress.result_table import as_html, as_text, rows_of
+from tfcompress.task import WARNING
 
 __all__ = ["Measured", "Result"]
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Result:
     """The answer of `tfcompress.compress`.
 
@@ -70,32 +71,33 @@ class Result:
     higher_is_better: bool = True
 
     def __str__(self) -> str:
-        rows = [
-            ("", "before", "after", "share"),
-            _row("MACs", self.before.macs, self.after.macs),
-            _row("parameters", self.before.params, self.after.params),
-            _row("bytes of weights", self.before.bytes, self.after.bytes),
-            *(_row(name, self.before.others[name], number) for name, number in self.after.others.items()),
-            *(_row(name, self.before.measurements[name], value) for name, value in self.after.measurements.items()),
-        ]
-        for split in ("test", "validation"):
-            before, after = self._metric(self.before, split), self._metric(self.after, split)
-            if before is not None and after is not None:
-                rows.append((f"{self.metric} ({split})", f"{before:.4f}", f"{after:.4f}", f"{after - before:+.4f}"))
-        for name, after in self.after.metrics.items():
-            before = self.before.metrics[name]
-            label = f"{name} ({self.after.split})"
-            rows.append((label, f"{before:.4f}", f"{after:.4f}", f"{after - before:+.4f}"))
-        return "\n".join([f"{self.method}, seed {self.seed}", *in_columns(rows, left=1), *self.notes])
+        return as_text(self._title, self._rows, ["", *self._below])
 
-    @staticmethod
-    def _metric(measured: Measured, split: str) -> float | None:
-        if split == "validation":
-            return measured.validation_accuracy
-        return measured.accuracy if measured.split == "test" else None
+    def __repr__(self) -> str:
+        return f"<Result of {self._title}: {self.after.macs:,} of {self.before.macs:,} MACs>"
+
+    def _repr_html_(self) -> str:
+        return as_html(self._title, self._rows, self._below)
+
+    @property
+    def _title(self) -> str:
+        return f"{self.method}, seed {self.seed}"
+
+    @property
+    def _rows(self) -> list[tuple[str, str, str, str]]:
+        return rows_of(self.before, self.after, self.metric)
+
+    @property
+    def _below(self) -> list[str]:
+        """Warnings, and what to do next."""
+        return [
+            *(note for note in self.notes if note.startswith(WARNING)),
+            "Next: result.export(folder) writes and checks TFLite, SavedModel and .keras files; result.save(folder) "
+            f"keeps the result; result.notes says how it came about ({len(self.notes)} notes).",
+        ]
 
     def summary(self) -> None:
-        """Prints cost and accuracy before and after, and on which split each accuracy was measured."""
+        """Prints cost and accuracy before and after, warnings, and what to do next; the rest is in `notes`."""
         print(self)
 
     def export(
@@ -173,7 +175,11 @@ class Result:
             )
         sign = 1 if self.higher_is_better else -1
         scores = {id(r): r.after.validation_accuracy for r in within}
-        return max(within, key=lambda r: (sign * (scores[id(r)] or 0.0), r.after.macs))
+        picked = max(within, key=lambda r: (sign * (scores[id(r)] or 0.0), r.after.macs))
+        if picked is self or not self.before.on_device:
+            return picked
+        # Latency is that of the run's machine, which this one need not be; a file has one size everywhere.
+        return dataclasses.replace(picked, after=dataclasses.replace(picked.after, on_device=file_size(picked.model)))
 
     def _measured(self, budget: Budget) -> Result:
         """This result with the measurements that a budget limits, which are taken where they are missing."""
@@ -253,8 +259,3 @@ def _named(function: Callable[[Any, Any], Any], name: str) -> Callable[[Any, Any
 
     named.__name__ = name
     return named
-
-
-def _row(name: str, before: float, after: float) -> tuple[str, str, str, str]:
-    first, last = (f"{value:,}" if isinstance(value, int) else shown(value) for value in (before, after))
-    return name, first, last, f"{after / before:.1%}" if before else "-"

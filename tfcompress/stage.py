@@ -153,6 +153,7 @@ def _edit(search: Search, task: Task) -> keras.Model:
         student = apply(search.student, Plan(), task.network_of(search.student).groups)
         seed_layers(student, task.seed, Stream.STUDENT)
         return student
+    task.progress.doing("building the student and comparing it with its source")
     source = task.network_of(search.source)
     student = apply(source.model, search.plan, source.groups, seed=task.seed)
     seed_layers(student, task.seed, Stream.STUDENT)

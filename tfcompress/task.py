@@ -34,7 +34,10 @@ from tfcompress.training import (
     seed_layers,
 )
 
-__all__ = ["Task"]
+__all__ = ["WARNING", "Task"]
+
+WARNING = "Warning: "
+"""How a note begins that is shown when it comes up, and below the table of the result."""
 
 _COPIED_SAMPLES = 4  # by which the working copy is compared with the original
 
@@ -259,10 +262,11 @@ class Task:
         return Phase(name, self.run, self.progress, stateful or {})
 
     def say(self, text: str) -> None:
-        """Shows a line, and keeps it for the notes of the result, once."""
+        """Keeps a line for the notes of the result, once; shows it where it is a warning."""
         if text not in self.said:
             self.said.append(text)
-            self.progress.note(text)
+            if text.startswith(WARNING):
+                self.progress.note(text)
 
     def fits(self, cost: Cost) -> bool:
         """Whether a cost is within the limits."""

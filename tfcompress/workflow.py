@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -27,18 +28,19 @@ from tfcompress.given import (
     read_model,
 )
 from tfcompress.graph import check_runs_here
-from tfcompress.measured import Measured, further_of, measure_of, measurements_of, metrics_of
+from tfcompress.header import header, measured_step, warning_of_time
+from tfcompress.measured import Measured, further_of, measure_of, measurements_of, metrics_of, on_this_machine
 from tfcompress.methods import Method, method_by_name
-from tfcompress.methods.presets import share_of_fast, words_for_preset
+from tfcompress.methods.presets import words_for_preset
 from tfcompress.network import Network
-from tfcompress.process import log
+from tfcompress.process import ignored_warnings, log, unheard_log, warmed_up, without_retracing_warnings
 from tfcompress.result import Result
 from tfcompress.result_files import MODEL, about_lambdas, refuse_others
 from tfcompress.rewrite.verify import check_copy
 from tfcompress.rewrite.working_copy import fixed_batch, nested_copy
 from tfcompress.run_contents import begin_run
 from tfcompress.stage import Recovered, run_stage
-from tfcompress.task import Task
+from tfcompress.task import WARNING, Task
 from tfcompress.training import (
     Objective,
     Progress,
@@ -127,7 +129,7 @@ def compress(
             "f1_score"), or "loss"; by default the first accuracy among them, else the first. All are reported.
         preset: the settings that the method's name stands for: "fast" (minutes: no search beyond cheap ranking, few
             epochs), "balanced" (an evening; `None` is the same) or "paper" (to the letter; hundreds of epochs, which
-            nothing else starts). What it takes is printed after the first steps. An instance has settings of its own:
+            nothing else starts). What it takes is printed before the first step. An instance has settings of its own:
             `RLAL.with_preset("fast", epochs=8)`.
         epochs: the method's setting of that name: of training the finished model. `method="rlal", epochs=10` is short
             for `RLAL(epochs=10)`, in every method and preset, and overrules an instance's.
@@ -139,7 +141,7 @@ def compress(
         run_dir: a folder for checkpoints, logs and the result. The same call on the same folder goes on where a killed
             run stopped, after its last finished epoch.
         seed: what all randomness comes from.
-        verbose: 0 silent, 1 with a progress display, 2 one line an epoch.
+        verbose: 0 silent, 1 a line that is updated in a terminal or a notebook, 2 one line an epoch.
 
     Returns:
         A `Result`. The finished model is never above the budget.
@@ -165,9 +167,10 @@ def compress(
     original = Network(given.model, control.through_norms, given.graph)
     check_runs_here(original.graph)
     check_finite_weights(original.model)
-    with open_run(run_dir) as run:
+    with _calm(verbose), progress, open_run(run_dir) as run:
         if isinstance(run, RunFolder):
             _check_result_folder(run)
+        progress.doing("checking model, budget and data")
         check_budget(chosen, limited, original.costs, control)
         task = Task.before_data(original, limited, seed, run, progress, control)
         chosen.check_model(task)
@@ -177,13 +180,12 @@ def compress(
         splits.check_whole()
         task = task.with_data(splits, objective, monitor)
         chosen.check(task)
+        progress.doing("measuring the model as it is")
         on_test = metrics_of(original, task, ("test",)).get("test")  # what is wrong with it shows before training
         # All that can be refused was: from here on it is the folder of this run.
         notes = begin_run(original, chosen, task)
         task, first, notes = _measured(original, chosen, task, measurements, notes)
-        share = share_of_fast(chosen, task)
-        faster = None if share is None else ("preset='fast'", share)
-        task.progress.plan(chosen.phases(task), " ".join(words_for_preset(chosen)), faster)
+        _say_first(original, chosen, task, notes)
         recovered = run_stage(chosen, task, callbacks)
         before = _put_together(original.costs.total, first["validation"], on_test, task, first["measurements"])
         result = _report(before, recovered, chosen, task, [*given.notes, *notes])
@@ -198,6 +200,19 @@ def _in_their_places(method: Any, data: Any) -> tuple[Any, Any]:
     if data is None and not isinstance(method, str) and data_lib.has_form(method):
         return _METHOD, method
     return method, data
+
+
+@contextlib.contextmanager
+def _calm(verbose: int) -> Iterator[None]:
+    """Keeps TensorFlow's words off the screen unless `verbose` is 2; with 0 whatever is logged or warned of, too."""
+    with contextlib.ExitStack() as stack:
+        if verbose < 2:
+            warmed_up()
+            stack.enter_context(without_retracing_warnings())
+        if verbose == 0:
+            stack.enter_context(unheard_log())
+            stack.enter_context(ignored_warnings())
+        yield
 
 
 def _check_result_folder(run: RunFolder) -> None:
@@ -215,12 +230,13 @@ def _put_together(
     test: Mapping[str, float] | None,
     task: Task,
     measurements: Mapping[str, float],
+    on_device: Mapping[str, float] | None = None,
 ) -> Measured:
     """Cost and metrics of a model, as they are reported."""
     name = task.objective.metric_name or ""
     on_validation, on_test = (None if split is None else split.get(name) for split in (validation, test))
     further = further_of(test or validation or {}, task.objective)
-    return Measured.of(cost, on_validation, on_test, measurements, further)
+    return Measured.of(cost, on_validation, on_test, measurements, further, on_device)
 
 
 def _measured(
@@ -240,10 +256,20 @@ def _measured(
     used = getattr(method, "optimizer", None)
     ignored = words_for_ignored(original.model, task.objective, method.trains_with(task), used)
     first = [*_first_notes(task, original.costs, ignored), *_held_to(task.budget, measurements)]
-    notes = [*first, *words_for_preset(method), *notes, *said]
-    for note in notes:
+    return task, before, [*first, *words_for_preset(method), *notes, *said]
+
+
+def _say_first(original: Network, method: Method, task: Task, notes: Sequence[str]) -> None:
+    """Says what the run is and how long it takes, and warnings; declares its phases."""
+    step = measured_step(method, task) if task.progress.verbose else None
+    if task.progress.verbose:
+        task.progress.header(header(original, method, task, step))
+    warnings = [note for note in notes if note.startswith(WARNING)]
+    if long := warning_of_time(method, task, step):
+        task.say(long)
+    for note in warnings:
         task.progress.note(note)
-    return task, before, notes
+    task.progress.plan(method.phases(task), measured=step)
 
 
 def _held_to(budget: Budget, before: Mapping[str, float]) -> list[str]:
@@ -258,7 +284,7 @@ def _held_to(budget: Budget, before: Mapping[str, float]) -> list[str]:
 
 def _first_notes(task: Task, costs: CostModel, ignored: Sequence[str]) -> list[str]:
     total, objective = costs.total, task.objective
-    notes = [task.splits.describe(), objective.description]
+    notes = [*task.splits.describe().splitlines(), objective.description]
     if task.limits:
         notes.append(f"budget: at most {as_budget(task.limits)}")
     if control := task.control.settings():
@@ -275,7 +301,8 @@ def _first_notes(task: Task, costs: CostModel, ignored: Sequence[str]) -> list[s
         notes.append(f"MACs of these layers are not known and not counted: {', '.join(not_known)}")
     notes += ignored
     if task.warning is not None:
-        log.warning("%s", task.warning)
+        if not task.progress.verbose:  # otherwise it is shown
+            log.warning("%s", task.warning)
         notes.append(f"Warning: {task.warning}")
     return notes
 
@@ -292,10 +319,12 @@ def _report(before: Measured, recovered: Recovered, method: Method, task: Task, 
         raise RuntimeError(
             f"Expected a model within {dict(task.limits)}. Received: {finished}. This is a bug: report it."
         )
+    task.progress.doing("measuring the result")
     measurements = measurements_of(task.network_of(student), task.budget)
     task.budget.check_measured(before.measurements, measurements, student)
     after = metrics_of(task.network_of(student), task, ("validation", "test"))
-    all_notes = [*notes, *search.notes, *task.said]
+    first, last, note = on_this_machine(task.model, student, (before.measurements, measurements))
+    all_notes = [*notes, *filter(None, (note,)), *search.notes, *task.said]
     candidates = tuple(
         each if each.model is None else dataclasses.replace(each, model=_as_nested_as_given(each.model, task))
         for each in search.candidates
@@ -308,8 +337,8 @@ def _report(before: Measured, recovered: Recovered, method: Method, task: Task, 
         model=student,
         trail=search.trail.ending_with(MODEL),
         candidates=candidates,
-        before=before,
-        after=_put_together(finished, after.get("validation"), after.get("test"), task, measurements),
+        before=dataclasses.replace(before, on_device=first),
+        after=_put_together(finished, after.get("validation"), after.get("test"), task, measurements, last),
         history={"search": search.history, "recover": recovered.history},
         metric=task.objective.metric_name or "",
         method=method.name,

@@ -125,7 +125,7 @@ class ClassifierTest(tf.test.TestCase):
     def test_shows_groups_done_and_the_time_left(self):
         self.assertStartsWith(self.shown[0], "sensitivity: group 1 of 3, ")
         last = [line for line in self.shown if "group" in line][-1]
-        self.assertRegex(last, r"^sensitivity  group 3/3  accuracy at 0.25 0\.\d{4}  .* s a group  left 0.0 s$")
+        self.assertRegex(last, r"^sensitivity  group 3/3  left 0.0 s  accuracy at 0.25 0\.\d{4}  .* s a group$")
 
     def test_recalibrated_batch_normalization(self):
         """As if each cut network had seen all training samples in one batch, with momentum 0."""

@@ -144,8 +144,8 @@ class FitTest(tf.test.TestCase):
         lines = stream.getvalue().splitlines()
         self.assertStartsWith(lines[0], "fine-tuning: epoch 1 of 2, preparing")
         self.assertStartsWith(lines[1], "about ")
-        self.assertStartsWith(lines[2], "fine-tuning  epoch 1/2  loss ")
-        self.assertRegex(lines[3], r"epoch 2/2  loss \S+  reward 0.5000  ")
+        self.assertRegex(lines[2], r"^fine-tuning  epoch 1/2  left \S+ s  loss \S+  val_loss \S+ \(best\)  ")
+        self.assertRegex(lines[3], r"epoch 2/2  left 0.0 s  loss \S+  val_loss \S+( \(best\))?  reward 0.5000  ")
         self.assertNotIn("weight_decay", lines[3])
 
     def test_tensorboard_has_every_epoch_on_disk_when_it_ends(self):

@@ -25,7 +25,10 @@ from tfcompress.costs.metrics import register_metric
 from tfcompress.export import ExportError, MissingOperatorError, convert
 from tfcompress.process import quiet
 
-__all__ = ["Latency", "device", "measure_latency", "timed"]
+__all__ = ["LATENCY", "Latency", "device", "file_for_latency", "measure_latency", "timed"]
+
+LATENCY = "latency_ms"
+"""The metric's name."""
 
 _AGREEING = 3  # rounds
 _RESOLUTION_MS = 1e-4  # differences below the clock's own steps say nothing
@@ -88,7 +91,7 @@ def measure_latency(
     threads = expect.whole("threads", threads, 1)
     warm_up, runs = expect.whole("warm_up", warm_up), expect.whole("runs", runs, 1)
     tolerance, seconds = expect.number("tolerance", tolerance, above=0), expect.number("seconds", seconds, above=0)
-    content = model if isinstance(model, bytes) else _file_of(model, batch or 1)
+    content = model if isinstance(model, bytes) else file_for_latency(model, batch or 1)
     interpreter, size = _interpreter(content, threads)
     if batch is not None and size != batch:
         expect.refuse("batch", f"the file's own, {size}", batch, "Convert the model with convert(model, batch=...).")
@@ -153,8 +156,14 @@ def device() -> dict[str, str]:
     }
 
 
-def _file_of(model: keras.Model, batch: int) -> bytes:
-    """The model as a TFLite file that takes so many samples."""
+def file_for_latency(model: keras.Model, batch: int = 1) -> bytes:
+    """Returns the model as a float32 TFLite file that takes so many samples.
+
+    Raises:
+        ValueError: an input of unknown size.
+        MissingOperatorError: LiteRT lacks an operator; the message names it and the layer.
+        ExportError: the model cannot be converted.
+    """
     for tensor in getattr(model, "inputs", None) or ():
         if None in tensor.shape[1:]:
             raise ValueError(
@@ -225,4 +234,4 @@ def _latency_ms(model: keras.Model) -> float:
     return measure_latency(model).median_ms
 
 
-register_metric("latency_ms", unit="ms", measure=_latency_ms)
+register_metric(LATENCY, unit="ms", measure=_latency_ms)

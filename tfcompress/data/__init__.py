@@ -5,6 +5,7 @@
 tensorflow-datasets before it is needed.
 """
 
+from tfcompress import _keras  # noqa: F401
 from tfcompress.data.batches.augment import flip_and_crop
 from tfcompress.data.batches.epochs import ArrayBatches, FollowEpoch, set_epoch
 from tfcompress.data.batches.failures import clear_error, is_of_tensorflow

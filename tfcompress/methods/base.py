@@ -156,6 +156,10 @@ class Method:
         """The optimizer of the training in words, for the notes; `None` where a method does not say."""
         return None
 
+    def taught_by(self, task: Task) -> str | None:
+        """The teachers of the training in words, for the header; `None` where a method does not say."""
+        return None
+
     def phases(self, task: Task) -> tuple[PhasePlan, ...]:
         """The training phases that are to come, for the estimate of time."""
         raise NotImplementedError

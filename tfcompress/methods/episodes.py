@@ -113,6 +113,7 @@ class Episodes:
 
     def rank(self) -> None:
         """Ranks all channels by the weights as they are now; to be called again when they have changed."""
+        self._task.progress.doing("ranking channels")
         self._evidence.weights_changed()
         groups = self._task.groups
         self._order = {name: ranking(groups[name], self._evidence, self._criterion) for name in self._prunable}

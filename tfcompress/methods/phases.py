@@ -121,6 +121,7 @@ def train_student(
 def score_of(student: keras.Model, task: Task) -> float | None:
     """Returns the task's metric of a student on the validation split, `None` where the task has none."""
     name = task.objective.metric_name
+    task.progress.doing("scoring a student")
     return None if name is None else Evaluator(student, task.objective)(task.splits.validation.batches(250))[name]
 
 
@@ -138,6 +139,8 @@ def take_statistics_anew(student: keras.Model, task: Task, batches: int) -> None
         task: the task.
         batches: how many; 0 for statistics that stay.
     """
+    if batches:
+        task.progress.doing("taking BatchNormalization statistics anew")
     reestimate_statistics(task.network_of(student), calibration_batches(task.splits, batches))
 
 

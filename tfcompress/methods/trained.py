@@ -64,6 +64,15 @@ class TrainedMethod(TrainingFields, Method):
         """The optimizer and its initial learning rate."""
         return self.training.words(task.is_trained)
 
+    def taught_by(self, task: Task) -> str | None:
+        """Labels, and what a teacher gives."""
+        teaching = self.teaching_for(task)
+        if teaching is None:
+            return "labels alone teach"
+        lessons = [*(["soft targets"] if teaching.has_soft_targets else []), *(["hints"] if teaching.hints else [])]
+        teacher = "the original model" if teaching.teacher is None else f"model {teaching.teacher.name!r}"
+        return f"labels teach, and {' and '.join(lessons)} of {teacher}"
+
     def teaching_for(self, task: Task) -> Teaching | None:
         """The teaching of a task's students; the same for every task, where the method does not choose."""
         return self.teaching

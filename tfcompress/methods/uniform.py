@@ -126,6 +126,7 @@ class Uniform(ChannelPruner):
 
     def _scores(self, task: Task, now: Task) -> _Scores:
         """For each group that may be pruned float `[size]`, by the weights as they are now."""
+        task.progress.doing("ranking channels")
         evidence, criterion = now.evidence(), by_name(self.criterion)
         free = (group.name for group, may in zip(task.groups, task.widths.least < task.costs.sizes, strict=True) if may)
         return {name: scores_of(now.groups[name], evidence, criterion) for name in free}

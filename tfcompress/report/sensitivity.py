@@ -191,7 +191,8 @@ def sensitivity(
     kept = _kept(task, shares)
     plans = _plans(task, kept, chosen)
     reward = Reward(task, None, images, recalibrate_batches)
-    baseline, accuracy = _measured(task, reward, plans, shares)
+    with progress:
+        baseline, accuracy = _measured(task, reward, plans, shares)
     return Sensitivity(
         keep_ratios=shares,
         groups=tuple(task.groups.groups),

@@ -5,13 +5,14 @@ from tfcompress.training.arrays import load_arrays, save_arrays
 from tfcompress.training.callbacks import TrainingDiverged
 from tfcompress.training.checkpoints import Checkpoint, Checkpoints
 from tfcompress.training.fit import History, Phase, fit
+from tfcompress.training.forecast import PhasePlan, StepTime, duration
 from tfcompress.training.keeping import words_for_kept
 from tfcompress.training.loss import loss_function
 from tfcompress.training.objectives import Objective, Score, infer
 from tfcompress.training.own_loss import OwnLoss
 from tfcompress.training.penalized import PenalizedModel
 from tfcompress.training.penalties import Penalty, WeightDecay
-from tfcompress.training.progress import PhasePlan, Progress
+from tfcompress.training.progress import Progress
 from tfcompress.training.run_folder import (
     DamagedFileError,
     NoRoomError,
@@ -57,10 +58,12 @@ __all__ = [
     "Score",
     "Stateful",
     "StepDecay",
+    "StepTime",
     "Training",
     "TrainingDiverged",
     "TrainingFields",
     "WeightDecay",
+    "duration",
     "fit",
     "infer",
     "load_arrays",

@@ -158,12 +158,13 @@ class Reporter(keras.callbacks.Callback):
         phase: name of the phase.
         done: epochs finished by an interrupted run.
         hidden: names in the logs that are not shown.
+        best: what tells the best epoch, which is marked; it has seen those that are finished.
     """
 
-    def __init__(self, progress: Progress, phase: str, done: int, hidden: tuple[str, ...]):
+    def __init__(self, progress: Progress, phase: str, done: int, hidden: tuple[str, ...], best: Best):
         super().__init__()
-        self._progress, self._phase, self._done = progress, phase, done
-        self._hidden = {"learning_rate", "val_loss", *hidden}
+        self._progress, self._phase, self._done, self._best = progress, phase, done, best
+        self._hidden = {"learning_rate", "val_loss", *hidden} - {best.name}
         self._said = False
 
     def on_train_begin(self, logs: Row | None = None) -> None:
@@ -174,7 +175,7 @@ class Reporter(keras.callbacks.Callback):
         """Shows the values so far, where it is time for it."""
         if batch and self._progress.due(batch):
             values = self.model.get_metrics_result()
-            self._progress.step(batch, _loss_first({name: float(value) for name, value in values.items()}))
+            self._progress.step(batch, _in_order({name: float(value) for name, value in values.items()}))
 
     def on_test_begin(self, logs: Row | None = None) -> None:
         """Says that validation begins."""
@@ -189,12 +190,15 @@ class Reporter(keras.callbacks.Callback):
                 f"Warning: {self._phase}: {' and '.join(bad)} {'is' if len(bad) == 1 else 'are'} NaN or infinite after "
                 f"epoch {epoch + 1}: the model's outputs are no numbers on the validation split."
             )
+        self._best.look(epoch + 1, logs or {}, {})
+        best = self._best.name if self._best.epoch == epoch + 1 else ""
         shown = {name: value for name, value in (logs or {}).items() if name not in self._hidden}
-        self._progress.epoch_done(epoch + 1, _loss_first(shown))
+        self._progress.epoch_done(epoch + 1, _in_order(shown), best)
 
 
-def _loss_first(values: Row) -> Row:
-    return dict(sorted(values.items(), key=lambda item: item[0] != "loss"))
+def _in_order(values: Row) -> Row:
+    """The loss, what was measured on the validation split, and the rest: what does not fit on a line comes last."""
+    return dict(sorted(values.items(), key=lambda item: (item[0] != "loss", not item[0].startswith("val_"))))
 
 
 class Recorder(keras.callbacks.Callback):

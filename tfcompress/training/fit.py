@@ -128,6 +128,9 @@ def fit(
     if best is not None and last is not None and "best" in last.info:
         best.restore(last.info["best"], select(last.tensors, "best") or select(last.tensors, "model"))
     recorder = Recorder(model, state, checkpoints, [] if last is None else last.info["rows"], best)
+    marked = Best(objective)
+    for number, row in enumerate(recorder.rows, start=1):
+        marked.look(number, row, {})
     batches = without_autotuning(train)
     guard = Guard(phase.name, lambda: _kept(len(recorder.rows), checkpoints))
     all_callbacks = [
@@ -135,7 +138,7 @@ def fit(
         guard,
         *callbacks,
         *_tensorboard(phase),
-        Reporter(phase.progress, phase.name, done, tuple(penalty.name for penalty in penalties)),
+        Reporter(phase.progress, phase.name, done, tuple(penalty.name for penalty in penalties), marked),
         recorder,
     ]
     try:

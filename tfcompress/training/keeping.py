@@ -38,6 +38,11 @@ class Best:
         self.epoch = 0
         self.tensors: Tensors = {}
 
+    @property
+    def name(self) -> str:
+        """The name in the logs of what decides first."""
+        return _LOSS if self._name is None else self._name
+
     def look(self, epoch: int, logs: Mapping[str, float], tensors: Tensors) -> None:
         """Looks at epoch `epoch`, counted from 1, and keeps its weights where they are the best."""
         loss = logs.get(_LOSS, math.nan)

@@ -1,46 +1,45 @@
-"""The display of a long run: phase, epoch, values, time left, and after its first steps the time of all of it."""
+"""The display of a long run: what it is, its time, and one line of phase, epoch, time left and values."""
+
+from __future__ import annotations
 
 import math
-import shutil
 import sys
+import textwrap
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple, TextIO
+from typing import Any, Self, TextIO
 
 from tfcompress import expect
+from tfcompress.training.forecast import Forecast, PhasePlan, StepTime, duration
+from tfcompress.training.screen import screen_of
 
-__all__ = ["PhasePlan", "Progress", "duration"]
+__all__ = ["Progress", "words_for_parts"]
 
 _REFRESH_S = 0.5
+_TICK_S = 1.0
+_SILENCE_S = 60.0  # after which a file is told what is going on
+_SHOWN_S = 2.0  # from which on an activity says how long it has lasted
 _STEPS_TO_ESTIMATE = 5
-
-
-class PhasePlan(NamedTuple):
-    """A phase that a run will have.
-
-    Attributes:
-        name: as it is shown.
-        epochs: their number.
-        cost: how long one epoch takes, relative to the other phases.
-        extra: what the phase does besides training (an agent's episodes), in epochs of its training.
-        unit: what its steps are counted in, where that is no epoch: "group".
-    """
-
-    name: str
-    epochs: int
-    cost: float = 1.0
-    extra: float = 0.0
-    unit: str = "epoch"
+_WORTH_SAYING_S = 60.0
+_FAR_OFF = 1.5  # by which factor an estimate may be wrong before that is said
+_BAR, _LEAST_BAR = 10, 3
+_NEEDED = 3  # parts of a line for which the bar gives way: time left, loss, metric
+_WIDE = 200
+_LABEL = 10  # columns of the labels of what is said first
 
 
 class Progress:
     """Says in plain text how far a run is.
 
-    `plan` declares the phases up front, so that the first few steps of the first phase give an estimate of the whole
-    run. Keras callbacks of the caller add values to what is shown by putting them into the `logs` of `on_epoch_end`.
+    `plan` declares the phases up front, with the time of a step where one was measured; otherwise the first few steps
+    of the first phase give an estimate of the whole run. Keras callbacks of the caller add values to what is shown by
+    putting them into the `logs` of `on_epoch_end`. Within `with progress:` an activity that takes long is shown to be
+    alive: in place each second, in a file once a minute.
 
     Args:
-        verbose: 0: nothing; 1: a line that is updated in a terminal, one line an epoch elsewhere; 2: one line an epoch.
+        verbose: 0: nothing; 1: a line that is updated in a terminal or a notebook, one line an epoch elsewhere; 2: one
+            line an epoch.
         stream: where to; standard output by default. A program may have none (`sys.stdout` is None): then nothing is
             shown. One that does not say whether it is a terminal is taken for a file.
         clock: gives seconds; `time.monotonic` by default.
@@ -50,29 +49,50 @@ class Progress:
         self, verbose: int = 1, stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.verbose: int = expect.one_of("verbose", verbose, (0, 1, 2), what="0, 1 or 2")
-        self._stream: Any = sys.stdout if stream is None else stream
-        if self._stream is None:
+        to: Any = sys.stdout if stream is None else stream
+        if to is None:
             self.verbose = 0
+        self._screen = screen_of(to, in_place=self.verbose == 1)
+        self._updates = self.verbose == 1 and self._screen.updates
         self._clock = clock
-        self._updates = self.verbose == 1 and _is_terminal(self._stream)
-        self._line = ""
+        self._lock = threading.RLock()
+        self._ticking: threading.Event | None = None
         self._refreshed = -math.inf
-        self._phases: list[PhasePlan] = []
+        self._shown_at = clock()  # when anything was shown
+        self._forecast = Forecast()
         self._said = ""
         self._faster: tuple[str, float] | None = None
         self._estimated = False
-        self._phase = PhasePlan("", 0)
-        self._done = 0
+        self._expected_s: float | None = None
+        self._activity, self._since = "", clock()
+        self._is_over = True  # the phase, or none has begun
+        self._room = _BAR
+        self._values: dict[str, float] = {}
+        self._best = ""
+        self._step = 0
         self._steps: int | None = None
         self._epoch_start = 0.0
+        self._is_first = True  # of the epochs that this process trains in the phase
         self._timed_from: tuple[int, float] | None = None  # a step behind the first one, and when it ended
-        self._epoch_seconds: list[float] = []
+
+    def __enter__(self) -> Self:
+        if self.verbose:
+            self._ticking = threading.Event()
+            threading.Thread(target=self._tick_until, args=(self._ticking,), daemon=True).start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._ticking is not None:
+            self._ticking.set()
+            self._ticking = None
+        self.end()
 
     def plan(
         self,
         phases: Iterable[PhasePlan | tuple[str, int] | tuple[str, int, float]],
         said: str = "",
         faster: tuple[str, float] | None = None,
+        measured: StepTime | None = None,
     ) -> None:
         """Declares the phases of the run, in their order.
 
@@ -80,15 +100,28 @@ class Progress:
             phases: the phases.
             said: what the run is, in words, before its estimated time.
             faster: another way to do it in words, and the share of the time that it would take.
+            measured: the time of an epoch, where it is known before the first one and has been said.
 
         Raises:
             ValueError: for a cost that is not above 0.
         """
-        self._phases = [PhasePlan(*phase) for phase in phases]
+        self._forecast = Forecast([PhasePlan(*phase) for phase in phases], measured)
         self._said, self._faster = said, faster
-        for phase in self._phases:
-            if not phase.cost > 0:
-                raise ValueError(f"Expected the cost of an epoch to be above 0. Received: {phase}")
+        self._expected_s = None if measured is None else measured.epoch_s
+
+    def header(self, lines: Mapping[str, str]) -> None:
+        """Says what the run is before its first step: a line for each label, wrapped where the screen has an edge."""
+        self._activity = ""
+        for label, text in lines.items():
+            head, columns = f"{label:<{_LABEL - 1}} ", self._screen.columns
+            if columns is None:
+                self.note(head + text)
+                continue
+            indent = " " * _LABEL
+            wrapper = textwrap.TextWrapper(max(columns, 40), initial_indent=head, subsequent_indent=indent)
+            wrapper.break_on_hyphens = wrapper.break_long_words = False
+            for line in wrapper.wrap(text):
+                self.note(line)
 
     def begin(self, name: str, epochs: int, steps: int | None = None, done: int = 0) -> None:
         """A phase begins, or goes on after `done` epochs.
@@ -99,17 +132,18 @@ class Progress:
             steps: training steps in one epoch, where known.
             done: epochs that an interrupted run has finished.
         """
-        planned = [phase for phase in self._phases if phase.name == name]
-        self._phase = planned[0]._replace(epochs=epochs) if planned else PhasePlan(name, epochs)
-        self._phases = [self._phase if phase.name == name else phase for phase in self._phases]
-        self._done, self._steps, self._epoch_seconds = done, steps, []
+        self._forecast.begin(name, epochs, done)
+        self._steps, self._step, self._values, self._best, self._is_first = steps, 0, {}, "", True
         self._epoch_start, self._timed_from = self._clock(), None
+        self._is_over, self._room = False, _BAR
         if done >= epochs:
             self.note(f"{name}: its {self._phase.unit}s were finished before")
             return
         unit = self._phase.unit
         where = f"going on with {unit} {done + 1}" if done else f"{unit} 1"
-        self.note(f"{name}: {where} of {epochs}, preparing (the first step compiles, it takes longer)")
+        if done or not self._updates:
+            self.note(f"{name}: {where} of {epochs}, preparing (the first step compiles, it takes longer)")
+        self.doing("preparing the first step")
 
     def skip(self, name: str) -> None:
         """A phase was finished by the run that this one continues."""
@@ -129,122 +163,189 @@ class Progress:
         """`step` steps of the epoch are done."""
         now = self._clock()
         first, since = self._timed_from = self._timed_from or (step, now)
+        if step > first and self._steps:
+            self._forecast.by_steps(self._steps * (now - since) / (step - first))
         if not self._estimated and step - first >= _STEPS_TO_ESTIMATE and self._steps:
             self._estimate(self._steps * (now - since) / (step - first))
-        if self._updates:
-            self._refreshed = now
-            of = f"/{self._steps}" if self._steps else ""
-            self._update(f"{self._head(self._done + 1)}  step {step}{of}  {_values(values)}{self._left()}")
+        with self._lock:
+            self._step, self._activity = step, ""
+            # Of an epoch that is not finished there is no validation: what the last one gave stays.
+            self._values = {**self._values, **values}
+            self._show(now)
 
-    def epoch_done(self, done: int, values: Mapping[str, float]) -> None:
-        """`done` epochs of the phase are finished."""
+    def epoch_done(self, done: int, values: Mapping[str, float], best: str = "") -> None:
+        """`done` epochs of the phase are finished.
+
+        Args:
+            done: how many.
+            values: what is shown of the last one.
+            best: the name of the value that is the best so far, if one is.
+        """
         now = self._clock()
         seconds = now - self._epoch_start
-        if not self._epoch_seconds and self._timed_from and self._steps and self._steps > self._timed_from[0]:
+        compiled = self._is_first
+        if self._is_first and self._steps and self._timed_from:
             # Of the first epoch, which compiles, only what came after its first step tells how long the others take.
             first, since = self._timed_from
-            seconds = (now - since) * self._steps / (self._steps - first)
-        self._epoch_seconds.append(seconds)
-        self._epoch_start, self._done = now, done
-        if not self._estimated:
+            if self._steps > first:
+                seconds, compiled = (now - since) * self._steps / (self._steps - first), False
+        self._is_first = False
+        self._forecast.took(seconds, done, compiled)
+        if not self._estimated and not (compiled and self._expected_s is not None):
             self._estimate(seconds)
-        line = f"{self._head(done)}  {_values(values)}  {duration(seconds)} {self._each()}{self._left()}"
-        if self._updates:
-            self._update(line)
-        else:
-            self._print(line)
+        with self._lock:
+            self._epoch_start, self._step, self._activity = now, 0, ""
+            self._values, self._best = dict(values), best
+            if self._updates:
+                self._show(now, epoch=done)
+            else:
+                self._print(self._plain_line(done, seconds))
 
     def doing(self, text: str) -> None:
-        """Says what is going on where it takes some seconds; only a terminal shows it."""
-        if self._updates:
-            self._update(f"{self._head(self._done + 1)}  {text}")
+        """Says what is going on where it takes some seconds; a file is told of it where it lasts."""
+        if not self.verbose:
+            return
+        with self._lock:
+            self._activity, self._since = text, self._clock()
+            self._show(self._since)
+
+    def tick(self) -> None:
+        """Shows that what is going on still is: called each second, by another thread."""
+        with self._lock:
+            now = self._clock()
+            if not self._activity or not self.verbose:
+                return
+            if self._updates:
+                if now - self._refreshed >= _TICK_S:
+                    self._show(now)
+            elif now - self._shown_at >= _SILENCE_S:
+                self._print("  ".join(filter(None, (self._head(self._forecast.done + 1), self._doing(now)))))
 
     def note(self, text: str) -> None:
         """Prints a line that stays."""
-        if self._line:
-            self._write("\r\x1b[K")
-            self._line = ""
-        self._print(text)
+        with self._lock:
+            self._print(text)
 
     def end(self) -> None:
-        """The phase is over: its last line stays."""
-        if self._line:
-            self._write("\n")
-            self._line = ""
+        """The phase is over: its last line stays, but not a word on what was going on."""
+        with self._lock:
+            if self.verbose:
+                if self._activity:
+                    self._screen.clear()
+                else:
+                    self._screen.keep()
+            self._activity, self._is_over = "", True
+
+    def _tick_until(self, stop: threading.Event) -> None:
+        while not stop.wait(_TICK_S):
+            self.tick()
+
+    @property
+    def _phase(self) -> PhasePlan:
+        return self._forecast.phase
 
     def _head(self, epoch: int) -> str:
-        return f"{self._phase.name}  {self._phase.unit} {epoch}/{self._phase.epochs}"
+        """Phase and epoch; nothing between phases."""
+        phase = self._phase
+        return "" if self._is_over else f"{phase.name}  {phase.unit} {min(epoch, phase.epochs)}/{phase.epochs}"
 
     def _each(self) -> str:
         return f"{'an' if self._phase.unit[0] in 'aeiou' else 'a'} {self._phase.unit}"
 
-    def _later(self) -> list[PhasePlan]:
-        names = [phase.name for phase in self._phases]
-        return self._phases[names.index(self._phase.name) + 1 :] if self._phase.name in names else []
+    def _doing(self, now: float) -> str:
+        """The activity, and for how long it has been going on."""
+        lasted = now - self._since
+        return f"{self._activity}, {duration(lasted)}" if lasted >= _SHOWN_S else self._activity
 
-    def _left(self) -> str:
-        if not self._epoch_seconds:
-            return ""
-        # The first epoch is the odd one; once there are others it does not count.
-        recent = self._epoch_seconds[1:][-5:] or self._epoch_seconds
-        epoch_seconds = sum(recent) / len(recent)
-        phase = (self._phase.epochs - self._done) * epoch_seconds
-        later = sum(phase.epochs * phase.cost for phase in self._later()) * epoch_seconds / self._phase.cost
-        whole = f", of the whole run {duration(phase + later)}" if later else ""
-        return f"  left {duration(phase)}{whole}"
+    def _share(self, now: float) -> float:
+        """How much of the epoch is done, from 0 to 1."""
+        if self._steps:
+            return min(self._step / self._steps, 1.0)
+        epoch_s = self._forecast.epoch_s
+        return min((now - self._epoch_start) / epoch_s, 1.0) if epoch_s else 0.0
 
-    def _estimate(self, epoch_seconds: float) -> None:
+    def _show(self, now: float, epoch: int | None = None) -> None:
+        """Writes the line that is updated: phase, epoch, bar, time left, and of the rest what fits."""
+        if not self._updates:
+            return
+        self._refreshed = self._shown_at = now
+        share = 0.0 if epoch is not None else self._share(now)
+        parts = [self._doing(now)] if self._activity else self._valued()
+        if self._step and not self._activity:
+            parts.append(f"step {self._step}{f'/{self._steps}' if self._steps else ''}")
+        columns, phase = self._screen.columns or _WIDE, self._phase
+        if self._is_over:
+            self._screen.update("  ".join(parts)[:columns])
+            return
+        head = f"{phase.name} {min(self._forecast.done + (epoch is None), phase.epochs)}/{phase.epochs}"
+        if left := self._forecast.left(share, now - self._epoch_start):
+            parts.insert(0, f"left {_briefly(left[1])}")
+        room = min(columns - len(_fitting([head, *parts[:_NEEDED]], columns)) - 3, self._room)
+        if not self._activity:
+            self._room = room  # a bar that changes its length with each number would flicker
+        bar = _bar((self._forecast.done + share) / max(phase.epochs, 1), room)
+        self._screen.update(_fitting([head + bar, *parts], columns))
+
+    def _valued(self) -> list[str]:
+        best = self._best
+        return [f"{name} {_number(value)}{' (best)' * (name == best)}" for name, value in self._values.items()]
+
+    def _plain_line(self, epoch: int, seconds: float) -> str:
+        parts = [self._head(epoch)]
+        if left := self._forecast.left():
+            of_phase, of_run = left
+            this = f" ({duration(of_phase)} of this phase)" if of_run > of_phase else ""
+            parts.append(f"left {duration(of_run)}{this}")
+        return "  ".join([*parts, *self._valued(), f"{duration(seconds)} {self._each()}"])
+
+    def _estimate(self, epoch_s: float) -> None:
+        """Says the time of the whole run, or that it is another than was said."""
         self._estimated = True
-        parts, total = [], 0.0
-        for phase in [self._phase, *self._later()]:
-            epochs = phase.epochs - (self._done if phase is self._phase else 0)
-            work = epochs * (1 + phase.extra / phase.epochs) if phase.epochs else 0.0
-            seconds = work * epoch_seconds * phase.cost / self._phase.cost
-            total += seconds
-            parts.append(f"{phase.name} {epochs} {phase.unit}s ({duration(seconds)})")
+        expected, per_cost = self._expected_s, epoch_s / self._phase.cost
+        parts = self._forecast.parts(epoch_s)
+        if expected is not None:
+            by_then = self._forecast.parts(expected * self._phase.cost)
+            whole, said_whole = sum(parts.values()), sum(by_then.values())
+            far_off = not said_whole / _FAR_OFF <= whole <= said_whole * _FAR_OFF
+            if not far_off or abs(whole - said_whole) < _WORTH_SAYING_S:
+                return
         said = f"{self._said}: " if self._said else ""
-        text = f"{said}about {duration(total)} to go: {', '.join(parts)}"
-        if self._faster and len(parts) == len(self._phases) and self._done <= 1:  # a run from its beginning
+        text = f"{said}about {duration(sum(parts.values()))} to go: {words_for_parts(parts)}"
+        if self._faster and self._forecast.is_at_the_beginning:
             way, share = self._faster
-            whole = sum((phase.epochs + phase.extra) * phase.cost for phase in self._phases)
-            text = f"{text}; with {way} all in about {duration(share * whole * epoch_seconds / self._phase.cost)}"
-        self.note(text)
+            text = f"{text}; with {way} all in about {duration(share * self._forecast.work() * per_cost)}"
+        self.note(text if expected is None else f"measured: {text}")
 
     def _print(self, text: str) -> None:
         if self.verbose:
-            self._write(text + "\n")
-
-    def _update(self, text: str) -> None:
-        # A line that wraps could not be overwritten.
-        self._line = text[: shutil.get_terminal_size().columns - 1]
-        self._write(f"\r{self._line}\x1b[K")
-
-    def _write(self, text: str) -> None:
-        self._stream.write(text)
-        if flush := getattr(self._stream, "flush", None):
-            flush()
+            self._shown_at = self._clock()
+            self._screen.line(text)
 
 
-def _is_terminal(stream: Any) -> bool:
-    isatty = getattr(stream, "isatty", None)
-    return isatty is not None and bool(isatty())
+def words_for_parts(parts: Mapping[PhasePlan, float]) -> str:
+    """Phases with their seconds, such as "search 15 rounds (5 min 0 s), fine-tuning 30 epochs (19 min 0 s)"."""
+    return ", ".join(f"{phase.name} {phase.epochs} {phase.unit}s ({duration(s)})" for phase, s in parts.items())
 
 
-def duration(seconds: float) -> str:
-    """`2 h 10 min`, `3 min 20 s`, `12 s`, `0.4 s`: two units at most."""
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    total = round(seconds)
-    days, hours, minutes = total // 86400, total // 3600 % 24, total // 60 % 60
-    for large, small, units in ((days, hours, "d h"), (hours, minutes, "h min"), (minutes, total % 60, "min s")):
-        if large:
-            first, second = units.split()
-            return f"{large} {first} {small} {second}"
-    return f"{total} s"
+def _fitting(parts: list[str], columns: int) -> str:
+    """The parts beside one another, as many from the first on as fit."""
+    line = parts[0]
+    for part in parts[1:]:
+        if len(line) + 2 + len(part) > columns:
+            break
+        line = f"{line}  {part}"
+    return line
 
 
-def _values(values: Mapping[str, float]) -> str:
-    return "  ".join(f"{name} {_number(value)}" for name, value in values.items())
+def _bar(share: float, room: int) -> str:
+    """A bar after a space, such as " [###.......]"; nothing where it would be too short."""
+    filled = int(room * share + 1e-9)
+    return f" [{'#' * filled}{'.' * (room - filled)}]" if room >= _LEAST_BAR else ""
+
+
+def _briefly(seconds: float) -> str:
+    """A time that is left, in one unit below an hour."""
+    return f"{round(seconds / 60)} min" if 90 <= seconds < 3570 else duration(seconds)
 
 
 def _number(value: float) -> str:

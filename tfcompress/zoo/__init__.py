@@ -1,5 +1,6 @@
 """The networks that the papers compress, built from stock Keras layers; one family a file."""
 
+from tfcompress import _keras  # noqa: F401
 from tfcompress.zoo.conv4 import conv4
 from tfcompress.zoo.fitnet import fitnet4
 from tfcompress.zoo.mobilenet import mobilenet_v2

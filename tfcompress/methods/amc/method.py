@@ -191,5 +191,4 @@ class AMC(ChannelPruner):
         search.run()
         best, *others = search.candidates()
         note = f"AMC: reward {name!r}, best {best.score:.4f} in {best.origin} of {self.episodes}"
-        task.progress.note(note)
         return Search(task.model, best.trail, (best, *others), search.history, (note,))

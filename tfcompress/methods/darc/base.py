@@ -11,10 +11,11 @@ import keras
 from tfcompress import expect
 from tfcompress.channels import Control
 from tfcompress.costs import Budget, Cost, CostModel
+from tfcompress.costs.latency import LATENCY
 from tfcompress.methods import phases
 from tfcompress.methods.darc.choice import exact_choice
 from tfcompress.methods.darc.imitation import Imitation
-from tfcompress.methods.darc.latency import LATENCY, check_by_measuring, is_wanted, latency_limit, with_latency
+from tfcompress.methods.darc.latency import check_by_measuring, is_wanted, latency_limit, with_latency
 from tfcompress.methods.darc.relaxation import Penalized, Weights, first_weights, relax
 from tfcompress.methods.darc.units import ORIGINAL, Choice, CostTable, Unit, known_units
 from tfcompress.methods.trained import TrainedMethod
@@ -217,6 +218,7 @@ class Replacing(TrainedMethod):
 
     def imitate(self, task: Task, units: Sequence[Unit]) -> tuple[Weights, dict[str, list[Any]]]:
         """The weights of the source and of all its replacements, which have learned to give what the originals give."""
+        task.progress.doing(f"putting replacements beside {len(units)} parts, and finding the weights they begin with")
         everything = {unit.name: unit.alternatives for unit in units}
         relaxed = relax(
             task.network,

@@ -91,13 +91,14 @@ class Replaced(Replacing):
             return Evaluator(student, task.objective)(task.splits.calibration.batches(250))["loss"]
 
         before = loss(untouched)
-        return {
-            unit.name: {
+        values: dict[str, dict[str, float]] = {}
+        for number, unit in enumerate(units, start=1):
+            task.progress.doing(f"replacing part {number} of {len(units)} alone")
+            values[unit.name] = {
                 name: 0.0 if name == ORIGINAL else before - loss({**untouched, unit.name: name})
                 for name in unit.alternatives
             }
-            for unit in units
-        }
+        return values
 
     def recover(self, student: keras.Model, task: Task) -> dict[str, list[Any]]:
         """Fine-tunes the student."""

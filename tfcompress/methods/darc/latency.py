@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import keras
 
 from tfcompress.costs import LatencyTable, measure_latency
+from tfcompress.costs.latency import LATENCY
 from tfcompress.export import MissingOperatorError
 from tfcompress.methods.darc.relaxation import Penalized, relax
 from tfcompress.methods.darc.units import ORIGINAL, CostTable, Unit, piece
@@ -19,9 +20,8 @@ from tfcompress.plan import Plan
 from tfcompress.rewrite import apply
 from tfcompress.task import Task
 
-__all__ = ["LATENCY", "check_by_measuring", "is_wanted", "latency_limit", "latency_of", "with_latency"]
+__all__ = ["check_by_measuring", "is_wanted", "latency_limit", "latency_of", "with_latency"]
 
-LATENCY = "latency_ms"
 _FILE = "latency.json"
 # Of models as they are, by batch and threads: what is asked for more than once must be one number.
 _MEASURED: weakref.WeakKeyDictionary[keras.Model, dict[tuple[int, int], float]] = weakref.WeakKeyDictionary()
@@ -47,13 +47,16 @@ def with_latency(table: CostTable, units: Sequence[Unit], task: Task, batch: int
         MissingOperatorError: LiteRT lacks an operator of an alternative; the message names it and the layer.
     """
     measured = LatencyTable(_path(task), batch=batch, threads=threads)
-    ms = {u.name: {name: _of(u, name, measured, task.model) for name in u.alternatives} for u in units}
+    ms: dict[str, dict[str, float]] = {}
+    for number, unit in enumerate(units, start=1):
+        task.progress.doing(f"measuring the latency of part {number} of {len(units)} and its replacements")
+        ms[unit.name] = {name: _of(unit, name, measured, task.model) for name in unit.alternatives}
     whole, originals = _whole(task, batch, threads), sum(of_unit[ORIGINAL] for of_unit in ms.values())
     # Pieces alone may take longer than all of them in the network: then each counts by its share of the whole.
     scale = min(1.0, whole / originals) if originals else 1.0
     parts = {
-        unit: {name: {**table.parts[unit][name], LATENCY: scale * each} for name, each in of_unit.items()}
-        for unit, of_unit in ms.items()
+        name: {part: {**table.parts[name][part], LATENCY: scale * each} for part, each in of_unit.items()}
+        for name, of_unit in ms.items()
     }
     return CostTable({**table.whole, LATENCY: whole}, parts)
 

@@ -9,12 +9,13 @@ from typing import Any, ClassVar, Literal
 import keras
 
 from tfcompress import expect
+from tfcompress.costs.latency import LATENCY
 from tfcompress.evaluation import Evaluator
 from tfcompress.methods import phases
 from tfcompress.methods.base import Candidate, Search
 from tfcompress.methods.darc.base import Replacing, refuse, words_for
 from tfcompress.methods.darc.choice import exact_choice
-from tfcompress.methods.darc.latency import LATENCY, latency_of
+from tfcompress.methods.darc.latency import latency_of
 from tfcompress.methods.darc.relaxation import (
     Penalized,
     Relaxed,

@@ -260,6 +260,14 @@ class Distilling(TrainedMethod):
 
     # How it is trained.
 
+    def taught_by(self, task: Task) -> str | None:
+        """Labels and soft targets of L_KD, or another lesson."""
+        if self.teaching is not None:
+            return super().taught_by(task)
+        if not self.distils_outputs:
+            return None
+        return f"labels teach, and soft targets of the original model (alpha {self.alpha:g}, tau {self.tau:g})"
+
     def recover(self, student: keras.Model, task: Task) -> dict[str, list[Any]]:
         """Trains the student; it learns from the task's model."""
         return self.distil(student, task.model, task, "")

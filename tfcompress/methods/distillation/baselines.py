@@ -50,6 +50,10 @@ class Scratch(Generative):
         """False: labels alone."""
         return False
 
+    def taught_by(self, task: Task) -> str | None:
+        """Labels alone, unless `teach` names a teacher."""
+        return super().taught_by(task) or "labels alone teach"
+
     def stages(self) -> tuple[tuple[str, int, int], ...]:
         """One training."""
         return (("training from scratch", self.epochs, 1),)

@@ -234,6 +234,12 @@ class N2N(TrainedMethod):
         """The optimizer of the winner's training."""
         return self.training.words(False)
 
+    def taught_by(self, task: Task) -> str | None:
+        """Labels and the teacher's logits, or another lesson."""
+        if self.teaching is not None:
+            return super().taught_by(task)
+        return "labels teach, and logits of the original model"
+
     def contents(self, contents: Contents) -> dict[str, Any]:
         """The settings that decide the outcome: all but who works."""
         return {name: value for name, value in super().contents(contents).items() if name != "workers"}

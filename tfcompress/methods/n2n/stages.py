@@ -107,7 +107,7 @@ class Stages:
             self.students.keep(name, trail)
         if learner is not None and task.run.path is not None:
             learner.save(str(task.run.path / "policies" / name))
-        task.progress.note(f"{name}: best reward {self._reward(best):.4f}")
+        task.say(f"{name}: best reward {self._reward(best):.4f}")
         self._best.append((name, best, network))
         return best
 

@@ -170,6 +170,7 @@ class Students:
         """The student, trained for a few epochs, and its score."""
         student = self.built(network, plan)
         cost = Network(student, self._task.control.through_norms).costs.total
+        self._task.progress.doing(f"training a student of {cost.params:,} parameters")
         within = self._holds(cost, lambda: student)
         if strict and not within:
             return Scored(trail, "over the budget", cost, within=False), student

@@ -190,7 +190,6 @@ class RLAL(ChannelPruner):
     def _on_fixed_weights(self, task: Task, episodes: Episodes) -> Search:
         why = f"the model is trained (validation metric {task.accuracy:.4f})" if task.is_trained else "joint=False"
         note = f"RLAL: {why}: the agent searches on its weights as they are, and all epochs go into the recovery"
-        task.progress.note(note)
         of_agent = {field.name: getattr(self.agent, field.name) for field in dataclasses.fields(SacSettings)}
         settings = SacSettings(**of_agent | {"use_environment_model": False})
         player = SacPlayer(self._agent(task, episodes, settings, 1), self.episodes // _FILLING)
@@ -205,7 +204,6 @@ class RLAL(ChannelPruner):
             best = Candidate(Trail((plan,)), task.costs.of(plan), max(rewards), "local search")
             candidates = (best, *candidates)
             words = f"{words}, {max(rewards):.4f} after {len(rewards)} moves of channels"
-        task.progress.note(words)
         history: dict[str, list[Any]] = {**search.history, "local_search": rewards}
         return Search(task.model, candidates[0].trail, candidates, history, (note, words))
 
@@ -216,8 +214,6 @@ class RLAL(ChannelPruner):
         timetable = self.timetable(task)
         joint = AgentEpochs(task, episodes, agent, alignment, timetable, self.episodes_per_epoch, self.rescore_best)
         notes = self._notes(task, timetable, alignment.strength)
-        for note in notes:
-            task.progress.note(note)
         history = phases.train_student(
             task.model,
             task,
@@ -230,7 +226,6 @@ class RLAL(ChannelPruner):
         )
         if self.alignment:
             notes = (*notes, joint.says(history))
-            task.progress.note(notes[-1])
         return Search(task.model, Trail((joint.plan,)), candidates=joint.candidates(), history=history, notes=notes)
 
     def beta(self, task: Task) -> float:

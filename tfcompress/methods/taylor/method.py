@@ -177,7 +177,6 @@ class TaylorPruning(ChannelPruner):
                 history.setdefault(name, []).extend(values)
             value = f"{task.objective.metric_name or 'loss'} {end.metric:.4f}"
             note = f"{phase_of(number)}: {run.ended}; {end.cost.params:,} parameters, {end.cost.macs:,} MACs, {value}"
-            task.progress.note(note)
             notes.append(note)
             ends.append(end)
             trail = Trail((run.plan(end.kept),))
