@@ -113,8 +113,8 @@ def test_its_sections_and_tables(page):
     rows = {row[0]: row[1:] for row in layers}
     # 16 places of 3 x 3 kernels from 6 channels.
     macs = [f"{16 * 9 * 6 * channels:,}" for channels in (5, 2)]
-    assert rows["block1_conv1"] == ["Conv2D", "fewer channels", "5 → 2", " → ".join(macs), f"{54 * 5} → {54 * 2}"]
-    assert rows["block2_conv1"][1:3] == ["kept", "7"]
+    assert rows["block1_conv1"] == ["fewer channels", "5 → 2", " → ".join(macs), f"{54 * 5} → {54 * 2}", "Conv2D"]
+    assert rows["block2_conv1"][:2] == ["kept", "7"]
     assert "validation: 24 images" in page.texts["notes"]
     assert "flops_budget=0.9,\n    seed=3,\n)" in page.texts["settings"]
     assert ["epochs", "2"] in page.tables["settings"][0]

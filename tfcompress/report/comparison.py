@@ -135,10 +135,11 @@ class Comparison:
 
         figure = new_figure(8, 5)
         axes = figure.subplots()
-        for row in self._originals():
+        for index, row in enumerate(self._originals()):
             score = self._score(row.before)
             if score is not None:
-                axes.scatter(costs_of(row.before)[cost], score, marker="*", s=130, color="k", label=row.name, zorder=3)
+                style = {"marker": "*", "color": str(min(0.7, 0.25 * index)), "label": row.name}
+                axes.scatter(costs_of(row.before)[cost], score, s=130, zorder=3, **style)
         for index, result in enumerate(self.results):
             style = {"marker": MARKERS[index // 10 % len(MARKERS)], "color": f"C{index % 10}", "label": result.name}
             axes.scatter(costs_of(result.after)[cost], self._score(result.after), s=45, zorder=2, **style)

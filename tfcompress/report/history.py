@@ -21,7 +21,7 @@ _OF_PLANS = {"flops": "FLOPs of the plan\n(share of the original)", "removed_nor
 _FLAT = 0.005  # FLOPs that vary by less are those of the title
 _MANY = 60  # points of a line that are drawn without marks
 _RECOVERY = 0.4  # share of the axis that epochs have at least beside what is no epoch
-_LETTER = 0.085  # inches
+_LETTER, _OF_TITLE = 0.085, 0.078  # inches of a letter, of a label and of a title
 _STUDENTS = "students: accuracy"
 _STAR: Mapping[str, Any] = {"linestyle": "none", "marker": "*", "markersize": 11, "zorder": 4}
 _THIN: Mapping[str, Any] = {"linewidth": 0.8, "marker": ""}
@@ -261,7 +261,7 @@ def add_title(figure: Any, result: Any) -> None:
     if result.metric and None not in (before.accuracy, after.accuracy):
         scores = f"{result.metric} ({after.split}) {before.accuracy:.4f} → {after.accuracy:.4f}"
         outcome = f"{scores} with {outcome}"
-    room = int(figure.get_figwidth() / _LETTER)
+    room = int(figure.get_figwidth() / _OF_TITLE)
     lines = [*textwrap.wrap(run, room), *textwrap.wrap(outcome, room)]
     figure.suptitle("\n".join(lines), fontsize="medium")
 

@@ -19,6 +19,7 @@ _SET_ANEW = "#8172b3"
 _ROW, _CROWDED = 0.21, 150  # inches of a row; rows beyond which they are thinner
 _LONG = 40  # characters that there is room for on either side of a wide picture
 _WIDE = 6  # inches
+_LETTER = 0.0088  # inches of a letter by its size in points
 _LABELS = {
     _COLORS[KEPT]: "channels kept",
     _COLORS[REPLACED]: "replaced",
@@ -61,27 +62,27 @@ def draw_structure(result: Any, width: float = 8.0) -> Any:
     wide = width > _WIDE
     room, size = (_LONG, 8.0) if wide else (_LONG * 3 // 4, 7.0)
     size = min(size, 72 * height * 0.6)
-    colors = []
-    for place, change in enumerate(rows):
-        color, share = _bar(change)
-        colors.append(color)
+    names, texts = [_cut(change.name, room) for change in rows], [_cut(_text(change), room) for change in rows]
+    bars = [_bar(change) for change in rows]
+    for place, ((color, share), text) in enumerate(zip(bars, texts, strict=True)):
         axes.barh(place, 1, color=_WHOLE, height=0.8)
         axes.barh(place, share, color=color, height=0.8)
         if color == _GONE:
             axes.plot([0, 1], [place, place], color=_GONE, linewidth=1.2)
-        style = {"va": "center", "ha": "left", "fontsize": size}
-        axes.text(1.015, place, _cut(_text(change), room), **style)
-    axes.set_yticks(range(len(rows)), [_cut(change.name, room) for change in rows], fontsize=size)
+        axes.text(1.015, place, text, va="center", ha="left", fontsize=size)
+    axes.set_yticks(range(len(rows)), names, fontsize=size)
     axes.set_ylim(len(rows) - 0.4, -0.6)
-    axes.set_xlim(0, 1.6 if wide else 2.0)
+    left, right = (size * _LETTER * max(map(len, words), default=0) for words in (names, texts))
+    axes.set_xlim(0, 1 / max(0.4, 1 - right / (width - left - 0.3)))
     axes.set_xticks([0, 0.25, 0.5, 0.75, 1] if wide else [0, 0.5, 1])
     axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     axes.set_xlabel("channels kept, of those that the layer had", loc="left")
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     axes.spines["bottom"].set_bounds(0, 1)
+    colors = {color for color, _ in bars}
     handles = [Patch(color=color, label=label) for color, label in _LABELS.items() if color in colors]
-    figure.legend(handles=handles, loc="outside lower left", ncols=len(handles), fontsize="small")
+    figure.legend(handles=handles, loc="outside lower left", ncols=len(_LABELS), fontsize="small")
     return figure
 
 
@@ -94,7 +95,7 @@ def _bar(change: LayerChange) -> tuple[str, float]:
 
 
 def _text(change: LayerChange) -> str:
-    before, after = change.channels
+    before, after = ("-" if channels is None else channels for channels in change.channels)
     if change.change == REMOVED:
         return f"{before} → removed"
     if change.change == NEW:
@@ -103,7 +104,7 @@ def _text(change: LayerChange) -> str:
     if change.change in (KEPT, NARROWED):
         return widths
     words = _CONVOLUTION.sub(lambda match: match[1].lower() or "conv", change.by or change.change)
-    return f"{before} → {words}" if after is None else f"{widths}, {words}"
+    return f"{before} → {words}" if after == "-" else f"{widths}, {words}"
 
 
 def _cut(text: str, room: int) -> str:

@@ -176,7 +176,7 @@ def _layer_sections(result: Any) -> list[_Section]:
         changes = layer_changes(result)
     except ValueError as error:
         return [("structure", "Structure", f"<p>{html.escape(str(error))}</p>")]
-    rows: list[tuple[str, ...]] = [("layer", "class", "change", "channels", "MACs", "parameters")]
+    rows: list[tuple[str, ...]] = [("layer", "change", "channels", "MACs", "parameters", "class")]
     rows += [_layer_row(change) for change in changes if _is_listed(change)]
     table = _folded("layers", len(rows) - 1, _scrolled(html_table(rows)))
     return [
@@ -197,7 +197,7 @@ def _sums(change: LayerChange) -> list[tuple[int, int]]:
 def _layer_row(change: LayerChange) -> tuple[str, ...]:
     numbers = [change.channels, *_sums(change)]
     said = f"{change.change}: {change.by}" if change.by else change.change
-    return change.name, change.kind, said, *(_pair(*pair) for pair in numbers)
+    return change.name, said, *(_pair(*pair) for pair in numbers), change.kind
 
 
 def _pair(before: int | None, after: int | None) -> str:
@@ -230,8 +230,8 @@ def _logs(result: Any) -> str:
             if count:
                 title = " ".join(filter(None, ({"search": "search", "recover": "recovery"}[part], phase)))
                 rows = [("", *logs), *((str(i + 1), *_values(logs, i)) for i in range(count))]
-                tables.append(_folded(title, count, _scrolled(html_table(rows)), few=0))
-    return "\n".join(tables)
+                tables.append(f"<h3>{html.escape(title)}</h3>\n{_scrolled(html_table(rows))}")
+    return _folded("all numbers", len(tables), "\n".join(tables), few=0) if tables else ""
 
 
 def _phase_of(name: str) -> tuple[str, str]:

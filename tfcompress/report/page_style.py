@@ -11,6 +11,7 @@ header, main, footer { max-width: 60rem; margin: 0 auto; padding: 0 1rem; }
 header { padding-top: 1.5rem; }
 h1 { font-size: 1.6rem; line-height: 1.25; margin: 0 0 .25rem; }
 h2 { font-size: 1.15rem; margin: 0 0 .75rem; }
+h3 { font-size: .9rem; margin: .75rem 0 .25rem; }
 header p, footer, small { color: var(--dim); }
 header p { margin: 0 0 .75rem; }
 nav { display: flex; flex-wrap: wrap; gap: .35rem; margin-bottom: 1rem; }
@@ -24,12 +25,14 @@ section { background: #fff; border: 1px solid var(--line); border-radius: .5rem;
 .cards strong, .cards span, .cards small { display: block; }
 .cards strong { font-size: 1.5rem; line-height: 1.2; }
 .scroll { overflow: auto; max-height: 32rem; }
-table { border-collapse: collapse; font-size: .85rem; font-variant-numeric: tabular-nums; overflow-wrap: normal; }
+table { border-collapse: separate; border-spacing: 0; font-size: .85rem; font-variant-numeric: tabular-nums;
+  overflow-wrap: normal; }
 th, td { padding: .3rem .7rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
 thead th { color: var(--dim); font-weight: 600; position: sticky; top: 0; background: #fff; z-index: 1; }
 tbody th { text-align: left; font-weight: 500; position: sticky; left: 0; background: #fff; }
 thead th:first-child { text-align: left; left: 0; z-index: 2; }
-#layers td:nth-child(-n+3), #layers th:nth-child(-n+3), #settings td, #settings th { text-align: left; }
+#layers tr > :nth-child(2), #layers tr > :last-child, #settings td, #settings th { text-align: left; }
+#layers td:nth-child(2) { min-width: 8rem; white-space: normal; }
 #settings td { white-space: normal; }
 figure { margin: 0 0 .75rem; text-align: center; }
 img { max-width: 100%; height: auto; }
@@ -44,9 +47,11 @@ footer { padding-bottom: 2rem; font-size: .8rem; }
   header, main, footer { padding-left: .6rem; padding-right: .6rem; }
   section { padding: .75rem; }
   th, td { padding: .3rem .45rem; }
-  tbody th { max-width: 45vw; overflow: hidden; text-overflow: ellipsis; }
+  #layers tbody th, #candidates tbody th, #settings tbody th { min-width: 8rem; max-width: 42vw; }
+  #layers tbody th, #candidates tbody th, #settings tbody th, #table tbody th { white-space: normal;
+    overflow-wrap: anywhere; }
+  #layers td:nth-child(2) { min-width: 5rem; }
   #table table { width: 100%; font-size: .78rem; }
   #table th, #table td { padding: .3rem .2rem; }
-  #table tbody th { white-space: normal; }
 }
 """
