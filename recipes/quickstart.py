@@ -4,7 +4,7 @@
 
 Trains a ResNet-20 on scikit-learn's 1,438 training images of digits, compresses it with RLAL, writes .keras,
 SavedModel and TFLite files (float32 and int8), classifies the test images with the int8 file, and prints what
-changed. A plot of rewards, accuracy and FLOPs goes beside the files. A few minutes on two CPU cores.
+changed. A plot of the run and a page with all of it go beside the files. A few minutes on two CPU cores.
 """
 
 import pathlib
@@ -18,7 +18,6 @@ from command_line import arguments
 
 from tfcompress.export import run_tflite
 from tfcompress.methods import RLAL
-from tfcompress.report import plot_history
 
 
 def trained_network(data, epochs):
@@ -57,7 +56,8 @@ def main():
 
     folder = pathlib.Path(args.out)
     report = result.export(folder, quantize=[None, "int8"])
-    plot_history(result.history, folder / "history.png", result.metric)
+    result.plot("history", folder / "history.png")
+    result.report(folder / "report.html")
 
     x, y = data.arrays.test
     x = data.preprocess(x)
@@ -69,7 +69,7 @@ def main():
     print()
     print(report.summary())
     print(f"Test accuracy of the Keras model {in_keras:.4f}, of the int8 TFLite file {in_int8:.4f}")
-    print(f"Plot: {folder / 'history.png'}")
+    print(f"Plot: {folder / 'history.png'}, and a page with all of the run: {folder / 'report.html'}")
 
 
 if __name__ == "__main__":

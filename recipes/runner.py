@@ -313,7 +313,7 @@ def _reward(result):
 def _show(results, number):
     """Prints a table: each model as it was, and a line for each run with mean and standard deviation over seeds."""
     first = next(iter(results.values()))[0]
-    factor, digits = (100, 2) if "accuracy" in first.metric else (1, 4)  # accuracies in percent
+    factor, digits = _scale(first.metric)
 
     def said(values, what):
         return f"{what([factor * value for value in values]):.{digits}f}" if values else "-"
@@ -335,22 +335,27 @@ def _show(results, number):
     show(rows)
 
 
+def _scale(metric):
+    """By what a metric is multiplied to be shown, and its digits: accuracies are in percent."""
+    return (100, 2) if "accuracy" in metric else (1, 4)
+
+
 def _values(measured):
     """The metric of those that have one."""
     return [each.accuracy for each in measured if each.accuracy is not None]
 
 
 def _plot(results, args, number):
-    """Draws accuracy over the number of each run, a line for each name."""
-    lines = {}
+    """Draws the metric over the number of each run, a line for each name and one for the model as it was."""
+    lines, first = {}, next(iter(results.values()))[0]
+    factor, _ = _scale(first.metric)
     for run, of_run in results.items():
         x, y = lines.setdefault(run.name, ([], []))
         x.append(run.number)
-        y.append(100 * np.mean(_values(result.after for result in of_run)))
-    before = next(iter(results.values()))[0].before
+        y.append(factor * np.mean(_values(result.after for result in of_run)))
     values = [run.number for run in results]
-    lines["teacher"] = ([min(values), max(values)], [100 * before.accuracy] * 2)
-    draw(lines, args, number, f"{before.split} accuracy (%)")
+    lines["original"] = ([min(values), max(values)], [factor * first.before.accuracy] * 2)
+    draw(lines, args, number, f"{first.before.split} {first.metric}{' (%)' if factor == 100 else ''}")
 
 
 def draw(lines, args, x_label, y_label, x_scale="linear", name=None):

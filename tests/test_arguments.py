@@ -228,6 +228,17 @@ def test_arguments_of_export(model, monkeypatch, tmp_path):
     every_argument(result.export, {"path": tmp_path / "out"})
 
 
+def test_arguments_of_pages_pictures_and_comparisons(model, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(importlib.import_module("tfcompress.report.page"), "page_of", begin)
+    monkeypatch.setitem(importlib.import_module("tfcompress.report.pictures")._PICTURES, "history", begin)
+    monkeypatch.setattr(importlib.import_module("tfcompress.comparing").result_files, "figures", begin)
+    result = tfcompress.Result(**{field.name: None for field in dataclasses.fields(tfcompress.Result)})
+    every_argument(result.report, {"path": "report.html"})
+    every_argument(result.plot, {"what": "history"})
+    every_argument(tfcompress.compare, {"results": ["runs/a"]})
+
+
 def test_arguments_of_a_sensitivity(monkeypatch):
     monkeypatch.setattr(pathlib.Path, "write_text", begin)
     monkeypatch.setattr("matplotlib.figure.Figure.savefig", begin)

@@ -179,6 +179,20 @@ class DarcTest(tf.test.TestCase):
         self.assertEqual((made["result"].method, made["result"].settings["choice"]), ("replaced", "knapsack"))
 
 
+class ReportTest(tf.test.TestCase):
+    def test_all_code(self):
+        self.enterContext(contextlib.chdir(self.get_temp_dir()))
+        made = {"model": small_tasks.three_convolutions(), "data": small_tasks.pictures(40), "tfcompress": tfcompress}
+        with contextlib.redirect_stdout(io.StringIO()) as printed:
+            for code in code_of("report.md"):
+                exec(code, made)
+        self.assertIn("original", printed.getvalue())
+        self.assertContainsSubset(
+            {"structure.png", "report.html", "comparison.png"}, {path.name for path in pathlib.Path().iterdir()}
+        )
+        self.assertEqual([row[0] for row in made["comparison"].rows()], ["", "original", "half", "uniform"])
+
+
 class AmcTest(tf.test.TestCase):
     def test_all_code(self):
         made = {"model": small_tasks.trained_network(), "data": small_tasks.pictures(64)}

@@ -237,9 +237,9 @@ class ResultTest(tf.test.TestCase):
     def test_a_later_format_is_refused(self):
         self.result.save(self.folder / "later")
         path = self.folder / "later" / "result.json"
-        path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 5}))
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 6}))
         write_manifest(self.folder / "later")
-        with self.assertRaisesRegex(ValueError, "Expected a result of format 4. Received"):
+        with self.assertRaisesRegex(ValueError, "Expected a result of format 5. Received"):
             Result.load(self.folder / "later")
 
     def test_a_loaded_result_is_exported(self):

@@ -12,6 +12,7 @@ from tfcompress._lazy import loader
 
 if TYPE_CHECKING:
     from tfcompress.channels import Control
+    from tfcompress.comparing import compare
     from tfcompress.costs import Budget, Cost, cost
     from tfcompress.plan import KeepChannels, Plan, Reconfigure, RemoveLayers, ReplaceLayers, Trail
     from tfcompress.report.inspect import inspect
@@ -35,6 +36,7 @@ _HOMES = {
     "Result": "result",
     "Sensitivity": "report",
     "Trail": "plan",
+    "compare": "comparing",
     "compress": "workflow",
     "cost": "costs",
     "inspect": "report",
@@ -59,6 +61,7 @@ __all__ = [
     "Sensitivity",
     "Trail",
     "__version__",
+    "compare",
     "compress",
     "cost",
     "inspect",

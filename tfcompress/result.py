@@ -17,6 +17,9 @@ from tfcompress.export import export as write_exports
 from tfcompress.measured import Measured, file_size, measurements_of
 from tfcompress.methods import Candidate
 from tfcompress.plan import Trail
+from tfcompress.report.layers import LayerFacts
+from tfcompress.report.page import write_page
+from tfcompress.report.pictures import draw
 from tfcompress.report.spectrum import least_of
 from tfcompress.result_table import as_html, as_text, rows_of
 from tfcompress.task import WARNING
@@ -50,6 +53,8 @@ class Result:
         measure: `metric` as a function `(y, outputs) -> float` of all labels and outputs, or `None`. A loaded result
             has it from what its model is compiled with.
         higher_is_better: whether a larger `metric` means a better model.
+        layers_before: the layers of the model as it was given: name, class, channels, multiply-adds, parameters. None
+            in a result that an earlier version saved, until it is loaded with `model=`.
     """
 
     model: keras.Model
@@ -69,6 +74,7 @@ class Result:
     held_out: tuple[Any, Any] | None = None
     measure: Callable[[Any, Any], Any] | None = None
     higher_is_better: bool = True
+    layers_before: tuple[LayerFacts, ...] = ()
 
     def __str__(self) -> str:
         return as_text(self._title, self._rows, ["", *self._below])
@@ -99,6 +105,39 @@ class Result:
     def summary(self) -> None:
         """Prints cost and accuracy before and after, warnings, and what to do next; the rest is in `notes`."""
         print(self)
+
+    def plot(self, what: str = "history", path: str | os.PathLike[str] | None = None) -> Any:
+        """Draws a picture of the run.
+
+        Args:
+            what: "history", the metric over search and recovery beside the original's; "structure", the channels that
+                each layer keeps, and which layers were removed or replaced; "spectrum" and "changes", the candidates of
+                a search, what they are worth and what became of each layer in each; "updates" and "students", the
+                students of `method="n2n"`.
+            path: where the picture goes, its ending gives the format (.png, .svg, .pdf); `None` for no file.
+
+        Returns:
+            The matplotlib figure, which Jupyter shows.
+
+        Raises:
+            ValueError: no such picture, or nothing in this result that it could show; the message says why.
+        """
+        return draw(self, what, path)
+
+    def report(self, path: str | os.PathLike[str]) -> None:
+        """Writes all of the run into one page in HTML, which loads nothing and can be read on a phone.
+
+        It has the table, the pictures, the numbers of the history, what became of each layer, the notes, and the call
+        that repeats the run.
+
+        Args:
+            path: where the page goes, such as "report.html"; an older one is replaced.
+
+        Raises:
+            ValueError: a name that does not end with .html.
+            FileNotFoundError: no such folder.
+        """
+        write_page(self, path)
 
     def export(
         self,

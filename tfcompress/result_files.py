@@ -19,18 +19,21 @@ from tfcompress.export import kept_lambdas, without_lambdas
 from tfcompress.manifest import check_manifest
 from tfcompress.measured import Measured
 from tfcompress.methods import Candidate
+from tfcompress.network import Network
 from tfcompress.plan import Trail
 from tfcompress.process import ignored_warnings
+from tfcompress.report.layers import LayerFacts, layers_of
 from tfcompress.rewrite import replay
 from tfcompress.staging import Stage, recover, refuse_foreign
 from tfcompress.training import load_arrays, save_arrays
 
-__all__ = ["MODEL", "about_lambdas", "read", "refuse_others", "write"]
+__all__ = ["MODEL", "about_lambdas", "figures", "read", "refuse_others", "write"]
 
 MODEL = "model.keras"
 _TRAIL, _RESULT = "trail.json", "result.json"
 _CALIBRATION, _HELD_OUT = "calibration", "held_out"
-_FORMAT = 4
+_FORMAT = 5
+_WITHOUT_LAYERS = 4  # the format before, which says nothing of the original's layers
 _STORED = {
     "before",
     "after",
@@ -44,6 +47,7 @@ _STORED = {
     "control",
     "notes",
     "higher_is_better",
+    "layers_before",
 }
 
 
@@ -56,9 +60,10 @@ def write(
     held_out: tuple[Any, Any] | None,
     before: Measured,
     after: Measured,
-    **figures: Any,
+    layers_before: Sequence[LayerFacts],
+    **others: Any,
 ) -> None:
-    """Writes the fields of a result, see `Result.save`; `figures` are those that are JSON data as they are."""
+    """Writes the fields of a result, see `Result.save`; `others` are those that are JSON data as they are."""
     path = expect.path("folder", folder, "a folder")
     refuse_others(path)
     candidates = named(candidates)
@@ -71,7 +76,8 @@ def write(
         "before": dataclasses.asdict(before),
         "after": dataclasses.asdict(after),
         "candidates": [{**candidate_to_dict(c), "model": c.model is not None} for c in candidates],
-        **figures,
+        "layers_before": [dataclasses.asdict(facts) for facts in layers_before],
+        **others,
     }
     with Stage(path) as stage:
         with ignored_warnings("The object being serialized includes a `lambda`"):  # said in our own words
@@ -87,17 +93,8 @@ def write(
 
 def read(folder: str | os.PathLike[str], source: keras.Model | None) -> dict[str, Any]:
     """The fields of a result that `write` wrote, see `Result.load`; `source` is its `model`."""
-    path = expect.path("folder", folder, "a folder")
+    path = _folder(folder)
     expect.instance("model", source, keras.Model, "the model that was compressed", or_none=True)
-    if not (path / _RESULT).exists() and (path / "result").is_dir():
-        path = path / "result"
-    recover(path)
-    if not (path / _RESULT).exists():
-        raise FileNotFoundError(
-            "Expected the folder of a saved result, or the run folder of a finished run. "
-            f"Received: {str(folder)!r}, which has no {_RESULT}."
-        )
-    check_manifest(path)
     fields = _read(path / _RESULT)
     trail = Trail.from_json((path / _TRAIL).read_text(encoding="utf-8"))
 
@@ -110,14 +107,24 @@ def read(folder: str | os.PathLike[str], source: keras.Model | None) -> dict[str
         dataclasses.replace(candidate, model=model(candidate.trail)) if trained else candidate
         for candidate, trained in fields["candidates"]
     )
+    student = model(trail.ending_with(MODEL))
+    if source is not None and not fields["layers_before"]:
+        fields["layers_before"] = layers_of(Network(source, norms))
     return {
         **fields,
         "candidates": candidates,
-        "model": model(trail.ending_with(MODEL)),
+        "model": student,
         "trail": trail,
         "calibration": load_arrays(path / _CALIBRATION),
         "held_out": load_arrays(path / _HELD_OUT),
     }
+
+
+def figures(folder: str | os.PathLike[str]) -> dict[str, Any]:
+    """The fields of a result that `write` stored as JSON, without its models and arrays; of candidates nothing."""
+    fields = _read(_folder(folder) / _RESULT)
+    del fields["candidates"]
+    return fields
 
 
 def about_lambdas(names: Sequence[str]) -> str:
@@ -143,11 +150,33 @@ def refuse_others(path: pathlib.Path) -> None:
         )
 
 
+def _folder(folder: str | os.PathLike[str]) -> pathlib.Path:
+    """The folder of a result itself, whole and undamaged, of the one given or of its run.
+
+    Raises:
+        FileNotFoundError: no result there.
+        ValueError: a file is damaged or missing.
+    """
+    path: pathlib.Path = expect.path("folder", folder, "a folder")
+    if not (path / _RESULT).exists() and (path / "result").is_dir():
+        path = path / "result"
+    recover(path)
+    if not (path / _RESULT).exists():
+        raise FileNotFoundError(
+            "Expected the folder of a saved result, or the run folder of a finished run. "
+            f"Received: {str(folder)!r}, which has no {_RESULT}."
+        )
+    check_manifest(path)
+    return path
+
+
 def _read(path: pathlib.Path) -> dict[str, Any]:
     """The fields of a result that are stored as JSON."""
     data = json.loads(path.read_text(encoding="utf-8"))
     stated = data.pop("format", None) if isinstance(data, dict) else None
-    if stated != _FORMAT:
+    if stated == _WITHOUT_LAYERS:
+        data["layers_before"] = []
+    elif stated != _FORMAT:
         earlier = " of an earlier version of tfcompress" if stated in range(_FORMAT) else ""
         raise ValueError(
             f"Expected a result of format {_FORMAT}. Received: format={stated!r} in {path}{earlier}. Load it with the "
@@ -162,6 +191,7 @@ def _read(path: pathlib.Path) -> dict[str, Any]:
         data["candidates"] = tuple(candidates)
         data["before"], data["after"] = Measured(**data["before"]), Measured(**data["after"])
         data["notes"] = tuple(data["notes"])
+        data["layers_before"] = tuple(LayerFacts(**facts) for facts in data["layers_before"])
     except (TypeError, KeyError) as error:
         raise ValueError(f"Expected {path} to be what `Result.save` writes. Received: {error}") from error
     return data

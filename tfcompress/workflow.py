@@ -34,6 +34,7 @@ from tfcompress.methods import Method, method_by_name
 from tfcompress.methods.presets import words_for_preset
 from tfcompress.network import Network
 from tfcompress.process import ignored_warnings, log, unheard_log, warmed_up, without_retracing_warnings
+from tfcompress.report.layers import layers_of
 from tfcompress.result import Result
 from tfcompress.result_files import MODEL, about_lambdas, refuse_others
 from tfcompress.rewrite.verify import check_copy
@@ -351,6 +352,7 @@ def _report(before: Measured, recovered: Recovered, method: Method, task: Task, 
         held_out=_held_out(task),
         measure=measure_of(student, task.objective),
         higher_is_better=task.objective.higher_is_better,
+        layers_before=layers_of(task.whole),
     )
 
 

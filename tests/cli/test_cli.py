@@ -95,7 +95,7 @@ class StartTest(tf.test.TestCase):
         self.assertEqual(code, 0)
         self.assertIn("absl.app", modules)
         self.assertEmpty({"tensorflow", "keras", "numpy"} & modules)
-        for command in ("inspect", "sensitivity", "compress", "export", "methods"):
+        for command in ("inspect", "sensitivity", "compress", "export", "compare", "report", "methods"):
             self.assertRegex(out, rf"\n    {command}\s")
 
     def test_a_usage_error_loads_no_tensorflow(self):
@@ -148,6 +148,11 @@ class UsageTest(tf.test.TestCase):
             ((*self.COMPRESS, "--flops", "0.5"), "unrecognized arguments: --flops"),
             (("export", "x", "--format", "onnx"), "'onnx'"),
             (("export", "x", "--format", "keras", "--quantize", "int8"), "--quantize together with --format tflite"),
+            (("compare",), "required: RUN"),
+            (("compare", "x", "--plot", "x.txt"), "Received: 'x.txt'"),
+            (("compare", "x", "--cost", "params"), "--cost together with --plot"),
+            (("report", "x", "y"), "unrecognized arguments: y"),
+            (("report", "x", "--out", ""), "Expected `out` to be a file"),
             (("-v", "much", "methods"), "verbosity=much"),
         ):
             with self.subTest(argv=argv):
@@ -532,6 +537,29 @@ class RunTest(CommandTest):
             {"model.keras", "model_float16.tflite", "model_float32.tflite", MANIFEST},
         )
         self.assertIn(f"Written to {folder}", out)
+
+    def test_compare_prints_a_table_and_draws(self):
+        plot = self.folder / "compared.png"
+        code, out, err = run("compare", self.run_dir, self.run_dir / "result", "--plot", plot, "--cost", "params")
+        self.assertEqual(code, 0, err)
+        self.assertRegex(out, rf"\noriginal +{MACS:,} ")
+        self.assertLen([line for line in out.splitlines() if f" {HALF_MACS:,} " in line], 2)
+        self.assertEndsWith(out, f"Written to {plot}\n")
+        self.assertStartsWith(plot.read_bytes(), b"\x89PNG")
+        self.assert_refused(run("compare", self.run_dir, "--plot", self.folder / "no" / "a.png"), "existing folder")
+        self.assert_refused(run("compare", self.run_dir, "--plot", plot, "--cost", "watts"), "'params'", "watts")
+        self.assert_refused(run("compare", self.folder / "nowhere"), "no result.json")
+
+    def test_report_writes_a_page_and_leaves_the_run_as_it_is(self):
+        code, out, err = run("report", self.run_dir)
+        self.assertEqual((code, out), (0, f"Written to {self.run_dir / 'report.html'}\n"), err)
+        self.assertIn(f"<td>{HALF_MACS:,}</td>", (self.run_dir / "report.html").read_text(encoding="utf-8"))
+        flags = ("--set", "epochs=0", "--set", "criterion=l2_norm", "--flops-budget", "0.5")
+        self.assertEqual(self.compress(*flags, run_dir=self.run_dir)[0], 0)
+        elsewhere = self.folder / "page.html"
+        code, _, err = run("report", self.run_dir / "result", "--out", elsewhere)
+        self.assertEqual((code, elsewhere.exists()), (0, True), err)
+        self.assert_refused(run("report", self.run_dir, "--out", self.folder / "page.pdf"), "ends with .html")
 
     def test_rlal_runs_with_settings_of_the_agent(self):
         run_dir = self.folder / "rlal"

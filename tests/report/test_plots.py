@@ -2,12 +2,14 @@
 
 import pathlib
 import tempfile
+from types import SimpleNamespace
 from unittest import mock
 
 import matplotlib.figure
 import numpy as np
 import tensorflow as tf
 
+from tfcompress.measured import Measured
 from tfcompress.report import Sensitivity, plot_history, plot_lines
 
 HISTORY = {
@@ -20,6 +22,23 @@ HISTORY = {
     },
     "recover": {"loss": [0.6, 0.4], "val_accuracy": [0.55, 0.65]},
 }
+
+
+def result(history, metric="accuracy", higher_is_better=True):
+    """As much of a result as the picture reads."""
+    before = Measured(1000, 100, 400, 0.9, "test", 0.875)
+    after = Measured(500, 40, 160, 0.85, "test", 0.8)
+    model = SimpleNamespace(name="net")
+    return SimpleNamespace(
+        model=model,
+        method="rlal",
+        seed=7,
+        history=history,
+        metric=metric,
+        higher_is_better=higher_is_better,
+        before=before,
+        after=after,
+    )
 
 
 class PlotHistoryTest(tf.test.TestCase):
@@ -37,7 +56,7 @@ class PlotHistoryTest(tf.test.TestCase):
             return axes
 
         with mock.patch.object(matplotlib.figure.Figure, "subplots", recorded):
-            plot_history(history, self.folder / "plot.png", "accuracy")
+            plot_history(result(history), self.folder / "plot.png")
         points = [
             [(line.get_label(), *map(list, line.get_data())) for line in axes.lines if line.get_marker() == "."]
             for axes in made
@@ -47,7 +66,7 @@ class PlotHistoryTest(tf.test.TestCase):
 
     def test_a_picture_that_can_be_read(self):
         for name in ("plot.png", "plot.jpg"):
-            plot_history(HISTORY, self.folder / name, "accuracy")
+            plot_history(result(HISTORY), self.folder / name)
             picture = tf.io.decode_image((self.folder / name).read_bytes()).numpy()
             self.assertGreaterEqual(min(picture.shape[:2]), 400)
             self.assertGreater(len(np.unique(picture.reshape(-1, picture.shape[-1]), axis=0)), 10)  # not blank
@@ -89,6 +108,74 @@ class PlotHistoryTest(tf.test.TestCase):
         upper, lower = self.drawn({"search": {"reward": [0.2, 0.4], "local_search": []}, "recover": {}})
         self.assertEqual([label for label, *_ in upper], ["reward of the episode", "best reward"])
         self.assertEqual(lower, [])
+
+    def test_the_original_the_metric_a_title_and_whole_epochs(self):
+        figure = plot_history(result(HISTORY, metric="accuracy"))
+        axes = figure.axes[0]
+        original = {line.get_label(): list(line.get_ydata()) for line in axes.lines}["original (0.875)"]
+        self.assertEqual(original, [0.875, 0.875])  # of the validation split, as the curves are
+        self.assertEqual(axes.get_ylabel(), "accuracy (validation)")
+        title = "net: rlal, seed 7\naccuracy (test) 0.9000 → 0.8500 with 50.0% of the MACs"
+        self.assertEqual(figure.get_suptitle(), title)
+        ticks = figure.axes[-1].get_xticks()
+        self.assertAllEqual(ticks, np.round(ticks))
+        self.assertStartsWith(figure._repr_png_(), b"\x89PNG")  # Jupyter shows it
+
+    def test_epochs_behind_episodes_have_room_and_are_counted_anew(self):
+        figure = plot_history(result({"search": {"reward": [0.5] * 96}, "recover": HISTORY["recover"]}))
+        axes = figure.axes[-1]
+        left, cut, right = axes.transData.transform([(0.5, 0), (96.5, 0), (98.5, 0)])[:, 0]
+        self.assertAllClose((right - cut) / (right - left), 0.4)
+        labels = [label.get_text() for label in axes.get_xticklabels()]
+        self.assertEqual(labels[-2:], ["1", "2"])
+        self.assertAllEqual(axes.get_xticks()[-2:], [97, 98])
+        self.assertLen(figure.axes, 1)  # FLOPs that were not written, or stay the same, have no panel
+        self.assertEqual(axes.get_xlabel(), "episode of the search, then epoch of the recovery")
+
+    def test_phases_of_a_training_one_behind_the_other(self):
+        """As LIT has them; the star is the epoch whose weights are kept."""
+        recover = {
+            "val_accuracy": [0.2, 0.3],
+            "fine-tuning accuracy": [0.5, 0.6],
+            "fine-tuning val_accuracy": [0.4, 0.5],
+        }
+        figure = plot_history(result({"search": {}, "recover": recover | {"fine-tuning kept": [0.0, 1.0]}}))
+        lines = [(line.get_label(), *map(list, line.get_data())) for line in figure.axes[0].lines]
+        self.assertIn(("validation accuracy", [1, 2], [0.2, 0.3]), lines)
+        self.assertIn(("validation accuracy", [3, 4], [0.4, 0.5]), lines)
+        self.assertIn(("training accuracy", [3, 4], [0.5, 0.6]), lines)
+        self.assertIn(("epoch whose weights are kept", [4], [0.5]), lines)
+        self.assertEqual([text.get_text() for text in figure.axes[0].texts], ["recovery", "fine-tuning"])
+
+    def test_students_of_a_search_and_steps_of_a_pruning(self):
+        recover = {"val_accuracy": [0.9]}
+        figure = plot_history(result({"search": {"students: accuracy": [0.5, None, 0.7]}, "recover": recover}))
+        lines = [tuple(map(list, line.get_data())) for line in figure.axes[0].lines]
+        self.assertIn(([1, 3], [0.5, 0.7]), lines)
+        self.assertIn(([4], [0.9]), lines)
+        steps = {"step": [1, 2], "metric": [0.8, 0.75], "macs": [900, 700]}
+        figure = plot_history(result({"search": steps, "recover": {}}))
+        self.assertAllClose(figure.axes[1].lines[0].get_ydata(), [0.9, 0.7])
+        unmeasured = plot_history(
+            result({"search": steps | {"metric": [None, None], "macs": [700, 700]}, "recover": recover})
+        )
+        self.assertEqual(list(unmeasured.axes[0].lines[0].get_xdata()), [1])
+
+    def test_rewards_where_less_of_the_metric_is_better(self):
+        """A reward is the negative of such a metric; where it is of another scale it has a panel of its own."""
+        figure = plot_history(result({"search": {"reward": [-0.5, -0.2, -0.3]}, "recover": {}}, "mse", False))
+        lines = {line.get_label(): list(line.get_ydata()) for line in figure.axes[0].lines}
+        self.assertEqual(lines["reward of the episode"], [0.5, 0.2, 0.3])
+        self.assertEqual(lines["best reward"], [0.5, 0.2, 0.2])
+        own = {"reward": [-9.0, -8.0], "metric": [-0.4, -0.3]}
+        figure = plot_history(result({"search": own, "recover": {}}, "mse", False))
+        self.assertEqual([list(axes.lines[0].get_ydata()) for axes in figure.axes], [[0.4, 0.3], [-9.0, -8.0]])
+
+    def test_the_loss_where_there_is_no_metric(self):
+        figure = plot_history(result({"search": {}, "recover": {"val_loss": [0.5, float("nan"), 0.3]}}, ""))
+        self.assertIn([1, 3], [list(line.get_xdata()) for line in figure.axes[0].lines])
+        self.assertEqual(figure.axes[0].get_ylabel(), "loss (validation)")
+        self.assertEqual(figure.get_suptitle(), "net: rlal, seed 7\n50.0% of the MACs")
 
     def test_without_a_search_or_without_anything(self):
         upper, _ = self.drawn({"search": {}, "recover": HISTORY["recover"]})

@@ -245,7 +245,7 @@ class OlderLayoutTest(tf.test.TestCase):
         folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
         (folder / "result.json").write_text(json.dumps({"format": 2, "seed": 0}))
         write_manifest(folder)
-        with self.assertRaisesRegex(ValueError, "format 4. Received: format=2 .*an earlier version.*compress again"):
+        with self.assertRaisesRegex(ValueError, "format 5. Received: format=2 .*an earlier version.*compress again"):
             tfcompress.Result.load(folder)
 
 

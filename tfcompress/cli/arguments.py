@@ -12,20 +12,34 @@ from tfcompress import expect
 __all__ = [
     "add_data",
     "add_model",
+    "add_run",
     "add_seed",
     "add_validation_split",
     "checked",
     "existing",
+    "in_existing_folder",
     "name_and_value",
     "number",
+    "plot_path",
 ]
 
+_PLOTS = (".png", ".svg", ".pdf", ".jpg")
 _MODEL_SUFFIXES = (".keras", ".h5", ".hdf5")
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:
     """Adds the model file that a subcommand reads."""
     parser.add_argument("model", metavar="MODEL", type=_model_path, help="a .keras, .h5 or .hdf5 file")
+
+
+def add_run(parser: argparse.ArgumentParser, several: bool = False) -> None:
+    """Adds the folder of a finished run as `run_dir`, or those of several as `run_dirs`."""
+    folder = checked(str, expect.path, "run_dir", what="a folder")
+    text = "the run folder of a finished run, or the folder of a saved result"
+    if several:
+        parser.add_argument("run_dirs", metavar="RUN", nargs="+", type=folder, help=text)
+    else:
+        parser.add_argument("run_dir", metavar="RUN", type=folder, help=text)
 
 
 def add_data(parser: argparse.ArgumentParser) -> None:
@@ -66,6 +80,20 @@ def _model_path(text: str) -> pathlib.Path:
     if path.suffix not in _MODEL_SUFFIXES:
         raise argparse.ArgumentTypeError(f"Expected the path of a .keras or .h5 file. Received: {text!r}")
     return path
+
+
+def plot_path(text: str) -> str:
+    """The path of a plot, whose ending gives its format."""
+    if pathlib.Path(text).suffix not in _PLOTS:
+        raise argparse.ArgumentTypeError(f"Expected a file that ends with one of {_PLOTS}. Received: {text!r}")
+    return str(checked(str, expect.path, "plot")(text))
+
+
+def in_existing_folder(*files: str | pathlib.Path | None) -> None:
+    """Refuses files in folders that are not there, before the work. Raises FileNotFoundError."""
+    for file in files:
+        if file is not None and not pathlib.Path(file).parent.is_dir():
+            raise FileNotFoundError(f"Expected a file in an existing folder. Received: {str(file)!r}")
 
 
 def number(text: str) -> int | float:

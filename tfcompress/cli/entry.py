@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 from absl import app, flags, logging
 from absl.flags import argparse_flags
 
-from tfcompress.cli import compressing, exporting, inspecting, listing, sensitivities
+from tfcompress.cli import comparing, compressing, exporting, inspecting, listing, reporting, sensitivities
 
 __all__ = ["main"]
 
@@ -20,6 +20,8 @@ _COMMANDS = (
     sensitivities.COMMAND,
     compressing.COMMAND,
     exporting.COMMAND,
+    comparing.COMMAND,
+    reporting.COMMAND,
     listing.COMMAND,
 )
 

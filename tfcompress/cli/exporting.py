@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from tfcompress import expect
-from tfcompress.cli.arguments import checked
+from tfcompress.cli.arguments import add_run, checked
 from tfcompress.cli.command import Command
 
 __all__ = ["COMMAND"]
@@ -16,12 +16,7 @@ _QUANTIZATIONS = ("float32", "float16", "dynamic", "int8")
 
 
 def _add_flags(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "run_dir",
-        metavar="RUN",
-        type=checked(str, expect.path, "run_dir", what="a folder"),
-        help="the run folder of a finished run, or the folder of a saved result",
-    )
+    add_run(parser)
     parser.add_argument("--format", action="append", choices=_FORMATS, help="may be repeated (default: all of them)")
     parser.add_argument(
         "--quantize", action="append", choices=_QUANTIZATIONS, help="for tflite; may be repeated (default: float32)"

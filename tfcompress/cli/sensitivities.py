@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import argparse
-import pathlib
 
 from tfcompress import expect
-from tfcompress.cli.arguments import add_data, add_model, add_seed, add_validation_split, checked, existing
+from tfcompress.cli.arguments import (
+    add_data,
+    add_model,
+    add_seed,
+    add_validation_split,
+    checked,
+    existing,
+    in_existing_folder,
+    plot_path,
+)
 from tfcompress.cli.command import Command
 
 __all__ = ["COMMAND"]
-
-_PLOTS = (".png", ".svg", ".pdf", ".jpg")
 
 
 def _add_flags(parser: argparse.ArgumentParser) -> None:
@@ -27,23 +33,15 @@ def _add_flags(parser: argparse.ArgumentParser) -> None:
     text = "takes BatchNormalization statistics anew, from so many batches of 128 training samples (default: 0)"
     batches = checked(int, expect.whole, "recalibrate_batches")
     parser.add_argument("--recalibrate-batches", type=batches, default=0, metavar="N", help=text)
-    parser.add_argument("--plot", metavar="FILE", type=_plot_path, help=f"where a plot goes ({', '.join(_PLOTS)})")
+    parser.add_argument("--plot", metavar="FILE", type=plot_path, help="where a plot goes (.png, .svg, .pdf, .jpg)")
     file = checked(str, expect.path, "json", what="a file")
     parser.add_argument("--json", metavar="FILE", type=file, help="where the numbers go")
     add_seed(parser)
 
 
-def _plot_path(text: str) -> str:
-    if pathlib.Path(text).suffix not in _PLOTS:
-        raise argparse.ArgumentTypeError(f"Expected a file that ends with one of {_PLOTS}. Received: {text!r}")
-    return str(checked(str, expect.path, "plot")(text))
-
-
 def _run(args: argparse.Namespace) -> None:
     path = existing(args.model)
-    for file in filter(None, (args.plot, args.json)):
-        if not pathlib.Path(file).parent.is_dir():  # before all is measured
-            raise FileNotFoundError(f"Expected a file in an existing folder. Received: {file!r}")
+    in_existing_folder(args.plot, args.json)  # before all is measured
     import tfcompress
 
     measured = tfcompress.sensitivity(

@@ -84,13 +84,16 @@ class Sensitivity:
         """Prints the table: a line a group, in the order of the graph."""
         print(self)
 
-    def plot(self, path: str | os.PathLike[str]) -> None:
+    def plot(self, path: str | os.PathLike[str] | None = None) -> Any:
         """Draws a line for each group: the metric over the ratio.
 
         Args:
-            path: where the picture goes; its ending gives the format (.png, .svg, .pdf).
+            path: where the picture goes, its ending gives the format (.png, .svg, .pdf); `None` for no file.
+
+        Returns:
+            The matplotlib figure, which Jupyter shows.
         """
-        plot_sensitivity(self, path)
+        return plot_sensitivity(self, path)
 
     def to_json(self) -> str:
         """All of it as JSON, which `from_json` reads."""

@@ -15,7 +15,7 @@ from tfcompress.methods import Candidate
 from tfcompress.plan import Edit, KeepChannels, Reconfigure, RemoveLayers, ReplaceLayers, Trail
 from tfcompress.report.plots import new_figure, write_figure
 
-__all__ = ["changes", "least_of", "plot_changes", "plot_spectrum"]
+__all__ = ["NARROWED", "REMOVED", "changes", "draw_spectrum", "least_of", "plot_changes", "plot_spectrum"]
 
 REMOVED, NARROWED, UNCHANGED = "removed", "fewer channels", "unchanged"
 _NAMED = 40  # rows whose names there is room for
@@ -24,7 +24,7 @@ _WIDEST = 30  # columns whose figures there is room for
 _UNSAID = ("InputLayer", "BatchNormalization", "Activation", "ReLU", "Dropout")
 
 
-def plot_spectrum(result: Any, path: str | os.PathLike[str], cost: str = "macs") -> None:
+def plot_spectrum(result: Any, path: str | os.PathLike[str] | None = None, cost: str = "macs") -> Any:
     """Draws how good the candidates of a search are over what they cost, a point each.
 
     Filled points have a model, which `Result.pick` takes without training again; a line joins those that no other one
@@ -32,12 +32,22 @@ def plot_spectrum(result: Any, path: str | os.PathLike[str], cost: str = "macs")
 
     Args:
         result: a `Result`, a loaded one as well.
-        path: where the picture goes; its ending gives the format.
+        path: where the picture goes, its ending gives the format; `None` for no file.
         cost: name of the metric along the axis, a column of the candidates' costs.
+
+    Returns:
+        The matplotlib figure.
 
     Raises:
         ValueError: no such metric, or no candidate has a score.
     """
+    return write_figure(draw_spectrum(result, cost), path)
+
+
+def draw_spectrum(result: Any, cost: str = "macs", width: float = 7.0) -> Any:
+    """The figure of `plot_spectrum`, so many inches wide."""
+    from matplotlib.ticker import EngFormatter
+
     cost = expect.one_of("cost", cost, (*BUILT_IN, *result.before.others))
     scored = sorted((c for c in result.candidates if c.score is not None), key=lambda c: c.cost[cost])
     if not scored:
@@ -45,7 +55,7 @@ def plot_spectrum(result: Any, path: str | os.PathLike[str], cost: str = "macs")
             f"Expected candidates with scores. Received: {len(result.candidates)} candidates of "
             f"{result.method!r} without. Its search measured none; draw its history."
         )
-    figure = new_figure(7, 5)
+    figure = new_figure(width, 5)
     axes = figure.subplots()
     best = _unbeaten(scored, cost, result.higher_is_better)
     axes.plot([c.cost[cost] for c in best], [c.score for c in best], color="C0", linewidth=0.8, zorder=1)
@@ -68,26 +78,33 @@ def plot_spectrum(result: Any, path: str | os.PathLike[str], cost: str = "macs")
             place = [measured.cost[cost]], [measured.validation_accuracy]
             axes.scatter(*place, marker=marker, color=color, s=70, label=label, zorder=3)
     axes.set_xlim(left=0)
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     axes.set_xlabel(f"{metric_of(cost).unit} of the student")
     axes.set_ylabel(f"{result.metric} (validation)")
     axes.legend(fontsize="small")
     axes.set_title(f"{result.method}, seed {result.seed}")
-    write_figure(figure, path)
+    return figure
 
 
 def plot_changes(
-    result: Any, path: str | os.PathLike[str], cost: str = "macs", layers: Sequence[str] | None = None
-) -> None:
+    result: Any,
+    path: str | os.PathLike[str] | None = None,
+    cost: str = "macs",
+    layers: Sequence[str] | None = None,
+) -> Any:
     """Draws what became of each layer in each candidate: a row a layer, a column a candidate, a color a change.
 
     Columns stand in the order of their cost, each with its share of the original's; the trails are all that is read.
 
     Args:
         result: a `Result`, a loaded one as well.
-        path: where the picture goes; its ending gives the format.
+        path: where the picture goes, its ending gives the format; `None` for no file.
         cost: name of the metric by which columns are ordered.
         layers: names of nodes and channel groups, one for each row, in the order of the graph. By default all that some
             trail changes, in the order of the trails' edits, which is the graph's where a method writes them so.
+
+    Returns:
+        The matplotlib figure.
 
     Raises:
         ValueError: no such metric, no candidates, or none that changes one of the layers.
@@ -127,7 +144,7 @@ def plot_changes(
     patches = [matplotlib.patches.Patch(color=color, label=kind) for kind, color in zip(kinds, colors, strict=True)]
     figure.legend(handles=patches, loc="outside right upper", fontsize="small")
     axes.set_title(f"{result.method}, seed {result.seed}")
-    write_figure(figure, path)
+    return write_figure(figure, path)
 
 
 def changes(trail: Trail) -> dict[str, str]:

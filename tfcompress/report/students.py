@@ -25,7 +25,7 @@ class _Student:
     reward: float
 
 
-def plot_updates(result: Any, path: str | os.PathLike[str]) -> None:
+def plot_updates(result: Any, path: str | os.PathLike[str] | None = None) -> Any:
     """Draws compression, accuracy and reward of the students by update, a panel a stage (Figures 3 to 5 of N2N).
 
     A line is the mean over the students of an update: rewards over all of them, compression (the share of the
@@ -34,7 +34,10 @@ def plot_updates(result: Any, path: str | os.PathLike[str]) -> None:
 
     Args:
         result: a `Result` of method "n2n", a loaded one as well.
-        path: where the picture goes; its ending gives the format.
+        path: where the picture goes, its ending gives the format; `None` for no file.
+
+    Returns:
+        The matplotlib figure.
 
     Raises:
         ValueError: a result without students.
@@ -71,15 +74,18 @@ def plot_updates(result: Any, path: str | os.PathLike[str]) -> None:
         axes.set_xlabel("update")
     panels[0].legend(fontsize="small", loc="lower right")
     figure.suptitle(f"{result.method}, seed {result.seed}: means over the students of an update")
-    write_figure(figure, path)
+    return write_figure(figure, path)
 
 
-def plot_students(result: Any, path: str | os.PathLike[str]) -> None:
+def plot_students(result: Any, path: str | os.PathLike[str] | None = None) -> Any:
     """Draws each student that was trained as a point of accuracy over parameters, with the original and the result.
 
     Args:
         result: a `Result` of method "n2n", a loaded one as well.
-        path: where the picture goes; its ending gives the format.
+        path: where the picture goes, its ending gives the format; `None` for no file.
+
+    Returns:
+        The matplotlib figure.
 
     Raises:
         ValueError: a result without students, or none that was trained.
@@ -109,7 +115,7 @@ def plot_students(result: Any, path: str | os.PathLike[str]) -> None:
     axes.set_ylabel(f"{result.metric} (validation)")
     axes.legend(fontsize="small")
     axes.set_title(f"{result.method}, seed {result.seed}: students after their few epochs, the result after all")
-    write_figure(figure, path)
+    return write_figure(figure, path)
 
 
 def _students(result: Any) -> list[_Student]:

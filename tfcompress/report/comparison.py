@@ -1,0 +1,210 @@
+"""Results side by side: a table, and how good they are over what they cost."""
+
+from __future__ import annotations
+
+import dataclasses
+import html
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from tfcompress import expect
+from tfcompress.costs.metrics import BUILT_IN, metric_of
+from tfcompress.report.plots import MARKERS, new_figure, plain_text, write_figure
+from tfcompress.report.table import in_columns
+
+__all__ = ["Compared", "Comparison", "costs_of", "html_table", "title_of"]
+
+_TITLES = {
+    "macs": "MACs",
+    "params": "parameters",
+    "bytes": "bytes of weights",
+    "latency_ms": "latency (ms)",
+    "file_bytes": "bytes of the TFLite file",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Compared:
+    """A result as a comparison knows it: its figures, and a name that tells it from the others.
+
+    Attributes:
+        name: in the table and the picture.
+        method: name of the method.
+        seed: the seed.
+        metric: name of the metric; "" for none.
+        higher_is_better: whether a larger metric means a better model.
+        before, after: the `Measured` of the original and of the compressed model.
+    """
+
+    name: str
+    method: str
+    seed: int
+    metric: str
+    higher_is_better: bool
+    before: Any
+    after: Any
+
+
+class _Row(NamedTuple):
+    """A model of the table: an original or a student, with its original."""
+
+    name: str
+    metric: str
+    measured: Any
+    before: Any
+
+
+class Comparison:
+    """Several results side by side, as `tfcompress.compare` gives them.
+
+    `print(comparison)` shows the table, and so does Jupyter.
+
+    Attributes:
+        results: the results as `Compared`, in the order in which they were given.
+        costs: the costs that all of them know, by name: what `plot` can draw along the axis.
+        split: the split that the table's metric was measured on: "test" where all have that, else "validation".
+    """
+
+    def __init__(self, results: Sequence[Compared]) -> None:
+        self.results = tuple(results)
+        sides = [side for result in self.results for side in (result.before, result.after)]
+        columns = dict.fromkeys(name for side in sides for name in costs_of(side) if name not in BUILT_IN)
+        everywhere = [name for name in columns if all(name in costs_of(side) for side in sides)]
+        self.costs: tuple[str, ...] = (*BUILT_IN, *everywhere)
+        self.split = "test" if all(side.split == "test" for side in sides) else "validation"
+        self._columns = (*BUILT_IN, *columns)
+
+    def __len__(self) -> int:
+        return len(self.results)
+
+    def rows(self) -> list[tuple[str, ...]]:
+        """The table as texts, headings first: a line for each original, and one for each result."""
+        metrics = list(dict.fromkeys(result.metric for result in self.results if result.metric))
+        heads = [head for name in self._columns for head in (title_of(name), "")]
+        lines = [("", *heads, *(head for metric in metrics for head in (f"{metric} ({self.split})", "")))]
+        for row in (*self._originals(), *(_Row(r.name, r.metric, r.after, r.before) for r in self.results)):
+            costs, before = costs_of(row.measured), {} if row.measured is row.before else costs_of(row.before)
+            cells = [row.name]
+            for name in self._columns:
+                cells += _cells(costs.get(name), before.get(name))
+            for metric in metrics:
+                values = [self._score(side) if metric == row.metric else None for side in (row.measured, row.before)]
+                cells += _differences(values[0], None if row.measured is row.before else values[1])
+            lines.append(tuple(cells))
+        kept = [i for i in range(len(lines[0])) if i == 0 or any(line[i] for line in lines)]
+        return [tuple(line[i] for i in kept) for line in lines]
+
+    def __str__(self) -> str:
+        return "\n".join(in_columns(self.rows(), left=1))
+
+    def _repr_html_(self) -> str:
+        return html_table(self.rows())
+
+    def plot(self, path: str | os.PathLike[str] | None = None, cost: str = "macs") -> Any:
+        """Draws the metric over a cost, a point for each result and one for each original.
+
+        Args:
+            path: where the picture goes, its ending gives the format; `None` for no file.
+            cost: along the axis: "macs", "params", "bytes", or another that all results know, see `costs`; "latency_ms"
+                where it was measured.
+
+        Returns:
+            The matplotlib figure, which Jupyter shows.
+
+        Raises:
+            ValueError: a cost that some result does not know, no metric, or metrics that are not the same.
+        """
+        if path in self._columns:
+            expect.refuse("path", "the path of a picture", path, f"Write cost={path!r}.")
+        named = isinstance(cost, str) and cost in self._columns
+        cost = expect.one_of("cost", cost, self.costs, "Some of the results do not know it." if named else "")
+        metrics = list(dict.fromkeys(result.metric for result in self.results))
+        unmeasured = [result.name for result in self.results if self._score(result.after) is None]
+        if len(metrics) > 1 or unmeasured:
+            received = f"metrics {metrics}" if len(metrics) > 1 else f"none for {', '.join(unmeasured)}"
+            raise ValueError(
+                f"Expected results that were measured by one metric. Received: {received}. Print the comparison: its "
+                "table has a column for each metric."
+            )
+        with plain_text():
+            return write_figure(self._drawn(cost, metrics[0]), path)
+
+    def _drawn(self, cost: str, metric: str) -> Any:
+        from matplotlib.ticker import EngFormatter
+
+        figure = new_figure(8, 5)
+        axes = figure.subplots()
+        for index, row in enumerate(self._originals()):
+            score = self._score(row.before)
+            if score is not None:
+                style = {"marker": "*", "color": str(min(0.7, 0.25 * index)), "label": row.name}
+                axes.scatter(costs_of(row.before)[cost], score, s=130, zorder=3, **style)
+        for index, result in enumerate(self.results):
+            style = {"marker": MARKERS[index // 10 % len(MARKERS)], "color": f"C{index % 10}", "label": result.name}
+            axes.scatter(costs_of(result.after)[cost], self._score(result.after), s=45, zorder=2, **style)
+        axes.set_xlim(left=0)
+        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+        axes.set_xlabel(title_of(cost))
+        axes.set_ylabel(f"{metric} ({self.split})")
+        axes.grid(color="#eeeeee")
+        axes.set_axisbelow(True)
+        axes.set_title(f"{metric} against {title_of(cost)}", fontsize="medium")
+        figure.legend(loc="outside right upper", fontsize="small")
+        return figure
+
+    def _originals(self) -> list[_Row]:
+        """The models that were compressed, each once: those of one cost and metric are the same."""
+        rows: dict[Any, _Row] = {}
+        for result in self.results:
+            key = result.before.cost, result.metric, self._score(result.before)
+            rows.setdefault(key, _Row(result.name, result.metric, result.before, result.before))
+        several = len(rows) > 1
+        return [row._replace(name=f"original of {row.name}" if several else "original") for row in rows.values()]
+
+    def _score(self, measured: Any) -> float | None:
+        score: float | None = measured.accuracy if self.split == "test" else measured.validation_accuracy
+        return score
+
+
+def html_table(rows: Sequence[Sequence[str]]) -> str:
+    """A table in HTML, headings first, the first cell of each row its heading; texts are escaped."""
+    head, *body = rows
+    lines = ["<table>"]
+    heads = "".join(f'<th scope="col">{html.escape(cell)}</th>' for cell in head)
+    lines.append(f"<thead><tr>{heads}</tr></thead>")
+    lines.append("<tbody>")
+    for first, *cells in body:
+        data = "".join(f"<td>{html.escape(cell)}</td>" for cell in cells)
+        lines.append(f'<tr><th scope="row">{html.escape(first)}</th>{data}</tr>')
+    return "\n".join([*lines, "</tbody>", "</table>"])
+
+
+def title_of(cost: str) -> str:
+    """A cost in words."""
+    return _TITLES.get(cost) or metric_of(cost).unit
+
+
+def costs_of(measured: Any) -> dict[str, float]:
+    """All costs that a `Measured` knows by name: its own columns, those of metrics, and what was measured."""
+    named = [getattr(measured, field.name) for field in dataclasses.fields(measured)]
+    known: dict[str, float] = {name: getattr(measured, name) for name in BUILT_IN}
+    for numbers in named:
+        for name, number in numbers.items() if isinstance(numbers, Mapping) else ():
+            known.setdefault(name, number)
+    return known
+
+
+def _cells(value: float | None, before: float | None) -> list[str]:
+    """A number, and the share of the original's that it is."""
+    if value is None:
+        return ["-", ""]
+    said = f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
+    return [said, f"{value / before:.1%}" if before else ""]
+
+
+def _differences(value: float | None, before: float | None) -> list[str]:
+    """A metric, and how far it is from the original's."""
+    if value is None:
+        return ["-", ""]
+    return [f"{value:.4f}", "" if before is None else f"{value - before:+.4f}"]

@@ -1,0 +1,276 @@
+"""A run as one page in HTML that holds all that it shows: it loads nothing, and can be read on a phone."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import os
+import pathlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from tfcompress import expect
+from tfcompress.costs.metrics import BUILT_IN
+from tfcompress.report.call import call_of
+from tfcompress.report.comparison import costs_of, html_table, title_of
+from tfcompress.report.history import draw_history
+from tfcompress.report.layer_plot import draw_structure
+from tfcompress.report.layers import KEPT, LayerChange, layer_changes
+from tfcompress.report.page_style import STYLE
+from tfcompress.report.plots import plain_text
+from tfcompress.report.spectrum import NARROWED, draw_spectrum
+
+__all__ = ["page_of", "write_page"]
+
+_WIDE, _NARROW = 8.0, 4.4  # inches of a picture on a desk, and on a phone
+_FEW = 60  # rows of a table that is shown at once
+_SHOWN = 60  # characters of a value
+_Section = tuple[str, str, str]  # id, title, content
+
+
+def write_page(result: Any, path: str | os.PathLike[str]) -> pathlib.Path:
+    """Writes the page of a run beside its place and renames it.
+
+    Args:
+        result: a `Result`, a loaded one as well.
+        path: where it goes: a name that ends with .html, in a folder that exists.
+
+    Returns:
+        The path.
+
+    Raises:
+        TypeError, ValueError: no such path.
+        FileNotFoundError: no such folder.
+    """
+    whole: pathlib.Path = expect.path("path", path, "the path of a page such as 'report.html'")
+    if whole.suffix.lower() not in (".html", ".htm"):
+        expect.refuse("path", "a name that ends with .html", path, "A picture is drawn by result.plot(path=...).")
+    if not whole.parent.is_dir():
+        raise FileNotFoundError(
+            f"Expected a file in an existing folder. Received: {str(path)!r}. Make the folder first."
+        )
+    part = whole.with_name(f"part.{whole.name}")
+    part.write_text(page_of(result), encoding="utf-8")
+    part.replace(whole)
+    return whole
+
+
+def page_of(result: Any) -> str:
+    """The page as text."""
+    name = f"{result.model.name}, compressed by {result.method}"
+    sections = [
+        ("table", "Before and after", _cards(result) + _scrolled(html_table(_measured(result)))),
+        ("history", "History", _picture("Metric over search and recovery", draw_history, result) + _logs(result)),
+        *_layer_sections(result),
+        *_candidates(result),
+        ("notes", "Notes", _list(result.notes)),
+        ("settings", "Settings to repeat the run", _settings(result)),
+    ]
+    links = "".join(f'<a href="#{key}">{html.escape(title)}</a>' for key, title, _ in sections)
+    body = "\n".join(
+        f'<section id="{key}">\n<h2>{html.escape(title)}</h2>\n{content}\n</section>'
+        for key, title, content in sections
+    )
+    return f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{html.escape(name)}</title>
+<style>{STYLE}</style>
+</head>
+<body>
+<header>
+<h1>{html.escape(name)}</h1>
+<p>{html.escape(_sentence(result))}</p>
+<nav>{links}</nav>
+</header>
+<main>
+{body}
+</main>
+<footer>Written by tfcompress.</footer>
+</body>
+</html>
+"""
+
+
+def _sentence(result: Any) -> str:
+    limits = ", ".join(f"{title_of(metric)} at most {_limit(limit)}" for metric, limit in result.budget.items())
+    return f"Seed {result.seed}. Budget: {limits or 'none'}."
+
+
+def _limit(limit: float) -> str:
+    return f"{limit:,}" if isinstance(limit, int) else f"{limit:.4g} of the original"
+
+
+def _measured(result: Any) -> list[tuple[str, str, str, str]]:
+    """The rows of the table: what is known of both sides."""
+    before, after = costs_of(result.before), costs_of(result.after)
+    rows = [("", "before", "after", "share")]
+    for name in (*BUILT_IN, *(name for name in after if name not in BUILT_IN)):
+        first, last = before.get(name), after[name]
+        rows.append((title_of(name), _number(first), _number(last), f"{last / first:.1%}" if first else "-"))
+    for split, first, last in _scores(result):
+        rows.append((f"{result.metric} ({split})", f"{first:.4f}", f"{last:.4f}", f"{last - first:+.4f}"))
+    return rows
+
+
+def _scores(result: Any) -> Iterable[tuple[str, float, float]]:
+    """The metric before and after, on each split that both were measured on."""
+    sides = result.before, result.after
+    tested = [side.accuracy if side.split == "test" else None for side in sides]
+    for split, values in (("test", tested), ("validation", [side.validation_accuracy for side in sides])):
+        if result.metric and None not in values:
+            yield split, *values
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
+
+
+def _cards(result: Any) -> str:
+    """The figures that are looked for first."""
+    before, after = result.before, result.after
+    cards = [
+        (unit, f"{last / first:.0%}", f"{first:,} → {last:,}")
+        for unit, first, last in (
+            ("of the MACs", before.macs, after.macs),
+            ("of the parameters", before.params, after.params),
+        )
+        if first
+    ]
+    for split, first, last in list(_scores(result))[:1]:
+        cards.append((f"{result.metric} ({split})", f"{last:.4g}", f"{first:.4g} before"))
+    shown = "".join(
+        f"<div><strong>{html.escape(value)}</strong><span>{html.escape(unit)}</span><small>{html.escape(more)}</small></div>"
+        for unit, value, more in cards
+    )
+    return f'<div class="cards">{shown}</div>\n'
+
+
+def _picture(words: str, draw: Callable[..., Any], result: Any) -> str:
+    """A picture in two widths, of which the browser takes the one that fits."""
+    with plain_text():
+        wide, narrow = (_data_of(draw(result, width=width)) for width in (_WIDE, _NARROW))
+    return (
+        f'<figure><picture><source media="(max-width: 640px)" srcset="{narrow}">'
+        f'<img src="{wide}" alt="{html.escape(words)}"></picture></figure>\n'
+    )
+
+
+def _data_of(figure: Any) -> str:
+    """A figure as the address of an SVG picture that lies in the address itself."""
+    import matplotlib
+
+    content = io.BytesIO()
+    with matplotlib.rc_context({"svg.fonttype": "path", "svg.hashsalt": "tfcompress"}):
+        figure.savefig(content, format="svg", metadata={"Date": None})
+    return f"data:image/svg+xml;base64,{base64.b64encode(content.getvalue()).decode()}"
+
+
+def _layer_sections(result: Any) -> list[_Section]:
+    try:
+        changes = layer_changes(result)
+    except ValueError as error:
+        return [("structure", "Structure", f"<p>{html.escape(str(error))}</p>")]
+    rows: list[tuple[str, ...]] = [("layer", "change", "channels", "MACs", "parameters", "class")]
+    rows += [_layer_row(change) for change in changes if _is_listed(change)]
+    table = _folded("layers", len(rows) - 1, _scrolled(html_table(rows)))
+    return [
+        ("structure", "Structure", _picture("Channels kept by layer, before and after", draw_structure, result)),
+        ("layers", "Layer by layer", table),
+    ]
+
+
+def _is_listed(change: LayerChange) -> bool:
+    """Whether a layer costs something, or the plan speaks of it itself."""
+    return change.change not in (KEPT, NARROWED) or any(map(any, _sums(change)))
+
+
+def _sums(change: LayerChange) -> list[tuple[int, int]]:
+    return [change.sums(name) for name in ("macs", "params")]
+
+
+def _layer_row(change: LayerChange) -> tuple[str, ...]:
+    numbers = [change.channels, *_sums(change)]
+    said = f"{change.change}: {change.by}" if change.by else change.change
+    return change.name, said, *(_pair(*pair) for pair in numbers), change.kind
+
+
+def _pair(before: int | None, after: int | None) -> str:
+    first, last = (_number(value) for value in (before, after))
+    return first if first == last else f"{first} → {last}"
+
+
+def _candidates(result: Any) -> list[_Section]:
+    """The answers of a search that measured several."""
+    scored = [candidate for candidate in result.candidates if candidate.score is not None]
+    if len(scored) < 2:
+        return []
+    rows = [("", "MACs", "parameters", "score")]
+    ordered = sorted(scored, key=lambda candidate: candidate.cost.macs)
+    rows += [(c.origin or "-", f"{c.cost.macs:,}", f"{c.cost.params:,}", f"{c.score:.4f}") for c in ordered]
+    picture = _picture("Candidates of the search", lambda of, width: draw_spectrum(of, width=width), result)
+    return [("candidates", "Candidates of the search", picture + _scrolled(html_table(rows)))]
+
+
+def _logs(result: Any) -> str:
+    """The numbers of the history, a table for each phase."""
+    tables = []
+    for part in ("search", "recover"):
+        phases: dict[str, dict[str, Sequence[Any]]] = {}
+        for name, values in result.history.get(part, {}).items():
+            phase, log = _phase_of(name)
+            phases.setdefault(phase, {})[log] = values
+        for phase, logs in phases.items():
+            count = max(map(len, logs.values()))
+            if count:
+                title = " ".join(filter(None, ({"search": "search", "recover": "recovery"}[part], phase)))
+                rows = [("", *logs), *((str(i + 1), *_values(logs, i)) for i in range(count))]
+                tables.append(f"<h3>{html.escape(title)}</h3>\n{_scrolled(html_table(rows))}")
+    return _folded("all numbers", len(tables), "\n".join(tables), few=0) if tables else ""
+
+
+def _phase_of(name: str) -> tuple[str, str]:
+    """The phase that the name of a log begins with, and the rest of it."""
+    phase, colon, log = name.partition(": ")
+    if colon:
+        return phase, log
+    phase, _, log = name.rpartition(" ")
+    return phase, log
+
+
+def _values(logs: Mapping[str, Sequence[Any]], place: int) -> list[str]:
+    values = [column[place] if place < len(column) else None for column in logs.values()]
+    return [
+        "" if value is None else _cut(_number(value) if isinstance(value, (int, float)) else str(value))
+        for value in values
+    ]
+
+
+def _settings(result: Any) -> str:
+    rows = [("setting", "value"), *((name, _cut(repr(value), 4 * _SHOWN)) for name, value in result.settings.items())]
+    every = _folded("all settings of the method", len(rows) - 1, _scrolled(html_table(rows)), few=0)
+    return f'<pre tabindex="0"><code>{html.escape(call_of(result))}</code></pre>\n{every}'
+
+
+def _list(texts: Iterable[str]) -> str:
+    items = "\n".join(f"<li>{html.escape(text)}</li>" for text in texts)
+    return f"<ul>\n{items}\n</ul>" if items else "<p>None.</p>"
+
+
+def _scrolled(content: str) -> str:
+    return f'<div class="scroll" tabindex="0">{content}</div>\n'
+
+
+def _folded(title: str, count: int, content: str, few: int = _FEW) -> str:
+    """A part that is open where it is short."""
+    opened = " open" if count <= few else ""
+    return f"<details{opened}><summary>{html.escape(title)} ({count})</summary>\n{content}</details>"
+
+
+def _cut(text: str, room: int = _SHOWN) -> str:
+    return text if len(text) <= room else f"{text[: room - 1]}…"
