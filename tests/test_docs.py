@@ -26,6 +26,7 @@ from tfcompress.graph import ChannelGroups, LayerGraph
 from tfcompress.methods import Uniform
 from tfcompress.plan import Plan
 from tfcompress.rewrite import apply
+from tfcompress.training import StepTime
 
 DOCS = pathlib.Path(__file__).resolve().parents[1] / "docs"
 
@@ -122,13 +123,16 @@ class OwnMethodTest(tf.test.TestCase):
 
 class PresetsTest(tf.test.TestCase):
     def test_all_code(self):
-        run, papers, own = code_of("presets.md")
+        run, papers, own, in_time = code_of("presets.md")
         made = {"model": small_tasks.three_convolutions(), "data": small_tasks.pictures(40)}
         exec(run, made)
         self.assertIn("preset fast, but for batch_size=64", made["result"].notes)
         exec(papers, made)
         exec(own, made)
         self.assertEqual((made["Patient"].as_published().steps, made["Patient"].presets()["fast"]["steps"]), (40, 2))
+        with mock.patch("tfcompress.workflow.measured_step", return_value=StepTime(3600.0, 60.0)):
+            exec(in_time, made)
+        self.assertLess(made["result"].settings["epochs"], 3)  # an epoch takes a good part of an hour
 
 
 class ReplacementsTest(tf.test.TestCase):

@@ -16,13 +16,21 @@ from tfcompress.training import Objective, RunFolder
 __all__ = ["begin_run"]
 
 
-def begin_run(original: Network, method: Method, task: Task) -> list[str]:
-    """Begins the run in its folder, or goes on with it; returns what is to be known of that."""
+def begin_run(original: Network, method: Method, task: Task, time_s: float | None = None) -> list[str]:
+    """Begins the run in its folder, or goes on with it; returns what is to be known of that.
+
+    Args:
+        original: the network that was given.
+        method: the method, with its settings as they were given.
+        task: the task.
+        time_s: seconds to which its settings are fitted; `None` where they are not.
+    """
     notes: list[str] = []
     if not isinstance(task.run, RunFolder):
         return notes
     contents = Contents()
     fingerprint = _fingerprint(original, method, task, contents, notes)
+    fingerprint |= {} if time_s is None else {"time_budget": time_s}
     task.run.begin({**fingerprint, "not_compared": contents.unknown})
     if contents.unknown:
         notes.append(

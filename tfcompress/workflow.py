@@ -42,11 +42,13 @@ from tfcompress.rewrite.working_copy import fixed_batch, nested_copy
 from tfcompress.run_contents import begin_run
 from tfcompress.stage import Recovered, run_stage
 from tfcompress.task import WARNING, Task
+from tfcompress.time_budget import fitted_settings, given_time, words_for_fitted
 from tfcompress.training import (
     Objective,
     Progress,
     RunFolder,
     Score,
+    StepTime,
     open_run,
 )
 from tfcompress.training.ignored import words_for_ignored
@@ -85,6 +87,7 @@ def compress(
     learning_rate: float | None = None,
     optimizer: str | keras.optimizers.Optimizer | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
+    time_budget: str | float | None = None,
     run_dir: str | os.PathLike[str] | None = None,
     seed: int = 0,
     verbose: int = 1,
@@ -139,6 +142,8 @@ def compress(
             model.
         callbacks: Keras callbacks, such as `EarlyStopping`; they see epochs and logs of the finished model's training
             as in `fit`, of each of its phases. Their own state is lost where a run is interrupted.
+        time_budget: how long the run may take: `"1h"`, `"45 min"`, or seconds. Before the first step epochs, and
+            episodes of a search, become so few that it holds, by two timed batches; never more than the settings have.
         run_dir: a folder for checkpoints, logs and the result. The same call on the same folder goes on where a killed
             run stopped, after its last finished epoch.
         seed: what all randomness comes from.
@@ -160,6 +165,7 @@ def compress(
     control = Control.of(exclude, only, ratio_limits, round_to, through_norms)
     seed, objective, progress = given_seed(seed), given_objective(objective), Progress(verbose)
     callbacks, monitor = given_callbacks(callbacks), given_monitor(monitor, objective)
+    time_s = given_time(time_budget)
     run_dir = expect.path("run_dir", run_dir, "a folder", or_none=True)
     data_lib.check_forms(data, validation_data, test_data, validation_split, class_weight)
     check_surroundings()
@@ -184,9 +190,12 @@ def compress(
         progress.doing("measuring the model as it is")
         on_test = metrics_of(original, task, ("test",)).get("test")  # what is wrong with it shows before training
         # All that can be refused was: from here on it is the folder of this run.
-        notes = begin_run(original, chosen, task)
+        notes = begin_run(original, chosen, task, time_s)
         task, first, notes = _measured(original, chosen, task, measurements, notes)
-        _say_first(original, chosen, task, notes)
+        step = measured_step(chosen, task) if verbose or time_s is not None else None
+        if time_s is not None:
+            chosen = _in_time(chosen, task, step, time_s)
+        _say_first(original, chosen, task, notes, step)
         recovered = run_stage(chosen, task, callbacks)
         before = _put_together(original.costs.total, first["validation"], on_test, task, first["measurements"])
         result = _report(before, recovered, chosen, task, [*given.notes, *notes])
@@ -260,9 +269,18 @@ def _measured(
     return task, before, [*first, *words_for_preset(method), *notes, *said]
 
 
-def _say_first(original: Network, method: Method, task: Task, notes: Sequence[str]) -> None:
+def _in_time(method: Method, task: Task, step: StepTime | None, seconds: float) -> Method:
+    """The method with settings that hold a time budget: those of the first call, where a run goes on."""
+    changes = task.run.recall("in_time", task.progress.note)
+    if changes is None:
+        changes = fitted_settings(method, task, step, seconds)
+        task.run.write_json("in_time", changes)
+    task.say(words_for_fitted(method, changes, seconds))
+    return dataclasses.replace(method, **changes) if changes else method  # type: ignore[type-var]
+
+
+def _say_first(original: Network, method: Method, task: Task, notes: Sequence[str], step: StepTime | None) -> None:
     """Says what the run is and how long it takes, and warnings; declares its phases."""
-    step = measured_step(method, task) if task.progress.verbose else None
     if task.progress.verbose:
         task.progress.header(header(original, method, task, step))
     warnings = [note for note in notes if note.startswith(WARNING)]

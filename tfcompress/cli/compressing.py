@@ -44,6 +44,8 @@ def _add_flags(parser: argparse.ArgumentParser) -> None:
         ("--optimizer", str, "sgd, adam, or compiled for the model's own, short for --set optimizer=NAME"),
     ):
         parser.add_argument(name, metavar=name.split("-")[-1].upper(), type=kind, help=text)
+    text = "how long the run may take, such as 1h or 45min: epochs and episodes become as few as that asks for"
+    parser.add_argument("--time-budget", metavar="TIME", help=text)
     text = "the metric that choices are made by, of those that the model is compiled with, or loss"
     parser.add_argument("--monitor", metavar="NAME", type=checked(str, expect.text, "monitor"), help=text)
     for unit, name in (
@@ -118,6 +120,7 @@ def _run(args: argparse.Namespace) -> None:
         configured(method_by_name(args.method, args.preset), dict(args.settings)),
         args.data,
         monitor=args.monitor,
+        time_budget=args.time_budget,
         epochs=args.epochs,
         learning_rate=args.learning_rate,
         optimizer=args.optimizer,

@@ -1,0 +1,109 @@
+"""`time_budget`: the length of a run, fitted to the time that there is."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from tfcompress import expect
+from tfcompress.methods import Method
+from tfcompress.task import Task
+from tfcompress.training import StepTime, duration
+from tfcompress.training.forecast import Forecast
+
+__all__ = ["fitted_settings", "given_time", "words_for_fitted"]
+
+_UNITS = {"s": 1, "sec": 1, "min": 60, "m": 60, "h": 3600, "d": 86400}
+_PART = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(s|sec|min|m|h|d)\b\.?")
+_SHARES = 50  # steps in which settings become smaller
+
+
+def given_time(value: Any) -> float | None:
+    """The time budget of a call in seconds.
+
+    Args:
+        value: a text such as "1h", "1 h 30 min" or "45 min", or a number of seconds; `None` for none.
+
+    Raises:
+        TypeError, ValueError: anything else.
+    """
+    what = 'a time such as "1h" or "45 min", or a number of seconds above 0'
+    if value is None:
+        return None
+    if isinstance(value, str):
+        parts = _PART.findall(value)
+        if not parts or _PART.sub("", value).strip():
+            expect.refuse("time_budget", what, value)
+        value = sum(float(number) * _UNITS[unit] for number, unit in parts)
+    seconds: float = expect.number("time_budget", value, above=0)
+    return seconds
+
+
+def fitted_settings(method: Method, task: Task, step: StepTime | None, seconds: float) -> dict[str, Any]:
+    """The settings by which a method takes at most so long, by the measured time of a step.
+
+    What preset "fast" has less of (episodes, updates, epochs) becomes less by one share for all, down to that preset;
+    if that takes too long, there are fewer epochs still.
+
+    Args:
+        method: the method.
+        task: the task.
+        step: the time of an epoch.
+        seconds: the time that there is.
+
+    Returns:
+        The settings that are others than the method's, empty where it takes less time by itself.
+
+    Raises:
+        ValueError: no step could be timed, or the shortest run takes longer.
+    """
+    shortest = None
+    for changes in _ever_shorter(method):
+        try:
+            shorter = dataclasses.replace(method, **changes) if changes else method  # type: ignore[type-var]
+            parts = Forecast(shorter.phases(task), step).whole()
+        except ValueError:  # settings that do not go together
+            continue
+        if parts is None:
+            raise ValueError(
+                "Expected data of a known length, and a model of which a step can be timed, for time_budget. Received: "
+                "others. Leave it out, and give epochs=."
+            )
+        shortest = sum(parts.values())
+        if shortest <= seconds:
+            return changes
+    least = "" if shortest is None else f", which is at least {duration(shortest)} here"
+    raise ValueError(
+        f"Expected `time_budget` to be the time of a run{least}. Received: {duration(seconds)}. Give more time, less "
+        'data, or another method, such as "uniform".'
+    )
+
+
+def _ever_shorter(method: Method) -> Iterator[dict[str, Any]]:
+    """Changes of settings that make a run shorter and shorter."""
+    fast: Mapping[str, Any] = type(method).fast or {}
+    least = {name: value for name, value in fast.items() if type(value) is int and _larger(method, name, value)}
+    if "epochs" not in least and _larger(method, "epochs", 1):
+        least["epochs"] = min(5, getattr(method, "epochs"))  # noqa: B009  (not every method has it)
+    yield {}
+    seen: list[dict[str, Any]] = [{}]
+    for left in range(_SHARES - 1, -1, -1):
+        changes = {name: low + (getattr(method, name) - low) * left // _SHARES for name, low in least.items()}
+        if changes not in seen:
+            seen.append(changes)
+            yield changes
+    for epochs in range(least.get("epochs", 1) - 1, 0, -1):
+        yield {**least, "epochs": epochs}
+
+
+def _larger(method: Method, name: str, value: int) -> bool:
+    own = getattr(method, name, None)
+    return type(own) is int and own > value
+
+
+def words_for_fitted(method: Method, changes: Mapping[str, Any], seconds: float) -> str:
+    """A line on what was fitted to the time, such as "time_budget 1 h 0 min: epochs 30 -> 12"."""
+    said = [f"{name} {getattr(method, name)} -> {value}" for name, value in changes.items()]
+    return f"time_budget {duration(seconds)}: {', '.join(said) or 'all settings stay, the run takes less'}"
