@@ -9,16 +9,7 @@ from typing import Any
 
 from tfcompress import expect
 
-__all__ = [
-    "add_data",
-    "add_model",
-    "add_seed",
-    "add_validation_split",
-    "checked",
-    "existing",
-    "name_and_value",
-    "number",
-]
+__all__ = ["add_model", "add_seed", "checked", "existing", "name_and_value", "number"]
 
 _MODEL_SUFFIXES = (".keras", ".h5", ".hdf5")
 
@@ -26,19 +17,6 @@ _MODEL_SUFFIXES = (".keras", ".h5", ".hdf5")
 def add_model(parser: argparse.ArgumentParser) -> None:
     """Adds the model file that a subcommand reads."""
     parser.add_argument("model", metavar="MODEL", type=_model_path, help="a .keras, .h5 or .hdf5 file")
-
-
-def add_data(parser: argparse.ArgumentParser) -> None:
-    """Adds the dataset."""
-    text = "a dataset: digits, or a name of tensorflow-datasets"
-    parser.add_argument("--data", required=True, metavar="NAME", type=checked(str, expect.text, "data"), help=text)
-
-
-def add_validation_split(parser: argparse.ArgumentParser) -> None:
-    """Adds the share of the training data that is held out."""
-    share = checked(float, expect.number, "validation_split", above=0, below=1)
-    text = "the share of the training data that is held out, to choose by (default: 0.1)"
-    parser.add_argument("--validation-split", type=share, metavar="SHARE", help=text)
 
 
 def add_seed(parser: argparse.ArgumentParser) -> None:

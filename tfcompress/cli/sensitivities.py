@@ -6,8 +6,9 @@ import argparse
 import pathlib
 
 from tfcompress import expect
-from tfcompress.cli.arguments import add_data, add_model, add_seed, add_validation_split, checked, existing
+from tfcompress.cli.arguments import add_model, add_seed, checked, existing
 from tfcompress.cli.command import Command
+from tfcompress.cli.data_flags import add_data_flags, given_data
 
 __all__ = ["COMMAND"]
 
@@ -16,8 +17,7 @@ _PLOTS = (".png", ".svg", ".pdf", ".jpg")
 
 def _add_flags(parser: argparse.ArgumentParser) -> None:
     add_model(parser)
-    add_data(parser)
-    add_validation_split(parser)
+    add_data_flags(parser)
     text = "shares of the group's channels that are kept (default: 0.75 0.5 0.25)"
     ratio = checked(float, expect.number, "keep_ratios", above=0, at_most=1)
     parser.add_argument("--keep-ratios", nargs="+", type=ratio, default=(0.75, 0.5, 0.25), metavar="RATIO", help=text)
@@ -48,8 +48,7 @@ def _run(args: argparse.Namespace) -> None:
 
     measured = tfcompress.sensitivity(
         path,
-        args.data,
-        validation_split=args.validation_split,
+        **given_data(args),
         keep_ratios=args.keep_ratios,
         criterion=args.criterion,
         images=args.images,
