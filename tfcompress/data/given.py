@@ -115,7 +115,7 @@ class Request:
         return None if height is None or width is None else (height, width)
 
     def _prepared(self, data: NamedData, x: np.ndarray) -> Preprocess | None:
-        """What is done to arrays of images: they are resized where another size is read or was asked for."""
+        """The preprocessing of arrays of images: they are resized where another size is read or was asked for."""
         if data.preprocess is None or x.ndim != 4 or x.dtype != np.uint8:
             return data.preprocess
         size, channels = data.size or self._size(), (self._image_shape() or (None, None, None))[2]
@@ -294,7 +294,7 @@ def check_forms(
 
 
 def opened(data: object, argument: str = "data") -> object:
-    """What a string or a path stands for, read as far as to say what it is; other data as they are.
+    """Opens the place that a string or a path names, as far as to say what is there; returns other data as they are.
 
     Raises:
         ValueError, TypeError: a place without data, or a function that returns none.

@@ -23,11 +23,11 @@ def folder_data(path: pathlib.Path, preprocess: Preprocess, augment: Augment | N
         ValueError: no images, or parts with other classes.
     """
     parts = _parts(path)
-    train = ImageFolder.found(parts.get("train", path))
-    found = {name: ImageFolder.found(parts[name]) for name in ("validation", "test") if name in parts}
-    for part in found.values():
+    train = ImageFolder.of(parts.get("train", path))
+    held_out = {name: ImageFolder.of(parts[name]) for name in ("validation", "test") if name in parts}
+    for part in held_out.values():
         check_same_classes(train, part)
-    folders = Folders(train, found.get("validation"), found.get("test"))
+    folders = Folders(train, held_out.get("validation"), held_out.get("test"))
     names = train.class_names
     return NamedData(str(path), len(names), preprocess, augment, folders=folders, class_names=names)
 

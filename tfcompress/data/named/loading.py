@@ -7,7 +7,7 @@ import os
 import pathlib
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -40,9 +40,12 @@ Scaling: TypeAlias = Literal["auto", "keras.applications", "unit_interval", "plu
 """The scalings of images by their names."""
 
 
-_FOUND: tuple[Literal["auto", "keras.applications"], ...] = ("auto", "keras.applications")
-# What is found by the model stands at first for the usual scaling.
-_PREPROCESSING: dict[str | None, Preprocess] = {**dict.fromkeys(_FOUND, to_unit_interval), **SCALINGS}
+_SCALED_BY: dict[str, Literal["measured", "keras.applications"]] = {
+    "auto": "measured",
+    "keras.applications": "keras.applications",
+}
+# Before the model is known, they stand for the usual scaling.
+_PREPROCESSING: dict[str | None, Preprocess] = {**dict.fromkeys(_SCALED_BY, to_unit_interval), **SCALINGS}
 _AUGMENTATION: dict[str | None, Augmentation] = {"auto": "auto", None: None}
 
 
@@ -185,9 +188,7 @@ def load(
             argument, given = ("preprocess", preprocess) if size is None else ("size", size)
             raise _not_for_others(data.name, argument, given)
         return data
-    found = next((each for each in _FOUND if isinstance(preprocess, str) and preprocess == each), None)
-    scaling: Any = {"auto": "measured", None: "given"}.get(found, found)
-    return replace(data, size=size, scaling=scaling)
+    return replace(data, size=size, scaling=_SCALED_BY.get(preprocess if isinstance(preprocess, str) else "", "given"))
 
 
 def _checked_size(size: object) -> tuple[int, int] | None:

@@ -52,7 +52,7 @@ def path_of(data: str | os.PathLike[str], argument: str = "data") -> pathlib.Pat
 
 
 def given_by(function: str, argument: str = "data") -> Any:
-    """What a function of a module returns, called without arguments.
+    """Calls a function of a module, without arguments, and returns its data.
 
     Args:
         function: "package.module:function".

@@ -42,7 +42,7 @@ class ImageFolder:
     class_names: tuple[str, ...]
 
     @classmethod
-    def found(cls, path: pathlib.Path) -> ImageFolder:
+    def of(cls, path: pathlib.Path) -> ImageFolder:
         """Looks a folder through. Raises ValueError where it holds no folders of images."""
         classes = sorted(entry.name for entry in path.iterdir() if entry.is_dir())
         advice = f"Put the images of each class into a folder of its own, such as {path / 'cats'}."
