@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 
 from tfcompress.data import flip_and_crop
-from tfcompress.data.named.loading import to_unit_interval
+from tfcompress.data.batches.scaling import to_unit_interval
 
 __all__ = ["centred", "flipped_and_cropped", "framed", "halved", "of_half_size"]
 

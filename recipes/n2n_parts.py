@@ -25,7 +25,8 @@ import runner
 
 import tfcompress
 from tfcompress.data import NamedData
-from tfcompress.data.named.loading import NamedArrays, to_unit_interval
+from tfcompress.data.batches.scaling import to_unit_interval
+from tfcompress.data.named.loading import NamedArrays
 from tfcompress.methods import N2N
 from tfcompress.methods.distillation import KD, Scratch
 from tfcompress.report import plot_students, plot_updates

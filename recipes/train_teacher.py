@@ -27,7 +27,8 @@ from images import of_half_size
 import tfcompress.zoo
 from tfcompress.data.batches.augment import flip_and_crop
 from tfcompress.data.batches.epochs import ArrayBatches
-from tfcompress.data.named.loading import NamedArrays, load_arrays, to_unit_interval
+from tfcompress.data.batches.scaling import to_unit_interval
+from tfcompress.data.named.loading import NamedArrays, load_arrays
 
 
 class OneCycle(keras.optimizers.schedules.LearningRateSchedule):

@@ -65,7 +65,11 @@ class TextsTest(tf.test.TestCase):
 class DataTest(tf.test.TestCase):
     def test_all_code(self):
         made = {}
-        exec(code_of("data.md")[0], made)
+        folders, weights = code_of("data.md")
+        self.enterContext(contextlib.chdir(self.get_temp_dir()))
+        exec(folders, made)
+        self.assertIn("of photos (2 classes: cats, dogs)", made["result"].notes[0])
+        exec(weights, made)
         self.assertIn("12 images held out", made["result"].notes[0])
         self.assertIn("class weights: 0: 1, 1: 1, 2: 5", made["result"].notes[0])
         self.assertIn("compiled with weighted_metrics", made["result"].notes[0])

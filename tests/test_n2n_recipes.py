@@ -10,7 +10,8 @@ import pytest
 
 import tfcompress
 from tfcompress.data import NamedData
-from tfcompress.data.named.loading import NamedArrays, to_unit_interval
+from tfcompress.data.batches.scaling import to_unit_interval
+from tfcompress.data.named.loading import NamedArrays
 from tfcompress.methods import TaylorPruning
 from tfcompress.methods.distillation import KD
 

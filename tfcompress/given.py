@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from types import FunctionType
 from typing import Any
 
 import keras
 
 from tfcompress import expect
-from tfcompress.data import VALIDATION_SHARE, Splits, splits
+from tfcompress.data import NamedData, Splits, opened, splits
 from tfcompress.data.batches.checks import Expected
-from tfcompress.evaluation import expected_labels
+from tfcompress.data.batches.scaling import SCALINGS, to_unit_interval
+from tfcompress.data.named.backbones import scaling_of_backbone
+from tfcompress.evaluation import expected_labels, measured_scaling
 from tfcompress.model_files import GivenModel, given_model, read_model
 from tfcompress.training import Objective, Score
 
@@ -122,18 +125,32 @@ def given_splits(
         ValueError: no labels for a classifier.
     """
     expected = expected_labels(model, objective)
+    parts = {"data": data, "validation_data": validation_data, "test_data": test_data}
     data, validation_data, test_data = (
-        _with_labels(model, given, expected) for given in (data, validation_data, test_data)
+        _with_labels(model, opened(given, argument), expected) for argument, given in parts.items()
     )
-    return splits(
+    notes: list[str] = []
+    if isinstance(data, NamedData) and data.scaling == "keras.applications":
+        scaling, words = scaling_of_backbone(model)
+        notes.append(words)
+        data, validation_data, test_data = (
+            replace(part, preprocess=SCALINGS[scaling], scaling="given") if isinstance(part, NamedData) else part
+            for part in (data, validation_data, test_data)
+        )
+    made = splits(
         data,
         validation_data=validation_data,
         test_data=test_data,
         seed=seed,
-        validation_share=VALIDATION_SHARE if validation_split is None else validation_split,
+        validation_share=validation_split,
         expected=expected,
         class_weight=class_weight,
     )
+    if isinstance(data, NamedData) and data.scaling == "measured":
+        scaling, said = measured_scaling(model, (made.validation, made.train), objective)
+        notes += said
+        made = made.scaled(to_unit_interval, SCALINGS[scaling])
+    return replace(made, notes=tuple(notes))
 
 
 def _with_labels(model: keras.Model, data: Any, expected: Expected) -> Any:

@@ -254,7 +254,8 @@ class Task:
         return (
             f"The model is at chance level on the validation split ({self.objective.metric_name} {self.accuracy:.4f}, "
             f"guessing gives {self.chance:.4f}). If it is trained, its inputs may be scaled otherwise than this data: "
-            "names give float32 images in [0, 1]; tfcompress.data.load(name, preprocess=...) changes that."
+            "names and paths give float32 images in [0, 1], where no other usual scaling does better; "
+            "tfcompress.data.load(name, preprocess=...) changes that."
         )
 
     def phase(self, name: str, stateful: Mapping[str, Any] | None = None) -> Phase:

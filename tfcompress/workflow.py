@@ -102,9 +102,10 @@ def compress(
             place of others (docs/darc.md); `"n2n"` removes layers and makes kernels smaller (docs/n2n.md); `"lit"`,
             `"kd"`, `"hint"`, `"born_again"` and `"scratch"` train a shallower student (docs/distillation.md). Data in
             this place, as in `compress(model, (x, y), ...)`, are taken for `data`, with the default method.
-        data: the name of a dataset (`"cifar10"`, `"digits"`), `tfcompress.data.load(...)`, a tuple `(x, y)` of
-            arrays, a batched `tf.data.Dataset` or a keras `PyDataset`. Weights of samples may be a third part: they
-            count in the training loss, as in `fit` (docs/data.md).
+        data: the name of a dataset (`"cifar10"`, `"digits"`), the path of a folder of images or of an .npz file,
+            `"package.module:function"`, `tfcompress.data.load(...)`, a tuple `(x, y)` of arrays, a batched
+            `tf.data.Dataset` or a keras `PyDataset`. Weights of samples may be a third part: they count in the training
+            loss, as in `fit` (docs/data.md).
         validation_data: what choices are made by; without it a seeded part of the training data is held out.
         validation_split: the share of the training data to hold out, between 0 and 1; `None` for a tenth. Not beside
             `validation_data`.
@@ -303,7 +304,7 @@ def _held_to(budget: Budget, before: Mapping[str, float]) -> list[str]:
 
 def _first_notes(task: Task, costs: CostModel, ignored: Sequence[str]) -> list[str]:
     total, objective = costs.total, task.objective
-    notes = [*task.splits.describe().splitlines(), objective.description]
+    notes = [*task.splits.describe().splitlines(), *task.splits.notes, objective.description]
     if task.limits:
         notes.append(f"budget: at most {as_budget(task.limits)}")
     if control := task.control.settings():

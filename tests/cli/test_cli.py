@@ -206,6 +206,28 @@ class RefusalTest(CommandTest):
     def test_a_setting_out_of_range(self):
         self.assert_refused(self.compress("--flops-budget", "0.5", "--set", "epochs=-1"), "epochs=-1")
 
+    def test_forms_of_data(self):
+        seen = []
+
+        def compress(path, method, data, **rest):
+            seen.append((data, rest))
+            raise ValueError("seen")
+
+        path = self.folder / "set.npz"
+        np.savez(path, x=np.zeros((4, 8, 8, 1), "uint8"), y=np.zeros(4, int))
+        weights = ("--class-weight", "0=2", "--class-weight", "3=0.5", "--validation-split", "0.2")
+        with mock.patch.object(tfcompress, "compress", compress):
+            for flags in ((), weights, ("--size", "6x7", "--preprocess", "none", "--test-data", path)):
+                self.assert_refused(self.compress("--flops-budget", "0.5", *flags, data=path), "seen")
+        (plain, rest), (_, weighted), (sized, with_test) = seen
+        self.assertEqual((plain, rest["validation_split"], rest["class_weight"]), (str(path), None, None))
+        self.assertEqual((weighted["class_weight"], weighted["validation_split"]), ({0: 2.0, 3: 0.5}, 0.2))
+        self.assertEqual((sized.size, sized.scaling, sized.preprocess(np.uint8([7]))[0]), ((6, 7), "given", 7.0))
+        self.assertEqual(with_test["test_data"].size, (6, 7))
+        budget = ("--flops-budget", "0.5")
+        self.assert_refused(self.compress(*budget, "--size", "8", data="some.module:function"), "no --size")
+        self.assert_refused(self.compress(*budget, data="no_such_module:function"), "no module 'no_such_module'")
+
     def test_blocks_stand_for_a_budget(self):
         method = configured(
             LIT(), {"blocks": "1,2", "sections": "2,", "cache_gb": "1.5", "tune": "true", "tuning.taus": "1,2"}

@@ -10,8 +10,8 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from tfcompress import data
+from tfcompress.data.batches.scaling import to_unit_interval
 from tfcompress.data.elsewhere import NotElsewhere, imported, name_of, reopened, written
-from tfcompress.data.named.loading import to_unit_interval
 from tfcompress.data.sources.image_streams import ImageStream
 
 X, Y = np.arange(120, dtype="float32").reshape(30, 2, 2, 1), np.arange(30) % 3

@@ -10,11 +10,9 @@ from typing import Any
 from tfcompress import expect
 
 __all__ = [
-    "add_data",
     "add_model",
     "add_run",
     "add_seed",
-    "add_validation_split",
     "checked",
     "existing",
     "in_existing_folder",
@@ -40,19 +38,6 @@ def add_run(parser: argparse.ArgumentParser, several: bool = False) -> None:
         parser.add_argument("run_dirs", metavar="RUN", nargs="+", type=folder, help=text)
     else:
         parser.add_argument("run_dir", metavar="RUN", type=folder, help=text)
-
-
-def add_data(parser: argparse.ArgumentParser) -> None:
-    """Adds the dataset."""
-    text = "a dataset: digits, or a name of tensorflow-datasets"
-    parser.add_argument("--data", required=True, metavar="NAME", type=checked(str, expect.text, "data"), help=text)
-
-
-def add_validation_split(parser: argparse.ArgumentParser) -> None:
-    """Adds the share of the training data that is held out."""
-    share = checked(float, expect.number, "validation_split", above=0, below=1)
-    text = "the share of the training data that is held out, to choose by (default: 0.1)"
-    parser.add_argument("--validation-split", type=share, metavar="SHARE", help=text)
 
 
 def add_seed(parser: argparse.ArgumentParser) -> None:

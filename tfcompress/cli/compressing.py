@@ -5,18 +5,10 @@ from __future__ import annotations
 import argparse
 
 from tfcompress import expect
-from tfcompress.cli.arguments import (
-    add_data,
-    add_model,
-    add_seed,
-    add_validation_split,
-    checked,
-    existing,
-    name_and_value,
-    number,
-)
+from tfcompress.cli.arguments import add_model, add_seed, checked, existing, name_and_value, number
 from tfcompress.cli.command import Command
 from tfcompress.cli.control_flags import add_control_flags, control
+from tfcompress.cli.data_flags import add_data_flags, given_data
 
 __all__ = ["COMMAND"]
 
@@ -64,8 +56,7 @@ def _add_flags(parser: argparse.ArgumentParser) -> None:
         type=_limit,
         help="upper limit for another metric, such as bytes=100000; may be repeated",
     )
-    add_data(parser)
-    add_validation_split(parser)
+    add_data_flags(parser, test=True)
     parser.add_argument(
         "--class-weight",
         action="append",
@@ -118,13 +109,12 @@ def _run(args: argparse.Namespace) -> None:
     result = tfcompress.compress(
         path,
         configured(method_by_name(args.method, args.preset), dict(args.settings)),
-        args.data,
+        **given_data(args),
         monitor=args.monitor,
         time_budget=args.time_budget,
         epochs=args.epochs,
         learning_rate=args.learning_rate,
         optimizer=args.optimizer,
-        validation_split=args.validation_split,
         class_weight=dict(args.class_weight) or None,
         flops_budget=args.flops_budget,
         params_budget=args.params_budget,

@@ -5,25 +5,16 @@ from __future__ import annotations
 import argparse
 
 from tfcompress import expect
-from tfcompress.cli.arguments import (
-    add_data,
-    add_model,
-    add_seed,
-    add_validation_split,
-    checked,
-    existing,
-    in_existing_folder,
-    plot_path,
-)
+from tfcompress.cli.arguments import add_model, add_seed, checked, existing, in_existing_folder, plot_path
 from tfcompress.cli.command import Command
+from tfcompress.cli.data_flags import add_data_flags, given_data
 
 __all__ = ["COMMAND"]
 
 
 def _add_flags(parser: argparse.ArgumentParser) -> None:
     add_model(parser)
-    add_data(parser)
-    add_validation_split(parser)
+    add_data_flags(parser)
     text = "shares of the group's channels that are kept (default: 0.75 0.5 0.25)"
     ratio = checked(float, expect.number, "keep_ratios", above=0, at_most=1)
     parser.add_argument("--keep-ratios", nargs="+", type=ratio, default=(0.75, 0.5, 0.25), metavar="RATIO", help=text)
@@ -46,8 +37,7 @@ def _run(args: argparse.Namespace) -> None:
 
     measured = tfcompress.sensitivity(
         path,
-        args.data,
-        validation_split=args.validation_split,
+        **given_data(args),
         keep_ratios=args.keep_ratios,
         criterion=args.criterion,
         images=args.images,

@@ -14,8 +14,10 @@ import numpy as np
 
 from tfcompress.data.batches.class_weights import ClassWeights
 from tfcompress.data.batches.failures import reading
+from tfcompress.data.batches.scaling import Prepared
 from tfcompress.data.named.text_sets import BuilderTexts
 from tfcompress.data.sources.arrays import ArraySource
+from tfcompress.data.sources.folders import FolderStream
 from tfcompress.data.sources.image_streams import ImageStream
 from tfcompress.data.sources.named_data import fits_in_memory, memory_limit_gb
 from tfcompress.data.sources.shuffled_streams import ShuffledStream
@@ -28,7 +30,7 @@ from tfcompress.data.texts.streams import Texts, TextStream
 
 __all__ = ["NotElsewhere", "imported", "name_of", "reopened", "written"]
 
-_ARRAYS = "Pass arrays, a dataset by its name, or tfcompress.data.load(...)"
+_ARRAYS = "Pass arrays, a dataset by its name, a path, or tfcompress.data.load(...)"
 
 
 class NotElsewhere(ValueError):
@@ -103,7 +105,7 @@ def _described(split: Split, files: _Files) -> dict[str, Any]:
             "y": _packed(source.y, lambda array: files.path_of(array, what)),
             "weights": None if source.weights is None else _packed(source.weights, lambda a: files.path_of(a, what)),
             "indices": None if source.indices is None else files.path_of(source.indices, what),
-            "preprocess": name_of(source.preprocess, "preprocess"),
+            "preprocess": _preprocess(source.preprocess),
             "augment": name_of(source.augment, "augment"),
             "weighs": source.weighs,
             "batch_size": source.batch_size,
@@ -118,8 +120,24 @@ def _described(split: Split, files: _Files) -> dict[str, Any]:
             "seed": source.seed,
             "class_weights": _pairs(source),
             "size": source.size,
-            "preprocess": name_of(source.preprocess, "preprocess"),
+            "preprocess": _preprocess(source.preprocess),
             "augment": source.augment if source.augment == "auto" else name_of(source.augment, "augment"),
+        }
+    if isinstance(source, FolderStream):
+        return {
+            "kind": "folder",
+            "folder": str(source.folder),
+            "files": source.files,
+            "labels": source.labels.tolist(),
+            "ranges": source.ranges,
+            "batch_size": source.batch_size,
+            "seed": source.seed,
+            "class_weights": _pairs(source),
+            "size": source.size,
+            "channels": source.channels,
+            "preprocess": _preprocess(source.preprocess),
+            "augment": name_of(source.augment, "augment"),
+            "one_hot": source.one_hot,
         }
     if isinstance(source, TextStream) and isinstance(source.texts.source, (FileTexts, BuilderTexts)):
         texts = source.texts.source
@@ -142,6 +160,19 @@ def _described(split: Split, files: _Files) -> dict[str, Any]:
     if isinstance(source, TensorFlowSource):
         return _written_out(source, what, files)
     raise NotElsewhere(f"{what} are {source.describe()} of an object that only this process has. {_ARRAYS}")
+
+
+def _preprocess(function: Any) -> Any:
+    """A function that preprocesses, by its name, with the size that images are brought to before."""
+    if isinstance(function, Prepared):
+        return {"size": function.size, "then": name_of(function.then, "preprocess")}
+    return name_of(function, "preprocess")
+
+
+def _opened_preprocess(described: Any) -> Any:
+    if isinstance(described, Mapping):
+        return Prepared(tuple(described["size"]), imported(described["then"]))
+    return imported(described)
 
 
 def _pairs(source: ShuffledStream) -> tuple[tuple[int, float], ...] | None:
@@ -277,7 +308,7 @@ def _open_arrays(entry: Mapping[str, Any]) -> Source:
         _unpacked(entry["x"], _mapped),
         _unpacked(entry["y"], _mapped),
         None if entry["indices"] is None else _mapped(entry["indices"]),
-        imported(entry["preprocess"]),
+        _opened_preprocess(entry["preprocess"]),
         imported(entry["augment"]),
         entry["batch_size"],
         entry["seed"],
@@ -305,8 +336,25 @@ def _open_images(entry: Mapping[str, Any]) -> Source:
         class_weights=_class_weights(entry),
         builder=_builder(entry["folder"]),
         size=tuple(entry["size"]),
-        preprocess=imported(entry["preprocess"]),
+        preprocess=_opened_preprocess(entry["preprocess"]),
         augment="auto" if entry["augment"] == "auto" else imported(entry["augment"]),
+    )
+
+
+def _open_folder(entry: Mapping[str, Any]) -> Source:
+    return FolderStream(
+        ranges=tuple(map(tuple, entry["ranges"])),
+        batch_size=entry["batch_size"],
+        seed=entry["seed"],
+        class_weights=_class_weights(entry),
+        folder=pathlib.Path(entry["folder"]),
+        files=tuple(entry["files"]),
+        labels=np.array(entry["labels"], "int64"),
+        size=tuple(entry["size"]),
+        channels=entry["channels"],
+        preprocess=_opened_preprocess(entry["preprocess"]),
+        augment=imported(entry["augment"]),
+        one_hot=entry["one_hot"],
     )
 
 
@@ -348,6 +396,7 @@ def _open_batches(entry: Mapping[str, Any]) -> Source:
 _OPENED: dict[str, Callable[[Mapping[str, Any]], Source]] = {
     "arrays": _open_arrays,
     "images": _open_images,
+    "folder": _open_folder,
     "texts": _open_texts,
     "batches": _open_batches,
 }

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
 from tfcompress import expect
 from tfcompress.data.batches.checks import Expected
 from tfcompress.data.batches.class_weights import ClassWeights
-from tfcompress.data.batches.forms import Arrays, Batches, Shape
-from tfcompress.data.given import GivenData, Request, check_forms, checked_shapes
-from tfcompress.data.named.loading import load
+from tfcompress.data.batches.forms import Arrays, Batches, Preprocess, Shape
+from tfcompress.data.batches.scaling import Prepared
+from tfcompress.data.given import GivenData, Request, check_forms, checked_shapes, opened
+from tfcompress.data.sources.arrays import FirstSamples
 from tfcompress.data.sources.guards import check_whole
 from tfcompress.data.sources.named_data import NamedData
 from tfcompress.data.sources.source import DivisibleSource, Source
 
-__all__ = ["VALIDATION_SHARE", "Split", "Splits", "splits"]
+__all__ = ["Split", "Splits", "splits"]
 
-VALIDATION_SHARE = 0.1  # of the training data, where nothing else is said
+_VALIDATION_SHARE = 0.1  # of the training data, where nothing else is said
 _CALIBRATION_SAMPLES = 1000
 _SAMPLES_LOOKED_AT = 4
+_NAMES_SAID = 12  # of classes
 
 
 @dataclass(frozen=True)
@@ -110,6 +113,7 @@ class Splits:
         expected: what the model reads and answers, by which they were checked.
         class_weight: how much the samples of each class count in the training loss; `None` for all the same.
         own_weights: whether samples came with weights of their own.
+        notes: what is to be known of the data beside this.
         weighing: whether validation and test split are measured with these weights.
     """
 
@@ -121,6 +125,17 @@ class Splits:
     class_weight: ClassWeights | None = None
     own_weights: bool = False
     weighing: bool = False
+    notes: tuple[str, ...] = ()
+
+    def scaled(self, scaling: Preprocess, to: Preprocess) -> Splits:
+        """The same splits, in which images are scaled by `to` wherever they are by `scaling`."""
+        return Splits(
+            *(
+                None if split is None else replace(split, source=_scaled(split.source, scaling, to))
+                for split in (self.train, self.validation, self.calibration, self.test)
+            ),  # type: ignore[arg-type]  # only the test split may be None
+            **{field.name: getattr(self, field.name) for field in fields(self)[4:]},
+        )
 
     def measured_with_weights(self) -> Splits:
         """The same splits, of which validation and test split are measured with the weights of samples."""
@@ -164,13 +179,27 @@ class Splits:
         return "\n".join(lines)
 
 
-def _train_and_test(request: Request, data: GivenData) -> tuple[DivisibleSource, DivisibleSource | None, str | None]:
-    """`(source of the training data, source of the test split or None, name or None)`."""
-    if isinstance(data, str):
-        data = load(data)
-    if isinstance(data, NamedData):
-        return *request.named(data), data.name
-    return request.source(data, "`data`"), None, None
+def _scaled(source: Any, scaling: Preprocess, to: Preprocess) -> Any:
+    if isinstance(source, FirstSamples):
+        return FirstSamples(_scaled(source.stream, scaling, to), source.count, source.batch_size)
+    preprocess = getattr(source, "preprocess", None)
+    if isinstance(preprocess, Prepared) and preprocess.then is scaling:
+        return replace(source, preprocess=Prepared(preprocess.size, to))
+    return replace(source, preprocess=to) if preprocess is scaling else source
+
+
+def _by_itself(
+    request: Request, data: object
+) -> tuple[DivisibleSource, DivisibleSource | None, DivisibleSource | None, str]:
+    """`(training data, test split or None, validation split or None, the name in words)`."""
+    if not isinstance(data, NamedData):
+        return request.source(data, "`data`"), None, None, ""
+    classes = f" ({len(data.class_names)} classes: {_listed(data.class_names)})" if data.class_names else ""
+    return *request.named(data), f" of {data.name}{classes}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join([*names[:_NAMES_SAID], *(["..."] if len(names) > _NAMES_SAID else [])])
 
 
 def splits(
@@ -182,7 +211,7 @@ def splits(
     classes: int | None = None,
     batch_size: int = 128,
     seed: int = 0,
-    validation_share: float = VALIDATION_SHARE,
+    validation_share: float | None = None,
     expected: Expected | None = None,
     class_weight: Mapping[int, float] | None = None,
 ) -> Splits:
@@ -194,19 +223,22 @@ def splits(
     so it needs `validation_data`; it is refused without, as far as two short readings show it.
 
     Args:
-        data: the name of a dataset, what `tfcompress.data.load` returns, a tuple `(inputs, labels)` of arrays (inputs
-            may be a tuple or dict for several inputs; labels int `[samples]` or one-hot `[samples, classes]`, or
-            numbers of any shape, for several outputs a list, tuple or dict), a batched tf.data.Dataset of such pairs,
-            or a keras PyDataset (or any object with `__len__` and `__getitem__`) that gives such batches. Arrays and
-            datasets hold what the model reads. Sample weights may be a third part: they count in the training loss.
-        validation_data: the same, but no name; `None` to hold out a part of `data`.
+        data: the name of a dataset, a path or a function of a module (docs/data.md), what `tfcompress.data.load`
+            returns, a tuple `(inputs, labels)` of arrays (inputs may be a tuple or dict for several inputs; labels int
+            `[samples]` or one-hot `[samples, classes]`, or numbers of any shape, for several outputs a list, tuple or
+            dict), a batched tf.data.Dataset of such pairs, or a keras PyDataset (or any object with `__len__` and
+            `__getitem__`) that gives such batches. Arrays and datasets hold what the model reads. Sample weights may be
+            a third part: they count in the training loss.
+        validation_data: the same, but no name; `None` to hold out a part of `data`. Of a folder or file it is the
+            training part.
         test_data: the same, but no name; `None` for the test split of a named dataset, else none.
         input_shape: `keras.Model.input_shape`, with the batch dimension first; a list or a dict of name to shape for
             several inputs; `None` not to check it.
         classes: number of classes, 1 for a single probability; `None` where the labels are not classes.
         batch_size: samples in a batch of arrays and of named datasets. Datasets keep their own.
         seed: of what is held out, of order and of augmentation.
-        validation_share: part of the training data to hold out.
+        validation_share: part of the training data to hold out; `None` for a tenth, or for the validation split that
+            the data bring.
         expected: `Expected`, all that is known of the model, in place of `input_shape` and `classes`.
         class_weight: `{class: weight}`, as for `keras.Model.fit`: how much the samples of a class count in the training
             loss, beside weights of their own.
@@ -220,20 +252,37 @@ def splits(
         TypeError: data of another form, or labels that are not integers where classes are expected.
     """
     hint = "It is the part of the training data that is held out."
-    validation_share = expect.number("validation_share", validation_share, above=0, below=1, advice=hint)
+    validation_share = expect.number("validation_share", validation_share, above=0, below=1, or_none=True, advice=hint)
     batch_size = expect.whole("batch_size", batch_size, least=1)
     classes = expect.whole("classes", classes, least=1, or_none=True)
     seed = expect.seed("seed", seed)
     check_forms(data, validation_data, test_data)
     request = Request(expected or Expected(checked_shapes(input_shape), classes), batch_size, seed)
     of_classes = ClassWeights.of(class_weight, request.expected)
+    whole = opened(data)
+    if isinstance(whole, NamedData) and whole.scaling == "keras.applications":
+        raise ValueError(
+            "Expected a model, to find what its backbone was trained with. Received: preprocess='keras.applications' "
+            "without one. Name the scaling: preprocess='plus_minus_one', for example."
+        )
     # What is refused should be refused before a large dataset is read.
-    validation = None if validation_data is None else request.source(validation_data, "`validation_data`").shuffled()
-    given_test = None if test_data is None else request.source(test_data, "`test_data`")
-    train, test, name = _train_and_test(request, data)
-    of_name = "" if name is None else f" of {name}"
-    if validation is None:
-        train, validation, text = train.hold_out(validation_share, request.expected)
+    validation = None
+    if validation_data is not None:
+        validation = request.single(validation_data, "`validation_data`", whole).shuffled()
+    given_test = None if test_data is None else request.single(test_data, "`test_data`", whole)
+    train, test, own_validation, of_name = _by_itself(request, whole)
+    if validation is None and own_validation is not None:
+        if validation_share is not None:
+            raise ValueError(
+                "Expected no share to hold out (validation_split) of data that bring a validation split. Received: "
+                f"{validation_share:g} for the data{of_name}. Leave it out, or put all images into one folder."
+            )
+        validation = own_validation.shuffled()
+        text = f"{validation.describe()}: the validation split{of_name}"
+        train_text = f"{train.describe()}: the training data{of_name}"
+    elif validation is None:
+        share = _VALIDATION_SHARE if validation_share is None else validation_share
+        train, validation, text = train.hold_out(share, request.expected)
         train_text = f"{train.describe()}: the training data{of_name} without what is held out"
     else:
         text = f"{validation.describe()} given as validation_data"

@@ -1,5 +1,5 @@
-"""Evaluation: loss and metric of a model, the reward of a plan, what guessing gives, scores of generated
-images, checks of objective and labels."""
+"""Evaluation: loss and metric of a model, the reward of a plan, what guessing gives, the scaling that images need,
+scores of generated images, checks of objective and labels."""
 
 from tfcompress.evaluation.chance import guessing
 from tfcompress.evaluation.generated import features_and_probabilities, frechet_distance, inception_score
@@ -7,6 +7,7 @@ from tfcompress.evaluation.label_forms import expected_labels
 from tfcompress.evaluation.measuring import Evaluator, evaluate, meter
 from tfcompress.evaluation.probing import check_objective
 from tfcompress.evaluation.rewards import Reward, calibration_batches
+from tfcompress.evaluation.scalings import measured_scaling
 
 __all__ = [
     "Evaluator",
@@ -19,5 +20,6 @@ __all__ = [
     "frechet_distance",
     "guessing",
     "inception_score",
+    "measured_scaling",
     "meter",
 ]

@@ -14,7 +14,7 @@ from tfcompress.evaluation.measuring import meter
 from tfcompress.training.compiled import read_losses
 from tfcompress.training.objectives import Objective
 
-__all__ = ["guessing"]
+__all__ = ["guessing", "outputs_of", "traced"]
 
 _SCORED_SAMPLES, _MEASURED_SAMPLES, _PARTS, _BATCH = 256, 128, 16, 32
 _OF_CLASSES = (keras.metrics.SparseCategoricalAccuracy, keras.metrics.CategoricalAccuracy, keras.metrics.BinaryAccuracy)
@@ -69,7 +69,7 @@ def _most_frequent(model: keras.Model, labels: Any, weights: Any = None) -> floa
 
 def _score_of_strangers(model: keras.Model, objective: Objective, x: Any, y: Any) -> tuple[float, float]:
     samples = len(keras.tree.flatten(y)[0])
-    outputs = _outputs(model, x, samples)
+    outputs = outputs_of(model, x, samples)
     scores = []
     for shift in (0, max(1, samples // 2)):
         given = _scored(objective, _shifted(y, shift), outputs)
@@ -100,7 +100,7 @@ def _metric_of_strangers(model: keras.Model, objective: Objective, x: Any, y: An
     samples = len(keras.tree.flatten(y)[0])
     if samples < 2 * _PARTS:
         return None, None
-    outputs, metric = _outputs(model, x, samples), meter(model, objective)
+    outputs, metric = outputs_of(model, x, samples), meter(model, objective)
 
     def measured(labels: Any, part: slice) -> float:
         metric.reset_state()
@@ -125,8 +125,17 @@ def _shifted(y: Any, shift: int) -> Any:
     return keras.tree.map_structure(lambda a: np.roll(np.asarray(a), shift, axis=0), y)
 
 
-def _outputs(model: keras.Model, x: Any, samples: int) -> Any:
-    call = tf.function(lambda part: model(part, training=False), reduce_retracing=True, autograph=False)
+def traced(model: keras.Model) -> Callable[[Any], Any]:
+    """A model as a function of inputs that is traced once."""
+    call: Callable[[Any], Any] = tf.function(
+        lambda part: model(part, training=False), reduce_retracing=True, autograph=False
+    )
+    return call
+
+
+def outputs_of(model: keras.Model, x: Any, samples: int, call: Callable[[Any], Any] | None = None) -> Any:
+    """The outputs of a model for so many samples, in batches of 32, by `call` where it was traced before."""
+    call = call or traced(model)
     parts = [
         call(keras.tree.map_structure(lambda a: tf.convert_to_tensor(a[at : at + _BATCH]), x))  # noqa: B023
         for at in range(0, samples, _BATCH)

@@ -13,6 +13,7 @@ import numpy as np
 
 from tfcompress.data import Split
 from tfcompress.data.sources.arrays import ArraySource
+from tfcompress.data.sources.folders import FolderStream
 from tfcompress.data.sources.image_streams import ImageStream
 from tfcompress.data.sources.streams import is_tensorflow_dataset
 from tfcompress.data.texts.files import FileTexts
@@ -39,6 +40,8 @@ def split_contents(split: Split, contents: Contents, earlier: Any, note: Callabl
     source, where = split.source, f"the {split.name} data"
     if isinstance(source, ArraySource):
         return _of_arrays(source, contents, where)
+    if isinstance(source, FolderStream):
+        return _of_folder(source, contents, where)
     if isinstance(source, (ImageStream, TextStream)):
         return _of_named(source, contents, where)
     return _of_stream(source, where, earlier, note)
@@ -64,6 +67,17 @@ def _of_named(source: Any, contents: Contents, where: str) -> dict[str, Any]:
             return {**record, "file": SHA256 + hashlib.file_digest(file, "sha256").hexdigest()}
     read = texts.source
     return {**record, "dataset": _of_builder(read.builder), "texts": contents.of([read.split, *read.text], where)}
+
+
+def _of_folder(source: FolderStream, contents: Contents, where: str) -> dict[str, Any]:
+    """Images that are too many to be read by their names, sizes in bytes, and classes."""
+    files = [[name, (source.folder / name).stat().st_size] for name in source.files]
+    reading = (source.size, source.channels, source.preprocess, source.augment, source.one_hot)
+    return {
+        "ranges": contents.of(source.ranges, where),
+        "files": digest([files, source.labels.tolist()]),
+        "reading": contents.of(list(reading), where),
+    }
 
 
 def _of_builder(builder: Any) -> dict[str, Any]:

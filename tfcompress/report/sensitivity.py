@@ -293,6 +293,7 @@ def _notes(task: Task, baseline: float, criterion: Criterion, recalibrate_batche
         statistics = f"taken anew from up to {recalibrate_batches} x 128 training samples"
     notes = [
         f"validation: {task.splits.validation.describe()}",
+        *task.splits.notes,
         f"criterion {name}; nothing was trained after a cut; BatchNormalization statistics: {statistics}",
     ]
     warning = dataclasses.replace(task, accuracy=baseline).warning

@@ -142,7 +142,10 @@ def _check_shape(array: np.ndarray, shape: Shape, what: str) -> None:
     elif array.ndim == len(shape):
         advice = "Where the axis of channels is missing, add it: `x[..., None]`."
     else:
-        advice = "Resize the images (the order is height, width, channels), or build the model for this shape."
+        advice = (
+            "Resize the images (the order is height, width, channels), for a set by its name or path by "
+            "`tfcompress.data.load(..., size=...)`, or build the model for this shape."
+        )
     raise ValueError(
         f"Expected {what} of shape {expected}, which the model reads. Received: shape {list(array.shape)}. {advice}"
     )

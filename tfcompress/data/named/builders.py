@@ -11,7 +11,7 @@ from tfcompress import expect
 if TYPE_CHECKING:
     import tensorflow_datasets as tfds
 
-__all__ = ["has_images", "known_builder", "prepare", "refusal", "text_features"]
+__all__ = ["has_images", "is_known", "known_builder", "prepare", "refusal", "text_features"]
 
 _ADVICE = "Pass a batched tf.data.Dataset of (inputs, labels) instead."
 
@@ -25,8 +25,22 @@ def _unknown(name: str, error: Exception) -> ValueError:
     return ValueError(
         f"Expected `data` to name a dataset of tensorflow-datasets, or 'digits'. Received: "
         f"data={expect.received(name)} ({reason}). Near it are "
-        f"{', '.join(map(repr, nearest))}; `tensorflow_datasets.list_builders()` lists all names."
+        f"{', '.join(map(repr, nearest))}; `tensorflow_datasets.list_builders()` lists all names. The path of a folder "
+        "of images (a folder in it for each class), that of an .npz file, and 'package.module:function' are data too: "
+        "there is no such path."
     )
+
+
+def is_known(name: str) -> bool:
+    """Whether it is the name of a set, with its configuration and version or without; none where there is no tfds."""
+    base = name.split("/")[0].split(":")[0]
+    if base == "digits":
+        return name == base
+    try:
+        import tensorflow_datasets as tfds
+    except ImportError:
+        return False
+    return base in tfds.list_builders(with_community_datasets=False)
 
 
 def known_builder(name: str, data_dir: str | os.PathLike[str] | None) -> tfds.core.DatasetBuilder:

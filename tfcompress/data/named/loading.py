@@ -14,14 +14,17 @@ import numpy as np
 from tfcompress import expect
 from tfcompress.data.batches.augment import flip_and_crop
 from tfcompress.data.batches.forms import Augmentation, Preprocess
+from tfcompress.data.batches.scaling import SCALINGS, to_unit_interval
 from tfcompress.data.named.builders import has_images, known_builder, prepare, refusal, text_features
+from tfcompress.data.named.files import folder_data, npz_data
+from tfcompress.data.named.places import kind_of, path_of
 from tfcompress.data.named.text_sets import read_texts
 from tfcompress.data.sources.named_data import NamedArrays, NamedData, fits_in_memory, memory_limit_gb
 
 if TYPE_CHECKING:
     import tensorflow_datasets as tfds
 
-__all__ = ["NamedArrays", "NamedData", "load", "load_arrays", "to_float", "to_unit_interval"]
+__all__ = ["NamedArrays", "NamedData", "load", "load_arrays"]
 
 _MIRRORING_CHANGES_THE_CLASS = {
     "binarized_mnist", "binary_alpha_digits", "cmaterdb", "digits", "emnist", "kmnist", "mnist", "mnist_corrupted",
@@ -33,19 +36,16 @@ _TEST_SPLITS = {"imagenet2012": ("validation",)}  # its test images have no labe
 
 _Choice = TypeVar("_Choice")
 _Path: TypeAlias = str | os.PathLike[str]
+Scaling: TypeAlias = Literal["auto", "keras.applications", "unit_interval", "plus_minus_one", "caffe", "torch"]
+"""The scalings of images by their names."""
 
 
-def to_unit_interval(images: np.ndarray) -> np.ndarray:
-    """uint8 images as float32 in [0, 1]."""
-    return images.astype("float32") / np.float32(255)
-
-
-def to_float(images: np.ndarray) -> np.ndarray:
-    """uint8 images as float32 in [0, 255]."""
-    return images.astype("float32")
-
-
-_PREPROCESSING: dict[str | None, Preprocess] = {"unit_interval": to_unit_interval, None: to_float}
+_SCALED_BY: dict[str, Literal["measured", "keras.applications"]] = {
+    "auto": "measured",
+    "keras.applications": "keras.applications",
+}
+# Before the model is known, they stand for the usual scaling.
+_PREPROCESSING: dict[str | None, Preprocess] = {**dict.fromkeys(_SCALED_BY, to_unit_interval), **SCALINGS}
 _AUGMENTATION: dict[str | None, Augmentation] = {"auto": "auto", None: None}
 
 
@@ -137,42 +137,84 @@ def _choose(option: object, choices: Mapping[str | None, _Choice], argument: str
 
 
 def load(
-    name: str,
-    preprocess: Preprocess | Literal["unit_interval"] | None = "unit_interval",
+    name: _Path,
+    preprocess: Preprocess | Scaling | None = "auto",
     augment: Augmentation = "auto",
     images: int | None = None,
     data_dir: _Path | None = None,
+    *,
+    size: int | tuple[int, int] | None = None,
 ) -> NamedData:
-    """A dataset by name, to be passed to `tfcompress.compress` as `data`.
+    """A dataset by name or by its path, to be passed to `tfcompress.compress` as `data`.
 
-    A dataset of images of one size and below 2 GB is loaded into memory; any other (`"imagenet2012"`, `"imagenette"`)
-    is streamed from disk and cropped to the size that the model reads. Of texts the model reads the first 1,014
-    characters, as `load_text(name)` gives them.
+    Images of one size and below 2 GB are loaded into memory, and resized batch by batch where the model reads another
+    size; other named sets (`"imagenet2012"`, `"imagenette"`) are streamed from disk and cropped to that size. Of texts
+    the model reads the first 1,014 characters, as `load_text(name)` gives them.
+
+    A folder of images holds a folder for each class, whose names in alphabetical order number the classes, as in
+    `keras.utils.image_dataset_from_directory`; or the folders `train`, and `validation` or `test`, of such folders. An
+    .npz file holds `x` and `y`, or `x_train` and `y_train`, and where there are `x_val`, `y_val`, `x_test`, `y_test`
+    and `sample_weight`.
 
     Args:
         name: `"digits"` (scikit-learn's) or a classification set of tensorflow-datasets, of images (`"cifar10"`, ...)
-            or of texts (`"imdb_reviews"`, ...).
-        preprocess: what the model reads: `"unit_interval"` (float32 in [0, 1]), `None` (float32 in [0, 255]), or a
-            function of a numpy batch of uint8 images `[batch, height, width, channels]`, such as the
-            `preprocess_input` of a network of keras.applications. Not for texts.
+            or of texts (`"imdb_reviews"`, ...); or the path of a folder of images or of an .npz file.
+        preprocess: what the model reads, of images: `"unit_interval"` (float32 in [0, 1]), `"plus_minus_one"`
+            ([-1, 1]), `None` ([0, 255]), `"caffe"` or `"torch"` (the other two of keras.applications), a function of a
+            numpy batch of uint8 images `[batch, height, width, channels]`, or `"keras.applications"`: what the model's
+            backbone was trained with. `"auto"`: `compress` measures on the validation split which of these the model
+            was trained with, and begins with [0, 1].
         augment: what training images go through before: `"auto"`, `None` (nothing), or a function
             `(images, numpy.random.Generator) -> images` of numpy batches. `"auto"` is what the papers do: mirror and
             crop after padding with 4 pixels; for a dataset that is streamed, mirror and crop at random sizes; nothing
-            where mirroring changes the class (digits and letters), and for texts.
+            where mirroring changes the class (digits and letters), for texts, and for folders and files.
         images: use only the first so many training images (of a dataset in memory) or texts; `None` for all.
         data_dir: where tensorflow-datasets keeps its files; `None` for its default.
+        size: `(height, width)`, or one number for both, that images are brought to; `None` for what the model reads.
 
     Returns:
         `NamedData`.
 
     Raises:
         ValueError: the name is not known, the dataset has neither images nor texts with one label each, or it has texts
-            and is to be preprocessed or augmented as images are.
+            and is to be preprocessed or augmented as images are; a folder or a file without data.
     """
-    name, data_dir = _name_and_folder(name, data_dir)
     preprocessing = _choose(preprocess, _PREPROCESSING, "preprocess")
     augment = _choose(augment, _AUGMENTATION, "augment")
-    images = expect.whole("images", images, least=1, or_none=True)
+    images, size = expect.whole("images", images, least=1, or_none=True), _checked_size(size)
+    data = _loaded(name, preprocessing, augment, images, data_dir)
+    if data.streams is not None or data.preprocess is None or (data.arrays and data.arrays.train[0].ndim != 4):
+        if size is not None or (isinstance(preprocess, str) and preprocess == "keras.applications"):
+            argument, given = ("preprocess", preprocess) if size is None else ("size", size)
+            raise _not_for_others(data.name, argument, given)
+        return data
+    return replace(data, size=size, scaling=_SCALED_BY.get(preprocess if isinstance(preprocess, str) else "", "given"))
+
+
+def _checked_size(size: object) -> tuple[int, int] | None:
+    what = "a height and a width in pixels, such as (224, 224), or one number for both"
+    if size is None or isinstance(size, int):
+        side: int | None = expect.whole("size", size, least=1, or_none=True, what=what)
+        return None if side is None else (side, side)
+    sides: tuple[int, ...] = expect.each("size", size, expect.whole, what, least=1)
+    if len(sides) != 2:
+        expect.refuse("size", what, size)
+    return sides[0], sides[1]
+
+
+def _not_for_others(name: str, argument: str, given: object) -> ValueError:
+    return ValueError(
+        f"Expected no `{argument}` for data that are no images as uint8. Received: {argument}={given!r} for {name!r}, "
+        "which are read as they are. Leave it out."
+    )
+
+
+def _loaded(
+    name: object, preprocessing: Preprocess, augment: Augmentation, images: int | None, data_dir: object
+) -> NamedData:
+    if isinstance(name, str | os.PathLike) and kind_of(name) == "path":
+        return _of_the_users_own(path_of(name, "name"), preprocessing, augment, images)
+    name, data_dir = _name_and_folder(name, data_dir)
     if augment == "auto" and _base_name(name) in _MIRRORING_CHANGES_THE_CLASS:
         augment = None
     if name == "digits":
@@ -192,6 +234,24 @@ def load(
     return read_texts(builder, name, samples=images)
 
 
+def _of_the_users_own(
+    path: pathlib.Path, preprocess: Preprocess, augment: Augmentation, images: int | None
+) -> NamedData:
+    function = None if isinstance(augment, str) else augment  # nobody knows what changes these classes
+    if path.is_dir():
+        data = folder_data(path, preprocess, function)
+    else:
+        data = npz_data(path, preprocess, function)
+    if images is None:
+        return data
+    if data.arrays is None:
+        raise ValueError(
+            f"Expected `images` for a dataset that is held in memory. Received: images={images} for the folder "
+            f"{data.name!r}. Put as many images into another folder."
+        )
+    return replace(data, arrays=replace(data.arrays, train=tuple(part[:images] for part in data.arrays.train)))
+
+
 def _not_for_texts(name: str, argument: str, given: object) -> ValueError:
     return ValueError(
         f"Expected no `{argument}` for a dataset of texts, which the model reads as indices of characters. "
@@ -201,8 +261,7 @@ def _not_for_texts(name: str, argument: str, given: object) -> ValueError:
 
 def _in_memory(arrays: NamedArrays, preprocess: Preprocess, augment: Augmentation, images: int | None) -> NamedData:
     if images is not None:
-        x, y = arrays.train
-        arrays = replace(arrays, train=(x[:images], y[:images]))
+        arrays = replace(arrays, train=tuple(part[:images] for part in arrays.train))
     augment = flip_and_crop if augment == "auto" else augment
     return NamedData(arrays.name, arrays.classes, preprocess, augment, arrays=arrays)
 

@@ -24,6 +24,7 @@ from tfcompress.data.batches.class_weights import ClassWeights
 from tfcompress.data.batches.epochs import ArrayBatches
 from tfcompress.data.batches.failures import reading
 from tfcompress.data.batches.forms import Arrays, Augment, Batches, Preprocess
+from tfcompress.data.batches.scaling import Prepared
 from tfcompress.data.sources.holdout import hold_out_indices
 from tfcompress.data.sources.source import Source
 
@@ -187,7 +188,12 @@ class ArraySource:
     def describe(self) -> str:
         """The source in words, such as "45,000 images"."""
         images = isinstance(self.x, np.ndarray) and self.x.ndim == 4
-        return f"{self.num_samples:,} {'images' if images else 'samples'}"
+        size = (
+            f", resized to {' x '.join(map(str, self.preprocess.size))}"
+            if isinstance(self.preprocess, Prepared)
+            else ""
+        )
+        return f"{self.num_samples:,} {'images' if images else 'samples'}{size}"
 
 
 @dataclass(frozen=True)

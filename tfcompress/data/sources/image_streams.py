@@ -10,14 +10,14 @@ import numpy as np
 
 from tfcompress.data.batches.augment import flip_and_crop
 from tfcompress.data.batches.checks import Expected
-from tfcompress.data.batches.forms import Augmentation, Preprocess
+from tfcompress.data.batches.forms import Augment, Augmentation, Preprocess
 from tfcompress.data.sources.shuffled_streams import Range, ShuffledStream
 
 if TYPE_CHECKING:
     import tensorflow as tf
     import tensorflow_datasets as tfds
 
-__all__ = ["ImageStream", "central_crop", "random_crop"]
+__all__ = ["ImageStream", "augmented", "central_crop", "in_numpy", "random_crop"]
 
 _EVALUATION_MARGIN = 256 / 224  # images are scaled to this much more than the crop
 
@@ -78,7 +78,7 @@ def _as_uint8(image: tf.Tensor) -> tf.Tensor:
     return tf.cast(tf.clip_by_value(tf.round(image), 0, 255), "uint8")
 
 
-def _in_numpy(function: Callable[..., np.ndarray], images: tf.Tensor, *arguments: tf.Tensor) -> tf.Tensor:
+def in_numpy(function: Callable[..., np.ndarray], images: tf.Tensor, *arguments: tf.Tensor) -> tf.Tensor:
     """A function of numpy arrays in a tf.data pipeline, with the shape and dtype that it gives for one image."""
     import tensorflow as tf
 
@@ -86,6 +86,17 @@ def _in_numpy(function: Callable[..., np.ndarray], images: tf.Tensor, *arguments
     result = tf.numpy_function(function, [images, *arguments], probe.dtype, stateful=False)
     result.set_shape((None, *probe.shape[1:]))
     return result
+
+
+def augmented(images: tf.Tensor, augment: Augment | None, seed: int, place: tf.Tensor) -> tf.Tensor:
+    """Images of a training batch after a function of the user's, by seed and place (epoch and number of the batch)."""
+    if augment is None:
+        return images
+
+    def changed(images: np.ndarray, place: np.ndarray) -> np.ndarray:
+        return augment(images, np.random.default_rng([seed, *place]))
+
+    return in_numpy(changed, images, place)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,17 +142,13 @@ class ImageStream(ShuffledStream):
     def _augmented_batch(self, batch: tuple[tf.Tensor, tf.Tensor], place: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         images, labels = batch
         augment = flip_and_crop if self.augment == "auto" and self._fits else self.augment
-        if augment is None or isinstance(augment, str):
+        if isinstance(augment, str):
             return images, labels
-
-        def in_numpy(images: np.ndarray, place: np.ndarray) -> np.ndarray:
-            return augment(images, np.random.default_rng([self.seed, *place]))
-
-        return _in_numpy(in_numpy, images, place), labels
+        return augmented(images, augment, self.seed, place), labels
 
     def _preprocessed(self, parts: tuple[tf.Tensor, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
         images, labels = parts
-        return _in_numpy(self.preprocess, images), labels
+        return in_numpy(self.preprocess, images), labels
 
     def hold_out(self, share: float, expected: Expected) -> tuple[Self, Self, str]:
         """`(rest, held out, how)`: as many images in a row from a seeded place; their order on disk is random."""

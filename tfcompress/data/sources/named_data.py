@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from tfcompress.data.batches.forms import Augmentation, Preprocess
+from tfcompress.data.sources.folders import ImageFolder
 from tfcompress.data.sources.shuffled_streams import ShuffledStream
 
 if TYPE_CHECKING:
     import tensorflow_datasets as tfds
 
-__all__ = ["NamedArrays", "NamedData", "fits_in_memory", "memory_limit_gb"]
+__all__ = ["Folders", "NamedArrays", "NamedData", "fits_in_memory", "memory_limit_gb"]
 
 _MEMORY_BYTES = 2e9  # larger sets are streamed
 
@@ -34,16 +35,34 @@ class NamedArrays:
 
     Attributes:
         name: the name it was loaded by.
-        train: `(inputs, labels)`: images uint8 `[samples, height, width, channels]`, or texts as indices of characters
-            `[samples, length]` (uint8 for up to 255 characters), and int64 `[samples]`.
+        train: `(inputs, labels)`, or these and the weights of samples: images uint8
+            `[samples, height, width, channels]`, or texts as indices of characters `[samples, length]` (uint8 for up to
+            255 characters), and int64 `[samples]`; files of the user's own may hold others.
         test: the same for the test split, or `None`.
-        classes: number of classes.
+        classes: number of classes; 0 where it is not known.
+        validation: the same for a validation split, or `None` where one is to be held out.
     """
 
     name: str
-    train: tuple[np.ndarray, np.ndarray]
-    test: tuple[np.ndarray, np.ndarray] | None
+    train: tuple[np.ndarray, ...]
+    test: tuple[np.ndarray, ...] | None
     classes: int
+    validation: tuple[np.ndarray, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Folders:
+    """Folders of images, a folder for each split.
+
+    Attributes:
+        train: the training images.
+        validation: those for validation, or `None` where some are to be held out.
+        test: the test images, or `None`.
+    """
+
+    train: ImageFolder
+    validation: ImageFolder | None = None
+    test: ImageFolder | None = None
 
 
 @dataclass(frozen=True)
@@ -51,22 +70,32 @@ class NamedData:
     """A dataset by name, and what is done to its samples.
 
     Attributes:
-        name: the name it was loaded by.
-        classes: number of classes.
-        preprocess: function of a batch of inputs as `arrays` hold them, which gives what the model reads.
+        name: the name, or the path, that it was loaded by.
+        classes: number of classes; 0 where it is not known.
+        preprocess: function of a batch of inputs as `arrays` hold them, which gives what the model reads; `None` where
+            they are what it reads.
         augment: `None`, a function `(images, numpy.random.Generator) -> images` for training batches, or, for images
             that are streamed, `"auto"`.
         arrays: `NamedArrays`, or `None` where the dataset is streamed.
         builder: the tensorflow-datasets builder of images that are streamed, else `None`.
         test_split: name of the builder's split that serves as test split, or `None`.
+        folders: of images in folders of the user's own, else `None`.
+        class_names: the names of the classes in their order, where they are known.
+        size: `(height, width)` that images are brought to; `None` for the size that the model reads.
+        scaling: where `preprocess` comes from: "given"; "measured", where the one that suits the model best takes its
+            place; or "keras.applications", where the one of the model's backbone does.
         streams: of texts that are streamed, `(training data, test data or None)` as sources of batches, else `None`.
     """
 
     name: str
     classes: int
-    preprocess: Preprocess
+    preprocess: Preprocess | None
     augment: Augmentation
     arrays: NamedArrays | None = None
     builder: tfds.core.DatasetBuilder | None = None
     test_split: str | None = None
     streams: tuple[ShuffledStream, ShuffledStream | None] | None = None
+    folders: Folders | None = None
+    class_names: tuple[str, ...] = ()
+    size: tuple[int, int] | None = None
+    scaling: Literal["given", "measured", "keras.applications"] = "given"
