@@ -309,12 +309,15 @@ class Progress:
             far_off = not said_whole / _FAR_OFF <= whole <= said_whole * _FAR_OFF
             if not far_off or abs(whole - said_whole) < _WORTH_SAYING_S:
                 return
-        said = f"{self._said}: " if self._said else ""
-        text = f"{said}about {duration(sum(parts.values()))} to go: {words_for_parts(parts)}"
+        text = f"about {duration(sum(parts.values()))} to go: {words_for_parts(parts)}"
+        if expected is not None:
+            self.note(f"measured: {text}")
+            return
+        text = f"{self._said}: {text}" if self._said else text
         if self._faster and self._forecast.is_at_the_beginning:
             way, share = self._faster
             text = f"{text}; with {way} all in about {duration(share * self._forecast.work() * per_cost)}"
-        self.note(text if expected is None else f"measured: {text}")
+        self.note(text)
 
     def _print(self, text: str) -> None:
         if self.verbose:
