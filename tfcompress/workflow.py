@@ -31,7 +31,7 @@ from tfcompress.measured import Measured, accuracy_of, measure_of, measurements_
 from tfcompress.methods import Method, method_by_name
 from tfcompress.methods.presets import share_of_fast, words_for_preset
 from tfcompress.network import Network
-from tfcompress.process import ignored_warnings, log, unheard_log, warmed_up, without_retracing_warnings
+from tfcompress.process import ignored_warnings, log, unheard_log, warmed_up, without_chatter
 from tfcompress.result import Result
 from tfcompress.result_files import MODEL, about_lambdas, refuse_others
 from tfcompress.rewrite.working_copy import fixed_batch
@@ -171,7 +171,7 @@ def _calm(verbose: int) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         if verbose < 2:
             warmed_up()
-            stack.enter_context(without_retracing_warnings())
+            stack.enter_context(without_chatter())
         if verbose == 0:
             stack.enter_context(unheard_log())
             stack.enter_context(ignored_warnings())

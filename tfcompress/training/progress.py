@@ -111,17 +111,18 @@ class Progress:
 
     def header(self, lines: Mapping[str, str]) -> None:
         """Says what the run is before its first step: a line for each label, wrapped where the screen has an edge."""
-        self._activity = ""
+        shown: list[str] = []
         for label, text in lines.items():
             head, columns = f"{label:<{_LABEL - 1}} ", self._screen.columns
             if columns is None:
-                self.note(head + text)
+                shown.append(head + text)
                 continue
             indent = " " * _LABEL
             wrapper = textwrap.TextWrapper(max(columns, 40), initial_indent=head, subsequent_indent=indent)
             wrapper.break_on_hyphens = wrapper.break_long_words = False
-            for line in wrapper.wrap(text):
-                self.note(line)
+            shown += wrapper.wrap(text)
+        self._activity = ""
+        self.note("\n".join(shown))
 
     def begin(self, name: str, epochs: int, steps: int | None = None, done: int = 0) -> None:
         """A phase begins, or goes on after `done` epochs.
