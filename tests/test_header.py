@@ -79,8 +79,8 @@ def test_the_time_of_all_phases(task, tmp_path):
     )
     assert lines(method, task, StepTime(1.0, 1.0))["time"] == "under a minute on 2 CPU cores"
     assert warning_of_time(method, task, StepTime(60.0, 15.0)) is None
-    # 2,150 s at 60 s an epoch and 30 s of compiling: an hour is 100.7 s an epoch.
-    assert warning_of_time(method, task, StepTime(100.0, 15.0)) is None
+    # 35.83 epochs and 30 s of compiling: 99.6 s an epoch make an hour.
+    assert warning_of_time(method, task, StepTime(99.0, 15.0)) is None
     assert warning_of_time(method, task, StepTime(101.0, 15.0)).startswith(
         "Warning: this run takes about 1 h 0 min, and"
     )
@@ -141,7 +141,9 @@ def test_the_time_of_an_epoch(task):
     """86 pictures are left for training; a step of 16 takes 2 s: 86 / 16 x 2 s."""
     with mock.patch.object(header_lib, "timed_step", return_value=(2.0, 3.0)) as timed:
         assert measured_step(Uniform(batch_size=16), task) == StepTime(10.75, 6.0)
-        assert timed.call_args.args[1].shape == (16, 8, 8, 1)
+        inputs = timed.call_args.args[1]
+        assert (inputs.shape, inputs.dtype) == ((16, 8, 8, 1), "float32")
+        assert abs(inputs.std() - 1) < 0.1  # no picture, whose deviation is 0.3
         assert measured_step(Uniform(epochs=0), task) is None
     with mock.patch.object(header_lib, "timed_step", side_effect=NotImplementedError):
         assert measured_step(Random(), task) is None
@@ -166,3 +168,18 @@ def test_a_call_says_it_and_warns(capsys):
     assert all(line in str(result) for line in warnings)
     assert shown.err == "" and capsys.readouterr() == ("", "")
     assert not any("takes about" in note for note in silent.notes)
+
+
+def test_inputs_of_any_size_and_of_several_kinds():
+    inputs = {
+        "image": keras.Input((None, None, 1), name="image"),
+        "word": keras.Input((5,), dtype="int32", name="word"),
+    }
+    known = {**inputs, "image": keras.Input((8, 8, 1), name="image")}
+    models = [keras.Model(each, layers.GlobalAveragePooling2D()(each["image"])) for each in (known, inputs)]
+    numbers = header_lib._numbers(models[0], 3)
+    assert {name: (each.shape, str(each.dtype), each.any()) for name, each in numbers.items()} == {
+        "image": ((3, 8, 8, 1), "float32", True),
+        "word": ((3, 5), "int32", False),
+    }
+    assert header_lib._numbers(models[1], 3) is None

@@ -187,3 +187,19 @@ def test_what_tensorflow_says_before_a_call_is_all_it_says():
     shown, errors = run_quietly("import keras", 1)
     assert "fine-tuning  epoch 1/1" in shown
     assert errors.partition("begin\n")[2] == "end\n"
+
+
+def test_what_tensorflow_logs_of_files_and_tracing_is_left_out_and_nothing_else():
+    logger, heard = logging.getLogger("tensorflow"), []
+    handler = logging.Handler()
+    handler.emit = lambda record: heard.append(record.getMessage())
+    logger.addHandler(handler)
+    try:
+        with process.without_chatter(), process.absl_level_kept():
+            logger.error("Assets written to: %s", "/tmp/x")
+            logger.error("5 out of the last 5 calls to f triggered tf.function retracing.")
+            logger.error("something else")
+        logger.error("Assets written to: y")
+    finally:
+        logger.removeHandler(handler)
+    assert heard == ["something else", "Assets written to: y"]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from typing import Any
 
 import keras
+import numpy as np
 
 from tfcompress.costs.budget import as_budget
 from tfcompress.methods import Method
@@ -125,10 +127,26 @@ def warning_of_time(method: Method, task: Task, step: StepTime | None) -> str | 
     )
 
 
-def measured_step(method: Method, task: Task) -> StepTime | None:
-    """Times a training step of the whole network, on samples without augmentation.
+def _numbers(model: keras.Model, size: int) -> Any:
+    """Samples of seeded numbers, in the structure of the model's inputs; `None` where their size is not known."""
+    if any(None in tensor.shape[1:] for tensor in model.inputs):
+        return None
+    generator = np.random.default_rng(0)
 
-    Two batches are timed, after a first one that compiles. It is no step of the training: see `timed_step`.
+    def numbers(tensor: Any) -> np.ndarray:
+        shape = (size, *tensor.shape[1:])
+        values = generator.standard_normal(shape, "float32") if "float" in str(tensor.dtype) else np.zeros(shape)
+        return values.astype(tensor.dtype)
+
+    return keras.tree.map_structure(numbers, model.input)
+
+
+def measured_step(method: Method, task: Task) -> StepTime | None:
+    """Times a training step of the whole network.
+
+    Two batches are timed, after a first one that compiles. It is no step of the training: see `timed_step`. They are
+    seeded numbers, as a dataset may give other batches where it has been read once more; real samples where the model
+    takes inputs of any size.
 
     Returns:
         The time of an epoch of the training split; `None` where nothing is trained, where the length of the split is
@@ -140,9 +158,10 @@ def measured_step(method: Method, task: Task) -> StepTime | None:
     precision = method.mixed_precision if isinstance(method, TrainedMethod) else None
     train, model = task.splits.train, task.model
     task.progress.doing("timing two batches")
-    inputs = task.splits.calibration.take(size)[0]
-    taken = len(keras.tree.flatten(inputs)[0])
     try:
+        inputs = _numbers(model, size)
+        inputs = task.splits.calibration.take(size)[0] if inputs is None else inputs
+        taken = len(keras.tree.flatten(inputs)[0])
         # Layers that are cut are trained, whatever their flags.
         with thawed(model, inner_layers(model)), computing_in(precision, (model,)):
             timed = timed_step(model, inputs)

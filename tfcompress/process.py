@@ -24,7 +24,7 @@ __all__ = [
     "quiet_tensorflow",
     "unheard_log",
     "warmed_up",
-    "without_retracing_warnings",
+    "without_chatter",
 ]
 
 lock = threading.RLock()
@@ -38,10 +38,11 @@ one, and `logging.basicConfig` of the user's program, called later, does nothing
 
 @contextlib.contextmanager
 def absl_level_kept() -> Iterator[None]:
-    """Puts absl's level back, which TensorFlow sets while it saves; within `lock`."""
+    """Puts absl's level back, which TensorFlow sets while it saves, and says nothing of the saving; within `lock`."""
     level = log.level
     try:
-        yield
+        with without_chatter():
+            yield
     finally:
         log.setLevel(level)
 
@@ -147,15 +148,21 @@ def unheard_log() -> Iterator[None]:
         log.removeHandler(handler)
 
 
-class _WithoutRetracing(logging.Filter):
+_CHATTER = ("triggered tf.function retracing", "Assets written to: ")
+
+
+class _WithoutChatter(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
-        return "triggered tf.function retracing" not in record.getMessage()
+        text = record.getMessage()
+        return not any(words in text for words in _CHATTER)
 
 
 @contextlib.contextmanager
-def without_retracing_warnings() -> Iterator[None]:
-    """Leaves out TensorFlow's warnings of functions that are traced anew, as those of each new network are."""
-    logger, without = logging.getLogger("tensorflow"), _WithoutRetracing()
+def without_chatter() -> Iterator[None]:
+    """Leaves out what TensorFlow's logger says of files that it has written, and its warnings of functions that are
+    traced anew, as those of each new network are.
+    """
+    logger, without = logging.getLogger("tensorflow"), _WithoutChatter()
     logger.addFilter(without)
     try:
         yield

@@ -77,13 +77,17 @@ class Result:
     layers_before: tuple[LayerFacts, ...] = ()
 
     def __str__(self) -> str:
-        return as_text(self._title, self._rows, ["", *self._below])
+        return "\n".join([self.table(), *[""] * (not self._warnings), self._next])
 
     def __repr__(self) -> str:
         return f"<Result of {self._title}: {self.after.macs:,} of {self.before.macs:,} MACs>"
 
     def _repr_html_(self) -> str:
-        return as_html(self._title, self._rows, self._below)
+        return as_html(self._title, self._rows, [*self._warnings, self._next])
+
+    def table(self) -> str:
+        """The table with the warnings below it, as text."""
+        return as_text(self._title, self._rows, ["", *self._warnings] if self._warnings else [])
 
     @property
     def _title(self) -> str:
@@ -94,13 +98,16 @@ class Result:
         return rows_of(self.before, self.after, self.metric)
 
     @property
-    def _below(self) -> list[str]:
-        """Warnings, and what to do next."""
-        return [
-            *(note for note in self.notes if note.startswith(WARNING)),
+    def _warnings(self) -> list[str]:
+        return [note for note in self.notes if note.startswith(WARNING)]
+
+    @property
+    def _next(self) -> str:
+        """The steps that follow."""
+        return (
             "Next: result.export(folder) writes and checks TFLite, SavedModel and .keras files; result.save(folder) "
-            f"keeps the result; result.notes says how it came about ({len(self.notes)} notes).",
-        ]
+            f"keeps the result; result.notes says how it came about ({len(self.notes)} notes)."
+        )
 
     def summary(self) -> None:
         """Prints cost and accuracy before and after, warnings, and what to do next; the rest is in `notes`."""

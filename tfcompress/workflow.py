@@ -31,9 +31,9 @@ from tfcompress.graph import check_runs_here
 from tfcompress.header import header, measured_step, warning_of_time
 from tfcompress.measured import Measured, further_of, measure_of, measurements_of, metrics_of, on_this_machine
 from tfcompress.methods import Method, method_by_name
-from tfcompress.methods.presets import words_for_preset
+from tfcompress.methods.presets import share_of_fast, words_for_preset
 from tfcompress.network import Network
-from tfcompress.process import ignored_warnings, log, unheard_log, warmed_up, without_retracing_warnings
+from tfcompress.process import ignored_warnings, log, unheard_log, warmed_up, without_chatter
 from tfcompress.report.layers import layers_of
 from tfcompress.result import Result
 from tfcompress.result_files import MODEL, about_lambdas, refuse_others
@@ -219,7 +219,7 @@ def _calm(verbose: int) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         if verbose < 2:
             warmed_up()
-            stack.enter_context(without_retracing_warnings())
+            stack.enter_context(without_chatter())
         if verbose == 0:
             stack.enter_context(unheard_log())
             stack.enter_context(ignored_warnings())
@@ -289,7 +289,9 @@ def _say_first(original: Network, method: Method, task: Task, notes: Sequence[st
         task.say(long)
     for note in warnings:
         task.progress.note(note)
-    task.progress.plan(method.phases(task), measured=step)
+    share = share_of_fast(method, task)
+    faster = None if share is None else ("preset='fast'", share)
+    task.progress.plan(method.phases(task), " ".join(words_for_preset(method)), faster, step)
 
 
 def _held_to(budget: Budget, before: Mapping[str, float]) -> list[str]:

@@ -295,6 +295,9 @@ class ProgressTest(tf.test.TestCase):
         self.assertEqual(forecast.left(0.5, elapsed=9), (52.5, 512.5))
         forecast.took(11.0, 1)
         self.assertEqual(forecast.left(), (33.0, 493.0))  # rounds say nothing of what fine-tuning takes
+        forecast.begin("search", 4, 0)
+        forecast.took(70.0, 1, compiled=True)
+        self.assertEqual(forecast.left(), (45.0, 505.0))  # as measured beforehand, and compiled
         forecast.begin("fine", 10, 0)
         forecast.took(30.0, 1)
         self.assertEqual(forecast.left(), (270.0, 270.0))

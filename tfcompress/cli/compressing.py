@@ -124,7 +124,7 @@ def _run(args: argparse.Namespace) -> None:
         seed=args.seed,
         **control(args),
     )
-    result.summary()
+    print(result.table())
     print(f"The result is in {args.run_dir}. `tfcompress export {args.run_dir}` writes it for other runtimes.")
 
 

@@ -64,7 +64,7 @@ class Forecast:
                 raise ValueError(f"Expected the cost of an epoch to be above 0. Received: {phase}")
         self._measured = measured
         self.phase = PhasePlan("", 0)
-        self.done = 0
+        self.done = self._from = 0
         self._took: list[float] = []
         self._by_steps: float | None = None
 
@@ -73,7 +73,7 @@ class Forecast:
         planned = [phase for phase in self._phases if phase.name == name]
         self.phase = planned[0]._replace(epochs=epochs) if planned else PhasePlan(name, epochs)
         self._phases = [self.phase if phase.name == name else phase for phase in self._phases]
-        self.done, self._took, self._by_steps = done, [], None
+        self.done, self._from, self._took, self._by_steps = done, done, [], None
 
     def by_steps(self, seconds: float) -> None:
         """By its first steps an epoch of this phase takes `seconds`."""
@@ -108,7 +108,9 @@ class Forecast:
             return None
         of_phase = max(self.phase.epochs - self.done - share, 0.0) * epoch_s
         if not self._took and self._by_steps is None and self._measured is not None:
-            of_phase += max(self.phase.builds * self._measured.compile_s - elapsed, 0.0)
+            is_first = self.done == self._from
+            builds = self.phase.builds if is_first else (self.phase.builds - 1) * (1 - self.done / self.phase.epochs)
+            of_phase += max(builds * self._measured.compile_s - elapsed * is_first, 0.0)
         return of_phase, of_phase + sum(self._later(epoch_s).values())
 
     def parts(self, epoch_s: float) -> dict[PhasePlan, float]:

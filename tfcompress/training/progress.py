@@ -111,17 +111,18 @@ class Progress:
 
     def header(self, lines: Mapping[str, str]) -> None:
         """Says what the run is before its first step: a line for each label, wrapped where the screen has an edge."""
-        self._activity = ""
+        shown: list[str] = []
         for label, text in lines.items():
             head, columns = f"{label:<{_LABEL - 1}} ", self._screen.columns
             if columns is None:
-                self.note(head + text)
+                shown.append(head + text)
                 continue
             indent = " " * _LABEL
             wrapper = textwrap.TextWrapper(max(columns, 40), initial_indent=head, subsequent_indent=indent)
             wrapper.break_on_hyphens = wrapper.break_long_words = False
-            for line in wrapper.wrap(text):
-                self.note(line)
+            shown += wrapper.wrap(text)
+        self._activity = ""
+        self.note("\n".join(shown))
 
     def begin(self, name: str, epochs: int, steps: int | None = None, done: int = 0) -> None:
         """A phase begins, or goes on after `done` epochs.
@@ -309,12 +310,15 @@ class Progress:
             far_off = not said_whole / _FAR_OFF <= whole <= said_whole * _FAR_OFF
             if not far_off or abs(whole - said_whole) < _WORTH_SAYING_S:
                 return
-        said = f"{self._said}: " if self._said else ""
-        text = f"{said}about {duration(sum(parts.values()))} to go: {words_for_parts(parts)}"
+        text = f"about {duration(sum(parts.values()))} to go: {words_for_parts(parts)}"
+        if expected is not None:
+            self.note(f"measured: {text}")
+            return
+        text = f"{self._said}: {text}" if self._said else text
         if self._faster and self._forecast.is_at_the_beginning:
             way, share = self._faster
             text = f"{text}; with {way} all in about {duration(share * self._forecast.work() * per_cost)}"
-        self.note(text if expected is None else f"measured: {text}")
+        self.note(text)
 
     def _print(self, text: str) -> None:
         if self.verbose:

@@ -225,9 +225,11 @@ class N2N(TrainedMethod):
         teacher = 1 / 3 if self.score_on == "logits" else 0.0
         workers = Workers.of("workers", self.workers)
         at_once = workers.where if workers is not None and isinstance(workers.where, int) else 1
-        update = self.rollouts * self.score_epochs * (0.5 + teacher) / min(at_once, self.rollouts)
+        students = self.rollouts / min(at_once, self.rollouts)  # of an update, one after the other
+        update = students * self.score_epochs * (0.5 + teacher)
         names = [name for name, played in (("removal", self._removes), ("shrinkage", self._shrinks)) if played]
-        stages = (PhasePlan(phase_of(name), self.updates, update, unit="update") for name in names)
+        builds = students * self.updates
+        stages = (PhasePlan(phase_of(name), self.updates, update, unit="update", builds=builds) for name in names)
         return (*stages, PhasePlan("training of the winner", self.epochs, 0.5 + 1 / 3))
 
     def trains_with(self, task: Task) -> str | None:

@@ -87,7 +87,8 @@ class AgentEpochs(keras.callbacks.Callback):
             self._best.reward = self._episodes.reward(np.array(self._best.kept))
         rewards = []
         for index in range(self._per_epoch):
-            self._task.progress.doing(f"episode {index + 1} of {self._per_epoch}, best reward {self._best.reward:.4f}")
+            shown = "-" if self._best.kept is None else f"{self._best.reward:.4f}"
+            self._task.progress.doing(f"episode {index + 1} of {self._per_epoch}, best reward {shown}")
             episode = self._episodes.play(self._agent.act)
             self._agent.remember(episode.states, episode.actions, episode.reward, epoch)
             self._compare(episode, epoch)

@@ -138,7 +138,9 @@ class TaylorPruning(ChannelPruner):
         batches = task.splits.train.num_batches(self.batch_size) or 1
         share = 1 if self.updates is None else self.updates / batches
         runs = (
-            PhasePlan(phase_of(number), rounds, max(ROUND * share * (1 + teacher), 1e-6), unit="round")
+            PhasePlan(
+                phase_of(number), rounds, max(ROUND * share * (1 + teacher), 1e-6), unit="round", builds=ROUND * rounds
+            )
             for number in range(1, self.runs + 1)
         )
         return (*runs, self.finetuning_phase(task, self.epochs))
