@@ -27,10 +27,10 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture(scope="session", autouse=True)
 def nothing_measured_on_this_machine():
     """Few tests need TFLite files of the model before and after, which take a second or more; see test_result.py."""
-    from tfcompress import workflow
+    from tfcompress import outcome
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(workflow, "on_this_machine", lambda before, after, known: ({}, {}, ""))
+        patch.setattr(outcome, "on_this_machine", lambda before, after, known: ({}, {}, ""))
         yield
 
 

@@ -13,7 +13,7 @@ import small_tasks
 import tensorflow as tf
 
 import tfcompress
-from tfcompress import Plan, Result, Trail, measured, workflow
+from tfcompress import Plan, Result, Trail, measured, outcome
 from tfcompress.export import ExportError, convert, run_tflite
 from tfcompress.manifest import write_manifest
 from tfcompress.methods import Uniform
@@ -338,7 +338,7 @@ class ResultTest(tf.test.TestCase):
     def test_the_file_and_the_latency_of_both_models_are_measured(self):
         model = small_tasks.trained_network()
         call = {"data": (self.x, self.y), "flops_budget": 0.5, "verbose": 0}
-        with mock.patch.object(workflow, "on_this_machine", measured.on_this_machine):
+        with mock.patch.object(outcome, "on_this_machine", measured.on_this_machine):
             result = tfcompress.compress(model, Uniform(epochs=0), **call)
             with mock.patch.object(measured, "file_for_latency", side_effect=ExportError("Expected no EinSum. So.")):
                 without = tfcompress.compress(model, Uniform(epochs=0), **call)

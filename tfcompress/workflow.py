@@ -13,7 +13,7 @@ import keras
 from tfcompress import data as data_lib
 from tfcompress import expect
 from tfcompress.channels import Control, Pattern
-from tfcompress.costs import Cost, CostModel, registered_metrics
+from tfcompress.costs import CostModel, registered_metrics
 from tfcompress.costs.budget import Budget, as_budget, shown
 from tfcompress.export import kept_lambdas
 from tfcompress.feasibility import check_budget
@@ -24,23 +24,21 @@ from tfcompress.given import (
     given_objective,
     given_seed,
     given_splits,
-    is_of_keras,
     read_model,
 )
 from tfcompress.graph import check_runs_here
 from tfcompress.header import header, measured_step, warning_of_time
-from tfcompress.measured import Measured, further_of, measure_of, measurements_of, metrics_of, on_this_machine
+from tfcompress.measured import measurements_of, metrics_of
 from tfcompress.methods import Method, method_by_name
 from tfcompress.methods.presets import share_of_fast, words_for_preset
 from tfcompress.network import Network
+from tfcompress.outcome import put_together, result_of
 from tfcompress.process import ignored_warnings, log, unheard_log, warmed_up, without_chatter
-from tfcompress.report.layers import layers_of
 from tfcompress.result import Result
-from tfcompress.result_files import MODEL, about_lambdas, refuse_others
-from tfcompress.rewrite.verify import check_copy
-from tfcompress.rewrite.working_copy import fixed_batch, nested_copy
+from tfcompress.result_files import about_lambdas, refuse_others
+from tfcompress.rewrite.working_copy import fixed_batch
 from tfcompress.run_contents import begin_run
-from tfcompress.stage import Recovered, run_stage
+from tfcompress.stage import run_stage
 from tfcompress.task import WARNING, Task
 from tfcompress.time_budget import fitted_settings, given_time, words_for_fitted
 from tfcompress.training import (
@@ -57,9 +55,6 @@ from tfcompress.training.state import check_finite_weights
 __all__ = ["compress"]
 
 _METHOD = "rlal"
-_CALIBRATION_SAMPLES = 256
-_HELD_OUT_SAMPLES = 256
-_CHECKED_SAMPLES = 4
 
 
 def compress(
@@ -198,8 +193,8 @@ def compress(
             chosen = _in_time(chosen, task, step, time_s)
         _say_first(original, chosen, task, notes, step)
         recovered = run_stage(chosen, task, callbacks)
-        before = _put_together(original.costs.total, first["validation"], on_test, task, first["measurements"])
-        result = _report(before, recovered, chosen, task, [*given.notes, *notes])
+        before = put_together(original.costs.total, first["validation"], on_test, task, first["measurements"])
+        result = result_of(before, recovered, chosen, task, [*given.notes, *notes])
         if isinstance(run, RunFolder):
             with run.room(result.after.bytes):
                 result.save(run.path / "result")
@@ -233,21 +228,6 @@ def _check_result_folder(run: RunFolder) -> None:
     except FileExistsError as error:
         again = "Without them the same call makes the result again, from the checkpoints of the run."
         raise FileExistsError(f"{error} {again}") from None
-
-
-def _put_together(
-    cost: Cost,
-    validation: Mapping[str, float] | None,
-    test: Mapping[str, float] | None,
-    task: Task,
-    measurements: Mapping[str, float],
-    on_device: Mapping[str, float] | None = None,
-) -> Measured:
-    """Cost and metrics of a model, as they are reported."""
-    name = task.objective.metric_name or ""
-    on_validation, on_test = (None if split is None else split.get(name) for split in (validation, test))
-    further = further_of(test or validation or {}, task.objective)
-    return Measured.of(cost, on_validation, on_test, measurements, further, on_device)
 
 
 def _measured(
@@ -327,77 +307,3 @@ def _first_notes(task: Task, costs: CostModel, ignored: Sequence[str]) -> list[s
             log.warning("%s", task.warning)
         notes.append(f"Warning: {task.warning}")
     return notes
-
-
-def _inputs(task: Task, count: int) -> Any:
-    return task.splits.calibration.take(count)[0]
-
-
-def _report(before: Measured, recovered: Recovered, method: Method, task: Task, notes: Sequence[str]) -> Result:
-    search = recovered.search
-    student = _as_nested_as_given(recovered.student, task)
-    finished = task.network_of(student).costs.total
-    if not task.fits(finished):
-        raise RuntimeError(
-            f"Expected a model within {dict(task.limits)}. Received: {finished}. This is a bug: report it."
-        )
-    task.progress.doing("measuring the result")
-    measurements = measurements_of(task.network_of(student), task.budget)
-    task.budget.check_measured(before.measurements, measurements, student)
-    after = metrics_of(task.network_of(student), task, ("validation", "test"))
-    first, last, note = on_this_machine(task.model, student, (before.measurements, measurements))
-    all_notes = [*notes, *filter(None, (note,)), *search.notes, *task.said]
-    candidates = tuple(
-        each if each.model is None else dataclasses.replace(each, model=_as_nested_as_given(each.model, task))
-        for each in search.candidates
-    )
-    trained = [candidate.model for candidate in candidates if candidate.model is not None]
-    if not all(_compiled(model, task.objective) for model in (student, *trained)):
-        note = "The model is not compiled: a file with a loss or metric that is not Keras' own loads nowhere else."
-        all_notes.append(note)
-    return Result(
-        model=student,
-        trail=search.trail.ending_with(MODEL),
-        candidates=candidates,
-        before=dataclasses.replace(before, on_device=first),
-        after=_put_together(finished, after.get("validation"), after.get("test"), task, measurements, last),
-        history={"search": search.history, "recover": recovered.history},
-        metric=task.objective.metric_name or "",
-        method=method.name,
-        settings=method.settings(),
-        seed=task.seed,
-        budget=dict(task.budget),
-        control=task.control.settings(),
-        notes=tuple(all_notes),
-        calibration=_inputs(task, _CALIBRATION_SAMPLES),
-        held_out=_held_out(task),
-        measure=measure_of(student, task.objective),
-        higher_is_better=task.objective.higher_is_better,
-        layers_before=layers_of(task.whole),
-    )
-
-
-def _as_nested_as_given(student: keras.Model, task: Task) -> keras.Model:
-    """The student with the nested models of the model that was given, such as its backbone; checked against it."""
-    flat = task.network_of(student)
-    nested = nested_copy(task.whole.graph, flat)
-    if nested is not student:
-        check_copy(flat, task.network_of(nested), _inputs(task, _CHECKED_SAMPLES))
-    return nested
-
-
-def _compiled(model: keras.Model, objective: Objective) -> bool:
-    """Compiles a model with the objective's loss and metrics, if these are of Keras; returns whether they are."""
-    metrics = objective.compiled_metrics()
-    losses = [loss for loss in keras.tree.flatten(objective.loss) if loss is not None]
-    if not all(map(is_of_keras, [*losses, *(part for parts in metrics.values() for part in parts or [])])):
-        return False
-    model.compile(optimizer="sgd", loss=objective.loss, loss_weights=objective.loss_weights, **metrics)
-    return True
-
-
-def _held_out(task: Task) -> tuple[Any, Any]:
-    """Samples with labels by which exported files are judged: of the test split where there is one."""
-    split = task.splits.validation if task.splits.test is None else task.splits.test
-    x, y = split.source.shuffled().take(_HELD_OUT_SAMPLES)[:2]
-    return x, y

@@ -176,7 +176,7 @@ def watch_everything(places):
     places.watch(RunFolder, "write_json", "write", lambda _, name, *a: f"write {name}")
     places.watch(RunFolder, "save_model", "save", lambda _, name, *a: f"save {name}")
     places.watch(stage, "verify", "verify", lambda *a, **k: "verify")
-    places.watch(workflow, "_report", "report", lambda *a: "report")
+    places.watch(workflow, "result_of", "report", lambda *a: "report")
     places.watch(tfcompress.Result, "save", "save", lambda *a: "result")
 
 

@@ -27,7 +27,6 @@ import tensorflow as tf
 from keras import layers
 
 import tfcompress
-from tfcompress import workflow
 from tfcompress.methods import (
     AMC,
     KD,
@@ -267,7 +266,7 @@ def record(names=()):
     tf.config.experimental.enable_op_determinism()
     # Optimising the graphs takes longer than running them so few times.
     tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
-    workflow.on_this_machine = lambda before, after, known: ({}, {}, "")  # latencies are no digits to compare
+    outcome.on_this_machine = lambda before, after, known: ({}, {}, "")  # latencies are no digits to compare
     keras.utils.set_random_seed(0)
     trained = trained_classifier()
     plain = {"accuracy": float(trained.evaluate(*pictures(60, seed=6), verbose=0)[1]), **weights_record(trained)}

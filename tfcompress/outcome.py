@@ -1,0 +1,138 @@
+"""What comes of a stage: the student as it is handed back, measured, as a `Result`."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+
+from tfcompress.costs import Cost
+from tfcompress.given import is_of_keras
+from tfcompress.measured import Measured, further_of, measure_of, measurements_of, metrics_of, on_this_machine
+from tfcompress.methods import Method
+from tfcompress.report.layers import layers_of
+from tfcompress.result import Result
+from tfcompress.result_files import MODEL
+from tfcompress.rewrite.verify import check_copy
+from tfcompress.rewrite.working_copy import nested_copy
+from tfcompress.stage import Recovered
+from tfcompress.task import Task
+from tfcompress.training import Objective
+
+__all__ = ["put_together", "result_of"]
+
+_CALIBRATION_SAMPLES = 256
+_HELD_OUT_SAMPLES = 256
+_CHECKED_SAMPLES = 4
+
+
+def put_together(
+    cost: Cost,
+    validation: Mapping[str, float] | None,
+    test: Mapping[str, float] | None,
+    task: Task,
+    measurements: Mapping[str, float],
+    on_device: Mapping[str, float] | None = None,
+) -> Measured:
+    """Cost and metrics of a model, as they are reported.
+
+    Args:
+        cost: of the model.
+        validation, test: loss and metrics on these splits; `None` where there is no metric, or no such split.
+        task: says by which metric choices are made.
+        measurements: what the budget limits and was measured.
+        on_device: file size and latency.
+    """
+    name = task.objective.metric_name or ""
+    on_validation, on_test = (None if split is None else split.get(name) for split in (validation, test))
+    further = further_of(test or validation or {}, task.objective)
+    return Measured.of(cost, on_validation, on_test, measurements, further, on_device)
+
+
+def _inputs(task: Task, count: int) -> Any:
+    return task.splits.calibration.take(count)[0]
+
+
+def result_of(before: Measured, recovered: Recovered, method: Method, task: Task, notes: Sequence[str]) -> Result:
+    """Returns the result of a stage: its student, checked against the budget and measured.
+
+    Args:
+        before: the original, measured.
+        recovered: the end of the stage.
+        method: the method.
+        task: the task.
+        notes: what is to be known of the run so far.
+
+    Raises:
+        tfcompress.costs.LimitMissed: the student measures more than a limit that is checked and not planned.
+        RuntimeError: it costs more than the budget, which is a bug.
+    """
+    search = recovered.search
+    student = _as_nested_as_given(recovered.student, task)
+    finished = task.network_of(student).costs.total
+    if not task.fits(finished):
+        raise RuntimeError(
+            f"Expected a model within {dict(task.limits)}. Received: {finished}. This is a bug: report it."
+        )
+    task.progress.doing("measuring the result")
+    measurements = measurements_of(task.network_of(student), task.budget)
+    task.budget.check_measured(before.measurements, measurements, student)
+    after = metrics_of(task.network_of(student), task, ("validation", "test"))
+    first, last, note = on_this_machine(task.model, student, (before.measurements, measurements))
+    all_notes = [*notes, *filter(None, (note,)), *search.notes, *task.said]
+    candidates = tuple(
+        each if each.model is None else dataclasses.replace(each, model=_as_nested_as_given(each.model, task))
+        for each in search.candidates
+    )
+    trained = [candidate.model for candidate in candidates if candidate.model is not None]
+    if not all(_compiled(model, task.objective) for model in (student, *trained)):
+        note = "The model is not compiled: a file with a loss or metric that is not Keras' own loads nowhere else."
+        all_notes.append(note)
+    return Result(
+        model=student,
+        trail=search.trail.ending_with(MODEL),
+        candidates=candidates,
+        before=dataclasses.replace(before, on_device=first),
+        after=put_together(finished, after.get("validation"), after.get("test"), task, measurements, last),
+        history={"search": search.history, "recover": recovered.history},
+        metric=task.objective.metric_name or "",
+        method=method.name,
+        settings=method.settings(),
+        seed=task.seed,
+        budget=dict(task.budget),
+        control=task.control.settings(),
+        notes=tuple(all_notes),
+        calibration=_inputs(task, _CALIBRATION_SAMPLES),
+        held_out=_held_out(task),
+        measure=measure_of(student, task.objective),
+        higher_is_better=task.objective.higher_is_better,
+        layers_before=layers_of(task.whole),
+    )
+
+
+def _as_nested_as_given(student: keras.Model, task: Task) -> keras.Model:
+    """The student with the nested models of the model that was given, such as its backbone; checked against it."""
+    flat = task.network_of(student)
+    nested = nested_copy(task.whole.graph, flat)
+    if nested is not student:
+        check_copy(flat, task.network_of(nested), _inputs(task, _CHECKED_SAMPLES))
+    return nested
+
+
+def _compiled(model: keras.Model, objective: Objective) -> bool:
+    """Compiles a model with the objective's loss and metrics, if these are of Keras; returns whether they are."""
+    metrics = objective.compiled_metrics()
+    losses = [loss for loss in keras.tree.flatten(objective.loss) if loss is not None]
+    if not all(map(is_of_keras, [*losses, *(part for parts in metrics.values() for part in parts or [])])):
+        return False
+    model.compile(optimizer="sgd", loss=objective.loss, loss_weights=objective.loss_weights, **metrics)
+    return True
+
+
+def _held_out(task: Task) -> tuple[Any, Any]:
+    """Samples with labels by which exported files are judged: of the test split where there is one."""
+    split = task.splits.validation if task.splits.test is None else task.splits.test
+    x, y = split.source.shuffled().take(_HELD_OUT_SAMPLES)[:2]
+    return x, y
