@@ -27,6 +27,7 @@ import tensorflow as tf
 from keras import layers
 
 import tfcompress
+from tfcompress import outcome
 from tfcompress.methods import (
     AMC,
     KD,
