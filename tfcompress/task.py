@@ -65,7 +65,7 @@ class Task:
         chance: the metric that guessing would give, or `None` where that is not known.
         luck: how far above `chance` guessing may come by luck; `None` where that follows from `chance`, a share.
         control: what of the model may be pruned, and by how much.
-        seed: what all randomness comes from.
+        seed: random seed.
         run: the run folder, or its stand-in.
         progress: the display.
         first: the model that the task was for before `on`, if that was another one.

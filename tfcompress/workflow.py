@@ -142,7 +142,7 @@ def compress(
             episodes of a search, become so few that it holds, by two timed batches; never more than the settings have.
         run_dir: a folder for checkpoints, logs and the result. The same call on the same folder goes on where a killed
             run stopped, after its last finished epoch.
-        seed: what all randomness comes from.
+        seed: random seed.
         verbose: 0 silent, 1 a line that is updated in a terminal or a notebook, 2 one line an epoch.
 
     Returns:

@@ -34,8 +34,8 @@ class DdpgSettings:
     They are taken as they are: `tfcompress.methods.amc.AgentSettings` checks them.
 
     Attributes:
-        actor_learning_rate: of Adam, for the policy. Decided: that of the authors' code.
-        critic_learning_rate: of Adam, for the critic. Decided: that of the authors' code.
+        actor_learning_rate: Adam's learning rate for the policy. Decided: that of the authors' code.
+        critic_learning_rate: Adam's learning rate for the critic. Decided: that of the authors' code.
         hidden: widths of the hidden layers of actor and critic.
         gamma: discount of later rewards.
         tau: share of the networks that moves into their targets at each update.
@@ -44,7 +44,7 @@ class DdpgSettings:
         updates_per_step: updates for each step of an episode, made at its end. Decided: one, as in the authors' code.
         sigma: deviation of the exploration before it decays.
         sigma_decay: factor of sigma after each episode that explores less. Decided.
-        baseline_decay: of the moving average of rewards that is subtracted from them. Decided.
+        baseline_decay: decay of the moving average of rewards that is subtracted from them. Decided.
     """
 
     actor_learning_rate: float = 1e-4

@@ -36,9 +36,9 @@ class SacSettings:
     They are taken as they are: `tfcompress.methods.rlal.AgentSettings` checks them.
 
     Attributes:
-        actor_learning_rate: of Adam, for the policy.
-        critic_learning_rate: of Adam, for both critics.
-        environment_learning_rate: of Adam, for epoch embeddings, GRU and decoder.
+        actor_learning_rate: Adam's learning rate for the policy.
+        critic_learning_rate: Adam's learning rate for both critics.
+        environment_learning_rate: Adam's learning rate for epoch embeddings, GRU and decoder.
         hidden: widths of the hidden layers of actor, critics and decoder.
         entropy_coefficient: the fixed alpha of Equations (8) and (9).
         gamma: discount of later rewards. Decided.
@@ -53,7 +53,7 @@ class SacSettings:
             coefficient weighs as much beside them on every problem; False for rewards as they are, as in the paper.
         first_policy: where the policy begins: "uniform" for actions around `first_action` of the agent, which is the
             rate that all layers would have at the budget; "middle" for actions around 0.5 over nearly all of [0, 1].
-        first_deviation: of the policy "uniform", before tanh squashes it.
+        first_deviation: standard deviation of the policy "uniform" at first, before tanh squashes it.
     """
 
     actor_learning_rate: float = 1e-4

@@ -42,7 +42,7 @@ def add_run(parser: argparse.ArgumentParser, several: bool = False) -> None:
 
 def add_seed(parser: argparse.ArgumentParser) -> None:
     """Adds the seed."""
-    text = "what all randomness comes from (default: 0)"
+    text = "random seed (default: 0)"
     parser.add_argument("--seed", type=checked(int, expect.seed, "seed"), default=0, help=text)
 
 

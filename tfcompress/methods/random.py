@@ -28,7 +28,7 @@ class Random(ChannelPruner):
     """Draws pruning rates at random within RLAL's bounds, keeps the plan of the highest reward, and fine-tunes.
 
     Attributes:
-        tries: episodes; the default is as many plans as RLAL measures on a trained model.
+        tries: number of plans that are drawn; the default is as many as RLAL measures on a trained model.
         reward_images: validation samples that a reward is measured on; `None` for all.
         recalibrate_batches: BatchNormalization statistics are taken anew from so many batches of 128 training images
             before each reward; 0 for those of the whole model.

@@ -35,9 +35,9 @@ class TrainingFields:
         schedule: `"step"` (x `decay` at each milestone), `"cosine"`, or `"constant"`, which leaves the rate to the
             optimizer and to callbacks. An optimizer with a `LearningRateSchedule` of its own keeps that.
         milestones: epochs of `"step"`, for a phase of `reference_epochs`; a shorter phase scales them.
-        reference_epochs: the length of phase that milestones speak of.
-        decay: what the learning rate is multiplied with at a milestone.
-        momentum: of SGD.
+        reference_epochs: length of the phase for which milestones are given.
+        decay: factor of the learning rate at a milestone.
+        momentum: momentum of SGD.
         nesterov: whether momentum is Nesterov's.
         weight_decay: strength * w is added to the gradient of every weight; not where the optimizer that is given has a
             weight decay of its own.

@@ -49,8 +49,8 @@ class AMC(ChannelPruner):
     with a constant sigma, once for each of its steps, and sigma falls first in the episode after these.
 
     Attributes:
-        epochs: fine-tuning.
-        episodes: how many are played, 400 in the paper. The default is as many plans as RLAL and Random measure on a
+        epochs: epochs of fine-tuning.
+        episodes: number of episodes, 400 in the paper. The default is as many plans as RLAL and Random measure on a
             trained model: with 1,000 images each they take as long as an epoch or two of CIFAR-10.
         exploring: episodes with a constant sigma, before the agent learns; `None` for a quarter, the paper's 100 of
             400.

@@ -67,9 +67,9 @@ class Replacing(TrainedMethod):
     """Settings of a method that puts cheaper layers in the place of others; `as_published` has those of DARC's paper.
 
     Attributes:
-        epochs: of fine-tuning.
+        epochs: epochs of fine-tuning.
         batch_size: images in a batch; 256 for ResNets, 128 for WideResNets in the paper.
-        learning_rate: the first one of fine-tuning, and of joint training.
+        learning_rate: initial learning rate of fine-tuning, and of joint training.
         replacements: what may stand in a unit's place: names (docs/replacements.md lists them), or objects of one's
             own. Those that a unit has no use for, and those that are not cheaper than it, are left out there.
         unit: what is replaced as a whole. "layer": each convolution, dense or recurrent layer that a replacement fits.
@@ -77,7 +77,7 @@ class Replacing(TrainedMethod):
             two or more; other layers are units of their own. Or names: of layers, and tuples of the nodes of regions.
         imitation_epochs: epochs in which replacements learn to give what the originals give.
         imitation_optimizer: "adam", or "sgd" as in the paper, which diverges where layers read large numbers.
-        imitation_rate: its learning rate; `None`: 0.01 of "adam", 0.1 of "sgd".
+        imitation_rate: learning rate of that optimizer; `None`: 0.01 of "adam", 0.1 of "sgd".
         latency_batch: samples in one invocation, by which latency is measured.
         latency_threads: threads of the interpreter that measures it.
     """

@@ -73,8 +73,8 @@ class DARC(Replacing):
             is a tenth of the loss at the start. The paper balances their orders of magnitude by hand, for losses that
             are sums over a batch: with the mean over a batch and equal terms, alpha goes to the cheapest before the
             weights can follow (docs/darc.md).
-        growth: what lambda is multiplied with after each block.
-        rate_decay: what the learning rate is multiplied with after each block.
+        growth: factor of lambda after each block.
+        rate_decay: factor of the learning rate after each block.
         mixup: concentration of the Beta distribution by which images are mixed in joint training (Zhang et al. 2018), 0
             for none; `None`: 1 where the inputs are images, else 0.
         weighting: "simplex": alpha is projected onto the simplex after each step, and becomes 0 where a replacement is

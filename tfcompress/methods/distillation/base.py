@@ -61,8 +61,9 @@ class Distilling(TrainedMethod):
     block of a section stays. `blocks` says how many, `student` brings a model of one's own.
 
     Attributes:
-        learning_rate: the first one. `None`: 0.1 for fresh weights, and for a student that was given; for one that
-            begins with the teacher's blocks 0.01 in batches of 32, and in proportion to them, see docs/distillation.md.
+        learning_rate: initial learning rate. `None`: 0.1 for fresh weights, and for a student that was given; for one
+            that begins with the teacher's blocks 0.01 in batches of 32, and in proportion to them, see
+            docs/distillation.md.
         alpha: weight of the labels in L_KD, Equation (2); 1 - alpha is that of the teacher's soft targets.
         tau: temperature of soft targets.
         soft: `"cross_entropy"`, or `"logits"` for the squared error of logits, summed over classes; `"mean_logits"` for
@@ -73,8 +74,8 @@ class Distilling(TrainedMethod):
         recalibrate_student: the statistics of BatchNormalization are taken anew from so many batches of 128 training
             images along the student's own path, once it lost blocks and before what is left of the teacher trains, and
             between two phases; 0 for never.
-        student: a model to train in place of one that is made from the teacher, its weights being where it begins (but
-            for what LIT copies); or a sequence of them, each learning from the one before.
+        student: a model to train in place of one that is made from the teacher, or a sequence of them, each learning
+            from the one before. It keeps its own weights, except the parts that LIT copies.
         blocks: how many blocks stay in each section, such as `(3, 3, 3)`; `None` for what the budget allows. A sequence
             of such tuples makes a sequence of students, each learning from the one before.
         sections: which sections may lose blocks, counted from 1; the others are copied. `None` for all.

@@ -126,7 +126,7 @@ class BornAgain(KD):
     Furlanello et al. (2018), "Born again neural networks". Nothing gets smaller: the budget has to be 1.0, or left out.
 
     Attributes:
-        generations: how many students, each learning from the one before.
+        generations: number of students, each learning from the one before.
     """
 
     start: Start = "fresh"

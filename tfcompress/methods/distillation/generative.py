@@ -27,7 +27,7 @@ class AdversarialSettings:
         steps: updates of the discriminator before each of the generator's. StarGAN's 5 are each on another batch; here
             all are on the generator's batch, each with other translations of it. 0 leaves it as it is, as section 4.1
             of LIT says (its released code trains it): a generator soon finds images that please a fixed one.
-        learning_rate: of the discriminator's Adam, which does not fall.
+        learning_rate: Adam's constant learning rate for the discriminator.
         domain_weight: lambda_cls.
         reconstruction_weight: lambda_rec.
         penalty_weight: lambda_gp.
@@ -61,7 +61,7 @@ class Generative(Distilling):
     Attributes:
         discriminator: a model that a generator is trained against; `None` for none. Where `adversarial.steps` is above
             0 it is trained too, in place.
-        adversarial: how.
+        adversarial: settings of that training.
         shuffled_inputs: which inputs, counted from 0, are shuffled within each batch while training, such as the
             domains that a generator translates to; `None` for the second of two where a discriminator is given.
     """

@@ -31,10 +31,10 @@ class Hint(Sectioned):
     paper's hint is in the middle of both networks, and the student begins afresh (`start="fresh"`).
 
     Attributes:
-        hint_epochs: of the first stage.
-        hint_learning_rate: the first one of the first stage. `None`: `learning_rate` where that is given, else 0.1, as
-            at 0.01 students learn next to nothing but the mean of what the teacher gives.
-        epochs: of the second stage.
+        hint_epochs: epochs of the first stage.
+        hint_learning_rate: initial learning rate of the first stage. `None`: `learning_rate` where that is given, else
+            0.1, as at 0.01 students learn next to nothing but the mean of what the teacher gives.
+        epochs: epochs of the second stage.
         hint: the section whose output is the hint, counted from 1; `None` for the middle one.
     """
 

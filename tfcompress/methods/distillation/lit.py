@@ -58,12 +58,12 @@ class LIT(Sectioned, Generative):
     discriminator is trained too, as StarGAN does; with `adversarial=AdversarialSettings(steps=0)` it stays as it is.
 
     Attributes:
-        epochs: of the first phase.
-        finetune_epochs: of the second phase.
-        finetune_learning_rate: the second phase's first learning rate; `None` for that of trained blocks, which is 0.01
-            in batches of 32 and grows with them.
-        finetune_milestones: its milestones, for a phase of `finetune_reference_epochs`.
-        finetune_reference_epochs: the length of phase that they speak of.
+        epochs: epochs of the first phase.
+        finetune_epochs: epochs of the second phase.
+        finetune_learning_rate: the second phase's initial learning rate; `None` for that of trained blocks, which is
+            0.01 in batches of 32 and grows with them.
+        finetune_milestones: milestones of the second phase, for one of `finetune_reference_epochs`.
+        finetune_reference_epochs: length of the phase for which its milestones are given.
         beta: weight of L_KD beside L_I.
         hints: the sections that are compared, counted from 1; `None` for all.
         teacher_input: whether the teacher's output of section i - 1 is what the student's section i reads.

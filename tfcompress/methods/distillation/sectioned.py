@@ -34,7 +34,7 @@ class Sectioned(Distilling):
             they are, which networks without BatchNormalization do not survive.
         split_points: the teacher's layers at which it is split: what the first section reads, and what each section
             gives; `None` to find the sections.
-        student_split_points: the same for a student that was given.
+        student_split_points: the layers at which a student that is given is split.
     """
 
     loss: Literal["l2", "l1", "smooth_l1"] = "l2"

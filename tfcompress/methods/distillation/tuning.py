@@ -16,7 +16,7 @@ class Tuning:
     """The values to try, each by a training from the same start; the paper gives neither values nor epochs. Decided.
 
     Attributes:
-        epochs: of each training.
+        epochs: length of each training.
         taus: temperatures; each trains with L_KD.
         alphas: weights of the labels, with the best tau; each trains with L_KD.
         betas: weights of L_KD beside L_I, with the best of both; each trains sections.

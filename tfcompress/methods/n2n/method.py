@@ -52,21 +52,21 @@ class N2N(TrainedMethod):
     finished model is within it whatever the policies do.
 
     Attributes:
-        epochs: of the winner's training; 150 in the paper.
+        epochs: epochs of the winner's training; 150 in the paper.
         stage: "removal", "shrinkage", or "both", one after the other.
-        updates: of each policy; the paper makes at least 100. By default the 100 students of both stages, an epoch each
-            of a network that is half as large, take about as long as 80 epochs of the teacher. In so few updates a
-            policy learns little more than which draw was best; 30 let shrinkage learn
+        updates: number of updates of each policy; the paper makes at least 100. By default the 100 students of both
+            stages, an epoch each of a network that is half as large, take about as long as 80 epochs of the teacher. In
+            so few updates a policy learns little more than which draw was best; 30 let shrinkage learn
             (recipes/n2n_against_baselines.py).
-        rollouts: students for each update.
+        rollouts: number of students for each update.
         score_epochs: epochs that a student is trained before it is scored; 5 in the paper.
-        score_rate: Adam's learning rate for them. Decided.
-        score_on: what they learn meanwhile: the teacher's "logits", or "labels", as the authors' code has it for
-            Caltech-256.
+        score_rate: Adam's learning rate while students are scored. Decided.
+        score_on: what students learn while they are scored: the teacher's "logits", or "labels", as the authors' code
+            has it for Caltech-256.
         removal_rate: Adam's learning rate of the removal policy.
-        shrinkage_rate: that of the shrinkage policy; `None` for 0.01, and with `as_released` for the 0.1 that the
-            paper's appendix has too.
-        baseline_decay: of the moving average of rewards. Decided.
+        shrinkage_rate: Adam's learning rate of the shrinkage policy; `None` for 0.01, and with `as_released` for the
+            0.1 that the paper's appendix has too.
+        baseline_decay: decay of the moving average of rewards. Decided.
         actor_critic: whether a value network stands in the moving average's place.
         constraint: "strict": what is above the budget earns -1, and is not trained; in a search of both stages, the
             first is not held to it. "relaxed": it earns `epsilon (R + 1) - 1` in both stages, with epsilon falling from

@@ -52,14 +52,14 @@ class RLAL(ChannelPruner):
     `episodes_per_epoch` (Figure 2).
 
     Attributes:
-        epochs: of the joint training, at least 4; of the recovery, where weights stay during the search.
-        finetune_epochs: of fine-tuning after joint training, with the same settings, `None` for as many as `epochs`;
-            without joint training, epochs that the recovery has besides.
+        epochs: epochs of the joint training, at least 4; of the recovery, where weights stay during the search.
+        finetune_epochs: epochs of fine-tuning after joint training, with the same settings, `None` for as many as
+            `epochs`; without joint training, epochs that the recovery has besides.
         joint: whether weights train while the agent prunes; `None`: where the model does not come trained.
         agent_epochs: `(start, learn, end)` for a joint run of `reference_epochs`: episodes from `start`, learning from
             `learn`, the agent stops at `end`, and only weights are trained and aligned from there on.
         episodes_per_epoch: P of Algorithm 1, in joint training.
-        episodes: of a search on weights as they are.
+        episodes: number of episodes of a search on weights as they are.
         local_search: plans that are tried around the best one after these: one unit gives channels to another.
         alignment: beta of Equation (11), for a run as long as the published one; 0 leaves the soft regularization out.
         scale_alignment: whether beta is scaled to the steps and the learning rate of this run, so that it moves weights

@@ -51,12 +51,12 @@ class TaylorPruning(ChannelPruner):
     anew in each step, as the weights that it belongs to change their shapes.
 
     Attributes:
-        runs: how many, of which the best one is taken; five in N2N's paper.
+        runs: number of pruning runs, of which the best is taken; five in N2N's paper.
         filters: channels that go in a step, as a number, or as a share of all channels; Molchanov's paper removes one.
             Each step makes a network and compiles its training, which takes some seconds whatever is trained: with a
             share of 0.02 half of the channels go in 25 steps, one at a time in hundreds or thousands.
-        updates: of the weights after each step, 30 as in Molchanov's paper; `None` for an epoch, 0 for none.
-        update_rate: their learning rate.
+        updates: training steps after each step of pruning, 30 as in Molchanov's paper; `None` for an epoch, 0 for none.
+        update_rate: learning rate of these training steps.
         criterion: a name such as `"feature_map_taylor"`, Molchanov's (docs/criteria.md lists them), an instance with
             settings, or a function `(group, evidence) -> one number a channel`.
         stop_accuracy: without a budget, a run ends before the metric on the validation split falls below this; `None`
