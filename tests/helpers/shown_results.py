@@ -1,5 +1,8 @@
 """A result put together by hand, without training: a small network of which one channel group was cut."""
 
+import dataclasses
+import functools
+
 import keras
 import small_tasks
 
@@ -43,3 +46,13 @@ def result(plan=PLAN, source=None, **fields):
         "layers_before": layers_of(source),
     }
     return Result(**{**made, **fields})
+
+
+@functools.cache
+def _plain():
+    return result()
+
+
+def with_fields(**fields):
+    """The result with other fields, of one model for all."""
+    return dataclasses.replace(_plain(), **fields)

@@ -41,14 +41,14 @@ def called(result):
     ids=lambda method: type(method).__name__,
 )
 def test_methods(method):
-    result = shown_results.result(method=method.name, settings=method.settings())
+    result = shown_results.with_fields(method=method.name, settings=method.settings())
     given, _, _ = called(result)
     assert (given if isinstance(given, Method) else type(method)()).settings() == method.settings()
 
 
 def test_the_shortest_words_are_taken():
     texts = {
-        preset: call_of(shown_results.result(method="rlal", settings=RLAL.with_preset(preset).settings()))
+        preset: call_of(shown_results.with_fields(method="rlal", settings=RLAL.with_preset(preset).settings()))
         for preset in ("balanced", "fast")
     }
     assert "    'rlal',\n" in texts["balanced"]
@@ -58,13 +58,13 @@ def test_the_shortest_words_are_taken():
 def test_what_no_text_can_say_is_a_remark():
     student = shown_results.network("given")
     settings = LIT(student=student).settings()
-    method, _, text = called(shown_results.result(method="lit", settings=settings))
+    method, _, text = called(shown_results.with_fields(method="lit", settings=settings))
     assert method == "lit"
     assert "# student= was {'model': 'given'" in text
     own = Uniform(criterion=own_criterion).settings()
     with mock.patch.dict("sys.modules", {__name__: types.ModuleType(__name__)}):
-        assert f"# criterion= was '{__name__}.own_criterion'" in call_of(shown_results.result(settings=own))
-    unknown = call_of(shown_results.result(method="mine", settings={"depth": [1, 2]}))
+        assert f"# criterion= was '{__name__}.own_criterion'" in call_of(shown_results.with_fields(settings=own))
+    unknown = call_of(shown_results.with_fields(method="mine", settings={"depth": [1, 2]}))
     assert "    'mine',\n    # its settings: depth=(1, 2)\n" in unknown
 
 
@@ -78,7 +78,7 @@ def test_budget_control_seed_and_data():
         [keras.layers.Dense, "stem"], "block*", {"stem": (0.1, 0.5), keras.layers.Conv2D: 0.25}, 8, True
     )
     notes = ("training: 72 images\nvalidation: 24 images", "loss mse; metric own, as given")
-    result = shown_results.result(budget=dict(budget), control=control.settings(), seed=9, notes=notes)
+    result = shown_results.with_fields(budget=dict(budget), control=control.settings(), seed=9, notes=notes)
     _, given, text = called(result)
     limits = {"flops": given.pop("flops_budget"), "params": given.pop("params_budget")}
     assert Budget(given.pop("budget"), latency=given.pop("latency_budget"), **limits) == budget

@@ -91,10 +91,9 @@ def test_what_not_all_know_is_in_the_table_alone():
 
 def test_results_and_folders(tmp_path, monkeypatch):
     """A folder is read without its models, and called after itself; what has one name gets another."""
-    result = shown_results.result()
+    result = shown_results.with_fields()
     result.save(tmp_path / "runs" / "first" / "result")
     result.save(tmp_path / "second")
-    (tmp_path / "runs" / "first" / "result" / "model.keras").stat()
     monkeypatch.setattr("keras.saving.load_model", None)
     made = tfcompress.compare([tmp_path / "runs" / "first", str(tmp_path / "second"), result])
     assert [row[0] for row in made.rows()[1:]] == ["original", "first", "second", "uniform"]
@@ -110,7 +109,7 @@ def test_results_and_folders(tmp_path, monkeypatch):
 
 
 def test_what_is_no_result(tmp_path):
-    for wrong in (5, "runs", shown_results.result(), [5], None, {1: "a"}):
+    for wrong in (5, "runs", shown_results.with_fields(), [5], None, {1: "a"}):
         with pytest.raises(TypeError, match=r"^Expected `results`"):
             tfcompress.compare(wrong)
     with pytest.raises(ValueError, match="at least one"):

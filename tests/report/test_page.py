@@ -59,7 +59,7 @@ class Page(html.parser.HTMLParser):
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
     path = tmp_path_factory.mktemp("page") / "report.html"
-    shown_results.result().report(path)
+    shown_results.with_fields().report(path)
     return path
 
 
@@ -128,7 +128,7 @@ def test_it_can_be_read_on_a_phone(written):
 
 def test_no_text_breaks_it(tmp_path):
     evil = "$\\no$ </pre></section><script>alert(1)</script><img src=x onerror=alert(1)>\"'&amp;"
-    result = shown_results.result(
+    result = shown_results.with_fields(
         notes=(evil,),
         metric=evil,
         method=evil,
@@ -148,11 +148,11 @@ def test_no_text_breaks_it(tmp_path):
 
 
 def test_candidates_that_were_measured_are_shown(tmp_path):
-    trail = shown_results.result().trail
+    trail = shown_results.with_fields().trail
     made = tuple(
         Candidate(trail, Cost(macs, 50, 200), score, f"episode {macs}") for macs, score in ((700, 0.5), (300, 0.25))
     )
-    result = shown_results.result(candidates=made, layers_before=())
+    result = shown_results.with_fields(candidates=made, layers_before=())
     result.report(tmp_path / "page.html")
     page = Page((tmp_path / "page.html").read_text(encoding="utf-8"))
     assert page.sections == ["table", "history", "structure", "candidates", "notes", "settings"]
@@ -168,7 +168,7 @@ def test_candidates_that_were_measured_are_shown(tmp_path):
 
 def test_an_older_page_is_replaced_and_a_wrong_path_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(page_module, "page_of", lambda result: f"<!doctype html>{result.seed}")
-    result = shown_results.result()
+    result = shown_results.with_fields()
     (tmp_path / "a.html").write_text("old")
     result.report(str(tmp_path / "a.html"))
     assert (tmp_path / "a.html").read_text(encoding="utf-8") == "<!doctype html>3"
@@ -182,7 +182,7 @@ def test_an_older_page_is_replaced_and_a_wrong_path_refused(tmp_path, monkeypatc
 
 
 def test_pictures_by_name(tmp_path):
-    result = shown_results.result()
+    result = shown_results.with_fields()
     assert result.plot().get_suptitle().startswith("small: uniform, seed 3")
     for what in ("structure", "spectrum", "changes"):
         result.plot(what, tmp_path / f"{what}.png")

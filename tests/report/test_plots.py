@@ -177,6 +177,11 @@ class PlotHistoryTest(tf.test.TestCase):
         self.assertEqual(figure.axes[0].get_ylabel(), "loss (validation)")
         self.assertEqual(figure.get_suptitle(), "net: rlal, seed 7\n50.0% of the MACs")
 
+    def test_nothing_that_is_a_number(self):
+        nothing = result({"search": {}, "recover": {"val_accuracy": [float("nan")]}})
+        nothing.before = Measured(1000, 100, 400, None, "validation", None)
+        self.assertLen(plot_history(nothing).axes, 1)
+
     def test_without_a_search_or_without_anything(self):
         upper, _ = self.drawn({"search": {}, "recover": HISTORY["recover"]})
         self.assertIn(("validation accuracy", [1, 2], [0.55, 0.65]), upper)

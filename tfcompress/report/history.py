@@ -21,7 +21,7 @@ _OF_PLANS = {"flops": "FLOPs of the plan\n(share of the original)", "removed_nor
 _FLAT = 0.005  # FLOPs that vary by less are those of the title
 _MANY = 60  # points of a line that are drawn without marks
 _RECOVERY = 0.4  # share of the axis that epochs have at least beside what is no epoch
-_LETTER, _OF_TITLE = 0.085, 0.078  # inches of a letter, of a label and of a title
+_LETTER, _OF_TITLE, _OF_LEGEND = 0.085, 0.078, 0.065  # inches of a letter, by where it stands
 _STUDENTS = "students: accuracy"
 _STAR: Mapping[str, Any] = {"linestyle": "none", "marker": "*", "markersize": 11, "zorder": 4}
 _THIN: Mapping[str, Any] = {"linewidth": 0.8, "marker": ""}
@@ -171,7 +171,7 @@ def draw_history(result: Any, width: float = 8.0) -> Any:
     from matplotlib.ticker import MaxNLocator
 
     drawing = _Drawing(result)
-    figure = new_figure(width, 5 + 1.5 * len(drawing.panels))
+    figure = new_figure(width, 4.5 + 1.5 * len(drawing.panels))
     add_title(figure, result)
     heights = (3, *[1] * len(drawing.panels))
     upper, *lower = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights, squeeze=False)[:, 0]
@@ -188,12 +188,14 @@ def draw_history(result: Any, width: float = 8.0) -> Any:
         _draw(axes, line)
         axes.set_ylabel(line.label, fontsize="small")
         if line.label in _OF_PLANS.values():
-            axes.set_ylim(0, 1.05 if line.label == _OF_PLANS["flops"] else None)
+            axes.set_ylim(0, 1.05 if line.label == _OF_PLANS["flops"] else 1.1 * max(_points(line.values, 1)[1]) or 1)
     handles, labels = upper.get_legend_handles_labels()
     unique = dict(zip(labels, handles, strict=True))
-    columns = max(1, int(width / (0.5 + _LETTER * max(map(len, unique), default=1))))
-    style = {"loc": "outside lower center", "ncols": min(columns, len(unique)), "fontsize": "small", "frameon": False}
-    figure.legend(unique.values(), unique.keys(), **style)
+    if unique:
+        columns = max(1, int(width / (0.5 + _OF_LEGEND * max(map(len, unique)))))
+        style = {"loc": "outside lower center", "fontsize": "small", "frameon": False}
+        figure.legend(unique.values(), unique.keys(), ncols=min(columns, len(unique)), **style)
+        figure.set_figheight(figure.get_figheight() + 0.2 * -(-len(unique) // columns))
     upper.set_ylabel(f"{result.metric or 'loss'} (validation)")
     last = figure.axes[-1]
     last.set_xlim(0.5, drawing.end + 0.5)
