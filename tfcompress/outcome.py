@@ -92,7 +92,7 @@ def result_of(before: Measured, recovered: Recovered, method: Method, task: Task
         all_notes.append(note)
     return Result(
         model=student,
-        trail=search.trail.ending_with(MODEL),
+        trail=search.trail.ending_with(MODEL).of_layers(tuple(task.whole.graph.operations)),
         candidates=candidates,
         before=dataclasses.replace(before, on_device=first),
         after=put_together(finished, after.get("validation"), after.get("test"), task, measurements, last),

@@ -110,6 +110,39 @@ class Plan:
         cut = {group: orders[group][:width] for group, width in widths.items() if width < len(orders[group])}
         return cls.keeping({group: tuple(sorted(int(i) for i in first)) for group, first in cut.items()})
 
+    def renamed(self, then: Sequence[str], now: Sequence[str]) -> Plan:
+        """The plan for a source whose layers are called `now`, of one for layers that were called `then`.
+
+        Args:
+            then, now: the names of all layers of the source, in the order of its graph.
+        """
+        names = {old: new for old, new in zip(then, now, strict=True) if old != new}
+        if not names:
+            return self
+
+        def name(text: str) -> str:
+            if text in names or text in then:
+                return names.get(text, text)
+            at = max(text.rfind(":"), text.rfind("@"))  # a part of a layer, or one of its later calls
+            return text if at < 0 else name(text[:at]) + text[at:]
+
+        def group(text: str) -> str:
+            for first in prefixes:  # layers of a replacement are called after the first that they replace
+                if text.startswith(f"{first}_") and text not in then:
+                    return name(first) + text[len(first) :]
+            return name(text)
+
+        def edited(edit: Edit) -> Edit:
+            if isinstance(edit, KeepChannels):
+                return KeepChannels(group(edit.group), edit.indices)
+            if isinstance(edit, Reconfigure):
+                return dataclasses.replace(edit, node=name(edit.node))
+            return dataclasses.replace(edit, nodes=tuple(map(name, edit.nodes)))
+
+        replaced = [edit.nodes[0].partition("@")[0] for edit in self.structural if isinstance(edit, ReplaceLayers)]
+        prefixes = sorted(replaced, key=len, reverse=True)
+        return dataclasses.replace(self, edits=tuple(map(edited, self)))
+
     def to_json(self) -> str:
         """The plan as JSON text."""
         edits = [{"edit": type(edit).__name__, **dataclasses.asdict(edit)} for edit in self.edits]
@@ -174,13 +207,17 @@ class Trail:
 
     Attributes:
         plans: the plans, at least one; `Plan()` for a student that has lost nothing.
+        layers: the names of all layers of the model that it begins with, in the order of its graph: by them it is also
+            for the same architecture built again, whose layers Keras calls otherwise. Empty where they are not known.
     """
 
     plans: tuple[Plan, ...]
+    layers: tuple[str, ...] = dataclasses.field(default=(), compare=False, repr=False)
 
     def __post_init__(self) -> None:
         plan: dict[str, Any] = {"check": expect.instance, "kinds": Plan, "empty": False}
         expect.settings(self, expect.each, "plans", what="plans, Plan(...), one after the other, at least one", **plan)
+        expect.settings(self, expect.each, "layers", check=expect.text, what="names of layers")
 
     def __iter__(self) -> Iterator[Plan]:
         return iter(self.plans)
@@ -200,16 +237,35 @@ class Trail:
 
     def then(self, plan: Plan) -> Trail:
         """The trail that goes on with `plan`, a plan of what this trail leaves."""
-        return Trail((*self.plans, plan))
+        return Trail((*self.plans, plan), self.layers)
 
     def ending_with(self, weights: str) -> Trail:
         """The same trail to a student whose weights come from `weights`, as in `Plan.weights`."""
-        return Trail((*self.plans[:-1], dataclasses.replace(self.last, weights=weights)))
+        return Trail((*self.plans[:-1], dataclasses.replace(self.last, weights=weights)), self.layers)
+
+    def of_layers(self, layers: Sequence[str]) -> Trail:
+        """The same trail for a model of the same architecture, whose layers have these names.
+
+        Args:
+            layers: the names of all its layers, in the order of its graph.
+
+        Raises:
+            ValueError: there are more or fewer than the trail speaks of.
+        """
+        if not self.layers or tuple(layers) == self.layers:
+            return dataclasses.replace(self, layers=tuple(layers))
+        if len(layers) != len(self.layers):
+            raise ValueError(
+                f"Expected the model that the trail begins with, of {len(self.layers)} layers. Received: one of "
+                f"{len(layers)}. Build the same architecture."
+            )
+        return Trail(tuple(plan.renamed(self.layers, layers) for plan in self.plans), tuple(layers))
 
     def to_json(self) -> str:
         """The trail as JSON text."""
         plans = [json.loads(plan.to_json()) for plan in self.plans]
-        return json.dumps({"format": _TRAIL_FORMAT, "plans": plans}, indent=1)
+        layers = {"layers": list(self.layers)} if self.layers else {}
+        return json.dumps({"format": _TRAIL_FORMAT, **layers, "plans": plans}, indent=1)
 
     @classmethod
     def from_json(cls, text: str) -> Trail:
@@ -225,4 +281,4 @@ class Trail:
             raise ValueError(
                 f"Expected a trail, with format {_TRAIL_FORMAT} and plans. Received: {received}, format={stated!r}"
             )
-        return cls(tuple(Plan.from_json(json.dumps(plan)) for plan in data["plans"]))
+        return cls(tuple(Plan.from_json(json.dumps(plan)) for plan in data["plans"]), data.get("layers", ()))

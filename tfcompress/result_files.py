@@ -104,7 +104,9 @@ def read(folder: str | os.PathLike[str], source: keras.Model | None) -> dict[str
         return _load_model(path / trail.last.weights) if source is None else _rebuilt(path, source, trail, norms)
 
     candidates = tuple(
-        dataclasses.replace(candidate, model=model(candidate.trail)) if trained else candidate
+        dataclasses.replace(candidate, model=model(dataclasses.replace(candidate.trail, layers=trail.layers)))
+        if trained
+        else candidate
         for candidate, trained in fields["candidates"]
     )
     student = model(trail.ending_with(MODEL))

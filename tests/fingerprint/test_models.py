@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
-from tfcompress.fingerprint import Contents, differences, model_contents, model_digest, renamed
+from tfcompress.fingerprint import Contents, differences, model_contents, model_digest
 from tfcompress.plan import KeepChannels, Plan, RemoveLayers
 
 
@@ -124,7 +124,7 @@ def test_a_vocabulary_is_state():
 
 def test_plans_follow_the_names():
     plan = Plan((RemoveLayers(("dense_3@2", "act")), KeepChannels("dense_3", (0, 2)), KeepChannels("mha:key:2", (1,))))
-    there = renamed(plan, ["dense_3", "act", "mha"], ["dense_9", "act", "dense_3"])
+    there = plan.renamed(["dense_3", "act", "mha"], ["dense_9", "act", "dense_3"])
     assert there.removed == ("dense_9@2", "act")
     assert [edit.group for edit in there.channels] == ["dense_9", "dense_3:key:2"]
-    assert renamed(there, ["dense_9", "act", "dense_3"], ["dense_3", "act", "mha"]) == plan
+    assert there.renamed(["dense_9", "act", "dense_3"], ["dense_3", "act", "mha"]) == plan

@@ -10,7 +10,7 @@ from keras import layers
 import tfcompress
 from tfcompress.network import Network
 from tfcompress.plan import KeepChannels, Plan, RemoveLayers
-from tfcompress.rewrite import apply
+from tfcompress.rewrite import apply, replay
 from tfcompress.rewrite.working_copy import nested_copy
 
 
@@ -107,16 +107,21 @@ def test_new_layers_between_those_of_a_nested_model_lie_in_it():
     assert tree_of(nested) == [("inner", ["a", "b", "new", "c"]), "flat"]
 
 
-def test_a_backbone_comes_back_from_compress_and_from_the_saved_result(tmp_path):
-    """The usual transfer learning: a frozen backbone, pooling, a head; saved, loaded, rebuilt from the trail."""
+def _transfer_learning():
+    """A frozen backbone, whose layers have the names that Keras makes up, pooling, a head."""
     inputs = keras.Input((8, 8, 1))
-    x = layers.Conv2D(6, 3, padding="same", name="first")(inputs)
-    x = layers.ReLU(name="relu")(layers.BatchNormalization(name="norm")(x))
+    x = layers.ReLU()(layers.BatchNormalization()(layers.Conv2D(6, 3, padding="same")(inputs)))
     backbone = keras.Model(inputs, layers.Conv2D(8, 3, padding="same", name="second")(x), name="backbone")
     backbone.trainable = False
-    head = [layers.GlobalAveragePooling2D(name="pool"), layers.Dense(4, activation="softmax", name="head")]
+    head = [layers.GlobalAveragePooling2D(), layers.Dense(4, activation="softmax")]
     model = keras.Sequential([keras.Input((8, 8, 1)), backbone, *head])
     model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    return model
+
+
+def test_a_backbone_comes_back_from_compress_and_from_the_saved_result(tmp_path):
+    """The usual transfer learning: a frozen backbone, pooling, a head; saved, loaded, rebuilt from the trail."""
+    model = _transfer_learning()
     x, y = small_tasks.pictures(64)
     method = tfcompress.methods.Uniform(epochs=1)
     result = tfcompress.compress(model, method, (x, y), flops_budget=0.6, run_dir=tmp_path / "run", verbose=0)
@@ -128,5 +133,15 @@ def test_a_backbone_comes_back_from_compress_and_from_the_saved_result(tmp_path)
     for each in (loaded.model, rebuilt.model):
         assert tree_of(each) == tree_of(model)
         np.testing.assert_allclose(each.predict(x, verbose=0), expected, atol=1e-6)
+    # The same architecture built again, with other names: the trail is for it too.
+    again = _transfer_learning()
+    assert tree_of(again) != tree_of(model)
+    student = replay(again, result.trail, tmp_path / "run")
+    assert tree_of(student) == tree_of(again)
+    np.testing.assert_allclose(student.predict(x, verbose=0), expected, atol=1e-6)
+    text = result.trail.to_json()
+    assert replay(again, tfcompress.Trail.from_json(text)).count_params() == result.model.count_params()
+    with pytest.raises(ValueError, match=r"of 7 layers\. Received: one of 6"):
+        replay(keras.Sequential([*_transfer_learning().layers[:-1]]), result.trail)
     report = result.export(tmp_path / "export", formats=["keras", "tflite"])
     assert all(file.max_difference < 1e-4 for file in report.files)

@@ -3,7 +3,7 @@
 from tfcompress.fingerprint.contents import Contents
 from tfcompress.fingerprint.differences import differences
 from tfcompress.fingerprint.losses import canonical_loss
-from tfcompress.fingerprint.models import layer_names, model_contents, model_digest, renamed
+from tfcompress.fingerprint.models import layer_names, model_contents, model_digest
 from tfcompress.fingerprint.samples import split_contents
 
 __all__ = [
@@ -13,6 +13,5 @@ __all__ = [
     "layer_names",
     "model_contents",
     "model_digest",
-    "renamed",
     "split_contents",
 ]

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -14,9 +13,8 @@ from tfcompress.fingerprint.contents import Contents
 from tfcompress.fingerprint.hashing import digest, update_with_array
 from tfcompress.graph import TensorRef
 from tfcompress.network import Network
-from tfcompress.plan import Edit, KeepChannels, Plan, Reconfigure, ReplaceLayers
 
-__all__ = ["config_of", "layer_names", "model_contents", "model_digest", "renamed", "weights_digest"]
+__all__ = ["config_of", "layer_names", "model_contents", "model_digest", "weights_digest"]
 
 
 def model_digest(model: keras.Model) -> str:
@@ -135,33 +133,3 @@ def _anonymous_ends(value: Any, names: dict[str, str]) -> Any:
     if isinstance(value, (list, tuple)):
         return [_anonymous_ends(entry, names) for entry in value]
     return {key: _anonymous_ends(entry, names) for key, entry in value.items()} if isinstance(value, dict) else value
-
-
-def renamed(plan: Plan, then: Sequence[str], now: Sequence[str]) -> Plan:
-    """A plan whose layers were called `then` and are called `now`."""
-    names = {old: new for old, new in zip(then, now, strict=True) if old != new}
-    if not names:
-        return plan
-
-    def name(text: str) -> str:
-        if text in names or text in then:
-            return names.get(text, text)
-        at = max(text.rfind(":"), text.rfind("@"))  # a part of a layer, or one of its later calls
-        return text if at < 0 else name(text[:at]) + text[at:]
-
-    def group(text: str) -> str:
-        for first in prefixes:  # layers of a replacement are called after the first that they replace
-            if text.startswith(f"{first}_") and text not in then:
-                return name(first) + text[len(first) :]
-        return name(text)
-
-    def edited(edit: Edit) -> Edit:
-        if isinstance(edit, KeepChannels):
-            return KeepChannels(group(edit.group), edit.indices)
-        if isinstance(edit, Reconfigure):
-            return dataclasses.replace(edit, node=name(edit.node))
-        return dataclasses.replace(edit, nodes=tuple(map(name, edit.nodes)))
-
-    replaced = [edit.nodes[0].partition("@")[0] for edit in plan.structural if isinstance(edit, ReplaceLayers)]
-    prefixes = sorted(replaced, key=len, reverse=True)
-    return dataclasses.replace(plan, edits=tuple(map(edited, plan)))

@@ -39,7 +39,8 @@ def replay(
         student = tfcompress.rewrite.replay(model, trail, "runs/x")
 
     Args:
-        source: the model that the trail begins with: a built Functional or Sequential model, which is not changed.
+        source: the model that the trail begins with, or the same architecture built again: a built Functional or
+            Sequential model, which is not changed.
         trail: the trail.
         folder: the run folder, or the folder of the saved result, with the files that the trail names.
         through_norms: as in the run, see `Control`.
@@ -62,7 +63,8 @@ def replay(
     for name, its_folder in folders.items():
         if (its_folder / MANIFEST).exists():
             check_manifest(its_folder, [name])
-    return _replayed(Network(source, through_norms), trail, folders, seed)
+    network = Network(source, through_norms)
+    return _replayed(network, trail.of_layers(tuple(network.graph.operations)), folders, seed)
 
 
 def _replayed(source: Network, trail: Trail, folders: Mapping[str, pathlib.Path], seed: int | None) -> keras.Model:

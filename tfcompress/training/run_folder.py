@@ -11,7 +11,7 @@ from typing import Any, Self
 import keras
 
 from tfcompress import disk, expect
-from tfcompress.fingerprint import differences, renamed
+from tfcompress.fingerprint import differences
 from tfcompress.plan import Plan, Trail
 from tfcompress.process import log
 from tfcompress.training import _files
@@ -209,19 +209,19 @@ class RunFolder:
 
     def plan_to_json(self, plan: Plan) -> str:
         """A plan as text, with the names that the model's layers had in the call that began the run."""
-        return renamed(plan, *reversed(self._names)).to_json()
+        return plan.renamed(*reversed(self._names)).to_json()
 
     def plan_from_json(self, text: str) -> Plan:
         """Reads the plan of `plan_to_json`, with the names that the layers have in this call."""
-        return renamed(Plan.from_json(text), *self._names)
+        return Plan.from_json(text).renamed(*self._names)
 
     def trail_to_json(self, trail: Trail) -> str:
         """A trail as text, with the names that the model's layers had in the call that began the run."""
-        return Trail(tuple(renamed(plan, *reversed(self._names)) for plan in trail)).to_json()
+        return Trail(tuple(plan.renamed(*reversed(self._names)) for plan in trail)).to_json()
 
     def trail_from_json(self, text: str) -> Trail:
         """Reads a trail that `trail_to_json` wrote, with the names that the layers have in this call."""
-        return Trail(tuple(renamed(plan, *self._names) for plan in Trail.from_json(text)))
+        return Trail(tuple(plan.renamed(*self._names) for plan in Trail.from_json(text)))
 
     def has_model(self, name: str) -> bool:
         """Whether `save_model(name, ...)` was called in this run."""
