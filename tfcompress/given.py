@@ -15,8 +15,10 @@ from tfcompress.data.batches.checks import Expected
 from tfcompress.data.batches.scaling import SCALINGS, to_unit_interval
 from tfcompress.data.named.backbones import scaling_of_backbone
 from tfcompress.evaluation import expected_labels, measured_scaling
+from tfcompress.input_shapes import with_input_shape
 from tfcompress.model_files import GivenModel, given_model, read_model
 from tfcompress.training import Objective, Score
+from tfcompress.training.compiled import compile_settings
 
 __all__ = [
     "GivenModel",
@@ -27,6 +29,7 @@ __all__ = [
     "given_objective",
     "given_seed",
     "given_splits",
+    "given_with_shape",
     "is_of_keras",
     "read_model",
 ]
@@ -103,6 +106,18 @@ def given_monitor(monitor: Any, objective: Objective | Score | None) -> str | No
     if monitor is not None and objective is not None:
         expect.refuse("monitor", "None beside `objective`, which says what choices are made by", monitor)
     return None if monitor is None else expect.text("monitor", monitor, "the name of a metric, or 'loss'")
+
+
+def given_with_shape(model: keras.Model, input_shape: Any) -> keras.Model:
+    """The model for one size of its inputs, compiled as it is.
+
+    Raises:
+        TypeError, ValueError: no size that the model takes.
+    """
+    fixed = with_input_shape(model, input_shape)
+    if getattr(model, "compiled", False):
+        fixed.compile(**compile_settings(model))
+    return fixed
 
 
 def given_splits(

@@ -10,6 +10,7 @@ import keras
 
 from tfcompress.costs import Cost
 from tfcompress.given import is_of_keras
+from tfcompress.graph import LayerGraph
 from tfcompress.measured import Measured, further_of, measure_of, measurements_of, metrics_of, on_this_machine
 from tfcompress.methods import Method
 from tfcompress.report.layers import layers_of
@@ -55,7 +56,14 @@ def _inputs(task: Task, count: int) -> Any:
     return task.splits.calibration.take(count)[0]
 
 
-def result_of(before: Measured, recovered: Recovered, method: Method, task: Task, notes: Sequence[str]) -> Result:
+def result_of(
+    before: Measured,
+    recovered: Recovered,
+    method: Method,
+    task: Task,
+    notes: Sequence[str],
+    as_given: LayerGraph | None = None,
+) -> Result:
     """Returns the result of a stage: its student, checked against the budget and measured.
 
     Args:
@@ -64,13 +72,14 @@ def result_of(before: Measured, recovered: Recovered, method: Method, task: Task
         method: the method.
         task: the task.
         notes: what is to be known of the run so far.
+        as_given: the graph of the model that was given, where the task is for one size of its inputs.
 
     Raises:
         tfcompress.costs.LimitMissed: the student measures more than a limit that is checked and not planned.
         RuntimeError: it costs more than the budget, which is a bug.
     """
     search = recovered.search
-    student = _as_nested_as_given(recovered.student, task)
+    student, as_given = recovered.student, as_given or task.whole.graph
     finished = task.network_of(student).costs.total
     if not task.fits(finished):
         raise RuntimeError(
@@ -83,15 +92,16 @@ def result_of(before: Measured, recovered: Recovered, method: Method, task: Task
     first, last, note = on_this_machine(task.model, student, (before.measurements, measurements))
     all_notes = [*notes, *filter(None, (note,)), *search.notes, *task.said]
     candidates = tuple(
-        each if each.model is None else dataclasses.replace(each, model=_as_nested_as_given(each.model, task))
+        each if each.model is None else dataclasses.replace(each, model=_handed_back(each.model, task, as_given))
         for each in search.candidates
     )
+    delivered = _handed_back(student, task, as_given)
     trained = [candidate.model for candidate in candidates if candidate.model is not None]
-    if not all(_compiled(model, task.objective) for model in (student, *trained)):
+    if not all(_compiled(model, task.objective) for model in (delivered, *trained)):
         note = "The model is not compiled: a file with a loss or metric that is not Keras' own loads nowhere else."
         all_notes.append(note)
     return Result(
-        model=student,
+        model=delivered,
         trail=search.trail.ending_with(MODEL).of_layers(tuple(task.whole.graph.operations)),
         candidates=candidates,
         before=dataclasses.replace(before, on_device=first),
@@ -106,19 +116,19 @@ def result_of(before: Measured, recovered: Recovered, method: Method, task: Task
         notes=tuple(all_notes),
         calibration=_inputs(task, _CALIBRATION_SAMPLES),
         held_out=_held_out(task),
-        measure=measure_of(student, task.objective),
+        measure=measure_of(delivered, task.objective),
         higher_is_better=task.objective.higher_is_better,
         layers_before=layers_of(task.whole),
     )
 
 
-def _as_nested_as_given(student: keras.Model, task: Task) -> keras.Model:
-    """The student with the nested models of the model that was given, such as its backbone; checked against it."""
+def _handed_back(student: keras.Model, task: Task, as_given: LayerGraph) -> keras.Model:
+    """The student with the nested models and the sizes of inputs of the model that was given; checked against it."""
     flat = task.network_of(student)
-    nested = nested_copy(task.whole.graph, flat)
-    if nested is not student:
-        check_copy(flat, task.network_of(nested), _inputs(task, _CHECKED_SAMPLES))
-    return nested
+    delivered = nested_copy(as_given, flat)
+    if delivered is not student:
+        check_copy(flat, delivered, _inputs(task, _CHECKED_SAMPLES))
+    return delivered
 
 
 def _compiled(model: keras.Model, objective: Objective) -> bool:

@@ -16,6 +16,7 @@ import keras
 from tfcompress import expect
 from tfcompress.candidates import candidate_from_dict, candidate_to_dict, named
 from tfcompress.export import kept_lambdas, without_lambdas
+from tfcompress.input_shapes import InputShape, shapes_of_samples, with_input_shape
 from tfcompress.manifest import check_manifest
 from tfcompress.measured import Measured
 from tfcompress.methods import Candidate
@@ -100,8 +101,12 @@ def read(folder: str | os.PathLike[str], source: keras.Model | None) -> dict[str
 
     norms = bool(fields["control"].get("through_norms"))
 
+    calibration = load_arrays(path / _CALIBRATION)
+
     def model(trail: Trail) -> keras.Model:
-        return _load_model(path / trail.last.weights) if source is None else _rebuilt(path, source, trail, norms)
+        if source is None:
+            return _load_model(path / trail.last.weights)
+        return _rebuilt(path, source, trail, norms, shapes_of_samples(source, calibration))
 
     candidates = tuple(
         dataclasses.replace(candidate, model=model(dataclasses.replace(candidate.trail, layers=trail.layers)))
@@ -111,13 +116,15 @@ def read(folder: str | os.PathLike[str], source: keras.Model | None) -> dict[str
     )
     student = model(trail.ending_with(MODEL))
     if source is not None and not fields["layers_before"]:
-        fields["layers_before"] = layers_of(Network(source, norms))
+        shape = shapes_of_samples(source, calibration)
+        of_one_size = source if shape is None else with_input_shape(source, shape)
+        fields["layers_before"] = layers_of(Network(of_one_size, norms))
     return {
         **fields,
         "candidates": candidates,
         "model": student,
         "trail": trail,
-        "calibration": load_arrays(path / _CALIBRATION),
+        "calibration": calibration,
         "held_out": load_arrays(path / _HELD_OUT),
     }
 
@@ -211,10 +218,12 @@ def _load_model(path: pathlib.Path) -> keras.Model:
         ) from error
 
 
-def _rebuilt(path: pathlib.Path, source: keras.Model, trail: Trail, through_norms: bool) -> keras.Model:
+def _rebuilt(
+    path: pathlib.Path, source: keras.Model, trail: Trail, through_norms: bool, input_shape: InputShape | None
+) -> keras.Model:
     """The student of a trail, from the model that was compressed and the file with its weights and its loss."""
     try:
-        model = replay(source, trail, path, through_norms)
+        model = replay(source, trail, path, through_norms, input_shape=input_shape)
     except (ValueError, TypeError, KeyError) as error:
         first = (str(error).strip().splitlines() or [""])[0]
         raise ValueError(

@@ -24,10 +24,12 @@ from tfcompress.given import (
     given_objective,
     given_seed,
     given_splits,
+    given_with_shape,
     read_model,
 )
 from tfcompress.graph import check_runs_here
 from tfcompress.header import header, measured_step, warning_of_time
+from tfcompress.input_shapes import InputShape
 from tfcompress.measured import measurements_of, metrics_of
 from tfcompress.methods import Method, method_by_name
 from tfcompress.methods.presets import share_of_fast, words_for_preset
@@ -83,6 +85,7 @@ def compress(
     optimizer: str | keras.optimizers.Optimizer | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     time_budget: str | float | None = None,
+    input_shape: InputShape | None = None,
     run_dir: str | os.PathLike[str] | None = None,
     seed: int = 0,
     verbose: int = 1,
@@ -140,6 +143,8 @@ def compress(
             as in `fit`, of each of its phases. Their own state is lost where a run is interrupted.
         time_budget: how long the run may take: `"1h"`, `"45 min"`, or seconds. Before the first step epochs, and
             episodes of a search, become so few that it holds, by two timed batches; never more than the settings have.
+        input_shape: for a model that takes inputs of any size, such as images `(None, None, 3)`, the size that costs
+            are counted for and data have, without the batch; by name for several inputs. The result takes any size.
         run_dir: a folder for checkpoints, logs and the result. The same call on the same folder goes on where a killed
             run stopped, after its last finished epoch.
         seed: random seed.
@@ -168,6 +173,9 @@ def compress(
     given = read_model(model)
     chosen = chosen.for_model(given.model)
     original = Network(given.model, control.through_norms, given.graph)
+    as_given = original.graph
+    if input_shape is not None:
+        original = Network(given_with_shape(given.model, input_shape), control.through_norms)
     check_runs_here(original.graph)
     check_finite_weights(original.model)
     with _calm(verbose), progress, open_run(run_dir) as run:
@@ -187,14 +195,14 @@ def compress(
         on_test = metrics_of(original, task, ("test",)).get("test")  # what is wrong with it shows before training
         # All that can be refused was: from here on it is the folder of this run.
         notes = begin_run(original, chosen, task, time_s)
-        task, first, notes = _measured(original, chosen, task, measurements, notes)
+        task, first, notes = _measured(original, chosen, task, measurements, notes, given.model)
         step = measured_step(chosen, task) if verbose or time_s is not None else None
         if time_s is not None:
             chosen = _in_time(chosen, task, step, time_s)
         _say_first(original, chosen, task, notes, step)
         recovered = run_stage(chosen, task, callbacks)
         before = put_together(original.costs.total, first["validation"], on_test, task, first["measurements"])
-        result = result_of(before, recovered, chosen, task, [*given.notes, *notes])
+        result = result_of(before, recovered, chosen, task, [*given.notes, *notes], as_given)
         if isinstance(run, RunFolder):
             with run.room(result.after.bytes):
                 result.save(run.path / "result")
@@ -231,7 +239,12 @@ def _check_result_folder(run: RunFolder) -> None:
 
 
 def _measured(
-    original: Network, method: Method, task: Task, measurements: dict[str, float], notes: Sequence[str]
+    original: Network,
+    method: Method,
+    task: Task,
+    measurements: dict[str, float],
+    notes: Sequence[str],
+    given: keras.Model,
 ) -> tuple[Task, dict[str, Any], list[str]]:
     """The task with the model's accuracy as it is, what was measured of the model in the first call of this run (its
     metrics on the validation split, and what the budget limits), and what is to be known of it, which is said first.
@@ -245,7 +258,7 @@ def _measured(
     accuracy = (before["validation"] or {}).get(task.objective.metric_name or "")
     task, measurements = dataclasses.replace(task, accuracy=accuracy), before["measurements"]
     used = getattr(method, "optimizer", None)
-    ignored = words_for_ignored(original.model, task.objective, method.trains_with(task), used)
+    ignored = words_for_ignored(given, task.objective, method.trains_with(task), used)
     first = [*_first_notes(task, original.costs, ignored), *_held_to(task.budget, measurements)]
     return task, before, [*first, *words_for_preset(method), *notes, *said]
 

@@ -10,6 +10,7 @@ from typing import Any
 from tfcompress import expect
 
 __all__ = [
+    "add_input_shape",
     "add_model",
     "add_run",
     "add_seed",
@@ -28,6 +29,19 @@ _MODEL_SUFFIXES = (".keras", ".h5", ".hdf5")
 def add_model(parser: argparse.ArgumentParser) -> None:
     """Adds the model file that a subcommand reads."""
     parser.add_argument("model", metavar="MODEL", type=_model_path, help="a .keras, .h5 or .hdf5 file")
+
+
+def add_input_shape(parser: argparse.ArgumentParser) -> None:
+    """Adds the size of inputs of a model that takes any."""
+    text = "the size that costs are counted for, of a model that takes images of any size, such as 224,224,3"
+    parser.add_argument("--input-shape", metavar="SIZES", type=_sizes, help=text)
+
+
+def _sizes(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(size) for size in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"Expected sizes such as 224,224,3. Received: {text!r}") from None
 
 
 def add_run(parser: argparse.ArgumentParser, several: bool = False) -> None:

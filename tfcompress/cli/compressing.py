@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from tfcompress import expect
-from tfcompress.cli.arguments import add_model, add_seed, checked, existing, name_and_value, number
+from tfcompress.cli.arguments import add_input_shape, add_model, add_seed, checked, existing, name_and_value, number
 from tfcompress.cli.command import Command
 from tfcompress.cli.control_flags import add_control_flags, control
 from tfcompress.cli.data_flags import add_data_flags, given_data
@@ -15,6 +15,7 @@ __all__ = ["COMMAND"]
 
 def _add_flags(parser: argparse.ArgumentParser) -> None:
     add_model(parser)
+    add_input_shape(parser)
     parser.add_argument("--method", default="rlal", help="a name that `tfcompress methods` lists (default: rlal)")
     parser.add_argument(
         "--preset",
@@ -112,6 +113,7 @@ def _run(args: argparse.Namespace) -> None:
         **given_data(args),
         monitor=args.monitor,
         time_budget=args.time_budget,
+        input_shape=args.input_shape,
         epochs=args.epochs,
         learning_rate=args.learning_rate,
         optimizer=args.optimizer,

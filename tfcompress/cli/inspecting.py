@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from tfcompress.cli.arguments import add_model, existing
+from tfcompress.cli.arguments import add_input_shape, add_model, existing
 from tfcompress.cli.command import Command
 from tfcompress.cli.control_flags import add_control_flags, control
 
@@ -13,6 +13,7 @@ __all__ = ["COMMAND"]
 
 def _add_flags(parser: argparse.ArgumentParser) -> None:
     add_model(parser)
+    add_input_shape(parser)
     add_control_flags(parser)
 
 
@@ -20,7 +21,7 @@ def _run(args: argparse.Namespace) -> None:
     path = existing(args.model)
     import tfcompress
 
-    tfcompress.inspect(path, **control(args))
+    tfcompress.inspect(path, input_shape=args.input_shape, **control(args))
 
 
 COMMAND = Command("inspect", "what a model costs, layer by layer, and what of it can be made smaller", _run, _add_flags)

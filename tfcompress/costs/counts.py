@@ -26,8 +26,9 @@ import numpy.typing as npt
 
 from tfcompress import expect
 from tfcompress.costs.metrics import BUILT_IN, Metric, columns
-from tfcompress.graph import ChannelGroups, bypasses, groups_after
+from tfcompress.graph import ChannelGroups, LayerGraph, bypasses, groups_after
 from tfcompress.graph.labels import Ids
+from tfcompress.input_shapes import InputShape, with_input_shape
 from tfcompress.model_files import read_model
 from tfcompress.plan import Plan, RemoveLayers
 
@@ -343,15 +344,16 @@ class CostModel:
         return tuple(rows)
 
 
-def cost(model: keras.Model | str | os.PathLike[str]) -> ModelCost:
+def cost(model: keras.Model | str | os.PathLike[str], input_shape: InputShape | None = None) -> ModelCost:
     """Counts a model's multiply-adds, parameters, bytes and registered metrics, and names what is not in the MACs.
 
     For the layers that both count, `macs` is half of what the TensorFlow profiler calls float operations;
     docs/macs.md has the comparison, and where TensorFlow counts otherwise.
 
     Args:
-        model: a built Functional or Sequential model with static shapes (the batch may be unknown), or the path of a
-            .keras, .h5 or .hdf5 file.
+        model: a built Functional or Sequential model, or the path of a .keras, .h5 or .hdf5 file.
+        input_shape: of a model that takes inputs of any size the one that is counted for, without the batch, such as
+            `(224, 224, 3)`; for several inputs a dictionary by their names.
 
     Returns:
         A `ModelCost`: `macs` of one sample (one multiply-add = 1, FLOPs = 2 x MACs; convolutions, dense and recurrent
@@ -363,7 +365,9 @@ def cost(model: keras.Model | str | os.PathLike[str]) -> ModelCost:
         TypeError: not a model, or a subclassed one.
         ValueError: an unknown dimension other than the batch.
     """
-    costs = CostModel(ChannelGroups.of(read_model(model).graph))
+    given = read_model(model)
+    graph = given.graph if input_shape is None else LayerGraph.from_keras(with_input_shape(given.model, input_shape))
+    costs = CostModel(ChannelGroups.of(graph))
     total = costs.total
     names = costs.uncounted, costs.unknown, costs.unmeasured
     return ModelCost(total.macs, total.params, total.bytes, total.others, *names)

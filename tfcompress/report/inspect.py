@@ -12,6 +12,7 @@ from tfcompress import expect
 from tfcompress.channels import Control, Pattern
 from tfcompress.costs import CostModel
 from tfcompress.given import read_model
+from tfcompress.input_shapes import InputShape, with_input_shape
 from tfcompress.network import Network
 from tfcompress.report.feasibility import feasibility, share_of
 from tfcompress.report.structure import section_lines, structure_lines
@@ -60,6 +61,7 @@ def inspect(
     model: keras.Model | str | os.PathLike[str],
     print_fn: Callable[[str], Any] = print,
     *,
+    input_shape: InputShape | None = None,
     exclude: Pattern | Iterable[Pattern] = (),
     only: Pattern | Iterable[Pattern] | None = None,
     ratio_limits: Mapping[Pattern, float | tuple[float, float]] | None = None,
@@ -71,8 +73,9 @@ def inspect(
     the MACs can be reached, under each control alone and under all of them together.
 
     Args:
-        model: a built Functional or Sequential model with static shapes, or the path of a .keras, .h5 or .hdf5 file.
+        model: a built Functional or Sequential model, or the path of a .keras, .h5 or .hdf5 file.
         print_fn: what takes the text.
+        input_shape: of a model that takes inputs of any size the one that is counted for; see `tfcompress.cost`.
         exclude, only, ratio_limits, round_to, through_norms: as in `compress`; see `tfcompress.Control`.
 
     Raises:
@@ -82,7 +85,10 @@ def inspect(
     control = Control.of(exclude, only, ratio_limits, round_to, through_norms)
     expect.function("print_fn", print_fn, "a function of a text", arguments=1)
     given = read_model(model)
-    print_fn(describe(Network(given.model, control.through_norms, given.graph), control))
+    network = Network(given.model, control.through_norms, given.graph)
+    if input_shape is not None:
+        network = Network(with_input_shape(given.model, input_shape), control.through_norms)
+    print_fn(describe(network, control))
 
 
 def _layers(costs: CostModel) -> list[str]:

@@ -98,7 +98,7 @@ def apply(
         free_batch: whether inputs of a fixed batch size take any in the student.
         seed: of what initializers draw that have no seed of their own; Python's and Keras' global random states are
             neither read nor changed then. By default they draw from the global states.
-        nesting: which nodes are put into nested models; none by default. See `nested_copy`.
+        nesting: which nodes are put into nested models, and other sizes of inputs; none by default. See `nested_copy`.
 
     Returns:
         A new `keras.Model` with the inputs and outputs of the source, in the same nested structure.
@@ -138,7 +138,7 @@ def _student(
             item = groups.analysis[name]
             node = item.node
             if node.is_input:
-                tensors[node.outputs[0]] = _new_input(node, free_batch)
+                tensors[node.outputs[0]] = _new_input(node, free_batch, nesting.inputs.get(node.name))
                 return
             args, kwargs = item.handler.arguments(item.call, item.outputs, width)
             args, kwargs = map_refs(tensors.__getitem__, (args, dict(kwargs)))
@@ -173,9 +173,9 @@ def _with_new_variables(copies: Copies, args: Any, kwargs: Any) -> Any:
     return keras.tree.map_structure(new, (args, kwargs))
 
 
-def _new_input(node: Any, free_batch: bool) -> Any:
+def _new_input(node: Any, free_batch: bool, other: tuple[int | None, ...] | None) -> Any:
     layer = node.operation
-    batch, *shape = layer.batch_shape
+    batch, *shape = other or layer.batch_shape
     return keras.Input(
         batch_shape=(None if free_batch else batch, *shape),
         dtype=layer.dtype,

@@ -26,10 +26,12 @@ class Nesting:
     Attributes:
         inside: for each node that lies in nested models their names, the outermost first.
         names: for layers that have another name in their nested model than in the graph that name.
+        inputs: for inputs that take other sizes than in the graph their shapes, such as `(None, None, None, 3)`.
     """
 
     inside: Mapping[str, _Path] = dataclasses.field(default_factory=dict)
     names: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    inputs: Mapping[str, tuple[int | None, ...]] = dataclasses.field(default_factory=dict)
 
     def tensors(self, graph: LayerGraph, nodes: Sequence[str], call: Callable[[str, _Tensors], None]) -> _Tensors:
         """Calls all nodes, those of a nested model within a model of their own; returns the tensors of the outermost.
@@ -102,7 +104,8 @@ class Nesting:
 
 
 def nesting_of(original: LayerGraph, student: LayerGraph) -> Nesting:
-    """The nesting of a student's nodes: that of the original's nodes of these names, and of new ones between them.
+    """The nesting of a student's nodes: that of the original's nodes of these names, and of new ones between them; and
+    the sizes that the original's inputs take.
 
     Nested models that are called several times are left flat, as what is left of them may differ from call to call.
 
@@ -120,7 +123,13 @@ def nesting_of(original: LayerGraph, student: LayerGraph) -> Nesting:
     for name in inside:
         if name in original.nodes and student.nodes[name].layer_name == original.nodes[name].layer_name:
             names[original.nodes[name].layer_name] = str(original.nodes[name].operation.name)
-    return Nesting(inside, names)
+    shapes = {ref.node: original.shape(ref)[1:] for ref in original.input_refs}
+    inputs = {
+        ref.node: (None, *shapes[ref.node])
+        for ref in student.input_refs
+        if shapes.get(ref.node, student.shape(ref)[1:]) != student.shape(ref)[1:]
+    }
+    return Nesting(inside, names, inputs)
 
 
 def nests(file: pathlib.Path) -> bool:

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 import keras
 
 from tfcompress import expect
+from tfcompress.graph import LayerGraph
+from tfcompress.input_shapes import InputShape, with_input_shape
 from tfcompress.manifest import MANIFEST, check_manifest
 from tfcompress.network import Network
 from tfcompress.plan import Plan, Trail
@@ -29,6 +31,7 @@ def replay(
     folder: str | os.PathLike[str] | None = None,
     through_norms: bool = False,
     seed: int | None = None,
+    input_shape: InputShape | None = None,
 ) -> keras.Model:
     """Builds the student at the end of a trail, by one plan after the other.
 
@@ -44,6 +47,7 @@ def replay(
         trail: the trail.
         folder: the run folder, or the folder of the saved result, with the files that the trail names.
         through_norms: as in the run, see `Control`.
+        input_shape: of a source that takes inputs of any size the one of the run, without the batch.
         seed: of fresh weights, see `apply`; with that of the run a student with fresh weights begins as it did there.
 
     Returns:
@@ -64,11 +68,24 @@ def replay(
         if (its_folder / MANIFEST).exists():
             check_manifest(its_folder, [name])
     network = Network(source, through_norms)
-    return _replayed(network, trail.of_layers(tuple(network.graph.operations)), folders, seed)
+    as_given = network.graph
+    if input_shape is not None:
+        network = Network(with_input_shape(source, input_shape), through_norms)
+    student = _replayed(network, trail.of_layers(tuple(as_given.operations)), folders, seed, as_given)
+    last = trail.last.weights_file or ""
+    as_saved = last in folders and nests(folders[last] / last)
+    return nested_copy(as_given, Network(student, through_norms)) if as_saved or input_shape is not None else student
 
 
-def _replayed(source: Network, trail: Trail, folders: Mapping[str, pathlib.Path], seed: int | None) -> keras.Model:
+def _replayed(
+    source: Network,
+    trail: Trail,
+    folders: Mapping[str, pathlib.Path],
+    seed: int | None,
+    as_given: LayerGraph | None = None,
+) -> keras.Model:
     """The student at the end of a trail; its plans take their weights from these folders, by the names of the files."""
+    as_given = as_given or source.graph
     student, network = source.model, source
     for number, plan in enumerate(trail, start=1):
         folder = folders.get(plan.weights_file or "")
@@ -78,9 +95,10 @@ def _replayed(source: Network, trail: Trail, folders: Mapping[str, pathlib.Path]
             network = Network(student, source.through_norms)
             if folder is not None:
                 file = folder / str(plan.weights_file)
-                if nests(file) and (nested := nested_copy(source.graph, network)) is not student:
-                    student, network = nested, Network(nested, source.through_norms)
-                student.load_weights(file)
+                nested = nested_copy(as_given, network) if nests(file) else student
+                nested.load_weights(file)
+                if nested is not student:
+                    _give_weights(nested, network)
         except (KeyError, ValueError) as error:
             first = (str(error).strip().splitlines() or [""])[0]
             raise ValueError(
@@ -88,6 +106,13 @@ def _replayed(source: Network, trail: Trail, folders: Mapping[str, pathlib.Path]
                 f"fit plan {number} of {len(trail)}: {first}"
             ) from error
     return student
+
+
+def _give_weights(nested: keras.Model, flat: Network) -> None:
+    """Gives the layers of a student without nested models the weights of its copy with them."""
+    for name, layer in LayerGraph.from_keras(nested).operations.items():
+        if getattr(layer, "weights", ()):
+            flat.graph.operations[name].set_weights(layer.get_weights())
 
 
 def _built(plan: Plan) -> Plan:

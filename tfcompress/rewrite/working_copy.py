@@ -51,17 +51,21 @@ def flat_copy(model: keras.Model | Network) -> keras.Model:
 
 
 def nested_copy(original: LayerGraph, student: Network) -> keras.Model:
-    """A copy of a student in which the original's nested models are nested models again.
+    """A copy of a student with the nested models of the original, whose inputs take what the original's take.
 
-    Layers in them have the names that they have there. A student of an original without nested models is returned as it
-    is. A nested model that the original calls several times stays flat.
+    Layers in nested models have the names that they have there. A student of an original without nested models, whose
+    inputs are the same, is returned as it is. A nested model that the original calls several times stays flat.
 
     Args:
         original: the graph of the model that was given.
         student: the student, without nested models.
     """
     nesting = nesting_of(original, student.graph)
-    return apply(student.model, Plan(), student.groups, nesting=nesting) if nesting.inside else student.model
+    return (
+        apply(student.model, Plan(), student.groups, nesting=nesting)
+        if nesting.inside or nesting.inputs
+        else student.model
+    )
 
 
 def working_copy(original: keras.Model | Network, inputs: Any) -> Network:

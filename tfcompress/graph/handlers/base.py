@@ -327,8 +327,8 @@ def sizes(shape: tuple[int | None, ...], node: Node) -> int:
     if any(size is None for size in shape):
         raise ValueError(
             f"Expected static shapes, to count the MACs of {node.name!r}. Received: shape {(None, *shape)}. "
-            "Build the model with a fixed input shape (only the batch may be unknown), or put it behind one: "
-            "x = keras.Input((height, width, channels)); model = keras.Model(x, model(x)), compiled anew."
+            "Give the size that costs are counted for: input_shape=(height, width, channels). The result takes any "
+            "size, as the model does."
         )
     return math.prod(size for size in shape if size is not None)
 

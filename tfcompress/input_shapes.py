@@ -1,0 +1,85 @@
+"""Models whose inputs have sizes that are not known, such as images of any size, for one size of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfcompress import expect
+
+__all__ = ["InputShape", "checked_shapes", "shapes_of_samples", "with_input_shape"]
+
+InputShape = tuple[int, ...] | Mapping[str, tuple[int, ...]]
+"""Of the one input its shape without the batch, or of several by the names of the inputs."""
+
+
+def checked_shapes(model: keras.Model, input_shape: Any) -> dict[str, tuple[int, ...]]:
+    """The shape of each input by its name, without the batch.
+
+    Args:
+        model: a built model.
+        input_shape: of its one input, or of several by name.
+
+    Raises:
+        TypeError, ValueError: no shapes, of other inputs, or others than those that the model has.
+    """
+    known = {tensor.name: tuple(tensor.shape[1:]) for tensor in model.inputs}
+    what = f"sizes without the batch such as (224, 224, 3), for inputs of shapes {known}"
+    by_name = input_shape
+    if not isinstance(input_shape, Mapping):
+        if len(known) != 1:
+            expect.refuse("input_shape", f"a dictionary of {what}", input_shape, wrong_type=True)
+        by_name = dict.fromkeys(known, input_shape)
+    if set(by_name) != set(known):
+        expect.refuse("input_shape", f"a dictionary of {what}", input_shape)
+    shapes = {}
+    for name, sizes in by_name.items():
+        whole: tuple[int, ...] = expect.each("input_shape", sizes, check=expect.whole, what=what, least=1)
+        fits = len(whole) == len(known[name]) and all(
+            wanted in (None, size) for size, wanted in zip(whole, known[name], strict=True)
+        )
+        if not fits:
+            expect.refuse("input_shape", what, input_shape)
+        shapes[name] = whole
+    return shapes
+
+
+def shapes_of_samples(model: keras.Model, samples: Any) -> dict[str, tuple[int, ...]] | None:
+    """The sizes that samples have, for a model that takes inputs of any size; `None` for one that does not.
+
+    Args:
+        model: a built model.
+        samples: arrays of inputs, in the model's structure.
+    """
+    if all(None not in tensor.shape[1:] for tensor in model.inputs):
+        return None
+    arrays = keras.tree.flatten(samples)
+    return {tensor.name: np.shape(array)[1:] for tensor, array in zip(model.inputs, arrays, strict=True)}
+
+
+def with_input_shape(model: keras.Model, input_shape: Any) -> keras.Model:
+    """A model around the given one that takes inputs of one size; it has the same layers and is not compiled.
+
+    Args:
+        model: a built model.
+        input_shape: see `checked_shapes`.
+
+    Raises:
+        TypeError, ValueError: see `checked_shapes`; or a layer of the model does not take inputs of that size.
+    """
+    shapes = checked_shapes(model, input_shape)
+    inputs = [
+        keras.Input(shapes[tensor.name], dtype=tensor.dtype, sparse=tensor.sparse or None, name=tensor.name)
+        for tensor in model.inputs
+    ]
+    structure = keras.tree.pack_sequence_as(model.input, inputs)
+    try:
+        outputs = model(structure)
+    except Exception as error:
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        why = f"Model {model.name!r} does not take them: {first}"
+        expect.refuse("input_shape", "sizes that the model takes", input_shape, why)
+    return keras.Model(structure, outputs, name=model.name)
