@@ -91,6 +91,16 @@ def test_surer_answers_are_not_better_ones():
     assert notes[0].startswith("Warning: it is not clear")
 
 
+def test_the_usual_scaling_needs_no_clear_lead(monkeypatch):
+    model, labels = trained_on(scaling.to_unit_interval)
+    made = data.splits((IMAGES, labels), input_shape=(None, 4, 4, 3), classes=3)
+    source = dataclasses.replace(made.validation.source, preprocess=scaling.to_unit_interval)
+    monkeypatch.setattr(scalings, "_clearly_less", lambda own, others: own.mean() < 0.1 * others.mean() - 10)
+    monkeypatch.setattr(scalings._Tried, "tells", True)
+    name, notes = scalings.measured_scaling(model, [dataclasses.replace(made.validation, source=source)])
+    assert (name, "does best, if not clearly" in notes[0]) == ("unit_interval", True)
+
+
 def test_scalings_are_those_of_keras_applications():
     images = IMAGES[:5]
     for module, name in (("mobilenet_v2", "plus_minus_one"), ("resnet", "caffe"), ("densenet", "torch")):

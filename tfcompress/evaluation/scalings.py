@@ -113,6 +113,8 @@ def measured_scaling(
     near = [name for name, each in tried.items() if name != best and not tried[best].beats(each)]
     if not near:
         return best, [f"scaling: {words_for(best)}, by which the model does best: {figures}"]
+    if best == _USUAL and all(tried[name].rank[0] < tried[best].rank[0] for name in near):
+        return best, [f"scaling: {words_for(best)}, by which the model does best, if not clearly: {figures}"]
     if _USUAL in near:
         best = _USUAL
     return best, [
