@@ -445,7 +445,7 @@ class TestInterrupted:
                 contextlib.redirect_stdout(out),
                 contextlib.redirect_stderr(err),
                 flagsaver.flagsaver(),
-                mock.patch("tfcompress.data.splits.load", return_value=data),
+                mock.patch("tfcompress.data.given.load", return_value=data),
                 pytest.raises(SystemExit) as end,
             ):
                 cli.main(argv)

@@ -1,5 +1,7 @@
 """The scaling that a model was trained with: measured, found by its backbone, and what is said of it."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -71,6 +73,32 @@ def test_what_is_not_clear_is_asked_for(tmp_path, monkeypatch):
     for name in same:
         assert f"preprocess={name!r}" in note
     assert "preprocess='unit_interval' ([0, 1]) is taken" in note
+
+
+def test_surer_answers_are_not_better_ones():
+    """A linear model without bias names the same classes of images in [0, 255], and its loss is smaller there."""
+    x = scaling.to_unit_interval(IMAGES).reshape(len(IMAGES), -1)
+    kernel = COLOURS - COLOURS.mean(0)
+    inputs = keras.Input((4, 4, 3))
+    model = keras.Model(inputs, keras.layers.Dense(3, use_bias=False)(keras.layers.Flatten()(inputs)))
+    model.layers[-1].set_weights([kernel])
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
+    labels = (x @ kernel).argmax(1)
+    made = data.splits((IMAGES, labels), input_shape=(None, 4, 4, 3), classes=3)
+    source = dataclasses.replace(made.validation.source, preprocess=scaling.to_unit_interval)
+    name, notes = scalings.measured_scaling(model, [dataclasses.replace(made.validation, source=source)])
+    assert name == "unit_interval"
+    assert notes[0].startswith("Warning: it is not clear")
+
+
+def test_the_usual_scaling_needs_no_clear_lead(monkeypatch):
+    model, labels = trained_on(scaling.to_unit_interval)
+    made = data.splits((IMAGES, labels), input_shape=(None, 4, 4, 3), classes=3)
+    source = dataclasses.replace(made.validation.source, preprocess=scaling.to_unit_interval)
+    monkeypatch.setattr(scalings, "_clearly_less", lambda own, others: own.mean() < 0.1 * others.mean() - 10)
+    monkeypatch.setattr(scalings._Tried, "tells", True)
+    name, notes = scalings.measured_scaling(model, [dataclasses.replace(made.validation, source=source)])
+    assert (name, "does best, if not clearly" in notes[0]) == ("unit_interval", True)
 
 
 def test_scalings_are_those_of_keras_applications():

@@ -16,7 +16,10 @@ from tfcompress.methods import DARC, Uniform
 from tfcompress.task import Task
 from tfcompress.training import NoRunFolder, Progress, fit, infer, loss_function
 from tfcompress.training.mixup import Mixup
+from tfcompress.training.teaching import Distillation, KDLoss
+from tfcompress.training.teaching.cached import cached_batches
 from tfcompress.training.teaching.losses import HINT_LOSSES, SoftTargets, hint_loss, weights_of_samples
+from tfcompress.training.teaching.remembered import remembered
 
 RNG = np.random.default_rng(0)
 N = 24
@@ -151,3 +154,23 @@ def test_a_source_in_its_order_has_its_weights():
     (batch,) = [source.as_given(8)[i] for i in range(1)]
     np.testing.assert_array_equal(batch[2], WEIGHTS[5:10])
     np.testing.assert_array_equal(source.take_weights(2), WEIGHTS[5:7])
+
+
+def test_lessons_that_are_kept_bring_the_weights_along(tmp_path):
+    x, y = small_tasks.pictures(12)
+    model = small_tasks.residual_network()
+    train = given_splits(model, (x, y, np.arange(12.0)), (x, y)).train
+    entropy = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    taught = KDLoss(model, model, SoftTargets(0.3, 2.0), entropy)
+    cached = Distillation(small_tasks.residual_network(seed=1), model, outputs_loss=taught, cached=True)
+    with cached_batches(cached, train, 5, 1.0, tmp_path / "cache", 0) as batches:
+        kept = [tuple(batch) for batch in batches]
+    in_memory = remembered(train.source, model).batches(5, training=True)
+    for of_one in (kept, [in_memory[number] for number in range(len(in_memory))]):
+        seen = []
+        for given, _, weights in of_one:
+            for image, weight in zip(np.asarray(given["inputs"]), np.asarray(weights), strict=True):
+                (index,) = [number for number in range(12) if np.array_equal(x[number], image)]
+                assert weight == index
+                seen.append(index)
+        assert sorted(seen) == list(range(12))
