@@ -27,9 +27,9 @@ _LONG_S = 3600.0
 _BATCH = 32  # of a method that does not say
 _LEAST_SHARE = 0.005
 _BRIEF_S = 60.0
-# Optimizer and validation are compiled besides what is timed: by so much more of that (1.3 to 1.8 of a ResNet-20 and a
-# MobileNetV2 for the training step alone).
-_COMPILING = 2.0
+# Building, optimizer, validation and a teacher come to what is timed: in runs of a ResNet-20 2 to 5 times as much for
+# each phase.
+_COMPILING = 3.0
 
 
 def header(original: Network, method: Method, task: Task, step: StepTime | None) -> dict[str, str]:
