@@ -348,7 +348,8 @@ class MethodsTest(tf.test.TestCase):
         super().setUpClass()
         code, out, _ = run("methods")
         assert code == 0
-        blocks = [block.splitlines() for block in out.split("\n\n")[:-1]]
+        overview, *blocks = [block.splitlines() for block in out.split("\n\n")[:-1]]
+        cls.overview = overview
         cls.shown = {lines[0].partition(":")[0]: lines[2:] for lines in blocks}
         cls.heads = [lines[0] for lines in blocks]
         cls.presets = {lines[0].partition(":")[0]: lines[1] for lines in blocks}
@@ -368,6 +369,13 @@ class MethodsTest(tf.test.TestCase):
         )
         for line in self.presets.values():
             self.assertRegex(line, r"^  presets: fast \(.*\), balanced \(.*\), paper \(\w+\.as_published\(\), of .*\)$")
+
+    def test_says_in_a_line_when_to_choose_each(self):
+        self.assertEqual(self.overview[0], "When to choose which:")
+        self.assertEqual([line.split()[0] for line in self.overview[1:]], list(registered_methods()))
+        for line in self.overview[1:]:
+            self.assertRegex(line, r"^  \w+ +\w.*\w$")
+            self.assertLessEqual(len(line), 130)
 
     def test_lists_all_methods_with_what_they_do(self):
         self.assertEqual(
@@ -413,14 +421,14 @@ class MethodsTest(tf.test.TestCase):
         rlal = self.rows("rlal")
         self.assertEqual(
             rlal["epochs"],
-            ("30", "of the joint training, at least 4; of the recovery, where weights stay during the search."),
+            ("30", "epochs of the joint training, at least 4; of the recovery, where weights stay during the search."),
         )
         self.assertEqual(self.rows("random")["epochs"], ("30", "length of a training phase."))
         self.assertEqual(
             rlal["joint"],
             ("None", "whether weights train while the agent prunes; `None`: where the model does not come trained."),
         )
-        self.assertEqual(rlal["episodes"], ("150", "of a search on weights as they are."))
+        self.assertEqual(rlal["episodes"], ("150", "number of episodes of a search on weights as they are."))
         self.assertEqual((rlal["teach"][0], rlal["recalibrate_student"][0]), ("auto", "4"))
         self.assertEqual(rlal["agent.first_policy"][0], "uniform")
         self.assertEqual(rlal["milestones"][0], "100,150")

@@ -19,7 +19,13 @@ def _run(args: argparse.Namespace) -> None:
     from tfcompress.methods import registered_methods
     from tfcompress.methods.settings import as_text, settings_of
 
-    for name, cls in registered_methods().items():
+    methods = registered_methods()
+    width = max(map(len, methods))
+    print("When to choose which:")
+    for name, cls in methods.items():
+        print(f"  {name.ljust(width)}  {cls.when}".rstrip())
+    print()
+    for name, cls in methods.items():
         settings = settings_of(cls())
         rows = [(setting.name, as_text(setting.default), setting.description) for setting in settings]
         name_width, default_width = (max((len(row[i]) for row in rows), default=0) for i in (0, 1))

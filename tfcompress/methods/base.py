@@ -101,6 +101,9 @@ class Method:
     # What to say of a budget that the method cannot reach.
     advice: ClassVar[str] = ADVICE
 
+    # In one line when to choose it, for `tfcompress methods`.
+    when: ClassVar[str] = ""
+
     # Of the preset "fast" the settings that are not defaults; `None` where a class does not say.
     fast: ClassVar[Mapping[str, Any] | None] = None
 

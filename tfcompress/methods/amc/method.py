@@ -75,6 +75,9 @@ class AMC(ChannelPruner):
     criterion: str | Criterion = "next_layer_l1_norm"
     agent: AgentSettings = dataclasses.field(default_factory=AgentSettings)
 
+    when: ClassVar[str] = (
+        "a trained network and an evening, as rlal; without a budget it weighs accuracy against size by itself"
+    )
     fast: ClassVar[Mapping[str, Any]] = {"episodes": 20, "reward_images": 500, "epochs": 5}
 
     def __post_init__(self) -> None:

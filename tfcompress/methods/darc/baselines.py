@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import keras
 
@@ -41,6 +41,8 @@ class Replaced(Replacing):
     """
 
     choice: Literal["all", "random", "knapsack"] = "knapsack"
+
+    when: ClassVar[str] = "cheaper layers in the place of others by a rule, without a search"
 
     def __post_init__(self) -> None:
         super().__post_init__()

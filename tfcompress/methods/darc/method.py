@@ -97,6 +97,9 @@ class DARC(Replacing):
     weighting: Literal["simplex", "softmax"] = "simplex"
     alpha_rate: float = 5.0
 
+    when: ClassVar[str] = (
+        "networks of 3x3 convolutions: cheaper layers in their place, several trained models of one run to choose from"
+    )
     fast: ClassVar[Mapping[str, Any]] = {"blocks": 1, "block_epochs": 3, "epochs": 5}
 
     def __post_init__(self) -> None:

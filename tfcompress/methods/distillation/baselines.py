@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 
@@ -36,6 +36,8 @@ class Scratch(Generative):
     start: Start = "fresh"
     milestones: tuple[int, ...] = (100, 150)
     reference_epochs: int = 200
+
+    when: ClassVar[str] = "a yardstick: the shallower student without the teacher"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -93,6 +95,8 @@ class KD(Distilling):
     (2014), "Do deep nets really need to be deep?". `start="fresh"` begins with fresh weights, as these papers do.
     """
 
+    when: ClassVar[str] = "a shallower student, or one of your own, that learns from the network's answers"
+
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.teach is not None:
@@ -131,6 +135,8 @@ class BornAgain(KD):
 
     start: Start = "fresh"
     generations: int = 1
+
+    when: ClassVar[str] = "more accuracy at the same size: the network taught anew by itself"
 
     def __post_init__(self) -> None:
         super().__post_init__()

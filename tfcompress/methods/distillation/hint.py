@@ -46,6 +46,7 @@ class Hint(Sectioned):
     hint: int | None = None
 
     channels_may_differ = True
+    when: ClassVar[str] = "a shallower student that also learns from one layer in the middle; a yardstick for lit"
     fast: ClassVar[Mapping[str, Any]] = {"hint_epochs": 2, "epochs": 4}
 
     def __post_init__(self) -> None:

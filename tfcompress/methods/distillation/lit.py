@@ -93,6 +93,9 @@ class LIT(Sectioned, Generative):
     tune: bool = False
     tuning: Tuning = dataclasses.field(default_factory=Tuning)
 
+    when: ClassVar[str] = (
+        "networks of repeated blocks (ResNets, VDCNNs) that should become shallower, for latency; generators"
+    )
     fast: ClassVar[Mapping[str, Any]] = {"epochs": 2, "finetune_epochs": 4}
 
     def __post_init__(self) -> None:

@@ -110,6 +110,7 @@ class N2N(TrainedMethod):
     halving: int | None = None
     as_released: bool = False
 
+    when: ClassVar[str] = "small networks on small data, with layers to spare, where no budget is known"
     fast: ClassVar[Mapping[str, Any]] = {"updates": 1, "epochs": 5}
 
     def __post_init__(self) -> None:

@@ -76,6 +76,9 @@ class TaylorPruning(ChannelPruner):
     stop_accuracy: float | None = None
     stop_params: int | None = None
 
+    when: ClassVar[str] = (
+        "pruning a little at a time until a budget, or an accuracy, is reached, where there is time for it"
+    )
     fast: ClassVar[Mapping[str, Any]] = {"runs": 1, "filters": 0.1, "epochs": 5}
 
     def __post_init__(self) -> None:
