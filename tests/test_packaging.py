@@ -31,6 +31,9 @@ LAZY = KERAS_2 | {
     "ray",
 }
 
+# Taken from a process that has it: a notebook's kernel.
+OF_THE_PROCESS = {"IPython"}
+
 # Import names that are not the name of their distribution.
 DISTRIBUTION = {"absl": "absl-py", "sklearn": "scikit-learn", "PIL": "pillow"}
 
@@ -118,7 +121,7 @@ class SourcesTest(tf.test.TestCase):
             f"{path.relative_to(ROOT)}: {name}"
             for path in PACKAGE.rglob("*.py")
             for name in imported_modules(path)
-            if name not in sys.stdlib_module_names | {"tfcompress"}
+            if name not in sys.stdlib_module_names | {"tfcompress"} | OF_THE_PROCESS
             and normalized(DISTRIBUTION.get(name, name)) not in declared
         }
         self.assertEmpty(undeclared)

@@ -1,4 +1,4 @@
-"""What comes of a stage: the student as it is handed back, measured, as a `Result`."""
+"""The outcome of a stage: the student as it is handed back, measured, as a `Result`."""
 
 from __future__ import annotations
 

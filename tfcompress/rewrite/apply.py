@@ -173,9 +173,9 @@ def _with_new_variables(copies: Copies, args: Any, kwargs: Any) -> Any:
     return keras.tree.map_structure(new, (args, kwargs))
 
 
-def _new_input(node: Any, free_batch: bool, other: tuple[int | None, ...] | None) -> Any:
+def _new_input(node: Any, free_batch: bool, sizes: tuple[int | None, ...] | None) -> Any:
     layer = node.operation
-    batch, *shape = other or layer.batch_shape
+    batch, *shape = sizes or layer.batch_shape
     return keras.Input(
         batch_shape=(None if free_batch else batch, *shape),
         dtype=layer.dtype,

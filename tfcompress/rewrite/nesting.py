@@ -168,7 +168,7 @@ def _between(graph: LayerGraph, known: Mapping[str, _Path], new: Sequence[str]) 
             if name in known:
                 models[name] = {known[name][:depth] for depth in range(len(known[name]) + 1)}
             else:
-                models[name] = {path for other in neighbours(name) for path in models.get(other, set())}
+                models[name] = {path for neighbour in neighbours(name) for path in models.get(neighbour, set())}
         return models
 
     nodes = list(graph.nodes)
