@@ -275,7 +275,7 @@ class InspectTest(CommandTest):
         self.assertEqual(code, 0, err)
         model = tfcompress.Result.load(folder).model
         self.assertEqual([model.get_layer(name).filters for name in ("conv5", "conv7")], [2, 7])
-        self.assertIn("only=['conv5'], round_to=2", out)
+        self.assertIn("widths in multiples of 2; only=['conv5']", out)
 
 
 class SensitivityTest(CommandTest):
