@@ -22,6 +22,7 @@ import tensorflow as tf
 from keras import layers
 
 import tfcompress
+from tests.helpers import not_measured  # noqa: F401
 from tests.helpers.forking import serve
 from tests.helpers.trained_students import TrainedStudents
 from tfcompress import stage, workflow

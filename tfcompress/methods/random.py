@@ -96,7 +96,7 @@ class Random(ChannelPruner):
                 best = episode
             task.progress.doing(f"random search: try {attempt + 1} of {self.tries}, best reward {best.reward:.4f}")
         assert best is not None
-        task.say(f"random search: best reward {best.reward:.4f} of {self.tries} tries")
+        note = f"random search: best reward {best.reward:.4f} of {self.tries} tries"
         trail = Trail((episodes.plan(best.kept),))
         candidate = Candidate(trail, task.costs.of(trail.last), best.reward, f"best of {self.tries} random tries")
-        return Search(task.model, trail, candidates=(candidate,), history={"reward": rewards})
+        return Search(task.model, trail, candidates=(candidate,), history={"reward": rewards}, notes=(note,))

@@ -18,6 +18,7 @@ import tensorflow as tf
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "helpers"))
 
+import not_measured  # noqa: F401
 import small_tasks
 from forking import serve
 

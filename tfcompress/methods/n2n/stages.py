@@ -107,7 +107,6 @@ class Stages:
             self.students.keep(name, trail)
         if learner is not None and task.run.path is not None:
             learner.save(str(task.run.path / "policies" / name))
-        task.say(f"{name}: best reward {self._reward(best):.4f}")
         self._best.append((name, best, network))
         return best
 
@@ -136,7 +135,8 @@ class Stages:
         holds = [best.within or (best.accuracy is None and self._fits(best)) for _, best, *_ in self._best]
         within = [candidate for candidate, held in zip(candidates, holds, strict=True) if held]
         chosen = max(within or candidates, key=lambda each: each.score or 0.0)
-        return Search(task.model, chosen.trail, tuple(candidates), self._history, student=chosen.model)
+        notes = tuple(f"{name}: best reward {self._reward(best):.4f}" for name, best, _ in self._best)
+        return Search(task.model, chosen.trail, tuple(candidates), self._history, notes, student=chosen.model)
 
     def _fits(self, score: Scored) -> bool:
         return score.cost is not None and self._task.fits(score.cost)
