@@ -68,11 +68,11 @@ class DataTest(tf.test.TestCase):
         folders, weights = code_of("data.md")
         self.enterContext(contextlib.chdir(self.get_temp_dir()))
         exec(folders, made)
-        self.assertIn("of photos (2 classes: cats, dogs)", made["result"].notes[0])
+        self.assertIn("of photos (2 classes: cats, dogs)", " ".join(made["result"].notes))
         exec(weights, made)
-        self.assertIn("12 images held out", made["result"].notes[0])
-        self.assertIn("class weights: 0: 1, 1: 1, 2: 5", made["result"].notes[0])
-        self.assertIn("compiled with weighted_metrics", made["result"].notes[0])
+        self.assertIn("12 images held out", " ".join(made["result"].notes))
+        self.assertIn("class weights: 0: 1, 1: 1, 2: 5", " ".join(made["result"].notes))
+        self.assertIn("compiled with weighted_metrics", " ".join(made["result"].notes))
 
 
 class DistillationTest(tf.test.TestCase):

@@ -60,7 +60,7 @@ def notes_of(folder, **changes):
     """What a run says when it begins, or goes on."""
     with mock.patch.object(workflow, "_measured", side_effect=Begun) as measured, pytest.raises(Begun):
         compress(folder, **changes)
-    return " ".join(measured.call_args.args[-1])
+    return " ".join(measured.call_args.args[-2])
 
 
 def weights_of(result):
@@ -340,9 +340,11 @@ class TestDamage:
         shutil.copytree(finished, tmp_path / "run")
         (tmp_path / "run" / name).write_bytes(content)
         with contextlib.redirect_stdout(io.StringIO()) as shown:
-            assert_same(compress(tmp_path / "run", method=self.METHOD, verbose=2), expected)
-        assert f"{name} is damaged" in shown.getvalue()
-        assert "is made again" in shown.getvalue()
+            result = compress(tmp_path / "run", method=self.METHOD, verbose=2)
+        assert_same(result, expected)
+        said = f"{shown.getvalue()} {result.notes}"
+        assert f"{name} is damaged" in said
+        assert "is made again" in said
 
     def test_a_search_that_trained_is_made_again_from_its_checkpoints(self, tmp_path):
         method = Uniform(epochs=0, steps=2, step_epochs=1, batch_size=64)

@@ -174,7 +174,7 @@ class PickTest(tf.test.TestCase):
             self.assertEqual((picked.after.validation_accuracy, picked.after.split), (small.score, "validation"))
             x, y = self.validation
             self.assertAllClose((picked.model.predict(x, verbose=0).argmax(-1) == y).mean(), small.score, atol=1e-6)
-            self.assertIn("student 2", str(picked))
+            self.assertIn("student 2", " ".join(picked.notes))
             picked.save(self.folder / "picked")
             again = replay(self.model, picked.trail, self.folder / "picked")
             for one, two, three in zip(again.weights, small.model.weights, picked.model.weights, strict=True):

@@ -10,7 +10,6 @@ from keras import layers
 
 from tfcompress import Budget, Plan
 from tfcompress.costs import CostModel
-from tfcompress.fingerprint import renamed
 from tfcompress.graph import ChannelGroups, LayerGraph
 from tfcompress.methods.episodes import Episode
 from tfcompress.methods.rlal.joint import AgentEpochs, Timetable
@@ -275,8 +274,8 @@ class AgentEpochsTest(tf.test.TestCase):
         joint = self.joint({1: [((2, 1), 0.5), ((3, 1), 0.4)]})
         self.run_epochs(joint, [0, 1])
         names = [edit.group for edit in joint.plan]
-        joint._task.run.plan_to_json = lambda plan: renamed(plan, names, ["x", "y"]).to_json()
-        joint._task.run.plan_from_json = lambda text: renamed(Plan.from_json(text), ["x", "y"], ["p", "q"])
+        joint._task.run.plan_to_json = lambda plan: plan.renamed(names, ["x", "y"]).to_json()
+        joint._task.run.plan_from_json = lambda text: Plan.from_json(text).renamed(["x", "y"], ["p", "q"])
         joint.load_state_dict(joint.state_dict())
         self.assertEqual([edit.group for edit in joint.plan], ["p", "q"])
         self.assertEqual([edit.group for edit in self.alignment.plans[-1]], ["p", "q"])
