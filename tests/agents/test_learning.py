@@ -10,6 +10,7 @@ of `tfcompress.methods.amc.AgentSettings`:
 import argparse
 
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from tfcompress.agents import DdpgAgent, PruningAgent
@@ -102,6 +103,7 @@ class LearningTest(tf.test.TestCase):
         for rate in (0.0, 0.3, 1.0):
             self.assertAllClose(np.sum(SHARES * (1 - play(lambda state, rate=rate: rate)[1])), BUDGET)
 
+    @pytest.mark.slow
     def test_beats_random_search_with_equal_episodes(self):
         for seed in SEEDS:
             with self.subTest(seed=seed):

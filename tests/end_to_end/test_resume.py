@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 
+import pytest
 import tensorflow as tf
 
 from tfcompress.training import Checkpoints
@@ -300,6 +301,7 @@ class BaselinesTest(KilledRunTest):
         self.assertEqual([loss is None for loss in history["critic_loss"]], [True] * 2 + [False] * 18)
         self.assertLen(history["local_search"], 3)
 
+    @pytest.mark.slow
     def test_taylor_in_both_of_its_runs(self):
         """Killed between the updates of a step, when a step is written, and when a run is; it goes on with that step."""
         moments = [
@@ -326,6 +328,7 @@ class BaselinesTest(KilledRunTest):
         self.assertEqual(search["students: stage"], ["removal"] * 2 + ["shrinkage"] * 2)
         self.assertGreater(len(set(search["students: reward"])), 2)
 
+    @pytest.mark.slow
     def test_darc_in_all_phases(self):
         """Relaxed networks and snapshots are built anew from the stored weights of each phase, those of two blocks too."""
         expected = self.finish(self.new_run("darc whole", "darc"))

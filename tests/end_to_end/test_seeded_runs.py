@@ -9,6 +9,7 @@ import sys
 import unittest
 
 import numpy as np
+import pytest
 
 _SCRIPT = pathlib.Path(__file__).with_name("seeded_runs.py")
 _PACKAGE = pathlib.Path(__file__).resolve().parents[2]
@@ -87,6 +88,7 @@ def recorded_runs():
 
 
 class SeededRunsTest(unittest.TestCase):
+    @pytest.mark.slow
     def test_every_method_gives_what_was_recorded(self):
         # In a process of its own: one thread, and kernels that give the same digits each time.
         code = f"import sys; sys.path[:0] = {[str(_PACKAGE), str(_SCRIPT.parent)]}; import seeded_runs; seeded_runs.main('print')"

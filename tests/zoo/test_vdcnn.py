@@ -5,6 +5,7 @@ import pathlib
 import counted
 import keras
 import numpy as np
+import pytest
 import small_tasks
 import tensorflow as tf
 
@@ -110,6 +111,7 @@ class VdcnnTest(tf.test.TestCase):
         self.assertNotIn("Lambda", self.model.to_json())
         self.assertAllEqual(keras.models.load_model(path)(texts()), self.model(texts()))
 
+    @pytest.mark.slow
     def test_tflite_with_builtin_operators(self):
         outputs = run_tflite(convert(self.model), texts())
         self.assertAllClose(outputs["classifier"], self.model(texts()), atol=1e-5)

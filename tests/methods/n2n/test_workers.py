@@ -91,6 +91,7 @@ def _works(process):
     return "spawn_main" in line or "ray::on_cluster" in line
 
 
+@pytest.mark.slow
 def test_scores_and_winner_are_those_of_this_process_though_a_worker_was_killed(here, capfd):
     """Workers have as many threads as this process: sums of floats depend on it in their last digits."""
     with first_worker_killed() as killed:
@@ -130,6 +131,7 @@ class Searches:
         self._process.communicate()
 
 
+@pytest.mark.slow
 def test_a_search_that_is_killed_goes_on_and_ends_as_if_nothing_had_been(tmp_path):
     """Killed in the pool in both stages, and in the winner's training, with other numbers of workers each time; and the
     uninterrupted search had no workers.
