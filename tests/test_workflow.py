@@ -13,6 +13,7 @@ from unittest import mock
 
 import keras
 import numpy as np
+import pytest
 import rlal_runs
 import small_tasks
 import tensorflow as tf
@@ -371,6 +372,7 @@ class MethodOfTheUsersTest(tf.test.TestCase):
             quiet(small_tasks.trained_network(), KeepFirst(), small_tasks.pictures(40), flops_budget=0.3)
 
 
+@pytest.mark.slow
 class RLALTest(tf.test.TestCase):
     """Three runs in a process of their own: two with one seed, one with another."""
 

@@ -10,6 +10,7 @@ import zipfile
 import keras
 import numpy as np
 import oracles
+import pytest
 import tensorflow as tf
 import topologies
 from keras import layers
@@ -212,6 +213,7 @@ class StudentTest(tf.test.TestCase):
         self.assertEqual((type(student.input), type(student.output)), (list, list))
         self.assertEqual(type(student(inputs)), type(model(inputs)))
 
+    @pytest.mark.slow
     def test_students_load_where_only_keras_is_installed(self):
         folder = pathlib.Path(self.get_temp_dir())
         for name, entry in topologies.TOPOLOGIES.items():

@@ -112,6 +112,7 @@ def test_the_smallest_student_is_taken_where_no_scored_one_is_within():
     assert stage.search().trail == trails[1]
 
 
+@pytest.mark.slow
 def test_several_limits_at_once_two_of_ones_own_relaxed_in_both_stages(depth):
     """The paper's `A x <= b`: what breaks one of four limits earns epsilon (R + 1) - 1, in the first stage too."""
     model = small_tasks.trained_network()
