@@ -8,7 +8,7 @@ import shown_results
 
 import tfcompress
 from tfcompress.measured import Measured
-from tfcompress.report.comparison import Compared, Comparison
+from tfcompress.report.comparison import Compared, Comparison, costs_of
 
 BEFORE = Measured(1000, 200, 800, 0.9, "test", 0.875, {}, {"latency_ms": 4.0})
 
@@ -116,3 +116,11 @@ def test_what_is_no_result(tmp_path):
         tfcompress.compare([])
     with pytest.raises(FileNotFoundError, match="Expected the folder of a saved result"):
         tfcompress.compare([tmp_path])
+
+
+def test_further_metrics_are_no_costs():
+    """A model compiled with F1 beside its accuracy has a table and a picture as any other."""
+    side = dataclasses.replace(compared("a", 500, 0.8).after, metrics={"f1": 0.7})
+    assert "f1" not in costs_of(side)
+    result = dataclasses.replace(compared("a", 500, 0.8), after=side)
+    assert "f1" not in str(Comparison([result]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import html
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from tfcompress import expect
@@ -186,11 +186,10 @@ def title_of(cost: str) -> str:
 
 
 def costs_of(measured: Any) -> dict[str, float]:
-    """All costs that a `Measured` knows by name: its own columns, those of metrics, and what was measured."""
-    named = [getattr(measured, field.name) for field in dataclasses.fields(measured)]
+    """All costs that a `Measured` knows by name: its own columns, those of metrics of cost, and what was measured."""
     known: dict[str, float] = {name: getattr(measured, name) for name in BUILT_IN}
-    for numbers in named:
-        for name, number in numbers.items() if isinstance(numbers, Mapping) else ():
+    for numbers in (measured.others, measured.measurements, measured.on_device):
+        for name, number in numbers.items():
             known.setdefault(name, number)
     return known
 
