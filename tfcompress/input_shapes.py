@@ -10,7 +10,7 @@ import numpy as np
 
 from tfcompress import expect
 
-__all__ = ["InputShape", "checked_shapes", "shapes_of_samples", "with_input_shape"]
+__all__ = ["InputShape", "checked_shapes", "of_one_size", "shapes_of_samples", "with_input_shape"]
 
 InputShape = tuple[int, ...] | Mapping[str, tuple[int, ...]]
 """Of the one input its shape without the batch, or of several by the names of the inputs."""
@@ -83,3 +83,14 @@ def with_input_shape(model: keras.Model, input_shape: Any) -> keras.Model:
         why = f"Model {model.name!r} does not take them: {first}"
         expect.refuse("input_shape", "sizes that the model takes", input_shape, why)
     return keras.Model(structure, outputs, name=model.name)
+
+
+def of_one_size(model: keras.Model, samples: Any) -> keras.Model:
+    """The model for the size that samples have, where it takes inputs of any; else the model itself.
+
+    Args:
+        model: a built model.
+        samples: arrays of inputs, in the model's structure.
+    """
+    shapes = shapes_of_samples(model, samples)
+    return model if shapes is None else with_input_shape(model, shapes)

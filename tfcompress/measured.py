@@ -92,9 +92,10 @@ class Measured:
         )
 
     def __getitem__(self, metric: str) -> float:
-        if metric in self.on_device and metric not in self.measurements:
-            return self.on_device[metric]
-        return self.measurements[metric] if metric in self.measurements else self.cost[metric]
+        for numbers in (self.measurements, self.on_device):
+            if metric in numbers:
+                return numbers[metric]
+        return self.cost[metric]
 
     @property
     def cost(self) -> Cost:
@@ -162,8 +163,7 @@ def measure_of(student: keras.Model, objective: Objective) -> Callable[[Any, Any
 
 def further_of(values: Mapping[str, float], objective: Objective) -> dict[str, float]:
     """The further metrics among what was measured on a split."""
-    names = [make().name for make in objective.further]
-    return {name: values[name] for name in names if name in values}
+    return {name: values[name] for name in objective.further_names if name in values}
 
 
 def metrics_of(model: keras.Model | Network, task: Task, names: tuple[str, ...]) -> dict[str, dict[str, float]]:

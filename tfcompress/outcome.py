@@ -62,7 +62,7 @@ def result_of(
     method: Method,
     task: Task,
     notes: Sequence[str],
-    as_given: LayerGraph | None = None,
+    as_given: LayerGraph,
 ) -> Result:
     """Returns the result of a stage: its student, checked against the budget and measured.
 
@@ -72,14 +72,13 @@ def result_of(
         method: the method.
         task: the task.
         notes: what is to be known of the run so far.
-        as_given: the graph of the model that was given, where the task is for one size of its inputs.
+        as_given: the graph of the model that was given; the task's may be for one size of its inputs.
 
     Raises:
         tfcompress.costs.LimitMissed: the student measures more than a limit that is checked and not planned.
         RuntimeError: it costs more than the budget, which is a bug.
     """
-    search = recovered.search
-    student, as_given = recovered.student, as_given or task.whole.graph
+    search, student = recovered.search, recovered.student
     finished = task.network_of(student).costs.total
     if not task.fits(finished):
         raise RuntimeError(

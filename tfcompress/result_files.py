@@ -16,7 +16,7 @@ import keras
 from tfcompress import expect
 from tfcompress.candidates import candidate_from_dict, candidate_to_dict, named
 from tfcompress.export import kept_lambdas, without_lambdas
-from tfcompress.input_shapes import InputShape, shapes_of_samples, with_input_shape
+from tfcompress.input_shapes import InputShape, of_one_size, shapes_of_samples
 from tfcompress.manifest import check_manifest
 from tfcompress.measured import Measured
 from tfcompress.methods import Candidate
@@ -116,9 +116,7 @@ def read(folder: str | os.PathLike[str], source: keras.Model | None) -> dict[str
     )
     student = model(trail.ending_with(MODEL))
     if source is not None and not fields["layers_before"]:
-        shape = shapes_of_samples(source, calibration)
-        of_one_size = source if shape is None else with_input_shape(source, shape)
-        fields["layers_before"] = layers_of(Network(of_one_size, norms))
+        fields["layers_before"] = layers_of(Network(of_one_size(source, calibration), norms))
     return {
         **fields,
         "candidates": candidates,

@@ -328,12 +328,19 @@ def _class_weights(entry: Mapping[str, Any]) -> ClassWeights | None:
     return None if pairs is None else ClassWeights(tuple((label, weight) for label, weight in pairs))
 
 
+def _of_a_stream(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments that all streams have."""
+    return {
+        "ranges": tuple(map(tuple, entry["ranges"])),
+        "batch_size": entry["batch_size"],
+        "seed": entry["seed"],
+        "class_weights": _class_weights(entry),
+    }
+
+
 def _open_images(entry: Mapping[str, Any]) -> Source:
     return ImageStream(
-        ranges=tuple(map(tuple, entry["ranges"])),
-        batch_size=entry["batch_size"],
-        seed=entry["seed"],
-        class_weights=_class_weights(entry),
+        **_of_a_stream(entry),
         builder=_builder(entry["folder"]),
         size=tuple(entry["size"]),
         preprocess=_opened_preprocess(entry["preprocess"]),
@@ -343,10 +350,7 @@ def _open_images(entry: Mapping[str, Any]) -> Source:
 
 def _open_folder(entry: Mapping[str, Any]) -> Source:
     return FolderStream(
-        ranges=tuple(map(tuple, entry["ranges"])),
-        batch_size=entry["batch_size"],
-        seed=entry["seed"],
-        class_weights=_class_weights(entry),
+        **_of_a_stream(entry),
         folder=pathlib.Path(entry["folder"]),
         files=tuple(entry["files"]),
         labels=np.array(entry["labels"], "int64"),
@@ -366,10 +370,7 @@ def _open_texts(entry: Mapping[str, Any]) -> Source:
         classes = None if given["classes"] is None else tuple(given["classes"])
         texts = BuilderTexts(_builder(given["folder"]), given["split"], tuple(given["text"]), given["label"], classes)
     return TextStream(
-        ranges=tuple(map(tuple, entry["ranges"])),
-        batch_size=entry["batch_size"],
-        seed=entry["seed"],
-        class_weights=_class_weights(entry),
+        **_of_a_stream(entry),
         texts=Texts(texts, _mapped(entry["chosen"])),
         encoder=CharacterEncoder(entry["length"], entry["alphabet"]),
     )

@@ -7,10 +7,8 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import keras
-
 from tfcompress.edits import nodes_of
-from tfcompress.input_shapes import shapes_of_samples, with_input_shape
+from tfcompress.input_shapes import of_one_size
 from tfcompress.network import Network
 from tfcompress.plan import KeepChannels, ReplaceLayers, Trail
 from tfcompress.report.spectrum import NARROWED, REMOVED, changes
@@ -96,12 +94,6 @@ def layers_of(network: Network) -> tuple[LayerFacts, ...]:
     return tuple(facts)
 
 
-def _of_one_size(result: Any) -> keras.Model:
-    """The model of a result for the size that its calibration inputs have, where it takes any."""
-    sizes = shapes_of_samples(result.model, result.calibration)
-    return result.model if sizes is None else with_input_shape(result.model, sizes)
-
-
 def layer_changes(result: Any) -> tuple[LayerChange, ...]:
     """Says of each layer of the original what became of it, and then of each that the original has no counterpart of.
 
@@ -117,7 +109,7 @@ def layer_changes(result: Any) -> tuple[LayerChange, ...]:
             "Expected a result that knows the layers of its original. Received: one that an earlier version of "
             "tfcompress saved. Load it with Result.load(folder, model=...), given the model that was compressed."
         )
-    after = layers_of(Network(_of_one_size(result)))
+    after = layers_of(Network(of_one_size(result.model, result.calibration)))
     names = {facts.name for facts in before}
     if not any(result.trail) and [facts.name for facts in after] != [facts.name for facts in before]:
         # A student that was given, of which the trail says nothing: layers of the same name have nothing in common.

@@ -9,6 +9,7 @@ import keras
 
 from tfcompress.training.compiled import compile_settings, loss_weights, metric_specs, name_of, names_accuracy
 from tfcompress.training.objectives import Objective
+from tfcompress.training.optimizers import inner_optimizer
 
 __all__ = ["words_for_ignored"]
 
@@ -55,7 +56,7 @@ def _of_compile(model: keras.Model, objective: Objective, trains_with: str | Non
     if optimizer is not None and optimizer is not used:
         instead = "the method brings its own" if trains_with is None else f"{trains_with} trains instead"
         yield f"The optimizer that the model is compiled with, {_words_of(optimizer)}, is not used: {instead}."
-    measured = {make().name for make in objective.further}
+    measured = objective.further_names
     further = _further([name_of(spec) for spec in metric_specs(model) if name_of(spec) not in measured], objective)
     if further:
         used = objective.metric_name or "none"
@@ -71,7 +72,7 @@ def _of_compile(model: keras.Model, objective: Objective, trains_with: str | Non
 
 
 def _words_of(optimizer: Any) -> str:
-    inner = getattr(optimizer, "inner_optimizer", optimizer)  # of a LossScaleOptimizer
+    inner = inner_optimizer(optimizer)
     rate = float(keras.ops.convert_to_numpy(inner.learning_rate))
     return f"{type(inner).__name__} with learning rate {rate:g}"
 

@@ -97,6 +97,11 @@ class Objective:
         return self.metric().name if callable(self.metric) else self.metric
 
     @property
+    def further_names(self) -> tuple[str, ...]:
+        """The names of the further metrics."""
+        return tuple(str(make().name) for make in self.further)
+
+    @property
     def sign(self) -> int:
         """1, or -1 where less of the metric is better: times the metric, higher is better."""
         measured = self.score is not None or self.metric is not None

@@ -13,6 +13,7 @@ __all__ = [
     "checked_optimizer",
     "compiled_optimizer",
     "decays_weights",
+    "inner_optimizer",
     "like",
     "own_rate",
     "schedules",
@@ -71,29 +72,34 @@ def like(optimizer: keras.optimizers.Optimizer, learning_rate: float) -> keras.o
         optimizer: the given one; of a LossScaleOptimizer the inner one, as Keras scales losses where it is needed.
         learning_rate: of the new one; where the given one has a schedule of its own it has that.
     """
-    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    inner = inner_optimizer(optimizer)
     config = inner.get_config()
     if not schedules(inner):
         config["learning_rate"] = learning_rate
     return type(inner).from_config(config)
 
 
+def inner_optimizer(optimizer: Any) -> Any:
+    """Returns the optimizer in a LossScaleOptimizer; any other as it is."""
+    return getattr(optimizer, "inner_optimizer", optimizer)
+
+
 def schedules(optimizer: Any) -> bool:
     """Whether it is an optimizer with a `LearningRateSchedule` of its own, which counts steps over a phase."""
-    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    inner = inner_optimizer(optimizer)
     return isinstance(getattr(inner, "_learning_rate", None), keras.optimizers.schedules.LearningRateSchedule)
 
 
 def own_rate(optimizer: keras.optimizers.Optimizer) -> float:
     """Returns the learning rate of an optimizer: that of its first step, where it has a schedule."""
-    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    inner = inner_optimizer(optimizer)
     rate = inner._learning_rate(0) if schedules(inner) else inner.learning_rate
     return float(keras.ops.convert_to_numpy(rate))
 
 
 def decays_weights(optimizer: Any) -> bool:
     """Whether it is an optimizer with a weight decay of its own, such as AdamW."""
-    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    inner = inner_optimizer(optimizer)
     return bool(getattr(inner, "weight_decay", None))
 
 
