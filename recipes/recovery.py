@@ -9,6 +9,7 @@ made by the validation split, 500 images more; the table has both splits. A row 
 
     labels          no teacher
     A, T            weight A of the labels beside soft targets of temperature T
+    rate R          R as the initial learning rate, 0.01 by default
     step            milestones in place of the cosine
     old statistics  BatchNormalization begins with the statistics of the whole network
     last            the last epoch's weights in place of the best one's
@@ -29,6 +30,7 @@ def methods(args):
         "default": {},
         "labels": {"teach": None},
         **taught,
+        **{f"rate {rate:g}": {"learning_rate": rate} for rate in (0.001, 0.1)},
         "step": {"schedule": "step"},
         "old statistics": {"recalibrate_student": 0},
         "last": {"keep": "last"},
@@ -45,7 +47,19 @@ RECIPE = {
         "flops_budget": 0.3,
         "epochs": 10,
         "seeds": [0, 1, 2],
-        "methods": ["default", "labels", "0.95, 6", "0.5, 4", "0.1, 4", "0.1, 2", "step", "old statistics", "last"],
+        "methods": [
+            "default",
+            "labels",
+            "0.95, 6",
+            "0.5, 4",
+            "0.1, 4",
+            "0.1, 2",
+            "rate 0.001",
+            "rate 0.1",
+            "step",
+            "old statistics",
+            "last",
+        ],
         "out": None,
     },
     "smoke": {"data": "digits", "images": 100, "seeds": [0], "epochs": 1, "methods": ["labels", "old statistics"]},
