@@ -1,5 +1,6 @@
 """What all tests share: TensorFlow is quiet, and Keras runs on it whatever this machine's settings say."""
 
+import gc
 import importlib
 import os
 import pathlib
@@ -17,6 +18,11 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 import keras  # noqa: F401
 import pytest
 import tensorflow as tf  # noqa: F401
+
+# A collection would look at all of TensorFlow each time, and graphs of TensorFlow cause many: a tenth of a test's time.
+gc.collect()
+gc.freeze()
+gc.set_threshold(20_000, 10, 10)
 
 
 def pytest_collection_modifyitems(items):
