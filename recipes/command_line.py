@@ -1,26 +1,26 @@
 """Flags of recipes and programs, from a dictionary; needs neither Keras nor TensorFlow.
 
 flags     {name: default}, or {name: options of argparse} for flags that `_FLAGS` does not describe
-smoke     {flag: value}: what `--smoke` sets
+smoke     {flag: value}: the values that `--smoke` sets
 """
 
 import argparse
 
 _FLAGS = {
     "data": {"type": str, "help": "name of a dataset"},
-    "images": {"type": int, "help": "use only the first so many training images or texts"},
+    "images": {"type": int, "help": "number of training images or texts to use, the first ones"},
     "flops_budget": {"type": float, "help": "share of the FLOPs to keep"},
     "epochs": {"type": int},
     "finetune_epochs": {"type": int},
-    "run_dir": {"type": str, "help": "a killed run goes on from here"},
-    "out": {"type": str, "help": "run folders and plots: a killed recipe goes on from here"},
-    "teacher": {"type": str, "help": "a .keras file; without it a teacher is trained from scratch"},
-    "epochs_share": {"help": "of the paper's epochs; milestones move along"},
+    "run_dir": {"type": str, "help": "run folder; a killed run continues from there"},
+    "out": {"type": str, "help": "folder for run folders and plots; a killed recipe continues from there"},
+    "teacher": {"type": str, "help": "a .keras file; by default a teacher is trained from scratch"},
+    "epochs_share": {"help": "share of the paper's epochs; milestones are scaled too"},
 }
 
 
 def arguments(doc, recipe, argv=None):
-    """The flags of a recipe, of the command line by default; `--smoke` shrinks everything."""
+    """Returns the flags of a recipe, by default from the command line; `--smoke` shrinks everything."""
     made = _parser(doc, recipe["flags"])
     args = made.parse_args(argv)
     args.parser = made
@@ -41,5 +41,7 @@ def _parser(doc, flags):
         elif default is not None:
             options["type"] = type(default)
         made.add_argument(f"--{name.replace('_', '-')}", **options)
-    made.add_argument("--smoke", action="store_true", help="few samples, tiny networks, the shortest run: does it run?")
+    made.add_argument(
+        "--smoke", action="store_true", help="only test that it runs: few samples, tiny networks, the shortest run"
+    )
     return made

@@ -39,10 +39,10 @@ CRITERIA = (
 
 @dataclasses.dataclass(frozen=True)
 class Scored(Uniform):
-    """`Uniform`, and the reward of its plan as the agents' searches measure it."""
+    """`Uniform`, with the reward of its plan as measured in the agents' searches."""
 
     def search(self, task):
-        """The plan of `Uniform` with its score."""
+        """Returns the plan of `Uniform` with its score."""
         search = super().search(task)
         (candidate,) = search.candidates
         score = Reward(task, None, None, recalibrate_batches=1)(search.plan)
@@ -50,14 +50,14 @@ class Scored(Uniform):
 
 
 def load(args):
-    """The training images, those to be held out included; with `--half` each 2x2 pixels averaged."""
+    """Loads the training images, including those to hold out; with `--half` each 2x2 pixels are averaged."""
     data = tfcompress.data.load(args.data, images=args.images + args.held_out)
     arrays = images.of_half_size(data.arrays) if args.half else data.arrays
     return dataclasses.replace(data, arrays=dataclasses.replace(arrays, test=None))
 
 
 def given(data, args):
-    """Training images, and those that are held out as validation split; no test split."""
+    """Returns training images, and held-out images as validation split; no test split."""
     (x, y), count = data.arrays.train, args.images
     train = dataclasses.replace(data.arrays, train=(x[:count], y[:count]))
     return {
@@ -67,7 +67,7 @@ def given(data, args):
 
 
 def runs(args):
-    """Each measurement of `--measure` for each criterion."""
+    """Returns each measurement of `--measure` for each criterion."""
     training = {"epochs": args.epochs, "schedule": "cosine", "learning_rate": args.learning_rate, "keep": "last"}
     training |= {"teach": None, "recalibrate_student": 0}  # a short recovery without help, which shows what was cut
     tries = {"tries": args.tries, "reward_images": args.reward_images, "recalibrate_batches": 1}
@@ -85,7 +85,7 @@ def runs(args):
 
 
 def after(results, data, args):
-    """A line for each criterion: mean and best reward of the plans; reward and accuracy of each scope, a seed each."""
+    """Prints a line per criterion: mean and best reward of the plans; reward and accuracy of each scope, by seed."""
     del data
     columns = {"plans": ("plans: mean, best reward",)}
     columns |= {scope: (f"{scope}: reward", "accuracy", "each") for scope in ("local", "global")}
@@ -100,7 +100,7 @@ def after(results, data, args):
 
 
 def said(measure, of_run):
-    """What a measurement came to, over seeds."""
+    """Returns the results of a measurement over seeds."""
     if measure == "plans":
         rewards = np.array([result.history["search"]["reward"] for result in of_run])
         return [f"{rewards.mean():.3f}, {rewards.max():.3f}"]
@@ -113,14 +113,14 @@ RECIPE = {
     "flags": {
         "model": "savedmodels/teachers/resnet20_cifar10.keras",
         "data": "cifar10",
-        "half": {"default": False, "help": "each 2x2 pixels averaged"},
+        "half": {"default": False, "help": "average each 2x2 pixels"},
         "images": {"default": 2000, "help": "training images"},
-        "held_out": {"default": 2000, "help": "further training images, which everything is measured on"},
+        "held_out": {"default": 2000, "help": "number of further training images to measure on"},
         "flops_budget": 0.5,
         "epochs": {"default": 3, "help": "of recovery"},
         "learning_rate": 0.01,
         "tries": {"default": 20, "help": "random plans"},
-        "reward_images": {"default": 500, "help": "for the reward of each random plan"},
+        "reward_images": {"default": 500, "help": "images for the reward of each random plan"},
         "seeds": [0, 1, 2],
         "criteria": list(CRITERIA),
         "measure": ["plans", "local", "global"],

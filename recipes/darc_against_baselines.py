@@ -5,7 +5,7 @@
 A ResNet-20 (savedmodels/teachers/resnet20_cifar10.keras) is brought to half its MACs with a schedule that fits two CPU
 cores: 4,000 of the training images (400 of them held out), 2 epochs of imitation, at most 4 blocks of 1 epoch of joint
 training and 10 of fine-tuning; the others fine-tune for as many epochs. darc_m minimizes MACs, darc_s parameters,
-darc_t the latency that LiteRT has on this machine. The test split is read once for each run. Mean and deviation over
+darc_t the latency in LiteRT on this machine. The test split is read once for each run. Mean and deviation over
 seeds; throughput through LiteRT with one thread, and in brackets that of the original's:
 
     method   MACs   params  test accuracy  seed 0, 1, 2         images/s, batch 1 and 256  minutes
@@ -49,7 +49,7 @@ from tfcompress.report import plot_changes, plot_spectrum
 
 
 def methods(args):
-    """Each method sees the training images as often."""
+    """Returns the methods, which all see equally many training images."""
     last = {"keep": "last", "batch_size": args.batch_size, "learning_rate": args.learning_rate}
     imitating = last | {"imitation_epochs": 2}
     darc = imitating | {"epochs": args.finetune_epochs, "blocks": args.blocks, "block_epochs": args.block_epochs}
@@ -68,7 +68,7 @@ def methods(args):
 
 
 def after(results, data, args):
-    """Throughput of each method's students, the mean over seeds; pictures of the first seed's spectra."""
+    """Prints the throughput of each method's students, the mean over seeds; draws spectra of the first seed."""
     first = next(iter(results))
     original = runner.from_file(first.model, data, args)
     rows = [("", *(f"images/s, batch {batch}" for batch in args.batches), "of the original's")]
@@ -88,17 +88,17 @@ RECIPE = {
     "flags": {
         "model": "savedmodels/teachers/resnet20_cifar10.keras",
         "data": "cifar10",
-        "images": {"default": 4000, "help": "training images, the held-out tenth included"},
+        "images": {"default": 4000, "help": "number of training images, including the held-out tenth"},
         "flops_budget": 0.5,
         "blocks": 4,
         "block_epochs": 1,
-        "alpha_rate": {"default": 16.0, "help": "learning rate of alpha, in those of the weights"},
+        "alpha_rate": {"default": 16.0, "help": "learning rate of alpha, relative to that of the weights"},
         "finetune_epochs": 10,
         "batch_size": 128,
         "learning_rate": 0.01,
         "seeds": [0, 1, 2],
         "methods": ["uniform", "darc_m", "knapsack", "darc_s", "darc_t", "random", "all", "softmax"],
-        "batches": {"default": [1, 256], "help": "batch sizes of throughput"},
+        "batches": {"default": [1, 256], "help": "batch sizes for throughput"},
         "out": None,
     },
     "smoke": {

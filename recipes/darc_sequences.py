@@ -47,7 +47,7 @@ SENTENCES = ("dull and far too long", "a fine story, well told", "i want my mone
 
 @dataclasses.dataclass(frozen=True)
 class Reviews:
-    """Reviews as numbers of words, int32 `[reviews, length]`, 0 behind their ends, and their classes, int64.
+    """Reviews as numbers of words, int32 `[reviews, length]`, 0 after their ends, and their classes, int64.
 
     Attributes:
         train, validation, test: `(words, classes)`; the validation split is a tenth of the training reviews.
@@ -59,7 +59,7 @@ class Reviews:
 
 
 def load(args):
-    """The reviews of the flags; the vocabulary is that of the reviews that are trained on."""
+    """Loads the reviews of the flags; the vocabulary is that of the training reviews."""
     (texts, classes), test = _made_up(), _made_up()
     if not args.smoke:
         texts, classes = _texts("train", args.reviews)
@@ -87,12 +87,12 @@ def _made_up():
 
 
 def given(data, args):
-    """The splits, as `compress` takes them: the network has not seen the validation split either."""
+    """Returns the splits as `compress` takes them: the network has not seen the validation split either."""
     return {"data": data.train, "validation_data": data.validation, "test_data": data.test}
 
 
 def model(name, data, args):
-    """The network of `--model`, or one that is trained now, and kept in `--out` for the next call."""
+    """Returns the network of `--model`, or trains one and keeps it in `--out` for the next call."""
     kept = pathlib.Path(args.out) / "original.keras" if args.out else None
     if args.model or (kept and kept.exists()):
         return keras.saving.load_model(args.model or kept)
@@ -114,7 +114,7 @@ def model(name, data, args):
 
 
 def methods(args):
-    """Each method sees the training reviews as often; a search fine-tunes each of its snapshots besides."""
+    """Returns the methods, which all see equally many training reviews; a search also fine-tunes its snapshots."""
     adam = {"optimizer": "adam", "learning_rate": args.learning_rate, "weight_decay": 0.0, "schedule": "cosine"}
     common = adam | {"batch_size": args.batch_size}
     imitating = common | {"imitation_epochs": args.imitation_epochs, "replacements": tuple(args.replacements)}
@@ -133,13 +133,17 @@ def methods(args):
 
 RECIPE = {
     "flags": {
-        "model": {"default": None, "type": str, "help": "a .keras file of an earlier run; else one is trained"},
-        "reviews": {"default": 3300, "help": "training reviews, a tenth of them for validation"},
-        "test_reviews": {"default": None, "type": int, "help": "use only the first so many test reviews"},
+        "model": {
+            "default": None,
+            "type": str,
+            "help": "a .keras file of an earlier run; by default a network is trained",
+        },
+        "reviews": {"default": 3300, "help": "number of training reviews, a tenth of them for validation"},
+        "test_reviews": {"default": None, "type": int, "help": "number of test reviews to use, the first ones"},
         "words": {"default": 5000, "help": "size of the vocabulary"},
-        "length": {"default": 80, "help": "words of a review that are read"},
-        "units": {"default": 64, "help": "of each LSTM layer"},
-        "epochs": {"default": 6, "help": "of training the original"},
+        "length": {"default": 80, "help": "number of words of a review to read"},
+        "units": {"default": 64, "help": "units of each LSTM layer"},
+        "epochs": {"default": 6, "help": "epochs of training the original"},
         "flops_budget": 0.5,
         "replacements": ["gru", "smaller_lstm", "separable_1d", "self_attention"],
         "imitation_epochs": 1,

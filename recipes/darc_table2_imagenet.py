@@ -13,7 +13,7 @@ import runner
 
 
 def published(network):
-    """The settings of a network."""
+    """Returns the name of a network's settings."""
     return "resnet50-imagenet" if network == "resnet50" else "resnet-imagenet"
 
 

@@ -20,7 +20,7 @@ PUBLISHED = {
 
 
 def published(network):
-    """The settings of a network."""
+    """Returns the name of a network's settings."""
     return next(settings for start, settings in PUBLISHED.items() if network.startswith(start))
 
 

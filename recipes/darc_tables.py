@@ -1,4 +1,4 @@
-"""Common parts of the recipes of DARC's tables: (S) and (T) for each network, and what is measured of the answers."""
+"""Common parts of the recipes of DARC's tables: (S) and (T) for each network, and the measurements of the results."""
 
 import dataclasses
 import pathlib
@@ -12,14 +12,14 @@ from tfcompress.methods import DARC
 from tfcompress.report import plot_changes, plot_spectrum
 
 FLAGS = {
-    "teachers": {"default": "savedmodels/teachers", "help": "folder of NETWORK_DATA.keras, as train_teacher.py writes"},
+    "teachers": {"default": "savedmodels/teachers", "help": "folder of NETWORK_DATA.keras files from train_teacher.py"},
     "images": None,
     "share_of_params": {"default": 0.25, "help": "budget of (S)"},
     "share_of_latency": {"default": 0.7, "help": "budget of (T)"},
-    "batches": {"default": [1, 256], "help": "batch sizes of throughput"},
+    "batches": {"default": [1, 256], "help": "batch sizes for throughput"},
     "epochs_share": 1.0,
     "seed": 0,
-    "out": {"default": "runs/darc", "help": "run folders and pictures"},
+    "out": {"default": "runs/darc", "help": "folder for run folders and pictures"},
 }
 SMOKE = {
     "data": "digits",
@@ -34,17 +34,17 @@ SMOKE = {
 
 
 def model(name, data, args):
-    """The trained network of a name."""
+    """Returns the trained network of a name."""
     if args.smoke:
         return networks.tiny("residual", data)
     return keras.saving.load_model(pathlib.Path(args.teachers) / f"{name}_{args.data}.keras")
 
 
 def runs(published):
-    """The runs of a table: DARC(S), which limits parameters, and DARC(T), which limits latency, for each network.
+    """Returns the runs of a table: DARC(S), which limits parameters, and DARC(T), which limits latency, by network.
 
     Args:
-        published: function of a network's name that gives the name of its settings in `DARC.as_published`.
+        published: function from a network's name to the name of its settings in `DARC.as_published`.
     """
 
     def of_flags(args):
@@ -69,12 +69,12 @@ def runs(published):
 
 
 def throughput(network, batches):
-    """Images a second through LiteRT with one thread, for each batch size."""
+    """Returns images per second in LiteRT with one thread, for each batch size."""
     return [1e3 * batch / measure_latency(network, batch=batch).median_ms for batch in batches]
 
 
 def after(results, data, args):
-    """Size, accuracy and throughput of originals and answers, as in Tables 4 to 6; pictures as in Figures 1 to 3."""
+    """Prints size, accuracy and throughput of originals and results, as in Tables 4 to 6; draws Figures 1 to 3."""
     rows = [("", "params", "accuracy", *(f"images/s, batch {batch}" for batch in args.batches))]
     for run, (result, *_) in results.items():
         original = model(run.model, data, args)

@@ -1,4 +1,4 @@
-"""What recipes do to images before anything else."""
+"""Preprocessing of images in recipes."""
 
 import dataclasses
 
@@ -11,29 +11,29 @@ __all__ = ["centred", "flipped_and_cropped", "framed", "halved", "of_half_size"]
 
 
 def centred(images):
-    """uint8 images as float32 in [-0.5, 0.5]."""
+    """Returns uint8 images as float32 in [-0.5, 0.5]."""
     return to_unit_interval(images) - np.float32(0.5)
 
 
 def framed(images):
-    """uint8 images of at most 32 pixels as float32 in [0, 1], with black edges as 32x32."""
+    """Returns uint8 images of at most 32 pixels as float32 in [0, 1], padded to 32x32 with black edges."""
     edges = [(missing // 2, missing - missing // 2) for missing in (32 - size for size in images.shape[1:3])]
     return np.pad(to_unit_interval(images), ((0, 0), *edges, (0, 0)))
 
 
 def flipped_and_cropped(images, rng):
-    """Images mirrored at random and, after padding by an eighth of their height, cropped: 4 pixels at 32."""
+    """Returns images mirrored at random and, after padding by an eighth of their height (4 pixels at 32), cropped."""
     return flip_and_crop(images, rng, padding=images.shape[1] // 8)
 
 
 def halved(images):
-    """Images uint8 `[samples, height, width, channels]` with each 2x2 pixels averaged; even height and width."""
+    """Returns images uint8 `[samples, height, width, channels]` with each 2x2 pixels averaged; even sizes only."""
     samples, height, width, channels = images.shape
     blocks = images.reshape(samples, height // 2, 2, width // 2, 2, channels)
     return ((blocks.sum(axis=(2, 4), dtype="uint16") + 2) // 4).astype("uint8")
 
 
 def of_half_size(arrays):
-    """`NamedArrays` of halved images."""
+    """Returns `NamedArrays` of halved images."""
     train, test = ((halved(x), y) for x, y in (arrays.train, arrays.test))
     return dataclasses.replace(arrays, name=f"{arrays.name}, halved", train=train, test=test)

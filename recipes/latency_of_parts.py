@@ -1,10 +1,10 @@
-"""How near the sum of the measured latencies of its parts comes to the measured latency of a whole network.
+"""The measured latency of whole networks, compared with the sum of the measured latencies of their parts.
 
     python recipes/latency_of_parts.py --table latency.json
 
-Each network is cut into layers with the normalisation and activation that follow them; each part is measured alone,
-equal ones once, through LiteRT with one thread, and so is the whole. docs/latency.md has the table and says where the
-difference comes from. A second run with the same --table measures only the wholes again. Some minutes on two CPU cores,
+Each network is cut into layers with the normalization and activation that follow them; each part is measured alone,
+equal ones once, in LiteRT with one thread, and so is the whole. docs/latency.md has the table and explains the
+difference. A second run with the same --table measures only the wholes again. Some minutes on two CPU cores,
 most of them in the conversion of the parts.
 """
 
@@ -24,7 +24,7 @@ SMOKE = {"tiny": lambda: zoo.wide_resnet(10, 1, (8, 8, 3))}
 
 
 def row(name, model, table):
-    """A row of the table: the whole, the sum of its parts with the overhead once, and the difference."""
+    """Returns a row of the table: the whole, the sum of its parts with the overhead once, and the difference."""
     parts = latency_of_parts(model, table)
     total = sum(part.ms for part in parts) + table.overhead_ms
     whole = measure_latency(model, batch=table.batch, threads=table.threads, seconds=10.0)
@@ -45,7 +45,7 @@ def row(name, model, table):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--networks", nargs="+", choices=tuple(NETWORKS), default=list(NETWORKS))
-    parser.add_argument("--batches", type=int, nargs="+", default=[1, 8], help="samples in one invocation")
+    parser.add_argument("--batches", type=int, nargs="+", default=[1, 8], help="numbers of samples in one invocation")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--table", default="latency.json", help="file of the parts' latencies")
     parser.add_argument("--smoke", action="store_true", help="one tiny network, one batch size")

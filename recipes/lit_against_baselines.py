@@ -24,7 +24,7 @@ from tfcompress.methods.distillation import KD, LIT, Hint, Scratch
 
 
 def methods(args):
-    """The methods, each with as many epochs in all."""
+    """Returns the methods, with equally many epochs each."""
     both = {"blocks": tuple(args.blocks), "batch_size": args.batch_size}
     shorter = args.epochs // 3
     longer = args.epochs - shorter
@@ -47,12 +47,16 @@ RECIPE = {
     "flags": {
         "model": "savedmodels/teachers/resnet32_cifar10.keras",
         "data": "cifar10",
-        "half": {"default": False, "help": "images of half their size"},
-        "images": {"default": 4000, "help": "training images, the held-out tenth included"},
-        "blocks": {"default": [2, 2, 2], "help": "of the student's sections"},
-        "epochs": {"default": 12, "help": "of each method, over all its phases"},
+        "half": {"default": False, "help": "halve the size of the images"},
+        "images": {"default": 4000, "help": "number of training images, including the held-out tenth"},
+        "blocks": {"default": [2, 2, 2], "help": "blocks of the student's sections"},
+        "epochs": {"default": 12, "help": "epochs of each method, over all its phases"},
         "batch_size": 64,
-        "learning_rate": {"default": None, "type": float, "help": "of all but scratch; by default that of each method"},
+        "learning_rate": {
+            "default": None,
+            "type": float,
+            "help": "initial learning rate of all methods but scratch; by default each method's own",
+        },
         "seeds": [0, 1, 2],
         "methods": ["lit", "kd", "hint", "hints", "scratch", "lit published", "kd published", "kd fresh"],
         "out": None,

@@ -29,7 +29,7 @@ SENTENCES = ("dull and far too long", "a fine story, well told", "i want my mone
 
 
 def load(args):
-    """Reviews by name, or from the CSV files of a folder."""
+    """Loads reviews by name, or from the CSV files of a folder."""
     if args.smoke:
         with tempfile.TemporaryDirectory() as folder:
             file = pathlib.Path(folder) / "train.csv"
@@ -44,7 +44,7 @@ def load(args):
 
 
 def students(args, depth):
-    """The students of one depth; a VDCNN-17 stands between in a sequence."""
+    """Returns the students of one depth; in a sequence a VDCNN-17 comes first."""
     made = {"scratch": (Scratch, {}), "KD": (KD, {}), "LIT": (LIT, {})}
     if depth <= 17:
         made["LIT in sequence"] = (LIT, {"blocks": (networks.blocks(17, args), networks.blocks(depth, args))})
@@ -56,7 +56,7 @@ RECIPE = {
     | {
         "network": {"default": "vdcnn", "choices": ("vdcnn",)},
         "teacher_depth": {"default": 29, "choices": tuple(networks.VDCNN_BLOCKS)},
-        "depths": {"default": [29, 17, 9], "choices": tuple(networks.VDCNN_BLOCKS), "help": "of the students"},
+        "depths": {"default": [29, 17, 9], "choices": tuple(networks.VDCNN_BLOCKS), "help": "depths of the students"},
         "data": "yelp_polarity_reviews",
         "out": "savedmodels/lit_figure3",
     },

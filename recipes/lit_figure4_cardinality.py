@@ -3,7 +3,7 @@
     python recipes/lit_figure4_cardinality.py --data cifar10
 
 The teacher is a ResNeXt-110 of cardinality 32 trained from scratch; students have cardinality 16, and 20 to 110 layers.
-Half of the groups of each grouped convolution are removed; what blocks hand on is as wide as in the teacher.
+Half of the groups of each grouped convolution are removed; the outputs of blocks are as wide as in the teacher.
 
 In the paper's figure, which has no table, LIT is above KD and scratch for every student.
 
@@ -17,7 +17,7 @@ from tfcompress.methods.distillation import KD, LIT, Scratch
 
 
 def students(args, depth):
-    """The students, all of a lower cardinality."""
+    """Returns the students, all with a lower cardinality."""
     del depth
     half = {"cardinality": 2 if args.smoke else 16}
     return {

@@ -20,11 +20,11 @@ from tfcompress.methods.distillation import LIT, Scratch
 
 
 def prune(model, sparsity):
-    """Sets the smallest weights of each layer's kernel to zero, in place: magnitude pruning in one shot.
+    """Sets the smallest weights of each layer's kernel to zero, in place: one-shot magnitude pruning.
 
     Args:
         model: a model of stock Keras layers.
-        sparsity: share of the weights of each kernel that become zero. Biases and BatchNormalization stay as they are.
+        sparsity: share of the weights of each kernel that become zero. Biases and BatchNormalization do not change.
     """
     for layer in model.layers:
         if getattr(layer, "kernel", None) is not None:
@@ -35,12 +35,12 @@ def prune(model, sparsity):
 
 
 def nonzero_bytes(model):
-    """Bytes of the weights that are not zero."""
+    """Returns the bytes of the weights that are not zero."""
     return sum(np.count_nonzero(weight) * weight.dtype.itemsize for weight in model.get_weights())
 
 
 def test_accuracy(model, data):
-    """Percentage of right answers on the test split, of a dataset in memory."""
+    """Returns the percentage of right answers on the test split, for a dataset in memory."""
     x, y = data.arrays.test
     return 100 * float(np.mean(model.predict(data.preprocess(x), batch_size=250, verbose=0).argmax(-1) == y))
 

@@ -18,7 +18,7 @@ from tfcompress.methods.distillation import KD, LIT
 
 
 def students(args, depth):
-    """A student for each alpha."""
+    """Returns a student for each alpha."""
     method = {"kd": KD, "lit": LIT}[args.method]
     name = f"{args.method.upper()}, {args.network}{depth}"
     return {(name, alpha): (method, {"alpha": alpha}) for alpha in args.alphas}

@@ -18,7 +18,7 @@ from tfcompress.methods.distillation import KD, LIT
 
 
 def students(args, depth):
-    """A student for each beta; beta = 1 is KD."""
+    """Returns a student for each beta; beta = 1 is KD."""
     name = f"LIT, {args.network}{depth}"
     return {(name, beta): (KD, {}) if beta == 1 else (LIT, {"beta": beta}) for beta in args.betas}
 

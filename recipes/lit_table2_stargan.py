@@ -61,7 +61,7 @@ class Domains:
     Attributes:
         train, test: `(images in [-1, 1] [samples, h, w, 3], domains [samples, domains])`.
         generators: by their number of blocks.
-        discriminators: the same; each is trained with the generator of so many blocks.
+        discriminators: the same; each is trained with the generator of the same number of blocks.
     """
 
     train: tuple
@@ -71,7 +71,7 @@ class Domains:
 
 
 def load(args):
-    """What networks are trained on and scored by."""
+    """Loads the data that networks are trained on and scored by."""
     if args.data == "celeb_a":
         # What the small classifier and the scores look at; networks are trained on all faces, as a stream.
         parts = [in_memory(celeb_a(split), args.celeb_a_scored) for split in ("train", "test")]
@@ -88,13 +88,13 @@ def load(args):
 
 
 def as_domains(x, y, classes):
-    """uint8 images and class numbers as StarGAN reads them; grey images become coloured ones."""
+    """Converts uint8 images and class numbers to StarGAN's inputs; grey images become coloured ones."""
     x = np.repeat(x, 3, axis=-1) if x.shape[-1] == 1 else x
     return x.astype("float32") / 127.5 - 1, np.eye(classes, dtype="float32")[y]
 
 
 def celeb_a(split):
-    """Faces, cropped and scaled as by StarGAN's authors, and five of their attributes: a tf.data.Dataset."""
+    """Returns faces, cropped and scaled as by StarGAN's authors, with five attributes: a tf.data.Dataset."""
     import tensorflow as tf
     import tensorflow_datasets as tfds
 
@@ -107,12 +107,12 @@ def celeb_a(split):
 
 
 def in_memory(data, count):
-    """The first samples as arrays."""
+    """Returns the first samples as arrays."""
     return tuple(map(np.stack, zip(*data.take(count).as_numpy_iterator(), strict=True)))
 
 
 def given(data, args):
-    """What `compress` trains and measures on: images and their domains, and the images again, to be reconstructed."""
+    """Returns the data for `compress`: images and their domains, and the same images as targets."""
     x_test, d_test = data.test
     test = ((x_test, d_test), x_test)
     if args.data != "celeb_a":
@@ -124,7 +124,7 @@ def given(data, args):
 
 
 def networks(images, domains, blocks, width):
-    """A generator and its discriminator."""
+    """Returns a generator and its discriminator."""
     shape, count = images.shape[1:], domains.shape[1]
     generator = zoo.stargan_generator(shape, domains=count, blocks=blocks, width=width)
     halvings = int(np.log2(min(shape[:2])))
@@ -132,12 +132,12 @@ def networks(images, domains, blocks, width):
 
 
 def adversarial(args):
-    """How generators are trained against discriminators."""
+    """Returns the settings for training generators against discriminators."""
     return AdversarialSettings(steps=1 if args.smoke else 5, exclusive_domains=args.data != "celeb_a")
 
 
 def from_scratch(blocks):
-    """A generator of so many blocks, trained as StarGAN's."""
+    """Returns a training of a generator with this number of blocks, as for StarGAN's."""
 
     def method(data, args):
         return Scratch(
@@ -159,7 +159,7 @@ def from_scratch(blocks):
 
 
 def lit(data, args):
-    """LIT's student, against the discriminator that the teacher was trained with."""
+    """Returns LIT's student, against the discriminator that the teacher was trained with."""
     return LIT.as_published(
         "stargan",
         epochs=args.section_epochs,
@@ -171,7 +171,7 @@ def lit(data, args):
 
 
 def runs(args):
-    """The teacher, its student, and the same from scratch."""
+    """Returns the teacher, its student, and the same network from scratch."""
     teacher = runner.Run("teacher", from_scratch(args.blocks), args.blocks, "fresh")
     made = [teacher, runner.Run("LIT student", lit, args.student_blocks, teacher)]
     if not args.smoke:  # it is trained as the teacher was
@@ -180,7 +180,7 @@ def runs(args):
 
 
 def classifier_for(data, args):
-    """The feature network, and its name in the table."""
+    """Returns the feature network, and its name in the table."""
     if args.classifier:
         return keras.saving.load_model(args.classifier), f"the classifier {args.classifier}"
     (x, d), (x_test, d_test) = data.train, data.test
@@ -198,7 +198,7 @@ def classifier_for(data, args):
 
 
 def scores(generator, classifier, test, args):
-    """Reconstruction error, Inception score, Frechet distance."""
+    """Returns reconstruction error, Inception score and Frechet distance."""
     x, d = test
     own = generator.predict((x, d), batch_size=32, verbose=0)
     others = d[np.random.default_rng(args.seed).permutation(len(d))]
@@ -214,7 +214,7 @@ def scores(generator, classifier, test, args):
 
 
 def scored(results, data, args):
-    """Scores of all that was trained, and of generators that never were."""
+    """Prints scores of all trained generators, and of untrained ones."""
     models = {(run.name, run.number): of_run[0].model for run, of_run in results.items()}
     models |= {("randomly initialized", blocks): model for blocks, model in sorted(data.generators.items())}
     classifier, name = classifier_for(data, args)
@@ -231,14 +231,14 @@ RECIPE = {
     "flags": {
         "data": "cifar10",
         "images": None,
-        "celeb_a_scored": {"default": 2000, "help": "faces of each split that scores are taken of"},
+        "celeb_a_scored": {"default": 2000, "help": "number of faces of each split to score"},
         "blocks": {"default": 6, "help": "residual blocks of the teacher"},
         "student_blocks": 2,
         "width": 64,
-        "epochs": {"default": 20, "help": "of the teacher, and from scratch"},
+        "epochs": {"default": 20, "help": "epochs of the teacher, and from scratch"},
         "section_epochs": 16,
         "finetune_epochs": 10,
-        "classifier": {"default": None, "help": "a .keras file: the feature network"},
+        "classifier": {"default": None, "help": "a .keras file with the feature network"},
         "classifier_epochs": 10,
         "seed": 0,
         "out": None,

@@ -1,4 +1,4 @@
-"""LIT, Table 3: what becomes of it with one hint, and where the student feeds itself.
+"""LIT, Table 3: the results with only one hint, and with a student that reads its own outputs.
 
     python recipes/lit_table3_ablations.py --network resnet
     python recipes/lit_table3_ablations.py --network resnext

@@ -21,7 +21,7 @@ from tfcompress.methods.distillation import LIT
 
 
 def students(args, depth):
-    """The rows."""
+    """Returns the rows."""
     del depth
     precisions = (None, args.precision)
     return {f"LIT in {name or 'float32'}": (LIT, {"mixed_precision": name}) for name in precisions}

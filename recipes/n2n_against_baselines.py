@@ -67,19 +67,19 @@ from tfcompress.report import plot_students, plot_updates
 
 
 def load(args):
-    """The dataset with each 2x2 pixels averaged, which makes a student four times as cheap."""
+    """Loads the dataset with each 2x2 pixels averaged, which makes a student four times as cheap."""
     args.half = True
     return runner.load(args)
 
 
 def teacher(name, data, args):
-    """The trained network of `--model`; that of `--smoke` is fresh, and guesses as in every run of it."""
+    """Returns the trained network of `--model`; with `--smoke` a fresh one, which is the same in every run."""
     keras.utils.set_random_seed(0)
     return runner.from_file(name, data, args)
 
 
 def runs(args):
-    """N2N and random search with and without a limit of parameters; and what needs one."""
+    """Returns N2N and random search with and without a limit of parameters; and the methods that need a limit."""
     training = trained(args)
     search = training | {
         "updates": args.updates,
@@ -104,18 +104,18 @@ def runs(args):
 
 
 def trained(args):
-    """How every method trains what it found."""
+    """Returns the settings for training what each method found."""
     adam = {"optimizer": "adam", "learning_rate": 0.001, "schedule": "cosine"}
     return adam | {"epochs": args.epochs, "batch_size": args.batch_size}
 
 
 def by_hand(data, args):
-    """KD of a student designed by hand."""
+    """Returns KD of a student designed by hand."""
     return KD(student=networks.thin(data, args.widths), alpha=0.95, tau=6.0, **trained(args))
 
 
 def after(results, data, args):
-    """What each search found: rewards by stage and of the best student; pictures of the first seed's."""
+    """Prints what each search found: rewards by stage and of the best student; draws pictures of the first seed."""
     del data
     rows = [("", "stage", "students, trained", "mean reward of ten updates: first, last", "best, each seed")]
     for run, of_run in results.items():
@@ -130,7 +130,7 @@ def after(results, data, args):
 
 
 def of_stage(searches, stage):
-    """How many students of a stage there were, and their rewards in the first and last ten updates and at best."""
+    """Returns the number of a stage's students, and their rewards in the first and last ten updates and at best."""
     names = ("stage", "update", "reward", "trail", "accuracy")
     counts, first, last, best = [], [], [], []
     for search in searches:
@@ -150,19 +150,19 @@ RECIPE = {
     "flags": {
         "model": "savedmodels/teachers/conv4_mnist_half.keras",
         "data": "mnist",
-        "images": {"default": 3000, "help": "training images, the held-out tenth included"},
-        "updates": {"default": 20, "help": "of each policy, each with five students"},
+        "images": {"default": 3000, "help": "number of training images, including the held-out tenth"},
+        "updates": {"default": 20, "help": "updates of each policy, each with five students"},
         "score_epochs": 3,
         "score_rate": 0.002,
         "removal_rate": 0.003,
         "shrinkage_rate": 0.01,
-        "params_share": {"default": 0.05, "help": "limit of parameters, a share of the teacher's"},
-        "widths": {"default": [8, 16, 24], "help": "of the convolutions of the student by hand"},
-        "pruning_runs": {"default": 5, "help": "of Taylor pruning, of which the best is taken"},
-        "filters": {"default": 8, "help": "that Taylor pruning removes in a step"},
-        "epochs": {"default": 15, "help": "of the winner's training, and of the others'"},
+        "params_share": {"default": 0.05, "help": "limit of parameters, as a share of the teacher's"},
+        "widths": {"default": [8, 16, 24], "help": "widths of the convolutions of the student designed by hand"},
+        "pruning_runs": {"default": 5, "help": "runs of Taylor pruning, of which the best is taken"},
+        "filters": {"default": 8, "help": "filters that Taylor pruning removes in a step"},
+        "epochs": {"default": 15, "help": "epochs of the winner's training, and of the other methods"},
         "batch_size": 64,
-        "policies": {"default": None, "help": "folder of an earlier search's, from which 'n2n transferred' starts"},
+        "policies": {"default": None, "help": "folder of an earlier search's policies, for 'n2n transferred'"},
         "seeds": [0, 1, 2],
         "methods": ["n2n", "random", "n2n limited", "random limited", "by hand", "uniform", "taylor", "n2n removal"],
         "out": None,

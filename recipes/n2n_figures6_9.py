@@ -28,14 +28,14 @@ VARIED = {
 
 
 def runs(args):
-    """A search for each line of the figure; no winner is trained to the end."""
+    """Returns a search for each line of the figure; no winner is trained fully."""
     n2n_parts.somewhere(args)  # for the picture
     made = {name: settings | {"stage": "removal", "epochs": 0} for name, settings in VARIED[args.vary].items()}
     return [runner.Run(name, n2n_parts.search(args, **made[name]), model=args.network) for name in made]
 
 
 def after(results, data, args):
-    """The figure, and a table of where each line begins and ends."""
+    """Draws the figure, and prints where each line begins and ends."""
     del data
     rows, lines = [("", "mean reward, first and last tenth of the updates", "+- over seeds, at the end")], {}
     for run, of_run in results.items():

@@ -40,16 +40,22 @@ def _workers(text):
 
 
 FLAGS = {
-    "data": {"default": "cifar10", "help": "mnist, cifar10, svhn_cropped, cifar100, caltech256, or another name"},
-    "folder": {"default": None, "help": "images, a folder a class: for caltech256, which has no download here"},
-    "pixels": {"default": 224, "help": "side of the images of --folder"},
+    "data": {
+        "default": "cifar10",
+        "help": "mnist, cifar10, svhn_cropped, cifar100, caltech256, or another dataset's name",
+    },
+    "folder": {
+        "default": None,
+        "help": "images, with a folder per class, for caltech256, which cannot be downloaded here",
+    },
+    "pixels": {"default": 224, "help": "height and width of the images of --folder"},
     "images": None,
-    "updates": {"default": 100, "help": "of each policy"},
+    "updates": {"default": 100, "help": "updates of each policy"},
     "rollouts": {"default": 5, "help": "students for each update"},
-    "score_epochs": {"default": 5, "help": "of each student"},
+    "score_epochs": {"default": 5, "help": "epochs of each student"},
     "workers": {"default": None, "type": _workers, "help": "processes that score students, or ray"},
     "epochs_share": 1.0,
-    "unit_interval": {"default": False, "help": "the teacher reads pixels in [0, 1], as those of train_teacher.py do"},
+    "unit_interval": {"default": False, "help": "the teacher reads pixels in [0, 1], like those of train_teacher.py"},
     "seeds": [0, 1, 2],
 }
 """Flags of all of these recipes; each adds `out`, and `TEACHER` or networks of its own."""
@@ -77,11 +83,11 @@ SMOKE = {
 
 
 def load(args):
-    """The dataset of the flags, scaled and augmented as in section 10.2."""
+    """Loads the dataset of the flags, scaled and augmented as in section 10.2."""
     if args.data == "caltech256" and not args.folder:
-        args.parser.error("--data caltech256: expected --folder with the images, a folder a class. Received: none")
+        args.parser.error("--data caltech256: expected --folder with the images, a folder per class. Received: none")
     if args.folder and not pathlib.Path(args.folder).is_dir():
-        args.parser.error(f"--folder: expected a folder with a folder a class. Received: {args.folder}")
+        args.parser.error(f"--folder: expected a folder with a folder per class. Received: {args.folder}")
     data = _of_folder(args) if args.folder else tfcompress.data.load(args.data, images=args.images)
     named = (vars(args).get("network", ""), *vars(args).get("pairs", ()))
     # Named functions, which other processes can import.
@@ -93,7 +99,7 @@ def load(args):
 
 
 def _of_folder(args):
-    """Images of a folder with a folder for each class; a fifth of them, drawn by a fixed seed, is the test split."""
+    """Returns images of a folder with a folder per class; a fifth of them, drawn by a fixed seed, is the test split."""
     size, options = (args.pixels, args.pixels), {"crop_to_aspect_ratio": True, "validation_split": 0.2, "seed": 0}
     parts = keras.utils.image_dataset_from_directory(args.folder, image_size=size, subset="both", **options)
     train, test = map(_arrays, parts)
@@ -103,7 +109,7 @@ def _of_folder(args):
 
 
 def _arrays(part):
-    """`(images uint8, labels)` of a dataset of images, in memory."""
+    """Returns `(images uint8, labels)` of a dataset of images, in memory."""
     count, shape = len(part.file_paths), part.element_spec[0].shape[1:]
     x, y, start = np.empty((count, *shape), "uint8"), np.empty(count, "int64"), 0
     for batch, labels in part.as_numpy_iterator():
@@ -113,18 +119,18 @@ def _arrays(part):
 
 
 def training(args):
-    """How a teacher is trained, and what is made of it, its epochs times `--epochs-share`."""
+    """Returns the training of a teacher and its students, its epochs times `--epochs-share`."""
     settings = dataclasses.asdict(N2N.as_published(published(args)).training)
     return settings | {"epochs": max(1, round(settings["epochs"] * args.epochs_share))}
 
 
 def published(args):
-    """The name that the paper's settings for the dataset have."""
+    """Returns the name of the paper's settings for the dataset."""
     return PUBLISHED.get(args.data, "resnet18-cifar10")
 
 
 def teacher(name, data, args):
-    """The teacher: that of `--teacher` or `--teachers`, or one trained from scratch."""
+    """Returns the teacher: that of `--teacher` or `--teachers`, or one trained from scratch."""
     if vars(args).get("teacher"):
         return keras.saving.load_model(args.teacher)
     if vars(args).get("teachers"):
@@ -141,19 +147,19 @@ def teacher(name, data, args):
 
 
 def search(args, **changes):
-    """N2N with the paper's settings, and what the flags change of them."""
+    """Returns N2N with the paper's settings and the changes of the flags."""
     settings = {name: getattr(args, name) for name in ("updates", "rollouts", "score_epochs", "workers")}
     return N2N.as_published(published(args), **training(args) | settings | changes)
 
 
 def taught(student, args):
-    """Training of a student to the end as that of a search's winner: `L_hard + lambda L_KD` on logits."""
+    """Returns a full training of a student like that of a search's winner: `L_hard + lambda L_KD` on logits."""
     weight = N2N.as_published(published(args)).soft_weight
     return KD(student=student, alpha=1 / (1 + weight), soft="logits", **training(args))
 
 
 def somewhere(args):
-    """Gives `--out` a folder that goes with the process, where a recipe cannot do without and none was given."""
+    """Gives `--out` a temporary folder if a recipe needs one and none was given."""
     if not args.out:
         args.temporary = tempfile.TemporaryDirectory()
         args.out = args.temporary.name
@@ -163,7 +169,7 @@ def somewhere(args):
 
 
 def after(results, data, args):
-    """The paper's table, and pictures of the searches, for a recipe's `after`."""
+    """Prints the paper's table, and draws pictures of the searches, for a recipe's `after`."""
     del data
     table(results)
     pictures(results, args)
@@ -183,7 +189,7 @@ def table(results):
 
 
 def pictures(results, args):
-    """Draws each search by update and its students as points, where there is `--out`."""
+    """Draws each search by update and its students as points, if there is `--out`."""
     for run, of_run in results.items() if args.out else ():
         for result in of_run:
             if any(score is not None for score in result.history["search"].get("students: accuracy", ())):
@@ -193,10 +199,10 @@ def pictures(results, args):
 
 
 def curves(result, stage):
-    """For each update of a stage the means over its students: `{"reward", "compression", "accuracy": list}`.
+    """Returns for each update of a stage the means over its students: `{"reward", "compression", "accuracy": list}`.
 
-    A student that was not trained has compression and accuracy 0, beside its reward of -1. Of a stage that was not
-    played there is nothing.
+    A student that was not trained has compression and accuracy 0, and a reward of -1. The lists of a stage that was not
+    played are empty.
     """
     history = result.history["search"]
     names = ("stage", "update", "reward", "params", "accuracy")

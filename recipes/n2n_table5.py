@@ -32,7 +32,7 @@ PRETRAINED, SCRATCH = "pre-trained", "scratch"
 
 
 def runs(args):
-    """The search on each first teacher, and two of few updates on each second one; no winner is trained to the end."""
+    """Returns the search on each first teacher, and two short ones on each second one; no winner is trained fully."""
     if unknown := sorted(set(args.pairs) - set(PAIRS)):
         raise argparse.ArgumentTypeError(f"--pairs: expected some of {', '.join(PAIRS)}. Received: {unknown}")
     n2n_parts.somewhere(args)  # for the policies
@@ -51,14 +51,14 @@ def runs(args):
 
 
 def transferred(data, args, result, source, settings):
-    """N2N from the policies of another search."""
+    """Returns N2N starting from the policies of another search."""
     del data
     folder = runner.folder(args, runner.title(source, result.seed, args)) / "policies"
     return n2n_parts.search(args, **settings, policies=str(folder))
 
 
 def after(results, data, args):
-    """The paper's table, and its figure."""
+    """Prints the paper's table, and draws its figure."""
     del data
     rows = [("", "stage", "reward", "comp.", "acc.")]
     for stage in ("removal", "shrinkage") if args.stage == "both" else (args.stage,):
@@ -81,9 +81,9 @@ def after(results, data, args):
 RECIPE = {
     "flags": n2n_parts.FLAGS
     | {
-        "pairs": {"default": list(PAIRS), "help": "of teachers: first-second"},
+        "pairs": {"default": list(PAIRS), "help": "pairs of teachers: first-second"},
         "stage": {"default": "both", "choices": ("both", "removal", "shrinkage")},
-        "first_updates": {"default": 10, "help": "on the second teacher"},
+        "first_updates": {"default": 10, "help": "updates on the second teacher"},
         "teachers": {"default": None, "help": "folder of NETWORK_DATA.keras; without it they are trained from scratch"},
         "out": "runs/n2n_table5",
     },

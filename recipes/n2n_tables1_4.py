@@ -5,7 +5,7 @@
     python recipes/n2n_tables1_4.py --data caltech256 --network resnet18 --folder 256_ObjectCategories
     python recipes/n2n_tables1_4.py --data mnist --network vgg13 --params 20000
 
-The best student of stage 1 is trained to the end as well, so that one search gives both rows of Table 1. Pictures by
+The best student of stage 1 is trained fully too, so that one search gives both rows of Table 1. Pictures by
 update (the figures; Figure 3 has Conv4 on MNIST besides), and of all students, are beside the run folders. The paper's
 Table 1, number of runs not told:
 
@@ -37,7 +37,7 @@ import runner
 
 
 def runs(args):
-    """The search; without a limit also the best student of its first stage, trained to the end."""
+    """Returns the search; without a limit also the best student of its first stage, trained fully."""
     if args.params is None:
         both = runner.Run("stages 1 and 2", n2n_parts.search(args), model=args.network)
         return [both, runner.Run("stage 1", of_first_stage, model=args.network, follows=both)]
@@ -46,7 +46,7 @@ def runs(args):
 
 
 def of_first_stage(data, args, result):
-    """Training of the best student of stage 1, from the weights that it was scored with."""
+    """Returns the training of the best student of stage 1, from the weights that it was scored with."""
     del data
     (student,) = (each.model for each in result.candidates if each.origin == "best of removal")
     return n2n_parts.taught(student, args)
@@ -57,7 +57,11 @@ RECIPE = {
     | n2n_parts.TEACHER
     | {
         "params": {"default": None, "type": int, "help": "limit of the student's parameters"},
-        "constraint": {"default": "relaxed", "choices": ("relaxed", "strict"), "help": "how --params counts"},
+        "constraint": {
+            "default": "relaxed",
+            "choices": ("relaxed", "strict"),
+            "help": "how the limit of --params enters the reward",
+        },
         "out": {"default": "runs/n2n_tables1_4"},
     },
     "smoke": n2n_parts.SMOKE | {"out": None},

@@ -34,7 +34,7 @@ BY_HAND = ("squeezenet", "fitnet4", "vgg_small")
 
 
 def runs(args):
-    """N2N, and after it what it is compared with."""
+    """Returns N2N, and after it the methods that it is compared with."""
     if unknown := sorted(set(args.methods) - {"pruning", *BY_HAND}):
         raise argparse.ArgumentTypeError(
             f"--methods: expected some of pruning, {', '.join(BY_HAND)}. Received: {', '.join(unknown)}"
@@ -45,7 +45,7 @@ def runs(args):
 
 
 def pruning(data, args, result):
-    """Pruning by the rules of section 4.4.1, which look at N2N's student."""
+    """Returns pruning by the rules of section 4.4.1, which depend on N2N's student."""
     del data
     return TaylorPruning.as_published(
         n2n_parts.published(args),
@@ -59,7 +59,7 @@ def pruning(data, args, result):
 
 
 def by_hand(name):
-    """Distillation of a network of the zoo, with fresh weights of the seed."""
+    """Returns the distillation of a network of the zoo, with fresh weights by the seed."""
 
     def method(data, args, result):
         keras.utils.set_random_seed(result.seed)
@@ -75,9 +75,9 @@ RECIPE = {
     | {
         "stage": {"default": "both", "choices": ("both", "removal")},
         "methods": {"default": ["fitnet4", "vgg_small"], "help": f"pruning, {', '.join(BY_HAND)}"},
-        "runs": {"default": 5, "help": "of pruning, of which the best is taken"},
-        "filters": {"default": 16, "help": "that are pruned in a step"},
-        "pruning_updates": {"default": 30, "help": "after each step, as in Molchanov's paper"},
+        "runs": {"default": 5, "help": "runs of pruning, of which the best is taken"},
+        "filters": {"default": 16, "help": "filters pruned in a step"},
+        "pruning_updates": {"default": 30, "help": "updates after each step, as in Molchanov's paper"},
         "out": "runs/n2n_tables2_3",
     },
     "smoke": n2n_parts.SMOKE

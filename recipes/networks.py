@@ -1,4 +1,4 @@
-"""Networks that recipes start from: those of the zoo, of a file, trained as the LIT paper's teachers, or tiny ones."""
+"""Networks that recipes start from: from the zoo, from a file, trained as the LIT paper's teachers, or tiny ones."""
 
 import keras
 
@@ -9,7 +9,7 @@ VDCNN_BLOCKS = {9: (2, 2, 2, 2), 17: (4, 4, 4, 4), 29: (10, 10, 4, 4)}
 
 
 def zoo(name, data, streamed=(224, 224, 3)):
-    """A network of the zoo for the data; streamed images are cropped to `streamed`."""
+    """Returns a network of the zoo for the data; streamed images are cropped to `streamed`."""
     build = getattr(tfcompress.zoo, name)
     if name.startswith("vdcnn"):
         return build(classes=data.classes)
@@ -17,19 +17,19 @@ def zoo(name, data, streamed=(224, 224, 3)):
 
 
 def blocks(depth, args):
-    """How many blocks a student of this depth has in each section (table 6 of the LIT paper)."""
+    """Returns the number of blocks of a student of this depth in each section (table 6 of the LIT paper)."""
     if args.smoke:
         return (1, 1)
     return VDCNN_BLOCKS[depth] if args.network == "vdcnn" else ((depth - 2) // 6,) * 3
 
 
 def image_shape(data, streamed=(224, 224, 3)):
-    """`(height, width, channels)` of the images as they are read; a streamed dataset is cropped to `streamed`."""
+    """Returns `(height, width, channels)` of the images as read; a streamed dataset is cropped to `streamed`."""
     return streamed if data.arrays is None else data.preprocess(data.arrays.train[0][:1]).shape[1:]
 
 
 def tiny(kind, data):
-    """The network of a `--smoke` run, which builds in no time.
+    """Returns the network of a `--smoke` run, which is built in no time.
 
     Args:
         kind: "residual" for two residual blocks; "resnet" and "resnext" for two sections of blocks, the latter with
@@ -54,7 +54,7 @@ def tiny(kind, data):
 
 
 def thin(data, widths):
-    """A student designed by hand: 3x3 convolutions of these widths, each halved by pooling, and a classifier."""
+    """Returns a student designed by hand: 3x3 convolutions of these widths, each halved by pooling; a classifier."""
     inputs = x = keras.Input(image_shape(data, (32, 32, 3)), name="image")
     for number, width in enumerate(widths, start=1):
         x = keras.layers.Conv2D(width, 3, padding="same", use_bias=False, name=f"layer{number}_conv")(x)
@@ -73,7 +73,7 @@ def _block(x, width, kind):
 
 
 def _tiny_of_texts(data):
-    """Two sections of two and three convolutions, over characters."""
+    """Returns two sections of two and three convolutions, over characters."""
     inputs = keras.Input(data.arrays.train[0].shape[1:], dtype="int32")
     x = keras.layers.Embedding(len(tfcompress.data.CHARACTERS) + 1, 4)(inputs)
     x = keras.layers.Conv1D(8, 3, padding="same")(x)

@@ -21,7 +21,7 @@ from tfcompress.methods import RLAL
 
 
 def trained_network(data, epochs):
-    """A ResNet-20 trained with plain Keras on the training images."""
+    """Returns a ResNet-20 trained with plain Keras on the training images."""
     (x, y), classes = data.arrays.train, data.classes
     model = tfcompress.zoo.resnet20(x.shape[1:], classes)
     model.compile(
@@ -36,8 +36,8 @@ def trained_network(data, epochs):
 
 FLAGS = {
     "flags": {
-        "epochs": {"default": 20, "help": "of the network's own training"},
-        "episodes": {"default": 150, "help": "of RLAL's search"},
+        "epochs": {"default": 20, "help": "epochs of the network's own training"},
+        "episodes": {"default": 150, "help": "episodes of RLAL's search"},
         "finetune_epochs": 30,
         "out": "savedmodels/quickstart",
     },

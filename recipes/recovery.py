@@ -1,4 +1,4 @@
-"""Recovery after a cut: what teaches, how the rate falls, and whether statistics are taken anew, one thing at a time.
+"""Recovery after a cut: the effects of teacher, schedule, and recomputed statistics, one at a time.
 
     python recipes/recovery.py --out runs/recovery
     python recipes/recovery.py --data fashion_mnist --half --flops-budget 0.3 --out runs/recovery_fashion \\
@@ -21,7 +21,7 @@ from tfcompress.methods import Teaching, Uniform
 
 
 def methods(args):
-    """Uniform, with one setting that differs."""
+    """Returns Uniform with one changed setting each."""
     taught = {
         f"{alpha}, {tau:g}": {"teach": Teaching(alpha=alpha, tau=tau)}
         for alpha, tau in ((0.95, 6.0), (0.5, 4.0), (0.1, 4.0), (0.1, 2.0))
@@ -42,8 +42,8 @@ RECIPE = {
     "flags": {
         "model": "savedmodels/teachers/resnet20_cifar10.keras",
         "data": "cifar10",
-        "half": {"default": False, "help": "images of half their size"},
-        "images": {"default": 5000, "help": "training images, the held-out tenth included"},
+        "half": {"default": False, "help": "halve the size of the images"},
+        "images": {"default": 5000, "help": "number of training images, including the held-out tenth"},
         "flops_budget": 0.3,
         "epochs": 10,
         "seeds": [0, 1, 2],

@@ -33,7 +33,7 @@ FIGURE_2 = {
 
 
 def table_3(args, epochs):
-    """Accuracy after fine-tuning."""
+    """Returns the accuracy after fine-tuning."""
     both = runner.rlal_settings(args) | {"epochs": epochs}
     return [
         runner.Run(f"table3 {name}", RLAL.as_published(NETWORK, **both | changes), model="resnet56")
@@ -42,7 +42,7 @@ def table_3(args, epochs):
 
 
 def figure_2(args, epochs, network):
-    """Best reward at the end of joint training, by share of FLOPs pruned; the curves are in the run folders."""
+    """Returns the best reward at the end of joint training, by share of FLOPs pruned; curves are in the run folders."""
     both = runner.rlal_settings(args) | {"epochs": epochs, "finetune_epochs": 0}
     both |= {"agent_epochs": (10, 20, 90), "reference_epochs": 90 if epochs >= 90 else 200}
     return [
@@ -57,7 +57,7 @@ def figure_2(args, epochs, network):
 
 
 def runs(args):
-    """The runs of the table, then those of the figure."""
+    """Returns the runs of the table, then those of the figure."""
     made = [] if args.only == "figure2" else table_3(args, args.epochs or 200)
     if args.only != "table3":
         for network in ("resnet56",) if args.smoke else ("resnet56", "mobilenet_v2"):
@@ -68,7 +68,10 @@ def runs(args):
 RECIPE = {
     "flags": runner.RLAL_FLAGS
     | {
-        "epochs": {"default": None, "help": "of joint training; by default 200 for the table, 90 for the figure"},
+        "epochs": {
+            "default": None,
+            "help": "epochs of joint training; by default 200 for the table, 90 for the figure",
+        },
         "only": {"default": None, "choices": ("table3", "figure2")},
     },
     "smoke": runner.RLAL_SMOKE,

@@ -28,12 +28,12 @@ from tfcompress.rewrite import replay
 
 @dataclasses.dataclass(frozen=True)
 class Replay(Uniform):
-    """Fine-tunes the network cut by the plan of a finished run: what the plan alone is worth."""
+    """Fine-tunes the network cut by the plan of a finished run, to measure the plan alone."""
 
     folder: str = ""
 
     def search(self, task):
-        """The trail of that run, with the weights of the model that is cut."""
+        """Returns the trail of that run, with the weights of the model that is cut."""
         trail = tfcompress.Result.load(self.folder).trail.ending_with("inherited")
         before = trail.plans[:-1]
         source = replay(task.model, Trail(before)) if before else task.model
@@ -42,7 +42,7 @@ class Replay(Uniform):
 
 
 def runs(args):
-    """Each method on a model that comes trained, or, with `--fresh`, on one that does not."""
+    """Returns each method on a trained model, or, with `--fresh`, on an untrained one."""
     searched = {"reward_images": args.reward_images, "recalibrate_batches": 1}
     tries = args.episodes + args.local_search
     before = args.epochs // 2 if args.fresh else 0
@@ -81,7 +81,7 @@ def runs(args):
 
 
 def model(name, data, args):
-    """The network of `--model`; with `--fresh` its architecture with weights drawn anew."""
+    """Returns the network of `--model`; with `--fresh` its architecture with new random weights."""
     network = runner.from_file(name, data, args)
     if args.fresh and not args.smoke:
         network = fresh_copy(network)
@@ -89,7 +89,7 @@ def model(name, data, args):
 
 
 def fresh_copy(network):
-    """The same architecture, compiled alike, with weights drawn anew."""
+    """Returns the same architecture, compiled in the same way, with new random weights."""
     keras.utils.set_random_seed(0)  # as a run folder goes on only with the network that it was made for
     made = keras.models.clone_model(network)
     made.compile_from_config(network.get_compile_config())
@@ -100,15 +100,15 @@ RECIPE = {
     "flags": {
         "model": "savedmodels/teachers/resnet20_cifar10.keras",
         "data": "cifar10",
-        "half": {"default": False, "help": "images of half their size"},
-        "images": {"default": 8000, "help": "training images, the held-out tenth included"},
-        "fresh": {"default": False, "help": "begin with weights drawn anew"},
+        "half": {"default": False, "help": "halve the size of the images"},
+        "images": {"default": 8000, "help": "number of training images, including the held-out tenth"},
+        "fresh": {"default": False, "help": "start with new random weights"},
         "flops_budget": 0.5,
-        "epochs": {"default": 14, "help": "of training in all, for every method"},
+        "epochs": {"default": 14, "help": "total epochs of training for every method"},
         "episodes": 150,
         "local_search": 50,
         "entropy_coefficient": 0.1,
-        "replay": {"default": None, "metavar": "RUN", "help": "whose plan the method `replay` takes"},
+        "replay": {"default": None, "metavar": "RUN", "help": "run folder of the plan that the method `replay` uses"},
         "reward_images": 500,
         "seeds": [0, 1, 2],
         "methods": ["uniform", "random", "rlal", "published"],

@@ -28,7 +28,7 @@ PAPER = {
 
 
 def runs(args):
-    """One run, of the network of `--model`."""
+    """Returns the run for the network of `--model`."""
     network, share = PAPER[args.model]
     args.epochs = args.epochs or RLAL.published()[network]["epochs"]
     method = RLAL.as_published(network, **runner.rlal_settings(args))
@@ -41,7 +41,7 @@ RECIPE = {
         "model": {"default": "resnet18", "choices": sorted(PAPER)},
         "data": "imagenet2012",
         "flops_budget": None,
-        "epochs": {"default": None, "help": "of joint training"},
+        "epochs": {"default": None, "help": "epochs of joint training"},
         "reward_images": 50_000,
     },
     "smoke": runner.RLAL_SMOKE,

@@ -1,19 +1,19 @@
-"""The runner of recipes: flags from a dictionary, one run a method and seed, a row of JSON a run, a table at the end.
+"""The runner of recipes: flags from a dictionary, one run per method and seed, a row of JSON per run, a final table.
 
 A recipe is a docstring (command, hours, result) and a dictionary with these keys:
 
     flags     as in command_line.py
     smoke     {flag: value}: what `--smoke` sets
     load      function of the flags that loads the data; by default `--data` by name, the first `--images` of it
-    model     function `(name, data, args)` that gives the model of a run; see `from_zoo`, `from_file`, `teacher`
-    runs      function of the flags that gives the runs, a list of `Run`; see `students` and `chosen`
-    given     function `(data, args)` that gives further arguments of `compress`, such as `test_data`
+    model     function `(name, data, args)` that returns the model of a run; see `from_zoo`, `from_file`, `teacher`
+    runs      function of the flags that returns the runs, a list of `Run`; see `students` and `chosen`
+    given     function `(data, args)` that returns further arguments of `compress`, such as `test_data`
     number    header of the column of `Run.number`: what the recipe varies
     plot      whether accuracy is drawn over that number
-    after     function `(results, data, args)` for what a recipe makes of its results besides
+    after     function `(results, data, args)` for further output from the results
 
-Three programs stand outside, as they compare no methods, and share command_line.py alone: quickstart and sensitivity
-show plain use of the package and are read as such; train_teacher makes inputs of recipes, also where TensorFlow is not
+Three programs do not use this runner, because they compare no methods; they share only command_line.py: quickstart and
+sensitivity show plain use of the package; train_teacher makes inputs of recipes, also where TensorFlow is not
 installed.
 
 The LIT paper is Koratana, Kang, Bailis and Zaharia (2018), "LIT: Block-wise Intermediate Representation Training for
@@ -41,8 +41,8 @@ RLAL_FLAGS = {
     "data": "cifar10",
     "images": None,
     "flops_budget": 0.5,
-    "epochs": {"default": 200, "help": "of joint training"},
-    "finetune_epochs": {"default": None, "help": "by default as many as --epochs"},
+    "epochs": {"default": 200, "help": "epochs of joint training"},
+    "finetune_epochs": {"default": None, "help": "epochs of fine-tuning, by default as many as --epochs"},
     "episodes_per_epoch": 10,
     "reward_images": 5000,
     "run_dir": None,
@@ -66,7 +66,7 @@ LIT_FLAGS = {
         "default": [20],
         "choices": range(8, 111, 6),
         "metavar": "DEPTH",
-        "help": "of the students: 8, 14, 20, ..., 110",
+        "help": "depths of the students: 8, 14, 20, ..., 110",
     },
     "data": "cifar10",
     "images": None,
@@ -84,14 +84,14 @@ class Run:
     """Compression of one model by one method; run once for each of `--seeds`.
 
     Attributes:
-        name: in tables and of the run folder.
-        method: a method, or a function `(data, args)` that gives it, where it needs the data.
-        number: what the recipe varies, such as a student's depth, or `None`.
-        model: name that the recipe's `model` is given, or an earlier run whose student is compressed.
+        name: its name in tables and of the run folder.
+        method: a method, or a function `(data, args)` that returns it, if it needs the data.
+        number: the number that the recipe varies, such as a student's depth, or `None`.
+        model: name passed to the recipe's `model`, or an earlier run whose student is compressed.
         flops_budget: `None` for that of the flags, if there is one.
         budget: limits of other metrics, as `compress` takes them.
-        follows: an earlier run that the method depends on: `method` is a function `(data, args, result)` then, of that
-            run's result of the same seed.
+        follows: an earlier run that the method depends on: `method` is then a function `(data, args, result)` of that
+            run's result with the same seed.
     """
 
     name: str
@@ -125,7 +125,7 @@ def main(doc, recipe):
 
 
 def load(args):
-    """The dataset of the flags; images have half their size with `--half`, but in `--smoke`."""
+    """Loads the dataset of the flags; `--half` halves the size of images, except with `--smoke`."""
     data = tfcompress.data.load(args.data, images=args.images)
     if not vars(args).get("half") or args.smoke:
         return data
@@ -133,17 +133,17 @@ def load(args):
 
 
 def from_zoo(name, data, args):
-    """A network of the zoo; `--smoke` takes two residual blocks instead."""
+    """Returns a network of the zoo; with `--smoke` two residual blocks instead."""
     return networks.tiny("residual", data) if args.smoke else networks.zoo(name, data)
 
 
 def from_file(name, data, args):
-    """The network of `--model`; `--smoke` takes a tiny fresh one of the kind `name`."""
+    """Returns the network of `--model`; with `--smoke` a tiny fresh one of the kind `name`."""
     return networks.tiny(name, data) if args.smoke else keras.saving.load_model(args.model)
 
 
 def teacher(name, data, args):
-    """The teacher of LIT's recipes: that of `--teacher`, or one trained from scratch with the paper's settings."""
+    """Returns the teacher of LIT's recipes: that of `--teacher`, or one trained from scratch as in the paper."""
     del name
     if args.teacher:
         return keras.saving.load_model(args.teacher)
@@ -160,13 +160,13 @@ def teacher(name, data, args):
 
 
 def rlal_settings(args):
-    """The settings of RLAL that are flags of its recipes; they overrule those of `RLAL.as_published`."""
+    """Returns the settings of RLAL that are flags of its recipes; they override those of `RLAL.as_published`."""
     names = ("epochs", "finetune_epochs", "episodes_per_epoch", "reward_images")
     return {name: getattr(args, name) for name in names}
 
 
 def published(method, network, args, **changes):
-    """A method with LIT's settings for a network, and its epochs times `--epochs-share`."""
+    """Returns a method with LIT's settings for a network, and its epochs times `--epochs-share`."""
     made = method.as_published(network, **changes)
     epochs = {"epochs": max(1, round(made.epochs * args.epochs_share))}
     if hasattr(made, "finetune_epochs"):
@@ -175,13 +175,13 @@ def published(method, network, args, **changes):
 
 
 def students(table, teacher_is_scratch=False):
-    """The runs of LIT's recipes: students of each of `--depths`.
+    """Returns the runs of LIT's recipes: students of each of `--depths`.
 
     Args:
-        table: `{name: (method, settings)}`, or a function `(args, depth)` that gives this; `(name, number)` in place of
-            a name for students told apart by another number than their depth. Settings change those that the paper has
-            for `--network`, or for what the setting `as` names.
-        teacher_is_scratch: whether the teacher stands for the student "scratch" of its own depth.
+        table: `{name: (method, settings)}`, or a function `(args, depth)` that returns this; `(name, number)` instead
+            of a name for students that differ in another number than their depth. Settings change those of the paper
+            for `--network`, or for the network that the setting `as` names.
+        teacher_is_scratch: whether the teacher is used as the student "scratch" of its own depth.
 
     Returns:
         A function of the flags, as a recipe's `runs`.
@@ -203,11 +203,11 @@ def students(table, teacher_is_scratch=False):
 
 
 def chosen(methods, model=""):
-    """The runs of a comparison: those of `--methods`.
+    """Returns the runs of a comparison: those of `--methods`.
 
     Args:
-        methods: function of the flags that gives `{name: method}`.
-        model: name that the recipe's `model` is given.
+        methods: function of the flags that returns `{name: method}`.
+        model: name passed to the recipe's `model`.
 
     Returns:
         A function of the flags, as a recipe's `runs`.
@@ -228,7 +228,7 @@ def chosen(methods, model=""):
 
 
 def folder(args, name):
-    """The run folder of a run, or `None`."""
+    """Returns the run folder of a run, or `None`."""
     if "run_dir" in args:
         return pathlib.Path(args.run_dir) / name if args.run_dir else None
     if not args.out or (args.smoke and "depths" in args):
@@ -239,20 +239,20 @@ def folder(args, name):
 
 
 def title(run, seed, args):
-    """The name of a run's folder."""
+    """Returns the name of a run's folder."""
     parts = [run.name, "" if run.number is None else str(run.number), f"seed {seed}" if "seeds" in args else ""]
     return " ".join(filter(None, parts))
 
 
 def _method(run, results, data, args):
-    """The method of a run, made where it is a function."""
+    """Returns the method of a run; calls it if it is a function."""
     if not callable(run.method):
         return run.method
     return run.method(data, args) if run.follows is None else run.method(data, args, results[run.follows][-1])
 
 
 def _results(runs, recipe, data, args):
-    """`{run: list of results, one a seed}`; a row of JSON is printed for each."""
+    """Returns `{run: list of results, one per seed}`; prints a row of JSON for each."""
     models = {}
     results = {run: [] for run in runs}
     given = recipe["given"](data, args) if "given" in recipe else {}
@@ -306,12 +306,12 @@ def show(rows):
 
 
 def _reward(result):
-    """The best score of the search, or `None`."""
+    """Returns the best score of the search, or `None`."""
     return max((each.score for each in result.candidates if each.score is not None), default=None)
 
 
 def _show(results, number):
-    """Prints a table: each model as it was, and a line for each run with mean and standard deviation over seeds."""
+    """Prints a table: each original model, and a line for each run with mean and standard deviation over seeds."""
     first = next(iter(results.values()))[0]
     factor, digits = _scale(first.metric)
 
@@ -336,17 +336,17 @@ def _show(results, number):
 
 
 def _scale(metric):
-    """By what a metric is multiplied to be shown, and its digits: accuracies are in percent."""
+    """Returns the factor by which a metric is shown, and its digits: accuracies are in percent."""
     return (100, 2) if "accuracy" in metric else (1, 4)
 
 
 def _values(measured):
-    """The metric of those that have one."""
+    """Returns the metrics of those that have one."""
     return [each.accuracy for each in measured if each.accuracy is not None]
 
 
 def _plot(results, args, number):
-    """Draws the metric over the number of each run, a line for each name and one for the model as it was."""
+    """Draws the metric over the number of each run, with a line for each name and one for the original model."""
     lines, first = {}, next(iter(results.values()))[0]
     factor, _ = _scale(first.metric)
     for run, of_run in results.items():
@@ -359,7 +359,7 @@ def _plot(results, args, number):
 
 
 def draw(lines, args, x_label, y_label, x_scale="linear", name=None):
-    """Draws lines into a file in `--out`, named after network and data if not `name`, and says where it is."""
+    """Draws lines into a file in `--out`, named after network and data by default, and prints its path."""
     path = pathlib.Path(args.out) / f"{name or f'{args.network}_{pathlib.Path(args.data).name}'}.png"
     path.parent.mkdir(parents=True, exist_ok=True)
     plot_lines(lines, path, x_label, y_label, x_scale)

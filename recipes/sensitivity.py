@@ -16,7 +16,7 @@ import tfcompress
 
 
 def digits_network(data):
-    """A small network for the digits, trained for one epoch."""
+    """Returns a small network for the digits, trained for one epoch."""
     (x, y), classes = data.arrays.train, data.classes
     inputs = keras.Input(x.shape[1:])
     z = keras.layers.Conv2D(8, 3, activation="relu", name="conv1")(inputs)
@@ -32,9 +32,9 @@ FLAGS = {
         "model": "savedmodels/teachers/resnet20_cifar10.keras",
         "data": "cifar10",
         "keep_ratios": [0.75, 0.5, 0.25],
-        "images": {"default": 1000, "help": "validation images to measure on"},
+        "images": {"default": 1000, "help": "number of validation images to measure on"},
         "recalibrate_batches": {"default": 0, "help": "see tfcompress.sensitivity"},
-        "out": {"default": "savedmodels/sensitivity", "help": "folder of the plot and the numbers"},
+        "out": {"default": "savedmodels/sensitivity", "help": "folder for the plot and the numbers"},
     },
     "smoke": {"data": "digits", "keep_ratios": [0.5], "images": 50},
 }

@@ -48,13 +48,13 @@ class OneCycle(keras.optimizers.schedules.LearningRateSchedule):
 
 
 class OnDevice(keras.Model):
-    """A network behind images in the device's memory: it reads their numbers, and changes them while it trains.
+    """A network on images in the device's memory: it reads their numbers, and augments them while it trains.
 
     Args:
-        network: reads float32 images in [0, 1].
+        network: network for float32 images in [0, 1].
         images: uint8 `[images, height, width, channels]`.
-        augment: whether training images are mirrored and cropped, as `flip_and_crop` does it in numpy.
-        seed: of these changes.
+        augment: whether training images are mirrored and cropped, like `flip_and_crop` does in numpy.
+        seed: random seed of the augmentation.
     """
 
     def __init__(self, network, images, augment, seed, padding=4):
@@ -65,7 +65,7 @@ class OnDevice(keras.Model):
         self.images.assign(images)
 
     def call(self, numbers, training=False):
-        """Logits of the images with these numbers, int `[batch]`."""
+        """Returns logits of the images with these numbers, int `[batch]`."""
         images = keras.ops.take(self.images, numbers, axis=0)
         if training and self.augment:
             images = self.flip_and_crop(images)
@@ -89,7 +89,7 @@ class OnDevice(keras.Model):
 
 
 def set_l2(model, strength):
-    """Puts `strength * ||kernel||^2` into the loss for every kernel, or takes it out again where `strength` is None."""
+    """Adds `strength * ||kernel||^2` to the loss for every kernel, or removes it if `strength` is None."""
     regularizer = None if strength is None else keras.regularizers.L2(strength)
     for layer in model.layers:
         for attribute in ("kernel_regularizer", "depthwise_regularizer"):
@@ -99,7 +99,7 @@ def set_l2(model, strength):
 
 
 def load(data, images, half=False):
-    """The dataset `data` (a name, or the path of an .npz file), with at most `images` training images."""
+    """Loads the dataset `data` (a name, or the path of an .npz file), with at most `images` training images."""
     if data.endswith(".npz"):
         with np.load(data) as file:
             train, test = (file["x_train"], file["y_train"].ravel()), (file["x_test"], file["y_test"].ravel())
@@ -112,13 +112,13 @@ def load(data, images, half=False):
 
 
 def argument(text):
-    """`"width=0.5"` as `("width", 0.5)`."""
+    """Converts `"width=0.5"` to `("width", 0.5)`."""
     name, _, value = text.partition("=")
     return name, json.loads(value)
 
 
 def words(settings):
-    """Settings as they stand on the command line."""
+    """Returns settings as on the command line."""
     for key, value in settings.items():
         if value is None or value is False:
             continue
@@ -130,7 +130,7 @@ def words(settings):
 
 
 def hardware():
-    """The machine, and the accelerator where JAX runs on one."""
+    """Returns the machine, and the accelerator if JAX runs on one."""
     text = f"{platform.system()} {platform.machine()}"
     return text if "jax" not in sys.modules else f"{text}, {sys.modules['jax'].devices()[0].device_kind}"
 
@@ -138,7 +138,7 @@ def hardware():
 FLAGS = {
     "flags": {
         "model": {"default": "resnet20", "choices": sorted(tfcompress.zoo.__all__)},
-        "arguments": {"default": None, "type": argument, "nargs": "+", "help": "of the network: name=number"},
+        "arguments": {"default": None, "type": argument, "nargs": "+", "help": "arguments of the network: name=number"},
         "data": {"default": "cifar10", "help": "name of a dataset, or path of an .npz file"},
         "epochs": 12,
         "batch_size": 128,
@@ -150,8 +150,8 @@ FLAGS = {
         "precision": {"default": "float32", "help": "dtype policy of Keras to train in"},
         "on_device": {"default": False, "help": "keep the images in the device's memory"},
         "seed": 0,
-        "name": {"default": None, "help": "of the files; by default network and dataset"},
-        "out": {"default": "savedmodels/teachers", "help": "folder of the model and its card"},
+        "name": {"default": None, "help": "name of the files; by default network and dataset"},
+        "out": {"default": "savedmodels/teachers", "help": "folder for the model and its card"},
     },
     "smoke": {"data": "digits", "epochs": 1, "images": 256},
 }

@@ -130,7 +130,7 @@ class PresetsTest(tf.test.TestCase):
         run, papers, own, in_time = code_of("presets.md")
         made = {"model": small_tasks.three_convolutions(), "data": small_tasks.pictures(40)}
         exec(run, made)
-        self.assertIn("preset fast, but for batch_size=64", made["result"].notes)
+        self.assertIn("preset fast, except batch_size=64", made["result"].notes)
         exec(papers, made)
         exec(own, made)
         self.assertEqual((made["Patient"].as_published().steps, made["Patient"].presets()["fast"]["steps"]), (40, 2))

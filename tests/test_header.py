@@ -37,18 +37,18 @@ def test_model_plan_and_training(task):
         "(loss sparse_categorical_crossentropy)"
     )
     assert said["plan"] == (
-        "uniform, at most 21,696 FLOPs (50.0%); preset balanced, but for epochs=7, batch_size=16; "
+        "uniform, at most 21,696 FLOPs (50.0%); preset balanced, except epochs=7, batch_size=16; "
         "channels ranked by next_layer_l1_norm"
     )
     assert said["training"] == (
-        "fine-tuning 7 epochs; SGD with learning rate 0.01; batches of 16; labels teach, and soft targets of the "
-        "original model"
+        "fine-tuning 7 epochs; SGD with learning rate 0.01; batches of 16; learns from labels and soft targets "
+        "of the original model"
     )
 
 
 def test_what_teaches(task):
-    assert "labels alone teach" in lines(Uniform(teach=None), task)["training"]
-    assert "labels alone teach" in lines(Scratch(), task)["training"]
+    assert "learns from labels only" in lines(Uniform(teach=None), task)["training"]
+    assert "learns from labels only" in lines(Scratch(), task)["training"]
     assert "soft targets of the original model (alpha 0.5, tau 4)" in lines(KD(), task)["training"]
 
 
@@ -65,7 +65,7 @@ def test_control_and_frozen_layers():
     task = small_tasks.task_for(model, accuracy=0.25, flops=0.5)
     said = lines(Uniform(), dataclasses.replace(task, control=control))
     assert said["plan"].endswith("widths in multiples of 4; exclude=['block1_conv1']")
-    assert said["training"].endswith("of 2 frozen layers those are trained whose weights change")
+    assert said["training"].endswith("of 2 frozen layers, only those whose weights change are trained")
 
 
 def test_the_time_of_all_phases(task, tmp_path):
@@ -91,7 +91,7 @@ def test_the_time_of_all_phases(task, tmp_path):
 
 
 def test_without_a_measured_step_the_time_is_said_later(task):
-    assert lines(Uniform(), task)["time"] == "said after the first epoch"
+    assert lines(Uniform(), task)["time"] == "known after the first epoch"
 
 
 def dropping():

@@ -83,7 +83,7 @@ class PlanTest(tf.test.TestCase):
             )
 
     def test_an_older_format_is_refused_with_a_reason(self):
-        with self.assertRaisesRegex(ValueError, "format=1. A plan of format 1 was written by an older tfcompress"):
+        with self.assertRaisesRegex(ValueError, "format=1. An older tfcompress wrote plans of format 1"):
             Plan.from_json('{"format": 1, "edits": [{"edit": "KeepChannels", "group": "a", "indices": [0]}]}')
 
     def test_structural_edits_in_json(self):

@@ -287,7 +287,7 @@ class ResultTest(tf.test.TestCase):
         loaded = Result.load(self.folder / "own_score_saved")
         unknown = loaded.export(self.folder / "own_score", formats="keras")
         self.assertIsNone(unknown.metric)
-        self.assertIn("share_right is not known any more", unknown.notes[0])
+        self.assertIn("share_right is no longer known", unknown.notes[0])
         given = loaded.export(
             self.folder / "own_score", formats="keras", metric=lambda y, outputs: np.mean(share_right(y, outputs))
         )

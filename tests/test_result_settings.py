@@ -57,7 +57,7 @@ def test_a_damaged_result_of_a_run_is_made_again_when_it_is_moved_away(model, fo
     with pytest.raises(FileExistsError) as error:
         compress(model, folder)
     text = str(error.value)
-    assert f"Expected in '{file.parent}' nothing but what tfcompress wrote, unchanged. Received: model.keras." in text
+    assert f"Expected in '{file.parent}' only files that tfcompress wrote, unchanged. Received: model.keras." in text
     assert text.endswith("the same call makes the result again, from the checkpoints of the run.")
     file.unlink()
     compress(model, folder)

@@ -144,8 +144,8 @@ class ResultOfACallTest(tf.test.TestCase):
             self.assertIn(word, lines[1])
         self.assertEqual(
             lines[2],
-            "training  fine-tuning 2 epochs; SGD with learning rate 0.01; batches of 32; labels teach, and soft targets of "
-            "the original model",
+            "training  fine-tuning 2 epochs; SGD with learning rate 0.01; batches of 32; learns from labels and soft "
+            "targets of the original model",
         )
         self.assertRegex(lines[3], r"^time      (about|under) .* on \d+ CPU cores?")
         self.assertStartsWith(lines[4], "fine-tuning: epoch 1 of 2")
@@ -250,7 +250,7 @@ class FormsOfInputTest(tf.test.TestCase):
         result = quiet(logits, CUT, (self.x, self.y), flops_budget=0.5)
         self.assertSameStudent(result)
         self.assertAllClose(result.before.accuracy, self.expected.before.accuracy)
-        self.assertRegex(" ".join(result.notes), "inferred, as the model is not compiled.* logits")
+        self.assertRegex(" ".join(result.notes), "inferred, because the model is not compiled.* logits")
         self.assertFalse(logits.compiled)
 
     def test_digits(self):
@@ -268,7 +268,7 @@ class FormsOfInputTest(tf.test.TestCase):
         self.assertAllClose(result.before.accuracy, expected, atol=0.003)
         # 12 * 64 + 12 + 120 + 10 = 910 parameters, 75 a unit: (455 - 10) / 75 = 5.9
         self.assertEqual((result.before.params, result.after.params), (910, 5 * 75 + 10))
-        warning = "at chance level on the validation split .* may be scaled otherwise"
+        warning = "at chance level on the validation split .* may expect inputs in another scaling"
         self.assertRegex("\n".join(logged.output), warning)
         self.assertRegex(str(result), f"Warning: .*{warning}")
         self.assertLen([line for line in logged.output if "chance level" in line], 1)

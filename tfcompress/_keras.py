@@ -1,4 +1,4 @@
-"""Whatever imports this has Keras loaded, and what it runs on, without TensorFlow's words on processors and drivers."""
+"""Importing this module loads Keras and its backend, without TensorFlow's messages about processors and drivers."""
 
 from tfcompress.process import quiet_tensorflow
 

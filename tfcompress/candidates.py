@@ -1,4 +1,4 @@
-"""Candidates as data, and by the files that their weights lie in."""
+"""Candidates as JSON data, and the names of the files that hold their weights."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["candidate_from_dict", "candidate_to_dict", "named"]
 
 
 def named(candidates: Iterable[Candidate]) -> tuple[Candidate, ...]:
-    """Candidates whose trails say in which file of the run folder their weights lie, where they have a model."""
+    """Returns the candidates; the trail of each one with a model names its weights file in the run folder."""
     return tuple(
         candidate
         if candidate.model is None
@@ -24,16 +24,16 @@ def named(candidates: Iterable[Candidate]) -> tuple[Candidate, ...]:
 
 
 def candidate_to_dict(candidate: Candidate, to_json: Callable[[Trail], str] = Trail.to_json) -> dict[str, Any]:
-    """A candidate as JSON data, but for its model.
+    """Returns a candidate as JSON data, without its model.
 
     Args:
         candidate: the candidate.
-        to_json: how trails are written.
+        to_json: writes a trail as text.
     """
     cost = {field.name: getattr(candidate.cost, field.name) for field in dataclasses.fields(Cost)}
     return {"trail": to_json(candidate.trail), "cost": cost, "score": candidate.score, "origin": candidate.origin}
 
 
 def candidate_from_dict(data: dict[str, Any], from_json: Callable[[str], Trail] = Trail.from_json) -> Candidate:
-    """Reads what `candidate_to_dict` made; the model is yet to be added."""
+    """Reads a candidate from the data of `candidate_to_dict`; it has no model yet."""
     return Candidate(from_json(data["trail"]), Cost(**data["cost"]), data["score"], data["origin"])

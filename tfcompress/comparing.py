@@ -1,4 +1,4 @@
-"""`compare`: results, or the folders that they lie in, side by side."""
+"""`compare`: results, or the folders that hold them, side by side."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ def compare(
         comparison.plot("params", "comparison.png")
 
     Args:
-        results: results; or run folders of finished runs, or folders that `Result.save` wrote, of which the figures
-            are read and no model. In a dictionary by the name that each is to have; in a list a folder is called after
-            itself, and a result after its method.
+        results: results, run folders of finished runs, or folders that `Result.save` wrote; of a folder only the
+            figures are read, not its models. In a dictionary each key names its result; in a list a folder keeps its
+            own name, and a result is named after its method.
 
     Returns:
         A `Comparison`, which print and Jupyter show as a table, and which draws the metric over MACs, latency or size.
 
     Raises:
-        TypeError: something else.
+        TypeError: a value of another type.
         FileNotFoundError: a folder without a result.
         ValueError: nothing to compare, or a damaged result.
     """
     if isinstance(results, (str, bytes, os.PathLike, Result)) or not isinstance(results, Iterable):
-        expect.refuse("results", _WHAT, results, "Put one alone into a list.", wrong_type=True)
+        expect.refuse("results", _WHAT, results, "Put a single result into a list.", wrong_type=True)
     if isinstance(results, Mapping):
         given = [(expect.text("results", name, "names as keys"), value) for name, value in results.items()]
     else:
@@ -54,7 +54,7 @@ def compare(
 
 
 def _names(values: list[Any]) -> list[str]:
-    """A name for each: the last part of a folder, or the method; where that is not its own, the whole or the seed."""
+    """Returns a name for each: folder name or method; where two are equal, the whole path or the seed is added."""
     short, long = [], []
     for value in values:
         if isinstance(value, Result):

@@ -1,4 +1,4 @@
-"""A full disk: how its errors are told, and the words for it."""
+"""Errors of a full disk: recognises them, and words their message."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _NO_ROOM_WORDS = ("No space left on device", "Disk quota exceeded", "File too la
 
 
 def is_of_room(error: BaseException | None) -> bool:
-    """Whether an error, of Python, h5py or TensorFlow, or one that led to it, comes from a full disk."""
+    """Whether an error of Python, h5py or TensorFlow, or one of its causes, comes from a full disk."""
     seen: list[BaseException] = []
     while error is not None and error not in seen:
         if isinstance(error, OSError) and error.errno in _NO_ROOM:
@@ -27,7 +27,7 @@ def is_of_room(error: BaseException | None) -> bool:
 
 
 def missing_room(folder: pathlib.Path, error: BaseException, size: int = 0) -> str:
-    """Says where the disk is full, and how much is missing of the `size` bytes that are needed, 0 if not known."""
+    """Returns a message: where the disk is full, and how many of the `size` bytes needed are missing (0: not known)."""
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
     free = shutil.disk_usage(folder).free
@@ -36,7 +36,7 @@ def missing_room(folder: pathlib.Path, error: BaseException, size: int = 0) -> s
     if size > free:
         received += f", {_in_words(size - free)} too few"
     reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else "No space left on device"
-    return f"Expected room on the disk{needed} for what is written to {folder}. Received: {received} ({reason})."
+    return f"Expected room on the disk{needed} for the files in {folder}. Received: {received} ({reason})."
 
 
 def _in_words(size: int) -> str:

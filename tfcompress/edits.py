@@ -39,8 +39,8 @@ class KeepChannels:
     """Keeps some channels of one channel group and removes the others, everywhere at once.
 
     Attributes:
-        group: name of a `ChannelGroup` of the graph that the plan's structural edits leave.
-        indices: positions in the group that stay: unique, ascending, at least one.
+        group: name of a `ChannelGroup` of the graph that results from the plan's structural edits.
+        indices: positions in the group to keep: unique, ascending, at least one.
     """
 
     group: str
@@ -62,11 +62,11 @@ class KeepChannels:
 
 @dataclass(frozen=True)
 class RemoveLayers:
-    """Removes layers; what read the last of them reads what the first of them read.
+    """Removes layers; the layers behind them then read the input of the removed part.
 
     Attributes:
-        nodes: names of nodes of the source's `LayerGraph`, one or more parts of it that have one tensor coming in and
-            one going out, of the same shape unless the plan's weights are fresh: unique, at least one.
+        nodes: names of nodes of the source's `LayerGraph`, unique, at least one. They form one or more parts of the
+            graph, each with one input tensor and one output tensor, of equal shape unless the plan's weights are fresh.
     """
 
     nodes: tuple[str, ...]
@@ -77,17 +77,17 @@ class RemoveLayers:
 
 @dataclass(frozen=True)
 class ReplaceLayers:
-    """Puts a small graph of stock layers in the place of a node or a region, or one of the parts that a node holds.
+    """Replaces a node or a region by a small graph of stock layers, or a mixture by one of its parts.
 
-    `ReplaceLayers.by(nodes, layer_or_model)` and `ReplaceLayers.by_part(node, name)` make one. The new layers are
-    called after the first node: `conv1_pointwise`.
+    `ReplaceLayers.by(nodes, layer_or_model)` and `ReplaceLayers.by_part(node, name)` create one. The new layers are
+    named after the first node: `conv1_pointwise`.
 
     Attributes:
-        nodes: names of nodes of the source's `LayerGraph`, all of one region: unique, at least one.
-        replacement: a stock layer, a Sequential or a Functional model of such, or a `tfcompress.layers.Mixture` of
-            such, as `keras.saving.serialize_keras_object` writes it, whose inputs and outputs stand for the tensors
-            that come into the region and go out of it, in the order of the graph; its weights are fresh. Or
-            `{"part": name}`, a part of a layer that has a method `parts`, such as a mixture, with the part's weights.
+        nodes: names of nodes of the source's `LayerGraph`, all in one region: unique, at least one.
+        replacement: a stock layer, a Sequential or Functional model of stock layers, or a `tfcompress.layers.Mixture`
+            of these, as written by `keras.saving.serialize_keras_object`. Its inputs and outputs stand for the tensors
+            that enter and leave the region, in the order of the graph; its weights are fresh. Or `{"part": name}`: a
+            part of a layer that has a method `parts`, such as a mixture, with the part's weights.
     """
 
     nodes: tuple[str, ...]
@@ -99,7 +99,7 @@ class ReplaceLayers:
         if _PART in self.replacement:
             expect.text("replacement", self.part, "the name of a part", empty=False)
             if len(self.nodes) != 1:
-                raise ValueError(f"Expected one node, of which a part is taken out. Received: nodes={self.nodes!r}")
+                raise ValueError(f"Expected one node to take the part from. Received: nodes={self.nodes!r}")
             return
         if not isinstance(self.replacement.get("config"), dict) or "class_name" not in self.replacement:
             what = "a serialised Keras layer or model, or {'part': name}"
@@ -107,8 +107,8 @@ class ReplaceLayers:
         own = sorted(set(_not_of_keras(self.replacement)))
         if own:
             raise ValueError(
-                "Expected a `replacement` of stock Keras layers alone, which load where tfcompress is not installed. "
-                f"Received: {own}. Put it together from layers of keras.layers."
+                "Expected a `replacement` of stock Keras layers only, which load where tfcompress is not installed.  "
+                f"Received: {own}. Build it from layers of keras.layers."
             )
 
     def __hash__(self) -> int:
@@ -121,11 +121,11 @@ class ReplaceLayers:
 
     @classmethod
     def by(cls, nodes: Sequence[str], layers: keras.layers.Layer) -> ReplaceLayers:
-        """Puts a layer, or the layers of a Sequential or Functional model, in the place of nodes.
+        """Replaces nodes by a layer, or by the layers of a Sequential or Functional model.
 
         Args:
             nodes: names of nodes of one region.
-            layers: the layer or model; its settings count, its weights do not.
+            layers: the layer or model; its settings are used, its weights are not.
         """
         import keras  # plans are read where Keras is not loaded
 
@@ -136,7 +136,7 @@ class ReplaceLayers:
 
     @classmethod
     def by_part(cls, node: str, part: str) -> ReplaceLayers:
-        """Puts a part of a mixture in the mixture's place, with the part's weights."""
+        """Replaces a mixture by one of its parts, with the part's weights."""
         return cls((node,), {_PART: part})
 
 
@@ -144,12 +144,12 @@ class ReplaceLayers:
 class Reconfigure:
     """Changes settings of one layer, in all its calls.
 
-    Weights whose shape stays are inherited; a layer that gets weights of another shape starts fresh.
+    Weights that keep their shape are inherited; a layer whose weights change shape starts fresh.
 
     Attributes:
         node: name of a node of the source's `LayerGraph`.
         config: new values of `kernel_size`, `strides`, `dilation_rate` (a whole number, or one for each axis),
-            `padding` ("valid", "same" or "causal") or `activation` (a name of Keras, or `None`): at least one.
+            `padding` ("valid", "same" or "causal") or `activation` (a Keras name, or `None`): at least one.
     """
 
     node: str
@@ -168,7 +168,7 @@ class Reconfigure:
         if "padding" in config:
             expect.one_of("padding", config["padding"], _PADDINGS)
         if config.get("activation") is not None:
-            expect.text("activation", config["activation"], "the name of an activation of Keras, or None")
+            expect.text("activation", config["activation"], "the name of a Keras activation, or None")
         object.__setattr__(self, "config", config)
 
     def __hash__(self) -> int:
@@ -176,7 +176,7 @@ class Reconfigure:
 
 
 def _sizes(name: str, value: Any) -> int | list[int]:
-    """Sizes as JSON has them: one for all axes, or a list."""
+    """Returns sizes as JSON data: one for all axes, or a list."""
     if isinstance(value, list) and 1 <= len(value) <= 3:
         return [expect.whole(name, size, least=1) for size in value]
     size: int = expect.whole(name, value, least=1)
@@ -184,7 +184,7 @@ def _sizes(name: str, value: Any) -> int | list[int]:
 
 
 def _plain(name: str, value: Any) -> dict[str, Any]:
-    """A mapping as JSON gives it back."""
+    """Returns a mapping in the form that reading it back from JSON gives."""
     if not isinstance(value, Mapping):
         expect.refuse(name, "a mapping of plain data", value, wrong_type=True)
     try:
@@ -195,7 +195,7 @@ def _plain(name: str, value: Any) -> dict[str, Any]:
 
 
 def _not_of_keras(config: Any) -> Iterator[str]:
-    """Classes and functions in a serialised object that are not Keras' own, or hold code."""
+    """Yields the classes and functions in a serialised object that are not part of Keras, or that hold code."""
     if isinstance(config, dict):
         module, name = config.get("module"), config.get("class_name")
         # A class of the user's program itself has no module, but a name that it is registered by.
@@ -218,5 +218,5 @@ KINDS: dict[str, type[Edit]] = {
 
 
 def nodes_of(edit: StructuralEdit) -> tuple[str, ...]:
-    """Returns the nodes that an edit speaks of."""
+    """Returns the nodes that an edit names."""
     return (edit.node,) if isinstance(edit, Reconfigure) else edit.nodes

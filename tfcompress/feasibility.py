@@ -1,4 +1,4 @@
-"""Feasibility: the one question whether a method can reach a budget, asked before any data is read."""
+"""Feasibility: checks whether a method can reach a budget, before any data is read."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ __all__ = ["Cheapest", "check_budget"]
 
 
 class Cheapest(Protocol):
-    """An answer to what the cheapest student costs: every method is one, whatever it removes."""
+    """Protocol: the cost of the cheapest student. Every method implements it."""
 
     @property
     def advice(self) -> str:
-        """Advice on a budget below the cheapest student."""
+        """Advice for a budget below the cheapest student."""
 
     def least(self, costs: CostModel, control: Control) -> Cost:
-        """The lowest cost that can be reached for a model under a control."""
+        """Returns the lowest cost that a model can reach under a control."""
 
     def cheapest(self, costs: CostModel, control: Control, metrics: Sequence[str]) -> str:
-        """A sentence on the student of the lowest cost of each metric, with a space before it, or nothing."""
+        """Returns a sentence on the cheapest student by each metric, with a leading space; may be empty."""
 
 
 def check_budget(method: Cheapest, budget: Budget, costs: CostModel, control: Control) -> None:
-    """Refuses a budget that cannot be counted, or that the method cannot reach with what may be pruned.
+    """Refuses a budget that cannot be counted, or that the method cannot reach with the layers that may be pruned.
 
     Args:
-        method: what is to reach it.
+        method: the method that has to reach it.
         budget: the limits.
-        costs: of the original.
+        costs: costs of the original.
         control: what may be pruned.
 
     Raises:
-        ValueError: the message names the share that would be accepted, and what else is in the way: layers of unknown
+        ValueError: the message names the share that would be accepted, and the other obstacles: layers with unknown
             multiply-adds, settings of the control, layers that are left whole.
     """
     _check_counted(budget, costs)
@@ -60,14 +60,14 @@ def _check_counted(budget: Budget, costs: CostModel) -> None:
         shown = ", ".join(f"{name!r} ({share:.0%} of the parameters)" for name, share in heavy.items())
         raise ValueError(
             "Expected a model whose multiply-adds are known, for a FLOPs budget. Received: "
-            f"{budget.said('macs')}, for {costs.groups.graph.name!r} with {shown}, of which neither a "
-            "handler nor TensorFlow's graph says how many it makes. Register a handler for its class "
+            f"{budget.said('macs')}, for {costs.groups.graph.name!r} with {shown}, whose multiply-adds are known "
+            "neither from a handler nor from TensorFlow's graph. Register a handler for its class "
             "(docs/custom_layers.md), or give a params_budget instead."
         )
 
 
 def _left_whole(costs: CostModel) -> str:
-    """The layers that are left whole, and why, as a further sentence; nothing where there are none."""
+    """Returns a sentence on the layers that are left whole, and why; empty if there are none."""
     whole = {layer: item.whole for layer, item in costs.groups.layers.items() if item.whole}
     if not whole:
         return ""

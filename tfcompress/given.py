@@ -1,4 +1,4 @@
-"""The arguments of a user, checked and in the form in which they are worked with: a model, data, a seed."""
+"""Checks a user's arguments and converts them to the form that the package works with: a model, data, a seed."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ __all__ = [
 
 
 def check_surroundings() -> None:
-    """Refuses settings of the process that training does not work under.
+    """Refuses process-wide settings under which training does not work.
 
     Raises:
         ValueError: inside the scope of a distribution strategy, or with another float type than float32.
@@ -58,7 +58,7 @@ def check_surroundings() -> None:
 
 
 def given_seed(seed: Any) -> int:
-    """The seed as an int.
+    """Returns the seed as an int.
 
     Raises:
         TypeError, ValueError: not a whole number, below 0, or too large for the random streams made of it.
@@ -68,12 +68,12 @@ def given_seed(seed: Any) -> int:
 
 
 def given_objective(objective: Any) -> Objective | Score | None:
-    """The objective of a call, if there is one.
+    """Returns the objective of a call, `None` if there is none.
 
     Raises:
         TypeError: neither a function nor an `Objective`.
     """
-    what = "a function (y, outputs) -> one number a sample, or an Objective"
+    what = "a function (y, outputs) -> one number per sample, or an Objective"
     if isinstance(objective, type):
         expect.refuse("objective", what, objective, f"Write {objective.__name__}(...).", wrong_type=True)
     if not isinstance(objective, Objective):
@@ -83,10 +83,10 @@ def given_objective(objective: Any) -> Objective | Score | None:
 
 
 def given_callbacks(callbacks: Any) -> tuple[keras.callbacks.Callback, ...]:
-    """The callbacks of a call.
+    """Returns the callbacks of a call.
 
     Raises:
-        TypeError: something that is no callback.
+        TypeError: something is not a callback.
     """
     if callbacks is None or isinstance(callbacks, keras.callbacks.Callback):
         callbacks = () if callbacks is None else (callbacks,)
@@ -98,21 +98,21 @@ def given_callbacks(callbacks: Any) -> tuple[keras.callbacks.Callback, ...]:
 
 
 def given_monitor(monitor: Any, objective: Objective | Score | None) -> str | None:
-    """The name of the metric that choices are made by.
+    """Returns the name of the metric that choices are made by.
 
     Raises:
-        TypeError, ValueError: no name, or one beside an objective, which says it itself.
+        TypeError, ValueError: not a name; or an objective is given too, which already says what choices are made by.
     """
     if monitor is not None and objective is not None:
-        expect.refuse("monitor", "None beside `objective`, which says what choices are made by", monitor)
+        expect.refuse("monitor", "None beside `objective`, which already says what choices are made by", monitor)
     return None if monitor is None else expect.text("monitor", monitor, "the name of a metric, or 'loss'")
 
 
 def given_with_shape(model: keras.Model, input_shape: Any) -> keras.Model:
-    """The model for one size of its inputs, compiled as it is.
+    """Returns the model fixed to one size of its inputs, compiled like the original.
 
     Raises:
-        TypeError, ValueError: no size that the model takes.
+        TypeError, ValueError: not a size that the model accepts.
     """
     fixed = with_input_shape(model, input_shape)
     if getattr(model, "compiled", False):
@@ -131,10 +131,10 @@ def given_splits(
     validation_split: float | None = None,
     class_weight: Mapping[int, float] | None = None,
 ) -> Splits:
-    """The splits of the data, checked against the model's inputs and its labels: see `tfcompress.data.splits`.
+    """Returns the splits of the data, checked against the model's inputs and its labels: see `tfcompress.data.splits`.
 
-    The labels of `(inputs, None)`, or of these and sample weights, are the model's own outputs, for models that need
-    none (generators).
+    For `(inputs, None)`, or these with sample weights, the model's own outputs are the labels: for models that need
+    no labels (generators).
 
     Raises:
         ValueError: no labels for a classifier.
@@ -174,14 +174,14 @@ def _with_labels(model: keras.Model, data: Any, expected: Expected) -> Any:
     if expected.classes is not None or expected.labels == "indices":
         classes = expected.classes or model.output_shape[-1]
         raise ValueError(
-            f"Expected labels for a classifier of {classes} classes. Received: (inputs, None). Only models "
-            "whose outputs are no classes, such as generators, can do without."
+            f"Expected labels for a classifier of {classes} classes. Received: (inputs, None). Give labels: only "
+            "models without class outputs, such as generators, work without them."
         )
     return data[0], model.predict(data[0], batch_size=32, verbose=0), *data[2:]
 
 
 def is_of_keras(thing: Any) -> bool:
-    """Whether a loss or metric is one of Keras' own, which loads wherever Keras is installed."""
+    """Whether a loss or metric is part of Keras, and so loads wherever Keras is installed."""
     wrapped = getattr(thing, "fn", getattr(thing, "_fn", None))
     kinds = [part if isinstance(part, FunctionType) else type(part) for part in (thing, wrapped) if part is not None]
     return isinstance(thing, str) or all(kind.__module__.partition(".")[0] == "keras" for kind in kinds)

@@ -1,4 +1,4 @@
-"""The header of a run, said before its first step: model, plan, training, and the time that it will take."""
+"""The header of a run, printed before its first step: model, plan, training, and the expected time."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def header(original: Network, method: Method, task: Task, step: StepTime | None)
     Args:
         original: the network that was given.
         method: the method.
-        task: the task, with the model's metric as it is.
-        step: the time of an epoch; `None` where none was measured.
+        task: the task, with the metric of the uncompressed model.
+        step: the measured time of an epoch; `None` if none was measured.
     """
     phases = method.phases(task)
     return {
@@ -82,7 +82,7 @@ def _training(method: Method, task: Task, phases: Sequence[PhasePlan]) -> str:
         words.insert(2, f"batches of {method.batch_size}")
     frozen = [layer for layer in inner_layers(task.original) if not layer.trainable and own_variables(layer)]
     if frozen and lengths:
-        words.append(f"of {len(frozen)} frozen layers those are trained whose weights change")
+        words.append(f"of {len(frozen)} frozen layers, only those whose weights change are trained")
     return "; ".join(words)
 
 
@@ -94,7 +94,7 @@ def _time(method: Method, task: Task, phases: Sequence[PhasePlan], step: StepTim
     parts = Forecast(phases, step).whole()
     safe = "Ctrl-C is safe, the same call goes on" if isinstance(task.run, RunFolder) else ""
     if parts is None:
-        words = "nothing is trained" if not work(phases) else "said after the first epoch"
+        words = "nothing is trained" if not work(phases) else "known after the first epoch"
         return "; ".join(filter(None, (words, safe)))
     seconds = sum(parts.values())
     if seconds < _BRIEF_S:
@@ -116,19 +116,19 @@ def _processor() -> str:
 
 
 def warning_of_time(method: Method, task: Task, step: StepTime | None) -> str | None:
-    """A warning of a long run that an interruption would lose; `None` where there is none to give."""
+    """Returns a warning if a run is long and an interruption would lose it; else `None`."""
     parts = Forecast(method.phases(task), step).whole()
     seconds = 0.0 if parts is None else sum(parts.values())
     if seconds <= _LONG_S or isinstance(task.run, RunFolder):
         return None
     return (
-        f"Warning: this run takes about {duration(seconds)}, and an interruption loses all of it. Give run_dir=, a "
-        "folder, and the same call goes on where it stopped."
+        f"Warning: this run takes about {duration(seconds)}, and an interruption loses all of it. Give a folder as "
+        "run_dir=, and the same call goes on where it stopped."
     )
 
 
 def _numbers(model: keras.Model, size: int) -> Any:
-    """Samples of seeded numbers, in the structure of the model's inputs; `None` where their size is not known."""
+    """Returns seeded random samples in the structure of the model's inputs; `None` if their size is not known."""
     if any(None in tensor.shape[1:] for tensor in model.inputs):
         return None
     generator = np.random.default_rng(0)
@@ -144,13 +144,13 @@ def _numbers(model: keras.Model, size: int) -> Any:
 def measured_step(method: Method, task: Task) -> StepTime | None:
     """Times a training step of the whole network.
 
-    Two batches are timed, after a first one that compiles. It is no step of the training: see `timed_step`. They are
-    seeded numbers, as a dataset may give other batches where it has been read once more; real samples where the model
-    takes inputs of any size.
+    Two batches are timed, after a first batch that compiles the step. They are not part of the training: see
+    `timed_step`. Their samples are seeded random numbers, because a dataset that is read once more may give other
+    batches; a model that takes inputs of any size gets real samples.
 
     Returns:
-        The time of an epoch of the training split; `None` where nothing is trained, where the length of the split is
-        not known, or where the model cannot be trained as it is.
+        The time of an epoch of the training split; `None` if nothing is trained, if the length of the split is not
+        known, or if the model cannot be trained as it is.
     """
     if not work(method.phases(task)):
         return None

@@ -1,4 +1,4 @@
-"""Models whose inputs have sizes that are not known, such as images of any size, for one size of them."""
+"""Fixes models with unknown input sizes, such as images of any size, to one size."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from tfcompress import expect
 __all__ = ["InputShape", "checked_shapes", "of_one_size", "shapes_of_samples", "with_input_shape"]
 
 InputShape = tuple[int, ...] | Mapping[str, tuple[int, ...]]
-"""Of the one input its shape without the batch, or of several by the names of the inputs."""
+"""The shape of a single input without the batch; for several inputs, a shape by the name of each."""
 
 
 def checked_shapes(model: keras.Model, input_shape: Any) -> dict[str, tuple[int, ...]]:
-    """The shape of each input by its name, without the batch.
+    """Returns the shape of each input by its name, without the batch.
 
     Args:
         model: a built model.
-        input_shape: of its one input, or of several by name.
+        input_shape: the shape of a single input, or the shapes of several inputs by name.
 
     Raises:
-        TypeError, ValueError: no shapes, of other inputs, or others than those that the model has.
+        TypeError, ValueError: not shapes, not of these inputs, or not shapes that the model can take.
     """
     known = {tensor.name: tuple(tensor.shape[1:]) for tensor in model.inputs}
     what = f"sizes without the batch such as (224, 224, 3), for inputs of shapes {known}"
@@ -48,7 +48,7 @@ def checked_shapes(model: keras.Model, input_shape: Any) -> dict[str, tuple[int,
 
 
 def shapes_of_samples(model: keras.Model, samples: Any) -> dict[str, tuple[int, ...]] | None:
-    """The sizes that samples have, for a model that takes inputs of any size; `None` for one that does not.
+    """Returns the input sizes of samples, for a model that takes inputs of any size; `None` for any other model.
 
     Args:
         model: a built model.
@@ -61,14 +61,14 @@ def shapes_of_samples(model: keras.Model, samples: Any) -> dict[str, tuple[int, 
 
 
 def with_input_shape(model: keras.Model, input_shape: Any) -> keras.Model:
-    """A model around the given one that takes inputs of one size; it has the same layers and is not compiled.
+    """Returns a model around the given one that takes inputs of one size; it has the same layers and is not compiled.
 
     Args:
         model: a built model.
         input_shape: see `checked_shapes`.
 
     Raises:
-        TypeError, ValueError: see `checked_shapes`; or a layer of the model does not take inputs of that size.
+        TypeError, ValueError: see `checked_shapes`; or a layer of the model does not accept inputs of that size.
     """
     shapes = checked_shapes(model, input_shape)
     inputs = [
@@ -80,13 +80,13 @@ def with_input_shape(model: keras.Model, input_shape: Any) -> keras.Model:
         outputs = model(structure)
     except Exception as error:
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        why = f"Model {model.name!r} does not take them: {first}"
-        expect.refuse("input_shape", "sizes that the model takes", input_shape, why)
+        why = f"Model {model.name!r} does not accept them: {first}"
+        expect.refuse("input_shape", "sizes that the model accepts", input_shape, why)
     return keras.Model(structure, outputs, name=model.name)
 
 
 def of_one_size(model: keras.Model, samples: Any) -> keras.Model:
-    """The model for the size that samples have, where it takes inputs of any; else the model itself.
+    """Returns the model fixed to the size of the samples if it takes any size; else the model itself.
 
     Args:
         model: a built model.

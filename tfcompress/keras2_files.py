@@ -1,4 +1,4 @@
-"""Files (.h5) of Keras 2 in the words of Keras 3: configs of layers, and the compile state."""
+"""Reads files (.h5) of Keras 2 with Keras 3: translates layer configs and the compile state."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _MODELS = ("Functional", "Model", "Sequential")
 
 
 def loaded_from_copy(path: pathlib.Path) -> keras.Model:
-    """Loads an .h5 file of Keras 2 from a copy whose config Keras 3 reads, without compile state."""
+    """Loads an .h5 file of Keras 2 from a copy whose config Keras 3 can read, without the compile state."""
     import h5py
 
     with tempfile.TemporaryDirectory(prefix="tfcompress-") as folder:
@@ -53,13 +53,13 @@ def loaded_from_copy(path: pathlib.Path) -> keras.Model:
 
 
 def attribute(file: Any, name: str) -> Any:
-    """The JSON of an attribute of an HDF5 file, `None` where there is none."""
+    """Returns the parsed JSON of an HDF5 attribute, `None` if it does not exist."""
     text = file.attrs.get(name)
     return None if text is None else json.loads(text.decode() if isinstance(text, bytes) else text)
 
 
 def compiled_as_written(model: keras.Model, path: pathlib.Path) -> str | None:
-    """Compiles a model with the loss, metrics and optimizer in its file; returns them in words."""
+    """Compiles a model with the loss, metrics and optimizer in its file; returns a description of them."""
     import h5py
 
     with h5py.File(path, "r") as file:
@@ -75,7 +75,7 @@ def compiled_as_written(model: keras.Model, path: pathlib.Path) -> str | None:
 
 
 def _part(value: Any, module: Any) -> Any:
-    """A loss or metric as Keras 2 wrote it, or a structure of them, as `compile` takes it."""
+    """Converts a loss or metric that Keras 2 wrote, or a structure of them, to the form that `compile` takes."""
     if isinstance(value, list):
         return [_part(entry, module) for entry in value if entry is not None]
     if isinstance(value, dict) and "class_name" not in value:
@@ -110,9 +110,9 @@ def _in_words(loss: Any) -> str:
 
 
 def _for_keras3(config: Any) -> Any:
-    """The config of a model or layer of Keras 2 without arguments that Keras 3 does not take.
+    """Returns a Keras 2 config of a model or layer, without arguments that Keras 3 does not take.
 
-    References to a model inside a model count its calls from 1 there, as the model's own building was call 0.
+    References to a nested model count its calls from 1 in the file, because building the model itself was call 0.
     """
     if isinstance(config, list):
         return [_for_keras3(entry) for entry in config]
@@ -139,7 +139,7 @@ def _for_keras3(config: Any) -> Any:
 
 
 def _references(config: dict[str, Any]) -> Iterator[list[Any]]:
-    """The `[layer, call, output, ...]` of a functional config, as lists to be changed in place."""
+    """Yields the `[layer, call, output, ...]` of a functional config, as lists that can be changed in place."""
 
     def walk(value: Any) -> Iterator[list[Any]]:
         if isinstance(value, list):

@@ -1,7 +1,7 @@
-"""A folder's manifest: which files this project wrote into it, with their checksums.
+"""A folder's manifest: the files that this project wrote into it, with their checksums.
 
-It proves two things: that a file is whole, when it is read, and that it is ours, before it is removed or replaced.
-Plain Python, as everything that writes folders uses it.
+A file is checked against it for damage when it is read, and for being ours before it is removed or replaced.
+Plain Python, because everything that writes folders uses it.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ _WRITER, _FORMAT = "tfcompress", 1
 
 
 class ManifestError(ValueError):
-    """A file is not what was written, or the manifest that would tell is missing or damaged."""
+    """A file differs from what was written, or the manifest is missing or damaged."""
 
 
 def write_manifest(folder: str | os.PathLike[str], sums: Mapping[str, Iterable[str]] | None = None) -> None:
-    """Writes the manifest of a folder; a process killed meanwhile leaves the old one.
+    """Writes the manifest of a folder; if the process is killed meanwhile, the old one stays.
 
     Args:
-        folder: where it lies.
-        sums: the SHA-256 that each file may have, by its path in the folder with "/"; by default those that the files
-            in the folder have, those in its folders too. Several stand for a file that is just being replaced.
+        folder: the folder.
+        sums: the valid SHA-256 sums of each file, by its path in the folder with "/"; by default the present sums of
+            all files in the folder and its subfolders. A file that is just being replaced has several.
 
     Raises:
-        ManifestError: a link, or something else that is neither file nor folder, is among the files.
+        ManifestError: the folder holds a link, or something else that is neither file nor folder.
         OSError: the folder cannot be read or written.
     """
     path = pathlib.Path(folder)
@@ -60,7 +60,7 @@ def write_manifest(folder: str | os.PathLike[str], sums: Mapping[str, Iterable[s
 
 
 def read_manifest(folder: str | os.PathLike[str]) -> dict[str, tuple[str, ...]]:
-    """Returns the SHA-256 that each file may have, by its path in the folder; see `write_manifest`.
+    """Returns the valid SHA-256 sums of each file, by its path in the folder; see `write_manifest`.
 
     Raises:
         ManifestError: there is no manifest, or it is damaged.
@@ -80,26 +80,26 @@ def read_manifest(folder: str | os.PathLike[str]) -> dict[str, tuple[str, ...]]:
 
 
 def sums_of(folder: str | os.PathLike[str]) -> dict[str, tuple[str, ...]]:
-    """Returns the SHA-256 of every file in a folder but its manifest, in the form of `read_manifest`.
+    """Returns the SHA-256 of every file in a folder except its manifest, in the form of `read_manifest`.
 
-    An empty folder has an entry too, whose name ends with "/" and which has no checksum.
+    An empty folder has an entry too: its name ends with "/", and it has no checksum.
 
     Raises:
-        ManifestError: a link, or something else that is neither file nor folder, is among them.
+        ManifestError: the folder holds a link, or something else that is neither file nor folder.
     """
     path = pathlib.Path(folder)
     return {name: () if name.endswith("/") else (sha256(path / name),) for name in _files_of(path)}
 
 
 def check_manifest(folder: str | os.PathLike[str], names: Iterable[str] | None = None) -> None:
-    """Checks that the files of a folder are whole; what else lies there does not matter.
+    """Checks that the files of a folder are undamaged; files that are not checked do not matter.
 
     Args:
         folder: a folder with a manifest.
-        names: the files to check, by their paths in the folder; by default all that the manifest has.
+        names: the files to check, by their paths in the folder; by default all files of the manifest.
 
     Raises:
-        ManifestError: names the file that is missing or not what was written.
+        ManifestError: names the file that is missing or differs from what was written.
     """
     path, sums = pathlib.Path(folder), read_manifest(folder)
     for name in sums if names is None else names:
@@ -108,13 +108,13 @@ def check_manifest(folder: str | os.PathLike[str], names: Iterable[str] | None =
         if name.endswith("/"):
             continue
         if not (path / name).is_file():
-            raise ManifestError(f"Expected {path / name}, which {MANIFEST} has. Received: no such file.")
+            raise ManifestError(f"Expected {path / name}, which {MANIFEST} lists. Received: no such file.")
         if sha256(path / name) not in sums[name]:
             raise ManifestError(f"Expected {path / name} to be what tfcompress wrote. Received: a damaged file.")
 
 
 def owned(folder: str | os.PathLike[str]) -> bool:
-    """Whether everything in a folder is provably ours; an empty folder is, as there is nothing to lose."""
+    """Whether everything in a folder is provably ours; true for an empty folder, as there is nothing to lose."""
     return not foreign(folder)
 
 
@@ -123,15 +123,15 @@ def foreign(
     names: Iterable[str] | None = None,
     sums: Mapping[str, Iterable[str]] | None = None,
 ) -> list[str]:
-    """Returns what of a folder is not provably ours, by its path in the folder.
+    """Returns the entries of a folder that are not provably ours, by their paths in the folder.
 
-    That is everything that the manifest does not have or has with another checksum, and whatever is a link or a pipe.
-    A damaged manifest proves nothing.
+    These are entries that the manifest lacks or has with another checksum, and all links and pipes. A damaged
+    manifest proves nothing.
 
     Args:
         folder: an existing folder.
-        names: the files and folders at its top to look at, of which missing ones are passed over; by default all.
-        sums: the SHA-256 that each file may have, instead of those in the manifest.
+        names: the files and folders at its top to look at; missing ones are skipped; by default all.
+        sums: the valid SHA-256 sums of each file, instead of those in the manifest.
     """
     path = pathlib.Path(folder)
     if sums is None:
@@ -148,7 +148,7 @@ def foreign(
 
 
 def sha256(path: str | os.PathLike[str]) -> str:
-    """Hexadecimal SHA-256 of a file's bytes."""
+    """Returns the hexadecimal SHA-256 of a file's bytes."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -181,7 +181,7 @@ def _files_of(folder: pathlib.Path, below: str = "") -> list[str]:
 
 
 def _text(sums: Mapping[str, tuple[str, ...]]) -> str:
-    """The manifest's text, which has a checksum of its own, so that a damaged one accuses no other file."""
+    """Returns the manifest's text, which has its own checksum, so that a damaged manifest accuses no other file."""
     files = {name: list(sums[name]) for name in sorted(sums)}
     digest = hashlib.sha256(json.dumps(files).encode()).hexdigest()
     return json.dumps({"writer": _WRITER, "format": _FORMAT, "files": files, "sha256": digest}, indent=1) + "\n"

@@ -44,15 +44,15 @@ class Measured:
         macs: multiply-adds of one sample (FLOPs = 2 x MACs).
         params: learned weights.
         bytes: size of all weights.
-        accuracy: the metric on `split`, or `None` where there is no metric.
+        accuracy: the metric on `split`, `None` if there is no metric.
         split: `"test"`, or `"validation"` where no test split was given.
         validation_accuracy: the metric on the validation split, which was used to choose.
-        others: the columns of registered metrics, by name.
-        measurements: what was measured because the budget limits it, by name of the metric.
+        others: costs by registered metrics, by name.
+        measurements: measured values that the budget limits, by the name of the metric.
         metrics: the further metrics that the model is compiled with, by name, on `split`.
-        on_device: `"file_bytes"` of the model as a float32 TFLite file, and `"latency_ms"` of one sample in LiteRT, by
-            one thread of the machine of the run; empty where LiteRT cannot take the model. No two runs measure the same
-            latency: it does not count where two of these are compared.
+        on_device: `"file_bytes"`, the size of the model as a float32 TFLite file, and `"latency_ms"`, the time of one
+            sample in LiteRT on one thread of the machine of the run; empty if LiteRT cannot run the model. Ignored when
+            two of these objects are compared, because no two runs measure the same latency.
     """
 
     macs: int
@@ -76,7 +76,7 @@ class Measured:
         metrics: Mapping[str, float] | None = None,
         on_device: Mapping[str, float] | None = None,
     ) -> Measured:
-        """Puts a cost and accuracies together; the test split's, where there is one, is the accuracy."""
+        """Combines a cost and accuracies; `accuracy` is that of the test split, if there is one."""
         split = "validation" if test is None else "test"
         accuracy = validation if test is None else test
         further = {"measurements": measurements, "metrics": metrics, "on_device": on_device}
@@ -104,10 +104,10 @@ class Measured:
 
 
 def measurements_of(model: keras.Model | Network, budget: Budget) -> dict[str, float]:
-    """Measures what a budget limits so, by name of the metric: on a copy of the model that is not compiled.
+    """Measures the metrics of a budget that are measured, not counted, on a copy of the model that is not compiled.
 
     Raises:
-        TypeError, ValueError: a number that is no cost; whatever the functions of the metrics raise.
+        TypeError, ValueError: a number is no valid cost; or an error of the metrics' own functions.
     """
     network = Network.of(model)
     return budget.measure(apply(network.model, Plan(), network.groups)) if budget.measured else {}
@@ -119,20 +119,20 @@ def on_this_machine(
     """Measures two models side by side as files: their sizes, and their latencies in LiteRT, one sample, one thread.
 
     Args:
-        before: the model as it was given.
-        after: the compressed one.
-        known: for each what was measured of it already, which stays what it is.
+        before: the original model.
+        after: the compressed model.
+        known: for each model the values that were measured already, which are kept.
 
     Returns:
-        For each `{"file_bytes": int, "latency_ms": float}`, or both empty; and a note on where they come from, or on
-        why there are none.
+        For each model `{"file_bytes": int, "latency_ms": float}`, or both empty; and a note on how they were measured,
+        or why they were not.
     """
     try:
         files = [file_for_latency(model) for model in (before, after)]
         latencies = [measure_latency(content, runs=_RUNS, seconds=_SECONDS) for content in files]
     except Exception as error:  # a converter has no one type for what it cannot take
         why = " ".join(str(error).split()) or type(error).__name__
-        return {}, {}, f"File size and latency are not measured, as LiteRT does not take the model: {why}"
+        return {}, {}, f"File size and latency are not measured, because LiteRT does not take the model: {why}"
     first, last = (
         {FILE: len(content), LATENCY: numbers.get(LATENCY, latency.median_ms)}
         for content, latency, numbers in zip(files, latencies, known, strict=True)
@@ -141,7 +141,7 @@ def on_this_machine(
 
 
 def file_size(model: keras.Model) -> dict[str, float]:
-    """Measures the float32 TFLite file of a model: `{"file_bytes": int}`, empty where LiteRT cannot take it."""
+    """Measures the float32 TFLite file of a model: `{"file_bytes": int}`, empty if LiteRT cannot take the model."""
     try:
         return {FILE: len(file_for_latency(model))}
     except Exception:  # a converter has no one type for what it cannot take
@@ -149,7 +149,7 @@ def file_size(model: keras.Model) -> dict[str, float]:
 
 
 def measure_of(student: keras.Model, objective: Objective) -> Callable[[Any, Any], float] | None:
-    """The objective's metric of all labels and outputs at once."""
+    """Returns a function that computes the objective's metric from all labels and outputs at once."""
     if objective.metric_name is None:
         return None
 
@@ -162,12 +162,12 @@ def measure_of(student: keras.Model, objective: Objective) -> Callable[[Any, Any
 
 
 def further_of(values: Mapping[str, float], objective: Objective) -> dict[str, float]:
-    """The further metrics among what was measured on a split."""
+    """Returns the further metrics among the values that were measured on a split."""
     return {name: values[name] for name in objective.further_names if name in values}
 
 
 def metrics_of(model: keras.Model | Network, task: Task, names: tuple[str, ...]) -> dict[str, dict[str, float]]:
-    """The loss and all metrics, by name, on each of the splits that there are."""
+    """Measures the loss and all metrics, by name, on each split that exists."""
     network = Network.of(model)
     metric, evaluator = task.objective.metric_name, Evaluator(any_batch(network), task.objective)
     splits = {name: getattr(task.splits, name) for name in names}

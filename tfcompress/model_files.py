@@ -1,6 +1,6 @@
-"""Models read from files: those of Keras 2 as far as Keras 3 can, and for all others one clear line with the way out.
+"""Reads models from files, those of Keras 2 as far as Keras 3 can; refuses any other file with a way out.
 
-Nothing here runs code that a file holds: `safe_mode` stays on, and a file that needs it off is for its owner to load.
+No code in a file is ever run: `safe_mode` stays on, and a file that needs it off has to be loaded by its owner.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _WHAT = "a keras.Model, or the path of a .keras or .h5 file"
 _LOAD = "load it yourself and pass the model object: model = keras.saving.load_model(path, {0}); tfcompress.{1}"
 _CALL = "compress(model, ...)"
 _UNCOMPILED = (
-    "the model is taken as one that is not compiled, its loss and metric inferred from outputs and labels. Compile it, "
+    "the model counts as not compiled, and its loss and metric are inferred from outputs and labels. Compile it, "
     "or pass objective=, if it was trained for something else."
 )
 _MISSING = (
@@ -45,7 +45,7 @@ class GivenModel(NamedTuple):
     Attributes:
         model: the model.
         graph: its graph.
-        notes: what is to be known of its file.
+        notes: remarks on its file.
     """
 
     model: keras.Model
@@ -54,12 +54,12 @@ class GivenModel(NamedTuple):
 
 
 def given_model(model: keras.Model | str | os.PathLike[str]) -> keras.Model:
-    """The model, read from its file where a path is given; see `read_model`."""
+    """Returns the model, read from its file if a path is given; see `read_model`."""
     return read_model(model).model
 
 
 def read_model(model: keras.Model | str | os.PathLike[str]) -> GivenModel:
-    """The model, read from its file where a path is given.
+    """Returns the model, read from its file if a path is given.
 
     Raises:
         FileNotFoundError: no file of that name.
@@ -104,7 +104,7 @@ def _loaded(path: pathlib.Path) -> tuple[keras.Model, tuple[str, ...]]:
 
 
 def _check_config(path: pathlib.Path) -> None:
-    """Refuses code, and what Keras 3 loads from a file of Keras 2 and computes otherwise."""
+    """Refuses files that hold code, and files of Keras 2 that Keras 3 loads but computes differently."""
     config, written = _config_of(path), _keras_version(path)
     if code := _layers_of_code(config):
         raise ValueError(
@@ -122,7 +122,7 @@ def _check_config(path: pathlib.Path) -> None:
 
 
 def _layers_of_code(config: Any, name: str = "a layer") -> list[str]:
-    """Names of the layers whose config holds a Python lambda: as text, or as the list that Keras 2 wrote."""
+    """Returns the names of layers whose config holds a Python lambda: as text, or as the list that Keras 2 wrote."""
     if isinstance(config, list):
         return [layer for entry in config for layer in _layers_of_code(entry, name)]
     if not isinstance(config, dict):
@@ -138,7 +138,7 @@ def _layers_of_code(config: Any, name: str = "a layer") -> list[str]:
 
 
 def _explained(path: pathlib.Path, error: Exception, written: str | None) -> str:
-    """Explains why a model file does not load, and names the way out."""
+    """Returns the message for a model file that does not load, with the way out."""
     text, received = str(error), f"Received: {str(path)!r}"
     if "Lambda" in text and ("safe_mode" in text or "unsafe" in text):
         return (
@@ -162,7 +162,7 @@ def _explained(path: pathlib.Path, error: Exception, written: str | None) -> str
     if written and _is_old(written):
         advice = ""
         if not _starts_with(path, _HDF5):
-            advice = "tf_keras.models.load_model(path).save('model.h5') writes a file of which more can be read. Or "
+            advice = "tf_keras.models.load_model(path).save('model.h5') writes a file that Keras 3 reads better. Or "
         build = f"{advice}build" if advice else "Build"
         return (
             f"Expected a model file that Keras 3 can read. {received}, written by Keras {written}: "
@@ -186,7 +186,7 @@ def _one_line(error: Exception, longest: int = 160) -> str:
 
 
 def _no_model_file(path: pathlib.Path) -> str | None:
-    """Names the kind of a file that cannot hold a Keras model, and the way out; told by its content, not its name."""
+    """Returns the kind of a file that cannot hold a Keras model, with the way out; judged by content, not by name."""
     if path.is_dir():
         return _no_model_folder(path)
     with path.open("rb") as file:
@@ -194,7 +194,7 @@ def _no_model_file(path: pathlib.Path) -> str | None:
     if not head:
         return "an empty file. Write it anew."
     if head[4:8] == b"TFL3" or path.suffix == ".tflite":
-        return "a TensorFlow Lite file, which cannot be trained. Give the Keras model that it was made of."
+        return "a TensorFlow Lite file, which cannot be trained. Give the Keras model that it was made from."
     if head.startswith(_HDF5):
         return _no_model_in_hdf5(path)
     if head.startswith(_ZIP):
@@ -202,8 +202,8 @@ def _no_model_file(path: pathlib.Path) -> str | None:
     if path.suffix in (".h5", ".hdf5", ".keras"):
         return "which is damaged or something else: it begins neither as HDF5 nor as a zip archive. Write it anew."
     if path.suffix == ".pb":
-        return "a graph of TensorFlow, which has no layers. Give the Keras model that it was made of."
-    return "which is no file of Keras. keras.Model.save('model.keras') writes one."
+        return "a TensorFlow graph, which has no layers. Give the Keras model that it was made from."
+    return "which is not a Keras file. keras.Model.save('model.keras') writes one."
 
 
 def _no_model_folder(path: pathlib.Path) -> str | None:
@@ -211,7 +211,7 @@ def _no_model_folder(path: pathlib.Path) -> str | None:
         return None
     if (path / "saved_model.pb").exists():
         return (
-            "a SavedModel, of which Keras 3 reads no layers. Give the .keras file of the same model; or, where Keras 2 "
+            "a SavedModel, whose layers Keras 3 cannot read. Give the .keras file of the same model; or, where Keras 2 "
             "wrote it, an .h5 file: tf_keras.models.load_model(path).save('model.h5')."
         )
     return "a folder."
@@ -253,7 +253,7 @@ def _is_old(version: str) -> bool:
 
 
 def _config_of(path: pathlib.Path) -> Any:
-    """The config of a model as it is in the file; `None` where it is damaged, which Keras says."""
+    """Returns the config of a model as the file has it; `None` if the file is damaged, which Keras reports."""
     with contextlib.suppress(Exception):
         if _starts_with(path, _HDF5):
             import h5py
@@ -275,7 +275,7 @@ def _starts_with(path: pathlib.Path, head: bytes) -> bool:
 
 
 def _keras_version(path: pathlib.Path) -> str | None:
-    """The version of Keras that wrote a file, where the file says it."""
+    """Returns the version of Keras that wrote a file, if the file states it."""
     with contextlib.suppress(Exception):  # a damaged file has no version
         if _starts_with(path, _HDF5):
             import h5py
@@ -291,7 +291,7 @@ def _keras_version(path: pathlib.Path) -> str | None:
 
 
 def _of_keras2(path: pathlib.Path, written: str) -> tuple[keras.Model, tuple[str, ...]]:
-    """A model from an .h5 file of Keras 2, compiled anew with what of its compile state means the same in Keras 3."""
+    """Returns a model from an .h5 file of Keras 2, compiled with the settings that mean the same in Keras 3."""
     try:
         try:
             model = keras.saving.load_model(path, compile=False)

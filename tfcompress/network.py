@@ -1,4 +1,4 @@
-"""`Network`: a Keras model with all that is read of it, read once and handed on."""
+"""`Network`: a Keras model with its graph, channel groups and costs, read once and shared."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ __all__ = ["Network"]
 
 
 class Network:
-    """A Keras model with its graph, channel groups and costs, each made when it is first asked for.
+    """A Keras model with its graph, channel groups and costs, each made when it is first needed.
 
-    The model's weights may change, its layers and their calls may not. Layers and weights are those of this very model:
-    a copy of it is another network.
+    The model's weights may change, but not its layers and their calls. A copy of the model is another network, because
+    it has other layers and weights.
 
     Args:
         model: a built Functional or Sequential model.
-        through_norms: of its channel groups, see `ChannelGroups.of`.
-        graph: the model's graph, where it has been read already.
+        through_norms: for its channel groups, see `ChannelGroups.of`.
+        graph: the model's graph, if it has been read already.
 
     Attributes:
         model: the model.
@@ -37,7 +37,7 @@ class Network:
 
     @classmethod
     def of(cls, model: keras.Model | Network, through_norms: bool = False) -> Network:
-        """The network of a model; a network as it is."""
+        """Returns the network of a model; a network is returned unchanged."""
         return model if isinstance(model, Network) else cls(model, through_norms)
 
     @cached_property

@@ -1,4 +1,4 @@
-"""The outcome of a stage: the student as it is handed back, measured, as a `Result`."""
+"""The outcome of a stage: the student, measured, as a `Result`."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ def put_together(
     measurements: Mapping[str, float],
     on_device: Mapping[str, float] | None = None,
 ) -> Measured:
-    """Cost and metrics of a model, as they are reported.
+    """Combines the cost and the metrics of a model for the report.
 
     Args:
-        cost: of the model.
-        validation, test: loss and metrics on these splits; `None` where there is no metric, or no such split.
-        task: says by which metric choices are made.
-        measurements: what the budget limits and was measured.
+        cost: cost of the model.
+        validation, test: loss and metrics on these splits; `None` if there is no metric, or no such split.
+        task: the task, which names the metric that choices are made by.
+        measurements: measured values that the budget limits.
         on_device: file size and latency.
     """
     name = task.objective.metric_name or ""
@@ -64,19 +64,19 @@ def result_of(
     notes: Sequence[str],
     as_given: LayerGraph,
 ) -> Result:
-    """Returns the result of a stage: its student, checked against the budget and measured.
+    """Returns the result of a stage: its student, measured and checked against the budget.
 
     Args:
-        before: the original, measured.
-        recovered: the end of the stage.
+        before: measurements of the original.
+        recovered: the outcome of the stage.
         method: the method.
         task: the task.
-        notes: what is to be known of the run so far.
-        as_given: the graph of the model that was given; the task's may be for one size of its inputs.
+        notes: remarks on the run so far.
+        as_given: the graph of the model that was given; the task's model may be fixed to one input size.
 
     Raises:
-        tfcompress.costs.LimitMissed: the student measures more than a limit that is checked and not planned.
-        RuntimeError: it costs more than the budget, which is a bug.
+        tfcompress.costs.LimitMissed: the student exceeds a limit that is measured, not planned.
+        RuntimeError: the student exceeds the budget, which is a bug.
     """
     search, student = recovered.search, recovered.student
     finished = task.network_of(student).costs.total
@@ -97,7 +97,7 @@ def result_of(
     delivered = _handed_back(student, task, as_given)
     trained = [candidate.model for candidate in candidates if candidate.model is not None]
     if not all(_compiled(model, task.objective) for model in (delivered, *trained)):
-        note = "The model is not compiled: a file with a loss or metric that is not Keras' own loads nowhere else."
+        note = "The model is not compiled: its loss or metric is not part of Keras, and would not load elsewhere."
         all_notes.append(note)
     return Result(
         model=delivered,
@@ -122,7 +122,7 @@ def result_of(
 
 
 def _handed_back(student: keras.Model, task: Task, as_given: LayerGraph) -> keras.Model:
-    """The student with the nested models and the sizes of inputs of the model that was given; checked against it."""
+    """Returns the student with the nested models and input sizes of the model that was given, checked against it."""
     flat = task.network_of(student)
     delivered = nested_copy(as_given, flat)
     if delivered is not student:
@@ -131,7 +131,7 @@ def _handed_back(student: keras.Model, task: Task, as_given: LayerGraph) -> kera
 
 
 def _compiled(model: keras.Model, objective: Objective) -> bool:
-    """Compiles a model with the objective's loss and metrics, if these are of Keras; returns whether they are."""
+    """Compiles a model with the objective's loss and metrics, if these are part of Keras; returns whether they are."""
     metrics = objective.compiled_metrics()
     losses = [loss for loss in keras.tree.flatten(objective.loss) if loss is not None]
     if not all(map(is_of_keras, [*losses, *(part for parts in metrics.values() for part in parts or [])])):
@@ -141,7 +141,7 @@ def _compiled(model: keras.Model, objective: Objective) -> bool:
 
 
 def _held_out(task: Task) -> tuple[Any, Any]:
-    """Samples with labels by which exported files are judged: of the test split where there is one."""
+    """Returns samples with labels to compare exported files on: of the test split if there is one."""
     split = task.splits.validation if task.splits.test is None else task.splits.test
     x, y = split.source.shuffled().take(_HELD_OUT_SAMPLES)[:2]
     return x, y

@@ -1,9 +1,9 @@
-"""Plans: what is done to a model, as plain data, serialisable as JSON; a `Trail` is plans one after the other.
+"""Plans: edits of a model as plain data, serialisable as JSON. A `Trail` is a sequence of plans.
 
-A `Plan` has two halves. Its structural edits (`RemoveLayers`, `ReplaceLayers`, `Reconfigure`) speak of the nodes of the
-source's graph and are carried out first; `KeepChannels` speaks of the channel groups of the graph that they leave.
-Nothing here imports Keras. `tfcompress.rewrite.apply(source, plan)` carries a plan out, and
-`tfcompress.rewrite.replay(source, trail)` a trail; done again to the same source they rebuild the same student.
+A `Plan` has two halves. Its structural edits (`RemoveLayers`, `ReplaceLayers`, `Reconfigure`) name nodes of the
+source's graph and are carried out first; `KeepChannels` names channel groups of the graph that results.
+Nothing here imports Keras. `tfcompress.rewrite.apply(source, plan)` carries out a plan, and
+`tfcompress.rewrite.replay(source, trail)` a trail; repeated on the same source, they rebuild the same student.
 """
 
 from __future__ import annotations
@@ -38,17 +38,17 @@ _TRAIL_FORMAT = 1
 
 @dataclass(frozen=True)
 class Plan:
-    """Edits of one source model: structural ones first, then channels of what they leave.
+    """Edits of one source model: structural edits first, then channel edits.
 
-    Structural edits speak of the nodes of the source, `KeepChannels` of the channel groups of the graph that the
-    structural edits leave. The order of the edits does not matter.
+    Structural edits name nodes of the source; `KeepChannels` names channel groups of the graph that the structural
+    edits leave. The order of the edits does not matter.
 
     Attributes:
         edits: the edits; at most one for each channel group and for each node.
-        weights: where the student's weights come from. "inherited": from the source; layers that are replaced, or whose
-            weights change their shape otherwise than by losing channels, start fresh, and no removed or replaced part
-            may change a width. "fresh": from the initializers, and widths may change. Or the name of a file of the run
-            folder, such as "model.keras", where the student was trained; widths may change then too.
+        weights: the origin of the student's weights. "inherited": from the source; layers that are replaced, or whose
+            weights change shape other than by losing channels, start fresh, and no removed or replaced part may change
+            a width. "fresh": from the initializers, and widths may change. Or the name of a file of the run folder,
+            such as "model.keras", if the student was trained; widths may change then too.
     """
 
     edits: tuple[Edit, ...] = ()
@@ -67,7 +67,7 @@ class Plan:
 
     @property
     def weights_file(self) -> str | None:
-        """The file of the run folder that the student's weights come from, or `None` where they come from no file."""
+        """Name of the file of the run folder that holds the student's weights; `None` if they come from no file."""
         return None if self.weights in _WEIGHTS else self.weights
 
     def __iter__(self) -> Iterator[Edit]:
@@ -80,7 +80,7 @@ class Plan:
 
     @property
     def structural(self) -> tuple[StructuralEdit, ...]:
-        """The edits of layers: what is removed, replaced and reconfigured."""
+        """The edits of layers: removed, replaced and reconfigured ones."""
         return tuple(edit for edit in self.edits if not isinstance(edit, KeepChannels))
 
     @property
@@ -90,7 +90,7 @@ class Plan:
 
     @classmethod
     def without(cls, nodes: Sequence[str]) -> Plan:
-        """The plan that removes these nodes, if any."""
+        """Returns the plan that removes these nodes; with no nodes, a plan without edits."""
         return cls((RemoveLayers(tuple(nodes)),) if nodes else ())
 
     def __len__(self) -> int:
@@ -98,23 +98,23 @@ class Plan:
 
     @classmethod
     def keeping(cls, kept: Mapping[str, tuple[int, ...]]) -> Plan:
-        """The plan that keeps `kept[group]` of each group named, and all of the others."""
+        """Returns the plan that keeps channels `kept[group]` of each named group, and all channels of the others."""
         return cls(tuple(KeepChannels(group, tuple(indices)) for group, indices in kept.items()))
 
     @classmethod
     def keeping_first(cls, orders: Mapping[str, Sequence[int] | npt.NDArray[Any]], widths: Mapping[str, int]) -> Plan:
-        """The plan that keeps the first `widths[group]` positions of `orders[group]`, which has all of the group's.
+        """Returns the plan that keeps the first `widths[group]` of `orders[group]`, an order of all its channels.
 
-        It says nothing of groups that stay whole.
+        Groups that stay whole get no edit.
         """
         cut = {group: orders[group][:width] for group, width in widths.items() if width < len(orders[group])}
         return cls.keeping({group: tuple(sorted(int(i) for i in first)) for group, first in cut.items()})
 
     def renamed(self, then: Sequence[str], now: Sequence[str]) -> Plan:
-        """The plan for a source whose layers are called `now`, of one for layers that were called `then`.
+        """Returns this plan with layer names replaced: `then[i]` by `now[i]`.
 
         Args:
-            then, now: the names of all layers of the source, in the order of its graph.
+            then, now: the names of all layers of the old and the new source, in the order of its graph.
         """
         names = {old: new for old, new in zip(then, now, strict=True) if old != new}
         if not names:
@@ -144,22 +144,22 @@ class Plan:
         return dataclasses.replace(self, edits=tuple(map(edited, self)))
 
     def to_json(self) -> str:
-        """The plan as JSON text."""
+        """Returns the plan as JSON text."""
         edits = [{"edit": type(edit).__name__, **dataclasses.asdict(edit)} for edit in self.edits]
         return json.dumps({"format": _FORMAT, "weights": self.weights, "edits": edits}, indent=1)
 
     @classmethod
     def from_json(cls, text: str) -> Plan:
-        """Reads what `to_json` wrote.
+        """Reads a plan that `to_json` wrote.
 
         Raises:
-            ValueError: the text is no plan, or one of a later format.
+            ValueError: the text is not a plan, or has another format.
         """
         data = _parsed(text, "the JSON of a plan")
         if not isinstance(data, dict) or data.get("format") != _FORMAT:
             received = data.get("format") if isinstance(data, dict) else type(data).__name__
-            older = " A plan of format 1 was written by an older tfcompress, and its channel groups are others: make it"
-            advice = f"{older} anew." if received == 1 else ""
+            older = " An older tfcompress wrote plans of format 1, with other channel groups: make the plan"
+            advice = f"{older} again." if received == 1 else ""
             raise ValueError(f"Expected a plan of format {_FORMAT}. Received: format={received!r}.{advice}")
         try:
             unknown = sorted({str(e["edit"]) for e in data["edits"]} - KINDS.keys())
@@ -174,7 +174,7 @@ class Plan:
 
 
 def _parsed(text: str, what: str) -> Any:
-    """Reads JSON, and says of other text what it should be."""
+    """Parses JSON; refuses other text."""
     expect.text("text", text, what)
     try:
         return json.loads(text)
@@ -190,7 +190,7 @@ _WEIGHTS = ("inherited", "fresh")
 
 
 def _weights(name: str, value: Any) -> str:
-    """Checks where weights come from: a word, or a file inside a folder."""
+    """Checks the origin of weights: a keyword, or the name of a file inside a folder."""
     what = '"inherited", "fresh", or the name of a file of the run folder such as "model.keras"'
     expect.text(name, value, what)
     file = pathlib.PurePosixPath(value)
@@ -203,12 +203,12 @@ def _weights(name: str, value: Any) -> str:
 
 @dataclass(frozen=True)
 class Trail:
-    """Plans one after the other, each of what the one before left: the way from a model to a student.
+    """Plans in sequence, each for the model that the one before left: the way from a model to a student.
 
     Attributes:
         plans: the plans, at least one; `Plan()` for a student that has lost nothing.
-        layers: the names of all layers of the model that it begins with, in the order of its graph: by them it is also
-            for the same architecture built again, whose layers Keras calls otherwise. Empty where they are not known.
+        layers: the names of all layers of the first model, in the order of its graph. By them the trail also fits the
+            same architecture built again, whose layers Keras names differently. Empty if they are not known.
     """
 
     plans: tuple[Plan, ...]
@@ -232,47 +232,47 @@ class Trail:
 
     @property
     def files(self) -> tuple[str, ...]:
-        """The files of the run folder that weights come from."""
+        """The files of the run folder that hold weights."""
         return tuple(plan.weights_file for plan in self.plans if plan.weights_file is not None)
 
     def then(self, plan: Plan) -> Trail:
-        """The trail that goes on with `plan`, a plan of what this trail leaves."""
+        """Returns this trail extended by `plan`, which is a plan for the student of this trail."""
         return Trail((*self.plans, plan), self.layers)
 
     def ending_with(self, weights: str) -> Trail:
-        """The same trail to a student whose weights come from `weights`, as in `Plan.weights`."""
+        """Returns this trail with `weights` as the origin of its student's weights, as in `Plan.weights`."""
         return Trail((*self.plans[:-1], dataclasses.replace(self.last, weights=weights)), self.layers)
 
     def of_layers(self, layers: Sequence[str]) -> Trail:
-        """The same trail for a model of the same architecture, whose layers have these names.
+        """Returns this trail for a model of the same architecture, whose layers have these names.
 
         Args:
             layers: the names of all its layers, in the order of its graph.
 
         Raises:
-            ValueError: there are more or fewer than the trail speaks of.
+            ValueError: the number of layers differs from the trail's.
         """
         if not self.layers or tuple(layers) == self.layers:
             return dataclasses.replace(self, layers=tuple(layers))
         if len(layers) != len(self.layers):
             raise ValueError(
-                f"Expected the model that the trail begins with, of {len(self.layers)} layers. Received: one of "
-                f"{len(layers)}. Build the same architecture."
+                f"Expected the model that the trail starts from, with {len(self.layers)} layers. Received: one with "
+                f"{len(layers)} layers. Build the same architecture."
             )
         return Trail(tuple(plan.renamed(self.layers, layers) for plan in self.plans), tuple(layers))
 
     def to_json(self) -> str:
-        """The trail as JSON text."""
+        """Returns the trail as JSON text."""
         plans = [json.loads(plan.to_json()) for plan in self.plans]
         layers = {"layers": list(self.layers)} if self.layers else {}
         return json.dumps({"format": _TRAIL_FORMAT, **layers, "plans": plans}, indent=1)
 
     @classmethod
     def from_json(cls, text: str) -> Trail:
-        """Reads what `to_json` wrote.
+        """Reads a trail that `to_json` wrote.
 
         Raises:
-            ValueError: the text is no trail, or one of a later format.
+            ValueError: the text is not a trail, or has another format.
         """
         data = _parsed(text, "the JSON of a trail")
         if not isinstance(data, dict) or data.get("format") != _TRAIL_FORMAT or not isinstance(data.get("plans"), list):

@@ -1,7 +1,7 @@
-"""The state that a whole process shares, changed for a while only: standard error, and the warning filters.
+"""Temporary changes of state that the whole process shares: standard error, and the warning filters.
 
-Each change is made under one lock, counted, so that threads may overlap, and undone by the last one to leave. Objects
-that others may hold (`sys.stdout`, `sys.stderr`, log handlers, log levels) are never exchanged.
+Each change is made under one lock and counted, so that threads may overlap; the last thread to leave undoes it.
+Objects that other code may hold (`sys.stdout`, `sys.stderr`, log handlers, log levels) are never replaced.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ __all__ = [
 ]
 
 lock = threading.RLock()
-"""Held while something that the whole process shares is changed."""
+"""Held while state that the whole process shares is changed."""
 
 
 log = logging.getLogger("absl")
-"""What is said beside the progress display. Not by absl's own functions: where the root logger has no handler, they add
-one, and `logging.basicConfig` of the user's program, called later, does nothing then."""
+"""Logger for messages beside the progress display. absl's own functions are not used: if the root logger has no
+handler, they add one, and a later `logging.basicConfig` of the user's program has no effect."""
 
 
 @contextlib.contextmanager
 def absl_level_kept() -> Iterator[None]:
-    """Puts absl's level back, which TensorFlow sets while it saves, and says nothing of the saving; within `lock`."""
+    """Restores absl's level, which TensorFlow changes while it saves, and hides its messages; within `lock`."""
     level = log.level
     try:
         with without_chatter():
@@ -48,7 +48,7 @@ def absl_level_kept() -> Iterator[None]:
 
 
 class _Silence:
-    """Standard error's descriptor on the way to nowhere, for as long as at least one thread wants it."""
+    """Redirects the descriptor of standard error to nowhere, as long as at least one thread wants that."""
 
     def __init__(self, descriptor: int):
         self._descriptor = descriptor
@@ -95,9 +95,9 @@ _standard_error = _Silence(2)
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Silences what C++ code writes to standard error, past Python, while it lasts.
+    """Silences, while it lasts, C++ code that writes to standard error past Python.
 
-    In the whole process: keep it around the calls that need it. Whatever matters comes as an exception.
+    It acts on the whole process: keep it around the calls that need it. Important errors arrive as exceptions.
     """
     _standard_error.enter()
     try:
@@ -111,10 +111,10 @@ _LEVEL = "TF_CPP_MIN_LOG_LEVEL"
 
 @contextlib.contextmanager
 def quiet_tensorflow() -> Iterator[None]:
-    """Loads TensorFlow, where the program has not, without what it says of processors and drivers, then and later on.
+    """Loads TensorFlow if the program has not, and hides its messages on processors and drivers, then and later.
 
-    Its C++ code reads TF_CPP_MIN_LOG_LEVEL once, while it is loaded: the variable is set for so long, unless the user
-    has set it, and is gone afterwards. What it says before it has read that goes nowhere.
+    Its C++ code reads TF_CPP_MIN_LOG_LEVEL once, while it is loaded: the variable is set for that time, unless the user
+    has set it, and removed afterwards. Messages from before that are discarded.
     """
     if "tensorflow" in sys.modules or _LEVEL in os.environ:
         yield
@@ -128,7 +128,7 @@ def quiet_tensorflow() -> Iterator[None]:
 
 
 def warmed_up() -> None:
-    """Makes TensorFlow find its devices and read its first batch, of which its C++ code says something each time."""
+    """Makes TensorFlow find its devices and read a first batch, each of which its C++ code reports on the screen."""
     import tensorflow as tf
 
     with quiet():
@@ -139,7 +139,7 @@ def warmed_up() -> None:
 
 @contextlib.contextmanager
 def unheard_log() -> Iterator[None]:
-    """Keeps `log` from standard error, where Python writes what no handler of the program takes."""
+    """Keeps `log` off standard error, where Python writes records that no handler of the program takes."""
     handler = logging.NullHandler()
     log.addHandler(handler)
     try:
@@ -159,8 +159,8 @@ class _WithoutChatter(logging.Filter):
 
 @contextlib.contextmanager
 def without_chatter() -> Iterator[None]:
-    """Leaves out what TensorFlow's logger says of files that it has written, and its warnings of functions that are
-    traced anew, as those of each new network are.
+    """Hides messages of TensorFlow's logger on files that it has written, and its warnings of functions that are
+    traced again, which every new network causes.
     """
     logger, without = logging.getLogger("tensorflow"), _WithoutChatter()
     logger.addFilter(without)
@@ -172,10 +172,10 @@ def without_chatter() -> Iterator[None]:
 
 @contextlib.contextmanager
 def ignored_warnings(message: str = "", module: str = "") -> Iterator[None]:
-    """Ignores warnings whose text begins with a regular expression, given from modules whose name begins with another.
+    """Ignores warnings by two regular expressions: for the start of their text, and of their module's name.
 
-    `warnings.catch_warnings` puts back the list of filters that it found; where two threads overlap, the second one's
-    "before" is the first one's "within". Here only the filter that was added is taken out again.
+    `warnings.catch_warnings` restores the list of filters that it saw on entry; if two threads overlap, the second
+    restores the first one's filters. Here only the filter that was added is removed.
     """
     entry = ("ignore", re.compile(message, re.IGNORECASE), Warning, re.compile(module), 0)
     with lock:

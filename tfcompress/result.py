@@ -29,32 +29,32 @@ __all__ = ["Measured", "Result"]
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Result:
-    """The answer of `tfcompress.compress`.
+    """The result of `tfcompress.compress`.
 
     Attributes:
-        model: the compressed `keras.Model`: stock Keras layers, loads where only Keras is installed.
-        trail: the plans from the model that was given to this one, each of what the one before left. Its weights come
-            from "model.keras", which `save` writes: `tfcompress.rewrite.replay` builds the model again.
-        candidates: the answers of the search, each a trail with its cost and score, and where it was trained its model.
-        before: cost and accuracy of the model as it was given.
-        after: those of `model`.
+        model: the compressed `keras.Model`, made of stock Keras layers; it loads where only Keras is installed.
+        trail: the plans that lead from the given model to this one, each for the model that the one before left. Its
+            weights come from "model.keras", which `save` writes: `tfcompress.rewrite.replay` builds the model again.
+        candidates: the answers of the search: each a trail with its cost, its score, and its model if it was trained.
+        before: cost and accuracy of the model that was given.
+        after: cost and accuracy of `model`.
         history: `{"search": logs by epoch, "recover": logs by epoch}`.
-        metric: name of the metric that `accuracy` stands for.
+        metric: name of the metric that `accuracy` holds.
         method: name of the method.
-        settings: its settings.
-        seed: the seed.
+        settings: settings of the method.
+        seed: the random seed.
         budget: the limits as they were given, by metric: shares of the original as floats, absolute numbers as ints.
-        control: what of the channels might be removed, `through_norms` among it: `Control.settings()`, without those
-            that were left as they are.
-        notes: what should be known of the run: the splits, warnings, decisions.
+        control: the settings that say which channels may be removed, `through_norms` included: `Control.settings()`,
+            without those left at their defaults.
+        notes: remarks on the run: the splits, warnings, decisions.
         calibration: inputs for int8 export.
         held_out: `(x, y)` of some hundred samples of the test split, or else of the validation split, on which exported
-            files are compared; `None` where a result has none, then the calibration inputs serve.
+            files are compared; `None` if the result has none: then the calibration inputs are used.
         measure: `metric` as a function `(y, outputs) -> float` of all labels and outputs, or `None`. A loaded result
-            has it from what its model is compiled with.
+            takes it from the metrics that its model is compiled with.
         higher_is_better: whether a larger `metric` means a better model.
-        layers_before: the layers of the model as it was given: name, class, channels, multiply-adds, parameters. None
-            in a result that an earlier version saved, until it is loaded with `model=`.
+        layers_before: the layers of the model that was given: name, class, channels, multiply-adds, parameters. Empty
+            for a result that an earlier version saved, until it is loaded with `model=`.
     """
 
     model: keras.Model
@@ -86,7 +86,7 @@ class Result:
         return as_html(self._title, self._rows, [*self._warnings, self._next])
 
     def table(self) -> str:
-        """The table with the warnings below it, as text."""
+        """Returns the table, with the warnings below it, as text."""
         return as_text(self._title, self._rows, ["", *self._warnings] if self._warnings else [])
 
     @property
@@ -103,7 +103,7 @@ class Result:
 
     @property
     def _next(self) -> str:
-        """The steps that follow."""
+        """The suggested next steps."""
         return (
             "Next: result.export(folder) writes and checks TFLite, SavedModel and .keras files; result.save(folder) "
             f"keeps the result; result.notes says how it came about ({len(self.notes)} notes)."
@@ -118,31 +118,31 @@ class Result:
 
         Args:
             what: "history", the metric over search and recovery beside the original's; "structure", the channels that
-                each layer keeps, and which layers were removed or replaced; "spectrum" and "changes", the candidates of
-                a search, what they are worth and what became of each layer in each; "updates" and "students", the
-                students of `method="n2n"`.
-            path: where the picture goes, its ending gives the format (.png, .svg, .pdf); `None` for no file.
+                each layer keeps, and which layers were removed or replaced; "spectrum" and "changes", the candidates
+                of a search, with their scores and the changes to each layer; "updates" and "students", the students of
+                `method="n2n"`.
+            path: the file to write, its ending gives the format (.png, .svg, .pdf); `None` for no file.
 
         Returns:
             The matplotlib figure, which Jupyter shows.
 
         Raises:
-            ValueError: no such picture, or nothing in this result that it could show; the message says why.
+            ValueError: an unknown picture, or one that this result has no data for; the message says why.
         """
         return draw(self, what, path)
 
     def report(self, path: str | os.PathLike[str]) -> None:
-        """Writes all of the run into one page in HTML, which loads nothing and can be read on a phone.
+        """Writes everything about the run into one HTML page, which loads nothing else and can be read on a phone.
 
-        It has the table, the pictures, the numbers of the history, what became of each layer, the notes, and the call
+        It has the table, the pictures, the numbers of the history, the changes to each layer, the notes, and the call
         that repeats the run.
 
         Args:
-            path: where the page goes, such as "report.html"; an older one is replaced.
+            path: the file to write, such as "report.html"; an older one is replaced.
 
         Raises:
-            ValueError: a name that does not end with .html.
-            FileNotFoundError: no such folder.
+            ValueError: the name does not end with .html.
+            FileNotFoundError: the folder does not exist.
         """
         write_page(self, path)
 
@@ -159,8 +159,8 @@ class Result:
             path: a folder.
             formats: any of `"keras"`, `"saved_model"`, `"tflite"`.
             quantize: for TFLite, any of `None` (float32), `"float16"`, `"dynamic"`, `"int8"`.
-            metric: how good outputs are, `(y, outputs) -> float`, where a loaded result does not know its own metric
-                any more: it was a function of the caller's. Larger is better if `higher_is_better`.
+            metric: the quality of outputs, `(y, outputs) -> float`, for a loaded result that no longer has its metric,
+                because that was a function of the caller. Larger is better if `higher_is_better`.
 
         Returns:
             An `ExportReport`: for each file its size, the largest difference of outputs, the agreement of top-1
@@ -169,7 +169,7 @@ class Result:
         inputs = self.calibration
         if self.held_out is None:
             report = write_exports(self.model, path, formats, quantize, inputs)
-            return report.noted("This result holds no labels to measure files by.")
+            return report.noted("This result holds no labels to measure files with.")
         x, y = self.held_out
         own = self.measure or (_compiled_measure(self.model, self.metric) if self.model.compiled else None)
         if metric is not None:
@@ -181,7 +181,7 @@ class Result:
                 report = write_exports(self.model, path, formats, quantize, inputs, x, y, named, self.higher_is_better)
                 return report.noted("Compared on held-out samples.")
         report = write_exports(self.model, path, formats, quantize, inputs, x)
-        lost = f"{self.metric} is not known any more, metric= gives it" if self.metric else "the task has no metric"
+        lost = f"{self.metric} is no longer known, pass it as metric=" if self.metric else "the task has no metric"
         return report.noted(f"Compared on held-out samples by outputs alone: {lost}.")
 
     def pick(
@@ -190,21 +190,22 @@ class Result:
         params_budget: float | int | None = None,
         budget: Mapping[str, float | int] | None = None,
     ) -> Result:
-        """Takes another answer of the search that was trained, without training again.
+        """Returns another answer of the search that was trained, without training again.
 
         Args:
             flops_budget: upper limit for FLOPs: a share of the original, or an absolute number, as for `compress`.
             params_budget: the same for parameters.
-            budget: `{metric: limit}` for any metric, as for `compress`. Without a limit all that was trained counts.
+            budget: `{metric: limit}` for any metric, as for `compress`. Without a limit everything that was trained
+                counts.
 
         Returns:
-            Of this result and the candidates that have a model the one within the budget with the best metric on the
-            validation split, and without a metric the one with the most MACs: as a result that is saved and exported
-            like any other. Its accuracy is the candidate's score; the test split is not read again.
+            The model with the best metric on the validation split among this result and those candidates that have a
+            model and are within the budget; without a metric, the one with the most MACs. It is saved and exported
+            like any other result. Its accuracy is the candidate's score; the test split is not read again.
 
         Raises:
-            ValueError: nothing that was trained is within the budget; the message says what is there. Or a share of
-                what the original was not measured for.
+            ValueError: no trained model is within the budget; the message lists the trained ones. Or a limit is a share
+                of a metric that was not measured for the original.
         """
         limited, before = Budget(budget, flops=flops_budget, params=params_budget), self.before.cost
         limits = limited.limits(before) | limited.measured_limits(self.before.measurements)
@@ -216,7 +217,7 @@ class Result:
             given = ", ".join(map(limited.said, limited))
             least = least_of([r.after.cost for r in trained], before, limits)
             raise ValueError(
-                f"Expected a budget that holds a student that {self.method!r} has trained: {least}. Received: {given}; "
+                f"Expected a budget that a student trained by {self.method!r} can meet: {least}. Received: {given}; "
                 f"of {count} candidates {len(trained) - 1} have weights. Call compress again with this budget."
             )
         sign = 1 if self.higher_is_better else -1
@@ -228,14 +229,14 @@ class Result:
         return dataclasses.replace(picked, after=dataclasses.replace(picked.after, on_device=file_size(picked.model)))
 
     def _measured(self, budget: Budget) -> Result:
-        """This result with the measurements that a budget limits, which are taken where they are missing."""
+        """Returns this result with the measurements that a budget limits; missing ones are made."""
         if self.after.measurements.keys() >= set(budget.measured):
             return self
         measurements = {**self.after.measurements, **measurements_of(self.model, budget)}
         return dataclasses.replace(self, after=dataclasses.replace(self.after, measurements=measurements))
 
     def _of(self, candidate: Candidate) -> Result:
-        """This result with a candidate's model in place of its own."""
+        """Returns this result with a candidate's model in place of its own."""
         assert candidate.model is not None
         return dataclasses.replace(
             self,
@@ -249,16 +250,16 @@ class Result:
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Writes the result into a folder, which `Result.load` reads; an older result there is replaced as a whole.
 
-        A Lambda layer whose function is made of operators and `keras.ops` is written as these operations, as Keras
-        does not read functions back. Where another one is left, a warning says how the result is loaded.
+        A Lambda layer whose function consists of operators and `keras.ops` is written as these operations, because
+        Keras does not read functions back. If another Lambda layer remains, a warning says how to load the result.
 
         Args:
-            folder: a new or empty folder, or that of an older result; a link to one stands for it.
+            folder: a new or empty folder, or that of an older result; a link to a folder counts as that folder.
 
         Raises:
-            FileExistsError: something in the folder is not of a result that `save` wrote, or has been changed since;
-                nothing has been touched.
-            OSError: the folder cannot be written; what was there before is there still.
+            FileExistsError: something in the folder was not written by `save`, or was changed since; nothing has been
+                touched.
+            OSError: the folder cannot be written; its old content is still there.
         """
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         del fields["measure"]  # a function, which a loaded result has from what its model is compiled with
@@ -266,26 +267,26 @@ class Result:
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str], model: keras.Model | None = None) -> Result:
-        """Reads what `save` wrote; a run folder of a finished run will do as well.
+        """Loads a result that `save` wrote, or the result in the run folder of a finished run.
 
         Args:
             folder: the folder of the result, or of the run.
-            model: the model that was compressed, which is needed where Keras cannot make the compressed one from its
-                file: it has a Lambda with code of its own, or a layer whose class is not registered. It is rebuilt by
-                the plan then; the weights come from the file.
+            model: the model that was compressed, needed if Keras cannot build the compressed model from its file
+                because of a Lambda with code of its own, or a layer whose class is not registered. The model is then
+                rebuilt by the plan, with the weights from the file.
 
         Raises:
-            FileNotFoundError: no result there.
+            FileNotFoundError: the folder holds no result.
             ValueError: a file is damaged or missing, or belongs to another result; the message names it. Or Keras
-                cannot make the model, or `model` is not the one that was compressed.
+                cannot build the model, or `model` is not the one that was compressed.
         """
         return cls(**result_files.read(folder, model))
 
 
 def _compiled_measure(model: keras.Model, name: str) -> Callable[[Any, Any], float]:
-    """The metric of this name that a model is compiled with, as a function `(y, outputs) -> float`.
+    """Returns the metric of this name that a model is compiled with, as a function `(y, outputs) -> float`.
 
-    Calling it raises KeyError where there is no such metric. The model's own record of metrics is reset.
+    Calling it raises KeyError if there is no such metric. It resets the metric's state in the model.
     """
 
     def measure(y: Any, outputs: Any) -> float:
@@ -298,7 +299,7 @@ def _compiled_measure(model: keras.Model, name: str) -> Callable[[Any, Any], flo
 
 
 def _named(function: Callable[[Any, Any], Any], name: str) -> Callable[[Any, Any], Any]:
-    """The function under a name for the report."""
+    """Returns the function with a name for the report."""
 
     def named(y: Any, outputs: Any) -> Any:
         return function(y, outputs)

@@ -64,7 +64,7 @@ def write(
     layers_before: Sequence[LayerFacts],
     **others: Any,
 ) -> None:
-    """Writes the fields of a result, see `Result.save`; `others` are those that are JSON data as they are."""
+    """Writes the fields of a result, see `Result.save`; `others` are fields that already are JSON data."""
     path = expect.path("folder", folder, "a folder")
     refuse_others(path)
     candidates = named(candidates)
@@ -93,7 +93,7 @@ def write(
 
 
 def read(folder: str | os.PathLike[str], source: keras.Model | None) -> dict[str, Any]:
-    """The fields of a result that `write` wrote, see `Result.load`; `source` is its `model`."""
+    """Reads the fields of a result that `write` wrote, see `Result.load`; `source` is its argument `model`."""
     path = _folder(folder)
     expect.instance("model", source, keras.Model, "the model that was compressed", or_none=True)
     fields = _read(path / _RESULT)
@@ -128,14 +128,14 @@ def read(folder: str | os.PathLike[str], source: keras.Model | None) -> dict[str
 
 
 def figures(folder: str | os.PathLike[str]) -> dict[str, Any]:
-    """The fields of a result that `write` stored as JSON, without its models and arrays; of candidates nothing."""
+    """Reads the fields of a result that `write` stored as JSON: no models, no arrays, no candidates."""
     fields = _read(_folder(folder) / _RESULT)
     del fields["candidates"]
     return fields
 
 
 def about_lambdas(names: Sequence[str]) -> str:
-    """Words on a result with Lambda layers that hold code of their own."""
+    """Returns a warning about Lambda layers that hold code of their own."""
     return (
         f"Lambda layer {', '.join(map(repr, names))} holds Python code, which Keras does not read back from a file: "
         "load the saved result with Result.load(folder, model=...), given the model that was compressed, and leave "
@@ -158,10 +158,10 @@ def refuse_others(path: pathlib.Path) -> None:
 
 
 def _folder(folder: str | os.PathLike[str]) -> pathlib.Path:
-    """The folder of a result itself, whole and undamaged, of the one given or of its run.
+    """Returns the folder of a result, checked for damage: the given folder, or the one in a run folder.
 
     Raises:
-        FileNotFoundError: no result there.
+        FileNotFoundError: the folder holds no result.
         ValueError: a file is damaged or missing.
     """
     path: pathlib.Path = expect.path("folder", folder, "a folder")
@@ -178,7 +178,7 @@ def _folder(folder: str | os.PathLike[str]) -> pathlib.Path:
 
 
 def _read(path: pathlib.Path) -> dict[str, Any]:
-    """The fields of a result that are stored as JSON."""
+    """Reads the fields of a result that are stored as JSON."""
     data = json.loads(path.read_text(encoding="utf-8"))
     stated = data.pop("format", None) if isinstance(data, dict) else None
     if stated == _WITHOUT_LAYERS:
@@ -190,7 +190,7 @@ def _read(path: pathlib.Path) -> dict[str, Any]:
             "version that wrote it, or compress again into another folder."
         )
     if missing := sorted(_STORED - data.keys()):
-        raise ValueError(f"Expected {', '.join(missing)} in {path}. Received: a result without. Save it again.")
+        raise ValueError(f"Expected {', '.join(missing)} in {path}. Received: a result without them. Save it again.")
     if unknown := sorted(data.keys() - _STORED):
         raise ValueError(f"Expected {', '.join(sorted(_STORED))} in {path}. Received besides: {', '.join(unknown)}.")
     try:
@@ -219,7 +219,7 @@ def _load_model(path: pathlib.Path) -> keras.Model:
 def _rebuilt(
     path: pathlib.Path, source: keras.Model, trail: Trail, through_norms: bool, input_shape: InputShape | None
 ) -> keras.Model:
-    """The student of a trail, from the model that was compressed and the file with its weights and its loss."""
+    """Rebuilds the student of a trail from the model that was compressed, and loads its weights and loss."""
     try:
         model = replay(source, trail, path, through_norms, input_shape=input_shape)
     except (ValueError, TypeError, KeyError) as error:

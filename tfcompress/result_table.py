@@ -17,11 +17,11 @@ _NAMES = {LATENCY: "latency, one thread (ms)", FILE: "TFLite file (bytes)"}
 
 
 def rows_of(before: Measured, after: Measured, metric: str) -> list[tuple[str, str, str, str]]:
-    """Returns a row of text for each number: its name, before, after, and their share, of a metric the difference.
+    """Returns a row of text for each number: its name, before, after, and their ratio (for a metric, the difference).
 
     Args:
-        before: of the model as it was given.
-        after: of the compressed one.
+        before: measurements of the original.
+        after: measurements of the compressed model.
         metric: name of the metric.
     """
     rows = [_row("MACs", before.macs, after.macs), _row("parameters", before.params, after.params)]
@@ -52,7 +52,7 @@ def as_text(title: str, rows: Sequence[tuple[str, str, str, str]], below: Sequen
 
 
 def as_html(title: str, rows: Sequence[tuple[str, str, str, str]], below: Sequence[str]) -> str:
-    """Returns the same as HTML, which a notebook shows."""
+    """Returns the same as HTML, for a notebook."""
     return (
         f"<table><caption>{html.escape(title)}</caption><thead>{_cells(_HEAD, 'th')}</thead>"
         f"<tbody>{''.join(_cells(row, 'td') for row in rows)}</tbody></table>"

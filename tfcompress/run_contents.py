@@ -1,4 +1,4 @@
-"""Begins a run in its folder: everything that decides the outcome, compared with that of an earlier call."""
+"""Begins a run in its folder, and compares everything that decides its outcome with an earlier call there."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ __all__ = ["begin_run"]
 
 
 def begin_run(original: Network, method: Method, task: Task, time_s: float | None = None) -> list[str]:
-    """Begins the run in its folder, or goes on with it; returns what is to be known of that.
+    """Begins the run in its folder, or continues it; returns notes on that.
 
     Args:
         original: the network that was given.
         method: the method, with its settings as they were given.
         task: the task.
-        time_s: seconds to which its settings are fitted; `None` where they are not.
+        time_s: seconds to which the settings are fitted; `None` if they are not.
     """
     notes: list[str] = []
     if not isinstance(task.run, RunFolder):
@@ -34,14 +34,14 @@ def begin_run(original: Network, method: Method, task: Task, time_s: float | Non
     task.run.begin({**fingerprint, "not_compared": contents.unknown})
     if contents.unknown:
         notes.append(
-            f"Warning: {'; '.join(contents.unknown)}. No later call can tell whether it is the same, so this run "
+            f"Warning: {'; '.join(contents.unknown)}. No later call can check that this is unchanged, so this run "
             "cannot go on in its folder after an interruption."
         )
     return notes
 
 
 def _fingerprint(original: Network, method: Method, task: Task, contents: Contents, notes: list[str]) -> dict[str, Any]:
-    """Everything that decides the outcome, as plain data, but for names that Keras makes up."""
+    """Returns everything that decides the outcome as plain data, without names that Keras generates."""
     splits, earlier = task.splits, (task.run.earlier or {}).get("samples", {})
     parts = [split for split in (splits.train, splits.validation, splits.test) if split is not None]
     return {
@@ -59,7 +59,7 @@ def _fingerprint(original: Network, method: Method, task: Task, contents: Conten
 
 
 def _budget(budget: Budget) -> dict[str, Any]:
-    """The limits in the words of a call, however they were given."""
+    """Returns the limits by the arguments of a call, however they were given."""
     others = dict(budget)
     macs, params = others.pop("macs", None), others.pop("params", None)
     return {
@@ -70,7 +70,7 @@ def _budget(budget: Budget) -> dict[str, Any]:
 
 
 def _by_number(value: Any, names: Sequence[str]) -> Any:
-    """Names of layers in a list or as keys, replaced by their number in the model."""
+    """Replaces names of layers, in a list or as keys, by their number in the model."""
     numbers = {name: f"layer {number}" for number, name in enumerate(names, start=1)}
     if isinstance(value, dict):
         return {numbers.get(name, name): entry for name, entry in value.items()}
@@ -78,7 +78,7 @@ def _by_number(value: Any, names: Sequence[str]) -> Any:
 
 
 def _control(original: Network, task: Task) -> dict[str, Any]:
-    """The control: as it was said, and what it came to."""
+    """Returns the control as it was given, and what it means for this model."""
     names = layer_names(original)
     said = {name: _by_number(value, names) for name, value in task.control.settings().items()}
     if not said:
@@ -88,7 +88,7 @@ def _control(original: Network, task: Task) -> dict[str, Any]:
 
 
 def _objective(original: Network, objective: Objective, contents: Contents) -> dict[str, Any]:
-    """Loss and metric by what they compute, whether they were inferred, compiled, or given."""
+    """Returns loss and metric by what they compute, whether they were inferred, compiled, or given."""
     names, metrics = layer_names(original), objective.new_metrics()
     values = {field.name: getattr(objective, field.name) for field in dataclasses.fields(objective)}
     values |= {

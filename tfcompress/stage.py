@@ -1,4 +1,4 @@
-"""A stage: decide, edit, recover. What one method does to a task's model."""
+"""A stage: decide, edit, recover. One method applied to a task's model."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ _SAMPLES, _TOLERANCE = 8, 1e-3  # by which a student is compared with its source
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Recovered:
-    """The end of a stage: a student, and how it came about.
+    """The outcome of a stage: a student, and how it was made.
 
     Attributes:
         student: the finished model.
         search: what the method decided.
-        history: of the recovery, by name.
+        history: logs of the recovery, by name.
     """
 
     student: keras.Model
@@ -45,7 +45,7 @@ def run_stage(method: Method, task: Task, callbacks: Sequence[keras.callbacks.Ca
     Args:
         method: the method.
         task: the task.
-        callbacks: the user's, which see the recovery. A search has epochs of its own: stopped early it finds nothing.
+        callbacks: the user's, called in the recovery only: a search that they stopped early would find nothing.
     """
     search = _decide(method, task)
     student = _edit(search, task)
@@ -53,7 +53,7 @@ def run_stage(method: Method, task: Task, callbacks: Sequence[keras.callbacks.Ca
 
 
 def _decide(method: Method, task: Task) -> Search:
-    """The method's search, or what it found before the run was interrupted."""
+    """Runs the method's search, or reads it back if an interrupted run had finished it."""
     if not method.stores_search:
         return _checked(method.search(task), task)
     stored = task.run.recall("search", task.progress.note) if task.run.has_model("source") else None
@@ -70,8 +70,8 @@ def _decide(method: Method, task: Task) -> Search:
     search = method.search(task)
     if search.teacher is not None:
         raise RuntimeError(
-            f"Expected stores_search = False of method {method.name!r}, whose search gives a teacher, which no run "
-            "folder keeps. Received: stores_search = True. Set it in the class."
+            f"Expected stores_search = False of method {method.name!r}, whose search returns a teacher, which a run "
+            "folder cannot keep. Received: stores_search = True. Set it to False in the class."
         )
     search = _checked(search, task)
     _store(search, task)
@@ -79,7 +79,7 @@ def _decide(method: Method, task: Task) -> Search:
 
 
 def _checked(search: Search, task: Task) -> Search:
-    """The search with names for the weights of its candidates, if what it trained is what its trails lead to."""
+    """Checks that the trained models of a search match their trails; names its candidates' weights files."""
     original = task.network_of(task.original)
     if search.student is not None:
         check_end(original, search.trail, task.network_of(search.student))
@@ -97,14 +97,14 @@ def _checked(search: Search, task: Task) -> Search:
 
 
 def _models(search: Search) -> dict[str, keras.Model]:
-    """The models of a search that a run folder keeps, by their names there; the source first."""
+    """Returns the models of a search to keep in a run folder, by their names there; the source first."""
     student = {} if search.student is None else {"student": search.student}
     trained = {c.trail.files[-1].removesuffix(".keras"): c.model for c in search.candidates if c.model is not None}
     return {"source": search.source, **student, **trained}
 
 
 def _store(search: Search, task: Task) -> None:
-    """Writes a search into the run folder: its models, and then what they are."""
+    """Writes a search into the run folder: first its models, then its description."""
     sums = {name: task.run.save_model(name, model) for name, model in _models(search).items()}
     stored = {
         "trail": task.run.trail_to_json(search.trail),
@@ -118,10 +118,10 @@ def _store(search: Search, task: Task) -> None:
 
 
 def _restored(stored: dict[str, Any], task: Task) -> Search:
-    """Reads the search that `_store` wrote: models are rebuilt by their trails, and given the weights of their files.
+    """Reads a search that `_store` wrote: models are rebuilt by their trails, weights are read from files.
 
     Raises:
-        DamagedFileError, FileNotFoundError: a file is not what was written, or is missing.
+        DamagedFileError, FileNotFoundError: a file differs from what was written, or is missing.
     """
     run, sums = task.run, stored["models"]
     trail = run.trail_from_json(stored["trail"])
@@ -147,7 +147,7 @@ def _restored(stored: dict[str, Any], task: Task) -> Search:
 
 
 def _edit(search: Search, task: Task) -> keras.Model:
-    """The student: the source with the trail's last plan carried out, and proof of that; or the trained one."""
+    """Returns the student: the source with the trail's last plan carried out and verified; or the trained one."""
     if search.student is not None:
         # A copy, as it may be a candidate's model too.
         student = apply(search.student, Plan(), task.network_of(search.student).groups)
@@ -165,7 +165,7 @@ def _edit(search: Search, task: Task) -> keras.Model:
 def _recover(
     method: Method, student: keras.Model, search: Search, task: Task, callbacks: Sequence[keras.callbacks.Callback]
 ) -> dict[str, list[Any]]:
-    """The method's recovery, which trains frozen layers too where their weights changed."""
+    """Runs the method's recovery, which also trains frozen layers whose weights changed."""
     network = task.network_of(student)
     layers = to_thaw(network, cut_layers(task.groups.graph, network, search.trail))
     if layers:

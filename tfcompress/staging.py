@@ -1,8 +1,8 @@
-"""Folders whose content is replaced as a whole or not at all, and never at the cost of what is not ours.
+"""Replaces the content of a folder as a whole or not at all, and never at the cost of files that are not ours.
 
-New files are written into a stage, a folder of its own in the folder that they are meant for. They are renamed into
-place when all are there, and everything is renamed back where that fails on the way. A killed process leaves its stage,
-which the next one to write there (or `recover`) brings to its end.
+New files are written into a stage, which is a folder inside the target folder. When all are complete they are renamed
+into place; if that fails midway, everything is renamed back. A killed process leaves its stage behind, and the next
+process that writes there (or `recover`) undoes the unfinished work.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ _SHOWN = 5
 
 
 class Stage:
-    """New files of a folder, which `place` puts there.
+    """New files for a folder; `place` moves them there.
 
         with Stage("out") as stage:
             (stage.new / "model.keras").write_bytes(content)
             stage.place()
 
-    The folder is made where it is missing, and removed again where nothing came into it.
+    The folder is created if it is missing, and removed again if nothing was placed in it.
 
     Attributes:
-        folder: the folder that the files are meant for; a link to a folder stands for that folder.
-        new: where they are written.
+        folder: the folder that the files are for; a link to a folder counts as that folder.
+        new: the folder to write them to.
     """
 
     def __init__(self, folder: str | os.PathLike[str]):
@@ -53,7 +53,7 @@ class Stage:
         self._lock: int | None = None
 
     def __enter__(self) -> Self:
-        """Makes the stage. Raises OSError where the folder cannot be written."""
+        """Creates the stage. Raises OSError if the folder cannot be written."""
         self._made = _make(self.folder)
         try:
             with _locked(self.folder):
@@ -74,15 +74,15 @@ class Stage:
         _tell_of_room(self.folder, error)
 
     def place(self, whole: bool = False) -> None:
-        """Puts everything in `new` into the folder, with a manifest.
+        """Moves everything in `new` into the folder, with a manifest.
 
         Args:
-            whole: whether what an earlier call has put there under other names is removed.
+            whole: whether files that an earlier call put there under other names are removed.
 
         Raises:
-            FileExistsError: something in the way, or with `whole` anything in the folder, is not provably ours.
+            FileExistsError: a file to be replaced, or with `whole` any file in the folder, is not provably ours.
                 Nothing has changed then.
-            OSError: a file cannot be renamed; what was done is undone.
+            OSError: a file cannot be renamed; everything done so far is undone.
         """
         with _locked(self.folder):
             names = sorted(path.name for path in self.new.iterdir())
@@ -122,11 +122,11 @@ class Stage:
 
 
 def refuse_foreign(folder: str | os.PathLike[str], names: Iterable[str] | None = None) -> dict[str, tuple[str, ...]]:
-    """Refuses to write where something lies that is not provably ours; returns the manifest of the folder.
+    """Refuses to write over files that are not provably ours; returns the manifest of the folder.
 
     Args:
         folder: the folder to be written to; it may be missing.
-        names: what is to be written, names of files and folders in it; `None` for the folder as a whole.
+        names: names of the files and folders that will be written; `None` for the folder as a whole.
 
     Raises:
         FileExistsError: names what is in the way.
@@ -143,9 +143,9 @@ def refuse_foreign(folder: str | os.PathLike[str], names: Iterable[str] | None =
     if strangers:
         strangers.sort(key=lambda name: name != MANIFEST)  # a damaged one is why the others are not provably ours
         more = f" and {len(strangers) - _SHOWN} more" if len(strangers) > _SHOWN else ""
-        what = "nothing but" if names is None else "under the names to be written nothing but"
+        what = "only" if names is None else "under the names to be written only"
         raise FileExistsError(
-            f"Expected in {str(folder)!r} {what} what tfcompress wrote, unchanged. Received: "
+            f"Expected in {str(folder)!r} {what} files that tfcompress wrote, unchanged. Received: "
             f"{', '.join(strangers[:_SHOWN])}{more}. Nothing was written. Give another folder, or move these away."
         )
     try:
@@ -155,7 +155,7 @@ def refuse_foreign(folder: str | os.PathLike[str], names: Iterable[str] | None =
 
 
 def recover(folder: str | os.PathLike[str]) -> None:
-    """Undoes what killed processes left half done in a folder, and removes their stages; nothing where it cannot."""
+    """Undoes the unfinished work of killed processes in a folder and removes their stages, as far as possible."""
     path = pathlib.Path(folder)
     if path.is_dir() and any(path.glob(f"{_PREFIX}*")):
         with contextlib.suppress(OSError), _locked(path):
@@ -172,7 +172,7 @@ def _recover(folder: pathlib.Path) -> None:
 
 
 def _roll_back(folder: pathlib.Path, stage: pathlib.Path) -> None:
-    """Renames what was placed back, then what was there before; nothing where somebody has changed it meanwhile."""
+    """Renames placed files back, then restores the earlier ones; does nothing if somebody changed them meanwhile."""
     journal = json.loads((stage / _JOURNAL).read_text(encoding="utf-8"))
     placed = [name for name in journal["names"] if not os.path.lexists(stage / _NEW / name)]
     before = sorted(path.name for path in (stage / _OLD).iterdir())
@@ -188,7 +188,7 @@ def _roll_back(folder: pathlib.Path, stage: pathlib.Path) -> None:
 
 
 def _tell_of_room(folder: pathlib.Path, error: BaseException | None) -> None:
-    """Turns an error of a full disk, of Python or TensorFlow, into an OSError that says where."""
+    """Raises an OSError that says where the disk is full, if that is what an error of Python or TensorFlow means."""
     if isinstance(error, Exception) and disk.is_of_room(error):
         words = disk.missing_room(folder, error)
         full = OSError(f"{words} Nothing in the folder was changed. Make room and try again.")
@@ -197,7 +197,7 @@ def _tell_of_room(folder: pathlib.Path, error: BaseException | None) -> None:
 
 
 def _make(folder: pathlib.Path) -> list[pathlib.Path]:
-    """Makes a folder and those above it; returns the new ones, the innermost first."""
+    """Creates a folder and its missing parents; returns the new ones, the innermost first."""
     made = []
     for path in [folder, *folder.parents]:
         if os.path.lexists(path):
@@ -208,7 +208,7 @@ def _make(folder: pathlib.Path) -> list[pathlib.Path]:
 
 
 def _is_stage(path: pathlib.Path) -> bool:
-    """Whether a folder is a stage: it has its name and its marker, or nothing at all where the process was killed."""
+    """Whether a folder is a stage: it has its name and marker, or is empty because the process was killed."""
     if not path.name.startswith(_PREFIX) or path.is_symlink() or not path.is_dir():
         return False
     names = os.listdir(path)
@@ -216,7 +216,7 @@ def _is_stage(path: pathlib.Path) -> bool:
 
 
 def _is_dead(stage: pathlib.Path) -> bool:
-    """Whether the process that made a stage has ended, which releases its lock, however sudden the end."""
+    """Whether the process that made a stage has ended: its lock is released then, even after a sudden end."""
     marker = stage / _MARKER
     if not marker.exists():
         return True
@@ -233,7 +233,7 @@ def _is_dead(stage: pathlib.Path) -> bool:
 
 
 def _take(marker: pathlib.Path) -> int:
-    """Writes the marker of a stage and locks it for as long as the process has it open."""
+    """Writes the marker of a stage and locks it; the lock holds until the process closes the marker."""
     descriptor = os.open(marker, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
     os.write(descriptor, _MARK)
     if fcntl is not None:
@@ -244,7 +244,7 @@ def _take(marker: pathlib.Path) -> int:
 
 @contextlib.contextmanager
 def _locked(folder: pathlib.Path) -> Iterator[None]:
-    """Holds the folder against other threads and processes that write into it."""
+    """Locks the folder against other threads and processes that write into it."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         if fcntl is not None:
@@ -256,7 +256,7 @@ def _locked(folder: pathlib.Path) -> Iterator[None]:
 
 
 def _remove(stage: pathlib.Path) -> None:
-    """Removes a stage: what is in it by our names."""
+    """Removes a stage and the files in it that have our names."""
     if (stage / _JOURNAL).exists():
         return  # it holds what was in the folder before
     for name in (_NEW, _OLD):

@@ -1,4 +1,4 @@
-"""`Task`: what is compressed, on what data, and under which limits; what every method is given."""
+"""`Task`: the model to compress, its data, and the limits; every method is given one."""
 
 from __future__ import annotations
 
@@ -37,19 +37,19 @@ from tfcompress.training import (
 __all__ = ["WARNING", "Task"]
 
 WARNING = "Warning: "
-"""How a note begins that is shown when it comes up, and below the table of the result."""
+"""Prefix of a note that is shown at once, and again below the table of the result."""
 
 _COPIED_SAMPLES = 4  # by which the working copy is compared with the original
 
 
 class _Unknown:
-    """Stands for a part of a task that only its data says."""
+    """Placeholder for a part of a task that is known only once its data is given."""
 
     def __init__(self, name: str) -> None:
         self._name = name
 
     def __getattr__(self, name: str) -> Any:
-        raise RuntimeError(f"Expected `check` to ask for the {self._name} of a task. Received: a task without its data")
+        raise RuntimeError(f"Expected a task with data, to read its {self._name}. Received: one without, as in `check`")
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,22 +57,22 @@ class Task:
     """One compression task.
 
     Attributes:
-        model: the working copy; methods may train it, the user's own model is never touched.
+        model: the working copy, which methods may train; the user's own model is never changed.
         splits: training, validation, calibration and, perhaps, test data.
         objective: loss and metric.
-        budget: upper limits for the finished model, as they were given; `limits` are what they come to.
-        accuracy: the metric of the untouched model on the validation split, or `None` if there is no metric.
-        chance: the metric that guessing would give, or `None` where that is not known.
-        luck: how far above `chance` guessing may come by luck; `None` where that follows from `chance`, a share.
-        control: what of the model may be pruned, and by how much.
+        budget: upper limits for the finished model, as they were given; `limits` holds them as absolute numbers.
+        accuracy: the metric of the uncompressed model on the validation split, or `None` if there is no metric.
+        chance: the metric of random guessing, or `None` if that is not known.
+        luck: how far random guessing may come out above `chance`; `None` if that follows from `chance`, a share.
+        control: which channels may be pruned, and how many.
         seed: random seed.
         run: the run folder, or its stand-in.
         progress: the display.
-        first: the model that the task was for before `on`, if that was another one.
-        networks: what has been read of models so far; see `network_of`.
-        said: what `say` was told, for the report.
-        given: the user's own model, which nothing changes.
-        callbacks: the user's, which see every epoch of the recovery; none while a method searches.
+        first: the model of the task before `on`, if that was another one.
+        networks: the networks of models that were read so far; see `network_of`.
+        said: texts passed to `say`, for the report.
+        given: the user's own model, which is never changed.
+        callbacks: the user's, which see every epoch of the recovery; empty while a method searches.
     """
 
     model: keras.Model
@@ -104,7 +104,7 @@ class Task:
         control: Control | None = None,
         objective: Objective | Score | None = None,
     ) -> Task:
-        """The task on a working copy of a model, with the loss and metric of the original, or an objective given."""
+        """Returns the task on a working copy of a model, with an objective, or the loss and metric of the original."""
         task = cls.before_data(
             Network.of(original, (control or Control()).through_norms), budget, seed, run, progress, control
         )
@@ -120,7 +120,7 @@ class Task:
         progress: Progress,
         control: Control | None = None,
     ) -> Task:
-        """The task on a working copy of a model, whose `splits` and `objective` are not known yet."""
+        """Returns the task on a working copy of a model, without `splits` and `objective`: see `with_data`."""
         splits: Any = _Unknown("splits")
         objective: Any = _Unknown("objective")
         copy = unchecked_copy(original)
@@ -128,11 +128,11 @@ class Task:
         return cls(copy.model, splits, objective, budget, given=original.model, networks=[original, copy], **known)
 
     def with_data(self, splits: Splits, objective: Objective | Score | None = None, monitor: str | None = None) -> Task:
-        """The task with its data, which says what the objective is, and by which the copy is compared with the model.
+        """Returns the task with its data, from which the objective is inferred and the working copy is checked.
 
         Args:
             splits: the data.
-            objective: an objective that was given; `None` for the loss and metric of the user's model.
+            objective: the user's objective; `None` for the loss and metric of the user's model.
             monitor: name of the metric of the user's model that choices are made by; see `infer`.
 
         Raises:
@@ -151,7 +151,7 @@ class Task:
         return dataclasses.replace(self, splits=splits, objective=chosen, chance=chance, luck=luck)
 
     def on(self, model: keras.Model, callbacks: Sequence[keras.callbacks.Callback] = ()) -> Task:
-        """The same task for another model, such as one that a search has pruned on its way, or with callbacks."""
+        """Returns the same task for another model, such as one pruned during a search, or with callbacks."""
         if model is self.model and not callbacks:
             return self
         first = self.first or (None if model is self.model else self.model)
@@ -159,26 +159,26 @@ class Task:
 
     @property
     def original(self) -> keras.Model:
-        """The working copy of the user's model, whichever model the task is `on`."""
+        """The working copy of the user's model, also if the task is `on` another model."""
         return self.first or self.model
 
     @property
     def whole(self) -> Network:
-        """The user's model, or its working copy where a task was made without it."""
+        """The user's model, or its working copy if the task was made without it."""
         return self.network_of(self.original if self.given is None else self.given)
 
     @cached_property
     def limits(self) -> Mapping[str, int]:
-        """`{metric of Cost: upper limit}` for the finished model: what the budget comes to."""
+        """`{metric of Cost: upper limit}` for the finished model, computed from the budget."""
         return MappingProxyType(self.budget.limits(self.whole.costs.total))
 
     @cached_property
     def teacher(self) -> keras.Model:
-        """A copy of the model as it was given, to learn from where the working copy itself is trained."""
+        """A copy of the model that was given, as a teacher for runs that train the working copy itself."""
         return flat_copy(self.whole)
 
     def network_of(self, model: keras.Model | Network) -> Network:
-        """The network of a model, which is read once in a task and in all that come from it by `on`; or one to keep."""
+        """Returns the network of a model, read once for this task and all made from it by `on`; keeps a given one."""
         network = Network.of(model, self.control.through_norms)
         for known in self.networks:
             if known.model is network.model:
@@ -207,7 +207,7 @@ class Task:
         return self.control.widths(self.groups)
 
     def evidence(self) -> Evidence:
-        """The evidence of criteria: the weights of the working copy, and its calibration data with the task's loss."""
+        """The data for importance criteria: the working copy's weights, and calibration data with the task's loss."""
         loss = loss_function(self.model, self.objective)
         return Evidence(self.groups, self.splits.calibration, loss, self.seed)
 
@@ -215,10 +215,9 @@ class Task:
     def is_trained(self) -> bool:
         """Whether the model is clearly better than guessing.
 
-        An accuracy has to be above chance by more than luck explains, and by as much again as chance itself or
-        half of what is missing to perfect; by less where one class dominates, as nothing but what was learned goes
-        beyond always naming it. Other metrics have to be better than on labels of other samples, by three standard
-        errors.
+        An accuracy must exceed chance by more than random variation explains, and also by at least chance itself or
+        half of the distance from chance to 1 (less if one class dominates, because only a trained model does better
+        than always naming it). Other metrics must be better than on labels of other samples, by three standard errors.
         """
         if self.accuracy is None or self.chance is None:
             return False
@@ -229,11 +228,11 @@ class Task:
 
     @property
     def _by_luck(self) -> float:
-        """How much better than `chance` guessing may come out: three standard errors.
+        """How far guessing may come out above `chance` by random variation: three standard errors.
 
-        Where one class has more than half of the samples, whoever names others at random loses on the average what he
-        may win by luck: the bound is what three standard errors leave of the best share of them. Maps and sequences
-        are guessed place by place.
+        If one class has more than half of the samples, guessing other classes for some samples loses more on average
+        than it may win by random variation: the bound is the largest net win, over all shares of such samples. Maps
+        and sequences are guessed place by place.
         """
         if self.luck is not None:
             return self.luck
@@ -246,15 +245,15 @@ class Task:
 
     @property
     def warning(self) -> str | None:
-        """A warning of a model that is not better than guessing, or `None`."""
+        """A warning if the model is not better than guessing, else `None`."""
         if self.accuracy is None or self.chance is None:
             return None
         if self.objective.sign * (self.accuracy - self.chance) > self._by_luck:
             return None
         return (
             f"The model is at chance level on the validation split ({self.objective.metric_name} {self.accuracy:.4f}, "
-            f"guessing gives {self.chance:.4f}). If it is trained, its inputs may be scaled otherwise than this data: "
-            "names and paths give float32 images in [0, 1], where no other usual scaling does better; "
+            f"guessing gives {self.chance:.4f}). If it is trained, it may expect inputs in another scaling than this "
+            "data has: names and paths give float32 images in [0, 1], unless another usual scaling does better; "
             "tfcompress.data.load(name, preprocess=...) changes that."
         )
 
@@ -263,7 +262,7 @@ class Task:
         return Phase(name, self.run, self.progress, stateful or {})
 
     def say(self, text: str) -> None:
-        """Keeps a line for the notes of the result, once; shows it where it is a warning."""
+        """Adds a line to the notes of the result, once; a warning is also shown at once."""
         if text not in self.said:
             self.said.append(text)
             if text.startswith(WARNING):
@@ -274,10 +273,10 @@ class Task:
         return all(cost[metric] <= limit for metric, limit in self.limits.items())
 
     def fits_kept(self, kept: Any, limits: Mapping[str, int] | None = None) -> bool:
-        """Whether the plan in which group i keeps `kept[i]` channels is within the limits, or within other ones."""
+        """Whether the plan that keeps `kept[i]` channels of group i is within the given limits, or the task's."""
         within = self.limits if limits is None else limits
         return all(int(self.costs.count(metric, kept)) <= limit for metric, limit in within.items())
 
     def rng(self, stream: Stream, *part: int) -> np.random.Generator:
-        """An independent random stream of this task's seed, or a part of one."""
+        """Returns an independent random generator for a stream of the seed, or a part of that stream."""
         return np.random.default_rng([self.seed, stream, *part])

@@ -1,4 +1,4 @@
-"""`time_budget`: the length of a run, fitted to the time that there is."""
+"""`time_budget`: fits the length of a run to the time available."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SHARES = 50  # steps in which settings become smaller
 
 
 def given_time(value: Any) -> float | None:
-    """The time budget of a call in seconds.
+    """Returns the time budget of a call in seconds.
 
     Args:
         value: a text such as "1h", "1 h 30 min" or "45 min", or a number of seconds; `None` for none.
@@ -42,22 +42,22 @@ def given_time(value: Any) -> float | None:
 
 
 def fitted_settings(method: Method, task: Task, step: StepTime | None, seconds: float) -> dict[str, Any]:
-    """The settings by which a method takes at most so long, by the measured time of a step.
+    """Returns the settings with which a method takes at most `seconds`, by the measured time of a step.
 
-    What preset "fast" has less of (episodes, updates, epochs) becomes less by one share for all, down to that preset;
-    if that takes too long, there are fewer epochs still.
+    The settings that preset "fast" reduces (episodes, updates, epochs) all shrink by one common share, down to that
+    preset; if that still takes too long, the epochs shrink further.
 
     Args:
         method: the method.
         task: the task.
         step: the time of an epoch.
-        seconds: the time that there is.
+        seconds: the time available.
 
     Returns:
-        The settings that are others than the method's, empty where it takes less time by itself.
+        The settings that differ from the method's, empty if the run is short enough without changes.
 
     Raises:
-        ValueError: no step could be timed, or the shortest run takes longer.
+        ValueError: no step could be timed, or even the shortest run takes longer.
     """
     shortest = None
     for changes in _ever_shorter(method):
@@ -68,21 +68,21 @@ def fitted_settings(method: Method, task: Task, step: StepTime | None, seconds: 
             continue
         if parts is None:
             raise ValueError(
-                "Expected data of a known length, and a model of which a step can be timed, for time_budget. Received: "
-                "others. Leave it out, and give epochs=."
+                "Expected data of a known length, and a model whose training step can be timed, for time_budget. "
+                "Received: no timed step. Leave time_budget out, and give epochs=."
             )
         shortest = sum(parts.values())
         if shortest <= seconds:
             return changes
     least = "" if shortest is None else f", which is at least {duration(shortest)} here"
     raise ValueError(
-        f"Expected `time_budget` to be the time of a run{least}. Received: {duration(seconds)}. Give more time, less "
-        'data, or another method, such as "uniform".'
+        f"Expected `time_budget` to be long enough for a run{least}. Received: {duration(seconds)}. Give more time, "
+        'less data, or another method, such as "uniform".'
     )
 
 
 def _ever_shorter(method: Method) -> Iterator[dict[str, Any]]:
-    """Changes of settings that make a run shorter and shorter."""
+    """Yields changes of settings that make a run ever shorter."""
     fast: Mapping[str, Any] = type(method).fast or {}
     least = {name: value for name, value in fast.items() if type(value) is int and _larger(method, name, value)}
     if "epochs" not in least and _larger(method, "epochs", 1):
@@ -104,6 +104,6 @@ def _larger(method: Method, name: str, value: int) -> bool:
 
 
 def words_for_fitted(method: Method, changes: Mapping[str, Any], seconds: float) -> str:
-    """A line on what was fitted to the time, such as "time_budget 1 h 0 min: epochs 30 -> 12"."""
+    """Returns a line on the settings that were fitted, such as "time_budget 1 h 0 min: epochs 30 -> 12"."""
     said = [f"{name} {getattr(method, name)} -> {value}" for name, value in changes.items()]
     return f"time_budget {duration(seconds)}: {', '.join(said) or 'all settings stay, the run takes less'}"

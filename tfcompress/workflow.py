@@ -102,62 +102,64 @@ def compress(
             this place, as in `compress(model, (x, y), ...)`, are taken for `data`, with the default method.
         data: the name of a dataset (`"cifar10"`, `"digits"`), the path of a folder of images or of an .npz file,
             `"package.module:function"`, `tfcompress.data.load(...)`, a tuple `(x, y)` of arrays, a batched
-            `tf.data.Dataset` or a keras `PyDataset`. Weights of samples may be a third part: they count in the training
+            `tf.data.Dataset` or a keras `PyDataset`. Sample weights may be a third part: they count in the training
             loss, as in `fit` (docs/data.md).
-        validation_data: what choices are made by; without it a seeded part of the training data is held out.
-        validation_split: the share of the training data to hold out, between 0 and 1; `None` for a tenth. Not beside
-            `validation_data`.
-        test_data: read once, for the report; named datasets bring theirs.
-        class_weight: `{class: weight}` as for `fit`: how much the samples of a class count in the training loss.
+        validation_data: the data that choices are made by; without it, a seeded random part of the training data is
+            held out.
+        validation_split: the share of the training data to hold out, between 0 and 1; `None` for a tenth. Cannot be
+            combined with `validation_data`.
+        test_data: data for the report, read once; named datasets bring their own.
+        class_weight: `{class: weight}` as for `fit`: the weight of each class in the training loss.
         flops_budget: upper limit for the finished model's FLOPs: a share of the original (0 < share <= 1) as a float,
             or an absolute number as an int above 1 (two FLOPs are one multiply-add).
         params_budget: the same for parameters.
-        latency_budget: the same for the latency that LiteRT has on this machine (one sample, one thread), an absolute
-            number in milliseconds. "darc" plans by it; other methods need another budget to plan by, and their finished
-            model is held to it.
+        latency_budget: the same for the latency in LiteRT on this machine (one sample, one thread); an absolute number
+            is in milliseconds. "darc" plans for it; other methods need another budget to plan for, and their finished
+            model is checked against it.
         budget: `{metric: limit}` of "macs", "params", "bytes" and metrics that were registered
-            (`tfcompress.costs.register_metric`), or a `Budget`: shares as floats, absolute numbers as ints. One of the
-            budgets or more, each metric once.
-        exclude: layers that keep all the channels they write: names, patterns such as `"stage4_*"`, or classes.
+            (`tfcompress.costs.register_metric`), or a `Budget`: shares as floats, absolute numbers as ints. At
+            least one budget is needed, and each metric may be limited once.
+        exclude: layers whose output channels are all kept: names, patterns such as `"stage4_*"`, or classes.
         only: the layers that may be pruned; `None` for all.
-        ratio_limits: `{pattern: (least, greatest)}`, shares in [0, 1] of the channels to remove, or the greatest alone.
-        round_to: channel counts are multiples of this where a group is large enough; 8 suits most devices.
-        through_norms: whether channels over which a layer takes a statistic may be removed too (LayerNormalization, the
-            key width of attention), which changes the statistic. `Control` says all this in full.
-        objective: how good the model is, where accuracy does not say it (detectors, segmenters, several outputs): a
-            function `(y, outputs) -> [batch]` of one number a sample, the higher the better, written with `keras.ops`;
-            labels and outputs come in the model's own structure. The losses are those that the model is compiled with.
-            Or an `Objective` with losses and score.
-        monitor: the name of the metric that choices are made by, of those that the model is compiled with ("auc",
-            "f1_score"), or "loss"; by default the first accuracy among them, else the first. All are reported.
-        preset: the settings that the method's name stands for: "fast" (minutes: no search beyond cheap ranking, few
-            epochs), "balanced" (an evening; `None` is the same) or "paper" (to the letter; hundreds of epochs, which
-            nothing else starts). What it takes is printed before the first step. An instance has settings of its own:
+        ratio_limits: `{pattern: (least, greatest)}`, shares in [0, 1] of the channels to remove, or only the greatest.
+        round_to: channel counts are multiples of this in groups that are large enough; 8 suits most devices.
+        through_norms: whether channels that enter a layer's statistic may be removed too (LayerNormalization, the key
+            width of attention), which changes the statistic. `Control` describes all these settings in full.
+        objective: the quality of the model, where accuracy does not describe it (detectors, segmenters, several
+            outputs): a function `(y, outputs) -> [batch]` that gives one number per sample, higher is better, written
+            with `keras.ops`; labels and outputs have the model's own structure. The losses are those that the model is
+            compiled with. Or an `Objective` with losses and score.
+        monitor: the name of the metric that choices are made by: "loss", or one that the model is compiled with ("auc",
+            "f1_score"); by default the model's first accuracy, else its first metric. All metrics are reported.
+        preset: the settings of a method given by name: "fast" (minutes: cheap ranking instead of a search, few epochs),
+            "balanced" (an evening; `None` is the same) or "paper" (exactly as published; hundreds of epochs, used only
+            on request). The expected time is printed before the first step. An instance has settings of its own:
             `RLAL.with_preset("fast", epochs=8)`.
-        epochs: the method's setting of that name: of training the finished model. `method="rlal", epochs=10` is short
-            for `RLAL(epochs=10)`, in every method and preset, and overrules an instance's.
-        learning_rate: the same for the initial learning rate.
-        optimizer: the same for the optimizer: a keras optimizer, `"sgd"`, `"adam"`, or `"compiled"` for that of the
-            model.
+        epochs: epochs of training the finished model. `method="rlal", epochs=10` is short for `RLAL(epochs=10)`, works
+            with every method and preset, and overrides the setting of an instance.
+        learning_rate: the initial learning rate of that training, likewise.
+        optimizer: the optimizer of that training, likewise: a keras optimizer, `"sgd"`, `"adam"`, or `"compiled"` for
+            the model's own.
         callbacks: Keras callbacks, such as `EarlyStopping`; they see epochs and logs of the finished model's training
-            as in `fit`, of each of its phases. Their own state is lost where a run is interrupted.
-        time_budget: how long the run may take: `"1h"`, `"45 min"`, or seconds. Before the first step epochs, and
-            episodes of a search, become so few that it holds, by two timed batches; never more than the settings have.
-        input_shape: for a model that takes inputs of any size, such as images `(None, None, 3)`, the size that costs
-            are counted for and data have, without the batch; by name for several inputs. The result takes any size.
-        run_dir: a folder for checkpoints, logs and the result. The same call on the same folder goes on where a killed
-            run stopped, after its last finished epoch.
+            as in `fit`, in each of its phases. Their own state is lost if a run is interrupted.
+        time_budget: the time that the run may take: `"1h"`, `"45 min"`, or seconds. Before the first step two batches
+            are timed, and epochs and search episodes are reduced to fit; they are never increased.
+        input_shape: for a model that takes inputs of any size, such as images `(None, None, 3)`: the size that costs
+            are counted for and that the data has, without the batch; by name for several inputs. The result takes any
+            size.
+        run_dir: a folder for checkpoints, logs and the result. The same call with the same folder continues a killed
+            run after its last finished epoch.
         seed: random seed.
-        verbose: 0 silent, 1 a line that is updated in a terminal or a notebook, 2 one line an epoch.
+        verbose: 0 silent, 1 a line that is updated in a terminal or a notebook, 2 one line per epoch.
 
     Returns:
-        A `Result`. The finished model is never above the budget.
+        A `Result`. The finished model never exceeds the budget.
 
     Raises:
-        TypeError, ValueError: before any training, for anything that cannot work; the message says what was expected,
-            what came, and what to do.
-        tfcompress.costs.LimitMissed: the finished model measures more than a limit that is checked and not planned; the
-            error holds the model.
+        TypeError, ValueError: before any training, if something cannot work; the message says what was expected, what
+            was received, and what to do.
+        tfcompress.costs.LimitMissed: the finished model exceeds a limit that is measured, not planned; the error holds
+            the model.
         tfcompress.training.TrainingDiverged: the loss became NaN; the last good state is kept in the run folder.
     """
     method, data = _in_their_places(method, data)
@@ -210,7 +212,7 @@ def compress(
 
 
 def _in_their_places(method: Any, data: Any) -> tuple[Any, Any]:
-    """Method and data, where data alone were given in the method's place."""
+    """Returns method and data, swapped if only data was given, in the method's place."""
     if data is None and not isinstance(method, str) and data_lib.has_form(method):
         return _METHOD, method
     return method, data
@@ -218,7 +220,7 @@ def _in_their_places(method: Any, data: Any) -> tuple[Any, Any]:
 
 @contextlib.contextmanager
 def _calm(verbose: int) -> Iterator[None]:
-    """Keeps TensorFlow's words off the screen unless `verbose` is 2; with 0 whatever is logged or warned of, too."""
+    """Hides TensorFlow's messages unless `verbose` is 2; with 0 also all log messages and warnings."""
     with contextlib.ExitStack() as stack:
         if verbose < 2:
             warmed_up()
@@ -230,7 +232,7 @@ def _calm(verbose: int) -> Iterator[None]:
 
 
 def _check_result_folder(run: RunFolder) -> None:
-    """Refuses a run whose result would not find its place, before any work."""
+    """Refuses a run whose result could not be written to its folder, before any work."""
     try:
         refuse_others(run.path / "result")
     except FileExistsError as error:
@@ -246,8 +248,8 @@ def _measured(
     notes: Sequence[str],
     given: keras.Model,
 ) -> tuple[Task, dict[str, Any], list[str]]:
-    """The task with the model's accuracy as it is, what was measured of the model in the first call of this run (its
-    metrics on the validation split, and what the budget limits), and what is to be known of it, which is said first.
+    """Returns the task with the metric of the uncompressed model, the measurements that this run's first call made (all
+    metrics on the validation split, and measured limits), and notes on them, which are shown first.
     """
     said: list[str] = []
     before = task.run.recall("before", said.append)
@@ -264,7 +266,7 @@ def _measured(
 
 
 def _in_time(method: Method, task: Task, step: StepTime | None, seconds: float) -> Method:
-    """The method with settings that hold a time budget: those of the first call, where a run goes on."""
+    """Returns the method with settings that fit a time budget; a run that goes on keeps those of its first call."""
     changes = task.run.recall("in_time", task.progress.note)
     if changes is None:
         changes = fitted_settings(method, task, step, seconds)
@@ -274,7 +276,7 @@ def _in_time(method: Method, task: Task, step: StepTime | None, seconds: float) 
 
 
 def _say_first(original: Network, method: Method, task: Task, notes: Sequence[str], step: StepTime | None) -> None:
-    """Says what the run is and how long it takes, and warnings; declares its phases."""
+    """Prints the header of the run and warnings; declares its phases."""
     if task.progress.verbose:
         task.progress.header(header(original, method, task, step))
     warnings = [note for note in notes if note.startswith(WARNING)]
@@ -288,7 +290,7 @@ def _say_first(original: Network, method: Method, task: Task, notes: Sequence[st
 
 
 def _held_to(budget: Budget, before: Mapping[str, float]) -> list[str]:
-    """Words on the limits that are checked in the end and not planned."""
+    """Returns notes on the limits that are checked at the end, not planned."""
     units = {name: registered_metrics()[name].unit for name in budget.measured}
     return [
         f"{name} is measured, not planned: the finished student is held to {shown(limit)} {units[name]} "
@@ -309,7 +311,7 @@ def _first_notes(task: Task, costs: CostModel, ignored: Sequence[str]) -> list[s
     )
     notes.append(f"{task.model.name}: {shown}, {total.macs:,} MACs, {total.params:,} parameters")
     if batch := fixed_batch(costs.groups.graph):
-        notes.append(f"The model takes {batch} samples at once; what is made of it takes any number of them.")
+        notes.append(f"The model takes {batch} samples at once; the compressed model takes any number.")
     if kept := kept_lambdas(task.original):
         notes.append(about_lambdas(kept))
     if not_known := dict.fromkeys((*costs.unknown, *costs.unmeasured)):

@@ -184,7 +184,7 @@ class RefusedTest(tf.test.TestCase):
                 tfcompress.compress(model, Uniform(epochs=0), (x, y), flops_budget=0.3, verbose=0, **control)
         with self.assertRaisesRegex(ValueError, "match a layer.*'blok1_conv1'.*block1_conv1"):
             tfcompress.compress(model, "rlal", (x, y), flops_budget=0.5, verbose=0, exclude="blok1_conv1")
-        with self.assertRaisesRegex(ValueError, "inside blocks only.*'stem', between blocks"):
+        with self.assertRaisesRegex(ValueError, "only for channels inside blocks.*'stem', between blocks"):
             tfcompress.compress(
                 model, Random(epochs=0, tries=1), (x, y), flops_budget=0.6, verbose=0, ratio_limits={"stem": (0.2, 1)}
             )

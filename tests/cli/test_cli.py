@@ -421,14 +421,17 @@ class MethodsTest(tf.test.TestCase):
         rlal = self.rows("rlal")
         self.assertEqual(
             rlal["epochs"],
-            ("30", "epochs of the joint training, at least 4; of the recovery, where weights stay during the search."),
+            (
+                "30",
+                "epochs of the joint training, at least 4; of the recovery, if weights are fixed during the search.",
+            ),
         )
-        self.assertEqual(self.rows("random")["epochs"], ("30", "length of a training phase."))
+        self.assertEqual(self.rows("random")["epochs"], ("30", "length of a training phase in epochs."))
         self.assertEqual(
             rlal["joint"],
-            ("None", "whether weights train while the agent prunes; `None`: where the model does not come trained."),
+            ("None", "whether weights train while the agent prunes; `None`: if the model is not already trained."),
         )
-        self.assertEqual(rlal["episodes"], ("150", "number of episodes of a search on weights as they are."))
+        self.assertEqual(rlal["episodes"], ("150", "number of episodes of a search with fixed weights."))
         self.assertEqual((rlal["teach"][0], rlal["recalibrate_student"][0]), ("auto", "4"))
         self.assertEqual(rlal["agent.first_policy"][0], "uniform")
         self.assertEqual(rlal["milestones"][0], "100,150")

@@ -154,7 +154,7 @@ def test_what_is_no_alternative_is_refused():
         (["nowhere"], {}, KeyError, "names of nodes.*nowhere"),
         ([], {}, ValueError, "at least one"),
         (["image"], {}, ValueError, "compute something.*image"),
-        (["stem"], stem, ValueError, "other than that of the layer itself.*'stem'"),
+        (["stem"], stem, ValueError, "differ from the layer's own.*'stem'"),
         (["middle"], {"no": RemoveLayers(("stem",))}, ValueError, r"edit nodes of \['middle'\].*'no'.*\['stem'\]"),
         (["middle"], {"wide": ReplaceLayers.by(("middle",), layers.Conv2D(7, 1, 2))}, ValueError, "'wide'.*4, 4, 7"),
         (["middle"], {"big": ReplaceLayers.by(("middle",), layers.Conv2D(6, 1))}, ValueError, "'big'.*8, 8, 6"),

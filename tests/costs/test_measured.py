@@ -155,5 +155,5 @@ def test_picking_measures_the_candidates(weighing):
         assert picked.after.measurements == {"weight": 1.5}
         assert result.pick(budget={"weight": 0.3}).model is models[2]
         assert result.pick().model is models[0]
-        with pytest.raises(ValueError, match="Expected a budget that holds a student"):
+        with pytest.raises(ValueError, match="Expected a budget that a student trained by"):
             result.pick(budget={"weight": 0.2})

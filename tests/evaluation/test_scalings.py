@@ -130,12 +130,14 @@ def test_the_backbone_says_its_scaling(tmp_path):
     assert scaling_of_backbone(inside)[0] is None
     divided = keras.Model(inputs, head(base(keras.applications.mobilenet_v2.preprocess_input(inputs))))
     assert scaling_of_backbone(divided)[0] is None
-    with pytest.raises(ValueError, match=r"neither names nor layers tell one.*'plus_minus_one'"):
+    with pytest.raises(ValueError, match=r"names and layers match none.*'plus_minus_one'"):
         scaling_of_backbone(trained_on(scaling.to_float)[0])
     nested.compile("sgd", "sparse_categorical_crossentropy")
     np.savez(tmp_path / "set.npz", x=IMAGES[:40], y=np.arange(40) % 3)
     splits = given_splits(nested, data.load(tmp_path / "set.npz", preprocess="keras.applications"), None)
-    assert splits.notes[0].startswith("scaling: preprocess='plus_minus_one' ([-1, 1]), as 'mobilenetv2_0.35_32'")
+    assert splits.notes[0].startswith(
+        "scaling: preprocess='plus_minus_one' ([-1, 1]), used to train 'mobilenetv2_0.35_32'"
+    )
     assert "36 images, resized to 32 x 32" in splits.describe()
     x = splits.train.take(3)[0]
     assert (x.shape, x.min() < -0.5) == ((3, 32, 32, 3), True)

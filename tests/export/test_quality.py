@@ -107,9 +107,9 @@ def test_tolerated_drops_by_hand():
 def test_bad_labels_and_metrics_are_refused_before_anything_is_written(features, tmp_path):
     model, x, y = features
     for arguments, kind, message in (
-        ({"samples": x, "labels": y}, ValueError, "together. Received: samples and labels alone"),
-        ({"labels": y, "metric": right}, ValueError, "together. Received: labels and metric alone"),
-        ({"metric": right}, ValueError, "together. Received: metric alone"),
+        ({"samples": x, "labels": y}, ValueError, "together. Received: only samples and labels"),
+        ({"labels": y, "metric": right}, ValueError, "together. Received: only labels and metric"),
+        ({"metric": right}, ValueError, "together. Received: only metric"),
         ({"samples": x, "labels": y[:5], "metric": right}, ValueError, r"each of 64 samples. Received: \[5\]"),
         ({"samples": x, "labels": y, "metric": 3}, TypeError, "a function .*Received: metric=3"),
         ({"samples": x, "labels": y, "metric": lambda y, o: o}, MetricError, r"\(metric\) to give one number"),

@@ -216,7 +216,7 @@ def test_a_copy_that_would_no_longer_share_is_refused():
             return super().get_config()
 
     dense = layers.Dense(4, name="dense")
-    with pytest.raises(CannotBeCopied, match=r"'reader' to go on sharing its weight 'dense/kernel'"):
+    with pytest.raises(CannotBeCopied, match=r"'reader' to keep sharing its weight 'dense/kernel'"):
         apply(model_of(dense, Reader(dense, name="reader")), Plan())
 
 

@@ -152,7 +152,7 @@ class FoundTest(tf.test.TestCase):
     def test_a_network_without_repetition_is_refused(self):
         x = keras.Input((8, 8, 3), name="image")
         y = layers.Dense(2)(layers.Flatten()(layers.Conv2D(4, 3)(x)))
-        with self.assertRaisesRegex(ValueError, "repeated blocks.*4 parts stand one after the other|repeated blocks"):
+        with self.assertRaisesRegex(ValueError, "repeated blocks.*4 parts follow one another|repeated blocks"):
             find_sections(graph_of(y, x))
 
 

@@ -41,7 +41,7 @@ def result(plan=PLAN, source=None, **fields):
         "seed": 3,
         "budget": {"macs": 0.9},
         "control": {},
-        "notes": ("training: 72 images\nvalidation: 24 images", "preset balanced, but for epochs=2"),
+        "notes": ("training: 72 images\nvalidation: 24 images", "preset balanced, except epochs=2"),
         "calibration": small_tasks.pictures(4)[0],
         "layers_before": layers_of(source),
     }

@@ -166,7 +166,7 @@ def test_a_method_of_somebody_else_has_its_defaults_alone_until_it_says_more():
         assert method_by_name("ours", "balanced") == Ours()
         assert words_for_preset(Ours()) == []
         refusal = (
-            r"Expected `preset` to be one of \('balanced',\). Received: preset='fast'. Ours says no other: give its"
+            r"Expected `preset` to be one of \('balanced',\). Received: preset='fast'. Ours has no other: give its"
         )
         with pytest.raises(ValueError, match=refusal):
             method_by_name("ours", "fast")
@@ -190,15 +190,13 @@ def test_presets_are_refused_where_they_do_not_belong():
 
 
 def test_words_name_what_was_changed_of_the_nearest_preset():
-    assert words_for_preset(Uniform(epochs=7, keep="last")) == ["preset balanced, but for epochs=7, keep='last'"]
+    assert words_for_preset(Uniform(epochs=7, keep="last")) == ["preset balanced, except epochs=7, keep='last'"]
     # However it was made.
-    assert words_for_preset(dataclasses.replace(RLAL.with_preset("fast"), epochs=8)) == [
-        "preset fast, but for epochs=8"
-    ]
+    assert words_for_preset(dataclasses.replace(RLAL.with_preset("fast"), epochs=8)) == ["preset fast, except epochs=8"]
     paper = N2N.as_published("vgg13-mnist", as_released=True)
-    assert words_for_preset(paper) == ["preset paper, but for 7 settings"]
+    assert words_for_preset(paper) == ["preset paper, except for 7 settings"]
     chosen = Uniform(criterion=tfcompress.importance.Taylor(samples=9))
-    assert words_for_preset(chosen) == ["preset balanced, but for criterion"]
+    assert words_for_preset(chosen) == ["preset balanced, except criterion"]
 
 
 def test_work_in_epochs_of_the_whole_model():

@@ -73,7 +73,7 @@ def test_several_originals_and_metrics():
     assert table["b"][1:3] == ("250", "8.3%")
     assert table[""][-2:] == ("mse (test)", "")
     assert table["a"][-4:] == ("0.8000", "-0.1000", "-", "")
-    with pytest.raises(ValueError, match=r"measured by one metric. Received: metrics \['accuracy', 'mse'\]"):
+    with pytest.raises(ValueError, match=r"with the same metric. Received: metrics \['accuracy', 'mse'\]"):
         made.plot()
 
 
@@ -81,7 +81,7 @@ def test_what_not_all_know_is_in_the_table_alone():
     made = Comparison([compared("a", 500, 0.8), compared("b", 250, 0.7, latency=None)])
     assert "latency_ms" not in made.costs
     assert [row[7:9] for row in made.rows()[2:]] == [("2", "50.0%"), ("-", "")]
-    with pytest.raises(ValueError, match=r"'bytes'.*Received: cost='latency_ms'. Some of the results do not know it"):
+    with pytest.raises(ValueError, match=r"'bytes'.*Received: cost='latency_ms'. Some of the results do not have it"):
         made.plot(cost="latency_ms")
     with pytest.raises(ValueError, match=r"path of a picture.*Write cost='params'"):
         made.plot("params")

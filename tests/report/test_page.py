@@ -187,7 +187,7 @@ def test_pictures_by_name(tmp_path):
     for what in ("structure", "spectrum", "changes"):
         result.plot(what, tmp_path / f"{what}.png")
         assert (tmp_path / f"{what}.png").read_bytes().startswith(b"\x89PNG")
-    with pytest.raises(ValueError, match=r"^Expected `what` to be one of .*'structure'.*A file goes into path="):
+    with pytest.raises(ValueError, match=r"^Expected `what` to be one of .*'structure'.*Give a file as path="):
         result.plot("history.png")
     with pytest.raises(ValueError, match="Expected a search that trained students"):
         result.plot("students")

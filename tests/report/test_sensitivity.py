@@ -234,7 +234,7 @@ class RefusalTest(tf.test.TestCase):
             ({"keep_ratios": (float("nan"),)}, r"above 0 and at most 1. Received: keep_ratios=\(nan,\)"),
             ({"keep_ratios": (True,)}, r"above 0 and at most 1. Received: keep_ratios=\(True,\)"),
             ({"keep_ratios": ("half",)}, r"above 0 and at most 1. Received: keep_ratios=\('half',\)"),
-            ({"keep_ratios": 0.5}, "Received: keep_ratios=0.5. Write a single one in brackets"),
+            ({"keep_ratios": 0.5}, "Received: keep_ratios=0.5. Write a single value in brackets"),
             ({"keep_ratios": "0.5"}, "Received: keep_ratios='0.5'"),
             ({"criterion": "magic"}, "Expected `criterion` to be a function or one of.*'magic'"),
             ({"criterion": nan_in_a_block}, "scores of 'block2_conv1' to be numbers. Received: NaN"),

@@ -109,7 +109,7 @@ class LeastTest(tf.test.TestCase):
         original, costs = Cost(1000, 300, 4), [Cost(400, 100, 4), Cost(300, 200, 4)]
         apart = "at least 600 FLOPs (0.3000 of the original) and 100 parameters (0.3334 of the original)"
         self.assertEqual(least_of(costs, original, ("macs",)), "at least 600 FLOPs (0.3000 of the original)")
-        self.assertEqual(least_of(costs, original, ("macs", "params")), f"{apart}, which no one of them has at once")
+        self.assertEqual(least_of(costs, original, ("macs", "params")), f"{apart}, which no single one has at once")
         self.assertEqual(least_of([*costs, Cost(300, 100, 8)], original, ("macs", "params")), apart)
         self.assertIn("4 bytes", least_of(costs, original, ("latency_ms",)))
 

@@ -124,7 +124,7 @@ class MaskedAgainstCutTest(tf.test.TestCase):
         for layer in (Forgetful(2, name="own"), Forgetful(2, {"patches": 4}, name="own"), Silent(2, name="own")):
             x = keras.Input((6, 5, 3))
             model = keras.Model(x, layers.Conv2D(2, 1)(layer(layers.Conv2D(4, 1)(x))))
-            with self.assertRaisesRegex(TypeError, rf"{type(layer).__name__} to be made again.*'own'.*get_config\(\)"):
+            with self.assertRaisesRegex(TypeError, rf"{type(layer).__name__} to be rebuilt.*'own'.*get_config\(\)"):
                 apply(model, Plan())
 
 

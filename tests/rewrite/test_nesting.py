@@ -141,7 +141,7 @@ def test_a_backbone_comes_back_from_compress_and_from_the_saved_result(tmp_path)
     np.testing.assert_allclose(student.predict(x, verbose=0), expected, atol=1e-6)
     text = result.trail.to_json()
     assert replay(again, tfcompress.Trail.from_json(text)).count_params() == result.model.count_params()
-    with pytest.raises(ValueError, match=r"of 7 layers\. Received: one of 6"):
+    with pytest.raises(ValueError, match=r"with 7 layers\. Received: one with 6"):
         replay(keras.Sequential([*_transfer_learning().layers[:-1]]), result.trail)
     report = result.export(tmp_path / "export", formats=["keras", "tflite"])
     assert all(file.max_difference < 1e-4 for file in report.files)

@@ -128,7 +128,7 @@ class RefusedTest(tf.test.TestCase):
         self.assertAllEqual(student.get_layer("last").get_weights()[0], kernel[:, :, :2])
 
     def test_a_part_that_changes_the_shape(self):
-        with self.assertRaisesRegex(ValueError, "shape of the one that they read"):
+        with self.assertRaisesRegex(ValueError, "same shape as their inputs"):
             apply(residual_network(), Plan.without(("stem", "stem_bn")))
 
 

@@ -301,7 +301,7 @@ class TestRefused:
             (ReplaceLayers.by(("image",), layers.Dense(3)), ValueError, "'image', an input"),
             (ReplaceLayers.by_part("plain", "wide"), ValueError, r"methods `parts` and `alone`.*'plain' \(Conv2D\)"),
             (ReplaceLayers.by_part("mix", "broad"), ValueError, r"\['narrow', 'wide'\]. Received: part='broad'"),
-            (ReplaceLayers.by(("stem", "plain"), layers.Dense(3)), ValueError, "as many tensors"),
+            (ReplaceLayers.by(("stem", "plain"), layers.Dense(3)), ValueError, "as many inputs and outputs"),
             (
                 Reconfigure("pool", {"strides": 2}),
                 ValueError,

@@ -78,7 +78,7 @@ class ReplayTest(tf.test.TestCase):
         trails = [Trail((Plan.keeping({"stream": indices}),)) for indices in ((0, 2), (0, 2, 3))]
         student = replay(model, trails[0])
         check_end(model, trails[0], student)
-        with self.assertRaisesRegex(RuntimeError, "that its trail leads to"):
+        with self.assertRaisesRegex(RuntimeError, "that matches its trail"):
             check_end(model, trails[1], student)
 
     def test_what_cannot_be_is_refused(self):
@@ -88,7 +88,7 @@ class ReplayTest(tf.test.TestCase):
         with self.assertRaisesRegex(FileNotFoundError, "Expected a folder with model.keras.*no folder for"):
             replay(self.model, TWICE.ending_with("model.keras"), self.folder)
         for last in (Plan.keeping({"stem": (0, 3)}), Plan.keeping({"missing": (0,)})):
-            with self.assertRaisesRegex(ValueError, "the trail begins with. Received: model 'small'.* plan 2 of 2: .*"):
+            with self.assertRaisesRegex(ValueError, "the trail starts from. Received: model 'small'.* plan 2 of 2: .*"):
                 replay(self.model, Trail((TWICE.plans[0], last)))
         replay(self.model, TWICE).save(self.folder / "model.keras")
         with self.assertRaisesRegex(ValueError, "which does not fit plan 1 of 1"):
@@ -190,7 +190,7 @@ class PickTest(tf.test.TestCase):
         self.assertEqual(self.result.pick(flops_budget=1.0).after.validation_accuracy, best.score)
 
     def test_refused(self):
-        with self.assertRaisesRegex(ValueError, "holds a student .*: .* FLOPs.* 2 have weights. Call compress again"):
+        with self.assertRaisesRegex(ValueError, "student trained by .*: .*FLOPs.* 2 have weights. Call compress again"):
             self.result.pick(flops_budget=0.001)
         with self.assertRaisesRegex(ValueError, r"Received: budget\['bytes'\]=8"):
             self.result.pick(budget={"bytes": 8})
@@ -228,7 +228,7 @@ class PickTest(tf.test.TestCase):
                 search = super().search(task)
                 return tfcompress.methods.Search(task.model, Trail(search.trail.plans[:-1]), student=search.student)
 
-        with self.assertRaisesRegex(RuntimeError, "that its trail leads to, with .*stem.*Received: student"):
+        with self.assertRaisesRegex(RuntimeError, "that matches its trail, with .*stem.*Received: student"):
             teachers.compress(self.model, Wrong(epochs=0, student_epochs=0, shares=(0.75,)), flops_budget=0.9)
 
     def test_a_source_that_the_plans_before_the_last_were_not_applied_to(self):

@@ -58,7 +58,7 @@ def that_breaks_off():
 def test_a_training_batch_with_nan():
     model = network()
     before = model.get_weights()
-    words = "step 3, and batch 3 of the training data of epoch 1 holds NaN or infinity. The weights that the training"
+    words = "step 3, and batch 3 of the training data of epoch 1 holds NaN or infinity. The initial weights"
     with pytest.raises(training.TrainingDiverged, match=words) as caught:
         fit(model, with_nan())
     assert caught.value.step == 3

@@ -245,7 +245,7 @@ class DivergenceTest(tf.test.TestCase):
         before = model.get_weights()
         error = self.diverge(model, [Spoiler(0, 2)])
         self.assertEqual((error.epoch, error.step), (1, 3))
-        self.assertIn("The weights that the training began with", str(error))
+        self.assertIn("The initial weights", str(error))
         for weight, good in zip(model.get_weights(), before, strict=True):
             self.assertAllEqual(weight, good)
 

@@ -56,7 +56,7 @@ def test_the_optimizer():
     [
         (
             {"metrics": ["mae", "accuracy", keras.metrics.AUC(name="area")]},
-            "not measured: mae, area. The one that is: acc",
+            "not measured: mae, area. Measured: acc",
         ),
         ({"weighted_metrics": {"dense": [keras.metrics.MeanSquaredError()]}}, "not measured: mean_squared_error."),
         ({"metrics": ["accuracy"], "loss_weights": 2.0}, "loss_weights=2.0 of the model's compile() are not used."),

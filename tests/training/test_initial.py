@@ -128,5 +128,5 @@ def test_a_layer_that_cannot_begin_anew_is_refused_by_name():
 
     layer = built(Odd(len, name="odd"), (None, 3))
     for refuses in (lambda: check_drawable([layer]), lambda: draw_anew([layer], rng())):
-        with pytest.raises(TypeError, match=r"Expected Odd to be made again .* Received: layer 'odd'"):
+        with pytest.raises(TypeError, match=r"Expected Odd to be rebuilt .* Received: layer 'odd'"):
             refuses()

@@ -102,7 +102,7 @@ def test_an_interruption(tmp_path, dies_in):
 
 
 def test_nothing_to_choose_by():
-    with pytest.raises(ValueError, match="Expected `validation`, to keep the best weights by"):
+    with pytest.raises(ValueError, match="Expected `validation`, to find the best weights"):
         training.fit(
             one_weight(),
             batches(),

@@ -243,7 +243,7 @@ class RuleTest(tf.test.TestCase):
         self.check(binary, "bce", np.array([0, 1]), "auc", True, metrics=[keras.metrics.AUC(name="auc"), "mae"])
         self.check(dense(2), "mse", np.zeros((2, 2)), "mae", False, "less is better", metrics=[own_loss, "mae"])
         words = (
-            "own_loss is measured and not chosen by, as nothing says whether more of it is better",
+            "own_loss is measured only, because it is not known whether more of it is better",
             "pass objective=",
         )
         self.check(dense(2), "mse", np.zeros((2, 2)), "mean_squared_error", False, *words, metrics=[own_loss])
@@ -273,7 +273,7 @@ class RuleTest(tf.test.TestCase):
             ValueError, r"of 'accuracy', 'mae', 'auc', 'own_loss', 'loss'. Received: monitor='f1'"
         ):
             training.infer(binary, y, monitor="f1")
-        with self.assertRaisesRegex(ValueError, "monitor='own_loss', of which nothing says it"):
+        with self.assertRaisesRegex(ValueError, "monitor='own_loss', for which it is not known"):
             training.infer(binary, y, monitor="own_loss")
         uncompiled = dense(3, activation="softmax")
         self.assertEqual(training.infer(uncompiled, INDICES, monitor="val_loss").metric_name, "loss")
@@ -290,7 +290,7 @@ class RuleTest(tf.test.TestCase):
             (keras.metrics.Accuracy(name="exact"), sparse, INDICES),
         )
         for metric, loss, y in cases:
-            self.check(softmax, loss, y, "accuracy", True, "is not used, as it compares", metrics=[metric])
+            self.check(softmax, loss, y, "accuracy", True, "is not used, because it compares", metrics=[metric])
 
     def test_weights_of_losses_stay(self):
         model = dense(1)

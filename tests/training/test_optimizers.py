@@ -75,7 +75,7 @@ class _Unmade(keras.optimizers.SGD):
         ("lamp", ValueError, r"'sgd', 'adam', 'compiled'.*Received: optimizer='lamp'"),
         (keras.optimizers.Adam, TypeError, r"Write its parentheses: optimizer=keras\.optimizers\.Adam\(\)"),
         (0.1, TypeError, r"'sgd', 'adam', 'compiled'.*Received: optimizer=0\.1"),
-        (_Unmade(1), ValueError, "that its config makes again"),
+        (_Unmade(1), ValueError, "that can be rebuilt from its config"),
     ],
 )
 def test_refusals(wrong, error, words):

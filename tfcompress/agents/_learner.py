@@ -1,4 +1,4 @@
-"""REINFORCE around a policy over sequences: what the two learners of `tfcompress.agents.reinforce` share."""
+"""REINFORCE around a policy over sequences: the common part of the two learners of `tfcompress.agents.reinforce`."""
 
 import dataclasses
 import enum
@@ -23,18 +23,18 @@ class _Stream(enum.IntEnum):
 
 @dataclasses.dataclass(frozen=True)
 class ReinforceSettings:
-    """Settings of both learners; defaults are the paper's for removal, or marked as decided where it leaves them open.
+    """Settings of both learners; defaults are the paper's for removal, or marked as decided if it leaves them open.
 
-    They are taken as they are: whoever makes a learner checks them.
+    They are not checked here: the code that makes a learner checks them.
 
     Attributes:
-        units: of each layer of the LSTM; of each direction where it is bidirectional.
-        layers: of the LSTM.
-        learning_rate: of Adam.
-        baseline_decay: of the moving average of rewards that is subtracted in Equation (2). Decided.
-        actor_critic: whether a value network stands in the moving average's place (Appendix 6): an LSTM of the same
-            sizes beside the policy's, where the paper puts one more layer on the policy's own.
-        value_loss_weight: of the value network's squared error. Decided, as tf-agents has it.
+        units: units of each LSTM layer, in each direction if it is bidirectional.
+        layers: number of LSTM layers.
+        learning_rate: learning rate of Adam.
+        baseline_decay: decay of the moving average of rewards that is subtracted in Equation (2). Decided.
+        actor_critic: whether a value network replaces the moving average (Appendix 6): an LSTM of the same sizes as the
+            policy's, while the paper adds one layer to the policy's own.
+        value_loss_weight: weight of the value network's squared error. Decided, as in tf-agents.
     """
 
     units: int = 30
@@ -49,8 +49,8 @@ class _MovingAverage(tf.Module):
     """The baseline b of Equation (2): the exponential moving average of earlier rewards.
 
     After the updates 1 ... n with mean rewards r it is sum d^(n-k) r_k / sum d^(n-k): divided by the sum of its
-    weights, as in Adam, it is no nearer to 0 while it is young. Before the first update there are no earlier rewards
-    and it is 0.
+    weights, as in Adam, so that it is not biased towards 0 at first. Before the first update there are no earlier
+    rewards and it is 0.
     """
 
     def __init__(self, decay: float):
@@ -68,7 +68,7 @@ class _MovingAverage(tf.Module):
 
 
 class Learner:
-    """Everything that both learners share: the agent around a policy, rollouts, updates, files, and state.
+    """The common part of both learners: the agent around a policy, rollouts, updates, files, and state.
 
     Graphs take a batch of padded rollouts as `sequences` float32 `[count, length, features]`, `steps` and `allowed`
     bool `[count, length]` and `classes` int32 `[count, length]`.
@@ -81,7 +81,7 @@ class Learner:
         if length < 1 or not features:
             raise ValueError(
                 f"Expected sequences of at least one step with at least one feature. Received: length={length}, "
-                f"features={tuple(features)}. Name what describes a layer, and give the longest sequence's length."
+                f"features={tuple(features)}. Name the features of a layer, and give the longest sequence's length."
             )
         self.features = tuple(features)
         self.length = length
@@ -97,27 +97,27 @@ class Learner:
     # What a learner fills in.
 
     def _specifications(self) -> tuple[Any, Any]:
-        """The specifications of an observation and of an action."""
+        """Returns the specifications of an observation and of an action."""
         raise NotImplementedError
 
     def _make_networks(self, observation: Any, action: Any) -> tuple[Any, Any]:
-        """The actor and the value network, which is None without `actor_critic`."""
+        """Returns the actor and the value network, which is None without `actor_critic`."""
         raise NotImplementedError
 
     def _trajectories(self, sequences: Any, steps: Any, allowed: Any, classes: Any, rewards: Any) -> Any:
-        """The batch as tf-agents' Trajectory, `[count, time]`; `rewards` is float32 `[count]`."""
+        """Returns the batch as tf-agents' Trajectory, `[count, time]`; `rewards` is float32 `[count]`."""
         raise NotImplementedError
 
     def _sample_graph(self, sequence: Any, steps: Any, allowed: Any, uniforms: Any) -> tf.Tensor:
-        """Classes `[count, length]` of rollouts of one sequence."""
+        """Returns the classes `[count, length]` of rollouts of one sequence."""
         raise NotImplementedError
 
     def _actions(self, classes: np.ndarray) -> np.ndarray:
-        """Classes in the terms of the method."""
+        """Converts classes to the actions of the method."""
         raise NotImplementedError
 
     def _description(self) -> dict[str, Any]:
-        """Everything that two policies must have in common for the weights of the first to serve the second."""
+        """Returns everything that must be equal in two policies so that one can load the other's weights."""
         names = {"units": self.settings.units, "layers": self.settings.layers}
         return {"kind": self.kind, "features": list(self.features), **names}
 
@@ -144,10 +144,10 @@ class Learner:
         return self._rollouts(sequence, allowed, np.full([1, len(sequence)], -1, "float32"))[0]
 
     def log_probabilities(self, rollouts: Sequence[Rollout]) -> np.ndarray:
-        """Log-probabilities of the rollouts' actions under the policy as it is now.
+        """Returns log-probabilities of the rollouts' actions under the present policy.
 
         Args:
-            rollouts: of this learner, or of one of the same kind with the same features.
+            rollouts: rollouts of this learner, or of one of the same kind with the same features.
 
         Returns:
             float32 `[count, length]`; exactly 0 at padded steps and where a step had no choice. The sum over a row is
@@ -158,18 +158,18 @@ class Learner:
     # Learning.
 
     def update(self, rollouts: Sequence[Rollout], rewards: Sequence[float]) -> dict[str, float]:
-        """One step of Adam along the gradient of Equation (2), then the rewards enter the moving average.
+        """Takes one step of Adam along the gradient of Equation (2), then adds the rewards to the moving average.
 
         Args:
             rollouts: all rollouts of the update that have a reward, drawn since the last update.
-            rewards: one number for each, in the same order.
+            rewards: one number per rollout, in the same order.
 
         Returns:
             `policy_loss`, `baseline` (the b that was subtracted; with `actor_critic` the moving average is kept but
             not subtracted) and, with `actor_critic`, `value_loss`: each before the update.
 
         Raises:
-            ValueError: if there is no rollout, not one reward for each, or a reward is not finite.
+            ValueError: there is no rollout, not one reward per rollout, or a reward is not finite.
         """
         values = np.asarray(rewards, "float32")
         if not len(rollouts) or values.shape != (len(rollouts),) or not np.isfinite(values).all():
@@ -183,17 +183,17 @@ class Learner:
 
     @property
     def baseline(self) -> float:
-        """The moving average of the rewards so far, which the next update subtracts; 0 before the first."""
+        """The moving average of the rewards so far, to be subtracted in the next update; 0 before the first."""
         return float(self._baseline.value())
 
     @property
     def updates_made(self) -> int:
-        """How many updates were made."""
+        """Number of updates made."""
         return self._updates_made
 
     @property
     def traces(self) -> dict[str, int]:
-        """How often each compiled function was traced: at most once each, however long the search."""
+        """Number of traces of each compiled function: at most one each, however long the search."""
         return {name: function.experimental_get_tracing_count() for name, function in self._compiled.items()}
 
     # Saving.
@@ -201,28 +201,28 @@ class Learner:
     def save(self, path: str) -> None:
         """Writes the policy into a folder: `policy.json`, which describes it, and a TensorFlow checkpoint.
 
-        Weights alone are saved: they do not depend on the length of sequences, and another search, on another
-        teacher, has its own rewards and so its own baseline, optimizer and value network.
+        Only weights are saved: they do not depend on the length of sequences, and another search, on another teacher,
+        has its own rewards and so its own baseline, optimizer and value network.
 
         Args:
-            path: a folder; it is made if it is missing.
+            path: a folder; it is created if it is missing.
         """
         _policy_files.write(path, self._description(), self._actor.variables)
 
     def load(self, path: str) -> None:
-        """Starts from a saved policy (Table 5 of N2N); nothing else of this learner is changed.
+        """Loads a saved policy to start from (Table 5 of N2N); nothing else of this learner is changed.
 
         Args:
-            path: a folder that `save` wrote, of a learner of the same kind with the same features and sizes, for
+            path: a folder written by `save` of a learner of the same kind with the same features and sizes, for
                 sequences of any length.
 
         Raises:
-            ValueError: if there is no such policy, or it is of another kind or size. Nothing is changed then.
+            ValueError: there is no such policy, or it is of another kind or size. Nothing is changed then.
         """
         _policy_files.read(path, self._description(), self._actor.variables)
 
     def state_dict(self) -> dict[str, np.ndarray]:
-        """Everything that rollouts and updates depend on, as copies, under names that stay the same.
+        """Returns everything that rollouts and updates depend on, as copies, under constant names.
 
         Returns:
             The networks, slots and step counter of the optimizer, the baseline, and the counters of the random streams.
@@ -231,13 +231,13 @@ class Learner:
         return state | {"counters": np.array([self._seed, self._rollouts_drawn, self._updates_made], "int64")}
 
     def load_state_dict(self, state: dict[str, np.ndarray]) -> None:
-        """Continues where the learner that `state_dict` was called on stood, bit for bit.
+        """Restores the state that `state_dict` returned; the learner then continues bit for bit.
 
         Args:
-            state: of a learner with the same features and settings. Its seed is taken over.
+            state: state of a learner with the same features and settings. Its seed is adopted.
 
         Raises:
-            ValueError: if it is the state of a learner with others. Nothing is changed then.
+            ValueError: the state belongs to a learner with other features or settings. Nothing is changed then.
         """
         variables = self._variables()
         expected = {name: tuple(variable.shape) for name, variable in variables.items()} | {"counters": (3,)}
@@ -254,7 +254,7 @@ class Learner:
         self._seed, self._rollouts_drawn, self._updates_made = (int(value) for value in state["counters"])
 
     def _variables(self) -> dict[str, Any]:
-        """Every variable by a stable name, e.g. `actor/00`."""
+        """Returns every variable by a constant name, e.g. `actor/00`."""
         parts = {
             "actor": self._actor.variables,
             "value": self._value.variables if self._value else [],
@@ -294,9 +294,9 @@ class Learner:
         self._optimizer._create_all_weights([weight for network in networks for weight in network.trainable_weights])
 
     def _advantages(self, returns: tf.Tensor, values: tf.Tensor | None) -> tf.Tensor:
-        """R_k - b, or R_k - V.
+        """Returns R_k - b, or R_k - V.
 
-        V learns from its own error alone: without the stop, tf-agents would send it the policy's gradient as well.
+        V learns only from its own error: without the stop, tf-agents would send it the policy's gradient too.
         """
         return returns - (self._baseline.value() if values is None else tf.stop_gradient(values))
 
@@ -342,7 +342,7 @@ class Learner:
 
     @staticmethod
     def _draws(distribution: Any, uniforms: tf.Tensor) -> tf.Tensor:
-        """Classes of a Categorical by inversion of its distribution function; the most probable where u is negative."""
+        """Returns classes of a Categorical by inversion of its distribution; the most probable if u is negative."""
         probabilities = distribution.probs_parameter()
         bounds = tf.cumsum(probabilities, axis=-1)[..., :-1]
         classes = tf.reduce_sum(tf.cast(uniforms[..., tf.newaxis] >= bounds, tf.int32), axis=-1)

@@ -1,4 +1,4 @@
-"""The networks of the agents and tf-agents' SacAgent, made so that a saved run continues bit for bit."""
+"""The networks of the agents and tf-agents' SacAgent, in a form whose saved runs continue bit for bit."""
 
 import contextlib
 import functools
@@ -23,7 +23,7 @@ __all__ = [
 
 
 def actor(observation: Any, action: Any, hidden: tuple[int, ...]) -> Any:
-    """An ActorDistributionNetwork: a normal distribution, its deviation dependent on the input, squashed by tanh.
+    """Returns an ActorDistributionNetwork: a normal distribution squashed by tanh; the deviation depends on the input.
 
     Args:
         observation: the specification of the input, float32 `[width]`.
@@ -53,7 +53,7 @@ def actor(observation: Any, action: Any, hidden: tuple[int, ...]) -> Any:
 
 
 def deterministic_actor(observation: Any, action: Any, hidden: tuple[int, ...], name: str) -> Any:
-    """An ActorNetwork: one action for an input, squashed into the bounds of its specification.
+    """Returns an ActorNetwork: one action per input, squashed into the bounds of its specification.
 
     Args:
         observation: the specification of the input, float32 `[width]`.
@@ -73,7 +73,7 @@ def deterministic_actor(observation: Any, action: Any, hidden: tuple[int, ...], 
 
 
 def critic(observation: Any, action: Any, hidden: tuple[int, ...], name: str) -> Any:
-    """A CriticNetwork over input and action joined.
+    """Returns a CriticNetwork over input and action, concatenated.
 
     Args:
         observation: the specification of the input, float32 `[width]`.
@@ -93,9 +93,9 @@ def critic(observation: Any, action: Any, hidden: tuple[int, ...], name: str) ->
 
 @contextlib.contextmanager
 def zeros_as_samples() -> Iterator[None]:
-    """Inside, tf-agents builds networks on zeros.
+    """Makes tf-agents build networks on zeros inside the `with`.
 
-    It draws inputs to build on from TensorFlow's global random state otherwise: that would change the user's random
+    Otherwise it draws inputs to build on from TensorFlow's global random state: that would change the user's random
     numbers, and with `enable_op_determinism` and no global seed it is an error.
     """
     tensor_spec = _tf_agents.load().specs.tensor_spec
@@ -108,7 +108,7 @@ def zeros_as_samples() -> Iterator[None]:
 
 
 def draw_weights(network: Any, rng: np.random.Generator) -> None:
-    """Glorot-uniform kernels, the last ones near zero: Q starts near 0, the policy near the middle with deviation 1.
+    """Draws Glorot-uniform kernels, the last ones near 0: Q starts near 0, the policy near the middle, deviation 1.
 
     Args:
         network: an actor or a critic, built.
@@ -121,12 +121,12 @@ def draw_weights(network: Any, rng: np.random.Generator) -> None:
 
 
 def begin_around(network: Any, action: float, deviation: float) -> None:
-    """Makes a policy begin around an action, whatever the state.
+    """Makes a policy start around an action, in any state.
 
     Args:
         network: an actor, built and drawn.
         action: the middle of its actions in [0, 1].
-        deviation: of the normal distribution that tanh squashes.
+        deviation: deviation of the normal distribution that tanh squashes.
     """
     action = min(max(action, 0.01), 0.99)
     first = {"means_projection_layer": math.atanh(2 * action - 1), "stddev_projection_layer": math.log(deviation)}
@@ -138,7 +138,7 @@ def begin_around(network: Any, action: float, deviation: float) -> None:
 
 @functools.cache
 def repeatable_sac_agent() -> type:
-    """tf-agents' SacAgent, drawing its actions with seeds that it is given: a saved run continues bit for bit."""
+    """Returns tf-agents' SacAgent, changed to draw actions with given seeds: a saved run continues bit for bit."""
     lib = _tf_agents.load()
 
     class RepeatableSacAgent(lib.SacAgent):  # type: ignore[name-defined, misc]

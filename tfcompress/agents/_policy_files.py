@@ -14,12 +14,12 @@ _DESCRIPTION, _WEIGHTS = "policy.json", "weights"
 
 
 def write(path: str, description: dict[str, Any], variables: Sequence[Any]) -> None:
-    """Writes a policy; until all of it is there the folder has no description, and is refused.
+    """Writes a policy; until it is complete the folder has no description, and is refused when read.
 
     Args:
-        path: a folder; it is made if it is missing, and a policy in it is replaced.
+        path: a folder; it is created if it is missing, and a policy in it is replaced.
         description: plain values.
-        variables: of the policy, in an order that stays the same.
+        variables: variables of the policy, in a constant order.
     """
     os.makedirs(path, exist_ok=True)
     file = os.path.join(path, _DESCRIPTION)
@@ -35,12 +35,12 @@ def read(path: str, description: dict[str, Any], variables: Sequence[Any]) -> No
     """Assigns a saved policy's weights to variables.
 
     Args:
-        path: a folder that `write` wrote.
-        description: what the saved one must equal.
+        path: a folder written by `write`.
+        description: the saved description must be equal to this.
         variables: as in `write`.
 
     Raises:
-        ValueError: if there is no policy that can be read, or its description is another. Nothing is changed then.
+        ValueError: there is no readable policy, or its description differs. Nothing is changed then.
     """
     kind = description["kind"]
     try:
@@ -63,7 +63,7 @@ def read(path: str, description: dict[str, Any], variables: Sequence[Any]) -> No
         reader = tf.train.load_checkpoint(os.path.join(path, _WEIGHTS))
         weights = [reader.get_tensor(f"{name}/.ATTRIBUTES/VARIABLE_VALUE") for name in _named(variables)]
         if any(np.shape(weight) != variable.shape for weight, variable in zip(weights, variables, strict=True)):
-            raise ValueError("weights have other shapes than the description says")
+            raise ValueError("weights have shapes that differ from the description")
     except (tf.errors.OpError, ValueError) as error:
         raise ValueError(
             f"Expected readable weights of a saved policy. Received: {path!r} ({error}). Save the policy again."

@@ -1,4 +1,4 @@
-"""Rollouts: what a policy over sequences drew, checked and padded into the arrays that compiled functions take."""
+"""Rollouts: the actions that a policy over sequences drew, checked and padded to arrays for compiled functions."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -13,11 +13,11 @@ class Rollout:
     """A trajectory that a policy drew: one student.
 
     Attributes:
-        sequence: float32 `[L, features]`, what the policy read.
+        sequence: float32 `[L, features]`, the policy's input.
         allowed: bool `[L]`, the steps that had a choice.
         classes: int32 `[L]`, the index of each action.
-        actions: the actions in the terms of the method: bool `[L]`, True where a layer is removed, or float32 `[L]`,
-            the share that is kept.
+        actions: the actions of the method: bool `[L]`, True for a removed layer, or float32 `[L]`, the
+            share that is kept.
     """
 
     sequence: np.ndarray
@@ -31,7 +31,7 @@ class Shapes:
     """The shapes that a learner is compiled for.
 
     Attributes:
-        length: the most steps that a sequence has.
+        length: maximum number of steps of a sequence.
         width: the number of features of a step.
         choices: the number of action classes.
     """
@@ -41,14 +41,14 @@ class Shapes:
     choices: int
 
     def checked(self, sequence: np.ndarray, allowed: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-        """A sequence as float32 `[L, width]` and its flags as bool `[L]`, all True if they are left out.
+        """Returns a sequence as float32 `[L, width]` and its flags as bool `[L]`, all True if they are left out.
 
         Args:
             sequence: finite numbers `[L, width]`.
             allowed: flags `[L]`.
 
         Raises:
-            ValueError: if a shape does not fit, or a number is not finite.
+            ValueError: a shape does not fit, or a number is not finite.
         """
         sequence = np.asarray(sequence, "float32")
         shape = sequence.shape
@@ -67,7 +67,7 @@ class Shapes:
         return sequence, allowed
 
     def padded(self, sequence: np.ndarray, allowed: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """`sequence` float32 `[length, width]`, `steps` bool `[length]`, False where padded, `allowed` bool `[length]`.
+        """Returns float32 `[length, width]`, and `steps` (False in padding) and `allowed` as bool `[length]`.
 
         Args:
             sequence: checked.
@@ -77,13 +77,13 @@ class Shapes:
         return np.pad(sequence, (pad, (0, 0))), np.pad(np.ones(len(sequence), bool), pad), np.pad(allowed, pad)
 
     def batch(self, rollouts: Sequence[Rollout]) -> tuple[np.ndarray, ...]:
-        """Rollouts as `sequences`, `steps`, `allowed`, padded, and `classes` int32 `[count, length]`.
+        """Returns rollouts as `sequences`, `steps`, `allowed`, padded, and `classes` int32 `[count, length]`.
 
         Args:
             rollouts: at least one.
 
         Raises:
-            ValueError: if one is none of a learner of these shapes.
+            ValueError: a rollout does not belong to a learner of these shapes.
         """
         rows = []
         for rollout in rollouts:

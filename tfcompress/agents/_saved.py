@@ -1,4 +1,4 @@
-"""The parts that agents on tf-agents share: the replay buffer, the state for a checkpoint, and the checks of both."""
+"""The common part of agents on tf-agents: the replay buffer, the state for a checkpoint, and checks of both."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ __all__ = ["SavedAgent", "as_graph", "means", "numbered"]
 
 
 class SavedAgent(abc.ABC):
-    """An agent whose future is a function of `state_dict`: variables, replay buffer, and a few numbers besides.
+    """An agent whose future depends only on `state_dict`: variables, replay buffer, and some further numbers.
 
     Args:
         state_size: the length of a state.
-        buffer_capacity: transitions kept.
-        seed: of everything that is drawn.
+        buffer_capacity: maximum number of transitions kept.
+        seed: random seed of everything that is drawn.
     """
 
     def __init__(self, state_size: int, buffer_capacity: int, seed: int):
@@ -29,23 +29,23 @@ class SavedAgent(abc.ABC):
 
     @abc.abstractmethod
     def _variables(self) -> dict[str, Any]:
-        """Every variable by a stable name, e.g. `actor/00`."""
+        """Returns every variable by a constant name, e.g. `actor/00`."""
 
     @abc.abstractmethod
     def _numbers(self) -> dict[str, np.ndarray]:
-        """Copies of what else acting and learning depend on, by name."""
+        """Returns copies of the further numbers that acting and learning depend on, by name."""
 
     @abc.abstractmethod
     def _take_numbers(self, numbers: dict[str, np.ndarray]) -> None:
-        """Takes over what `_numbers` gave."""
+        """Restores the numbers that `_numbers` returned."""
 
     @property
     def transitions(self) -> int:
-        """How many transitions the buffer holds."""
+        """Number of transitions in the buffer."""
         return len(self._buffer)
 
     def state_dict(self) -> dict[str, np.ndarray]:
-        """Everything that acting and learning depend on, as copies, under names that stay the same.
+        """Returns everything that acting and learning depend on, as copies, under constant names.
 
         Returns:
             Networks, targets, slots and step counters of the optimizers, the buffer, and the counters of the random
@@ -56,13 +56,13 @@ class SavedAgent(abc.ABC):
         return state | self._numbers()
 
     def load_state_dict(self, state: dict[str, np.ndarray]) -> None:
-        """Continues where the agent that `state_dict` was called on stood, bit for bit.
+        """Restores the state that `state_dict` returned; the agent then continues bit for bit.
 
         Args:
-            state: what `state_dict` of an agent with the same sizes and settings returned. Its seed is taken over.
+            state: state of an agent with the same sizes and settings. Its seed is adopted.
 
         Raises:
-            ValueError: if the state is that of an agent with other sizes or settings. Nothing is changed then.
+            ValueError: the state belongs to an agent with other sizes or settings. Nothing is changed then.
         """
         variables, numbers = self._variables(), self._numbers()
         buffer = {name.removeprefix("buffer/"): value for name, value in state.items() if name.startswith("buffer/")}
@@ -103,17 +103,17 @@ class SavedAgent(abc.ABC):
 
 
 def numbered(parts: dict[str, Any]) -> dict[str, Any]:
-    """The variables of all parts by stable names: part, a slash, and their number in it."""
+    """Returns the variables of all parts by constant names: part, a slash, and their number in it."""
     return {f"{part}/{i:02d}": variable for part, variables in parts.items() for i, variable in enumerate(variables)}
 
 
 def means(updates: list[dict[str, float]]) -> dict[str, float]:
-    """The means of the losses of some updates, by name."""
+    """Returns the mean losses of some updates, by name."""
     return {name: float(np.mean([update[name] for update in updates])) for name in updates[0]}
 
 
 def as_graph(function: Any) -> Callable[..., Any]:
-    """A `tf.function` that runs as a graph, also where TensorFlow is told to run functions eagerly."""
+    """Returns a `tf.function` that runs as a graph, even if TensorFlow is set to run functions eagerly."""
     graphs: list[Callable[..., Any]] = []
 
     def call(*arguments: Any) -> Any:

@@ -14,41 +14,41 @@ __all__ = ["draw_weights", "removal_actor", "removal_value", "shrinkage_actor", 
 
 
 def removal_actor(observation: Any, action: Any, units: int, layers: int) -> Any:
-    """A DistributionNetwork that reads a whole sequence in one step and keeps (0) or removes (1) each of its steps.
+    """Returns a DistributionNetwork that reads a whole sequence at once and keeps (0) or removes (1) each of its steps.
 
-    A bidirectional LSTM (Figure 2a of N2N), every layer of it over the outputs of both directions of the one before.
-    Where a step is padding or may not be removed, the logits are constants: it is kept with a log-probability of
-    exactly 0, and no gradient comes from it.
+    It is a bidirectional LSTM (Figure 2a of N2N); each layer reads the outputs of both directions of the one before.
+    For a step that is padding or may not be removed, the logits are constants: it is kept with a log-probability of
+    exactly 0, and gives no gradient.
 
     Args:
         observation: the specifications `sequence` float32 `[length, features]`, `steps` bool `[length]`, False at the
             end where the sequence is padded, and `allowed` bool `[length]`, True where removal is allowed.
         action: the specification of the actions, int32 `[length]`, from 0 to 1.
-        units: of each direction of each layer of the LSTM.
-        layers: of the LSTM.
+        units: units of each LSTM layer, in each direction.
+        layers: number of LSTM layers.
     """
     return _classes().RemovalActor(observation, action, units, layers, name="removal_actor")
 
 
 def removal_value(observation: Any, units: int, layers: int) -> Any:
-    """A Network that gives one value for a whole sequence: `removal_actor`'s LSTM, its mean over the steps, a number.
+    """Returns a Network with one value per sequence: `removal_actor`'s LSTM, its mean over the steps, a number.
 
     Args:
-        observation: as of `removal_actor`.
-        units: of each direction of each layer of the LSTM.
-        layers: of the LSTM.
+        observation: as for `removal_actor`.
+        units: units of each LSTM layer, in each direction.
+        layers: number of LSTM layers.
     """
     return _classes().RemovalValue(observation, units, layers, name="removal_value")
 
 
 def shrinkage_actor(observation: Any, action: Any, units: int, layers: int) -> Any:
-    """An ActorDistributionRnnNetwork: an LSTM that reads a sequence step by step, with an action at each (Figure 2b).
+    """Returns an ActorDistributionRnnNetwork: an LSTM that reads step by step, with an action at each (Figure 2b).
 
     Args:
         observation: the specification of one step's input, float32 `[width]`.
         action: the specification of one action, int32 `[]`, from 0.
-        units: of each layer of the LSTM.
-        layers: of the LSTM.
+        units: units of each LSTM layer.
+        layers: number of LSTM layers.
     """
     lib = _tf_agents.load()
 
@@ -70,23 +70,23 @@ def shrinkage_actor(observation: Any, action: Any, units: int, layers: int) -> A
 
 
 def shrinkage_value(observation: Any, units: int, layers: int) -> Any:
-    """A Network that gives a value at each step: `shrinkage_actor`'s LSTM and a number.
+    """Returns a Network with a value at each step: `shrinkage_actor`'s LSTM and a number.
 
     Args:
-        observation: as of `shrinkage_actor`.
-        units: of each layer of the LSTM.
-        layers: of the LSTM.
+        observation: as for `shrinkage_actor`.
+        units: units of each LSTM layer.
+        layers: number of LSTM layers.
     """
     return _classes().ShrinkageValue(observation, units, layers, name="shrinkage_value")
 
 
 def draw_weights(network: Any, rng: np.random.Generator) -> None:
-    """Glorot-uniform kernels, orthogonal recurrent ones, a last kernel near zero: all actions are about as likely.
+    """Draws kernels: Glorot-uniform, recurrent ones orthogonal, the last near zero, so that all actions are as likely.
 
-    Biases keep what they were made with: 1 for forget gates, else 0.
+    Biases keep their initial values: 1 for forget gates, else 0.
 
     Args:
-        network: one of this module's, built.
+        network: a built network of this module.
         rng: the random generator to draw with.
     """
     kernels = [variable for variable in network.trainable_variables if len(variable.shape) == 2]
@@ -119,10 +119,10 @@ def _dense(units: int, name: str) -> Any:
 
 
 def _run(cell: Any, inputs: tf.Tensor) -> tf.Tensor:
-    """The outputs `[length, count, units]` of an LSTM over `[length, count, width]`.
+    """Returns the outputs `[length, count, units]` of an LSTM over `[length, count, width]`.
 
-    In one operation: a loop in the graph for each layer and direction takes many times as long to trace and to run.
-    BlockLSTM has the gates in another order than Keras; BlockLSTMV2 has not, but its gradient is wrong.
+    It is a single operation: a loop in the graph for each layer and direction takes many times as long to trace and to
+    run. BlockLSTM has the gates in another order than Keras; BlockLSTMV2 does not, but its gradient is wrong.
     """
     length, count = inputs.shape[0], tf.shape(inputs)[1]
     if not cell.built:
@@ -149,7 +149,7 @@ def _run(cell: Any, inputs: tf.Tensor) -> tf.Tensor:
 
 @functools.cache
 def _classes() -> types.SimpleNamespace:
-    """The networks that tf-agents does not have; made when it is loaded, as they derive from its classes."""
+    """Returns network classes that tf-agents lacks; made after tf-agents is loaded, as subclasses of its own."""
     lib = _tf_agents.load()
 
     class Reader:

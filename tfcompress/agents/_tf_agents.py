@@ -1,4 +1,4 @@
-"""The one door to tf-agents: the only module that imports tf_agents, tensorflow_probability and tf_keras.
+"""The only module that imports tf_agents, tensorflow_probability and tf_keras.
 
 tf-agents is written for Keras 2 and finds it as `tf.keras`, which is Keras 3 today. Switching the whole process to
 Keras 2 would change the user's own `tf.keras`; so tf-agents is imported while `sys.modules` holds stand-ins for the
@@ -29,7 +29,7 @@ _LAZY_PARTS_OF_TFP = ("bijectors", "distributions", "math", "random", "stats", "
 
 
 class _StandIn(types.ModuleType):
-    """A module that passes everything on to another one, except for a few attributes of its own."""
+    """A module that forwards all attributes to another one, except a few of its own."""
 
     def __init__(self, real: types.ModuleType, **own: types.ModuleType):
         super().__init__(real.__name__, real.__doc__)
@@ -49,7 +49,7 @@ class _StandIn(types.ModuleType):
 
 
 def _stand_ins() -> dict[str, types.ModuleType]:
-    """Stand-ins by the name under which `sys.modules` knows the real modules."""
+    """Returns stand-ins by the names of the real modules in `sys.modules`."""
     import tensorflow as tf
 
     keras_v1 = importlib.import_module("tf_keras.api._v1.keras")
@@ -73,7 +73,7 @@ def _stand_ins() -> dict[str, types.ModuleType]:
 
 @contextlib.contextmanager
 def _unchanged_environment() -> Iterator[None]:
-    """Puts back the variables and the warning filters that some packages change when they are imported."""
+    """Restores the variables and the warning filters that some packages change when they are imported."""
     before = {name: os.environ.get(name) for name in _VARIABLES}
     try:
         with warnings.catch_warnings():
@@ -89,7 +89,7 @@ def _unchanged_environment() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _keras_2_for_tensorflow() -> Iterator[None]:
-    """Modules imported inside see tf_keras as `tf.keras`; `sys.modules` is put back afterwards."""
+    """Makes modules that are imported inside see tf_keras as `tf.keras`; `sys.modules` is restored afterwards."""
     stand_ins = _stand_ins()
     before = {name: sys.modules.get(name) for name in stand_ins}
     sys.modules.update(stand_ins)
@@ -162,10 +162,10 @@ def _import_all() -> types.SimpleNamespace:
 
 
 def load() -> types.SimpleNamespace:
-    """Imports tf-agents on tf_keras, once; `tf.keras`, `sys.modules` and `os.environ` stay the user's.
+    """Imports tf-agents on tf_keras, once; the user's `tf.keras`, `sys.modules` and `os.environ` do not change.
 
     While it runs (some seconds, the first time), other threads that import tensorflow would see the stand-ins, and
-    warning filters that others add meanwhile are lost: whoever shares the process with such holds a lock around it.
+    warning filters that others add meanwhile are lost: code that shares the process with such threads needs a lock.
 
     Returns:
         A namespace with the modules `tf_agents`, `tfp`, `keras` (tf_keras, Keras 2), `common`, `specs`,
@@ -175,7 +175,7 @@ def load() -> types.SimpleNamespace:
         `NormalProjectionNetwork`.
 
     Raises:
-        ImportError: if tf-agents or something it needs is missing; the message has the line to run.
+        ImportError: tf-agents or a package that it needs is missing; the message has the command to run.
     """
     with _lock:
         return _import_all()

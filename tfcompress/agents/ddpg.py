@@ -29,21 +29,21 @@ class _Stream(enum.IntEnum):
 
 @dataclasses.dataclass(frozen=True)
 class DdpgSettings:
-    """Settings of `DdpgAgent`; defaults are AMC's, or marked as decided where the paper leaves them open.
+    """Settings of `DdpgAgent`; defaults are AMC's, or marked as decided if the paper leaves them open.
 
-    They are taken as they are: `tfcompress.methods.amc.AgentSettings` checks them.
+    They are not checked here: `tfcompress.methods.amc.AgentSettings` checks them.
 
     Attributes:
         actor_learning_rate: Adam's learning rate for the policy. Decided: that of the authors' code.
         critic_learning_rate: Adam's learning rate for the critic. Decided: that of the authors' code.
         hidden: widths of the hidden layers of actor and critic.
         gamma: discount of later rewards.
-        tau: share of the networks that moves into their targets at each update.
+        tau: share by which the targets move towards the networks at each update.
         batch_size: transitions in one update.
-        buffer_capacity: transitions kept.
+        buffer_capacity: maximum number of transitions kept.
         updates_per_step: updates for each step of an episode, made at its end. Decided: one, as in the authors' code.
         sigma: deviation of the exploration before it decays.
-        sigma_decay: factor of sigma after each episode that explores less. Decided.
+        sigma_decay: factor of sigma after each later episode. Decided.
         baseline_decay: decay of the moving average of rewards that is subtracted from them. Decided.
     """
 
@@ -64,22 +64,22 @@ class DdpgAgent(SavedAgent):
     """Deep deterministic policy gradient (tf-agents' DdpgAgent), as AMC uses it.
 
     The policy mu gives one action in [0, 1] for a state; exploration draws from a normal distribution around it that is
-    truncated to [0, 1]. All steps of an episode have the episode's reward R, and the critic regresses to
-    R - b + gamma Q'(s', mu'(s')), after Block-QNN, where b is a moving average of the rewards so far and Q', mu' are
-    targets that follow slowly. After the last step nothing is added to R - b.
+    truncated to [0, 1]. All steps of an episode have the episode's reward R. The critic regresses to
+    R - b + gamma Q'(s', mu'(s')), as in Block-QNN, where b is a moving average of the rewards so far and Q', mu' are
+    targets that follow slowly; after the last step the target is R - b.
 
     An episode is: `act` in each state, `remember` at its end, and `learn_episode`. The same seed and the same calls
-    give the same actions and the same learning: every random number is a function of the seed and of counters that
-    `state_dict` holds, and no global random state is read or changed.
+    give the same actions and the same learning: every random number depends only on the seed and on counters in
+    `state_dict`, and no global random state is read or changed.
 
     Args:
         state_size: the length of a state.
-        exploring: the number of episodes with the first sigma.
+        exploring: the number of episodes with the initial sigma.
         settings: a `DdpgSettings`.
-        seed: of initial weights, actions and batches.
+        seed: random seed of initial weights, actions and batches.
 
     Raises:
-        ImportError: if tf-agents is missing; the message has the line to run.
+        ImportError: tf-agents is missing; the message has the command to run.
     """
 
     def __init__(self, state_size: int, exploring: int, settings: DdpgSettings | None = None, seed: int = 0):
@@ -98,17 +98,17 @@ class DdpgAgent(SavedAgent):
 
     @property
     def episodes(self) -> int:
-        """How many episodes were remembered."""
+        """Number of remembered episodes."""
         return self._episodes
 
     @property
     def sigma(self) -> float:
-        """The deviation of the exploration in the episode that is played now."""
+        """The deviation of the exploration in the present episode."""
         decays = max(0, self._episodes - self.exploring + 1)
         return self.settings.sigma * self.settings.sigma_decay**decays
 
     def act(self, state: np.ndarray) -> float:
-        """Draws an action around that of the policy.
+        """Draws an action around the policy's action.
 
         Args:
             state: float `[state_size]`.
@@ -121,7 +121,7 @@ class DdpgAgent(SavedAgent):
         return truncated_normal(self.mean_action(state), self.sigma, quantile)
 
     def mean_action(self, state: np.ndarray) -> float:
-        """The action mu(s) of the policy; draws nothing.
+        """Returns the action mu(s) of the policy, without random numbers.
 
         Args:
             state: float `[state_size]`.
@@ -144,10 +144,10 @@ class DdpgAgent(SavedAgent):
         Args:
             states: float `[steps, state_size]`, in the order of the episode.
             actions: float `[steps]`, the actions that were carried out, after bounding.
-            reward: of the network that the episode ended with.
+            reward: reward of the network at the end of the episode.
 
         Raises:
-            ValueError: if shapes do not fit, a number is not finite, or an action is not in [0, 1].
+            ValueError: shapes do not fit, a number is not finite, or an action is not in [0, 1].
         """
         actions = np.asarray(actions, "float32")
         self._check_episode(states, actions, reward)
@@ -157,13 +157,13 @@ class DdpgAgent(SavedAgent):
         self._episodes += 1
 
     def learn(self) -> dict[str, float]:
-        """One update of critic, actor and targets on one batch.
+        """Makes one update of critic, actor and targets on one batch.
 
         Returns:
             `critic_loss` and `actor_loss` of the batch, before the update.
 
         Raises:
-            ValueError: if nothing was remembered yet.
+            ValueError: nothing was remembered yet.
         """
         rng = np.random.default_rng([self._seed, _Stream.SAMPLE, self._updates_made])
         batch = self._buffer.sample(self.settings.batch_size, rng)
@@ -172,16 +172,16 @@ class DdpgAgent(SavedAgent):
         return {name: float(loss) for name, loss in losses.items()}
 
     def learn_episode(self, steps: int) -> dict[str, float]:
-        """Calls `learn` for each of the steps of an episode, and returns the means of its losses."""
+        """Calls `learn` once for each step of an episode, and returns the mean losses."""
         return means([self.learn() for _ in range(steps * self.settings.updates_per_step)])
 
     @property
     def traces(self) -> dict[str, int]:
-        """How often each compiled function was traced: once each, however long the run."""
+        """Number of traces of each compiled function: one each, however long the run."""
         return {name: function.experimental_get_tracing_count() for name, function in self._compiled.items()}
 
     def _used(self, batch: Batch) -> tuple[np.ndarray, ...]:
-        """The parts of a batch that an update takes, the baseline of this moment subtracted from the rewards."""
+        """Returns the parts of a batch for an update, with the present baseline subtracted from the rewards."""
         advantages = (batch.rewards - self._baseline).astype("float32")
         return batch.states, batch.actions, advantages, batch.next_states, batch.terminals
 
@@ -278,11 +278,11 @@ class DdpgAgent(SavedAgent):
 
 
 def truncated_normal(mean: float, deviation: float, quantile: float) -> float:
-    """The quantile of a normal distribution that is truncated to [0, 1].
+    """Returns a quantile of a normal distribution that is truncated to [0, 1].
 
     Args:
-        mean: of the distribution before it is truncated, in [0, 1].
-        deviation: of the distribution before it is truncated; 0 gives the mean.
+        mean: mean of the distribution before truncation, in [0, 1].
+        deviation: deviation of the distribution before truncation; 0 gives the mean.
         quantile: a number in [0, 1), drawn uniformly for a random draw.
     """
     if deviation <= 0:

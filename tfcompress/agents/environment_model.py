@@ -1,4 +1,4 @@
-"""The environment model of RLAL: what the changing weights of the network do to the agent's reward."""
+"""The environment model of RLAL: how the changing weights of the network affect the agent's reward."""
 
 from collections.abc import Sequence
 
@@ -13,19 +13,19 @@ class EnvironmentModel:
     """Epoch embeddings, a GRU over them, and a decoder that predicts rewards: Equations (2) to (5) of RLAL.
 
     z_k, the GRU's output after the embeddings of the epochs up to k, represents the state of the network's weights
-    in epoch k. It is worth something where the decoder can predict with it the reward r of a pair (S, a). Embeddings,
-    GRU and decoder learn from that prediction alone; the agent reads z and sends no gradient back.
+    in epoch k. It is useful if the decoder can predict with it the reward r of a pair (S, a). Embeddings, GRU and
+    decoder learn only from that prediction; the agent reads z and sends no gradient back.
 
-    The widths of embeddings and decoder, and Adam's 1e-3 with (0.9, 0.999), are the paper's; it leaves open the width
-    of the GRU, which is that of the embeddings here.
+    The widths of embeddings and decoder, and Adam's 1e-3 with (0.9, 0.999), are the paper's; it does not give the width
+    of the GRU, which equals that of the embeddings here.
 
     Args:
         epochs: the number of epochs T that the run may have.
         state_size: the length of a state S.
         width: the width of embeddings, GRU and z.
         hidden: the widths of the decoder's hidden layers.
-        learning_rate: of Adam.
-        seed: of the initial weights. No global random state is read or changed.
+        learning_rate: learning rate of Adam.
+        seed: random seed of the initial weights. No global random state is read or changed.
     """
 
     def __init__(
@@ -88,14 +88,14 @@ class EnvironmentModel:
 
     @property
     def variables(self) -> list[keras.Variable]:
-        """All that must be saved: the weights, and the optimizer's slots and step counter."""
+        """All variables to save: the weights, and the optimizer's slots and step counter."""
         return [*self.trainable_variables, *self.optimizer.variables]
 
     def representations(self, epochs: int | tf.Tensor | None = None) -> tf.Tensor:
-        """z of the first epochs, Equation (2): z_k depends on the embeddings of the epochs up to k only.
+        """Returns z of the first epochs, Equation (2): z_k depends only on the embeddings of the epochs up to k.
 
         Args:
-            epochs: how many; by default all. Fewer are cheaper: the GRU takes about 0.1 ms an epoch.
+            epochs: number of epochs; by default all. Fewer are cheaper: the GRU takes about 0.1 ms per epoch.
 
         Returns:
             float32 `[epochs, width]`.
@@ -104,7 +104,7 @@ class EnvironmentModel:
         return self._gru(embeddings)[0]  # h0 is zeros by default
 
     def predict(self, states: tf.Tensor, actions: tf.Tensor, z: tf.Tensor) -> tf.Tensor:
-        """The decoder's rewards, Equation (4).
+        """Returns the decoder's rewards, Equation (4).
 
         Args:
             states: float32 `[batch, state_size]`.
@@ -120,12 +120,12 @@ class EnvironmentModel:
         return features[:, 0]
 
     def loss(self, states: tf.Tensor, actions: tf.Tensor, rewards: tf.Tensor, z: tf.Tensor) -> tf.Tensor:
-        """L_recons, Equation (3): the mean squared error of the predicted rewards.
+        """Returns L_recons, Equation (3): the mean squared error of the predicted rewards.
 
         Args:
             states: float32 `[batch, state_size]`.
             actions: float32 `[batch]`.
-            rewards: float32 `[batch]`, as they were earned.
+            rewards: float32 `[batch]`, as earned.
             z: float32 `[batch, width]`, of the epochs in which they were earned.
         """
         return tf.reduce_mean(tf.math.squared_difference(self.predict(states, actions, z), rewards))
@@ -133,7 +133,7 @@ class EnvironmentModel:
     def train_step(
         self, states: tf.Tensor, actions: tf.Tensor, rewards: tf.Tensor, epochs: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """One step of Adam on L_recons for embeddings, GRU and decoder; to be called inside a `tf.function`.
+        """Takes one step of Adam on L_recons for embeddings, GRU and decoder; to be called inside a `tf.function`.
 
         Args:
             states: float32 `[batch, state_size]`.
@@ -142,7 +142,7 @@ class EnvironmentModel:
             epochs: int32 `[batch]`, the epochs in which the rewards were earned, from 0.
 
         Returns:
-            The loss before the step, and z `[batch, width]` as it was computed for it, cut off from the gradient.
+            The loss before the step, and z `[batch, width]` as computed for it, without gradient.
         """
         variables = [variable.value for variable in self.trainable_variables]
         with tf.GradientTape(watch_accessed_variables=False) as tape:

@@ -1,12 +1,12 @@
 """The two learners of network-to-network compression (N2N): REINFORCE over sequences of layers.
 
-`RemovalLearner` decides which layers of a teacher go (Section 3.2.1), `ShrinkageLearner` by how much what is left
-shrinks (Section 3.2.2). Both learn by Equation (2): tf-agents' ReinforceAgent, whose `advantage_fn` subtracts the
-moving average of earlier rewards from each rollout's own reward. They know nothing of networks: a layer is a row of
-numbers, a student a list of actions, and the reward comes from the caller.
+`RemovalLearner` decides which layers of a teacher are removed (Section 3.2.1), `ShrinkageLearner` by how much the
+remaining ones shrink (Section 3.2.2). Both learn by Equation (2): tf-agents' ReinforceAgent, whose `advantage_fn`
+subtracts the moving average of earlier rewards from each rollout's own reward. They know nothing of networks: a layer
+is a row of numbers, a student a list of actions, and the reward comes from the caller.
 
 A search makes one update at a time. All rollouts of an update are scored before the learner sees any reward, so they
-may be scored side by side and in any order; what could not be scored is left out:
+may be scored in parallel and in any order; rollouts that could not be scored are left out:
 
     features = ("type", "kernel", "stride", "padding", "outputs", "skip_start", "skip_end")
     learner = RemovalLearner(features, length=len(sequence), seed=0)
@@ -18,15 +18,15 @@ may be scored side by side and in any order; what could not be scored is left ou
     learner.save(path)
 
 The sequence of a shrinkage learner has a row for each configurable variable (kernel size, padding, outputs) of each
-layer left, and `actions` are the shares that are kept, float [L]. An interrupted search calls `load_state_dict` with
-what `state_dict` gave before the rollouts of the update that was lost: the same rollouts come again.
+remaining layer, and `actions` are the shares that are kept, float [L]. An interrupted search calls `load_state_dict`
+with the state from before the rollouts of the lost update: the same rollouts are drawn again.
 
-Features are read as they are. A policy that settles too early stays where it is: on the toys of
+Features are read unchanged. A policy that settles too early stays there: on the toys of
 tests/agents/test_reinforce.py, with 200 updates and 12 seeds, removal at 0.003 drew the best plan 12 times. Shrinkage
-at 0.01 did so 9 times; of the other three seeds two were looked at, and they took one share at all steps but the first
-with probability 0.95 after 40 updates. At 0.005 these three drew the best plan as well. These toys (features of +-3,
-four shares) were chosen after others failed: with the ten shares of the paper and an arbitrary best plan it was drawn
-at 0 of 3 seeds, and with a reward like the paper's removal drew the best plan at 2 of 3.
+at 0.01 did so 9 times; of the other three seeds two were examined, and they took one share at all steps but the first
+with probability 0.95 after 40 updates. At 0.005 these three drew the best plan too. These toys (features of +-3, four
+shares) were chosen after others failed: with the ten shares of the paper and an arbitrary best plan it was drawn at 0
+of 3 seeds, and with a reward like the paper's removal drew the best plan at 2 of 3.
 """
 
 from collections.abc import Sequence
@@ -45,21 +45,21 @@ __all__ = ["ReinforceSettings", "RemovalLearner", "Rollout", "ShrinkageLearner"]
 class RemovalLearner(Learner):
     """The learner of stage 1 of N2N: which layers of a teacher are removed (Section 3.2.1, Figure 2a).
 
-    The policy is a bidirectional LSTM over the whole sequence. As it reads no actions, all of a rollout's actions are
+    The policy is a bidirectional LSTM over the whole sequence. It reads no actions, so all actions of a rollout are
     drawn in one step: an episode has one step with L actions, and its log-probability is the sum over them.
 
-    The same seed and the same calls give the same rollouts and the same updates: every random number is a function of
-    the seed and of counters that `state_dict` holds, and no global random state is read or changed.
+    The same seed and the same calls give the same rollouts and the same updates: every random number depends only on
+    the seed and on counters in `state_dict`, and no global random state is read or changed.
 
     Args:
         features: the names of the numbers that describe a layer, in the order of the sequences' columns. A saved
             policy is for features of the same names.
-        length: the most steps that a sequence has. Shorter ones are padded; weights do not depend on it.
+        length: maximum number of steps of a sequence. Shorter ones are padded; weights do not depend on it.
         settings: a `ReinforceSettings`; the paper's 2 layers of 30 units and Adam's 0.003 if left out.
-        seed: of initial weights and rollouts.
+        seed: random seed of initial weights and rollouts.
 
     Raises:
-        ImportError: if tf-agents is missing; the message has the line to run.
+        ImportError: tf-agents is missing; the message has the command to run.
     """
 
     kind = "removal"
@@ -75,17 +75,17 @@ class RemovalLearner(Learner):
 
         Args:
             sequence: float `[L, features]`, one row for each layer of the teacher.
-            count: of students.
-            allowed: bool `[L]`, False where a layer must stay; all may go if left out. A layer that must stay is read
-                by the policy as all others are; it is kept with log-probability 0.
+            count: number of students.
+            allowed: bool `[L]`, False for a layer that must stay; all may be removed if left out. The policy reads a
+                layer that must stay like any other; it is kept with log-probability 0.
 
         Returns:
-            Rollouts whose `actions` are bool `[L]`, True where the layer is removed.
+            Rollouts whose `actions` are bool `[L]`, True for removed layers.
         """
         return self._draw(sequence, count, allowed)
 
     def likeliest(self, sequence: np.ndarray, allowed: np.ndarray | None = None) -> Rollout:
-        """The student that takes the more probable action at each layer; draws nothing.
+        """Returns the student of the more probable action at each layer, without random numbers.
 
         Args:
             sequence: float `[L, features]`.
@@ -135,23 +135,23 @@ class RemovalLearner(Learner):
 class ShrinkageLearner(Learner):
     """The learner of stage 2 of N2N: the share that each configurable variable keeps (Section 3.2.2, Figure 2b).
 
-    The policy is an LSTM that reads a step's description with the action of the step before: an episode has L steps,
-    the reward comes at the last, and with gamma = 1 it is the return of each.
+    The policy is an LSTM that reads a step's description together with the action of the step before: an episode has L
+    steps, the reward comes at the last one, and with gamma = 1 it is the return of each step.
 
     The same seed and the same calls give the same rollouts and the same updates, as with `RemovalLearner`.
 
     Args:
         features: the names of the numbers that describe a step, in the order of the sequences' columns.
-        length: the most steps that a sequence has. Shorter ones are padded; weights do not depend on it.
+        length: maximum number of steps of a sequence. Shorter ones are padded; weights do not depend on it.
         settings: a `ReinforceSettings`; the paper's 2 layers of 50 units and Adam's 0.01 if left out.
-        shares: what the action classes keep. The same share may stand several times: it is then drawn more often.
-        previous_action: "appended", as the paper has it: the share of the step before is one more feature, 0 at the
-            first step. "multiplied", as the authors' code has it: it multiplies all features, 1 at the first step.
-        seed: of initial weights and rollouts.
+        shares: the shares that the action classes keep. A share may occur several times: it is then drawn more often.
+        previous_action: "appended", as in the paper: the share of the step before is one more feature, 0 at the first
+            step. "multiplied", as in the authors' code: it multiplies all features, 1 at the first step.
+        seed: random seed of initial weights and rollouts.
 
     Raises:
-        ImportError: if tf-agents is missing; the message has the line to run.
-        ValueError: if `previous_action` is none of both, or there are not two shares above 0 and at most 1.
+        ImportError: tf-agents is missing; the message has the command to run.
+        ValueError: `previous_action` is neither of both, or there are not two shares above 0 and at most 1.
     """
 
     kind = "shrinkage"
@@ -170,7 +170,7 @@ class ShrinkageLearner(Learner):
         if len(shares) < 2 or not all(0 < share <= 1 for share in shares):
             raise ValueError(
                 f"Expected at least two shares above 0 and at most 1. Received: shares={tuple(shares)}. "
-                "Give what each action keeps, e.g. (0.25, 0.5, 1.0)."
+                "Give the share that each action keeps, e.g. (0.25, 0.5, 1.0)."
             )
         if previous_action not in ("appended", "multiplied"):
             raise ValueError(
@@ -182,11 +182,11 @@ class ShrinkageLearner(Learner):
         super().__init__(features, length, settings, seed)
 
     def rollouts(self, sequence: np.ndarray, count: int = 5) -> list[Rollout]:
-        """Draws students from the policy, each action dependent on those before it.
+        """Draws students from the policy; each action depends on those before it.
 
         Args:
             sequence: float `[L, features]`, one row for each configurable variable of each layer.
-            count: of students.
+            count: number of students.
 
         Returns:
             Rollouts whose `actions` are float32 `[L]`, the share that each variable keeps.
@@ -194,7 +194,7 @@ class ShrinkageLearner(Learner):
         return self._draw(sequence, count, None)
 
     def likeliest(self, sequence: np.ndarray) -> Rollout:
-        """The student that takes the most probable action at each step, given those before; draws nothing.
+        """Returns the student of the most probable action at each step, given those before, without random numbers.
 
         Args:
             sequence: float `[L, features]`.
@@ -216,7 +216,7 @@ class ShrinkageLearner(Learner):
         return super()._description() | {"shares": list(self.shares), "previous_action": self.previous_action}
 
     def _inputs(self, steps: tf.Tensor, previous: tf.Tensor) -> tf.Tensor:
-        """The policy's input `[..., width]`, of descriptions `[..., features]` and earlier shares `[...]`."""
+        """Returns the policy's input `[..., width]`, from descriptions `[..., features]` and earlier shares `[...]`."""
         previous = previous[..., tf.newaxis]
         return tf.concat([steps, previous], axis=-1) if self.previous_action == "appended" else steps * previous
 

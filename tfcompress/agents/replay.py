@@ -1,4 +1,4 @@
-"""The replay buffer of RLAL and AMC: plain numpy arrays, holding the epoch in which a reward was earned, never z."""
+"""The replay buffer of RLAL and AMC: plain numpy arrays, with the epoch in which a reward was earned, never z."""
 
 from typing import NamedTuple
 
@@ -12,7 +12,7 @@ class Batch(NamedTuple):
 
     Attributes:
         states: float32 `[batch, state_size]`.
-        actions: float32 `[batch]`, the pruning rates that were carried out.
+        actions: float32 `[batch]`, the pruning rates that were applied.
         rewards: float32 `[batch]`.
         next_states: float32 `[batch, state_size]`; zeros after the last step of an episode.
         terminals: float32 `[batch]`, 1 at the last step of an episode, else 0 (the d of Equation (8) of RLAL).
@@ -30,8 +30,8 @@ class Batch(NamedTuple):
 class ReplayBuffer:
     """The last `capacity` transitions, the oldest overwritten first.
 
-    The epoch index is stored rather than z, because z must be computed afresh from the current GRU when a batch is
-    drawn (Section 3.2.2 of RLAL); a stored z would be that of a GRU that no longer exists.
+    The epoch index is stored rather than z, because z must be computed with the present GRU when a batch is drawn
+    (Section 3.2.2 of RLAL); a stored z would belong to a GRU that no longer exists.
 
     Args:
         capacity: the number of transitions kept.
@@ -60,7 +60,7 @@ class ReplayBuffer:
 
     @property
     def rewards(self) -> np.ndarray:
-        """float32 `[transitions]`: the reward of each transition that the buffer holds."""
+        """float32 `[transitions]`: the reward of each transition in the buffer."""
         return self._columns.rewards[: self._size]
 
     def add_episode(self, states: np.ndarray, actions: np.ndarray, reward: float, epoch: int) -> None:
@@ -73,7 +73,7 @@ class ReplayBuffer:
             epoch: the epoch in which it was measured, from 0.
 
         Raises:
-            ValueError: if the shapes do not fit, or the episode is empty or longer than the buffer.
+            ValueError: the shapes do not fit, or the episode is empty or longer than the buffer.
         """
         states, actions = np.asarray(states, "float32"), np.asarray(actions, "float32")
         steps, state_size = len(states), self._columns.states.shape[1]
@@ -98,14 +98,14 @@ class ReplayBuffer:
         self._size = min(self._size + steps, self.capacity)
 
     def sample(self, batch_size: int, rng: np.random.Generator) -> Batch:
-        """Draws transitions uniformly, with replacement, so that a batch has its size from the first episode on.
+        """Draws transitions uniformly, with replacement, so that a batch has its full size from the first episode on.
 
         Args:
             batch_size: the number of transitions.
             rng: the random generator to draw with.
 
         Raises:
-            ValueError: if the buffer is empty.
+            ValueError: the buffer is empty.
         """
         if not self._size:
             raise ValueError("Expected a buffer with transitions. Received: an empty one. Add an episode first.")
@@ -113,16 +113,16 @@ class ReplayBuffer:
         return Batch(*(column[rows] for column in self._columns))
 
     def state_dict(self) -> dict[str, np.ndarray]:
-        """The filled part of the columns and the place of the next write, as copies."""
+        """Returns the filled part of the columns and the position of the next write, as copies."""
         state = {name: column[: self._size].copy() for name, column in self._columns._asdict().items()}
         state["cursor"] = np.array(self._cursor, "int64")
         return state
 
     def load_state_dict(self, state: dict[str, np.ndarray]) -> None:
-        """Puts back what `state_dict` of a buffer of the same capacity and state size returned.
+        """Restores the state that `state_dict` of a buffer of the same capacity and state size returned.
 
         Raises:
-            ValueError: if it came from a buffer of another size. Nothing is changed then.
+            ValueError: the state belongs to a buffer of another size. Nothing is changed then.
         """
         columns = self._columns._asdict()
         shapes = {name: np.shape(value) for name, value in state.items()}

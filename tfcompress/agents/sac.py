@@ -16,7 +16,7 @@ from tfcompress.agents.environment_model import EnvironmentModel
 __all__ = ["UPDATES_PER_EPISODE", "PruningAgent", "SacSettings"]
 
 UPDATES_PER_EPISODE = 12
-"""Updates that an agent makes for each episode, where no number of updates is set."""
+"""Updates of an agent per episode, if no number of updates is set."""
 
 
 class _Stream(enum.IntEnum):
@@ -31,9 +31,9 @@ class _Stream(enum.IntEnum):
 
 @dataclasses.dataclass(frozen=True)
 class SacSettings:
-    """Settings of `PruningAgent`; defaults are the paper's, or marked as decided where it leaves them open.
+    """Settings of `PruningAgent`; defaults are the paper's, or marked as decided if it leaves them open.
 
-    They are taken as they are: `tfcompress.methods.rlal.AgentSettings` checks them.
+    They are not checked here: `tfcompress.methods.rlal.AgentSettings` checks them.
 
     Attributes:
         actor_learning_rate: Adam's learning rate for the policy.
@@ -42,18 +42,18 @@ class SacSettings:
         hidden: widths of the hidden layers of actor, critics and decoder.
         entropy_coefficient: the fixed alpha of Equations (8) and (9).
         gamma: discount of later rewards. Decided.
-        tau: share of the critics that moves into their targets at each update. Decided.
+        tau: share by which the targets move towards the critics at each update. Decided.
         batch_size: transitions in one update. Decided.
-        updates_per_epoch: updates that `learn` makes after the episodes of an epoch; Algorithm 1 shows one. `None` for
-            `UPDATES_PER_EPISODE` an episode, so that an agent learns as much from few episodes as its buffer has to
-            tell. Decided, by the table that `AgentSettings` shows.
-        buffer_capacity: transitions kept. Decided.
-        use_environment_model: False is the ablation without epoch embeddings (Table 3): the agent sees S alone.
-        standardise_rewards: whether SAC sees rewards by their mean and spread over the buffer, so that the entropy
-            coefficient weighs as much beside them on every problem; False for rewards as they are, as in the paper.
-        first_policy: where the policy begins: "uniform" for actions around `first_action` of the agent, which is the
-            rate that all layers would have at the budget; "middle" for actions around 0.5 over nearly all of [0, 1].
-        first_deviation: standard deviation of the policy "uniform" at first, before tanh squashes it.
+        updates_per_epoch: updates that `learn` makes after the episodes of an epoch; one in Algorithm 1. `None` for
+            `UPDATES_PER_EPISODE` per episode, so that an agent learns from few episodes as much as its buffer allows.
+            Decided, by the table in `AgentSettings`.
+        buffer_capacity: maximum number of transitions kept. Decided.
+        use_environment_model: False is the ablation without epoch embeddings (Table 3): the agent sees only S.
+        standardise_rewards: whether SAC sees rewards standardized by their mean and spread over the buffer, so that the
+            entropy coefficient has the same weight on every problem; False for unchanged rewards, as in the paper.
+        first_policy: the initial policy: "uniform" for actions around `first_action` of the agent, which is the rate
+            that all layers would have at the budget; "middle" for actions around 0.5 over nearly all of [0, 1].
+        first_deviation: initial standard deviation of the policy "uniform", before tanh squashes it.
     """
 
     actor_learning_rate: float = 1e-4
@@ -73,24 +73,24 @@ class SacSettings:
 
 
 class PruningAgent(SavedAgent):
-    """Soft actor-critic (tf-agents' SacAgent) on (S, z), with the environment model that z comes from.
+    """Soft actor-critic (tf-agents' SacAgent) on (S, z), with the environment model that computes z.
 
     Actor and critics see the state S joined with z of the epoch in which S was met, Equations (6) to (9) of RLAL.
     z reaches them without a gradient. The policy is a normal distribution squashed by tanh into [0, 1].
 
     An epoch of RLAL is: `start_epoch`; `act` for each layer of each episode and `remember` at the episode's end;
     `learn_from`. The same seed and the same calls give the same actions and the same learning: every random number
-    is a function of the seed and of counters that `state_dict` holds, and no global random state is read or changed.
+    depends only on the seed and on counters in `state_dict`, and no global random state is read or changed.
 
     Args:
         state_size: the length of a state S.
         epochs: the number of epochs T that the run may have.
         settings: a `SacSettings`.
-        seed: of initial weights, actions and batches.
-        first_action: the action, between 0 and 1, that the policy "uniform" begins around.
+        seed: random seed of initial weights, actions and batches.
+        first_action: the action, between 0 and 1, around which the policy "uniform" starts.
 
     Raises:
-        ImportError: if tf-agents is missing; the message has the line to run.
+        ImportError: tf-agents is missing; the message has the command to run.
     """
 
     def __init__(
@@ -126,13 +126,13 @@ class PruningAgent(SavedAgent):
     # Acting.
 
     def start_epoch(self, epoch: int) -> None:
-        """Computes z of this epoch, with which all of its episodes are played (step 1 of Algorithm 1).
+        """Computes z of this epoch, which all of its episodes use (step 1 of Algorithm 1).
 
         Args:
             epoch: the epoch's index, from 0.
 
         Raises:
-            ValueError: if the agent was not made for that many epochs.
+            ValueError: the agent was not made for that many epochs.
         """
         self._check_epoch(epoch)
         if self._environment:
@@ -153,7 +153,7 @@ class PruningAgent(SavedAgent):
         return self._bounded(self._sampled_action(self._checked(state), self._z, seed))
 
     def mean_action(self, state: np.ndarray) -> float:
-        """The action in the middle of the policy's distribution; draws nothing.
+        """Returns the action in the middle of the policy's distribution, without random numbers.
 
         Args:
             state: float `[state_size]`.
@@ -175,7 +175,7 @@ class PruningAgent(SavedAgent):
             epoch: the epoch in which it was measured, from 0.
 
         Raises:
-            ValueError: if shapes do not fit, a number is not finite, or an action is not in [0, 1].
+            ValueError: shapes do not fit, a number is not finite, or an action is not in [0, 1].
         """
         self._check_epoch(epoch)
         actions = np.asarray(actions, "float32")
@@ -183,16 +183,16 @@ class PruningAgent(SavedAgent):
         self._buffer.add_episode(states, actions, reward, epoch)
 
     def learn(self) -> dict[str, float]:
-        """One update on one batch (steps 5 to 7 of Algorithm 1): environment model, critics, actor, targets.
+        """Makes one update on one batch (steps 5 to 7 of Algorithm 1): environment model, critics, actor, targets.
 
-        z of the batch is computed from the current GRU inside the update.
+        z of the batch is computed with the present GRU inside the update.
 
         Returns:
             `critic_loss`, `actor_loss` and, with an environment model, `reconstruction_loss`: each of the batch,
             before the update.
 
         Raises:
-            ValueError: if nothing was remembered yet.
+            ValueError: nothing was remembered yet.
         """
         rng = np.random.default_rng([self._seed, _Stream.SAMPLE, self._updates_made])
         batch = self._buffer.sample(self.settings.batch_size, rng)
@@ -201,12 +201,12 @@ class PruningAgent(SavedAgent):
         return {name: float(loss) for name, loss in losses.items()}
 
     def learn_from(self, episodes: int) -> dict[str, float]:
-        """Calls `learn` as often as the settings say for so many new episodes; returns the means of its losses."""
+        """Calls `learn` as often as the settings ask for this number of new episodes; returns the mean losses."""
         updates = self.settings.updates_per_epoch or UPDATES_PER_EPISODE * episodes
         return means([self.learn() for _ in range(updates)])
 
     def _reward_scale(self) -> tuple[np.float32, np.float32]:
-        """The mean and the spread by which SAC sees rewards."""
+        """Returns the mean and the spread by which SAC standardizes rewards."""
         if not self.settings.standardise_rewards:
             return np.float32(0), np.float32(1)
         rewards = self._buffer.rewards
@@ -215,7 +215,7 @@ class PruningAgent(SavedAgent):
 
     @property
     def traces(self) -> dict[str, int]:
-        """How often each compiled function was traced: once each, however long the run."""
+        """Number of traces of each compiled function: one each, however long the run."""
         return {name: function.experimental_get_tracing_count() for name, function in self._compiled.items()}
 
     # Saving.
@@ -351,7 +351,7 @@ class PruningAgent(SavedAgent):
     # Small things.
 
     def _random_bits(self, stream: int, count: int) -> np.ndarray:
-        """Two random int32, a function of the seed, the stream and the count."""
+        """Returns two random int32, which depend only on the seed, the stream and the count."""
         return np.random.SeedSequence([self._seed, stream, count]).generate_state(2).view("int32")
 
     def _check_epoch(self, epoch: int) -> None:

@@ -1,4 +1,4 @@
-"""Widths: what may be pruned and by how much, the units that are pruned together, and the environment of the agents."""
+"""Widths: which channels may be pruned and how many, the units that are pruned together, the agents' environment."""
 
 from tfcompress._needs_tensorflow import BACKEND  # noqa: F401
 from tfcompress.channels.control import Control, Pattern, Widths

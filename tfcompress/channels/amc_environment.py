@@ -1,4 +1,4 @@
-"""The environment of AMC's agent: RLAL's, with the eleven numbers of AMC's state, and bounds from one side."""
+"""The environment of AMC's agent: RLAL's, with the eleven numbers of AMC's state, and bounds on one side only."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ AMC_STATE_SIZE = 11
 
 
 class AmcEnvironment(PruningEnvironment):
-    """Turns a sequence of pruning rates into channel counts that are within the budget, whatever the rates are.
+    """Turns a sequence of pruning rates into channel counts within the budget, whatever the rates are.
 
-    AMC, Section 3.1 and Algorithm 1. A rate is raised where the budget could not be held otherwise, with all later
-    units at their smallest; it is never lowered, so that a plan may stay below the budget. Without a budget every rate
-    is carried out as it is.
+    AMC, Section 3.1 and Algorithm 1. A rate is raised if the budget could not be met otherwise, with all later units at
+    their smallest; it is never lowered, so a plan may stay below the budget. Without a budget every rate is applied
+    unchanged.
     """
 
     def _describe(self) -> npt.NDArray[np.float32]:
-        """float32 `[units, 7]`: RLAL's five, and height and width of the input, each by its largest."""
+        """Returns float32 `[units, 7]`: RLAL's five numbers, and height and width of the input, over their largest."""
         layers = [self.costs.groups.layers[unit.groups[0].producers[0]] for unit in self.units]
         sizes = []
         for item in layers:
@@ -34,12 +34,12 @@ class AmcEnvironment(PruningEnvironment):
         return np.hstack([super()._describe(), table / table.max(axis=0)]).astype(np.float32)
 
     def state(self) -> npt.NDArray[np.float32]:
-        """float32 `[11]`, AMC's Section 3.1: t, n, c, h, w, stride, k, FLOPs[t], reduced, rest, a_{t-1}, each scaled to
-        [0, 1]. Zeros at the end.
+        """Returns float32 `[11]`, AMC's Section 3.1: t, n, c, h, w, stride, k, FLOPs[t], reduced, rest, a_{t-1}, each
+        scaled to [0, 1]. Zeros at the end.
 
-        For the first layer that writes the unit's channels: its index, output and input channels, height and width of
-        its input (1 where it has none), stride, kernel, the FLOPs that go with its channels; the FLOPs that earlier
-        actions removed, those of the units to come, and the last rate.
+        The numbers are those of the first layer that writes the unit's channels: its index, output and input channels,
+        height and width of its input (1 if it has none), stride, kernel, the FLOPs of its channels; the FLOPs that
+        earlier actions removed, those of the units to come, and the last rate.
         """
         if self.done:
             return np.zeros(AMC_STATE_SIZE, np.float32)
@@ -52,5 +52,5 @@ class AmcEnvironment(PruningEnvironment):
         return np.array(numbers, np.float32)
 
     def bounds(self) -> tuple[int, int]:
-        """The least and the greatest width of the current unit from which the budget can still be held."""
+        """Returns the least and the greatest width of the current unit with which the budget can still be met."""
         return 1, super().bounds()[1]

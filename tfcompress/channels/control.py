@@ -1,4 +1,4 @@
-"""Control of a method by its user: layers left out, limits of pruning ratios, channel counts in multiples."""
+"""Control of a method by its user: excluded layers, limits of pruning ratios, channel counts in multiples."""
 
 from __future__ import annotations
 
@@ -18,31 +18,31 @@ from tfcompress.graph import ChannelGroup, ChannelGroups
 __all__ = ["Control", "Pattern", "Widths"]
 
 Pattern = str | type
-"""A layer's name, a pattern with `*`, `?` or `[...]` (as `fnmatch` has them), or a class of layers."""
+"""A layer's name, a pattern with `*`, `?` or `[...]` (as in `fnmatch`), or a class of layers."""
 
 _Int = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Control:
-    """The parts that may be pruned, and by how much. A ratio is the share of channels that is removed.
+    """Which parts may be pruned, and by how much. A ratio is the share of channels that is removed.
 
-    A pattern stands for layers and speaks of the channels that these layers write: what a layer reads is pruned where
-    other layers write it. Channels that several layers share (a residual stream) are left out when one of the layers is
-    excluded, and taken in by `only` when all are named.
+    A pattern matches layers, and applies to the channels that these layers write; the channels that a layer reads
+    belong to the layers that write them. Channels that several layers share (a residual stream) are excluded if one of
+    the layers is excluded, and `only` includes them if all of the layers are named.
 
     Attributes:
-        exclude: layers that keep all their channels.
+        exclude: layers whose channels are all kept.
         only: the layers that may be pruned; `None` for all.
-        ratio_limits: `{pattern: (least, greatest)}`, shares in [0, 1] of the channels to remove; a number alone is the
-            greatest. One channel stays in any case. Where several patterns name a group, all of them hold.
-        round_to: channel counts are multiples of this, where the group is large enough and its limits allow; a group
+        ratio_limits: `{pattern: (least, greatest)}`, shares in [0, 1] of the channels to remove; a single number is the
+            greatest. One channel stays in any case. If several patterns match a group, all of them apply.
+        round_to: channel counts are multiples of this, if the group is large enough and its limits allow it; a group
             that is not pruned keeps its size.
-        through_norms: whether channels over which a layer takes a statistic (LayerNormalization, the key width of
-            attention) may be removed.
+        through_norms: whether channels that enter a layer's statistic (LayerNormalization, the key width of attention)
+            may be removed.
 
     Raises:
-        TypeError, ValueError: a setting that cannot be meant.
+        TypeError, ValueError: an invalid setting.
     """
 
     exclude: tuple[Pattern, ...] = ()
@@ -76,14 +76,14 @@ class Control:
         round_to: int = 1,
         through_norms: bool = False,
     ) -> Control:
-        """From the short forms too: one pattern alone, one number for limits."""
+        """Returns the control, from short forms too: a single pattern, a single number for limits."""
         out: Any = exclude
         names: Any = only
         limits: Any = ratio_limits
         return cls(out, names, limits, round_to, through_norms)
 
     def settings(self) -> dict[str, Any]:
-        """The settings as plain data, without those that are as they were."""
+        """Returns the settings as plain data, without those left at their defaults."""
         values: dict[str, Any] = {
             "exclude": [_name(pattern) for pattern in self.exclude],
             "only": None if self.only is None else [_name(pattern) for pattern in self.only],
@@ -94,10 +94,10 @@ class Control:
         return {name: value for name, value in values.items() if value}
 
     def layers(self, groups: ChannelGroups) -> set[str]:
-        """The layers that are in `only` and not in `exclude`, for methods that speak of layers and not of channels.
+        """Returns the layers in `only` and not in `exclude`, for methods that change layers rather than channels.
 
         Raises:
-            ValueError: a pattern that matches no layer.
+            ValueError: a pattern matches no layer.
         """
         matches = _Matches(groups)
         names = set(groups.layers)
@@ -106,11 +106,11 @@ class Control:
         return names.difference(*(matches("exclude", pattern) for pattern in self.exclude))
 
     def widths(self, groups: ChannelGroups) -> Widths:
-        """The widths that each group may have.
+        """Returns the widths that each group may have.
 
         Raises:
-            ValueError: a pattern that matches no layer, or limits of a group that contradict one another; the message
-                names them.
+            ValueError: a pattern matches no layer, or the limits of a group contradict one another; the message names
+                them.
         """
         matches = _Matches(groups)
         limits = [
@@ -144,7 +144,7 @@ class Widths:
 
     @classmethod
     def between(cls, sizes: _Int, least: _Int, greatest: _Int, step: _Int) -> Widths:
-        """Bounds moved to multiples of the step where there are any between them; a whole group stays as it is."""
+        """Returns bounds moved to multiples of the step if any lie between them; an unpruned group keeps its size."""
         first, last = -(-least // step) * step, greatest // step * step
         whole = greatest == sizes
         none = last < least
@@ -157,15 +157,15 @@ class Widths:
 
     @property
     def free(self) -> npt.NDArray[np.bool_]:
-        """bool `[groups]`: which groups have a choice."""
+        """bool `[groups]`: whether a group has more than one allowed width."""
         return self.least < self.greatest
 
     def floor(self, widths: npt.ArrayLike, groups: Any = slice(None)) -> _Int:
-        """The greatest allowed widths that are not above `widths` `[..., groups]`; the least ones where there are none.
+        """Returns the greatest allowed widths not above `widths` `[..., groups]`, or the least ones if there are none.
 
         Args:
             widths: whole numbers.
-            groups: which groups the last axis stands for.
+            groups: the groups of the last axis.
         """
         wanted, least, step = np.asarray(widths, np.int64), self.least[groups], self.step[groups]
         greatest = self.greatest[groups]
@@ -175,11 +175,11 @@ class Widths:
     def largest(
         self, levels: npt.NDArray[Any], kept: Callable[[Any], npt.ArrayLike], fits: Callable[[_Int], bool]
     ) -> _Int:
-        """The widths at the highest of `levels` that fits; the least ones if none does.
+        """Returns the widths at the highest of `levels` that fits; the least ones if none does.
 
         Args:
             levels: ascending `[levels]`.
-            kept: wanted widths `[groups]` at a level, none of which falls as levels rise.
+            kept: wanted widths `[groups]` at a level; none of them decreases as levels rise.
             fits: whether widths `[groups]` fit.
         """
         low, high = -1, len(levels) - 1
@@ -192,7 +192,7 @@ class Widths:
         return self.floor(kept(levels[low])) if low >= 0 else self.least.copy()
 
     def same_ratio(self, fits: Callable[[_Int], bool]) -> _Int:
-        """int64 `[groups]`: the widths at the smallest pruning ratio, the same for all groups, that fits."""
+        """Returns int64 `[groups]`: the widths at the smallest pruning ratio, equal for all groups, that fits."""
         shares = [np.arange(1, size + 1) / size for size in np.unique(self.sizes).tolist()]
         levels = np.unique(np.concatenate(shares or [np.ones(1)]))
         return self.largest(levels, lambda share: np.maximum(1, np.floor(self.sizes * share + 1e-9)), fits)
@@ -204,16 +204,17 @@ class Widths:
         fits: Callable[[_Int], bool],
         most: _Int | None = None,
     ) -> _Int:
-        """The widths after what is left has been spent, one step of one group at a time, until no single step fits.
+        """Returns the widths after the unused budget was spent, one step of one group at a time, until no step fits.
 
-        The step with the lowest key is tried first; among equal keys that of the earlier group. A step that does not
-        fit ends the growth of its group, as wider groups cost no less: so each step is tried once.
+        The step with the lowest key is tried first; of equal keys, that of the earlier group. A step that does not fit
+        ends the growth of its group, because wider groups cost no less: so each step is tried once.
 
         Args:
             kept: int64 `[groups]`, widths that fit.
-            key: of a group and ascending widths `[steps]`: how late a step from each is tried; it must not fall.
-            fits: whether widths `[groups]` fit; what does not fit does not fit with more channels either.
-            most: int64 `[groups]`, widths that are not exceeded; `greatest` by default.
+            key: maps a group and ascending widths `[steps]` to the priority of a step from each width; it must not
+                decrease.
+            fits: whether widths `[groups]` fit; widths that do not fit must not fit with more channels either.
+            most: int64 `[groups]`, upper limits of the widths; `greatest` by default.
 
         Returns:
             int64 `[groups]`.
@@ -243,23 +244,23 @@ class Widths:
         return after(order)
 
     def _between(self, group: int, low: int, high: int) -> _Int:
-        """The allowed widths of a group from `low` to `high`, both included."""
+        """Returns the allowed widths of a group from `low` to `high`, both included."""
         step = int(self.step[group])
         multiples = np.arange((low // step + 1) * step, high, step)
         last = [high] if high > low else []
         return np.concatenate([[low], multiples, last]).astype(np.int64)
 
     def even(self, fits: Callable[[_Int], bool], most: _Int | None = None) -> _Int:
-        """int64 `[groups]`: the widths at the same ratio for all groups, and what is left spent step by step.
+        """Returns int64 `[groups]`: the widths at an equal ratio for all groups, with the unused budget spent by steps.
 
-        The next step is that of the group of which the smallest share is kept.
+        The next step is always that of the group that keeps the smallest share.
         """
         even = self.same_ratio(fits)
         even = even if most is None else np.minimum(even, most)
         return self.grown(even, lambda group, widths: widths / self.sizes[group], fits, most)
 
     def only(self, free: npt.NDArray[np.bool_]) -> Widths:
-        """The same for groups that are `free`; the others stay as large as they may be."""
+        """Returns the same with choices only for groups that are `free`; the others have their greatest width."""
         return Widths(self.sizes, np.where(free, self.least, self.greatest), self.greatest, self.step)
 
 
@@ -275,13 +276,13 @@ class _Limit:
 
 
 def _bounds(group: ChannelGroup, limits: list[_Limit], out: str | None) -> tuple[int, int]:
-    """The least and the greatest width of a group."""
+    """Returns the least and the greatest width of a group."""
     least_ratio = max(limits, key=lambda limit: limit.least, default=None)
     greatest_ratio = min(limits, key=lambda limit: limit.greatest, default=None)
     if out is not None and least_ratio is not None and least_ratio.least > 0:
         raise ValueError(
             f"Expected settings that agree on the channels of {group.producers}. Received: {least_ratio}, which "
-            f"prunes them, and {out}, which leaves them whole. Take the layers out of one of the two."
+            f"prunes them, and {out}, which leaves them whole. Remove the layers from one of the two."
         )
     if least_ratio is not None and greatest_ratio is not None and least_ratio.least > greatest_ratio.greatest:
         raise ValueError(
@@ -297,7 +298,7 @@ def _bounds(group: ChannelGroup, limits: list[_Limit], out: str | None) -> tuple
 
 
 def _step(groups: ChannelGroups, group: ChannelGroup, round_to: int) -> int:
-    """Positions of a group that make a multiple of channels in the layers that write it."""
+    """Returns the positions of a group that make a multiple of channels in the layers that write it."""
     if round_to == 1:
         return 1
     item = groups.layers[group.producers[0]] if group.producers else None
@@ -314,7 +315,7 @@ def _holds(group: ChannelGroup) -> set[str]:
 
 
 class _Matches:
-    """Finds the layers that a pattern stands for."""
+    """Finds the layers that a pattern matches."""
 
     def __init__(self, groups: ChannelGroups) -> None:
         self._operations = {name: item.node.operation for name, item in groups.layers.items()}
@@ -361,7 +362,7 @@ def _limits(pattern: Any, value: Any) -> tuple[float, float]:
     except ValueError as error:
         raise type(error)(
             "Expected each of `ratio_limits` to be (least, greatest), shares of the channels to remove with "
-            f"0 <= least <= greatest <= 1, or the greatest alone. Received: {expect.received(pattern)}: "
+            f"0 <= least <= greatest <= 1, or only the greatest. Received: {expect.received(pattern)}: "
             f"{expect.received(value)}"
         ) from None
     return least, greatest

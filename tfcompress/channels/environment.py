@@ -1,6 +1,6 @@
-"""The environment of RLAL's agent: one episode goes once over the pruning units and ends at the budget.
+"""The environment of RLAL's agent: an episode goes once over the pruning units and ends at the budget.
 
-Section 3.2 and appendix A of RLAL. Plain numpy: an episode costs a few milliseconds beside the reward.
+Section 3.2 and appendix A of RLAL. Plain numpy: an episode takes a few milliseconds without the reward.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ STATE_SIZE = 9
 class PruningEnvironment:
     """Turns a sequence of pruning rates into channel counts that meet the budget, whatever the rates are.
 
-    Equations (12) and (13) of RLAL bound a rate by the FLOPs of single layers. Here the cost of the whole plan takes
-    their place, which is the same where layers are independent and also right where they are not (VGG). Channels are
-    whole numbers, so the removal is rounded up at the lower bound, and every later unit's smallest width is reserved:
-    the finished plan is never above the budget, and below it by less than the cost of one channel of the last unit (of
-    one step, where channels go in multiples).
+    Equations (12) and (13) of RLAL bound a rate by the FLOPs of single layers. Here the cost of the whole plan is used
+    instead, which is the same if layers are independent, and also right if they are not (VGG). Channels are whole
+    numbers, so the removal is rounded up at the lower bound, and every later unit's smallest width is reserved: the
+    finished plan is never above the budget, and below it by less than the cost of one channel of the last unit (of one
+    step, if channels are removed in multiples).
 
     Args:
         costs: the model's cost model.
-        units: what each action prunes, in order.
+        units: the units that the actions prune, in order.
         budget: upper limits for the finished model.
-        allowed: the widths that groups may have; all, if not given. Units without a choice are left out.
+        allowed: the widths that groups may have; all by default. Units without a choice are left out.
 
     Attributes:
-        units: those that the agent acts on.
+        units: the units that the agent acts on.
 
     Raises:
-        ValueError: no units, or a budget that pruning the units alone cannot reach.
+        ValueError: no units, or a budget that cannot be reached by pruning only the units.
     """
 
     def __init__(
@@ -75,18 +75,18 @@ class PruningEnvironment:
         self._last_rate = 0.0
 
     def _check_outside(self) -> None:
-        """Refuses to be told to prune what lies outside of the units."""
+        """Refuses settings that ask for pruning outside of the units."""
         outside = self._allowed.greatest < self.costs.sizes
         outside[np.concatenate(self._groups)] = False
         if outside.any():
             name = list(self.costs.groups.groups)[int(outside.argmax())]
             raise ValueError(
-                "Expected least ratios for channels inside blocks only, which this method prunes. Received: one for "
-                f"{name!r}, between blocks. Take it out of ratio_limits, or choose method='uniform'."
+                "Expected minimum ratios only for channels inside blocks, which this method prunes. Received: one for "
+                f"{name!r}, between blocks. Remove it from ratio_limits, or choose method='uniform'."
             )
 
     def _describe(self) -> npt.NDArray[np.float32]:
-        """float32 `[units, 5]`: the parts of the state that do not change: input, output, stride, kernel, FLOPs."""
+        """Returns float32 `[units, 5]`: the constant parts of the state: input, output, stride, kernel, FLOPs."""
         rows = []
         for unit, groups in zip(self.units, self._groups, strict=True):
             item = self.costs.groups.layers[unit.groups[0].producers[0]]
@@ -114,15 +114,16 @@ class PruningEnvironment:
         return self._kept.copy()
 
     def reset(self) -> npt.NDArray[np.float32]:
-        """Begins an episode with the whole model; returns the first state."""
+        """Begins an episode with the unpruned model; returns the first state."""
         self._kept = self._whole.copy()
         self._position = 0
         self._last_rate = 0.0
         return self.state()
 
     def state(self) -> npt.NDArray[np.float32]:
-        """float32 `[9]`, Equation (1) of RLAL: index, input and output channels, stride, kernel, FLOPs of this unit,
-        FLOPs of the units before (pruned) and after (whole), last rate; each scaled to about [0, 1]. Zeros at the end.
+        """Returns float32 `[9]`, Equation (1) of RLAL: index, input and output channels, stride, kernel, FLOPs of this
+        unit, FLOPs of the units before (pruned) and after (whole), last rate; each scaled to about [0, 1]. Zeros at the
+        end.
         """
         if self.done:
             return np.zeros(STATE_SIZE, np.float32)
@@ -132,7 +133,7 @@ class PruningEnvironment:
         )
 
     def _shares_around(self) -> tuple[float, float]:
-        """Shares of the model's FLOPs of the units before the current one (pruned) and after it (whole)."""
+        """Returns shares of the model's FLOPs of the units before the current one (pruned) and after it (whole)."""
         at = self._position
         # The cost of a part is the total without the other units; what no unit prunes is in all three and cancels.
         none = self.costs.sizes.copy()
@@ -146,20 +147,20 @@ class PruningEnvironment:
         return (spent - nothing) / total, (left - nothing) / total
 
     def widths(self, unit: int, width: npt.ArrayLike) -> npt.NDArray[np.int64]:
-        """int64 `[..., groups of the unit]`: what its groups keep when the widest with a choice is to keep `width`."""
+        """Returns int64 `[..., groups of the unit]`: its groups' widths if the widest one with a choice is `width`."""
         groups, widest = self._groups[unit], self._widest[unit]
         share = self._allowed.floor(np.asarray(width)[..., None], [widest]) / self.costs.sizes[widest]
         return self._allowed.floor(np.ceil(self.costs.sizes[groups] * share - 1e-9), groups)
 
     def _fits(self, kept: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
-        """bool `[...]`: whether widths `[..., groups]` are within the budget."""
+        """Returns bool `[...]`: whether widths `[..., groups]` are within the budget."""
         fits = np.ones(kept.shape[:-1], dtype=bool)
         for metric, limit in self.limits.items():
             fits &= self.costs.count(metric, kept) <= limit
         return fits
 
     def even_rate(self) -> float:
-        """The pruning rate that meets the budget where it is the same for all units; 1 where none does."""
+        """Returns the pruning rate, equal for all units, that meets the budget; 1 if none does."""
         rates = np.linspace(0, 1, 201)
         kept = np.repeat(self._whole[None], len(rates), axis=0)
         for unit, groups in enumerate(self._groups):
@@ -171,16 +172,16 @@ class PruningEnvironment:
     def moved(
         self, kept: npt.NDArray[np.int64], narrower: int, wider: int, channels: int
     ) -> npt.NDArray[np.int64] | None:
-        """int64 `[groups]`: the widths after one unit gave up channels and another took what the budget then allows.
+        """Returns int64 `[groups]`: the widths after one unit gave up channels and another took as many as then fit.
 
         Args:
             kept: widths `[groups]` within the budget.
             narrower: the unit that gives up channels.
             wider: the unit that becomes as wide as the budget allows.
-            channels: how many are given up; fewer where fewer may go.
+            channels: number of channels to give up; fewer if fewer may be removed.
 
         Returns:
-            `None` where nothing moves.
+            `None` if nothing moves.
         """
         moved = kept.copy()
         now = int(kept[self._widest[narrower]])
@@ -196,7 +197,7 @@ class PruningEnvironment:
         return moved if grown else None
 
     def bounds(self) -> tuple[int, int]:
-        """The least and the greatest width of the current unit from which the budget can still be met exactly."""
+        """Returns the least and the greatest width of the current unit that can still meet the budget exactly."""
         at = self._position
         groups = self._groups[at]
         size = self.costs.sizes[self._widest[at]]
@@ -218,10 +219,10 @@ class PruningEnvironment:
         """Prunes the current unit.
 
         Args:
-            rate: share of its channels to remove, in [0, 1]; brought into the bounds.
+            rate: share of its channels to remove, in [0, 1]; it is clipped to the bounds.
 
         Returns:
-            The next state, and the rate that was carried out.
+            The next state, and the rate that was applied.
         """
         widest = self._widest[self._position]
         size = self.costs.sizes[widest]

@@ -1,4 +1,4 @@
-"""Pruning units: what RLAL calls layers, and what one action of an agent prunes.
+"""Pruning units: the "layers" of RLAL, one for each action of an agent.
 
 RLAL, appendix A.1: for a residual block the unit is the channels inside it (the output of its first convolution, the
 input of its second); for an inverted residual the expansion channels. The block's own input and output keep their
@@ -18,7 +18,7 @@ __all__ = ["PruningUnit", "pruning_units"]
 
 @dataclass(frozen=True, eq=False)
 class PruningUnit:
-    """The channels that one action of an agent prunes: one channel group, or the several inside one block.
+    """The channels that one action of an agent prunes: one channel group, or the several groups inside one block.
 
     Attributes:
         name: name of its first group.
@@ -30,15 +30,15 @@ class PruningUnit:
 
     @property
     def size(self) -> int:
-        """Channels of the widest group: the number of steps that a pruning rate can make."""
+        """Channels of the widest group: the number of steps of a pruning rate."""
         return max(group.size for group in self.groups)
 
 
 def pruning_units(groups: ChannelGroups) -> tuple[PruningUnit, ...]:
-    """The units that RLAL's actions prune, in the order of the graph.
+    """Returns the units that RLAL's actions prune, in the order of the graph.
 
-    In a network with residual blocks or inverted residuals: the groups that live inside a block, one unit a block. In a
-    network without (VGG): every group that a layer reads.
+    In a network with residual blocks or inverted residuals: the groups inside a block, one unit per block. In another
+    network (VGG): every group that a layer reads.
     """
     layer_of = {name: item.node.layer_name for name, item in groups.analysis.items()}
     blocks = sorted(find_blocks(groups), key=lambda block: len(block.nodes))
@@ -65,10 +65,10 @@ def pruning_units(groups: ChannelGroups) -> tuple[PruningUnit, ...]:
 
 
 def _is_expansion(group: ChannelGroup, groups: ChannelGroups) -> bool:
-    """Whether these are the expansion channels of an inverted residual that no sum closes.
+    """Whether a group holds the expansion channels of an inverted residual without a sum.
 
-    Expansion channels are widened from a narrower tensor, pass a depthwise convolution, and are narrowed again; the
-    first block of a MobileNetV2 takes the stem's channels as they are and so has none.
+    Expansion channels are wider than the tensor they come from, pass a depthwise convolution, and are narrowed again;
+    the first block of a MobileNetV2 uses the stem's channels unchanged and so has none.
     """
     operations = groups.graph.operations
     if not any(isinstance(handler_of(operations[name]), DepthwiseConvolution) for name in group.carriers):

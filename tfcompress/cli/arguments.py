@@ -1,4 +1,4 @@
-"""Arguments that several subcommands have, and the types of arguments."""
+"""Arguments that several subcommands share, and types of arguments."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def add_model(parser: argparse.ArgumentParser) -> None:
 
 
 def add_input_shape(parser: argparse.ArgumentParser) -> None:
-    """Adds the size of inputs of a model that takes any."""
-    text = "the size that costs are counted for, of a model that takes images of any size, such as 224,224,3"
+    """Adds the input size, for a model that takes inputs of any size."""
+    text = "for a model that takes images of any size: the size that costs are counted for, such as 224,224,3"
     parser.add_argument("--input-shape", metavar="SIZES", type=_sizes, help=text)
 
 
@@ -45,7 +45,7 @@ def _sizes(text: str) -> tuple[int, ...]:
 
 
 def add_run(parser: argparse.ArgumentParser, several: bool = False) -> None:
-    """Adds the folder of a finished run as `run_dir`, or those of several as `run_dirs`."""
+    """Adds the folder of a finished run as `run_dir`, or several folders as `run_dirs`."""
     folder = checked(str, expect.path, "run_dir", what="a folder")
     text = "the run folder of a finished run, or the folder of a saved result"
     if several:
@@ -61,7 +61,7 @@ def add_seed(parser: argparse.ArgumentParser) -> None:
 
 
 def checked(read: Callable[[str], Any], check: Callable[..., Any], name: str, **limits: Any) -> Callable[[str], Any]:
-    """A type of arguments: read, then checked as the argument `name` of the function is; argparse ends with code 2."""
+    """Returns an argument type: reads the text, then checks it like the function's argument `name`; exit code 2."""
 
     def checked(text: str) -> Any:
         value = read(text)  # what it raises argparse puts into words of its own, with the name of the type
@@ -82,21 +82,21 @@ def _model_path(text: str) -> pathlib.Path:
 
 
 def plot_path(text: str) -> str:
-    """The path of a plot, whose ending gives its format."""
+    """Checks the path of a plot; its ending gives the format."""
     if pathlib.Path(text).suffix not in _PLOTS:
         raise argparse.ArgumentTypeError(f"Expected a file that ends with one of {_PLOTS}. Received: {text!r}")
     return str(checked(str, expect.path, "plot")(text))
 
 
 def in_existing_folder(*files: str | pathlib.Path | None) -> None:
-    """Refuses files in folders that are not there, before the work. Raises FileNotFoundError."""
+    """Refuses files in folders that do not exist, before the work. Raises FileNotFoundError."""
     for file in files:
         if file is not None and not pathlib.Path(file).parent.is_dir():
             raise FileNotFoundError(f"Expected a file in an existing folder. Received: {str(file)!r}")
 
 
 def number(text: str) -> int | float:
-    """An int where the text is one, so that 1000000 is an absolute number and 0.5 a share."""
+    """Reads a number: an int if the text is a whole number, so that 1000000 is absolute and 0.5 a share."""
     for number in (int, float):
         try:
             return number(text)
@@ -106,7 +106,7 @@ def number(text: str) -> int | float:
 
 
 def name_and_value(text: str) -> tuple[str, str]:
-    """Name and value of an argument `NAME=VALUE`."""
+    """Splits an argument `NAME=VALUE` into name and value."""
     name, equals, value = text.partition("=")
     if not name or not equals:
         raise argparse.ArgumentTypeError(f"Expected NAME=VALUE, such as epochs=90. Received: {text!r}")
@@ -114,7 +114,7 @@ def name_and_value(text: str) -> tuple[str, str]:
 
 
 def existing(path: pathlib.Path) -> str:
-    """The path of a model file. Raises FileNotFoundError where there is none."""
+    """Returns the path of a model file. Raises FileNotFoundError if it does not exist."""
     if not path.exists():
         raise FileNotFoundError(f"Expected an existing .keras or .h5 file. Received: {str(path)!r}")
     return str(path)

@@ -1,4 +1,4 @@
-"""The form of a subcommand."""
+"""The class of subcommands."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def _nothing(args: argparse.Namespace) -> None:
 
 def _nothing_kept(args: argparse.Namespace) -> str:
     del args
-    return "Nothing is kept of what was begun."
+    return "Nothing of the unfinished work is kept."
 
 
 @dataclass(frozen=True)
@@ -23,12 +23,12 @@ class Command:
     """A subcommand of `tfcompress`.
 
     Attributes:
-        name: as it is typed.
-        text: a line about it, for the help.
-        run: does it.
-        add_flags: gives a parser its arguments.
-        check: looks at arguments together, once each is right by itself; ends with `args.parser.error`.
-        interrupted: what to say when it was interrupted: what is kept, and how to go on.
+        name: the name to type.
+        text: one line about it, for the help.
+        run: does the work.
+        add_flags: adds its arguments to a parser.
+        check: checks arguments in combination, after each has been checked alone; ends with `args.parser.error`.
+        interrupted: the message after an interruption: what is kept, and how to continue.
     """
 
     name: str

@@ -13,16 +13,16 @@ __all__ = ["COMMAND"]
 
 def _add_flags(parser: argparse.ArgumentParser) -> None:
     add_run(parser, several=True)
-    parser.add_argument("--plot", metavar="FILE", type=plot_path, help="where a plot of the metric over a cost goes")
+    parser.add_argument("--plot", metavar="FILE", type=plot_path, help="file for a plot of the metric over a cost")
     name = checked(str, expect.text, "cost")
     parser.add_argument(
-        "--cost", metavar="NAME", type=name, help="along the plot's axis: macs (default), params, bytes, latency_ms"
+        "--cost", metavar="NAME", type=name, help="cost on the plot's axis: macs (default), params, bytes, latency_ms"
     )
 
 
 def _check(args: argparse.Namespace) -> None:
     if args.cost and not args.plot:
-        args.parser.error("Expected --cost together with --plot, the only output that it concerns")
+        args.parser.error("Expected --cost together with --plot, the only output that it changes")
 
 
 def _run(args: argparse.Namespace) -> None:

@@ -20,7 +20,7 @@ def _add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--preset",
         metavar="NAME",
-        help="the settings to begin with: fast (minutes), balanced (an evening, the default) or paper (to the letter)",
+        help="the settings to start from: fast (minutes), balanced (an evening; default) or paper (as published)",
     )
     parser.add_argument(
         "--set",
@@ -37,16 +37,16 @@ def _add_flags(parser: argparse.ArgumentParser) -> None:
         ("--optimizer", str, "sgd, adam, or compiled for the model's own, short for --set optimizer=NAME"),
     ):
         parser.add_argument(name, metavar=name.split("-")[-1].upper(), type=kind, help=text)
-    text = "how long the run may take, such as 1h or 45min: epochs and episodes become as few as that asks for"
+    text = "time that the run may take, such as 1h or 45min: epochs and episodes are reduced to fit"
     parser.add_argument("--time-budget", metavar="TIME", help=text)
-    text = "the metric that choices are made by, of those that the model is compiled with, or loss"
+    text = "the metric that choices are made by: one that the model is compiled with, or loss"
     parser.add_argument("--monitor", metavar="NAME", type=checked(str, expect.text, "monitor"), help=text)
     for unit, name in (
         ("FLOPs", "--flops-budget"),
         ("parameters", "--params-budget"),
         ("milliseconds", "--latency-budget"),
     ):
-        text = f"upper limit for {unit}: a share of the original such as 0.5, or an absolute whole number above 1"
+        text = f"upper limit in {unit}: a share of the original such as 0.5, or an absolute whole number above 1"
         limit = checked(number, expect.share_or_count, name.strip("-").replace("-", "_"), of=unit)
         parser.add_argument(name, metavar="LIMIT", type=limit, help=text)
     parser.add_argument(
@@ -64,14 +64,14 @@ def _add_flags(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="CLASS=WEIGHT",
         type=_class_weight,
-        help="how much the samples of a class count in the training loss, such as 2=5; may be repeated",
+        help="weight of a class in the training loss, such as 2=5; may be repeated",
     )
     parser.add_argument(
         "--run-dir",
         required=True,
         metavar="DIR",
         type=checked(str, expect.path, "run_dir", what="a folder"),
-        help="where checkpoints, logs and the result go; after an interruption the same command goes on from there",
+        help="folder for checkpoints, logs and the result; after an interruption the same command continues from there",
     )
     add_seed(parser)
     add_control_flags(parser)

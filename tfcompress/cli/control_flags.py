@@ -1,4 +1,4 @@
-"""The flags that say what of a model may be pruned."""
+"""The flags that say which parts of a model may be pruned."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ __all__ = ["add_control_flags", "control"]
 
 
 def add_control_flags(parser: argparse.ArgumentParser) -> None:
-    """Adds the flags, as a group of their own."""
+    """Adds the flags, as an argument group."""
     group = parser.add_argument_group("what may be pruned (PATTERN: a layer's name, or a pattern such as 'conv2_*')")
-    for name, text in (("exclude", "layers that keep all their channels"), ("only", "the layers that may be pruned")):
+    for name, text in (("exclude", "layers whose channels are all kept"), ("only", "the layers that may be pruned")):
         group.add_argument(f"--{name}", action="append", metavar="PATTERN", help=f"{text}; may be repeated")
     group.add_argument(
         "--ratio-limits",
@@ -22,7 +22,7 @@ def add_control_flags(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="PATTERN=LEAST:GREATEST",
         type=_limits,
-        help="least and greatest share of the channels to remove, such as 'conv2_*=0.1:0.5', or the greatest alone; "
+        help="least and greatest share of the channels to remove, such as 'conv2_*=0.1:0.5', or only the greatest; "
         "may be repeated",
     )
     whole = checked(int, expect.whole, "round_to", least=1)
@@ -30,12 +30,12 @@ def add_control_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--through-norms",
         action="store_true",
-        help="also remove channels over which a layer takes a statistic (LayerNormalization, keys of attention)",
+        help="also remove channels that enter a layer's statistic (LayerNormalization, keys of attention)",
     )
 
 
 def control(args: argparse.Namespace) -> dict[str, Any]:
-    """The arguments of `inspect` and `compress` that the flags stand for."""
+    """Returns the arguments of `inspect` and `compress` that the flags set."""
     return {
         "exclude": args.exclude or (),
         "only": args.only,

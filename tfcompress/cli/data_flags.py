@@ -1,4 +1,4 @@
-"""The flags that say what data there are."""
+"""The flags that describe the data."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ _SCALINGS = ("auto", "keras.applications", "unit_interval", "plus_minus_one", "n
 
 
 def add_data_flags(parser: argparse.ArgumentParser, test: bool = False) -> None:
-    """Adds the dataset, and what is held out and measured on.
+    """Adds the dataset, the share to hold out, and the data to measure on.
 
     Args:
-        parser: takes the flags.
-        test: whether there may be test data.
+        parser: the parser to add them to.
+        test: whether to add test data.
     """
     group = parser.add_argument_group("data")
     named = checked(str, expect.text, "data")
     group.add_argument("--data", required=True, metavar="DATA", type=named, help=_FORMS)
-    kinds = [("validation", "choices are made by")] + [("test", "the report measures, once")] * test
+    kinds = [("validation", "that choices are made by")] + [("test", "for the report, read once")] * test
     for name, text in kinds:
         single = checked(str, expect.text, f"{name}_data")
-        more = f"data that {text}: a path or package.module:function"
+        more = f"data {text}: a path or package.module:function"
         group.add_argument(f"--{name}-data", metavar="DATA", type=single, help=more)
     share = checked(float, expect.number, "validation_split", above=0, below=1)
-    text = "the share of the training data that is held out, to choose by (default: 0.1)"
+    text = "share of the training data to hold out for validation (default: 0.1)"
     group.add_argument("--validation-split", type=share, metavar="SHARE", help=text)
-    text = "height and width that images are brought to, such as 224 or 192x256 (default: what the model reads)"
+    text = "height and width to resize images to, such as 224 or 192x256 (default: the model's input size)"
     group.add_argument("--size", metavar="PIXELS", type=_size, help=text)
     text = (
-        f"the numbers that the model reads of images: one of {', '.join(_SCALINGS)}, or package.module:function of a "
-        "batch of uint8 images (default: auto, which measures what the model was trained with)"
+        f"scaling of images for the model: one of {', '.join(_SCALINGS)}, or package.module:function of a "
+        "batch of uint8 images (default: auto, which measures the scaling that the model was trained with)"
     )
     group.add_argument("--preprocess", metavar="NAME", default="auto", type=_preprocess, help=text)
 
@@ -65,10 +65,10 @@ def _preprocess(text: str) -> str:
 
 
 def given_data(args: argparse.Namespace) -> dict[str, Any]:
-    """The arguments of `compress` and `sensitivity` that the flags stand for.
+    """Returns the arguments of `compress` and `sensitivity` that the flags set.
 
     Raises:
-        ValueError: a size or a scaling for the data of a function, which returns what the model reads.
+        ValueError: a size or a scaling is given for data from a function, which has to return what the model reads.
     """
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())  # as `python -m` has it: functions are those of the user's own modules
@@ -85,7 +85,7 @@ def _loaded(data: str, args: argparse.Namespace) -> Any:
 
     if data_lib.kind_of(data) == "function":
         raise ValueError(
-            f"Expected no --size and no --preprocess for data of a function. Received: {data!r}. Let the function "
+            f"Expected no --size and no --preprocess for data from a function. Received: {data!r}. Let the function "
             "return what the model reads, or tfcompress.data.load(..., size=..., preprocess=...)."
         )
     if ":" in args.preprocess:

@@ -83,7 +83,7 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _is_expected(error: Exception) -> bool:
-    """Whether the message says all that a user needs: bad input, files, what is not installed, a run that diverged."""
+    """Whether the message says all that a user needs: bad input, files, a missing package, a run that diverged."""
     known = isinstance(error, (ValueError, TypeError, OSError, ImportError))
     return known or type(error).__module__.startswith("tfcompress.")
 

@@ -27,7 +27,7 @@ def _add_flags(parser: argparse.ArgumentParser) -> None:
 
 def _check(args: argparse.Namespace) -> None:
     if args.quantize and args.format and "tflite" not in args.format:
-        args.parser.error("Expected --quantize together with --format tflite, the only format that it concerns")
+        args.parser.error("Expected --quantize together with --format tflite, the only format that it changes")
 
 
 def _run(args: argparse.Namespace) -> None:

@@ -39,7 +39,7 @@ def _run(args: argparse.Namespace) -> None:
 
 
 def _presets(cls: type[Method]) -> str:
-    """The presets of a method, those of a paper by the names of its networks."""
+    """Returns the presets of a method; presets of a paper are named after its networks."""
     from tfcompress.methods.settings import as_text
 
     said = []

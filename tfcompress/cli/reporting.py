@@ -27,4 +27,4 @@ def _run(args: argparse.Namespace) -> None:
     print(f"Written to {page}")
 
 
-COMMAND = Command("report", "writes all of a finished run into one page in HTML", _run, _add_flags)
+COMMAND = Command("report", "writes everything about a finished run into one HTML page", _run, _add_flags)

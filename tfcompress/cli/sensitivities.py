@@ -15,18 +15,18 @@ __all__ = ["COMMAND"]
 def _add_flags(parser: argparse.ArgumentParser) -> None:
     add_model(parser)
     add_data_flags(parser)
-    text = "shares of the group's channels that are kept (default: 0.75 0.5 0.25)"
+    text = "shares of the group's channels to keep (default: 0.75 0.5 0.25)"
     ratio = checked(float, expect.number, "keep_ratios", above=0, at_most=1)
     parser.add_argument("--keep-ratios", nargs="+", type=ratio, default=(0.75, 0.5, 0.25), metavar="RATIO", help=text)
     parser.add_argument("--criterion", default="l1_norm", metavar="NAME", help="ranks channels (default: l1_norm)")
     images = checked(int, expect.whole, "images", least=1)
-    parser.add_argument("--images", type=images, default=1000, help="validation samples at most (default: 1000)")
-    text = "takes BatchNormalization statistics anew, from so many batches of 128 training samples (default: 0)"
+    parser.add_argument("--images", type=images, default=1000, help="number of validation samples (default: 1000)")
+    text = "batches of 128 training samples to compute BatchNormalization statistics anew from (default: 0)"
     batches = checked(int, expect.whole, "recalibrate_batches")
     parser.add_argument("--recalibrate-batches", type=batches, default=0, metavar="N", help=text)
-    parser.add_argument("--plot", metavar="FILE", type=plot_path, help="where a plot goes (.png, .svg, .pdf, .jpg)")
+    parser.add_argument("--plot", metavar="FILE", type=plot_path, help="file for a plot (.png, .svg, .pdf, .jpg)")
     file = checked(str, expect.path, "json", what="a file")
-    parser.add_argument("--json", metavar="FILE", type=file, help="where the numbers go")
+    parser.add_argument("--json", metavar="FILE", type=file, help="file for the numbers")
     add_seed(parser)
 
 
@@ -51,4 +51,4 @@ def _run(args: argparse.Namespace) -> None:
             print(f"Written to {file}")
 
 
-COMMAND = Command("sensitivity", "how accurate a model is with one channel group cut", _run, _add_flags)
+COMMAND = Command("sensitivity", "measures how accurate a model is with one channel group cut", _run, _add_flags)

@@ -1,4 +1,4 @@
-"""The cost of a model, counted; also of a plan, without building the model; and limits of it."""
+"""Costs: of a model or of a plan, counted without building the model; and limits for them."""
 
 from tfcompress._needs_tensorflow import BACKEND  # noqa: F401
 from tfcompress.costs.alternatives import Alternative, alternatives

@@ -1,4 +1,4 @@
-"""The cost of a part of a network, and of whatever may stand in its place, without building the whole student."""
+"""The costs of a part of a network and of its possible replacements, without building the whole student."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ __all__ = ["Alternative", "alternatives"]
 
 @dataclass(frozen=True, eq=False)
 class Alternative:
-    """A part of a network by itself, as it is or as an edit leaves it.
+    """A part of a network alone, unchanged or after an edit.
 
     Attributes:
-        cost: its terms in every column. The whole model costs more or less by the difference of two of them.
-        groups: of its graph, whose inputs and outputs are those of the part: `tfcompress.rewrite.apply(model, Plan(),
-            groups)` builds it as a model of its own, such as to measure it.
+        cost: its terms in every column. The costs of the whole model differ by the difference of two alternatives.
+        groups: channel groups of its graph, whose inputs and outputs are those of the part:
+            `tfcompress.rewrite.apply(model, Plan(), groups)` builds it as a model of its own, for example to measure
+            it.
     """
 
     cost: Cost
@@ -27,28 +28,28 @@ class Alternative:
 
 
 def alternatives(costs: CostModel, nodes: Sequence[str], edits: Mapping[str, StructuralEdit]) -> dict[str, Alternative]:
-    """Returns what a part of a network costs, and what each alternative to it does.
+    """Returns the costs of a part of a network, and of each alternative to it.
 
         alternatives(network.costs, ["conv1"], {
             "pointwise": ReplaceLayers.by(["conv1"], keras.layers.Conv2D(16, 1, padding="same")),
             "identity": RemoveLayers(("conv1",)),
         })
 
-    Only the part is put together, in its place: with the shapes and types of the tensors that come into it.
+    Only the part is built, in its place: with the shapes and types of its input tensors.
 
     Args:
-        costs: of the whole network.
+        costs: costs of the whole network.
         nodes: names of the nodes of the part.
-        edits: the alternatives by name, each an edit of some or all of these nodes that leaves the shapes of what goes
-            out of the part: other layers, a part of a mixture, other settings, fewer layers.
+        edits: the alternatives by name, each an edit of some or all of these nodes that keeps the shapes of the part's
+            outputs: other layers, a part of a mixture, other settings, fewer layers.
 
     Returns:
-        The part as it is, by the name of the layer of its first node, as in `CostModel.by_node`; then the alternatives.
+        The unchanged part, under the name of its first node's layer, as in `CostModel.by_node`; then the alternatives.
 
     Raises:
         KeyError: a name that is not a node of the graph.
-        ValueError: nodes that are no part, or that share a layer or a weight with the rest; an alternative of the name
-            of the layer, one that edits other nodes, and one that does not fit, each with its name.
+        ValueError: the nodes are not a part, or share a layer or a weight with the rest; or an alternative has the
+            layer's name, edits other nodes, or does not fit; the message names it.
     """
     graph = costs.groups.graph
     part = part_of(graph, nodes)
@@ -56,7 +57,7 @@ def alternatives(costs: CostModel, nodes: Sequence[str], edits: Mapping[str, Str
     _check_alone(graph, set(inside))
     first = graph.nodes[inside[0]].layer_name
     if first in edits:
-        raise ValueError(f"Expected names other than that of the layer itself. Received: an alternative {first!r}")
+        raise ValueError(f"Expected names that differ from the layer's own. Received: an alternative {first!r}")
     through_norms = costs.groups.through_norms
     each = {first: Alternative(costs.of_nodes(inside), ChannelGroups.of(part, through_norms))}
     for name, edit in edits.items():
@@ -75,16 +76,16 @@ def alternatives(costs: CostModel, nodes: Sequence[str], edits: Mapping[str, Str
 
 
 def _check_alone(graph: LayerGraph, inside: set[str]) -> None:
-    """Refuses a part whose layers or weights are those of other nodes too: its cost would not be its own."""
+    """Refuses a part whose layers or weights also belong to other nodes: its cost would not be its own."""
     held = {name: _held(node.operation) for name, node in graph.nodes.items()}
     own = set().union(*(held[name] for name in inside))
     if shared := [name for name, ids in held.items() if name not in inside and ids & own]:
         raise ValueError(
             f"Expected nodes that share no layer and no weight with others. Received: {sorted(inside)}, which share "
-            f"with {shared}. Take these into the part as well."
+            f"with {shared}. Add these to the part."
         )
 
 
 def _held(operation: object) -> set[int]:
-    """Identities of the weights of an operation."""
+    """Returns identities of the weights of an operation."""
     return {id(variable) for variable in getattr(operation, "weights", ())}

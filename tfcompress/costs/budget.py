@@ -1,4 +1,4 @@
-"""`Budget`: upper limits on what the finished model may cost."""
+"""`Budget`: upper limits for the cost of the finished model."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _FLOPS, _PARAMS, _LATENCY = "flops_budget", "params_budget", "latency_budget"
 
 
 class LimitMissed(RuntimeError):
-    """The finished student measures more than the budget allows.
+    """The finished student exceeds the budget when measured.
 
     Attributes:
         model: the student, trained.
@@ -34,24 +34,24 @@ class LimitMissed(RuntimeError):
 
 
 class Budget(Mapping[str, float | int]):
-    """Upper limits for a model's cost: a limit for each metric that is limited, and none for the others.
+    """Upper limits for a model's cost: one for each limited metric.
 
-    Limits of metrics with terms are planned by; those of metrics that are measured are held against the finished model.
+    Methods plan for the limits of metrics with terms; limits of measured metrics are checked on the finished model.
 
     A limit is a share of the original (a float, `0 < share <= 1`) or an absolute number (an int above 1). It is read
-    like a dictionary: `Budget({"macs": 0.5})["macs"]`. Equal where the limits are.
+    like a dictionary: `Budget({"macs": 0.5})["macs"]`. Budgets with equal limits are equal.
 
     Args:
-        limits: `{metric: limit}` of "macs", "params", "bytes" and what `tfcompress.costs.register_metric` has
-            registered; or another budget.
+        limits: `{metric: limit}` of "macs", "params", "bytes" and metrics registered with
+            `tfcompress.costs.register_metric`; or another budget.
         flops: the limit of "macs" in FLOPs, of which two are one MAC.
         params: the limit of "params".
         latency: the limit of "latency_ms", which is measured.
 
     Raises:
-        TypeError: no mapping, or no number.
-        ValueError: no metric of this name, a metric twice, a number out of its range, or the whole number 1, which may
-            mean either form.
+        TypeError: not a mapping, or not a number.
+        ValueError: an unknown metric, a metric twice, a number out of range, or the whole number 1, which may mean
+            either form.
     """
 
     def __init__(
@@ -110,16 +110,16 @@ class Budget(Mapping[str, float | int]):
         return f"Budget({self._limits})"
 
     def said(self, metric: str) -> str:
-        """The limit of a metric as it was given, such as "flops_budget=0.5"."""
+        """Returns the limit of a metric as it was given, such as "flops_budget=0.5"."""
         name, value = self._said[metric]
         return f"{name}={value!r}"
 
     def asked(self, metric: str, cost: Cost, total: Cost) -> str:
-        """The limit of a metric as it has to be given to allow a cost, such as "flops_budget=0.5001".
+        """Returns the limit of a metric that would allow a cost, such as "flops_budget=0.5001".
 
         Args:
-            metric: one that is limited and planned.
-            cost: what is to be allowed.
+            metric: a limited and planned metric.
+            cost: the cost to allow.
             total: cost of the original.
         """
         name, value = self._said[metric]
@@ -129,7 +129,7 @@ class Budget(Mapping[str, float | int]):
 
     @property
     def planned(self) -> tuple[str, ...]:
-        """The limited metrics that are columns of a cost, of which any plan's is known."""
+        """The limited metrics that are columns of a cost, which is known for any plan."""
         return tuple(name for name in self if self._metrics[name].measure is None)
 
     @property
@@ -138,24 +138,24 @@ class Budget(Mapping[str, float | int]):
         return tuple(name for name in self if self._metrics[name].measure is not None)
 
     def measure(self, model: keras.Model) -> dict[str, float]:
-        """Measures a model: `{metric: number}`, of the limited metrics that are measured.
+        """Measures the limited metrics of a model that are measured: `{metric: number}`.
 
         Raises:
-            TypeError, ValueError: a number that is no cost; whatever the functions raise.
+            TypeError, ValueError: a number is not a valid cost; or an error of the functions.
         """
         return {name: self._metrics[name].of(model) for name in self.measured}
 
     def measured_limits(self, before: Mapping[str, float]) -> dict[str, float]:
-        """The limits of what is measured.
+        """Returns the limits of the measured metrics.
 
         Args:
-            before: `measure` of the original.
+            before: result of `measure` for the original.
 
         Returns:
             `{metric: limit}`.
 
         Raises:
-            ValueError: a share of what the original was not measured for.
+            ValueError: a limit is a share of a metric that was not measured for the original.
         """
         limits = {name: self._limits[name] for name in self.measured}
         for name in limits.keys() - before.keys():
@@ -167,15 +167,15 @@ class Budget(Mapping[str, float | int]):
         return {name: limit * before[name] if isinstance(limit, float) else limit for name, limit in limits.items()}
 
     def check_measured(self, before: Mapping[str, float], after: Mapping[str, float], student: keras.Model) -> None:
-        """Holds a finished student to the limits of what is measured.
+        """Checks a finished student against the limits of measured metrics.
 
         Args:
-            before: `measure` of the original.
-            after: `measure` of the student.
+            before: result of `measure` for the original.
+            after: result of `measure` for the student.
             student: the finished model.
 
         Raises:
-            LimitMissed: a number above its limit.
+            LimitMissed: a number is above its limit.
         """
         for name, limit in self.measured_limits(before).items():
             if after[name] > limit:
@@ -184,20 +184,20 @@ class Budget(Mapping[str, float | int]):
                 share = f", {after[name] / before[name]:.4f} of the original's" * bool(before[name])
                 raise LimitMissed(
                     f"Expected a finished student of at most {shown(limit)} {unit}: {self.said(name)}. Received: "
-                    f"{shown(after[name])} {unit}{share}. It is measured, and nothing plans it: ask for less "
+                    f"{shown(after[name])} {unit}{share}. It is measured, not planned: ask for less "
                     f"than {less}. The student is the `model` of this error.",
                     student,
                     dict(after),
                 )
 
     def limits(self, total: Cost) -> dict[str, int]:
-        """The limits of the finished model in the units of `Cost`, of what is planned.
+        """Returns the limits of the planned metrics of the finished model, in the units of `Cost`.
 
         Args:
             total: cost of the original.
 
         Returns:
-            `{metric: limit}`, with the metrics that are limited; none is above the original.
+            `{metric: limit}` of the limited metrics; none is above the original.
         """
         return {metric: min(self._limit(metric, total), total[metric]) for metric in self.planned}
 
@@ -207,15 +207,15 @@ class Budget(Mapping[str, float | int]):
         return math.floor(Fraction(str(value)) * total[metric]) if isinstance(value, float) else value
 
     def check_reachable(self, total: Cost, least: Cost, advice: str = ADVICE) -> None:
-        """Refuses a limit below what can be reached.
+        """Refuses a limit that cannot be reached.
 
         Args:
             total: cost of the original.
             least: the lowest cost that can be reached.
-            advice: what the message says to do.
+            advice: advice for the message.
 
         Raises:
-            ValueError: a limit below `least`; the message gives the smallest share that is accepted.
+            ValueError: a limit is below `least`; the message gives the smallest share that is accepted.
         """
         for metric in self.planned:
             if self._limit(metric, total) < least[metric]:
@@ -230,16 +230,16 @@ class Budget(Mapping[str, float | int]):
 
 
 def shown(number: float) -> str:
-    """A number that was measured as text."""
+    """Returns a measured number as text."""
     return f"{number:,.0f}" if number >= 1000 else f"{number:.4g}"
 
 
 def share_that_reaches(least: int, whole: int) -> str:
-    """A share as text, rounded up so that a budget of the number shown allows it."""
+    """Returns a share as text, rounded up so that a budget of the printed number allows it."""
     return f"{math.ceil(Fraction(least, whole) * 10**4) / 1e4:.4f}"
 
 
 def as_budget(costs: Mapping[str, int]) -> str:
-    """Limits or costs `{metric: number}` in the units of budgets, such as "1,334 FLOPs and 250 parameters"."""
+    """Returns limits or costs `{metric: number}` in the units of budgets, such as "1,334 FLOPs and 250 parameters"."""
     each = {metric: (2, "FLOPs") if metric == "macs" else (1, metric_of(metric).unit) for metric in costs}
     return " and ".join(f"{factor * costs[metric]:,} {unit}" for metric, (factor, unit) in each.items())

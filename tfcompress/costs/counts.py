@@ -1,14 +1,14 @@
-"""MACs, parameters, bytes and registered metrics, of a model or of a plan for it without building anything.
+"""Counts MACs, parameters, bytes and registered metrics of a model, or of a plan for it, without building anything.
 
-Every count is a sum of products `factor * width * width`: how many channels of which labels an operation or a weight
-has. A plan changes widths only, so its cost is two matrix products away.
+Every count is a sum of products `factor * width * width`, where a width is the number of channels of certain labels in
+an operation or a weight. A plan changes only widths, so its cost takes two matrix products.
 
-Units: one multiply-add is one MAC (FLOPs = 2 x MACs). Counted are convolutions and dense layers, recurrent layers (the
-products of all steps) and attention (its projections, and the products with keys and values), which are all but a few
-percent of a network's arithmetic and what the papers count; normalisation, activations, gates, pooling, sums and biases
-are not. Of a layer that no handler knows, or that holds other layers, those are counted that TensorFlow's graph of it
-shows; where it shows none, `ModelCost` names the layer. Parameters are weights without running
-statistics, as published figures have them; bytes are all weights, as a file holds them.
+Units: one multiply-add is one MAC (FLOPs = 2 x MACs). Convolutions and dense layers, recurrent layers (the products of
+all steps) and attention (its projections, and the products with keys and values) are counted; they are all but a few
+percent of a network's arithmetic, and what the papers count. Normalization, activations, gates, pooling, sums and
+biases are not counted. For a layer without a handler, or with layers inside, the MACs in TensorFlow's graph of it are
+counted; if that shows none, `ModelCost` names the layer. Parameters are weights without running statistics, as in
+published figures; bytes are all weights, as in a file.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ HEAVY = 0.1
 
 @dataclass(frozen=True, eq=False)
 class Cost:
-    """The cost of a model. Equal where all columns are; `cost["macs"]` is a column by its name.
+    """The cost of a model; equal if all columns are. `cost["macs"]` is a column by name.
 
     Attributes:
         macs: multiply-adds of one forward pass of one sample (one multiply-add = 1; FLOPs = 2 x MACs).
-        params: weights that are learned, in numbers (no running statistics).
+        params: number of learned weights (without running statistics).
         bytes: size of all weights in memory, in bytes.
-        others: the columns of metrics that were registered (`tfcompress.costs.register_metric`), by name.
+        others: the columns of registered metrics (`tfcompress.costs.register_metric`), by name.
     """
 
     macs: int
@@ -74,16 +74,16 @@ class Cost:
 
 @dataclass(frozen=True, eq=False)
 class ModelCost(Cost):
-    """The cost of a whole model, and by name what is not in its MACs.
+    """The cost of a whole model, and the names of the layers that its MACs leave out.
 
     Attributes:
         uncounted: layers and operations without counted multiply-adds, in the order of the graph and without the
-            inputs: what the count leaves out (normalisation, activations, pooling, sums), what only moves data, and
-            `unknown`.
-        unknown: those among them that no handler knows, and of which TensorFlow's graph shows no multiply-adds.
-        unmeasured: layers that no handler knows and of which that graph does not show all: it cannot be made, has
-            sizes or steps that are not known beforehand, or code that TensorFlow does not see; or the layer multiplies
-            its weights elementwise. They may hold any number of multiply-adds.
+            inputs: operations left out by definition (normalization, activations, pooling, sums), operations that only
+            move data, and `unknown`.
+        unknown: those of them without a handler for which TensorFlow's graph shows no multiply-adds.
+        unmeasured: layers without a handler for which that graph is incomplete: it cannot be made, has sizes or numbers
+            of steps that are not known beforehand, or contains code that TensorFlow does not see; or the layer
+            multiplies its weights elementwise. They may have any number of multiply-adds.
     """
 
     uncounted: tuple[str, ...] = ()
@@ -93,7 +93,7 @@ class ModelCost(Cost):
 
 @dataclass(frozen=True)
 class LayerCost:
-    """A layer's share: `macs` (multiply-adds of one sample) and `others` over all calls; `params` and `bytes` once."""
+    """The cost of one layer: `macs` (multiply-adds of one sample) and `others` over all calls; `params` and `bytes`."""
 
     layer: str
     type_name: str
@@ -135,13 +135,13 @@ class _Terms:
 
 
 class CostModel:
-    """The cost of any plan for one model, as a function of how many channels each group keeps.
+    """The cost of any plan for one model, computed from the number of channels that each group keeps.
 
     Attributes:
         groups: the model's channel groups.
         uncounted: layers and operations without counted multiply-adds, as in `ModelCost`.
         unknown, unmeasured: as in `ModelCost`.
-        metrics: the columns, by name: all that were registered when this was made.
+        metrics: the columns, by name: all metrics registered when this was made.
     """
 
     def __init__(self, groups: ChannelGroups) -> None:
@@ -177,7 +177,7 @@ class CostModel:
         self._widths = np.stack(self._multiplicity).T
 
     def _width(self, ids: Ids) -> int:
-        """Index of the width of these labels: a constant plus a multiple of what each group keeps."""
+        """Returns the index of the width of these labels: a constant plus a multiple of what each group keeps."""
         if id(ids) not in self._width_of:
             self._keep_alive.append(ids)
             owners = self._owner[ids]
@@ -205,7 +205,7 @@ class CostModel:
             self._terms["bytes"].add(layer, node, rest * itemsize, widths)
 
     def _add_registered(self, metric: Metric) -> None:
-        """The terms of one registered metric, node by node."""
+        """Adds the terms of one registered metric, node by node."""
         if metric.terms is None:
             return
         for name, item in self.groups.analysis.items():
@@ -217,11 +217,11 @@ class CostModel:
                 terms.add(item.node.layer_name, name, factor, tuple(self._width(ids) for ids in term.widths))
 
     def kept(self, plan: Plan) -> _Int:
-        """int64 `[groups]`: how many channels each group keeps under a plan.
+        """Returns int64 `[groups]`: how many channels each group keeps under a plan.
 
         Raises:
-            KeyError: the plan names a group that the model does not have.
-            ValueError: an index beyond the group's size.
+            KeyError: the plan names an unknown group.
+            ValueError: an index is beyond the group's size.
         """
         kept = self.sizes.copy()
         for edit in plan.channels:
@@ -235,23 +235,23 @@ class CostModel:
         return kept
 
     def count(self, metric: str, kept: npt.ArrayLike) -> _Int:
-        """A cost for kept channel counts `[..., groups]`: int64 `[...]`, `metric` in the unit that `Cost` gives it."""
+        """Returns a cost for kept channel counts `[..., groups]`: int64 `[...]`, in the unit of `Cost`."""
         widths = self._fixed_widths + np.asarray(kept, np.int64) @ self._widths
         total: _Int = self._terms[metric].products(widths).sum(axis=-1)
         return total
 
     def of_kept(self, kept: npt.ArrayLike) -> Cost:
-        """The cost when group i keeps `kept[i]` channels."""
+        """Returns the cost when group i keeps `kept[i]` channels."""
         widths = self._fixed_widths + np.asarray(kept, np.int64) @ self._widths
         return self._cost(int(terms.products(widths).sum()) for terms in self._terms.values())
 
     def _cost(self, numbers: Iterable[int]) -> Cost:
-        """A cost of one number for each metric, in their order."""
+        """Returns a cost from one number per metric, in their order."""
         macs, params, size, *others = numbers
         return Cost(macs, params, size, dict(zip(list(self.metrics)[len(BUILT_IN) :], others, strict=True)))
 
     def of(self, plan: Plan) -> Cost:
-        """The cost of the model that `rewrite.apply` would build from the plan; builds nothing.
+        """Returns the cost of the model that `rewrite.apply` would build from the plan, without building it.
 
         Raises:
             KeyError, ValueError: as for `kept`; as for `tfcompress.graph.restructured`.
@@ -269,17 +269,17 @@ class CostModel:
         return self.of_nodes(self.groups.graph.nodes.keys() - removed)
 
     def of_nodes(self, names: Iterable[str]) -> Cost:
-        """The cost of some nodes, as they are. Weights are counted at the first call of their layer."""
+        """Returns the cost of some unchanged nodes. Weights are counted at the first call of their layer."""
         inside = set(names)
         widths = self._fixed_widths + self.sizes @ self._widths
         terms = self._terms.values()
         return self._cost(int(t.products(widths)[[node in inside for node in t.nodes]].sum()) for t in terms)
 
     def by_node(self, metric: str, kept: npt.ArrayLike | None = None) -> dict[str, dict[str, int]]:
-        """A metric node by node: `{node: {alternative: number}}`, of all that may stand there.
+        """Returns a metric node by node: `{node: {alternative: number}}`, for all alternatives of a node.
 
-        The layer that does stand there is the alternative of its own name; it comes first, and it alone is in `count`
-        and in every `Cost`. Weights are counted at the first call of their layer.
+        The present layer is the alternative with its own name; it comes first, and only it is in `count` and in every
+        `Cost`. Weights are counted at the first call of their layer.
 
         Args:
             metric: its name.
@@ -297,9 +297,9 @@ class CostModel:
         return table
 
     def after(self, plan: Plan) -> CostModel:
-        """The cost model of the graph that a plan's structural edits leave, which its channel edits speak of.
+        """Returns the cost model of the graph after a plan's structural edits, to which its channel edits apply.
 
-        Builds no model; the latest one is kept.
+        It builds no model; the latest one is kept.
 
         Raises:
             KeyError, ValueError: as for `tfcompress.graph.restructured`.
@@ -312,7 +312,7 @@ class CostModel:
         return self._after[1]
 
     def heavy_unmeasured(self) -> dict[str, float]:
-        """The `unmeasured` layers that hold more than a tenth of the parameters, with their shares."""
+        """Returns the `unmeasured` layers that hold more than a tenth of the parameters, with their shares."""
         if not self.unmeasured:
             return {}
         params = {row.layer: row.params for row in self.by_layer()}
@@ -321,16 +321,16 @@ class CostModel:
 
     @cached_property
     def total(self) -> Cost:
-        """The cost of the model as it is."""
+        """The cost of the unchanged model."""
         return self.of_kept(self.sizes)
 
     @cached_property
     def smallest(self) -> Cost:
-        """The cost with one channel left in each group: nothing lower can be reached."""
+        """The cost with one channel in each group, the lowest possible."""
         return self.of_kept(np.minimum(self.sizes, 1))
 
     def by_layer(self) -> tuple[LayerCost, ...]:
-        """Each layer's share, in the order of the graph."""
+        """Returns each layer's share, in the order of the graph."""
         widths = self._fixed_widths + self.sizes @ self._widths
         sums: dict[str, dict[str, int]] = {metric: {} for metric in self.metrics}
         for metric, terms in self._terms.items():
@@ -345,14 +345,14 @@ class CostModel:
 
 
 def cost(model: keras.Model | str | os.PathLike[str], input_shape: InputShape | None = None) -> ModelCost:
-    """Counts a model's multiply-adds, parameters, bytes and registered metrics, and names what is not in the MACs.
+    """Counts a model's multiply-adds, parameters, bytes and registered metrics, and names layers that MACs leave out.
 
-    For the layers that both count, `macs` is half of what the TensorFlow profiler calls float operations;
-    docs/macs.md has the comparison, and where TensorFlow counts otherwise.
+    For layers that both count, `macs` is half of the "float operations" of the TensorFlow profiler; docs/macs.md has
+    the comparison, and the cases where TensorFlow counts differently.
 
     Args:
         model: a built Functional or Sequential model, or the path of a .keras, .h5 or .hdf5 file.
-        input_shape: of a model that takes inputs of any size the one that is counted for, without the batch, such as
+        input_shape: for a model that takes inputs of any size, the size to count for, without the batch, such as
             `(224, 224, 3)`; for several inputs a dictionary by their names.
 
     Returns:

@@ -1,8 +1,8 @@
-"""Latency of a model on this machine, measured through LiteRT; a table of the latencies of small pieces is beside it.
+"""Latency of a model on this machine, measured in LiteRT.
 
-Measured is one invocation of a float32 TFLite file with builtin operators (XNNPACK runs them), without the copying of
-inputs and outputs: with one thread the time that this thread computes, with several the time that passes.
-docs/latency.md says how near the sum of the pieces comes to the whole.
+Measured is one invocation of a float32 TFLite file with built-in operators (XNNPACK runs them), without copying inputs
+and outputs: with one thread the CPU time of this thread, with several the elapsed time. docs/latency.md says how close
+the sum of the pieces is to the whole.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ class Latency:
     """The latency of a model.
 
     Attributes:
-        median_ms: milliseconds of one invocation: the median of those that count. With one thread those in which it
-            computes, so that a busy machine measures nearly what an idle one does.
+        median_ms: milliseconds of one invocation: the median of those that count. With one thread it is CPU time, so
+            that a busy machine measures nearly the same as an idle one.
         spread_ms: their interquartile range, in milliseconds.
-        runs: how many count.
+        runs: number of invocations that count.
         batch: samples in one invocation.
         threads: threads of the interpreter.
-        settled: whether the medians of three rounds agreed before time was up; else all invocations count, and the
+        settled: whether the medians of three rounds agreed before time was up; otherwise all invocations count, and the
             machine was busy with something else.
     """
 
@@ -67,22 +67,22 @@ def measure_latency(
     tolerance: float = 0.02,
     seconds: float = 5.0,
 ) -> Latency:
-    """Measures what one invocation of a model takes.
+    """Measures the time of one invocation of a model.
 
     Rounds of `runs` invocations are repeated until the medians of three rounds in a row differ by no more than
     `tolerance`, or time is up. Inputs are seeded normal numbers, and zeros where a model takes integers.
 
     Args:
         model: a Functional or Sequential model, or the content of a TFLite file.
-        batch: samples in one invocation: 1 by default; a file's own, which no other can stand for.
+        batch: samples in one invocation: 1 by default; for a file its own fixed number.
         threads: threads of the interpreter.
-        warm_up: invocations beforehand that do not count.
+        warm_up: initial invocations that do not count.
         runs: invocations in a round.
         tolerance: how far the medians of rounds may differ, as a share of the median.
-        seconds: time limit of the invocations, the conversion apart; a round is broken off, but three are made.
+        seconds: time limit of the invocations, without the conversion; a round may be cut short, but three are made.
 
     Raises:
-        TypeError, ValueError: no model, an argument out of its range, or an input of unknown size.
+        TypeError, ValueError: not a model, an argument out of range, or an input of unknown size.
         MissingOperatorError: LiteRT lacks an operator; the message names it and the layer.
         ExportError: the model cannot be converted, or LiteRT cannot run the file; the message names the operator.
     """
@@ -111,13 +111,13 @@ def timed(
     clock: Callable[[], float] = time.perf_counter,
     limit: Callable[[], float] = time.monotonic,
 ) -> tuple[list[float], bool]:
-    """Times calls as `measure_latency` says.
+    """Times calls as described in `measure_latency`.
 
     Args:
-        invoke: what is timed.
+        invoke: the function to time.
         warm_up, runs, tolerance, seconds: as for `measure_latency`.
-        clock: gives the seconds by which a call is timed.
-        limit: gives those of the time limit.
+        clock: returns seconds for timing a call.
+        limit: returns seconds for the time limit.
 
     Returns:
         Milliseconds of the calls that count, and whether three rounds agreed.
@@ -141,7 +141,7 @@ def timed(
 
 
 def device() -> dict[str, str]:
-    """The machine and the programs that latencies hold for, as data: a latency measured under another is no use."""
+    """Returns the machine and programs that a latency is valid for, as data."""
     cpu = platform.processor() or platform.machine()
     listed = pathlib.Path("/proc/cpuinfo")
     if listed.exists():
@@ -157,7 +157,7 @@ def device() -> dict[str, str]:
 
 
 def file_for_latency(model: keras.Model, batch: int = 1) -> bytes:
-    """Returns the model as a float32 TFLite file that takes so many samples.
+    """Returns the model as a float32 TFLite file for this number of samples.
 
     Raises:
         ValueError: an input of unknown size.
@@ -173,18 +173,18 @@ def file_for_latency(model: keras.Model, batch: int = 1) -> bytes:
     try:
         return convert(model, batch=batch)
     except MissingOperatorError as error:
-        where = f"layer {error.layer!r}" if error.layer else "the model (no one layer alone)"
+        where = f"layer {error.layer!r}" if error.layer else "the model (no single layer)"
         raise MissingOperatorError(
-            "Expected a model that LiteRT runs, as its latency is measured there. "
-            f"Received: {where}, which needs {', '.join(error.operators)}, an operator that LiteRT does not have. "
-            "Put another layer in its place, or limit 'macs' or 'params' instead.",
+            "Expected a model that LiteRT can run, to measure its latency. "
+            f"Received: {where}, which needs {', '.join(error.operators)}, an operator that LiteRT lacks. "
+            "Use another layer in its place, or limit 'macs' or 'params' instead.",
             error.layer,
             error.operators,
         ) from error
 
 
 def _interpreter(content: bytes, threads: int) -> tuple[Any, int]:
-    """An interpreter that has run the file once, on deterministic inputs, and the file's batch size."""
+    """Returns an interpreter that has run the file once, on deterministic inputs, and the file's batch size."""
     from ai_edge_litert.interpreter import Interpreter
 
     try:
@@ -220,13 +220,13 @@ def _numbers(detail: dict[str, Any], generator: np.random.Generator) -> Any:
 
 
 def _unrunnable(text: str) -> str:
-    """A message for what LiteRT says of a file, with the operator by name."""
+    """Returns a message for LiteRT's error about a file, with the operator by name."""
     named = re.findall(r"custom op: (\w+)|Node number \d+ \((\w+)\)", text)
     operators = sorted({custom or builtin for custom, builtin in named})
     first = " ".join(text.split())[:200] or "nothing"
     what = f"a file with {', '.join(operators)}, which LiteRT cannot run" if operators else "a file that it cannot run"
     return (
-        f"Expected a TFLite file that LiteRT runs. Received: {what} ({first}). Convert it with builtin operators alone."
+        f"Expected a TFLite file that LiteRT runs. Received: {what} ({first}). Convert it with only built-in operators."
     )
 
 

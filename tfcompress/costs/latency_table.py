@@ -38,20 +38,20 @@ Shapes = Sequence[Sequence[int]]
 
 
 class LatencyTable:
-    """Latencies of pieces, measured when they are first asked for and read from a file afterwards.
+    """Latencies of pieces, measured when they are first needed and read from a file afterwards.
 
-    A piece is a few layers behind inputs of given shapes. Equal pieces, whatever their layers are called, share one
-    entry. An entry holds for one batch size, number of threads, and `device()`. What an invocation takes whatever the
-    model (measured with one multiplication) is in no piece: it is `overhead_ms`, once for a whole model.
+    A piece is a few layers behind inputs of given shapes. Equal pieces share one entry, whatever the names of their
+    layers. An entry is valid for one batch size, number of threads, and `device()`. The constant time of any invocation
+    (measured with one multiplication) is in no piece: it is `overhead_ms`, once for a whole model.
 
     Args:
-        path: a JSON file, see docs/latency.md; made with the first entry. Processes may share it.
+        path: a JSON file, see docs/latency.md; created with the first entry. Processes may share it.
         batch: samples in one invocation.
         threads: threads of the interpreter.
-        measure: how a piece is measured: a function of a model, `batch` and `threads` that gives a `Latency`.
+        measure: measures a piece: a function of a model, `batch` and `threads` that returns a `Latency`.
 
     Raises:
-        ValueError: the file is no such table.
+        ValueError: the file is not such a table.
     """
 
     def __init__(
@@ -71,12 +71,13 @@ class LatencyTable:
     def of(
         self, layers: Sequence[keras.layers.Layer], input_shapes: Shapes, dtypes: Sequence[str] | None = None
     ) -> float:
-        """The latency of layers that are called one after the other, in milliseconds, without the overhead.
+        """Returns the latency of layers that are called in sequence, in milliseconds, without the overhead.
 
         Args:
-            layers: layers or models, which are not changed; the first one is called on all inputs. None cost nothing.
-            input_shapes: for each input its shape, without the batch.
-            dtypes: for each input its dtype; float32 by default.
+            layers: layers or models, which are not changed; the first one is called on all inputs. No layers cost
+                nothing.
+            input_shapes: the shape of each input, without the batch.
+            dtypes: the dtype of each input; float32 by default.
 
         Raises:
             MissingOperatorError: LiteRT lacks an operator; the message names it and the layer.
@@ -92,7 +93,7 @@ class LatencyTable:
         return self.of_model(_chain(layers, shapes, kinds))
 
     def of_model(self, model: keras.Model) -> float:
-        """The latency of a piece that is a Functional model, in milliseconds, without the overhead."""
+        """Returns the latency of a piece given as a Functional model, in milliseconds, without the overhead."""
         expect.instance("model", model, keras.Model, "a Functional model")
         overhead = self.overhead_ms
         return max(0.0, self._entry(model).median_ms - overhead)
@@ -104,22 +105,22 @@ class LatencyTable:
         dtypes: Sequence[str] | None = None,
         alternative: str | None = None,
     ) -> Term:
-        """The latency of layers as a term of a metric, in whole nanoseconds: of a node, or of what may stand there."""
+        """Returns the latency of layers as a term of a metric, in whole nanoseconds, of a node or an alternative."""
         return Term(round(_NANOSECONDS * self.of(layers, input_shapes, dtypes)), (), alternative)
 
     @property
     def overhead_ms(self) -> float:
-        """Milliseconds that an invocation takes whatever the model."""
+        """Milliseconds that any invocation takes, whatever the model."""
         one_number = keras.Input((1,))
         return self._entry(keras.Model(one_number, keras.layers.Rescaling(2.0)(one_number)), "overhead", 1).median_ms
 
     @property
     def entries(self) -> Mapping[str, Mapping[str, Any]]:
-        """All that the file holds, by key."""
+        """All entries of the file, by key."""
         return dict(self._entries)
 
     def _entry(self, model: keras.Model, piece: str | None = None, batch: int | None = None) -> Latency:
-        """The entry of a piece, measured if there is none."""
+        """Returns the entry of a piece, measured if there is none."""
         batch = self.batch if batch is None else batch
         content = {
             "piece": piece or _content(model),
@@ -151,17 +152,17 @@ class PartLatency:
 
 
 def latency_of_parts(model: keras.Model, table: LatencyTable) -> tuple[PartLatency, ...]:
-    """Cuts a network into small parts and looks each one up.
+    """Cuts a network into small parts and looks up the latency of each.
 
-    A part is a layer with the normalisation and activation that follow it, and the padding before it, which LiteRT
-    computes as one operator; a nested model is one part.
+    A part is a layer with the normalization and activation after it, and the padding before it, which LiteRT computes
+    as one operator; a nested model is one part.
 
     Args:
         model: a Functional or Sequential model; it is not changed.
-        table: where the parts are looked up, and measured where it has none.
+        table: the table to look the parts up in; missing ones are measured.
 
     Returns:
-        The parts, in the order of the graph. Their sum and `table.overhead_ms` stand for the whole model's latency.
+        The parts, in the order of the graph. Their sum plus `table.overhead_ms` approximates the whole model's latency.
     """
     expect.instance("model", model, keras.Model, "a Functional or Sequential model")
     operations = [layer for layer in model.operations if isinstance(layer, keras.Layer)]
@@ -191,7 +192,7 @@ def latency_of_parts(model: keras.Model, table: LatencyTable) -> tuple[PartLaten
 def _chain(
     layers: Sequence[keras.layers.Layer], shapes: Sequence[tuple[int, ...]], dtypes: Sequence[str]
 ) -> keras.Model:
-    """The layers, copied, behind inputs of their own."""
+    """Returns a model of copies of the layers behind inputs of its own."""
     inputs = [keras.Input(shape, dtype=dtype) for shape, dtype in zip(shapes, dtypes, strict=True)]
     tensors: Any = inputs[0] if len(inputs) == 1 else inputs
     flat = _flat(layers)
@@ -206,7 +207,7 @@ def _chain(
 
 
 def _flat(layers: Sequence[keras.layers.Layer]) -> list[Any]:
-    """The layers, with those of Sequential models in their place."""
+    """Returns the layers, with Sequential models replaced by their layers."""
     return [
         inner for layer in layers for inner in (_flat(layer.layers) if isinstance(layer, keras.Sequential) else [layer])
     ]
@@ -225,7 +226,7 @@ def _size(name: str, value: Any) -> int:
 
 
 def _content(model: keras.Model) -> dict[str, Any]:
-    """A model as data that says all that its latency depends on, and no names."""
+    """Returns all data of a model that its latency depends on, without names."""
     places: dict[int, list[Any]] = {id(tensor): ["input", index] for index, tensor in enumerate(model.inputs)}
 
     def written(leaf: Any) -> Any:
@@ -271,7 +272,7 @@ def _json(content: Any) -> str:
 
 
 def _read(path: pathlib.Path) -> dict[str, dict[str, Any]]:
-    """The entries of a file; none where there is no file."""
+    """Returns the entries of a file; empty if it does not exist."""
     if not path.exists():
         return {}
     try:
@@ -289,7 +290,7 @@ def _read(path: pathlib.Path) -> dict[str, dict[str, Any]]:
 
 
 def _write(path: pathlib.Path, entries: Mapping[str, Mapping[str, Any]]) -> None:
-    """Writes the file beside its place and renames it."""
+    """Writes the file under another name and renames it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"part.{os.getpid()}.{path.name}")
     part.write_text(json.dumps({"format": _FORMAT, "entries": entries}, indent=1) + "\n", encoding="utf-8")

@@ -1,5 +1,5 @@
 """Metrics: the columns of a cost, each a sum of terms `factor * width * width * ...` over the nodes of a graph; and
-numbers that are measured on a finished model, which no terms foresee.
+numbers that are measured on a finished model, which cannot be predicted from terms.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ class Term:
 
     Attributes:
         factor: a whole number, 0 or more.
-        widths: labels int64 `[positions]` of the axes that a plan may shorten, as `NodeAnalysis` holds them: of each
-            axis those positions count that are kept.
-        alternative: the name of what costs this if it stands at the node; `None` for the layer that does.
+        widths: labels int64 `[positions]` of the axes that a plan may shorten, as in `NodeAnalysis`: the width of an
+            axis is the number of kept positions.
+        alternative: name of the alternative at the node that has this cost; `None` for the present layer.
     """
 
     factor: int
@@ -48,14 +48,14 @@ Measure = Callable[[keras.Model], float]
 
 @dataclass(frozen=True)
 class Metric:
-    """One column of a cost, or a number that is measured.
+    """One column of a cost, or a measured number.
 
     Attributes:
-        name: of the column, and of its limit in a `Budget`.
-        terms: a function of one node that gives its terms; `None` for macs, params and bytes, which `CostModel` counts,
-            and for what is measured.
-        unit: what messages call a number of it.
-        measure: a function of a model that gives the number; `None` for a column.
+        name: name of the column, and of its limit in a `Budget`.
+        terms: a function that returns the terms of one node; `None` for macs, params and bytes, which `CostModel`
+            counts, and for measured metrics.
+        unit: its unit in messages.
+        measure: a function that returns the number for a model; `None` for a column.
     """
 
     name: str
@@ -67,7 +67,7 @@ class Metric:
         """Measures a model.
 
         Raises:
-            TypeError, ValueError: the function gave no finite number of 0 or more.
+            TypeError, ValueError: the function did not return a finite number of 0 or more.
         """
         assert self.measure is not None
         number: float = expect.number(f"measure of {self.name!r}", self.measure(model), at_least=0)
@@ -83,10 +83,10 @@ _METRICS: dict[str, Metric] = {
 def register_metric(
     name: str, terms: Terms | None = None, unit: str | None = None, *, measure: Measure | None = None
 ) -> None:
-    """Registers a metric, which is from then on a column of every cost and may be limited by a budget.
+    """Registers a metric: it becomes a column of every cost, and budgets may limit it.
 
-    A metric that is no sum of terms is given as `measure`: it is no column, as no plan's can be foreseen. Methods plan
-    by the other limits of a budget, and the finished student is measured and held to this one.
+    A metric that is not a sum of terms is given as `measure`: it is not a column, because it is not known for a plan.
+    Methods plan for the other limits of a budget, and the finished student is measured and checked against this one.
 
         def activations(node):
             (labels,) = node.outputs
@@ -99,22 +99,22 @@ def register_metric(
 
     Args:
         name: an identifier that is not taken.
-        terms: a function of a `NodeAnalysis` that gives the node's `Term`s. It is called once for each node of a graph;
-            costs never fall as widths grow, which searches rely on, so factors are not negative.
-        unit: what messages call a number of it; the name by default.
-        measure: in place of terms, a function of a `keras.Model` that gives a number of 0 or more, the lower the
-            better, such as the size of a file. Each model that it is given is a copy, not compiled.
+        terms: a function from a `NodeAnalysis` to the node's `Term`s. It is called once for each node of a graph;
+            factors must not be negative, because searches rely on costs that never decrease as widths grow.
+        unit: its unit in messages; the name by default.
+        measure: instead of terms, a function of a `keras.Model` that returns a number of 0 or more, lower is better,
+            such as the size of a file. Each model that it gets is a copy, not compiled.
 
     Raises:
-        TypeError, ValueError: no identifier, a name that is taken, no function of one argument, or not one of `terms`
-            and `measure`.
+        TypeError, ValueError: not an identifier, a name that is taken, not a function of one argument, or not exactly
+            one of `terms` and `measure`.
     """
     expect.text("name", name)
     if not name.isidentifier():
         expect.refuse("name", "an identifier such as 'activations'", name)
     if name in _METRICS:
         taken = f"a name other than {tuple(_METRICS)}"
-        expect.refuse("name", taken, name, "unregister_metric takes a registered one out.")
+        expect.refuse("name", taken, name, "unregister_metric removes a registered one.")
     if (terms is None) == (measure is None):
         raise ValueError(
             f"Expected either `terms`, a function of one node, or `measure`, a function of a keras.Model. Received: "
@@ -130,10 +130,10 @@ def register_metric(
 
 
 def unregister_metric(name: str) -> None:
-    """Takes a registered metric out again; cost models that were made with it keep their column.
+    """Removes a registered metric; cost models that were made with it keep their column.
 
     Raises:
-        ValueError: no such metric, or macs, params or bytes.
+        ValueError: unknown, or macs, params or bytes.
     """
     own = [metric for metric in _METRICS if metric not in BUILT_IN]
     expect.one_of("name", name, own)
@@ -141,15 +141,15 @@ def unregister_metric(name: str) -> None:
 
 
 def registered_metrics() -> Mapping[str, Metric]:
-    """All metrics by name, the built-in ones first."""
+    """Returns all metrics by name, the built-in ones first."""
     return MappingProxyType(dict(_METRICS))
 
 
 def columns() -> Mapping[str, Metric]:
-    """The metrics that are columns of a cost: all but those that are measured."""
+    """Returns the metrics that are columns of a cost: all except measured ones."""
     return MappingProxyType({name: metric for name, metric in _METRICS.items() if metric.measure is None})
 
 
 def metric_of(name: str) -> Metric:
-    """The metric of a name; one that is not registered any more speaks of itself by its name."""
+    """Returns the metric with this name; for one that is no longer registered, a metric that only has the name."""
     return _METRICS.get(name) or Metric(name, None, name)

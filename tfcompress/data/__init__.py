@@ -1,7 +1,7 @@
-"""Data: by name, as arrays, as a tf.data.Dataset or a Keras PyDataset; and its splits for training and measuring.
+"""Data: by name, as arrays, as a tf.data.Dataset or a Keras PyDataset, divided into splits for training and measuring.
 
-`load` gives a dataset by name with the preprocessing of your choice, and can be passed as `data` to
-`tfcompress.compress`. `splits` is what `compress` makes of its data. Nothing here imports TensorFlow or
+`load` loads a dataset by name with a chosen preprocessing; its result can be passed as `data` to
+`tfcompress.compress`. `splits` makes the splits that `compress` uses. Nothing here imports TensorFlow or
 tensorflow-datasets before it is needed.
 """
 

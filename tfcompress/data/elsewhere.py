@@ -1,4 +1,4 @@
-"""Splits as plain data, by which another process opens them again: arrays in files, and places on the disk."""
+"""Describes splits as plain data, so that another process can open them: arrays in files, and places on disk."""
 
 from __future__ import annotations
 
@@ -34,21 +34,21 @@ _ARRAYS = "Pass arrays, a dataset by its name, a path, or tfcompress.data.load(.
 
 
 class NotElsewhere(ValueError):
-    """Data that no other process can open: what is in the way, and what to do."""
+    """Data that no other process can open: the message says why, and what to do."""
 
 
 def written(splits: Splits, folder: pathlib.Path) -> dict[str, Any]:
-    """Describes the training and validation split, and writes the arrays that they consist of, each once.
+    """Describes the training and validation split, and writes their arrays to files, each array once.
 
     Args:
         splits: the splits of a task.
-        folder: for the arrays, as .npy files.
+        folder: the folder for the arrays, as .npy files.
 
     Returns:
         JSON data for `reopened`.
 
     Raises:
-        NotElsewhere: data that only this process has.
+        NotElsewhere: some data exists only in this process.
     """
     folder.mkdir(parents=True, exist_ok=True)
     files = _Files(folder)
@@ -59,9 +59,9 @@ def written(splits: Splits, folder: pathlib.Path) -> dict[str, Any]:
 
 
 def reopened(description: Mapping[str, Any]) -> Splits:
-    """The splits of a description; arrays are mapped from their files, which several processes share.
+    """Returns the splits of a description; arrays are mapped from their files, which several processes share.
 
-    The validation split stands in for calibration data too, and there is no test split.
+    The validation split also serves as calibration data, and there is no test split.
     """
     train, validation = (
         Split(name, _OPENED[entry["source"]["kind"]](entry["source"]), entry["text"])
@@ -71,28 +71,28 @@ def reopened(description: Mapping[str, Any]) -> Splits:
 
 
 class _Files:
-    """Arrays in files, each of which is written once, however many sources share it."""
+    """Arrays in files; each array is written once, however many sources share it."""
 
     def __init__(self, folder: pathlib.Path) -> None:
         self._folder = folder
         self._written: dict[int, tuple[Any, str]] = {}
 
     def new(self) -> pathlib.Path:
-        """A file for another array."""
+        """Returns the path of a new file."""
         return self._folder / f"array-{len(self._written)}.npy"
 
     def path_of(self, array: Any, what: str) -> str:
-        """The file of an array."""
+        """Returns the file of an array, written if it is new."""
         if id(array) not in self._written:
             path = self.new()
             self._written[id(array)] = (array, str(path))
             if np.asarray(array).dtype.hasobject:
-                raise NotElsewhere(f"{what} hold Python objects. Make numbers of them")
+                raise NotElsewhere(f"{what} hold Python objects. Convert them to numbers")
             np.save(path, np.asarray(array), allow_pickle=False)
         return self._written[id(array)][1]
 
     def add(self, path: pathlib.Path) -> None:
-        """Counts a file that was written without an array in memory."""
+        """Counts a file that was written without holding its array in memory."""
         self._written[-1 - len(self._written)] = (None, str(path))
 
 
@@ -163,7 +163,7 @@ def _described(split: Split, files: _Files) -> dict[str, Any]:
 
 
 def _preprocess(function: Any) -> Any:
-    """A function that preprocesses, by its name, with the size that images are brought to before."""
+    """Describes a preprocessing function by its name, with the size that images are resized to before it."""
     if isinstance(function, Prepared):
         return {"size": function.size, "then": name_of(function.then, "preprocess")}
     return name_of(function, "preprocess")
@@ -180,7 +180,7 @@ def _pairs(source: ShuffledStream) -> tuple[tuple[int, float], ...] | None:
 
 
 def _packed(structure: Any, leaf: Callable[[Any], Any]) -> dict[str, Any]:
-    """A structure of leaves as JSON data, which `_unpacked` turns back."""
+    """Converts a structure to JSON data, which `_unpacked` converts back."""
     if isinstance(structure, dict):
         return {"dict": {name: _packed(part, leaf) for name, part in structure.items()}}
     if isinstance(structure, (tuple, list)):
@@ -199,24 +199,24 @@ def _unpacked(packed: Mapping[str, Any], leaf: Callable[[Any], Any]) -> Any:
 
 
 def name_of(function: Any, argument: str) -> str | None:
-    """The name by which a function can be imported, `None` for none.
+    """Returns the name by which a function can be imported, `None` for no function.
 
     Raises:
-        NotElsewhere: it is defined where no other process finds it.
+        NotElsewhere: the function is defined where no other process finds it.
     """
     if function is None:
         return None
     module, name = getattr(function, "__module__", None) or "", getattr(function, "__qualname__", "")
     if module not in sys.modules or module == "__main__" or imported(f"{module}:{name}") is not function:
         raise NotElsewhere(
-            f"{argument}={name or type(function).__name__} is a function that only this process has. Write it, with a "
+            f"{argument}={name or type(function).__name__} is a function that only this process has. Define it, with a "
             "name, in a module of its own that can be imported"
         )
     return f"{module}:{name}"
 
 
 def imported(name: str | None) -> Any:
-    """The function of a name that `name_of` gave."""
+    """Imports the function of a name from `name_of`."""
     if name is None:
         return None
     module, _, path = name.partition(":")
@@ -242,13 +242,13 @@ def _written_out(source: TensorFlowSource, what: str, files: _Files) -> dict[str
     for batch in _batches(source, what):
         leaves = keras.tree.flatten(batch)
         if any(leaf.dtype.hasobject for leaf in leaves):
-            raise NotElsewhere(f"{what} hold Python objects. Make numbers of them")
+            raise NotElsewhere(f"{what} hold Python objects. Convert them to numbers")
         sizes.append(len(leaves[0]))
         digests.append(_digest(leaves))
         num_bytes += sum(leaf.nbytes for leaf in leaves)
         if not fits_in_memory(num_bytes):
             raise NotElsewhere(
-                f"{what} are a tf.data.Dataset of more than {memory_limit_gb()}, which is not written out. Take a "
+                f"{what} are a tf.data.Dataset of more than {memory_limit_gb()}, too large to be written out. Use a "
                 "dataset by its name, which each process streams by itself"
             )
     numbers = iter(range(len(leaves)))
@@ -329,7 +329,7 @@ def _class_weights(entry: Mapping[str, Any]) -> ClassWeights | None:
 
 
 def _of_a_stream(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments that all streams have."""
+    """Returns the arguments that all streams have."""
     return {
         "ranges": tuple(map(tuple, entry["ranges"])),
         "batch_size": entry["batch_size"],

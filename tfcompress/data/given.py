@@ -1,4 +1,4 @@
-"""Data as a user gives them: in which forms they may come, and the sources that are made of them."""
+"""Data as a user gives them: the accepted forms, and the sources made from them."""
 
 from __future__ import annotations
 
@@ -50,12 +50,12 @@ _FORMS = (
 
 @dataclass(frozen=True)
 class Request:
-    """The request that all parts of `splits` need to know.
+    """The settings of a call of `splits` that all its parts share.
 
     Attributes:
-        expected: what the model reads and answers.
+        expected: the model's inputs and outputs.
         batch_size: samples in a batch of arrays and of named datasets.
-        seed: of what is held out, of order and of augmentation.
+        seed: seed of the held-out choice, of order and of augmentation.
     """
 
     expected: Expected
@@ -74,7 +74,7 @@ class Request:
         augment: Augment | None = None,
         batch_size: int | None = None,
     ) -> ArraySource:
-        """Arrays, with batches of the size that was asked for where they come with none."""
+        """Returns a source of arrays, with the requested batch size unless they have their own."""
         return ArraySource.checked(
             x,
             y,
@@ -89,7 +89,7 @@ class Request:
         )
 
     def images(self, data: NamedData, builder: tfds.core.DatasetBuilder, split: str, what: str) -> ShuffledStream:
-        """A stream of a split of `NamedData`."""
+        """Returns a stream of a split of `NamedData`."""
         static = builder.info.features["image"].shape[:2]
         own = _STREAM_SIZE if None in static else (int(static[0]), int(static[1]))
         assert data.preprocess is not None  # of images
@@ -110,12 +110,12 @@ class Request:
         return shapes[0] if len(shapes) == 1 and len(shapes[0]) == 3 else None
 
     def _size(self) -> tuple[int, int] | None:
-        """The one size that the model reads."""
+        """The only size that the model reads, if there is one."""
         height, width, _ = self._image_shape() or (None, None, None)
         return None if height is None or width is None else (height, width)
 
     def _prepared(self, data: NamedData, x: np.ndarray) -> Preprocess | None:
-        """The preprocessing of arrays of images: they are resized where another size is read or was asked for."""
+        """Returns the preprocessing of arrays of images, with resizing if another size is read or was asked for."""
         if data.preprocess is None or x.ndim != 4 or x.dtype != np.uint8:
             return data.preprocess
         size, channels = data.size or self._size(), (self._image_shape() or (None, None, None))[2]
@@ -131,7 +131,7 @@ class Request:
         return self.arrays(x, y, what, weights=weights[0] if weights else None, **how)
 
     def folder(self, data: NamedData, folder: ImageFolder, what: str) -> ArraySource | FolderStream:
-        """The images of a folder: as arrays where they fit into memory, else as a stream."""
+        """Returns the images of a folder: as arrays if they fit into memory, else as a stream."""
         expected, names = self.expected, data.class_names
         classes = expected.classes or (expected.output_shape or (None,))[-1]
         if classes is not None and len(names) != max(classes, 2):
@@ -155,7 +155,7 @@ class Request:
         return stream
 
     def single(self, data: object, what: str, like: object) -> DivisibleSource:
-        """The data of a single split, which a user gave beside the training data `like`."""
+        """Returns the data of a single split that a user gave beside the training data `like`."""
         data = opened(data, what.strip("`"))
         if not isinstance(data, NamedData):
             return self.source(data, what)
@@ -173,16 +173,16 @@ class Request:
         return self._of_named_arrays(data, data.arrays.train, what)
 
     def checked(self, stream: ShuffledStream, what: str) -> ShuffledStream:
-        """A stream whose first batches fit."""
+        """Returns a stream after checking that its first batches fit."""
         stream.check(self.expected, what)
         return stream
 
     def stream(self, stream: ShuffledStream, what: str) -> ShuffledStream:
-        """A stream of `NamedData`, with batches of the size that was asked for."""
+        """Returns a stream of `NamedData` with the requested batch size."""
         return self.checked(replace(stream, batch_size=self.batch_size, seed=self.seed), what)
 
     def named(self, data: NamedData) -> tuple[DivisibleSource, DivisibleSource | None, DivisibleSource | None]:
-        """`(train, test or None, validation or None)` of `NamedData`."""
+        """Returns `(train, test or None, validation or None)` of `NamedData`."""
         what = f"{data.name!r}"
         if data.streams is not None:
             train, test = data.streams
@@ -214,7 +214,7 @@ class Request:
         )
 
     def source(self, data: object, what: str) -> DivisibleSource:
-        """The data that a user gave, other than by name."""
+        """Returns the source of data that a user gave, other than by name."""
         if isinstance(data, tuple) and len(data) in (2, 3):
             x, y, *weights = data
             return self.arrays(x, y, what, weights=weights[0] if weights else None)
@@ -251,7 +251,7 @@ def check_forms(
     validation_split: object = None,
     class_weight: object = None,
 ) -> None:
-    """Refuses what is no form of data, as far as that can be seen without reading any.
+    """Refuses data of an unknown form, as far as that can be seen without reading any.
 
     Args:
         data, validation_data, test_data: as for `splits`.
@@ -259,16 +259,16 @@ def check_forms(
         class_weight: as for `splits`.
 
     Raises:
-        ValueError: no data, an empty name, a name in the place of a single split, a share out of its range or beside
-            data for validation, or weights of classes that cannot be.
-        TypeError: data of no known form.
+        ValueError: no data, an empty name, a name in place of a single split, a share out of range or beside validation
+            data, or invalid class weights.
+        TypeError: data of an unknown form.
     """
-    hint = "It is the share of the training data that is held out, such as 0.2."
+    hint = "It is the share of the training data to hold out, such as 0.2."
     expect.number("validation_split", validation_split, above=0, below=1, or_none=True, advice=hint)
     if validation_split is not None and validation_data is not None:
         raise ValueError(
             "Expected either `validation_split` or `validation_data`. Received: both. Leave validation_split out: "
-            "nothing is held out of the training data where validation data are given."
+            "with validation data, nothing is held out of the training data."
         )
     ClassWeights.of(class_weight)
     if data is None:
@@ -294,7 +294,7 @@ def check_forms(
 
 
 def opened(data: object, argument: str = "data") -> object:
-    """Opens the place that a string or a path names, as far as to say what is there; returns other data as they are.
+    """Opens the place that a string or a path names, just enough to see its kind; returns other data unchanged.
 
     Raises:
         ValueError, TypeError: a place without data, or a function that returns none.
@@ -306,15 +306,15 @@ def opened(data: object, argument: str = "data") -> object:
     returned = given_by(str(data), argument)
     if isinstance(returned, str) and kind_of(returned) == "function":
         raise ValueError(
-            f"Expected data from the function {data!r}. Received: {returned!r}, the name of another function. Give "
-            "that."
+            f"Expected data from the function {data!r}. Received: {returned!r}, the name of another function. Pass "
+            "that one."
         )
     check_forms(returned)
     return opened(returned, argument)
 
 
 def has_form(data: object) -> bool:
-    """Whether `data` has one of the forms in which data may come, as far as its type says it."""
+    """Whether the type of `data` is one of the accepted forms of data."""
     known = isinstance(data, str | os.PathLike | tuple | NamedData | ArrayBatches | keras.utils.PyDataset)
     return known or is_tensorflow_dataset(data) or _gives_batches(data)
 

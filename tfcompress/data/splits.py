@@ -1,4 +1,4 @@
-"""From what a user gives as data to the four splits that compression reads: training, validation, calibration, test."""
+"""Makes the four splits that compression reads from a user's data: training, validation, calibration, test."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ class Split:
 
     Attributes:
         name: "training", "validation", "calibration" or "test".
-        source: where its samples come from.
-        text: what it is, in words.
+        source: the source of its samples.
+        text: a description in words.
     """
 
     name: str
@@ -46,27 +46,27 @@ class Split:
 
     @property
     def num_samples(self) -> int | None:
-        """Number of samples, or `None` where only a pass over the data would tell."""
+        """Number of samples, or `None` if it is known only after a pass over the data."""
         return self.source.num_samples
 
     def num_batches(self, batch_size: int | None = None) -> int | None:
-        """Number of batches of an epoch.
+        """Returns the number of batches of an epoch.
 
         Args:
             batch_size: as for `batches`.
 
         Returns:
-            An int; of a part of a tf.data.Dataset an estimate; `None` for a dataset that cannot tell.
+            An int; an estimate for a part of a tf.data.Dataset; `None` for a dataset that does not know it.
         """
         return self.source.num_batches(expect.whole("batch_size", batch_size, least=1, or_none=True))
 
     def batches(self, batch_size: int | None = None, training: bool = False) -> Batches:
-        """The samples in batches, as `fit` and `evaluate` take them.
+        """Returns the samples in batches, as `fit` and `evaluate` take them.
 
         Args:
             batch_size: samples in a batch; `None` for the `batch_size` of `splits`, or a dataset's own. A PyDataset
                 always keeps its own.
-            training: whether to shuffle and augment. A user's tf.data.Dataset is as it is either way.
+            training: whether to shuffle and augment. A user's tf.data.Dataset is used unchanged either way.
 
         Returns:
             A `keras.utils.PyDataset` (`ArrayBatches` for arrays) or a tf.data.Dataset.
@@ -74,10 +74,10 @@ class Split:
         return self.source.batches(expect.whole("batch_size", batch_size, least=1, or_none=True), training)
 
     def take(self, count: int) -> tuple[Arrays, Arrays]:
-        """The first samples as arrays, as the model reads them, without augmentation.
+        """Returns the first samples as arrays, as the model reads them, without augmentation.
 
         Args:
-            count: how many at most.
+            count: their number, at most.
 
         Returns:
             `(x, y)` of numpy arrays, or structures of them.
@@ -85,13 +85,13 @@ class Split:
         return self.source.take(expect.whole("count", count, least=1))
 
     def take_weights(self, count: int) -> Arrays | None:
-        """The weights of the first samples, as `take` gives these.
+        """Returns the weights of the samples that `take` returns.
 
         Args:
-            count: how many at most.
+            count: their number, at most.
 
         Returns:
-            An array, or a structure of them; `None` where samples have no weights.
+            An array, or a structure of arrays; `None` if samples have no weights.
         """
         return self.source.take_weights(expect.whole("count", count, least=1))
 
@@ -105,15 +105,15 @@ class Splits:
     """The data of a task.
 
     Attributes:
-        train: what weights are learned from.
-        validation: what accuracies are measured on while searching and training; arrays come in random order, so
+        train: data to learn weights from.
+        validation: data to measure accuracy on while searching and training; arrays come in random order, so
             that the first samples are a fair sample.
         calibration: up to 1,000 training samples without augmentation, for statistics of activations.
-        test: read once, for the report; `None` where none was given.
-        expected: what the model reads and answers, by which they were checked.
-        class_weight: how much the samples of each class count in the training loss; `None` for all the same.
+        test: data for the report, read once; `None` if none was given.
+        expected: the model's inputs and outputs, which the data was checked against.
+        class_weight: the weight of each class in the training loss; `None` for equal weights.
         own_weights: whether samples came with weights of their own.
-        notes: what is to be known of the data beside this.
+        notes: further remarks on the data.
         weighing: whether validation and test split are measured with these weights.
     """
 
@@ -128,7 +128,7 @@ class Splits:
     notes: tuple[str, ...] = ()
 
     def scaled(self, scaling: Preprocess, to: Preprocess) -> Splits:
-        """The same splits, in which images are scaled by `to` wherever they are by `scaling`."""
+        """Returns the same splits with the scaling of images `scaling` replaced by `to`."""
         return Splits(
             *(
                 None if split is None else replace(split, source=_scaled(split.source, scaling, to))
@@ -138,7 +138,7 @@ class Splits:
         )
 
     def measured_with_weights(self) -> Splits:
-        """The same splits, of which validation and test split are measured with the weights of samples."""
+        """Returns the same splits, with validation and test split measured with sample weights."""
         validation, test = (
             None if split is None else replace(split, source=split.source.weighing())
             for split in (self.validation, self.test)
@@ -147,7 +147,7 @@ class Splits:
         return replace(self, validation=validation, test=test, weighing=True)
 
     def check_whole(self) -> None:
-        """Reads validation and test split once, and checks every batch; training batches are checked as they come.
+        """Reads validation and test split once, and checks every batch; training batches are checked during training.
 
         Raises:
             ValueError, TypeError: a batch with NaN or infinity, of another shape, with labels outside the classes, or
@@ -158,7 +158,7 @@ class Splits:
                 check_whole(split, self.expected)
 
     def describe(self) -> str:
-        """Which split is what, a line each."""
+        """Describes the splits, one line each."""
         lines = [f"{split.name}: {split.text}" for split in (self.train, self.validation, self.calibration)]
         if self.test is None:
             lines.append("test: no test split was given; accuracies are those on the validation split")
@@ -191,7 +191,7 @@ def _scaled(source: Any, scaling: Preprocess, to: Preprocess) -> Any:
 def _by_itself(
     request: Request, data: object
 ) -> tuple[DivisibleSource, DivisibleSource | None, DivisibleSource | None, str]:
-    """`(training data, test split or None, validation split or None, the name in words)`."""
+    """Returns `(training data, test split or None, validation split or None, the name in words)`."""
     if not isinstance(data, NamedData):
         return request.source(data, "`data`"), None, None, ""
     classes = f" ({len(data.class_names)} classes: {_listed(data.class_names)})" if data.class_names else ""
@@ -217,31 +217,32 @@ def splits(
 ) -> Splits:
     """Makes the splits of a task, and checks them before anything is trained.
 
-    Without `validation_data` a part of the training data is held out, chosen by the seed: of arrays samples, in each
-    class the same share; of a PyDataset whole batches; of a tf.data.Dataset samples by a hash of their inputs, which
-    finds the same ones in whatever order they come. A dataset that augments its images gives other contents each time,
-    so it needs `validation_data`; it is refused without, as far as two short readings show it.
+    Without `validation_data` a part of the training data is held out, chosen by the seed: single samples of arrays, the
+    same share of each class; whole batches of a PyDataset; samples of a tf.data.Dataset by a hash of their inputs,
+    which chooses the same ones in every order. A dataset that augments its images gives other contents each time, so it
+    needs `validation_data`; without, it is refused if two short readings show this.
 
     Args:
-        data: the name of a dataset, a path or a function of a module (docs/data.md), what `tfcompress.data.load`
-            returns, a tuple `(inputs, labels)` of arrays (inputs may be a tuple or dict for several inputs; labels int
-            `[samples]` or one-hot `[samples, classes]`, or numbers of any shape, for several outputs a list, tuple or
-            dict), a batched tf.data.Dataset of such pairs, or a keras PyDataset (or any object with `__len__` and
-            `__getitem__`) that gives such batches. Arrays and datasets hold what the model reads. Sample weights may be
+        data: the name of a dataset, a path or a function of a module (docs/data.md), the result of
+            `tfcompress.data.load`, a tuple `(inputs, labels)` of arrays (inputs may be a tuple or dict for several
+            inputs; labels int `[samples]` or one-hot `[samples, classes]`, or numbers of any shape, for several outputs
+            a list, tuple or dict), a batched tf.data.Dataset of such pairs, or a keras PyDataset (or any object with
+            `__len__` and `__getitem__`) that gives such batches. Arrays and datasets hold the model's inputs unchanged.
+            Sample weights may be
             a third part: they count in the training loss.
-        validation_data: the same, but no name; `None` to hold out a part of `data`. Of a folder or file it is the
-            training part.
-        test_data: the same, but no name; `None` for the test split of a named dataset, else none.
+        validation_data: the same, but not a name; `None` to hold out a part of `data`. Of a folder or file, its
+            training part is used.
+        test_data: the same, but not a name; `None` for the test split of a named dataset, else none.
         input_shape: `keras.Model.input_shape`, with the batch dimension first; a list or a dict of name to shape for
-            several inputs; `None` not to check it.
-        classes: number of classes, 1 for a single probability; `None` where the labels are not classes.
+            several inputs; `None` to skip this check.
+        classes: number of classes, 1 for a single probability; `None` if the labels are not classes.
         batch_size: samples in a batch of arrays and of named datasets. Datasets keep their own.
-        seed: of what is held out, of order and of augmentation.
-        validation_share: part of the training data to hold out; `None` for a tenth, or for the validation split that
-            the data bring.
-        expected: `Expected`, all that is known of the model, in place of `input_shape` and `classes`.
-        class_weight: `{class: weight}`, as for `keras.Model.fit`: how much the samples of a class count in the training
-            loss, beside weights of their own.
+        seed: seed of the held-out choice, of order and of augmentation.
+        validation_share: share of the training data to hold out; `None` for a tenth, or for the validation split that
+            the data include.
+        expected: `Expected`, everything known about the model, instead of `input_shape` and `classes`.
+        class_weight: `{class: weight}`, as for `keras.Model.fit`: weights of classes in the training loss, beside
+            weights of the samples' own.
 
     Returns:
         `Splits`.
@@ -251,7 +252,7 @@ def splits(
             or with NaN or infinity (all of an array, the first batches of a stream); an unknown name.
         TypeError: data of another form, or labels that are not integers where classes are expected.
     """
-    hint = "It is the part of the training data that is held out."
+    hint = "It is the share of the training data to hold out."
     validation_share = expect.number("validation_share", validation_share, above=0, below=1, or_none=True, advice=hint)
     batch_size = expect.whole("batch_size", batch_size, least=1)
     classes = expect.whole("classes", classes, least=1, or_none=True)
@@ -262,7 +263,7 @@ def splits(
     whole = opened(data)
     if isinstance(whole, NamedData) and whole.scaling == "keras.applications":
         raise ValueError(
-            "Expected a model, to find what its backbone was trained with. Received: preprocess='keras.applications' "
+            "Expected a model, to find how its backbone was trained. Received: preprocess='keras.applications' "
             "without one. Name the scaling: preprocess='plus_minus_one', for example."
         )
     # What is refused should be refused before a large dataset is read.

@@ -1,5 +1,5 @@
-"""Evaluation: loss and metric of a model, the reward of a plan, what guessing gives, the scaling that images need,
-scores of generated images, checks of objective and labels."""
+"""Evaluation: loss and metric of a model, rewards of plans, the level of guessing, scalings of images, scores of
+generated images, and checks of objectives and labels."""
 
 from tfcompress.evaluation.chance import guessing
 from tfcompress.evaluation.generated import features_and_probabilities, frechet_distance, inception_score

@@ -1,4 +1,4 @@
-"""The level of guessing by an objective's metric, and how much better it may come out by luck."""
+"""The level of random guessing by an objective's metric, and its random variation."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ def guessing(
     take: Callable[[int], tuple[Any, Any]],
     weights: Any = None,
 ) -> tuple[float | None, float | None]:
-    """`(chance, luck)`: what guessing gives, `None` where that is not known, and three standard errors of it.
+    """Returns `(chance, luck)`: the metric of guessing, `None` if not known, and three standard errors of it.
 
-    An accuracy of classes is what always naming the most frequent class gives; its `luck` is `None`, as it follows from
-    this share. Of any other metric or score it is that of the outputs on other samples' labels, and `luck` three
-    standard errors of the difference that their own labels make.
+    For an accuracy of classes, guessing means always naming the most frequent class; its `luck` is `None`, because it
+    follows from this share. For any other metric or score, guessing means comparing the outputs with the labels of
+    other samples, and `luck` is three standard errors of the difference to their own labels.
 
     Args:
         model: a built model.
         objective: loss and metric.
         labels: some labels.
-        take: gives `(x, y)` of as many samples as it is asked for.
-        weights: those of the labels, where the metric counts them; `None` for none.
+        take: returns `(x, y)` of the requested number of samples.
+        weights: weights of the labels, if the metric uses them; `None` for none.
 
     Raises:
-        ValueError: a score that does not give one finite number a sample.
+        ValueError: a score does not give one finite number per sample.
     """
     if objective.score is not None:
         return _score_of_strangers(model, objective, *take(_SCORED_SAMPLES))
@@ -55,7 +55,7 @@ def guessing(
 
 
 def _most_frequent(model: keras.Model, labels: Any, weights: Any = None) -> float:
-    """The share of the most frequent class among all labels; those of an ignored class never come right."""
+    """Returns the share of the most frequent class among all labels; labels of an ignored class count as wrong."""
     labels = np.asarray(keras.tree.flatten(labels)[0])
     if labels.ndim == len(model.outputs[0].shape) and labels.shape[-1] > 1:  # one-hot, and not a map of classes
         labels = labels.argmax(-1)
@@ -96,7 +96,7 @@ def _scored(objective: Objective, y: Any, outputs: Any) -> Any:
 
 
 def _metric_of_strangers(model: keras.Model, objective: Objective, x: Any, y: Any) -> tuple[float | None, float | None]:
-    """In parts of the samples, as a metric need not be a mean over them."""
+    """Measures in parts of the samples, because a metric need not be a mean over them."""
     samples = len(keras.tree.flatten(y)[0])
     if samples < 2 * _PARTS:
         return None, None
@@ -126,7 +126,7 @@ def _shifted(y: Any, shift: int) -> Any:
 
 
 def traced(model: keras.Model) -> Callable[[Any], Any]:
-    """A model as a function of inputs that is traced once."""
+    """Returns a model as a function of inputs that is traced once."""
     call: Callable[[Any], Any] = tf.function(
         lambda part: model(part, training=False), reduce_retracing=True, autograph=False
     )
@@ -134,7 +134,7 @@ def traced(model: keras.Model) -> Callable[[Any], Any]:
 
 
 def outputs_of(model: keras.Model, x: Any, samples: int, call: Callable[[Any], Any] | None = None) -> Any:
-    """The outputs of a model for so many samples, in batches of 32, by `call` where it was traced before."""
+    """Returns a model's outputs for a number of samples, in batches of 32, by `call` if it was traced before."""
     call = call or traced(model)
     parts = [
         call(keras.tree.map_structure(lambda a: tf.convert_to_tensor(a[at : at + _BATCH]), x))  # noqa: B023

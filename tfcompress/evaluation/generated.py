@@ -1,4 +1,4 @@
-"""Inception score and Frechet distance: how good images are that a generator made, by any feature network."""
+"""Inception score and Frechet distance: the quality of generated images, by any feature network."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _Array = npt.NDArray[np.floating]
 
 
 def inception_score(probabilities: npt.ArrayLike) -> float:
-    """`exp(mean of KL(p(y|x) || p(y)))`: from 1 (all alike) to the number of classes (each sure, all classes).
+    """Returns `exp(mean of KL(p(y|x) || p(y)))`: from 1 (all alike) to the number of classes (each sure, all classes).
 
     Salimans et al. (2016), "Improved techniques for training GANs", where the classifier is Inception v3.
 
     Args:
-        probabilities: of a classifier for generated images, `[images, classes]`, each row summing to 1.
+        probabilities: output of a classifier for generated images, `[images, classes]`, each row summing to 1.
 
     Raises:
         ValueError: anything else.
@@ -33,7 +33,7 @@ def inception_score(probabilities: npt.ArrayLike) -> float:
 
 
 def frechet_distance(real: npt.ArrayLike, generated: npt.ArrayLike) -> float:
-    """`|mean - mean'|^2 + trace(C + C' - 2 (C C')^(1/2))` of two sets of features, taken as Gaussian; 0 for equal ones.
+    """Returns `|mean - mean'|^2 + trace(C + C' - 2 (C C')^(1/2))` of two feature sets taken as Gaussian; 0 if equal.
 
     Heusel et al. (2017), "GANs trained by a two time-scale update rule converge to a local Nash equilibrium", where the
     features are those of Inception v3 (FID). It needs more samples than features.
@@ -60,12 +60,12 @@ def frechet_distance(real: npt.ArrayLike, generated: npt.ArrayLike) -> float:
 def features_and_probabilities(
     classifier: keras.Model | Network, images: npt.ArrayLike, batch_size: int = 128
 ) -> tuple[_Array, _Array]:
-    """The input of a classifier's last layer with weights, as `[images, features]`, and its probabilities.
+    """Returns the input of a classifier's last layer with weights, as `[images, features]`, and its probabilities.
 
     Args:
-        classifier: gives probabilities, or logits, `[batch, classes]`; a `Network` of it is not read again.
-        images: what it reads.
-        batch_size: images at a time.
+        classifier: returns probabilities, or logits, `[batch, classes]`; a `Network` of it is not read again.
+        images: its inputs.
+        batch_size: images in a batch.
     """
     network = Network.of(classifier)
     graph, model = network.graph, network.model

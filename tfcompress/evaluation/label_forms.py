@@ -1,4 +1,4 @@
-"""Which labels a model is compared with: the form that its loss reads."""
+"""The form of labels that a model's loss reads."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ _NUMBERS = (
 
 
 def expected_labels(model: keras.Model, objective: Any = None) -> Expected:
-    """The inputs of the model and, by its loss, the labels that it is compared with.
+    """Returns the inputs of the model and the labels that its loss reads.
 
-    A loss of the user's own says nothing about labels, unless the model is compiled with an accuracy; a model that is
-    not compiled has classes where single whole numbers are its labels.
+    A user's own loss does not determine the labels, unless the model is compiled with an accuracy; a model that is not
+    compiled has classes if its labels are single whole numbers.
 
     Args:
         model: a built Functional or Sequential model.
-        objective: an `Objective`, whose loss takes the place of the model's; anything else says nothing about labels.
+        objective: an `Objective`, whose loss is used instead of the model's; anything else does not determine labels.
     """
     strings = any(tensor.dtype == "string" for tensor in model.inputs)
     names = _input_names(model)
@@ -71,7 +71,7 @@ def expected_labels(model: keras.Model, objective: Any = None) -> Expected:
 
 
 def _input_names(model: keras.Model) -> tuple[str, ...] | None:
-    """The names by which Keras finds the arrays of a dict, in the order of `model.inputs`; `()` for inputs without."""
+    """Returns the names by which Keras finds arrays in a dict, in the order of `model.inputs`; `()` without names."""
     functional = getattr(model, "_functional", None) or model  # that of a Sequential model
     structure = getattr(functional, "_inputs_struct", None)
     if isinstance(structure, dict):

@@ -1,4 +1,4 @@
-"""Measures models by an objective: its loss and its metric, each by one way wherever it is asked for."""
+"""Measures loss and metric of models by an objective, in the same way everywhere."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["Evaluator", "evaluate", "meter"]
 
 
 class Evaluator:
-    """Measures loss and metric of a model, again and again with one compiled function.
+    """Measures loss and metric of a model repeatedly with one compiled function.
 
     Neither the model's weights nor its compile state change.
 
@@ -30,10 +30,10 @@ class Evaluator:
         objective.compile(self._measured)
 
     def __call__(self, batches: Any, what: str = "data to measure on") -> dict[str, float]:
-        """The objective's loss, without regularisation, and its metric over all of `batches`, by name.
+        """Returns the objective's loss, without regularization, and its metric over all of `batches`, by name.
 
         Raises:
-            ValueError: a batch that cannot be read, or that the loss cannot serve; the message names it and `what`.
+            ValueError: a batch cannot be read, or does not fit the loss; the message names it and `what`.
         """
         at = BatchNumber()
         settings: dict[str, Any] = {"verbose": 0, "return_dict": True, "callbacks": [at]}
@@ -47,23 +47,23 @@ class Evaluator:
 
 
 def evaluate(model: keras.Model, batches: Any, objective: Objective) -> dict[str, float]:
-    """Loss and metric of `model` over all of `batches`, a PyDataset or tf.data.Dataset. See `Evaluator`."""
+    """Returns loss and metric of `model` over all of `batches`, a PyDataset or tf.data.Dataset. See `Evaluator`."""
     return Evaluator(model, objective)(batches)
 
 
 def meter(model: keras.Model, objective: Objective, weighted: bool = False) -> keras.metrics.Metric:
-    """A new metric whose `update_state(y, outputs)` takes labels and outputs in the model's own structure.
+    """Returns a new metric whose `update_state(y, outputs)` takes labels and outputs in the model's own structure.
 
-    Its result over some samples is what `Evaluator` measures on them: the score's mean, the metric, or the loss where
-    that is the metric or there is none.
+    Its result over some samples equals that of `Evaluator`: the score's mean, the metric, or the loss if that is the
+    metric or there is no metric.
 
     Args:
         model: a built model.
         objective: loss and metric.
-        weighted: whether it takes `(labels, weights)` in the place of labels.
+        weighted: whether it takes `(labels, weights)` instead of labels.
 
     Raises:
-        ValueError: an objective with neither score, metric nor loss.
+        ValueError: the objective has neither score, metric nor loss.
     """
     if objective.score is not None:
         return _ScoreMean(objective.scores, str(objective.metric_name))
@@ -73,7 +73,7 @@ def meter(model: keras.Model, objective: Objective, weighted: bool = False) -> k
     if loss is None:
         raise ValueError(
             "Expected an objective with a metric, a score or a loss, to measure a model by. Received: none of them. "
-            "Pass `objective=`, a function of labels and outputs that gives one number a sample."
+            "Pass `objective=`, a function of labels and outputs that gives one number per sample."
         )
     return _LossMean(loss)
 
@@ -90,7 +90,7 @@ class _ScoreMean(keras.metrics.Mean):  # type: ignore[misc]
 
 
 class _LossMean(keras.metrics.Mean):  # type: ignore[misc]
-    """The mean of a loss over batches, each as often as it has samples, as Keras' `evaluate` reports it."""
+    """The mean of a loss over batches, weighted by their numbers of samples, as Keras' `evaluate` reports it."""
 
     def __init__(self, loss: Callable[[Any, Any], Any]):
         super().__init__(name="loss")
@@ -102,7 +102,7 @@ class _LossMean(keras.metrics.Mean):  # type: ignore[misc]
 
 
 class _OfTheOutput(keras.metrics.Metric):  # type: ignore[misc]
-    """A metric of the one output of a model, whatever structure labels and output come in."""
+    """A metric of a model's only output, whatever the structure of labels and output."""
 
     def __init__(self, metric: keras.metrics.Metric):
         super().__init__(name=metric.name)
@@ -119,7 +119,7 @@ class _OfTheOutput(keras.metrics.Metric):  # type: ignore[misc]
 
 
 class _Weighted(_OfTheOutput):
-    """A metric of the one output of a model, in which samples count by their weights."""
+    """A metric of a model's only output that uses sample weights."""
 
     def update_state(self, y: Any, outputs: Any, sample_weight: Any = None) -> None:
         labels, weights = (keras.tree.flatten(part)[0] for part in y)

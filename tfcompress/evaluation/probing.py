@@ -1,4 +1,4 @@
-"""Checks that loss and metric can be worked out for a model's outputs and its labels, before any step is taken."""
+"""Checks that loss and metric can be computed for a model's outputs and its labels, before any step."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def check_objective(model: keras.Model, objective: Objective, labels: Any) -> No
         labels: array or structure of arrays `[samples, ...]`.
 
     Raises:
-        ValueError: a loss or metric that cannot be worked out for these labels and outputs, a metric of another
-            direction than the objective says, a metric for several outputs.
+        ValueError: a loss or metric cannot be computed for these labels and outputs, the metric has another
+            direction than the objective says, or there is a metric for several outputs.
     """
     if callable(objective.metric) and objective.score is None:
         _check_metric(model, objective, objective.metric())
@@ -68,7 +68,7 @@ def _check_metric(model: keras.Model, objective: Objective, metric: keras.metric
 
 
 def _try(call: Callable[[Any, Any], Any], what: str, model: keras.Model, labels: Any, advice: str) -> Any:
-    """The symbolic result of `call(y, outputs)`, traced as training and measuring trace it."""
+    """Returns the symbolic result of `call(y, outputs)`, traced as in training and measuring."""
     outputs = keras.tree.map_structure(_spec, output_structure(model))
     given = keras.tree.map_structure(lambda a: _spec(np.asarray(a)), labels)
     try:

@@ -1,4 +1,4 @@
-"""How good a task's model is with some of its channels: the metric of a sub-network on validation samples."""
+"""Rewards: the metric of a task's model with only some of its channels, on validation samples."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _LARGEST = 2**26  # numbers in one activation of a batch: 256 MiB of float32
 
 
 class Rewarded(Protocol):
-    """A task as a reward reads it; see `tfcompress.task.Task`."""
+    """The parts of a task that a reward reads; see `tfcompress.task.Task`."""
 
     @property
     def model(self) -> keras.Model:
@@ -45,17 +45,17 @@ class Reward:
 
     The model runs as its own sub-network: no model is built, and all plans go through one trace.
 
-    A reward is the objective's metric as it is reported, its negative where less of it is better.
+    A reward is the objective's metric as reported, negated if less is better.
 
     Args:
         task: the task.
-        prunable: names of the groups that plans will speak of; `None` for all.
-        images: how many validation samples it is measured on; `None` for all.
-        recalibrate_batches: before each measurement the BatchNormalization statistics of the sub-network are taken anew
-            from so many batches of 128 training samples; 0 for the statistics that the whole model has.
+        prunable: names of the groups that plans will name; `None` for all.
+        images: number of validation samples to measure on; `None` for all.
+        recalibrate_batches: number of batches of 128 training samples from which the BatchNormalization statistics of
+            the sub-network are computed anew before each measurement; 0 for the statistics of the whole model.
 
     Attributes:
-        samples: how many validation samples there are.
+        samples: number of validation samples.
     """
 
     def __init__(
@@ -74,16 +74,16 @@ class Reward:
 
     @property
     def traces(self) -> int:
-        """How often the sub-network was traced."""
+        """Number of times that the sub-network was traced."""
         return self._subnetwork.traces
 
     def __call__(self, plan: Plan) -> float:
-        """The metric of the sub-network that the plan describes, or its negative where less of it is better."""
+        """Returns the metric of a plan's sub-network, negated if less is better."""
         statistics = self._subnetwork.recalibrate(plan, self._batches) if self._batches else None
         return self._measured(plan, statistics)
 
     def whole(self) -> float:
-        """The metric of the model as it is, with its own statistics."""
+        """Returns the metric of the whole model, with its own statistics."""
         return self._measured(Plan(), None)
 
     def _measured(self, plan: Plan, statistics: Any) -> float:
@@ -92,7 +92,7 @@ class Reward:
 
 
 def _largest_activation(task: Rewarded) -> int:
-    """How many numbers the largest activation of one sample has."""
+    """Returns the size of the largest activation of one sample, in numbers."""
     shapes = [shape for node in task.groups.graph.nodes.values() for shape in node.output_shapes]
     return max(math.prod(size or 1 for size in shape[1:]) for shape in shapes)
 
@@ -102,7 +102,7 @@ def _on_device(structure: Any) -> Any:
 
 
 def calibration_batches(splits: Splits, count: int) -> list[Any]:
-    """`count` batches of 128 calibration inputs; less where the split is smaller."""
+    """Returns `count` batches of 128 calibration inputs; fewer if the split is smaller."""
     if not count:
         return []
     x = splits.calibration.take(128 * count)[0]

@@ -1,4 +1,4 @@
-"""Which of the usual scalings of images a model was trained with, measured on the validation split."""
+"""Measures on the validation split which of the usual scalings of images a model was trained with."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ _CLEAR = 3.0  # standard errors
 
 @dataclass(frozen=True)
 class _Tried:
-    """A scaling as it measures.
+    """The measurements of a scaling.
 
     Attributes:
         own: the loss of each part of the samples.
-        others: the same on labels of other samples.
-        metric: the metric, negative where less of it is better; `None` where there is none beside the loss.
+        others: the same with labels of other samples.
+        metric: the metric, negated if less is better; `None` if there is none besides the loss.
     """
 
     own: np.ndarray
@@ -41,18 +41,18 @@ class _Tried:
 
     @property
     def tells(self) -> bool:
-        """Whether the model tells the samples' own labels from those of others."""
+        """Whether the model distinguishes the samples' own labels from those of others."""
         return _clearly_less(self.own, self.others)
 
     @property
     def rank(self) -> tuple[float, float]:
-        """By the metric, and of equal ones by the loss; higher is better."""
+        """The metric, and then the loss, for comparing scalings; higher is better."""
         return 0.0 if self.metric is None else self.metric, -float(self.own.mean())
 
     def beats(self, rival: _Tried) -> bool:
-        """Whether it is better by the loss, clearly, and by the metric.
+        """Whether it is clearly better by the loss, and better by the metric.
 
-        The loss alone would not do: a scaling that makes all answers surer has less of it where they are right.
+        The loss alone is not enough: a scaling that makes all answers more confident lowers it if they are right.
         """
         by_metric = self.metric is None or rival.metric is None or self.metric > rival.metric
         return by_metric and _clearly_less(self.own, rival.own)
@@ -70,16 +70,16 @@ def _clearly_less(first: np.ndarray, second: np.ndarray) -> bool:
 def measured_scaling(
     model: keras.Model, splits: Sequence[Split], objective: Objective | Score | None = None
 ) -> tuple[str | None, list[str]]:
-    """The scaling with which a model does best on raw images, where that is clear; [0, 1] otherwise.
+    """Returns the scaling with which a model does best on raw images, if that is clear; [0, 1] otherwise.
 
-    The best scaling is clear where its metric is better than with any other one, and its loss less by three standard
-    errors, compared in parts of the same samples. A model that tells no labels from others, whatever the scaling, is
-    not trained.
+    The best scaling is clear if its metric is better than with any other one, and its loss is less by three standard
+    errors, compared in parts of the same samples. A model that distinguishes no labels with any scaling is not
+    trained.
 
     Args:
         model: a built model.
-        splits: splits, the first of which that holds raw images is measured on; they come scaled to [0, 1].
-        objective: as `compress` was given it.
+        splits: splits; the first one with raw images is measured on; its images are scaled to [0, 1].
+        objective: the objective given to `compress`.
 
     Returns:
         `(name of the scaling, notes)`.
@@ -118,9 +118,9 @@ def measured_scaling(
     if _USUAL in near:
         best = _USUAL
     return best, [
-        f"Warning: it is not clear how the images were scaled that the model was trained with: {figures}. "
-        f"{words_for(best)} is taken. Say it: tfcompress.data.load(..., preprocess=...) with one of these names, "
-        "or --preprocess."
+        f"Warning: it is not clear how the images were scaled for the model's training: {figures}. "
+        f"{words_for(best)} is used. Set the right one of these names with "
+        "tfcompress.data.load(..., preprocess=...) or --preprocess."
     ]
 
 

@@ -1,11 +1,11 @@
-"""Checks of settings and arguments, in one place: each says what it expected and received, and returns plain values.
+"""Checks of settings and arguments, in one place: each states what it expected and received, and returns plain values.
 
-A check takes the name of an argument and its value. It returns the value in the plain form in which it is worked with
-and stored (numpy's numbers as Python's, lists as tuples), or raises with the same words everywhere:
+A check takes the name of an argument and its value. It returns the value in the plain form that the package uses and
+stores (numpy's numbers as Python's, lists as tuples), or raises an error in the same form everywhere:
 
     Expected `epochs` to be a whole number, 0 or more. Received: epochs='many'
 
-`settings` runs a check over fields of a frozen dataclass. Nothing here needs Keras.
+`settings` applies a check to fields of a frozen dataclass. Nothing here needs Keras.
 """
 
 from tfcompress.expect.choices import each, flag, one_of, some_of

@@ -12,7 +12,7 @@ __all__ = ["each", "flag", "one_of", "some_of"]
 
 
 def flag(name: str, value: Any) -> bool:
-    """True or False; numpy's too, but no other value that Python takes for one."""
+    """Expects True or False; numpy's too, but nothing else that Python treats as true or false."""
     if type(value).__module__ == "numpy" and type(value).__name__ in ("bool", "bool_"):
         return bool(value)
     if not isinstance(value, bool):
@@ -21,12 +21,12 @@ def flag(name: str, value: Any) -> bool:
 
 
 def one_of(name: str, value: Any, options: Sequence[Any], advice: str = "", what: str = "") -> Any:
-    """One of a few strings or numbers, among which may be `None`.
+    """Expects one of several strings or numbers, which may include `None`.
 
     Args:
-        name: of the argument.
+        name: name of the argument.
         value: the value.
-        options: what it may be.
+        options: the allowed values.
         advice: as for `refuse`.
         what: the options in words.
 
@@ -45,10 +45,10 @@ def one_of(name: str, value: Any, options: Sequence[Any], advice: str = "", what
 
 
 def some_of(name: str, value: Any, options: Sequence[Any]) -> tuple[Any, ...]:
-    """One or several of a few names, in any order.
+    """Expects one or several of several names, in any order.
 
     Returns:
-        Those given, in the order of `options`.
+        The given names, in the order of `options`.
     """
     given = (value,) if value is None or isinstance(value, str) else _entries(value)
     what = f"one or several of {tuple(options)}"
@@ -71,17 +71,17 @@ def each(
     or_none: bool = False,
     **limits: Any,
 ) -> Any:
-    """Several values of one kind: a tuple, a list, or an array with one axis.
+    """Expects several values of one kind: a tuple, a list, or an array with one axis.
 
     Args:
-        name: of the argument.
+        name: name of the argument.
         value: the values.
-        check: of each value.
-        what: all of them in words, such as "numbers above 0".
-        length: how many there are to be.
+        check: check of each value.
+        what: description of the values, such as "numbers above 0".
+        length: required number of values.
         empty: whether there may be none.
-        unique: whether each may be there only once.
-        or_none: whether `None` may stand in their place.
+        unique: whether each value may occur only once.
+        or_none: whether `None` is allowed instead.
         limits: further arguments of the check.
 
     Returns:
@@ -92,7 +92,7 @@ def each(
     what = or_nothing(what, or_none)
     entries = _entries(value)
     if entries is None:
-        refuse(name, what, value, "Write a single one in brackets too: (value,).", wrong_type=True)
+        refuse(name, what, value, "Write a single value in brackets too: (value,).", wrong_type=True)
     try:
         plain = tuple(check(name, entry, **limits) for entry in entries)
     except ValueError as error:
@@ -104,7 +104,7 @@ def each(
 
 
 def _entries(value: Any) -> tuple[Any, ...] | None:
-    """The entries of a sequence; `None` for everything else, strings and dictionaries among them."""
+    """Returns the entries of a sequence; `None` for anything else, including strings and dictionaries."""
     if isinstance(value, (str, bytes, bytearray, Mapping, Set)) or not isinstance(value, Iterable):
         return None
     shape = getattr(value, "shape", None)

@@ -1,4 +1,4 @@
-"""Fields of frozen dataclasses, checked where they are, and those that do nothing."""
+"""Checks of fields of frozen dataclasses, and of fields that have no effect."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ __all__ = ["settings", "unused"]
 
 
 def settings(owner: Any, check: Callable[..., Any], /, *names: str, **limits: Any) -> None:
-    """Checks fields of a frozen dataclass, which hold the plain values afterwards.
+    """Checks fields of a frozen dataclass, and replaces their values by plain ones.
 
     Args:
         owner: an instance, in its `__post_init__`.
         check: one of the checks of this module.
-        names: of the fields.
+        names: names of the fields.
         limits: further arguments of the check.
     """
     for name in names:
@@ -25,11 +25,11 @@ def settings(owner: Any, check: Callable[..., Any], /, *names: str, **limits: An
 
 
 def unused(owner: Any, names: Iterable[str], why: str) -> None:
-    """Refuses settings other than their defaults, where they do nothing.
+    """Refuses settings that differ from their defaults although they have no effect.
 
     Args:
         owner: an instance of a dataclass.
-        names: of fields that have defaults.
+        names: names of fields that have defaults.
         why: to follow "Expected no `name`", such as "with optimizer='adam', which has its own betas".
 
     Raises:

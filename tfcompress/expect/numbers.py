@@ -1,4 +1,4 @@
-"""Numbers: whole ones, seeds, those within limits, and shares or counts."""
+"""Checks of numbers: whole numbers, seeds, numbers within limits, and shares or counts."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ def whole(
     advice: str = "",
     what: str = "",
 ) -> Any:
-    """A whole number: an int, or one of numpy's.
+    """Expects a whole number: an int, or one of numpy's.
 
     Args:
-        name: of the argument.
+        name: name of the argument.
         value: the number.
-        least, most: limits; `most` is 2**63 - 1 without one.
-        or_none: whether `None` may stand in its place.
+        least, most: limits; `most` is 2**63 - 1 by default.
+        or_none: whether `None` is allowed instead.
         advice: as for `refuse`.
-        what: it in words, where the limits alone do not say it.
+        what: description of the number, if the limits alone do not give it.
 
     Returns:
         An int, or `None` where that is allowed.
@@ -48,7 +48,7 @@ def whole(
 
 
 def seed(name: str, value: Any, or_none: bool = False) -> Any:
-    """A seed: a whole number that fits the random streams made of it.
+    """Expects a seed: a whole number that fits the random streams made from it.
 
     Returns:
         An int, or `None` where that is allowed.
@@ -69,7 +69,7 @@ def number(
     or_none: bool = False,
     advice: str = "",
 ) -> Any:
-    """A finite number within limits: an int, a float, or one of numpy's; no bool, NaN or array.
+    """Expects a finite number within limits: an int, a float, or one of numpy's; no bool, NaN or array.
 
     Returns:
         A float, or `None` where that is allowed.
@@ -101,7 +101,7 @@ def _as_float(value: Any) -> float:
 def _range(
     above: float | None, at_least: float | None, below: float | None, at_most: float | None, finite: bool
 ) -> str:
-    """Limits in words: "a number from 0 to 1", "a number above 0 and at most 1"."""
+    """Returns limits in words: "a number from 0 to 1", "a number above 0 and at most 1"."""
     noun = "a finite number" if finite else "a number"
     if at_least is not None and at_most is not None:
         return f"{noun} from {at_least:g} to {at_most:g}"
@@ -113,12 +113,12 @@ def _range(
 
 
 def share_or_count(name: str, value: Any, of: str) -> Any:
-    """A share of the whole as a float (0 < share <= 1), or an absolute count as a whole number above 1.
+    """Expects a share of the whole as a float (0 < share <= 1), or a count as a whole number above 1.
 
     Args:
-        name: of the argument.
-        value: a number.
-        of: what is counted, such as "FLOPs".
+        name: name of the argument.
+        value: the number.
+        of: the counted things, such as "FLOPs".
 
     Returns:
         A float for a share, an int for a count.
@@ -139,6 +139,6 @@ def share_or_count(name: str, value: Any, of: str) -> Any:
     if not is_whole and plain > 1:
         refuse(
             name, "a share of the original, above 0 and at most 1, or an absolute number as an int", value,
-            f"For so many {of} write a whole number without a point." if math.isfinite(plain) else "",
+            f"For this number of {of} write a whole number without a point." if math.isfinite(plain) else "",
         )  # fmt: skip
     return plain

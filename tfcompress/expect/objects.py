@@ -1,4 +1,4 @@
-"""Objects of a class, and what can be called."""
+"""Checks of objects of a class, and of functions."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _Value = TypeVar("_Value")
 def function(
     name: str, value: Any, what: str = "a function", or_none: bool = False, arguments: int | None = None
 ) -> Any:
-    """Expects something that can be called.
+    """Expects a function or another callable.
 
     Args:
-        name: of the argument.
+        name: name of the argument.
         value: the function.
-        what: it in words, with its arguments.
-        or_none: whether `None` may stand in its place.
-        arguments: with how many arguments by position it is called, where that is to be checked.
+        what: description of the function, with its arguments.
+        or_none: whether `None` is allowed instead.
+        arguments: number of positional arguments of a call, if that is to be checked.
     """
     if or_none and value is None:
         return None
@@ -41,14 +41,14 @@ def function(
 def instance(
     name: str, value: _Value, kinds: type | tuple[type, ...], what: str = "", or_none: bool = False, advice: str = ""
 ) -> _Value:
-    """An object of a class, or of one of several.
+    """Expects an object of a class, or of one of several classes.
 
     Args:
-        name: of the argument.
+        name: name of the argument.
         value: the object.
         kinds: the class or classes.
-        what: it in words.
-        or_none: whether `None` may stand in its place.
+        what: description of the object.
+        or_none: whether `None` is allowed instead.
         advice: as for `refuse`.
     """
     if not (or_none and value is None) and not isinstance(value, kinds):

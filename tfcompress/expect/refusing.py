@@ -10,11 +10,11 @@ _LONGEST = 200  # characters of a value that a message shows
 
 
 class WrongType(TypeError, ValueError):
-    """A value of a wrong type. A ValueError as well, so that one `except ValueError` sees every refused setting."""
+    """A value of a wrong type; also a ValueError, so that one `except ValueError` catches every refused setting."""
 
 
 def received(value: Any) -> str:
-    """The value as a message shows it: on one line, cut where it is long, whatever its own `repr` does."""
+    """Returns the value as a message shows it: in one line, cut if it is long, even if its own `repr` fails."""
     try:
         shown = " ".join(repr(value).split())
     except Exception:  # an int of more digits than Python writes, an object whose repr is broken
@@ -23,23 +23,23 @@ def received(value: Any) -> str:
 
 
 def refuse(name: str, what: str, value: Any, advice: str = "", wrong_type: bool = False) -> NoReturn:
-    """Raises for a value.
+    """Raises an error for a value.
 
     Args:
-        name: of the argument.
-        what: what was expected, to follow "Expected `name` to be".
-        value: what came.
+        name: name of the argument.
+        what: description of the expected value, to follow "Expected `name` to be".
+        value: the received value.
         advice: a sentence on what to do, to follow the value.
-        wrong_type: whether no value of this type would do.
+        wrong_type: whether the type is wrong, so that no value of it would be valid.
 
     Raises:
-        WrongType: a value of a wrong type.
-        ValueError: any other.
+        WrongType: the type is wrong.
+        ValueError: the value is wrong.
     """
     message = f"Expected `{name}` to be {what}. Received: {name}={received(value)}"
     raise (WrongType if wrong_type else ValueError)(f"{message}. {advice}" if advice else message)
 
 
 def or_nothing(what: str, or_none: bool) -> str:
-    """Words for what is expected, with `None` among them where that is allowed."""
+    """Returns a description of what is expected, with `None` added if that is allowed."""
     return f"None, or {what}" if or_none else what

@@ -1,4 +1,4 @@
-"""Strings, and paths that a file system can hold."""
+"""Checks of strings, and of paths that a file system can hold."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ _PATH_BYTES, _NAME_BYTES = 4095, 255
 
 
 def text(name: str, value: Any, what: str = "a string", empty: bool = False) -> str:
-    """A string that can be written in UTF-8.
+    """Expects a string that can be written in UTF-8.
 
     Args:
-        name: of the argument.
+        name: name of the argument.
         value: the string.
-        what: it in words.
+        what: description of the string.
         empty: whether it may be empty.
     """
     if not isinstance(value, str):
         refuse(name, what, value, wrong_type=True)
     if not value and not empty:
-        refuse(name, what, value, "Give one that is not empty.")
+        refuse(name, what, value, "Give a string that is not empty.")
     if "\0" in value or not _is_encodable(value):
         refuse(name, what, value, "It holds a zero byte, or half a character, which no file can store.")
     return str(value)
 
 
 def path(name: str, value: Any, what: str = "a path", or_none: bool = False) -> Any:
-    """A path that a file system can hold, with the home folder in the place of "~".
+    """Expects a path that a file system can hold; "~" is replaced by the home folder.
 
     Args:
-        name: of the argument.
+        name: name of the argument.
         value: a string or `os.PathLike`.
-        what: it in words.
-        or_none: whether `None` may stand in its place.
+        what: description of the path.
+        or_none: whether `None` is allowed instead.
 
     Returns:
         A `pathlib.Path`, or `None` where that is allowed.
@@ -54,9 +54,9 @@ def path(name: str, value: Any, what: str = "a path", or_none: bool = False) -> 
     if not isinstance(plain, str):
         refuse(name, what, value, wrong_type=True)
     if not plain.strip():
-        refuse(name, what, value, "Give one that is not empty; '.' is the folder of the process.")
+        refuse(name, what, value, "Give a path that is not empty; '.' is the current folder.")
     if "\0" in plain or not _is_encodable(plain):
-        refuse(name, what, value, "No name of a file holds a zero byte or half a character.")
+        refuse(name, what, value, "A file name cannot hold a zero byte or half a character.")
     try:
         os.fsencode(plain)
     except UnicodeEncodeError:

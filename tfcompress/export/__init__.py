@@ -1,7 +1,7 @@
-"""From a Keras model to files that run elsewhere: .keras, SavedModel and TensorFlow Lite.
+"""Exports a Keras model to files that run elsewhere: .keras, SavedModel and TensorFlow Lite.
 
-`export` writes them, reads each one back, runs it on real inputs and reports how near it comes to the Keras model.
-`convert` gives the content of one TFLite file, `run_tflite` runs one through LiteRT.
+`export` writes the files, reads each one back, runs it on real inputs and reports how close it is to the Keras model.
+`convert` returns the content of one TFLite file, `run_tflite` runs one with LiteRT.
 """
 
 from tfcompress._needs_tensorflow import BACKEND  # noqa: F401

@@ -1,4 +1,4 @@
-"""The representative data of int8, and what would make TensorFlow's calibrator end the process instead of raising."""
+"""Calibration data for int8, and checks for models on which TensorFlow's calibrator would crash the process."""
 
 from collections.abc import Callable, Iterator
 
@@ -16,7 +16,7 @@ _SAMPLES_AT_A_TIME = 4  # all activations of the network are held for so many
 def representative(
     arrays: list[np.ndarray], names: list[str], size: int
 ) -> Callable[[], Iterator[dict[str, np.ndarray]]]:
-    """Returns the function that gives the converter calibration batches by input name, each of `size` samples."""
+    """Returns a function that gives the converter calibration batches of `size` samples, by input name."""
 
     def generate() -> Iterator[dict[str, np.ndarray]]:
         for batch in batches(arrays, size):
@@ -36,7 +36,7 @@ def refuse_what_crashes(network: keras.Model, arrays: list[np.ndarray]) -> None:
 
 
 def _refuse_loops(network: keras.Model) -> None:
-    """The calibrator reads freed memory on many while loops: tensorflow issue 75140."""
+    """Refuses loops: on many while loops the calibrator reads freed memory (tensorflow issue 75140)."""
     part, _ = responsible_part(network, _has_loop)
     if part is not None:
         raise ExportError(
@@ -55,7 +55,7 @@ def _has_loop(network: keras.Model) -> bool | None:
 
 
 def _refuse_infinity(network: keras.Model, arrays: list[np.ndarray]) -> None:
-    """The calibrator crashes on the range of an activation that is infinite: tensorflow issue 120295."""
+    """Refuses infinite activations: the calibrator crashes on their range (tensorflow issue 120295)."""
     outputs = [(call.operation, tensor) for call in calls_of(network) for tensor in call.output_tensors]
     outputs = [(operation, tensor) for operation, tensor in outputs if "float" in str(tensor.dtype)]
     if not outputs:

@@ -1,4 +1,4 @@
-"""Inputs for calibration and comparison: from what a caller has to one array for each input of the model."""
+"""Converts inputs for calibration and comparison to one array for each input of the model."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
@@ -12,7 +12,7 @@ RANDOM_SIZE = 32  # stands for an unknown height, width or length
 
 
 def input_keys(network: keras.Model) -> list[str]:
-    """Returns the names by which a dictionary of arrays names the model's inputs, in the order of `network.inputs`."""
+    """Returns the keys of the model's inputs in a dictionary of arrays, in the order of `network.inputs`."""
     return [tensor.name for tensor in network.inputs]
 
 
@@ -20,15 +20,15 @@ def as_arrays(data: Any, network: keras.Model, argument: str) -> list[np.ndarray
     """Returns one array [samples, ...] for each input of the model, in the order of `network.inputs`.
 
     Args:
-        data: an array [samples, ...]; for a model of several inputs arrays in the structure of its `input` (by the
-            keys of its own dictionary), a tuple or list of arrays, or a dictionary by input name; or an iterable whose
-            elements are such (batches, without labels).
+        data: an array [samples, ...]; for a model of several inputs, arrays in the structure of its `input` (by the
+            keys of its own dictionary), a tuple or list of arrays, or a dictionary by input name; or an iterable of
+            these (batches, without labels).
         network: the Functional model that will read the arrays.
-        argument: what the caller calls `data`, for messages.
+        argument: the caller's name for `data`, for messages.
 
     Raises:
-        ValueError: if the number of arrays, their shapes or lengths do not fit, if there is no sample, or if a number
-            is not finite.
+        ValueError: the number of arrays, their shapes or lengths do not fit, there is no sample, or a number is not
+            finite.
     """
     if _is_one_set(data, network):
         arrays = _one_set(data, network, argument)
@@ -38,7 +38,7 @@ def as_arrays(data: Any, network: keras.Model, argument: str) -> list[np.ndarray
 
 
 def random_arrays(network: keras.Model, seed: int = 0) -> list[np.ndarray]:
-    """Returns seeded inputs for a model that came without real ones: normal numbers, for integers zeros and ones."""
+    """Returns seeded inputs for a model without real ones: normal numbers, and zeros and ones for integers."""
     generator = np.random.default_rng(seed)
     arrays = []
     for tensor in network.inputs:
@@ -50,7 +50,7 @@ def random_arrays(network: keras.Model, seed: int = 0) -> list[np.ndarray]:
 
 
 def batches(arrays: list[np.ndarray], size: int) -> Iterator[list[np.ndarray]]:
-    """Yields batches of exactly `size` samples; the last one is filled up by repeating its last sample."""
+    """Yields batches of exactly `size` samples; the last one is padded with copies of its last sample."""
     for start in range(0, len(arrays[0]), size):
         batch = [array[start : start + size] for array in arrays]
         missing = size - len(batch[0])
@@ -58,9 +58,9 @@ def batches(arrays: list[np.ndarray], size: int) -> Iterator[list[np.ndarray]]:
 
 
 def compiled(function: Callable[..., Any], tensors: Sequence[Any]) -> Callable[..., Any]:
-    """Returns a function of tensors traced for such ones: a recurrent layer is some hundred times faster than eagerly.
+    """Returns a function traced for tensors like these; a recurrent layer is some hundred times faster than eagerly.
 
-    Traced at once, as TensorFlow warns of functions that are made and traced again and again.
+    It is traced at once, because TensorFlow warns about functions that are created and traced again and again.
     """
     specs = [tf.TensorSpec(np.shape(tensor), tensor.dtype) for tensor in tensors]
     return tf.function(function).get_concrete_function(*specs)
@@ -74,7 +74,7 @@ def _is_one_set(data: Any, network: keras.Model) -> bool:
 
 
 def _has_structure(data: Any, network: keras.Model) -> bool:
-    """Whether data are arrays in the structure of the model's own input, where that is more than one tensor."""
+    """Whether data are arrays in the structure of the model's own input, if that has more than one tensor."""
     try:
         keras.tree.assert_same_structure(network.input, data)
     except (ValueError, TypeError):
@@ -140,7 +140,7 @@ def _checked(array: np.ndarray, tensor: Any, arrays: list[np.ndarray], argument:
     if len(array) == 0 or len(array) != len(arrays[0]):
         raise ValueError(
             f"Expected equally many samples, at least one, for every input in {argument}."
-            f" Received: {[len(given) for given in arrays]}. Give as many of each."
+            f" Received: {[len(given) for given in arrays]}. Give the same number for each input."
         )
     if np.issubdtype(array.dtype, np.floating) and not np.isfinite(array).all():
         raise ValueError(

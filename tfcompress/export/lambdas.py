@@ -1,8 +1,8 @@
-"""Lambda layers as the Keras operations that they call, so that a file holds no Python code.
+"""Replaces Lambda layers by the Keras operations that they call, so that a file holds no Python code.
 
-Keras stores a Lambda's function as bytecode or by name, and rightly refuses to make it again from a file. A function
-that is written with operators or `keras.ops` can be called on symbolic tensors, which gives a model of operations that
-every Keras loads. One that uses `tf.` functions, draws random numbers, or looks at `mask` or `training` stays a Lambda.
+Keras stores a Lambda's function as bytecode or by name, and rightly refuses to load it from a file. A function written
+with operators or `keras.ops` can be called on symbolic tensors; the result is a model of operations that every Keras
+loads. A function that uses `tf.` functions, random numbers, `mask` or `training` stays a Lambda.
 """
 
 import inspect
@@ -19,9 +19,9 @@ _HALF_TOLERANCE = 1e-2
 
 
 def kept_lambdas(network: keras.Model) -> tuple[str, ...]:
-    """Returns the names of the Lambdas, in nested models and wrappers too, that Keras could not read back from a file.
+    """Returns the names of the Lambdas, also in nested models and wrappers, that Keras could not read from a file.
 
-    Operations cannot stand in for them, and their functions are not registered with Keras.
+    Operations cannot replace them, and their functions are not registered with Keras.
     """
     inside = [layer for layer in network._flatten_layers() if isinstance(layer, keras.layers.Lambda)]
     direct = {id(layer) for layer in _operations_of(network)}
@@ -33,7 +33,7 @@ def kept_lambdas(network: keras.Model) -> tuple[str, ...]:
 
 
 def without_lambdas(network: keras.Model) -> keras.Model:
-    """Returns a copy in which operations stand in for Lambda layers; the network itself where that cannot be.
+    """Returns a copy with operations instead of Lambda layers; the network itself if nothing can be replaced.
 
     Args:
         network: a Functional or Sequential model; it is not changed.
@@ -59,9 +59,9 @@ def without_lambdas(network: keras.Model) -> keras.Model:
 
 
 def as_operations(layer: keras.layers.Lambda) -> keras.Model | None:
-    """Returns a model of Keras operations that computes what a Lambda does; None where there is none.
+    """Returns a model of Keras operations that computes the same as a Lambda; None if there is none.
 
-    The model is one that was made from its config, as from a file, and it has been run beside the Lambda.
+    The model has been rebuilt from its config, as from a file, and compared with the Lambda on inputs.
     """
     if layer.mask is not None or {"mask", "training"} & set(inspect.signature(layer.function).parameters):
         return None
@@ -87,7 +87,7 @@ def as_operations(layer: keras.layers.Lambda) -> keras.Model | None:
 
 
 def _is_registered(layer: keras.layers.Lambda) -> bool:
-    """Tells whether Keras finds the function by its name."""
+    """Whether Keras finds the function by its name."""
     try:
         with ignored_warnings("The object being serialized includes a `lambda`"):
             keras.layers.Lambda.from_config(layer.get_config())
@@ -97,7 +97,7 @@ def _is_registered(layer: keras.layers.Lambda) -> bool:
 
 
 def _operations_of(network: keras.Model) -> list[Any]:
-    """Returns what a model calls, nested models' own operations in their place."""
+    """Returns the calls of a model; nested models are replaced by their own operations."""
     operations = []
     for operation in network.layers if isinstance(network, keras.Sequential) else network.operations:
         nested = isinstance(operation, (keras.Sequential, keras.Function))
@@ -110,7 +110,7 @@ def _specs(structure: Any) -> Any:
 
 
 def _input(tensor: Any) -> Any:
-    """Returns an input of a tensor's shape; one for half precision is in float32, so that nothing is lost before."""
+    """Returns an input of a tensor's shape; float32 if the tensor is in half precision, to lose nothing before."""
     is_half = str(tensor.dtype) in ("float16", "bfloat16")
     return keras.Input(batch_shape=tensor.shape, dtype="float32" if is_half else tensor.dtype)
 

@@ -1,4 +1,4 @@
-"""The network of a model alone: without optimizer, loss and subclass, and in float32 where a converter needs it."""
+"""Reduces a model to its network: without optimizer, loss and subclass, and in float32 if a converter needs it."""
 
 from typing import Any
 
@@ -16,15 +16,15 @@ _OTHER_POLICIES = (*_OTHER_FLOATS, "mixed_float16", "mixed_bfloat16")
 def network_of(model: keras.Model) -> keras.Model:
     """Returns a plain Functional model on the layers and weights of `model`.
 
-    It shares everything with `model`, which is not changed, but has neither optimizer nor loss: a delivered file holds
-    no optimizer slots, and loads without the code of a training loss or of a Functional model's subclass. A model with
-    Lambda layers is copied where Keras operations can stand in for them.
+    It shares everything with `model`, which is not changed, but has neither optimizer nor loss: a written file holds no
+    optimizer slots, and loads without the code of a training loss or of a Functional model's subclass. A model with
+    Lambda layers is copied if Keras operations can replace them.
 
     Args:
         model: a Functional or built Sequential model, or a subclass made of inputs and outputs.
 
     Raises:
-        ExportError: if the model is of another kind, not built, on another backend than TensorFlow, or not finite.
+        ExportError: the model is of another kind, not built, on another backend than TensorFlow, or not finite.
     """
     if keras.backend.backend() != "tensorflow":
         raise ExportError(
@@ -45,7 +45,7 @@ def network_of(model: keras.Model) -> keras.Model:
 
 
 def _refuse_non_finite(network: keras.Model) -> None:
-    """Refuses NaN and infinity: no such file is of use, and the int8 calibrator ends the process on infinities."""
+    """Refuses NaN and infinity: such a file is useless, and the int8 calibrator crashes on infinities."""
     for weight in network.weights:
         if (
             "float" in str(weight.dtype)
@@ -58,7 +58,7 @@ def _refuse_non_finite(network: keras.Model) -> None:
 
 
 def is_float32(network: keras.Model) -> bool:
-    """Tells whether every layer, in nested models too, computes in float32 (or in integers)."""
+    """Whether every layer, also in nested models, computes in float32 (or in integers)."""
     for operation in network.operations:
         if getattr(operation, "compute_dtype", "float32") in _OTHER_FLOATS or (
             _is_model(operation) and not is_float32(operation)
@@ -68,7 +68,7 @@ def is_float32(network: keras.Model) -> bool:
 
 
 def in_float32(network: keras.Model) -> keras.Model:
-    """Returns the network itself where it computes in float32, else a copy of it that does, with the same weights.
+    """Returns the network itself if it computes in float32, else a copy in float32 with the same weights.
 
     TensorFlow Lite has no convolution, product or bias in half precision; its float16 files store float16 weights.
     """
@@ -84,7 +84,7 @@ def in_float32(network: keras.Model) -> keras.Model:
 
 
 def _operations(network: keras.Model) -> list[Any]:
-    """Returns the layers and operations of a network and of the models in it, without these models."""
+    """Returns the layers and operations of a network and of its nested models, without these models themselves."""
     nested = [operation for operation in network.operations if _is_model(operation)]
     own = [operation for operation in network.operations if not _is_model(operation)]
     return [*own, *(inner for model in nested for inner in _operations(model))]
@@ -95,7 +95,7 @@ def _is_model(operation: Any) -> bool:
 
 
 def _float32_config(config: Any) -> Any:
-    """Replaces every dtype policy in a layer's configuration, those of wrapped layers too."""
+    """Replaces every dtype policy in a layer's config, including those of wrapped layers."""
     if isinstance(config, (list, tuple)):
         return type(config)(_float32_config(value) for value in config)
     if not isinstance(config, dict):

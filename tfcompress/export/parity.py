@@ -23,15 +23,15 @@ HALF_TOLERANCE = 5e-2
 
 
 def keras_outputs(model: keras.Model, network: keras.Model, arrays: list[np.ndarray]) -> list[np.ndarray]:
-    """Returns the outputs of a Keras model at inference, one array [samples, ...] each, in `network.outputs`' order."""
+    """Returns a Keras model's outputs at inference, an array [samples, ...] each, in the order of `network.outputs`."""
     return _outputs(lambda structure: model(structure, training=False), network, arrays)
 
 
 def keras_file_outputs(path: pathlib.Path, network: keras.Model, arrays: list[np.ndarray]) -> list[np.ndarray]:
-    """Loads a .keras file as any user would and returns its outputs.
+    """Loads a .keras file as a user would, and returns its outputs.
 
     Raises:
-        ExportError: if Keras cannot load it, as where a layer's class is not registered.
+        ExportError: Keras cannot load it, for example because a layer's class is not registered.
     """
     try:
         loaded = keras.models.load_model(path)
@@ -58,11 +58,11 @@ def tflite_outputs(path: pathlib.Path, network: keras.Model, arrays: list[np.nda
 
 
 def run_tflite(path: Any, inputs: Any) -> dict[str, np.ndarray]:
-    """Runs a TFLite file through LiteRT, a batch of the file's own size at a time.
+    """Runs a TFLite file in LiteRT, in batches of the file's own size.
 
     Args:
         path: the file, or its content as bytes.
-        inputs: arrays [samples, ...] by input name; for a file of one input, the array alone.
+        inputs: arrays [samples, ...] by input name; for a file with one input, only the array.
 
     Returns:
         The outputs [samples, ...] by output name.
@@ -86,12 +86,12 @@ def run_tflite(path: Any, inputs: Any) -> dict[str, np.ndarray]:
 
 
 def largest_difference(expected: list[np.ndarray], actual: list[np.ndarray]) -> float:
-    """Returns the largest absolute difference over all outputs; infinite where a number or a shape is missing."""
+    """Returns the largest absolute difference over all outputs; infinite if a number or a shape is missing."""
     return max(_difference(first, second) for first, second in zip(expected, actual, strict=True))
 
 
 def top1_agreement(expected: list[np.ndarray], actual: list[np.ndarray]) -> float | None:
-    """Returns the share of samples whose largest class agrees in every output [samples, classes > 1], else None."""
+    """Returns the share of samples with the same largest class in every output [samples, classes > 1], else None."""
     agree = [
         np.argmax(first, axis=1) == np.argmax(second, axis=1)
         for first, second in zip(expected, actual, strict=True)
@@ -101,7 +101,7 @@ def top1_agreement(expected: list[np.ndarray], actual: list[np.ndarray]) -> floa
 
 
 def largest_magnitude(outputs: list[np.ndarray]) -> float:
-    """Returns the largest absolute finite number in the outputs, 0.0 where there is none."""
+    """Returns the largest absolute finite number in the outputs, 0.0 if there is none."""
     return max(
         float(np.max(np.abs(_numbers(output)), initial=0.0, where=np.isfinite(_numbers(output)))) for output in outputs
     )

@@ -1,4 +1,4 @@
-"""Whether a file is as good as the model: by its outputs, and by the task's metric on held-out samples."""
+"""Judges whether a file is as good as the model: by its outputs, and by the task's metric on held-out samples."""
 
 import dataclasses
 import math
@@ -14,13 +14,13 @@ from tfcompress.export.errors import MetricError
 # What a quantised file may differ by before it is marked. Post-training int8 costs a sound network less than a point
 # of accuracy, agrees with it on 95% of the samples and more, and is a few hundredths off in its outputs.
 SCORE_TOLERANCE = 0.02
-"""Of the model's own metric where a higher one is better; two points of an accuracy near 1."""
+"""Share of the model's own metric, if a higher one is better; two points of an accuracy near 1."""
 ERROR_TOLERANCE = 0.25
-"""The same where a lower one is better: small errors grow by a larger share of themselves."""
+"""The same if a lower one is better: small errors grow by a larger share of themselves."""
 TOP1_TOLERANCE = 0.8
-"""Least agreement of top-1 answers on real samples. Networks that are seldom sure disagree on ties."""
+"""Least agreement of top-1 answers on real samples. Uncertain networks disagree on ties."""
 RELATIVE_TOLERANCE = 0.3
-"""Root mean square of the differences, as a share of that of the outputs."""
+"""Root mean square of the differences, divided by that of the outputs."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,8 +28,8 @@ class TaskMetric:
     """The metric of a task on its held-out samples.
 
     Attributes:
-        function: `(y, outputs) -> float`, outputs in the structure of the model's.
-        labels: of the samples on which files are compared.
+        function: `(y, outputs) -> float`, with outputs in the model's structure.
+        labels: labels of the samples that files are compared on.
         higher_is_better: whether a larger number means a better model.
     """
 
@@ -41,11 +41,11 @@ class TaskMetric:
     def checked(
         cls, function: Any, labels: Any, samples: Any, count: int, higher_is_better: bool
     ) -> "TaskMetric | None":
-        """The metric that a caller gives, None where there is none.
+        """Returns the metric that a caller gives, None if there is none.
 
         Raises:
             TypeError: the metric cannot be called.
-            ValueError: one of samples, labels and metric is missing, or there are not as many labels as samples.
+            ValueError: samples, labels or metric are missing, or the numbers of labels and samples differ.
         """
         if function is None and labels is None:
             return None
@@ -53,7 +53,7 @@ class TaskMetric:
             arguments = {"samples": samples, "labels": labels, "metric": function}
             given = [name for name, value in arguments.items() if value is not None]
             raise ValueError(
-                f"Expected `samples`, `labels` and `metric` together. Received: {' and '.join(given)} alone. Give all"
+                f"Expected `samples`, `labels` and `metric` together. Received: only {' and '.join(given)}. Give all"
                 " three, or samples without the others."
             )
         if not callable(function):
@@ -65,7 +65,7 @@ class TaskMetric:
         lengths = {len(part) if part.ndim else 0 for part in keras.tree.flatten(labels)}
         if lengths != {count}:
             raise ValueError(
-                f"Expected a label for each of {count} samples. Received: {sorted(lengths)} labels. Give as many."
+                f"Expected one label for each of {count} samples. Received: {sorted(lengths)} labels. Give as many."
             )
         return cls(function, labels, bool(higher_is_better))
 
@@ -76,7 +76,7 @@ class TaskMetric:
         return "metric" if name == "<lambda>" else name
 
     def of(self, outputs: list[np.ndarray], network: keras.Model) -> float:
-        """The metric of outputs, given in the order of `network.outputs`.
+        """Returns the metric of outputs in the order of `network.outputs`.
 
         Raises:
             MetricError: the function does not give a number.
@@ -94,9 +94,9 @@ class TaskMetric:
 
 
 def relative_error(expected: list[np.ndarray], actual: list[np.ndarray]) -> float:
-    """Returns the root mean square of the differences, as a share of that of the outputs; the largest of all outputs.
+    """Returns the root mean square of the differences, divided by that of the outputs; the largest over all outputs.
 
-    Infinite where a number or a shape is missing.
+    It is infinite if a number or a shape is missing.
     """
     return max(map(_relative_error, expected, actual), default=0.0)
 
@@ -110,10 +110,10 @@ def _relative_error(expected: np.ndarray, actual: np.ndarray) -> float:
 
 
 def drop_tolerance(own: float, higher_is_better: bool, samples: int, top1: float | None) -> float:
-    """Returns by how much a quantised file's metric may be worse than the model's `own`.
+    """Returns by how much the metric of a quantized file may be worse than the model's `own`.
 
-    A share of it, and what chance makes of the samples that are answered otherwise: one and a half times the standard
-    deviation of as many answers right or wrong, one sample where that number is not known.
+    The tolerance is a share of the metric, plus the random variation from samples whose answers changed: one and a half
+    standard deviations of as many right-or-wrong answers, or one sample if their number is not known.
     """
     share = SCORE_TOLERANCE if higher_is_better else ERROR_TOLERANCE
     changed = 1.0 if top1 is None else samples * (1.0 - top1)

@@ -1,4 +1,4 @@
-"""The report of an export: the files, and how near each comes to the Keras model."""
+"""The report of an export: the files, and how close each is to the Keras model."""
 
 import dataclasses
 import json
@@ -15,17 +15,17 @@ class ExportedFile:
         format: `"keras"`, `"saved_model"` or `"tflite"`.
         quantize: `"float32"`, `"float16"`, `"dynamic"` or `"int8"` for TFLite, None otherwise.
         bytes: size of the file, or of all files in the folder.
-        max_difference: largest absolute difference of any output number from the Keras model's; infinite where one of
-            the two is not a number, or where shapes differ.
-        top1_agreement: share of the samples whose largest class is the Keras model's, in every output of shape
-            [batch, classes > 1]; None where there is no such output.
+        max_difference: largest absolute difference of any output number from the Keras model's; infinite if one of the
+            two is not a number, or if shapes differ.
+        top1_agreement: share of the samples with the same largest class as the Keras model, in every output of shape
+            [batch, classes > 1]; None if there is no such output.
         samples: number of samples compared.
-        suspect: True where the file is not to be used before the reason is known: a float32 file that is further off
-            than rounding explains, a quantised file whose outputs, top-1 answers or metric are further off than
-            quantisation explains (the tolerances of `tfcompress.export.quality`), or any file that answers with numbers
-            that are not finite. The report's notes give the reasons.
-        relative_error: root mean square of the differences, as a share of that of the Keras model's outputs.
-        metric: the task's metric of the file's answers on the samples; None where the task's labels are not known.
+        suspect: True if the file must not be used before the reason is known: a float32 file that differs more than
+            rounding explains, a quantized file whose outputs, top-1 answers or metric differ more than quantization
+            explains (the tolerances of `tfcompress.export.quality`), or any file with outputs that are not finite. The
+            report's notes give the reasons.
+        relative_error: root mean square of the differences, divided by that of the Keras model's outputs.
+        metric: the task's metric of the file's outputs on the samples; None if the task's labels are not known.
     """
 
     path: str
@@ -42,15 +42,14 @@ class ExportedFile:
 
 @dataclasses.dataclass(frozen=True)
 class ExportReport:
-    """The written files, and what a reader of their numbers should know.
+    """The written files, and notes on their numbers.
 
     Attributes:
-        files: one entry a file, in the order keras, saved_model, tflite.
-        largest_output: the largest absolute output of the Keras model on the samples; what `max_difference` is
-            measured against.
+        files: one entry per file, in the order keras, saved_model, tflite.
+        largest_output: the largest absolute output of the Keras model on the samples, to compare `max_difference` with.
         notes: sentences, such as that the comparison was made on random inputs.
-        metric_name: the name of the task's metric, "" where it is not known.
-        metric: the metric of the Keras model on the samples; what each file's `metric` is measured against.
+        metric_name: the name of the task's metric, "" if it is not known.
+        metric: the metric of the Keras model on the samples, to compare each file's `metric` with.
     """
 
     files: tuple[ExportedFile, ...]
@@ -60,11 +59,11 @@ class ExportReport:
     metric: float | None = None
 
     def noted(self, note: str) -> "ExportReport":
-        """Returns the report with one more note, in front."""
+        """Returns the report with a further note, placed first."""
         return dataclasses.replace(self, notes=(note, *self.notes))
 
     def summary(self) -> str:
-        """Returns a text table, one line a file, with the notes below."""
+        """Returns a text table with one line per file, and the notes below."""
         rows: list[tuple[str, ...]] = [("file", "format", "bytes", "largest difference", "top-1 agreement", "samples")]
         rows += [_row(file) for file in self.files]
         if self.metric is not None:

@@ -1,4 +1,4 @@
-"""Which layer of a network makes its conversion fail: found by bisection, so that it needs no guess.
+"""Finds the layer that makes the conversion of a network fail, by bisection.
 
 The converter's own message gives operators and traces, but names no layer for an operation of `keras.ops`.
 """
@@ -23,14 +23,14 @@ class Part:
 def responsible_part(
     network: keras.Model, failure: Callable[[keras.Model], Failure | None]
 ) -> tuple[Part | None, Failure | None]:
-    """Returns the first call, in topological order, whose addition makes `failure` say something, and what it says.
+    """Returns the first call, in topological order, with which `failure` reports a problem, and that problem.
 
     Args:
         network: a Functional model.
-        failure: says what is wrong with a model, None where nothing is.
+        failure: returns what is wrong with a model, None if nothing is.
 
     Returns:
-        The layer and what is wrong with it; (None, None) where nothing is wrong with the network.
+        The layer and what is wrong with it; (None, None) if nothing is wrong with the network.
     """
     calls = calls_of(network)
     works, fails, error = 0, len(calls), failure(model_of_calls(calls))
@@ -49,7 +49,7 @@ def responsible_part(
 
 
 def calls_of(network: keras.Model) -> list[Any]:
-    """Returns the calls (Keras nodes) behind the outputs, each after those that it reads; inputs are left out."""
+    """Returns the calls (Keras nodes) that lead to the outputs, each after those that it reads; without inputs."""
     ordered: dict[int, Any] = {}
     stack = [(_call_of(tensor), False) for tensor in reversed(network.outputs)]
     while stack:
@@ -72,7 +72,7 @@ def _call_of(tensor: Any) -> Any:
 def model_of_calls(calls: Sequence[Any]) -> keras.Model:
     """Returns the model of the given calls, on their own layers.
 
-    Its inputs are what they read and do not make, its outputs what they make and do not read.
+    Its inputs are the tensors that the calls read but do not make, its outputs those that they make but do not read.
     """
     made = {id(tensor): tensor for call in calls for tensor in call.output_tensors}
     read = {id(tensor): tensor for call in calls for tensor in call.input_tensors}

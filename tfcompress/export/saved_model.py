@@ -1,4 +1,4 @@
-"""Writing the two formats that Keras writes itself: .keras and SavedModel."""
+"""Writes the two formats that Keras writes itself: .keras and SavedModel."""
 
 import pathlib
 from collections.abc import Callable
@@ -13,12 +13,12 @@ SIGNATURE = "serve"
 
 
 def write_keras(network: keras.Model, path: pathlib.Path) -> None:
-    """Writes a .keras file; `keras.models.load_model` reads it."""
+    """Writes a .keras file; read it with `keras.models.load_model`."""
     network.save(path)
 
 
 def write_saved_model(network: keras.Model, path: pathlib.Path) -> None:
-    """Writes a SavedModel folder with one endpoint and signature, `serve`; `tf.saved_model.load` reads it."""
+    """Writes a SavedModel folder with one endpoint and signature, `serve`; read it with `tf.saved_model.load`."""
     signature = keras.tree.map_structure(
         lambda tensor: tf.TensorSpec(tensor.shape, tensor.dtype, name=tensor.name), network.input
     )
@@ -29,8 +29,8 @@ def write_saved_model(network: keras.Model, path: pathlib.Path) -> None:
 def archive_of(network: keras.Model, serve: Callable[..., Any], signature: list[Any]) -> keras.export.ExportArchive:
     """Returns an archive whose endpoint `serve` calls a function of the network.
 
-    `network.export` and `archive.track(network)` store every variable twice (keras issue 23553). The endpoint brings
-    its variables itself; what is left to track are lookup tables, which Keras finds below any trackable object.
+    `network.export` and `archive.track(network)` store every variable twice (keras issue 23553). The endpoint tracks
+    its variables itself; only lookup tables are left to track, which Keras finds below any trackable object.
     """
     holder = tf.Module()
     holder.network = network
@@ -41,10 +41,10 @@ def archive_of(network: keras.Model, serve: Callable[..., Any], signature: list[
 
 
 def write_archive(archive: keras.export.ExportArchive, path: str | pathlib.Path) -> None:
-    """Writes an archive, one at a time in the process.
+    """Writes an archive; only one at a time in the process.
 
-    TensorFlow changes absl's verbosity and the warning filters while it looks through what it saves; two at once would
-    put back what the other one had set.
+    TensorFlow changes absl's verbosity and the warning filters while it saves; two archives at once would restore each
+    other's values.
     """
     with lock, absl_level_kept():
         archive.write_out(str(path), verbose=False)

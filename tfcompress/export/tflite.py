@@ -1,4 +1,4 @@
-"""Conversion to TensorFlow Lite in float32, float16, dynamic range and int8, with builtin operators only."""
+"""Conversion to TensorFlow Lite in float32, float16, dynamic range and int8, with built-in operators only."""
 
 import re
 import tempfile
@@ -22,26 +22,27 @@ QUANTIZATIONS = ("float32", "float16", "dynamic", "int8")
 
 
 def convert(model: keras.Model, quantize: str = "float32", calibration: Any = None, batch: int | None = None) -> bytes:
-    """Returns the model as a TensorFlow Lite file's content.
+    """Returns the content of a TensorFlow Lite file of the model.
 
-    The file takes one sample at a time wherever the model runs with one, else as many as the model's inputs say: with
-    an unknown number the converter computes shapes in the graph (three more operators for every Reshape), which
+    The file takes one sample at a time if the model runs with one, else the fixed number of the model's inputs: with an
+    unknown number the converter computes shapes in the graph (three more operators for every Reshape), which
     accelerators of phones refuse.
 
     Args:
         model: a Functional or Sequential model; it is not changed.
         quantize: `"float32"`; `"float16"`, weights stored in float16; `"dynamic"`, weights in int8, activations
-            quantized as they come; `"int8"`, weights and activations in int8. An int8 file takes and gives float32
-            (its first operator quantizes, its last dequantizes), so that it stands in for the float32 file unchanged.
-        calibration: inputs from which `"int8"` takes the ranges of the activations; all are used, some hundred do.
-        batch: as many samples at a time instead, for a file that serves or is measured so.
+            quantized at run time; `"int8"`, weights and activations in int8. Inputs and outputs of an int8 file are
+            float32 (its first operator quantizes, its last dequantizes), so that it can replace the float32 file.
+        calibration: inputs that `"int8"` takes the ranges of the activations from; all are used, some hundred are
+            enough.
+        batch: another number of samples at a time, for a file that is used or measured in that way.
 
     Raises:
-        ExportError: if the model cannot be converted.
-        MissingOperatorError: if TensorFlow Lite lacks an operator; names the layer.
-        ValueError: if `quantize` is unknown, or `"int8"` comes without calibration inputs.
+        ExportError: the model cannot be converted.
+        MissingOperatorError: TensorFlow Lite lacks an operator; names the layer.
+        ValueError: `quantize` is unknown, or `"int8"` comes without calibration inputs.
     """
-    quantize = expect.one_of("quantize", quantize, QUANTIZATIONS, "Use a name.")
+    quantize = expect.one_of("quantize", quantize, QUANTIZATIONS, "Use one of these names.")
     batch = expect.whole("batch", batch, 1, or_none=True)
     require_calibration((quantize,), calibration)
     network = network_of(model)
@@ -75,7 +76,7 @@ def convert_network(
 def signature_names(network: keras.Model) -> tuple[list[str], list[str]]:
     """Returns the names of inputs and outputs in the file's signature, in the order of `.inputs` and `.outputs`.
 
-    Inputs bear their Keras names; outputs their key in the dictionary that the model returns, else their layer's name.
+    Inputs have their Keras names; outputs their key in the dictionary that the model returns, else their layer's name.
     """
     outputs = network.output
     names = [key for key, _ in sorted(outputs.items())] if isinstance(outputs, dict) else network.output_names
@@ -85,17 +86,17 @@ def signature_names(network: keras.Model) -> tuple[list[str], list[str]]:
 
 
 def batch_size(network: keras.Model) -> int:
-    """Returns the batch size of the converted file: 1, unless the network runs with its own fixed one only.
+    """Returns the batch size of the converted file: 1, unless the network runs only with its own fixed size.
 
-    A Sequential model that was built by `fit` bears the size of its batches and runs with any; one that reshapes to a
-    written number, or keeps states between calls, does not.
+    A Sequential model that was built by `fit` has the size of its batches but runs with any; a model that reshapes to a
+    fixed number, or keeps states between calls, does not.
     """
     size = network.inputs[0].shape[0] or 1
     return 1 if size == 1 or _runs_alone(network, size) else size
 
 
 def _runs_alone(network: keras.Model, size: int) -> bool:
-    """Tells whether a sample alone has the outputs that it has as the first of a batch."""
+    """Whether a single sample has the same outputs as when it is the first of a batch."""
     together = next(inputs_lib.batches(inputs_lib.random_arrays(network), size))
     alone = [array[:1] for array in together]
     flat = keras.Model(network.inputs, network.outputs)
@@ -115,9 +116,9 @@ def _runs_alone(network: keras.Model, size: int) -> bool:
 
 
 def float_operators(content: bytes) -> tuple[str, ...]:
-    """Returns the builtin names of the operators in a file that read or give float32, quantizing ones left out.
+    """Returns the built-in names of the operators in a file that read or give float32, without quantizing ones.
 
-    The converter leaves operators without an int8 kernel in float32, whatever it is asked for.
+    The converter leaves operators without an int8 kernel in float32, even if int8 is asked for.
     """
     from ai_edge_litert import schema_py_generated as schema
 
@@ -147,7 +148,7 @@ def _convert(
 
 
 def _archive(network: keras.Model, size: int) -> keras.export.ExportArchive:
-    """Returns the SavedModel to convert, of a fixed batch size and with named outputs."""
+    """Returns the SavedModel to convert, with a fixed batch size and named outputs."""
     input_names, output_names = signature_names(network)
     flat = keras.Model(network.inputs, network.outputs)
     signature = [
@@ -193,10 +194,10 @@ def _explained(error: Exception, network: keras.Model) -> ExportError:
         return ExportError(f"TensorFlow Lite could not convert the model: {_first_line(error)}")
     part, cause = responsible_part(network, failure)
     operators = (cause and _missing_operators(cause)) or operators
-    where = f"layer {part.path!r} ({part.kind})" if part else "the model (no one layer alone)"
+    where = f"layer {part.path!r} ({part.kind})" if part else "the model (no single layer)"
     message = (
         f"Expected operators that TensorFlow Lite has built in. Received: {where}, which needs {', '.join(operators)}."
-        " Build the model with another layer in its place, or leave 'tflite' out of the formats."
+        " Build the model with another layer instead, or leave 'tflite' out of the formats."
     )
     return MissingOperatorError(message, part.path if part else None, operators)
 
@@ -212,7 +213,7 @@ def _first_line(error: Exception) -> str:
 
 
 def _unique_names(names: Sequence[str]) -> list[str]:
-    """Returns the names as a signature can bear them: letters, digits and underscores, none of them twice."""
+    """Returns the names in a form valid for signatures: letters, digits and underscores, all different."""
     unique: list[str] = []
     for name in names:
         name = re.sub(r"\W", "_", name)

@@ -1,4 +1,4 @@
-"""`export`: writes a model in the formats asked for, runs every file, and reports how near it comes to the model."""
+"""`export`: writes a model in the requested formats, runs every file, and reports how close it is to the model."""
 
 import dataclasses
 import os
@@ -45,34 +45,34 @@ def export(
     """Writes a model into a folder, reads every file back, runs it and compares it with the model.
 
     The files are `model.keras`, `saved_model/`, `model_float32.tflite`, `model_float16.tflite`, `model_dynamic.tflite`
-    and `model_int8.tflite`, and a manifest of them. They hold the network alone, without optimizer and loss. All are
-    written and run beside their place first and then renamed: after an error no file in the folder has changed.
+    and `model_int8.tflite`, and a manifest of them. They hold only the network, without optimizer and loss. All are
+    written and run in another place first and then renamed: after an error no file in the folder has changed.
 
     Args:
         model: a Functional or built Sequential Keras model on the TensorFlow backend; it is not changed.
-        path: the folder; it is made where it is missing. Files of the same names in it are replaced where the manifest
-            proves that an export wrote them; all others in it are left alone.
+        path: the folder; it is created if it is missing. Files of the same names in it are replaced if the manifest
+            proves that an export wrote them; all other files are left alone.
         formats: one or several of `"keras"`, `"saved_model"`, `"tflite"`.
-        quantize: one or several of None or `"float32"`, `"float16"`, `"dynamic"`, `"int8"`; concerns TFLite only.
-            See `tfcompress.export.convert`. An int8 file takes and gives float32.
-        calibration: inputs from which int8 takes the ranges of the activations: an array [samples, ...]; for several
+        quantize: one or several of None or `"float32"`, `"float16"`, `"dynamic"`, `"int8"`; for TFLite only. See
+            `tfcompress.export.convert`. Inputs and outputs of an int8 file are float32.
+        calibration: inputs that int8 takes the ranges of the activations from: an array [samples, ...]; for several
             inputs a tuple of arrays or a dictionary by input name; or an iterable of such batches, without labels.
-            All of them are used; some hundred do.
-        samples: real inputs on which the files are compared with the model, given in the same ways. By default the
+            All of them are used; some hundred are enough.
+        samples: real inputs on which the files are compared with the model, in the same forms. By default the
             calibration inputs; without these, seeded random numbers, and the report says so.
-        labels: those of the samples, for `metric`.
+        labels: labels of the samples, for `metric`.
         metric: the metric of the task: a function `(y, outputs) -> float` of all labels and of outputs in the model's
-            own structure, or a `keras.metrics.Metric`. The report has it for the model and for each file.
+            own structure, or a `keras.metrics.Metric`. The report contains it for the model and for each file.
         higher_is_better: whether a larger metric means a better model.
 
     Returns:
-        The report, one entry a file.
+        The report, one entry per file.
 
     Raises:
-        ExportError: if the model is not Functional or Sequential, cannot be converted, or a file cannot be read back.
-        MissingOperatorError: if a layer needs an operator that TensorFlow Lite lacks; names the layer.
-        FileExistsError: if something under these names is not from an export, or has been changed since.
-        ValueError: if a name is unknown, int8 has no calibration inputs, inputs do not fit the model, or TensorFlow
+        ExportError: the model is not Functional or Sequential, cannot be converted, or a file cannot be read back.
+        MissingOperatorError: a layer needs an operator that TensorFlow Lite lacks; names the layer.
+        FileExistsError: a file with one of these names is not from an export, or has been changed since.
+        ValueError: a name is unknown, int8 has no calibration inputs, inputs do not fit the model, or TensorFlow
             cannot run a layer on this machine.
     """
     formats = _names("formats", formats, FORMATS)
@@ -135,7 +135,7 @@ class _Written:
 
 
 def _names(argument: str, given: Any, known: tuple[str, ...]) -> tuple[str, ...]:
-    """Returns the names asked for in the order of `known`, None being float32."""
+    """Returns the requested names in the order of `known`; None stands for float32."""
     if argument == "formats":
         return expect.some_of(argument, given, known)
     names = expect.some_of(argument, given, (None, *known))
@@ -143,17 +143,17 @@ def _names(argument: str, given: Any, known: tuple[str, ...]) -> tuple[str, ...]
 
 
 def _folder(path: str | os.PathLike[str], names: list[str]) -> pathlib.Path:
-    """Returns the folder, if files of these names can be written there without taking another's place."""
+    """Returns the folder if files of these names can be written there without replacing foreign ones."""
     folder: pathlib.Path = expect.path("path", path, "a folder")
     if folder.suffix in _SUFFIXES or (folder.exists() and not folder.is_dir()):
         raise ValueError(
-            "Expected `path` to be a folder, in which files like model.keras are written. "
+            "Expected `path` to be a folder, for files such as model.keras. "
             f"Received: path={str(path)!r}. Give a folder's name."
         )
     unrelated = [name for name in refuse_foreign(folder, names) if name.partition("/")[0] not in _NAMES]
     if unrelated:
         raise FileExistsError(
-            f"Expected a folder for exported files alone. Received: path={str(path)!r}, a folder in which tfcompress"
+            f"Expected a folder only for exported files. Received: path={str(path)!r}, a folder in which tfcompress"
             f" wrote {unrelated[0]}. Give another folder, such as one in it."
         )
     return folder
@@ -166,7 +166,7 @@ def _samples(
         return inputs_lib.as_arrays(samples, network, "samples"), []
     if calibration is not None:
         return calibration, ["Compared on the calibration inputs."]
-    return inputs_lib.random_arrays(network), ["Compared on seeded random inputs, as no real ones were given."]
+    return inputs_lib.random_arrays(network), ["Compared on seeded random inputs, because no real ones were given."]
 
 
 def _write(
@@ -192,7 +192,7 @@ def _write(
 
 @dataclasses.dataclass(frozen=True)
 class _Compared:
-    """The yardstick of files: the network's outputs on the samples, and its metric."""
+    """The reference for files: the network's outputs on the samples, and its metric."""
 
     network: keras.Model
     arrays: list[np.ndarray]
@@ -202,7 +202,7 @@ class _Compared:
     own_metric: float | None
 
     def entry(self, file: _Written) -> tuple[ExportedFile, list[str]]:
-        """Runs a file and returns its entry in the report, and why it is suspect."""
+        """Runs a file; returns its entry in the report, and the reasons to suspect it."""
         actual = _OUTPUTS_OF[file.format](file.path, self.network, self.arrays)
         entry = ExportedFile(
             path=str(file.path),
@@ -220,7 +220,7 @@ class _Compared:
 
     def _reasons(self, entry: ExportedFile) -> list[str]:
         if not np.isfinite(entry.max_difference):
-            return ["some of its answers are not numbers, or of another shape"]
+            return ["some of its outputs are not numbers, or have another shape"]
         if entry.quantize in (None, "float32"):
             tolerance = parity.FLOAT32_TOLERANCE if is_float32(self.network) else parity.HALF_TOLERANCE
             largest = max(parity.largest_magnitude(self.expected), float(np.finfo(np.float32).tiny))
@@ -260,7 +260,7 @@ def _batch_notes(network: keras.Model, formats: tuple[str, ...], quantizations: 
     if quantizations and tflite.batch_size(network) > 1:
         notes.append(f"The TFLite files take {size} samples at a time, as the network does: it does not run with one.")
     if "saved_model" in formats:
-        notes.append(f"The SavedModel takes {size} samples at a time, which is what the model's inputs say.")
+        notes.append(f"The SavedModel takes {size} samples at a time, the number that the model's inputs state.")
     return notes
 
 

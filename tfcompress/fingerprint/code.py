@@ -1,4 +1,4 @@
-"""A Python function by what it computes: its bytecode, without names of files, numbers of lines, and addresses."""
+"""The code of Python functions as data: bytecode without file names, line numbers and addresses."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _PACKAGE = __name__.partition(".")[0]
 
 
 def code_data(code: types.CodeType) -> list[Any]:
-    """The code as JSON data: instructions, constants, and the names that it uses."""
+    """Returns the code as JSON data: instructions, constants, and the names that it uses."""
     arguments = code.co_argcount + code.co_kwonlyargcount
     return [
         code.co_code.hex(),
@@ -61,17 +61,17 @@ def _arguments(code: types.CodeType, *operations: str) -> list[Any]:
 
 
 def names_read(code: types.CodeType) -> list[str]:
-    """The global names that a function, and the functions within it, read."""
+    """Returns the global names that a function, and the functions inside it, read."""
     return _arguments(code, "LOAD_GLOBAL", "LOAD_NAME")
 
 
 def imported_modules(code: types.CodeType) -> list[str]:
-    """The modules that are imported when the function is called."""
+    """Returns the modules that are imported when the function is called."""
     return _arguments(code, "IMPORT_NAME")
 
 
 def names_of_attributes(code: types.CodeType) -> set[str]:
-    """All names in the code that may be attributes of a module."""
+    """Returns all names in the code that may be attributes of a module."""
     return {name for part in _codes(code) for name in part.co_names}
 
 
@@ -83,7 +83,7 @@ def _library_folders() -> tuple[pathlib.Path, ...]:
 
 @functools.cache
 def is_installed(module: str) -> bool:
-    """Whether a module is Python's own, installed, or tfcompress', so that its name says what it does."""
+    """Whether a module is Python's own, installed, or tfcompress', so that its name determines its content."""
     package = module.partition(".")[0]
     if package == "__main__":
         return False
@@ -103,7 +103,7 @@ def is_in_library(file: str) -> bool:
 
 
 def file_of(module: str) -> pathlib.Path | None:
-    """The file of a module, whether it is imported or not."""
+    """Returns the file of a module, whether it is imported or not."""
     loaded = sys.modules.get(module)
     if loaded is not None:
         path = getattr(loaded, "__file__", None) or next(iter(getattr(loaded, "__path__", ())), None)

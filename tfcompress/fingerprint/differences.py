@@ -1,4 +1,4 @@
-"""The differences of two fingerprints, in words."""
+"""The differences between two fingerprints, in words."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _ABSENT = _Absent()
 
 
 def differences(then: Any, now: Any, key: str = "") -> list[str]:
-    """Each key whose value differs, nested ones as `method.epochs`; of models the layers."""
+    """Returns each key whose value differs, nested ones as `method.epochs`; for models the layers."""
     if isinstance(then, Mapping) and isinstance(now, Mapping):
         if {"names", "architecture", "weights"} <= then.keys() & now.keys():
             return _between_models(then, now, key)

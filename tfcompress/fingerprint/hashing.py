@@ -15,12 +15,12 @@ _CHUNK = 2**26  # bytes of an array that are copied at once, where its memory ha
 
 
 def digest(data: Any) -> str:
-    """The hash of JSON data, as `sha256:...`."""
+    """Returns the hash of JSON data, as `sha256:...`."""
     return SHA256 + hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
 
 
 def array_digest(array: Any) -> str:
-    """The hash of an array's dtype, shape and contents, as `sha256:...`.
+    """Returns the hash of an array's dtype, shape and contents, as `sha256:...`.
 
     Raises:
         TypeError: an array of objects other than text, bytes and numbers.

@@ -1,4 +1,4 @@
-"""Objects of Keras' kinds: which they are, and what they hold besides their configuration."""
+"""Keras objects: their kinds, and their contents besides the config."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ KERAS_OBJECTS = (
 
 
 def held_besides_config(value: Any) -> dict[str, Any]:
-    """The attributes of an object of Keras' kinds that decide what it does, and that its configuration leaves out.
+    """Returns the attributes of a Keras object that affect what it does, but are not in its config.
 
     Args:
         value: an instance of one of `KERAS_OBJECTS`, or a layer.
 
     Returns:
-        Attributes by name: functions and objects of the user's own, and what an own class computes with.
+        Attributes by name: the user's own functions and objects, and state that a user's class computes with.
     """
     # Of Keras' own layers the configuration says all; of its losses it does not.
     own = not isinstance(value, keras.Layer) or not is_installed(type(value).__module__)
@@ -48,7 +48,7 @@ def held_besides_config(value: Any) -> dict[str, Any]:
 
 
 def _is_own(value: Any) -> bool:
-    """Whether an attribute of a Keras object is a function, or an object of a class of the user's own."""
+    """Whether an attribute of a Keras object is a function, or an object of a user's class."""
     if isinstance(value, (types.FunctionType, functools.partial)):
         return True
     if isinstance(value, (type, types.MethodType, keras.Operation)):
@@ -57,7 +57,7 @@ def _is_own(value: Any) -> bool:
 
 
 def _is_kerass(value: Any) -> bool:
-    """Whether an attribute is one of Keras' own objects, which configuration and weights speak of, or bookkeeping."""
+    """Whether an attribute is one of Keras' own objects, which config and weights cover, or bookkeeping."""
     if isinstance(value, (list, tuple, set)):
         return any(map(_is_kerass, value))
     if isinstance(value, dict):
@@ -67,7 +67,7 @@ def _is_kerass(value: Any) -> bool:
 
 
 def _weights_of(value: Any) -> tuple[type, ...]:
-    """The kinds of attributes with weights that an object computes with; the variables of a metric count."""
+    """Returns the kinds of attributes with weights that an object computes with; a metric's variables count too."""
     return (keras.Layer,) if isinstance(value, keras.Metric) else (keras.Layer, keras.Variable)
 
 
@@ -80,7 +80,7 @@ def _holds(value: Any, kinds: tuple[type, ...]) -> bool:
 
 
 def _is_symbolic(value: Any) -> bool:
-    """Whether a layer noted a tensor of a call that was only traced."""
+    """Whether a layer kept a tensor of a call that was only traced."""
     tensorflow = sys.modules.get("tensorflow")
     return tensorflow is not None and tensorflow.is_tensor(value) and tensorflow.is_symbolic_tensor(value)
 
@@ -91,7 +91,7 @@ def _kind(value: Any) -> type:
 
 @functools.cache
 def _of_keras(kind: type) -> frozenset[str]:
-    """The attributes that every object of a kind of Keras' has."""
+    """Returns the attributes that every object of a Keras kind has."""
     common = {"name", "dtype", "_name", "_dtype", "_dtype_policy", "built", "_tracker", "_inbound_nodes", "_lock"}
     common |= {"_auto_config", "_auto_registered", "supports_jit", "_parent_path", "_outbound_nodes", "iterations"}
     try:

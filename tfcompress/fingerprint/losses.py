@@ -1,4 +1,4 @@
-"""Losses in one form, whichever of Keras' forms they were given in."""
+"""Losses in one form, whatever form they were given in."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["canonical_loss"]
 
 
 def canonical_loss(loss: Any) -> Any:
-    """A loss, or a list or dict of them, with the class in place of the names and functions that stand for it."""
+    """Returns a loss, or a list or dict of losses, with names and functions replaced by their classes."""
     return keras.tree.map_structure(_as_class, loss)
 
 

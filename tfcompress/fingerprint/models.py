@@ -1,4 +1,4 @@
-"""A model by what it computes: its graph up to the names of its layers, and its weights layer by layer."""
+"""Models by what they compute: the graph without the names of layers, and weights layer by layer."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ __all__ = ["config_of", "layer_names", "model_contents", "model_digest", "weight
 
 
 def model_digest(model: keras.Model) -> str:
-    """A hash of a model's architecture and weights, whatever its layers are called."""
+    """Returns a hash of a model's architecture and weights, whatever its layers' names are."""
     content = model_contents(model, Contents(), "model")
     return digest([content["architecture"], content["weights"]])
 
 
 def layer_names(model: keras.Model | Network) -> list[str]:
-    """The unique names of a model's layers, in the order of its graph."""
+    """Returns the unique names of a model's layers, in the order of its graph."""
     return list(Network.of(model).graph.operations)
 
 
 def model_contents(model: keras.Model | Network, contents: Contents, where: str) -> dict[str, Any]:
-    """A model as data: `names` of its layers, `architecture` and `weights`, an entry a layer, in the graph's order.
+    """Returns a model as data: `names` of its layers, `architecture` and `weights`, an entry per layer, in graph order.
 
-    Names decide nothing: Keras numbers them anew in every process. Nor does what the model is compiled with.
+    Names do not count, because Keras numbers them differently in every process. Nor does the compile state.
     """
     network = Network.of(model)
     try:
@@ -57,7 +57,7 @@ def model_contents(model: keras.Model | Network, contents: Contents, where: str)
 
 
 def _numbered(structure: Any, numbers: Mapping[str, int]) -> Any:
-    """Arguments of a call with the number of a node in place of its name."""
+    """Returns arguments of a call with node names replaced by their numbers."""
     if isinstance(structure, TensorRef):
         return {"output": structure.index, "of": numbers[structure.node]}
     if isinstance(structure, dict):
@@ -76,13 +76,13 @@ def _subclassed(model: keras.Model, contents: Contents, where: str) -> dict[str,
 
 
 def _parts(operation: Any, contents: Contents, where: str) -> list[Any]:
-    """The operation and the layers that it holds."""
+    """Returns the operation and the layers inside it."""
     inner = operation._flatten_layers(include_self=False) if isinstance(operation, keras.Layer) else ()
     return [contents.of_keras(part, where) for part in (operation, *inner)]
 
 
 def weights_digest(operation: Any) -> str:
-    """A hash of the weights of a layer, and of its vocabulary, if it is a lookup."""
+    """Returns a hash of a layer's weights, and of its vocabulary if it is a lookup."""
     hasher = hashlib.sha256()
     for weight in getattr(operation, "weights", ()):
         update_with_array(hasher, np.asarray(keras.ops.convert_to_numpy(weight)))
@@ -92,7 +92,7 @@ def weights_digest(operation: Any) -> str:
 
 
 def config_of(thing: Any) -> Any:
-    """The configuration of a Keras object without names that Keras may have made up; `None` where it has none."""
+    """Returns the config of a Keras object without names that Keras may have generated; `None` if there is none."""
     try:
         config = thing.get_config()
     except Exception:  # of a class that does not say how it is made
@@ -102,7 +102,7 @@ def config_of(thing: Any) -> Any:
 
 
 def _anonymous(config: Any, names: dict[str, str]) -> Any:
-    """Replaces names of layers and other Keras objects, wherever a configuration has them, by their order."""
+    """Replaces names of layers and other Keras objects anywhere in a config by their order."""
     if isinstance(config, (list, tuple)):
         return [_anonymous(entry, names) for entry in config]
     if not isinstance(config, Mapping):

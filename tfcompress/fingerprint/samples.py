@@ -1,4 +1,4 @@
-"""The samples of a split, as data: contents of arrays, and of streams whatever the order in which they come."""
+"""The samples of a split as data: contents of arrays, and of streams in any order."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ _MOST_BYTES = 10**9  # of a stream, that are read to compare it
 
 
 def split_contents(split: Split, contents: Contents, earlier: Any, note: Callable[[str], None]) -> dict[str, Any]:
-    """The contents of a split, as data that is equal for the same samples.
+    """Returns the contents of a split, as data that is equal for the same samples.
 
     Args:
         split: the split.
-        contents: takes what else decides, such as a function that preprocesses.
-        earlier: what this gave in an earlier call, or `None`.
-        note: is told what is not compared.
+        contents: converts further values that count, such as a preprocessing function.
+        earlier: the result of an earlier call, or `None`.
+        note: called with remarks on what is not compared.
     """
     source, where = split.source, f"the {split.name} data"
     if isinstance(source, ArraySource):
@@ -54,7 +54,7 @@ def _of_arrays(source: ArraySource, contents: Contents, where: str) -> dict[str,
 
 
 def _of_named(source: Any, contents: Contents, where: str) -> dict[str, Any]:
-    """A prepared dataset goes by its name, version and sizes; a file by its content."""
+    """Returns name, version and sizes of a prepared dataset, or the content of a file."""
     record: dict[str, Any] = {"ranges": contents.of(source.ranges, where)}
     if isinstance(source, ImageStream):
         parts = (source.builder, source.size, source.preprocess, source.augment)
@@ -70,7 +70,7 @@ def _of_named(source: Any, contents: Contents, where: str) -> dict[str, Any]:
 
 
 def _of_folder(source: FolderStream, contents: Contents, where: str) -> dict[str, Any]:
-    """Images that are too many to be read by their names, sizes in bytes, and classes."""
+    """Returns names, sizes in bytes, and classes of images that are too many to be read."""
     files = [[name, (source.folder / name).stat().st_size] for name in source.files]
     reading = (source.size, source.channels, source.preprocess, source.augment, source.one_hot)
     return {
@@ -116,7 +116,7 @@ def _without_size_of_integers(spec: Any) -> str:
 
 
 def _in_least_integers(array: np.ndarray) -> np.ndarray:
-    """Labels of whole numbers in the smallest type that holds them all: the same for int32 and int64."""
+    """Returns whole-number labels in the smallest type that holds them all: the same for int32 and int64."""
     if array.dtype.kind not in "iu" or not array.size:
         return array
     return array.astype(np.result_type(np.min_scalar_type(array.min()), np.min_scalar_type(array.max())), copy=False)
@@ -132,7 +132,7 @@ def _batches(source: Any) -> Iterator[Any]:
 
 
 def _samples_digest(batches: Iterable[Any]) -> str | None:
-    """A hash of all samples in any order, or `None` where there is too much to read."""
+    """Returns a hash of all samples in any order, or `None` if there is too much to read."""
     total, count, size = 0, 0, 0
     for batch in batches:
         x, y, *weights = (list(map(np.asarray, keras.tree.flatten(part))) for part in batch)

@@ -1,8 +1,8 @@
-"""Multiply-adds of a call that no handler describes, counted in the graph that TensorFlow makes of it.
+"""Counts the multiply-adds of a call without a handler, in TensorFlow's graph of it.
 
 Nothing is run: the operation is called on placeholders, as Keras itself does when a model is built, and the matrix
-products and convolutions that its outputs need are counted by their shapes. So layers that hold layers, cells in an
-`RNN` and layers of a user's own are counted, whatever their classes.
+products and convolutions for its outputs are counted by their shapes. So layers that contain layers, cells in an
+`RNN` and a user's own layers are counted, whatever their classes.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ class Arithmetic:
     """The multiply-adds of one call, for one sample.
 
     Attributes:
-        macs: those that were found.
-        is_known: whether these are all. Not where the call cannot be traced, has unknown sizes or an unknown number of
+        macs: the counted multiply-adds.
+        is_known: whether these are all. False if the call cannot be traced, has unknown sizes or an unknown number of
             steps, runs code that TensorFlow does not see, or multiplies its weights elementwise.
     """
 
@@ -96,7 +96,7 @@ def _traced(node: Node, dtypes: tuple[str, ...]) -> Arithmetic:
 
 
 class _Count:
-    """The multiply-adds that some operations need, those inside functions and loops included."""
+    """The multiply-adds of some operations, including those inside functions and loops."""
 
     def __init__(self) -> None:
         self.macs = 0
@@ -104,7 +104,7 @@ class _Count:
         self.is_known = True
 
     def add(self, ends: list[Any], times: int) -> None:
-        """Adds all that `ends` are computed from, `times` over."""
+        """Adds `times` times everything that `ends` are computed from."""
         pending, seen = list(ends), set(map(id, ends))
         while pending:
             operation = pending.pop()
@@ -152,7 +152,7 @@ def _is_weight(tensor: Any) -> bool:
 
 
 def _steps(tensor: Any) -> int | None:
-    """The greatest number of steps of a loop; `None` where it is not said, or not known beforehand."""
+    """Returns the greatest number of steps of a loop; `None` if it is not known beforehand."""
     if tensor.op.type == "Max":  # as Keras' recurrent layers have it: over the length alone
         tensor = tensor.op.inputs[0]
     value = tf.get_static_value(tensor)
@@ -185,12 +185,12 @@ def _depthwise(operation: Any) -> int | None:
 
 
 def _transposed(operation: Any) -> int | None:
-    """Kernel `[..., filters, inputs]`; the third input is what a transposed convolution reads."""
+    """Returns the MACs for a kernel `[..., filters, inputs]`; a transposed convolution reads the third input."""
     return _product(_size(operation.inputs[2]), *operation.inputs[1].shape[:-1])
 
 
 def _einsum(operation: Any) -> int | None:
-    """Output elements x the sizes of what is summed over."""
+    """Returns output elements times the sizes of the summed axes."""
     if len(operation.inputs) != 2:
         return 0
     terms, _, output = operation.get_attr("equation").decode().partition("->")

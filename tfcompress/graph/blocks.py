@@ -1,4 +1,4 @@
-"""Blocks: single-entry, single-exit parts of the graph, which a sum ends."""
+"""Blocks: single-entry, single-exit parts of the graph that end at a sum."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ class Block:
 
 
 def find_blocks(groups: ChannelGroups) -> tuple[Block, ...]:
-    """The residual blocks of a graph, in its order.
+    """Returns the residual blocks of a graph, in its order.
 
-    A block ends at a layer that merges several tensors elementwise, and begins at the last node that all paths to it
-    go through (its immediate dominator).
+    A block ends at a layer that merges several tensors elementwise, and begins at the last node on all paths to it
+    (its immediate dominator).
     """
     graph = groups.graph
     dominator = immediate_dominators(graph)

@@ -1,4 +1,4 @@
-"""Which channels must live and die together: `ChannelGroups.of(graph)`."""
+"""Which channels must be kept or removed together: `ChannelGroups.of(graph)`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["ChannelGroup", "ChannelGroups", "FixedChannels", "NodeAnalysis"]
 
 @dataclass(frozen=True, eq=False)
 class ChannelGroup:
-    """Channels of several layers that must live and die together: the unit of channel pruning.
+    """Channels of several layers that must be kept or removed together: the unit of channel pruning.
 
     Position i of the group stands for the same set of channels in every layer named here.
 
@@ -30,7 +30,7 @@ class ChannelGroup:
         size: number of positions; at least one must stay.
         producers: layers whose weights write the channels.
         readers: layers whose weights read them.
-        carriers: layers that hold weights for them as they pass (normalisation, depthwise convolutions).
+        carriers: layers with weights for the channels that pass through them (normalization, depthwise convolutions).
         roots: int64 `[size]`, the label that represents each position.
     """
 
@@ -53,8 +53,8 @@ class FixedChannels:
 
     Attributes:
         layer: the layer that produces them.
-        channels: how many of its channels.
-        node: where the reason lies.
+        channels: number of its channels.
+        node: the node that is the reason.
         reason: why.
     """
 
@@ -69,7 +69,7 @@ class FixedChannels:
 
 @dataclass(frozen=True, eq=False)
 class NodeAnalysis:
-    """A node with the answers of its handler.
+    """A node with its handler's results.
 
     Attributes:
         call: the call, as the handler saw it.
@@ -95,15 +95,15 @@ class NodeAnalysis:
 
 @dataclass(frozen=True, eq=False)
 class ChannelGroups:
-    """The channel groups of a graph, and what cannot be pruned, with reasons.
+    """The channel groups of a graph, and the channels that cannot be pruned, with reasons.
 
     Attributes:
         graph: the graph.
         groups: prunable groups by name, in the order of the graph.
         fixed: channels that cannot be removed.
-        analysis: what the handlers said, by node.
+        analysis: the handlers' results, by node.
         roots: int64 `[labels]`: the representative of each label.
-        through_norms: whether channels are prunable where cutting them changes a statistic over them.
+        through_norms: whether channels may be pruned if that changes a statistic over them.
     """
 
     graph: LayerGraph
@@ -119,10 +119,10 @@ class ChannelGroups:
 
         Args:
             graph: the graph.
-            through_norms: by default, channels over which a layer takes a statistic stay: those that
-                LayerNormalization, GroupNormalization, RMSNormalization and UnitNormalization normalise over, and the
-                key width of attention. True makes them prunable: each layer's own formula then runs over the channels
-                that stay; attention keeps the scale of its scores.
+            through_norms: by default, channels that enter a layer's statistic stay: those that LayerNormalization,
+                GroupNormalization, RMSNormalization and UnitNormalization normalize over, and the key width of
+                attention. True makes them prunable: each layer's own formula then runs over the remaining channels;
+                attention keeps the scale of its scores.
 
         Returns:
             The groups.
@@ -157,7 +157,7 @@ class ChannelGroups:
         return tuple(a.node for a in self.analysis.values() if not a.handler.known)
 
     def group_of_labels(self) -> npt.NDArray[np.int64]:
-        """int64 `[labels]`: index of the group that a label belongs to, -1 where it is fixed."""
+        """Returns int64 `[labels]`: index of a label's group, -1 if it is fixed."""
         owner = np.full(len(self.roots), -1, dtype=np.int64)
         for index, group in enumerate(self):
             owner[group.roots] = index
@@ -165,14 +165,14 @@ class ChannelGroups:
 
     @cached_property
     def layers(self) -> Mapping[str, NodeAnalysis]:
-        """The analysis of the first call of each layer, by layer name, in the order of the graph."""
+        """Returns the analysis of each layer's first call, by layer name, in the order of the graph."""
         first: dict[str, NodeAnalysis] = {}
         for item in self.analysis.values():
             first.setdefault(item.node.layer_name, item)
         return first
 
     def weight_axes(self) -> dict[str, tuple[WeightAxes, ...]]:
-        """The labelled weights of every layer, by layer name; of a shared layer those of its first call."""
+        """Returns the labelled weights of every layer, by layer name; for a shared layer those of its first call."""
         return {name: item.weights for name, item in self.layers.items()}
 
     def __str__(self) -> str:
@@ -216,7 +216,7 @@ def _follow(graph: LayerGraph, book: LabelBook, through_norms: bool) -> dict[str
 
 
 def _tie_shared(book: LabelBook, layers: Mapping[str, NodeAnalysis], sharing: Iterable[str]) -> None:
-    """Ties axes of a weight that layers share, as each of them says; where one says nothing, the axis stays."""
+    """Ties axes of a weight that layers share, by all of their handlers; an axis that one does not know is fixed."""
     said: dict[int, tuple[str, WeightAxes]] = {}
     for name in sharing:
         for weight in layers[name].weights:
@@ -231,7 +231,7 @@ def _tie_shared(book: LabelBook, layers: Mapping[str, NodeAnalysis], sharing: It
 
 
 def _why_whole(node: Node, handler: Handler, weights: tuple[WeightAxes, ...], shared: Mapping[str, str]) -> str | None:
-    """Why a layer is left whole although its handler would cut it."""
+    """Returns why a layer is left whole although its handler would cut it."""
     if node.layer_name in shared:
         return f"it shares weights with {shared[node.layer_name]!r}"
     if not handler.known or isinstance(handler, TiedReader):
@@ -243,11 +243,11 @@ def _why_whole(node: Node, handler: Handler, weights: tuple[WeightAxes, ...], sh
     mode = getattr(node.operation, "quantization_mode", None)
     if mode is not None:
         return f"{node.type_name} is quantized to {mode}: its scales go with all of its channels"
-    return f"the handler of {node.type_name} says nothing of its weights ({', '.join(others)})"
+    return f"the handler of {node.type_name} does not describe its weights ({', '.join(others)})"
 
 
 def _held_to_a_width(layer: Any, weights: tuple[WeightAxes, ...]) -> str | None:
-    """Why a constraint or regularizer of the user's, such as one that holds a number a channel, fits one width only."""
+    """Returns why a user's constraint or regularizer, such as one with a number per channel, fits only one width."""
     axes: dict[int, Any] | None = None
     for name, thing in vars(layer).items():
         if thing is None or not name.endswith(("_constraint", "_regularizer")):
@@ -294,7 +294,7 @@ def _input_labels(node: Node, book: LabelBook) -> Labels:
 
 
 def _tie_calls(book: LabelBook, first: NodeAnalysis, later: NodeAnalysis) -> None:
-    """A weight has one shape: what several calls of a layer say of an axis of it goes together."""
+    """Ties the labels that several calls of a layer give to an axis of a weight, because a weight has one shape."""
     for early, late in zip(first.weights, later.weights, strict=True):
         if early.axes.keys() != late.axes.keys():  # the channels of the calls lie on different axes
             for ids in (*early.axes.values(), *late.axes.values()):
@@ -307,7 +307,7 @@ def _tie_calls(book: LabelBook, first: NodeAnalysis, later: NodeAnalysis) -> Non
 def _groups(
     analysis: Mapping[str, NodeAnalysis], roots: Ids, fixed: Mapping[int, Any], inner_names: Mapping[int, str]
 ) -> dict[str, ChannelGroup]:
-    """Labels with one representative are one position; positions seen equally often in the same places are a group."""
+    """Makes a position of labels with one representative, and a group of positions that always occur together."""
     signature = _signatures(analysis, roots)
     representatives = np.unique(roots)
     seen = signature[representatives] != 0
@@ -357,7 +357,7 @@ def _indices(index_of: Ids, roots: Ids, ids: Ids) -> list[int]:
 
 
 def _signatures(analysis: Mapping[str, NodeAnalysis], roots: Ids) -> npt.NDArray[np.uint64]:
-    """A hash for each representative of where it appears and how often; equal for interchangeable positions."""
+    """Returns a hash for each representative of where and how often it occurs; equal for interchangeable positions."""
     signature = np.zeros(len(roots), dtype=np.uint64)
     rng = np.random.default_rng(0)
     seen: set[int] = set()

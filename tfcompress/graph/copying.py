@@ -1,9 +1,9 @@
-"""Layers made again: each from its config, with all that a config cannot say carried over.
+"""Copies layers by their configs, and carries over everything that a config cannot hold.
 
-`get_config` writes down names. A function of the user's, a `functools.partial`, an unregistered constraint or another
-layer of the model has none by which Keras would find it again, or one by which Keras finds something else. So a layer
-is asked for its config through a stand-in of it, in which such objects are replaced by `Carried` ones, whose config is
-a number; when the new layer reads that number it gets the object itself, in whichever argument it stands.
+`get_config` writes names. A user's function, a `functools.partial`, an unregistered constraint or another layer of the
+model has no name by which Keras would find it again, or one by which Keras finds something else. So the config is taken
+from a stand-in of the layer, in which such objects are replaced by `Carried` ones, whose config is a number; when the
+new layer reads that number it gets the object itself, in any argument.
 """
 
 from __future__ import annotations
@@ -47,42 +47,42 @@ _PLAIN = frozenset((bool, int, float, str, type(None)))  # what stands in every 
 
 
 class CannotBeCopied(TypeError):
-    """A layer of which no copy can be made that computes what it does; the message names it."""
+    """A layer cannot be copied with the same computation; the message names it."""
 
 
 @keras.saving.register_keras_serializable("tfcompress")
 class Carried:
-    """The place of an object in a config. It can be called, as activations and constraints are asked whether they can.
+    """A placeholder for an object in a config. It is callable, as activations and constraints have to be.
 
     Args:
-        key: by which the current `Copies` know the object.
+        key: the number by which the current `Copies` know the object.
     """
 
     def __init__(self, key: int) -> None:
         self.key = key
 
     def __call__(self, *_: Any, **__: Any) -> Any:
-        """Never called: the new layer is given the object itself."""
+        """Is never called: the new layer gets the object itself."""
         raise NotImplementedError
 
     def get_config(self) -> dict[str, Any]:
-        """The number alone."""
+        """Returns only the number."""
         return {"key": self.key}
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Any:
-        """The object itself."""
+        """Returns the object itself."""
         copies = _CURRENT.get()
         assert copies is not None  # a config with such an entry never leaves the block in which it was made
         return copies.carried(config["key"])
 
 
 class Copies:
-    """The layers of a model while it is copied: which new one stands for which old one. A context manager.
+    """The copies of a model's layers while it is copied, as a context manager.
 
     Args:
-        operations: the operations of the model, each of which is copied once, whoever else holds it.
-        copy: how one of them is copied; by default as `copied` does it.
+        operations: the operations of the model; each is copied once, however many objects hold it.
+        copy: how to copy an operation; by default `copied`.
     """
 
     def __init__(self, operations: Iterable[Any] = (), copy: Callable[[Any], Any] | None = None) -> None:
@@ -105,18 +105,18 @@ class Copies:
         _CURRENT.reset(self._token)
 
     def new(self, operation: Any) -> Any:
-        """The copy of an operation of the model, made when first asked for."""
+        """Returns the copy of an operation of the model, made when it is first needed."""
         if id(operation) not in self._new:
             self._new[id(operation)] = self._copy(operation)
         return self._new[id(operation)]
 
     def carried(self, key: int) -> Any:
-        """The object that stands for a key: a layer of the model is its copy."""
+        """Returns the object for a key; for a layer of the model its copy."""
         original = self._objects[key]
         return self.new(original) if id(original) in self._members else original
 
     def stand_in(self, layer: Any, known: dict[int, Any] | None = None) -> Any:
-        """A layer of the same class and attributes, to be asked for its config and for nothing else."""
+        """Returns a layer of the same class and attributes, used only for its config."""
         known = {} if known is None else known
         if id(layer) not in known:
             known[id(layer)] = stand_in = object.__new__(type(layer))
@@ -150,7 +150,7 @@ class Copies:
         return Carried(len(self._objects) - 1)
 
     def refuse_outside(self, layer: Any, function: Any) -> None:
-        """Refuses a function that reads another layer of the model: its copy would go on reading the old one.
+        """Refuses a function that reads another layer of the model, because its copy would still read the old one.
 
         Raises:
             CannotBeCopied: names the layer that holds the function, and the one that it reads.
@@ -160,20 +160,20 @@ class Copies:
             owner = self._owners.get(id(thing))
             if owner is not None and owner is not itself and getattr(owner, "variables", None):
                 raise CannotBeCopied(
-                    f"Expected the functions that a model holds to read no other layer of it. Received: layer "
-                    f"{layer.name!r}, whose function reads {owner.name!r}: in a copy it would go on reading the old "
+                    f"Expected functions in a model to read no other layer of it. Received: layer "
+                    f"{layer.name!r}, whose function reads {owner.name!r}: its copy would still read the old "
                     "one. Write it as a keras.Layer that takes the other layer as an argument of its constructor."
                 )
 
 
 def has_own_objects(operation: Any) -> bool:
-    """Whether a layer, or one in it, is of a class or holds a function that is not Keras' own."""
+    """Whether a layer, or one inside it, has a class or holds a function that is not Keras' own."""
     parts = [operation, *_parts(operation)] if isinstance(operation, keras.Layer) else []
     return any(_is_own(type(part)) or any(map(_has_no_name, _held(part))) for part in parts)
 
 
 def _held(layer: Any) -> list[Any]:
-    """The values of a layer's own attributes; not the methods that Keras puts among them."""
+    """Returns the values of a layer's own attributes, without the methods that Keras adds to them."""
     return [value for name, value in vars(layer).items() if not _is_method(layer, name)]
 
 
@@ -192,7 +192,7 @@ def _parts(operation: Any) -> list[Any]:
 
 
 def _has_no_name(value: Any) -> bool:
-    """Whether Keras would not find this very object again by what its config says of it."""
+    """Whether Keras would not find this very object again by its config."""
     if not callable(value) or isinstance(value, (type, keras.Layer, keras.Variable, keras.Metric, keras.Optimizer)):
         return False
     if isinstance(value, types.FunctionType):
@@ -210,7 +210,7 @@ def _is_named_activation(function: Any) -> bool:
 
 
 def _reachable(function: Any) -> Iterator[Any]:
-    """Everything that a function reads beside its arguments: closure, defaults and globals, and functions in them."""
+    """Yields everything that a function reads besides its arguments: closure, defaults, globals, inner functions."""
     pending, seen = [function], set[int]()
     while pending:
         thing = pending.pop()
@@ -248,7 +248,7 @@ def _names(code: types.CodeType) -> list[str]:
 
 
 def config_of(layer: Any) -> dict[str, Any]:
-    """A layer's config as the current `Copies` read it: objects without a name of their own are `Carried`."""
+    """Returns a layer's config for the current `Copies`: objects without a name of their own are `Carried`."""
     copies = _CURRENT.get()
     source = layer if copies is None or not isinstance(layer, keras.Layer) else copies.stand_in(layer)
     config: dict[str, Any] = source.get_config()
@@ -256,7 +256,7 @@ def config_of(layer: Any) -> dict[str, Any]:
 
 
 def made(template: Any, config: dict[str, Any]) -> Any:
-    """A new operation of the class of `template`, from a config, under the names and policies of its parts."""
+    """Returns a new operation of the class of `template`, from a config, with the names and policies of its parts."""
     cls = type(template)
     if not isinstance(template, keras.Layer):
         return cls.from_config(config)
@@ -273,7 +273,7 @@ def _is_own(cls: type) -> bool:
 
 
 def _filled_in(config: Any) -> Any:
-    """A config with the objects in the place of those that stand there as they are."""
+    """Returns a config with `Carried` entries replaced by their objects."""
     if isinstance(config, Carried):
         return Carried.from_config(config.get_config())
     if isinstance(config, dict):
@@ -283,7 +283,7 @@ def _filled_in(config: Any) -> Any:
 
 @contextlib.contextmanager
 def _policy(policy: Any) -> Iterator[None]:
-    """Layers that a constructor makes for itself have its policy, as when the model was made. Of this thread only."""
+    """Gives layers that a constructor makes for itself its policy, as in the original model; for this thread only."""
     before = keras.config.dtype_policy()
     if before.name == policy.name or policy.quantization_mode is not None:
         yield
@@ -296,18 +296,18 @@ def _policy(policy: Any) -> Iterator[None]:
 
 
 def copied(layer: Any, change: Callable[[dict[str, Any]], dict[str, Any]] | None = None) -> Any:
-    """A layer made again from its config, not yet built.
+    """Returns a copy of a layer made from its config, not yet built.
 
     Args:
         layer: a layer or another operation.
-        change: what is done to its config before.
+        change: a change of its config before that.
     """
     config = config_of(layer)
     return made(layer, config if change is None else change(config))
 
 
 def pairs_of_layers(old: Any, new: Any) -> list[tuple[Any, Any]]:
-    """A layer and its copy, and the layers in them two by two; the two alone where they do not hold the same."""
+    """Returns pairs of a layer and its copy, with their inner layers; only the first pair if their contents differ."""
     if not isinstance(old, keras.Layer):
         return []
     if not old._layers and not new._layers:
@@ -319,7 +319,7 @@ def pairs_of_layers(old: Any, new: Any) -> list[tuple[Any, Any]]:
 
 
 def carry_settings(old: Any, new: Any) -> None:
-    """Gives a layer and those in it what stands in no config: names, policies, and whether they pass masks on."""
+    """Carries over settings that no config holds: names, policies, and whether masks are passed on."""
     for before, after in pairs_of_layers(old, new):
         if before is not old and after.name != before.name:
             after.name = before.name
@@ -330,12 +330,12 @@ def carry_settings(old: Any, new: Any) -> None:
 
 
 def carry_state(old: Any, new: Any, built: bool = True) -> None:
-    """Gives a layer and those in it the state that is no variable, such as the vocabulary of a lookup.
+    """Carries over state that is not in variables, such as the vocabulary of a lookup.
 
     Args:
         old: the layer.
         new: its copy.
-        built: whether the copy is built; if not, it is given what is not stored with variables.
+        built: whether the copy is built; if not, it gets the state that is not stored with variables.
     """
     for before, after in pairs_of_layers(old, new):  # in the order in which Keras reads a file
         has_assets = getattr(type(before), "save_assets", None) is not None
@@ -350,7 +350,7 @@ def carry_state(old: Any, new: Any, built: bool = True) -> None:
 
 
 def carry_flags(old: Any, new: Any) -> None:
-    """Freezes in a built layer what is frozen in the old one: layers, layers in it, single variables."""
+    """Freezes in a built layer everything that is frozen in the old one: layers, inner layers, single variables."""
     for before, after in pairs_of_layers(old, new):  # what holds others comes before them
         if after.trainable != before.trainable:
             after.trainable = before.trainable
@@ -361,10 +361,10 @@ def carry_flags(old: Any, new: Any) -> None:
 
 
 def names_last_axis(layer: Any, config: dict[str, Any], rank: int) -> dict[str, Any]:
-    """A config of a layer of Keras' own whose `axis` is -1 where it is the last one.
+    """Returns a config of one of Keras' own layers whose `axis` is -1 if it is the last one.
 
-    Keras leaves a static reshape out for the literal -1 alone, and with it the one that cannot be done where widths are
-    not known.
+    Keras omits a static reshape only for the literal -1; that reshape fails if widths are not
+    known.
     """
     axis = config.get("axis")
     if _is_own(type(layer)) or axis is None or isinstance(axis, Carried):

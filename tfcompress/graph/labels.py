@@ -1,7 +1,7 @@
-"""Channel labels: which source channel each position of a tensor's channel axis shows.
+"""Channel labels: the source channel at each position of a tensor's channel axis.
 
-Every channel that a layer produces gets a number of its own. Handlers pass the numbers on through the graph, say which
-numbers must live and die together (a residual sum), and which cannot be removed, and why.
+Every channel that a layer produces gets its own number. Handlers pass the numbers through the graph, and say which
+numbers must be kept or removed together (a residual sum), and which cannot be removed, and why.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Labels:
 
 
 class LabelBook:
-    """Gives out labels, and keeps which are tied together and which are fixed (union-find)."""
+    """Creates labels, and records which are tied together and which are fixed (union-find)."""
 
     def __init__(self) -> None:
         self._parent: list[int] = []
@@ -41,7 +41,7 @@ class LabelBook:
         self.inner_names: dict[int, str] = {}
 
     def new(self, count: int, name: str | None = None) -> Ids:
-        """`count` labels that were never used; a name says what they are inside a layer, such as heads."""
+        """Returns `count` new labels; a name says what they are inside a layer, such as heads."""
         start = len(self._parent)
         self._parent.extend(range(start, start + count))
         if name is not None:
@@ -70,7 +70,7 @@ class LabelBook:
                 self._parent[high] = low
 
     def representatives(self, labels: Ids) -> Ids:
-        """The label that stands for each of `labels` by now."""
+        """Returns the present representative of each of `labels`."""
         unique, inverse = np.unique(labels, return_inverse=True)
         roots = np.array([self._root(label) for label in unique.tolist()], dtype=np.int64)
         result: Ids = roots[inverse].reshape(labels.shape)
@@ -81,7 +81,7 @@ class LabelBook:
         self.tie(labels[1:], np.broadcast_to(labels[:1], labels[1:].shape))
 
     def fix(self, labels: Ids, node: str, reason: str) -> None:
-        """Forbids to remove `labels`; the first reason given for a label is the one that is kept."""
+        """Fixes `labels`, so that they cannot be removed; the first reason for a label is kept."""
         for label in labels.tolist():
             self.fixed_reasons.setdefault(label, (node, reason))
 

@@ -35,7 +35,7 @@ class Node:
         name: unique in the graph: the layer's name at its first call, `name@2` and so on after that.
         layer_name: unique name of the operation, the same for every call of a shared layer.
         operation: the `keras.Layer` or other `keras.Operation` that is called.
-        args, kwargs: the arguments of the call, with a `TensorRef` where a tensor stood.
+        args, kwargs: the arguments of the call, with a `TensorRef` in place of each tensor.
         inputs: all tensors among the arguments, in order.
         input_shapes, output_shapes: static shapes, batch dimension first (`None` where unknown).
         inside: the nested models that the call lies in, the outermost first: their names, `name@2` for a second call.
@@ -98,7 +98,7 @@ class LayerGraph:
         inputs: the model's inputs in its own nested structure, with a `TensorRef` for each tensor.
         outputs: the model's outputs, likewise.
         readers: the nodes that read each tensor.
-        tensors: the model's own symbolic tensors; of what lies inside nested models those of the nested model.
+        tensors: the model's own symbolic tensors; inside nested models, those of the nested model.
     """
 
     name: str
@@ -156,7 +156,7 @@ def _as_functional(model: Any) -> Any:
 
 
 class _Reader:
-    """Walks a model once, flattening nested ones; its state is what has been read so far."""
+    """Walks a model once and flattens nested ones; its state is everything read so far."""
 
     def __init__(self) -> None:
         self.nodes: dict[str, Node] = {}
@@ -238,7 +238,7 @@ class _Reader:
         return node.outputs
 
     def _walk(self, functional: Any, env: dict[int, TensorRef], prefix: str, training: Any) -> None:
-        """Adds every call that `functional` makes, innermost reads first; `env` maps its tensors to references."""
+        """Adds every call that `functional` makes, each after its inputs; `env` maps its tensors to references."""
         calls = _ordered_calls(functional, env)
         for call in calls:  # before what lies inside nested models, so that a model's own layers keep their names
             if not _is_functional(call.operation):
@@ -282,9 +282,9 @@ class _Reader:
             env[id(outer)] = ref
 
     def _called_on(self, operation: Any, args: Any, kwargs: Any, outputs: list[Any]) -> list[Any]:
-        """Results of a call on the shapes that it has here.
+        """Returns the results of a call on the present shapes.
 
-        These may be known where those of its nested model, or those that the layer says of itself, are not.
+        They may be known even if the shapes in the nested model, or in the layer's own record, are not.
         """
 
         def symbolic(ref: TensorRef) -> Any:
@@ -302,12 +302,12 @@ class _Reader:
 
 
 def _are_known(tensors: Sequence[Any]) -> bool:
-    """Whether all sizes but those of the batch are known."""
+    """Whether all sizes except the batch are known."""
     return all(None not in tensor.shape[1:] for tensor in tensors)
 
 
 def _ordered_calls(functional: Any, known: Mapping[int, Any]) -> list[Any]:
-    """The Keras nodes that lead from the tensors in `known` to the outputs of `functional`, each after its inputs."""
+    """Returns the Keras nodes that lead from the tensors in `known` to the outputs of `functional`, inputs first."""
     ordered: list[Any] = []
     done: set[int] = set()
     stack = [(_call_of(t), False) for t in reversed(keras.tree.flatten(functional.output)) if id(t) not in known]

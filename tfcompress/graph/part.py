@@ -14,19 +14,19 @@ __all__ = ["part_of"]
 
 
 def part_of(graph: LayerGraph, nodes: Iterable[str]) -> LayerGraph:
-    """Takes nodes out of a graph, which stays as it is.
+    """Returns some nodes of a graph as a new graph; the old one is not changed.
 
     Args:
-        graph: of the whole.
+        graph: the whole graph.
         nodes: names of nodes that compute something: at least one.
 
     Returns:
-        A graph of these nodes with the graph's own layers. Its inputs stand for the tensors that come into the part,
-        of the same shapes, and its outputs are those that go out of it, both in the order of the graph.
+        A graph of these nodes with the graph's own layers. Its inputs stand for the tensors that enter the part, with
+        the same shapes, and its outputs are those that leave it, both in the order of the graph.
 
     Raises:
-        KeyError: a name that is not a node of the graph.
-        ValueError: no node, an input of the model, or a part that computes nothing that anything reads.
+        KeyError: a name is not a node of the graph.
+        ValueError: no node, an input of the model, or a part whose results nothing reads.
     """
     names = set(nodes)
     if unknown := sorted(names - graph.nodes.keys()):
@@ -40,7 +40,7 @@ def part_of(graph: LayerGraph, nodes: Iterable[str]) -> LayerGraph:
     read.update(graph.output_refs)
     going = [ref for node in inside.values() for ref in node.outputs if ref in read]
     if not going:
-        raise ValueError(f"Expected a part of which something is read. Received: {sorted(names)}")
+        raise ValueError(f"Expected a part whose output something reads. Received: {sorted(names)}")
     taken = names | {node.layer_name for node in inside.values()}
     inputs = {ref: _input(ref, graph, taken) for ref in coming}
 
@@ -59,7 +59,7 @@ def part_of(graph: LayerGraph, nodes: Iterable[str]) -> LayerGraph:
 
 
 def _input(ref: TensorRef, graph: LayerGraph, taken: set[str]) -> Node:
-    """An input of a part for a tensor of the whole graph, of a name that is not `taken`, to which it is added."""
+    """Returns an input of a part for a tensor of the whole graph; its name is not in `taken`, and is added to it."""
     name = ref.node if not ref.index else f"{ref.node}_{ref.index}"
     while name in taken:
         name += "_input"

@@ -1,7 +1,7 @@
-"""Which channels_first layers TensorFlow can run on this machine: each kind is tried once, on a tiny tensor.
+"""Checks which channels_first layers TensorFlow can run on this machine, by one trial of each kind on a tiny tensor.
 
-TensorFlow's own kernels for the processor know channels_last convolutions only. Those of oneDNN know both; TensorFlow
-switches them on by itself where the processor has AVX-512, and elsewhere when it is told to before it is loaded.
+TensorFlow's own CPU kernels have only channels_last convolutions. Those of oneDNN have both; TensorFlow enables them by
+itself if the processor has AVX-512, and otherwise only if it is told so before it is loaded.
 """
 
 from __future__ import annotations
@@ -55,13 +55,13 @@ _KINDS: tuple[tuple[Any, str, int], ...] = tuple(
 
 
 def check_runs_here(model: keras.Model | LayerGraph) -> None:
-    """Refuses a model with a channels_first layer that TensorFlow cannot run on this machine; runs nothing of it.
+    """Refuses a model with a channels_first layer that TensorFlow cannot run on this machine; does not run the model.
 
     Args:
-        model: a built Functional or Sequential model, or its graph. Layers inside wrappers are looked at too.
+        model: a built Functional or Sequential model, or its graph. Layers inside wrappers are checked too.
 
     Raises:
-        ValueError: a layer of a kind that fails on a tiny tensor; the message names it and the way out.
+        ValueError: a kind of layer fails on a tiny tensor; the message names it and the way out.
     """
     for operation, kind, rank, dtype in _first(
         model if isinstance(model, LayerGraph) else LayerGraph.from_keras(model)
@@ -78,7 +78,7 @@ def check_runs_here(model: keras.Model | LayerGraph) -> None:
 
 
 def _first(graph: LayerGraph) -> Iterator[tuple[Any, str, int, str]]:
-    """The channels_first operations that are tried: `(operation, kind, dimensions, dtype)`."""
+    """Yields the channels_first operations to try: `(operation, kind, dimensions, dtype)`."""
     for node in graph.nodes.values():
         operation = node.operation
         if not isinstance(operation, keras.layers.Layer):
@@ -96,7 +96,7 @@ def _first(graph: LayerGraph) -> Iterator[tuple[Any, str, int, str]]:
 
 @functools.cache
 def _failure(kind: str, rank: int, dtype: str) -> str | None:
-    """How a tiny call of this kind fails, in one line; `None` where it runs, or fails channels_last too."""
+    """Returns how a tiny call of this kind fails, in one line; `None` if it runs, or fails channels_last too."""
 
     def ones(shape: tuple[int, ...]) -> Any:
         return _ops.ones(shape, dtype)

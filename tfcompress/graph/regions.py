@@ -1,4 +1,4 @@
-"""Regions: single-entry, single-exit parts of a graph, on which blocks, sections and split models stand."""
+"""Regions: single-entry, single-exit parts of a graph, the basis of blocks, sections and split models."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _SUM = "Add"  # the class of keras.layers.Add, and of keras.ops.add
 
 
 def immediate_dominators(graph: LayerGraph) -> dict[str, str | None]:
-    """For each node the last one on every path from the inputs to it (Cooper, Harvey and Kennedy 2001)."""
+    """Returns for each node the last one on every path from the inputs to it (Cooper, Harvey and Kennedy 2001)."""
     dominator: dict[str, str | None] = {}
     depth: dict[str, int] = {}
     for node in graph.nodes.values():
@@ -61,12 +61,12 @@ def dominates(name: str, following: str, dominators: Dominators) -> bool:
 
 
 def between(graph: LayerGraph, end: str, entry: str | None = None) -> tuple[str, ...]:
-    """The nodes that `end` is computed from, itself included, in the order of the graph.
+    """Returns the nodes that `end` is computed from, including itself, in the order of the graph.
 
     Args:
         graph: the graph.
         end: name of a node.
-        entry: a node at which the walk stops, and which is left out; `None` to walk to the inputs.
+        entry: a node where the walk stops, not included; `None` to walk to the inputs.
     """
     inside: set[str] = set()
     pending = [end]
@@ -79,7 +79,7 @@ def between(graph: LayerGraph, end: str, entry: str | None = None) -> tuple[str,
 
 
 def cut_points(graph: LayerGraph) -> tuple[str, ...]:
-    """The nodes with one output that every path from inputs to outputs goes through, in the order of the graph."""
+    """Returns the nodes with one output that every path from inputs to outputs passes, in the order of the graph."""
     dominators = immediate_dominators(graph)
     at: str | None = None
     for i, ref in enumerate(graph.output_refs):
@@ -103,7 +103,7 @@ def _last_common(a: str | None, b: str | None, dominators: Dominators) -> str | 
 
 
 def context_of(graph: LayerGraph) -> frozenset[str]:
-    """The inputs of a graph, and the nodes that are computed of them alone without weights: masks and their like."""
+    """Returns the inputs of a graph, and the nodes computed only from them without weights, such as masks."""
     context: set[str] = set()
     for node in graph.nodes.values():
         if not getattr(node.operation, "weights", ()) and all(ref.node in context for ref in node.inputs):
@@ -112,9 +112,9 @@ def context_of(graph: LayerGraph) -> frozenset[str]:
 
 
 def without_context(graph: LayerGraph) -> LayerGraph:
-    """The same graph without its context, where several layers read that; it is for finding regions, and not to run.
+    """Returns the graph without its context if several layers read that; for finding regions, not for running.
 
-    A mask that all blocks of an encoder read makes none of them a region of its own otherwise.
+    Otherwise a mask that all blocks of an encoder read would prevent them from being regions.
     """
     context = context_of(graph)
     inside = [node for node in graph.nodes.values() if node.name not in context]
@@ -132,7 +132,7 @@ def without_context(graph: LayerGraph) -> LayerGraph:
 
 @dataclass(frozen=True, eq=False)
 class Segment:
-    """The nodes between two neighbouring points of a chain, the second included."""
+    """The nodes between two neighbouring points of a chain, including the second point."""
 
     nodes: tuple[Node, ...]
     entry: str | None
@@ -146,7 +146,7 @@ class Segment:
 
     @property
     def is_residual(self) -> bool:
-        """Whether it adds something to what it reads."""
+        """Whether it adds something to its input."""
         end = self.nodes[-1]
         return self.keeps_shape and end.type_name == _SUM and any(ref.node == self.entry for ref in end.inputs)
 
@@ -157,7 +157,7 @@ class Segment:
 
     @property
     def signature(self) -> tuple[Any, ...]:
-        """Equal for segments that can stand for each other."""
+        """A value that is equal for interchangeable segments."""
         return tuple(
             (node.type_name, node.input_shapes, node.output_shapes, tuple(tuple(w.shape) for w in weights))
             for node in self.nodes
@@ -166,7 +166,7 @@ class Segment:
 
 
 def segments_of(graph: LayerGraph) -> list[Segment]:
-    """The segments between the cut points of a graph, in its order."""
+    """Returns the segments between the cut points of a graph, in its order."""
     order, calls = list(graph.nodes.values()), calls_of(graph)
     place = {node.name: i for i, node in enumerate(order)}
     segments, before, entry = [], 0, None
@@ -181,7 +181,7 @@ def segments_of(graph: LayerGraph) -> list[Segment]:
 
 
 def calls_of(graph: LayerGraph) -> dict[str, set[str]]:
-    """The nodes that are calls of each layer."""
+    """Returns the nodes that are calls of each layer."""
     calls: dict[str, set[str]] = {}
     for node in graph.nodes.values():
         calls.setdefault(node.layer_name, set()).add(node.name)
@@ -189,7 +189,7 @@ def calls_of(graph: LayerGraph) -> dict[str, set[str]]:
 
 
 def is_called_outside(node: Node, gone: set[str], calls: Mapping[str, set[str]]) -> bool:
-    """Whether a layer is called outside of what is removed too: its calls are numbered, and would change names."""
+    """Whether a layer is also called outside of the removed nodes; its numbered calls would change names."""
     return not calls[node.layer_name] <= gone
 
 
@@ -199,7 +199,7 @@ def _are_shared(nodes: Sequence[Node], calls: Mapping[str, set[str]]) -> bool:
 
 
 class Chains:
-    """The chains inside of segments, each given out once: a branch may be a part of many segments (NASNet)."""
+    """The chains inside segments, each returned once: a branch may belong to many segments (NASNet)."""
 
     def __init__(self, graph: LayerGraph) -> None:
         self._graph = graph
@@ -209,7 +209,7 @@ class Chains:
         self._given: set[tuple[str, str]] = set()
 
     def inside(self, segment: Segment) -> Iterator[list[Segment]]:
-        """For each branch of a segment that ends with a join, its segments between the fork and the join."""
+        """Yields for each branch of a segment that ends with a join its segments between fork and join."""
         entry = str(segment.entry)
         for end in dict.fromkeys(ref.node for ref in segment.nodes[-1].inputs if ref.node != entry):
             if (entry, end) not in self._given:
@@ -217,7 +217,7 @@ class Chains:
                 yield self._along(entry, end)
 
     def _along(self, entry: str, end: str) -> list[Segment]:
-        """The segments between the nodes that every path from `entry` to `end` goes through."""
+        """Returns the segments between the nodes on every path from `entry` to `end`."""
         graph, chain, at = self._graph, [], end
         while at != entry:
             if len(graph.nodes[at].outputs) == 1:

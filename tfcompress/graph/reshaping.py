@@ -1,4 +1,4 @@
-"""Shapes recomputed all the way down a graph whose structure changed, on layers made anew and never on the source's."""
+"""Recomputes shapes in a graph whose structure changed, with new layers and never with the source's own."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ class Place:
     """A node of the new graph before its tensors are known.
 
     Attributes:
-        node: a source's node, or one of a replacement; its arguments are in terms of the source's tensors.
-        dtypes: of its outputs, where they are known.
+        node: a node of the source or of a replacement; its arguments are in terms of the source's tensors.
+        dtypes: dtypes of its outputs, if known.
         is_new: whether its layer belongs to a replacement and has weights of its own.
     """
 
@@ -43,7 +43,7 @@ class Place:
 
 
 def place(node: Node, graph: LayerGraph, is_new: bool = False) -> Place:
-    """The place of a node of a graph."""
+    """Returns the place of a node of a graph."""
     return Place(node, tuple(str(graph.tensors[ref].dtype) for ref in node.outputs), is_new)
 
 
@@ -54,22 +54,22 @@ def reshape(
     settings: Mapping[str, Mapping[str, Any]],
     draws: bool = True,
 ) -> tuple[LayerGraph, frozenset[str]]:
-    """Puts a graph together, and makes layers anew where their settings or input shapes are others.
+    """Builds a graph, with new layers where settings or input shapes changed.
 
-    To be called while `Copies` of all its operations are made.
+    Call it while `Copies` of all operations are being made.
 
     Args:
-        source: the graph that it is made of, whose inputs and outputs it has.
+        source: the graph that it is made from, with the same inputs and outputs.
         places: its nodes, each after those that it reads.
-        tensor: what stands in it for a tensor of the source.
+        tensor: returns the tensor that replaces one of the source.
         settings: new settings, by layer.
-        draws: whether layers that are made anew draw weights; zeros stand for those of a graph that only shows shapes.
+        draws: whether new layers draw weights; zeros are used in a graph that only shows shapes.
 
     Returns:
-        The graph; the layers whose weights could not be inherited.
+        The graph, and the layers whose weights could not be inherited.
 
     Raises:
-        ValueError: a layer that does not fit what it reads.
+        ValueError: a layer does not fit its inputs.
     """
     shapes = _Shapes(tensor, settings, draws)
     for entry in places:
@@ -78,7 +78,7 @@ def reshape(
 
 
 class _Shapes:
-    """The shapes of all tensors of the new graph, and the layers that have to be others for them."""
+    """The shapes of all tensors of the new graph, and the layers that have to change for them."""
 
     def __init__(
         self, tensor: Callable[[TensorRef], TensorRef], settings: Mapping[str, Mapping[str, Any]], draws: bool
@@ -91,7 +91,7 @@ class _Shapes:
         self.fresh: set[str] = set()
 
     def graph(self, source: LayerGraph) -> LayerGraph:
-        """The new graph."""
+        """Returns the new graph."""
         return LayerGraph(
             name=source.name,
             nodes=self._nodes,
@@ -133,7 +133,7 @@ class _Shapes:
         self._tensors.update(zip(self._nodes[node.name].outputs, tensors, strict=True))
 
     def _called(self, place: Place, args: Any, kwargs: Any, shapes: Sequence[Shape]) -> list[Any]:
-        """The outputs of a call on tensors of these shapes: of a layer made anew, or of what has no weights."""
+        """Returns the outputs of a call on tensors of these shapes: by a new layer, or by one without weights."""
         node = place.node
 
         def symbolic(ref: TensorRef) -> Any:
@@ -162,7 +162,7 @@ class _Shapes:
             ) from error
 
     def _anew(self, place: Place) -> Any:
-        """The layer made from its config, with other settings where an edit says so."""
+        """Returns a new layer from its config, with changed settings if an edit says so."""
         node = place.node
         if node.layer_name not in self._made:
             settings = self._settings.get(node.layer_name, {})
@@ -175,7 +175,7 @@ class _Shapes:
         return self._made[node.layer_name]
 
     def _operation(self, place: Place) -> Any:
-        """The operation of a node: the source's own layer where settings and weights are as they were."""
+        """Returns the operation of a node: the source's own layer if settings and weights have not changed."""
         name, old = place.node.layer_name, place.node.operation
         if not isinstance(old, keras.Layer):
             return old
@@ -197,7 +197,7 @@ class _Shapes:
 
 @contextmanager
 def _drawing_nothing(layer: keras.Layer) -> Iterator[None]:
-    """Makes zeros of weights that a layer would draw, which takes most of the time."""
+    """Makes layers create zeros instead of drawing weights, which takes most of the time."""
     held = vars(layer)
     own = {name: value for name, value in held.items() if isinstance(value, _RANDOM)}
     held.update(dict.fromkeys(own, keras.initializers.Zeros()))
@@ -208,10 +208,10 @@ def _drawing_nothing(layer: keras.Layer) -> Iterator[None]:
 
 
 def _has_sizes(operation: Any) -> bool:
-    """Whether an operation may hold sizes of what it reads without saying so: it has to run to show that it fits.
+    """Whether an operation may hold sizes of its input unseen; it has to run to show whether it fits.
 
-    A layer with weights makes them for what it reads. One without may hold a list, such as a scale for each channel,
-    and an operation that is no layer a number, such as that of the tensors it takes apart.
+    A layer with weights makes them for its input. A layer without weights may hold a list, such as a scale for each
+    channel, and another operation a number, such as the number of tensors it splits into.
     """
     if not isinstance(operation, keras.Layer):
         held = [value for name, value in vars(operation).items() if not name.startswith("_")]
@@ -224,7 +224,7 @@ def _has_sizes(operation: Any) -> bool:
 
 
 def _check_entries(node: Node, shapes: Sequence[Shape], outputs: Sequence[Shape]) -> None:
-    """Refuses a reshape that leaves entries of a sample over: Keras takes those for a part of the unknown batch."""
+    """Refuses a reshape that leaves entries of a sample over: Keras would count those as part of the unknown batch."""
     before = [_entries(shape) for shape in (*node.input_shapes, *node.output_shapes)]
     after = [_entries(shape) for shape in (*shapes, *outputs)]
     if node.type_name == "Reshape" and before[0] == before[-1] and after[0] != after[-1]:
@@ -240,5 +240,5 @@ def _symbolic(shape: Any, dtype: Any) -> Any:
 
 
 def line_of(error: Exception) -> str:
-    """An error's words on one line."""
+    """Returns an error's message in one line."""
     return " ".join(str(error).split())[:300]

@@ -1,6 +1,6 @@
-"""The interpreter of a graph: calls operations one after the other on tensors of any kind.
+"""The interpreter of a graph: calls operations in sequence on tensors of any kind.
 
-The only place that does, beside `tfcompress.rewrite.apply`, which calls new operations where the old ones stand.
+Nothing else does this, except `tfcompress.rewrite.apply`, which calls new operations in place of the old ones.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from tfcompress.graph.layer_graph import LayerGraph, Node, TensorRef, map_refs
 __all__ = ["Tensor", "Values", "call", "outputs_of", "run"]
 
 Tensor = Callable[[TensorRef], Any]
-"""The tensor that stands for a reference."""
+"""The tensor for a reference."""
 
 Values = dict[TensorRef, Any]
 
 
 def call(node: Node, tensor: Tensor, **settings: Any) -> list[Any]:
-    """The outputs of one node, flat.
+    """Returns the outputs of one node, flat.
 
     Args:
-        node: is called as its model calls it.
-        tensor: gives what the node reads.
-        settings: keyword arguments that take precedence over the node's own, such as `training=False`.
+        node: the node to call, as in its model.
+        tensor: returns the node's inputs.
+        settings: keyword arguments that override the node's own, such as `training=False`.
     """
     args, kwargs = map_refs(tensor, (node.args, dict(node.kwargs)))
     outputs: list[Any] = keras.tree.flatten(node.operation(*args, **{**kwargs, **settings}))
@@ -39,14 +39,14 @@ def run(
     step: Callable[[Node, Tensor], Sequence[Any]] = call,
     without: Collection[str] = (),
 ) -> Values:
-    """Every tensor of a graph by its reference, for one batch. It builds nothing.
+    """Returns every tensor of a graph by its reference, for one batch, without building anything.
 
     Args:
         graph: the graph of a model.
         inputs: the input tensors in the order of `graph.input_refs`.
-        step: gives the outputs of a node from the tensors that it reads.
-        without: names of nodes that are passed over: what the first layer of such a part reads stands for what the
-            part would have given.
+        step: computes the outputs of a node from its input tensors.
+        without: names of nodes to skip: the input of the first layer of such a part is used as the part's
+            output.
     """
     values: Values = dict(zip(graph.input_refs, inputs, strict=True))
     for node in graph.nodes.values():
@@ -60,5 +60,5 @@ def run(
 
 
 def outputs_of(graph: LayerGraph, values: Values) -> Any:
-    """The outputs of a model in its own nested structure, among the tensors that `run` gives."""
+    """Returns the outputs of a model in its own nested structure, from the tensors of `run`."""
     return map_refs(values.__getitem__, graph.outputs)

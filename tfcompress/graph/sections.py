@@ -1,8 +1,8 @@
-"""Sections: the parts of a network in which one pattern of layers is repeated, between a stem and a head.
+"""Sections: the parts of a network in which a pattern of layers is repeated, between a stem and a head.
 
 "In this work, we only consider adding the IR loss between natural split points, e.g., when a downsampling occurs"
-(LIT, section 3). A section ends where its last repeated block does, and begins where the section before it ended: what
-changes the shape stands at its beginning.
+(LIT, section 3). A section ends where its last repeated block ends, and begins where the section before it ended:
+the layers that change the shape are at its beginning.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ __all__ = ["Section", "Sections", "bypasses", "find_sections"]
 
 @dataclass(frozen=True, eq=False)
 class Section:
-    """A part of a network with one tensor coming in and one going out, in which blocks are repeated.
+    """A part of a network with one input and one output tensor, in which blocks are repeated.
 
     Attributes:
         name: "section1" for the first.
-        entry: the tensor that comes in.
-        exit: the tensor that goes out.
+        entry: the input tensor.
+        exit: the output tensor.
         nodes: all nodes in it, in the order of the graph.
-        repeated: the nodes of each block that can be removed, as it gives a tensor of the shape that it reads.
-        blocks: number of blocks: those in `repeated`, and one more where something with weights stands before them
+        repeated: the nodes of each block that can be removed, because its output has the shape of its input.
+        blocks: number of blocks: those in `repeated`, and one more if something with weights comes before them
             (the block that changes the shape). One always stays.
     """
 
@@ -49,10 +49,10 @@ class Section:
     blocks: int
 
     def removed(self, blocks: int) -> tuple[str, ...]:
-        """The nodes to remove so that the first `blocks` blocks stay.
+        """Returns the nodes to remove so that the first `blocks` blocks stay.
 
         Raises:
-            ValueError: not between 1 and the blocks that there are.
+            ValueError: not between 1 and the number of blocks.
         """
         if not 1 <= blocks <= self.blocks:
             raise ValueError(
@@ -70,7 +70,7 @@ class Sections:
     Attributes:
         graph: the network.
         sections: at least one.
-        points: the nodes between which blocks were looked for: every path to one of them goes through the one before.
+        points: the nodes between which blocks were searched: every path to one of them goes through the one before.
     """
 
     graph: LayerGraph
@@ -90,14 +90,14 @@ class Sections:
 
     @property
     def boundaries(self) -> tuple[str, ...]:
-        """The nodes at which the network is split: what the first section reads, and what each section gives.
+        """The nodes at which the network is split: the input of the first section, and the output of each section.
 
         Every path to one of them goes through the one before it.
         """
         return (self.sections[0].entry.node, *(section.exit.node for section in self.sections))
 
     def removed(self, blocks: Sequence[int]) -> tuple[str, ...]:
-        """The nodes to remove so that section i keeps its first `blocks[i]` blocks."""
+        """Returns the nodes to remove so that section i keeps its first `blocks[i]` blocks."""
         if len(blocks) != len(self.sections):
             raise ValueError(f"Expected a number of blocks for each of {len(self)} sections. Received: {blocks!r}")
         return tuple(node for section, count in zip(self, blocks, strict=True) for node in section.removed(count))
@@ -110,7 +110,7 @@ class Sections:
 
 @dataclass(frozen=True)
 class _Run:
-    """Segments `[start, end)`: a pattern of `period` segments, repeated; its units are counted from the end."""
+    """Segments `[start, end)`: a repeated pattern of `period` segments, counted from the end."""
 
     start: int
     end: int
@@ -123,7 +123,7 @@ class _Run:
 
 
 def _runs(segments: list[Segment]) -> list[_Run]:
-    """Patterns that are repeated, short ones first, and single residual blocks among what is left."""
+    """Returns repeated patterns, short ones first, and single residual blocks in the rest."""
     numbers: dict[Any, int] = {}
     kinds = np.array([numbers.setdefault(segment.signature, len(numbers)) for segment in segments])
     # What can be left out, and what a section can be fed with.
@@ -152,10 +152,10 @@ def _runs(segments: list[Segment]) -> list[_Run]:
 
 
 def _deepest(chains: Chains, segments: list[Segment]) -> tuple[list[Segment], list[_Run]]:
-    """The chain in which blocks are repeated, and its runs: these segments, or a chain inside one of them with more.
+    """Returns the chain with the repeated blocks, and its runs: these segments, or a chain inside one with more.
 
-    A long skip makes one segment of all that it goes around. Inside of segments only a real repetition counts: of parts
-    that branch, or of three others. So the two convolutions of a residual block are no blocks of their own.
+    A long skip makes one segment of everything that it bypasses. Inside segments only a real repetition counts: of
+    parts with branches, or of three other parts. So the two convolutions of a residual block are not blocks themselves.
     """
     best = segments, _runs(segments)
     within = {i for run in best[1] if len(run.units) > 1 for i in range(run.start, run.end)}
@@ -188,11 +188,11 @@ def _stretches(same: Any) -> list[tuple[int, int]]:
 def find_sections(graph: LayerGraph) -> Sections:
     """Splits a network into stem, sections and head.
 
-    Blocks are found by their repetition along the nodes that every path goes through, so residual blocks, transformer
-    encoders and plain chains of convolutions are all found; so is a single residual block with an identity shortcut.
-    Blocks that follow each other without a change of shape are one section. Where a long skip goes around more blocks
-    than there are outside (SRResNet), the sections are those inside; the skip is a part of the head. What is computed
-    of the inputs without weights, such as a padding mask, may be read by all blocks.
+    Blocks are found by repetition along the nodes on every path, so residual blocks, transformer encoders and plain
+    chains of convolutions are all found; so is a single residual block with an identity shortcut. Blocks in sequence
+    without a change of shape are one section. If a long skip bypasses more blocks than there are outside (SRResNet),
+    the sections are those inside; the skip belongs to the head. Tensors computed from the inputs without weights, such
+    as a padding mask, may be read by all blocks.
 
     Args:
         graph: a network with any number of inputs and outputs.
@@ -201,7 +201,7 @@ def find_sections(graph: LayerGraph) -> Sections:
         The sections.
 
     Raises:
-        ValueError: a network without blocks that could be removed.
+        ValueError: a network without removable blocks.
     """
     along = segments_of(graph)
     segments, runs = _deepest(Chains(graph), along)
@@ -218,8 +218,8 @@ def find_sections(graph: LayerGraph) -> Sections:
             groups.append([run])
     if not groups:
         raise ValueError(
-            "Expected a network with repeated blocks that keep the shape of what they read, such as a ResNet. "
-            f"Received: the model {graph.name!r}, in which {len(along)} parts stand one after the other and none "
+            "Expected a network with repeated blocks that keep the shape of their input, such as a ResNet. "
+            f"Received: the model {graph.name!r}, in which {len(along)} parts follow one another and none "
             "could be left out. Give a student of your own (student=, with split_points= for 'lit' and 'hint'), or "
             "prune its channels (method='uniform')."
         )
@@ -250,7 +250,7 @@ def _names(segments: Sequence[Segment]) -> tuple[str, ...]:
 
 
 def _with_own_context(graph: LayerGraph, unit: tuple[str, ...]) -> tuple[str, ...]:
-    """The nodes of a block, and of the context what nothing else reads."""
+    """Returns the nodes of a block, and those of the context that nothing else reads."""
     own, context, ends = set(unit), context_of(graph), {ref.node for ref in graph.output_refs}
     for node in reversed(list(graph.nodes.values())):
         if node.name in context and not node.is_input and node.name not in ends:
@@ -261,7 +261,7 @@ def _with_own_context(graph: LayerGraph, unit: tuple[str, ...]) -> tuple[str, ..
 
 
 def _start_of_first(segments: list[Segment], run: _Run) -> int:
-    """Where the first section begins: before the block that changes the shape, where a block stands there."""
+    """Returns where the first section begins: before the block that changes the shape, if there is one."""
     first = run.units[0].start
     before = range(max(first - run.period, 0), first)
     branching = any(len(segments[i].nodes) > 1 for unit in run.units for i in unit)
@@ -271,20 +271,20 @@ def _start_of_first(segments: list[Segment], run: _Run) -> int:
 
 
 def bypasses(graph: LayerGraph, nodes: Sequence[str], any_shape: bool = False) -> dict[TensorRef, TensorRef]:
-    """Tensors in place of the outputs of removed nodes: the one that comes into the part that is removed.
+    """Returns tensors to use instead of the outputs of removed nodes: the inputs of the removed parts.
 
     Args:
         graph: the network.
-        nodes: what is removed.
-        any_shape: whether the tensor that comes in may have another shape than the one going out.
+        nodes: the nodes to remove.
+        any_shape: whether the input of a removed part may differ in shape from its output.
 
     Returns:
-        `{output of a removed node: tensor that stays}`, for the outputs that anything left reads.
+        `{output of a removed node: remaining tensor}`, for the outputs that the rest reads.
 
     Raises:
-        KeyError: a name that is not a node of the graph.
-        ValueError: a part with several tensors coming in (but for masks and their like, see `context_of`), one of
-            another shape than the one going out, or one call of a layer that is called elsewhere too.
+        KeyError: a name is not a node of the graph.
+        ValueError: a part has several inputs (except masks and similar, see `context_of`), or an input of another shape
+            than its output, or contains one call of a layer that is called elsewhere too.
     """
     unknown = sorted(set(nodes) - graph.nodes.keys())
     if unknown:
@@ -312,7 +312,7 @@ def bypasses(graph: LayerGraph, nodes: Sequence[str], any_shape: bool = False) -
         if len(coming) != 1 or not (any_shape or graph.shape(next(iter(coming))) == graph.shape(ref)):
             shown = ", ".join(f"{source.node} {graph.shape(source)}" for source in sorted(coming, key=str)) or "nothing"
             raise ValueError(
-                "Expected removed layers to give a tensor of the shape of the one that they read. Received: "
+                "Expected removed layers with outputs of the same shape as their inputs. Received: "
                 f"{ref.node} {graph.shape(ref)}, made from {shown}."
             )
         replacements[ref] = next(iter(coming))

@@ -1,9 +1,8 @@
-"""Structural edits: `restructured(graph, edits)` makes one `LayerGraph` of another, on the graph alone.
+"""Structural edits: `restructured(graph, edits)` turns one `LayerGraph` into another, only on the graph.
 
-No layer of the source is called, built or changed. A layer whose settings or input shapes change is made anew from its
-config, and called on symbolic tensors of its own; where its weights then have the shapes that they had, the graph goes
-on holding the source's layer. So a graph of another structure costs what is new in it, and nothing of it stays in the
-source.
+No layer of the source is called, built or changed. A layer whose settings or input shapes change is rebuilt from its
+config, and called on symbolic tensors of its own; if its weights then have the same shapes as before, the graph keeps
+the source's layer. So a graph of another structure costs only its new parts, and leaves no trace in the source.
 """
 
 from __future__ import annotations
@@ -30,22 +29,22 @@ __all__ = ["Mixture", "Structure", "groups_after", "restructured"]
 
 @runtime_checkable
 class Mixture(Protocol):
-    """A layer that holds other layers, each of which may stand in its place."""
+    """A layer that contains other layers, each of which can replace it."""
 
     def parts(self) -> Mapping[str, keras.layers.Layer | Sequence[keras.layers.Layer]]:
-        """The parts by name: built layers, Sequential or Functional models, or built layers one after the other."""
+        """Returns the parts by name: built layers, Sequential or Functional models, or built layers in sequence."""
 
     def alone(self, part: str) -> Sequence[tuple[keras.Variable, Any]]:
-        """Values of the mixture's own weights with which it computes what this part does: `(weight, value)`."""
+        """Returns values of the mixture's own weights with which it computes only this part: `(weight, value)`."""
 
 
 @dataclass(frozen=True, eq=False)
 class Structure:
-    """The graph that structural edits leave.
+    """The graph after structural edits.
 
     Attributes:
-        graph: the graph. Its operations are the source's own where nothing changed their settings and weights.
-        fresh: names of the layers all of whose weights start anew; every other layer inherits all of its weights.
+        graph: the graph. Its operations are the source's own where settings and weights did not change.
+        fresh: names of the layers whose weights all start fresh; every other layer inherits all of its weights.
     """
 
     graph: LayerGraph
@@ -53,11 +52,11 @@ class Structure:
 
 
 def groups_after(groups: ChannelGroups, plan: Plan) -> tuple[ChannelGroups, frozenset[str]]:
-    """The channel groups that a plan's `KeepChannels` speak of, and the layers whose weights start anew.
+    """Returns the channel groups that a plan's `KeepChannels` name, and the layers whose weights start fresh.
 
     Args:
-        groups: of the source.
-        plan: the plan, of which only the structural half counts.
+        groups: groups of the source.
+        plan: the plan; only its structural half is used.
 
     Raises:
         KeyError, ValueError: as for `restructured`.
@@ -72,24 +71,24 @@ def restructured(graph: LayerGraph, edits: Sequence[StructuralEdit], weights: st
     """Carries out structural edits.
 
     Args:
-        graph: of the source.
-        edits: what is done, all of it at once: each edit speaks of the source.
+        graph: graph of the source.
+        edits: the edits, applied together: each one names nodes of the source.
         weights: "inherited" or "fresh", see `Plan`.
 
     Returns:
-        The graph that is left, and which layers start anew.
+        The new graph, and the layers that start fresh.
 
     Raises:
-        KeyError: a name that is not a node of the graph.
-        ValueError: edits that cannot be carried out on these nodes, layers that do not fit what they read afterwards,
-            outputs of the model that would have another shape; with inherited weights a removed or replaced part that
-            changes a width.
+        KeyError: a name is not a node of the graph.
+        ValueError: edits that cannot be applied to these nodes, layers that no longer fit their inputs, changed shapes
+            of the model's outputs; with inherited weights a removed or replaced part that changes a
+            width.
     """
     return _Editing(graph, weights != "inherited").carried_out(edits)
 
 
 class _Editing:
-    """Edits of one graph on the way."""
+    """Edits of one graph in progress."""
 
     def __init__(self, graph: LayerGraph, fresh: bool) -> None:
         self._graph = graph
@@ -126,7 +125,7 @@ class _Editing:
         return Structure(left, frozenset(left.operations) if self._all_fresh else reshaped)
 
     def _tensor(self, ref: TensorRef) -> TensorRef:
-        """Returns the tensor that stands for one of the source."""
+        """Returns the tensor that replaces one of the source."""
         while ref in self._stands_for:
             ref = self._stands_for[ref]
         return ref
@@ -174,7 +173,7 @@ class _Editing:
             made = keras.saving.deserialize_keras_object(copy.deepcopy(edit.replacement))
         except Exception as error:
             raise ValueError(
-                f"Expected a replacement that Keras can make. Received for {edit.nodes}: {line_of(error)}"
+                f"Expected a replacement that Keras can build. Received for {edit.nodes}: {line_of(error)}"
             ) from error
         return self._spliced(made, prefix, coming, going, is_new=True)
 
@@ -197,7 +196,7 @@ class _Editing:
     def _spliced(
         self, made: Any, prefix: str, coming: Sequence[TensorRef], going: Sequence[TensorRef], is_new: bool
     ) -> list[Place]:
-        """The nodes of a layer or a model, between the tensors that come into its region and those that go out."""
+        """Returns the nodes of a layer or a model, between the inputs and outputs of its region."""
         if isinstance(made, (list, tuple)):
             return self._chained(made, prefix, coming, going, is_new)
         if isinstance(made, keras.Sequential) and not made.built:
@@ -231,7 +230,7 @@ class _Editing:
         going: Sequence[TensorRef],
         is_new: bool = True,
     ) -> list[Place]:
-        """Layers one after the other; the first may read several tensors."""
+        """Returns the nodes of layers in sequence; the first may read several tensors."""
         self._check_ends(prefix, len(coming), 1, coming, going)
         places, read = [], tuple(coming)
         for layer in layers:
@@ -247,8 +246,8 @@ class _Editing:
     ) -> None:
         if not coming or (inputs, outputs) != (len(coming), len(going)):
             raise ValueError(
-                "Expected a replacement that reads as many tensors as come into the region, and gives as many as go "
-                f"out of it. Received at {prefix!r}: {inputs} and {outputs} for a region that reads "
+                "Expected a replacement with as many inputs and outputs as the region. Received at "
+                f"{prefix!r}: {inputs} and {outputs} for a region that reads "
                 f"{[ref.node for ref in coming]} and gives {[ref.node for ref in going]}."
             )
 
@@ -262,7 +261,7 @@ class _Editing:
         return name
 
     def _ordered(self, places: list[Place]) -> list[Place]:
-        """The inputs, and the nodes that lead to the outputs, each after those that it reads."""
+        """Returns the inputs, and the nodes that lead to the outputs, each after those that it reads."""
         by_name = {place.node.name: place for place in places}
         number = {name: i for i, name in enumerate(by_name)}
         reads = {name: {self._tensor(ref).node for ref in place.node.inputs} for name, place in by_name.items()}
@@ -291,13 +290,13 @@ class _Editing:
         if len(ordered) < len(needed):
             left = sorted(needed - {place.node.name for place in ordered})
             raise ValueError(
-                "Expected nodes of one region, of which nothing that it reads depends on what it gives. Received a "
+                "Expected nodes of one region, whose inputs do not depend on its outputs. Received a "
                 f"replacement that would read its own output, through {left[:6]}."
             )
         return ordered
 
     def _check_types(self, left: LayerGraph, refs: Sequence[TensorRef]) -> None:
-        """Refuses another type of numbers, and another shape of a mask or of indices: no weights adapt to these."""
+        """Refuses other number types, and other shapes of masks or indices, because no weights adapt to these."""
         for ref in refs:
             new = self._tensor(ref)
             if new not in left.tensors:  # nothing reads it any more
@@ -307,19 +306,19 @@ class _Editing:
             floats = ["float" in name for name in types]
             if not (all(floats) or (types[0] == types[1] and shapes[0] == shapes[1])):
                 raise ValueError(
-                    "Expected edits that leave masks, indices and other tensors without fractions as they are, and "
-                    f"make none of what has fractions. Received: {ref.node!r} {types[0]} {shapes[0]}, in whose place "
-                    f"stands {new.node!r} {types[1]} {shapes[1]}."
+                    "Expected edits that keep masks, indices and other integer tensors unchanged, and "
+                    f"make no float tensor an integer one. Received: {ref.node!r} {types[0]} {shapes[0]}, replaced "
+                    f"by {new.node!r} {types[1]} {shapes[1]}."
                 )
 
     def _check_widths(self, shape: Callable[[TensorRef], Shape]) -> None:
-        """Refuses outputs of another shape, and with inherited weights replacements of another width."""
+        """Refuses outputs of another shape, and, with inherited weights, replacements of another width."""
         graph = self._graph
         for ref in graph.output_refs:
             if shape(self._tensor(ref)) != graph.shape(ref):
                 raise ValueError(
-                    f"Expected edits that leave the shapes of the model's outputs. Received: {ref.node!r} "
-                    f"{graph.shape(ref)}, in whose place stands {self._tensor(ref).node!r} {shape(self._tensor(ref))}."
+                    f"Expected edits that keep the shapes of the model's outputs. Received: {ref.node!r} "
+                    f"{graph.shape(ref)}, replaced by {self._tensor(ref).node!r} {shape(self._tensor(ref))}."
                 )
         for ref, nodes in self._replaced if not self._all_fresh else ():
             old, new = graph.shape(ref), shape(self._tensor(ref))
@@ -327,7 +326,7 @@ class _Editing:
             axis = 1 if first and len(old) > 2 else -1
             if len(old) != len(new) or old[axis] != new[axis]:
                 raise ValueError(
-                    "Expected a replacement of the width of what it replaces, as what reads it inherits its weights. "
+                    "Expected a replacement of the same width, because the layers behind it inherit their weights. "
                     f"Received: {ref.node!r} {old}, replaced by {self._tensor(ref).node!r} {new}. "
                     'Give the plan weights="fresh", or a replacement of that width.'
                 )

@@ -1,4 +1,4 @@
-"""Which channels of a group matter most: one criterion a file, `(group, evidence) -> one number a channel`."""
+"""Importance criteria, which rank a group's channels: one per file, `(group, evidence) -> one number per channel`."""
 
 from tfcompress import expect
 from tfcompress._needs_tensorflow import BACKEND  # noqa: F401
@@ -59,10 +59,10 @@ _CRITERIA = {
 
 
 def by_name(criterion):
-    """A criterion by its name (with its defaults), or the function or instance itself.
+    """Returns a criterion by its name (with its defaults), or the function or instance itself.
 
     Raises:
-        ValueError: an unknown name; the message lists the known ones. A class in the place of an instance.
+        ValueError: an unknown name (the message lists the known ones), or a class instead of an instance.
     """
     if isinstance(criterion, type):
         raise ValueError(
@@ -70,7 +70,7 @@ def by_name(criterion):
             f"Write its parentheses: criterion={criterion.__name__}()."
         )
     if callable(criterion):
-        what = "a function (group, evidence) -> one number a channel"
+        what = "a function (group, evidence) -> one number per channel"
         return expect.function("criterion", criterion, what, arguments=2)
     if not isinstance(criterion, str) or criterion not in _CRITERIA:
         what = f"a function or one of {sorted(_CRITERIA)}"

@@ -1,4 +1,4 @@
-"""Sums over the weights of each channel, of which norms are made."""
+"""Sums over the weights of each channel, for norms."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ __all__ = ["not_offsets", "total"]
 
 
 def total(group, parts, term):
-    """float32 `[size]`: for each channel the sum of `term(values)` over all `parts`, arrays `[size, values]`."""
+    """Returns float32 `[size]`: for each channel the sum of `term(values)` over `parts`, arrays `[size, values]`."""
     scores = np.zeros(group.size, "float32")
     for values in parts:
         scores += term(values).sum(axis=1)
@@ -14,5 +14,5 @@ def total(group, parts, term):
 
 
 def not_offsets(group, evidence):
-    """The values of the group's weights that say how large a channel is: all but biases and betas."""
+    """Returns the values of the group's weights that measure a channel's size: all but biases and betas."""
     return (weight.values for weight in evidence.weights(group) if not weight.is_offset)

@@ -1,4 +1,4 @@
-"""The scale that normalisations give a channel."""
+"""The scale of normalization layers for a channel."""
 
 import numpy as np
 
@@ -6,11 +6,11 @@ __all__ = ["bn_scale"]
 
 
 def bn_scale(group, evidence):
-    """Sum of |gamma| over the BatchNormalization layers that a channel passes.
+    """Returns the sum of |gamma| over the BatchNormalization layers that a channel passes.
 
     Liu et al. (2017), "Learning efficient convolutional networks through network slimming" (arXiv:1708.06519),
-    section 3: |gamma| of the one BatchNormalization behind a convolution. The paper trains with an l1 penalty on gamma
-    first, which makes it speak clearly; this is the ranking only. Where other normalisations are cut through, their
+    section 3: |gamma| of the single BatchNormalization after a convolution. The paper first trains with an l1 penalty
+    on gamma, which makes the ranking clearer; this is only the ranking. If other normalizations are cut through, their
     scales count too.
 
     Args:
@@ -21,7 +21,7 @@ def bn_scale(group, evidence):
         float32 `[size]`.
 
     Raises:
-        ValueError: the group passes no normalisation with a scale.
+        ValueError: the group passes no normalization with a scale.
     """
     scales = [w.values for w in evidence.weights(group) if w.role == "carries" and w.name == "gamma"]
     if not scales:

@@ -1,4 +1,4 @@
-"""The evidence of a criterion: weights, and activations and gradients on calibration data."""
+"""The data for importance criteria: weights, and activations and gradients on calibration data."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ _OFFSETS = ("bias", "beta")
 
 
 class MissingData(ValueError):
-    """A criterion asked for what needs calibration data or a loss, and there is none."""
+    """A criterion needs calibration data or a loss, and there is none."""
 
 
 @dataclass(frozen=True, eq=False)
 class GroupWeight:
-    """A weight of a group, seen channel by channel.
+    """A weight of a group, arranged by channel.
 
     Attributes:
         layer: the layer that holds it.
         name: its name in the layer, such as "kernel", "bias" or "gamma".
-        role: whether it writes the group's channels, reads them, or carries them as they pass.
+        role: whether it writes the group's channels, reads them, or carries them through its layer.
         values: float32 `[size, values]`, the weights of each position.
     """
 
@@ -45,25 +45,25 @@ class GroupWeight:
 
     @property
     def is_offset(self) -> bool:
-        """Whether it is added (a bias, the beta of a normalisation): it says nothing of how large a channel is."""
+        """Whether it is an offset (a bias, the beta of a normalization), which says nothing about a channel's size."""
         return self.name in _OFFSETS
 
 
 class Evidence:
-    """The weights of a model, seen channel by channel, and what calibration data make of them.
+    """The weights of a model, arranged by channel, and its activations and gradients on calibration data.
 
-    Weights are read when they are asked for. Activations and gradients are worked out for all groups at once when a
-    criterion first asks for them, batch by batch, and kept: call `weights_changed` after training.
+    Weights are read when they are needed. Activations and gradients are computed for all groups at once when a
+    criterion first needs them, batch by batch, and kept: call `weights_changed` after training.
 
-    The model runs as it does in inference (`training=False`: moving statistics, no dropout) and stays as it is.
+    The model runs in inference mode (`training=False`: moving statistics, no dropout) and is not changed.
 
     Args:
         groups: the channel groups of the model.
-        data: calibration samples for criteria that want them: `(x, y)`, structures of arrays `[samples, ...]`, or
-            anything with `take(count) -> (x, y)` such as `tfcompress.data.Splits.calibration`; `None` for none.
-        loss: what gradients are taken of: the name of a Keras loss or a function `(y, outputs) -> numbers`, whose mean
-            over a batch counts; `None` for none.
-        seed: of criteria that draw.
+        data: calibration samples for criteria that need them: `(x, y)`, structures of arrays `[samples, ...]`, or any
+            object with `take(count) -> (x, y)` such as `tfcompress.data.Splits.calibration`; `None` for none.
+        loss: the loss for gradients: the name of a Keras loss or a function `(y, outputs) -> numbers`, of which the
+            mean over a batch is used; `None` for none.
+        seed: random seed of criteria that draw random numbers.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class Evidence:
         if data is not None and not _is_pair(data) and (not hasattr(data, "take") or hasattr(data, "__array__")):
             raise TypeError(
                 "Expected `data` to be a tuple (inputs, labels), or to have take(count). "
-                f"Received: {type(data).__name__}. Labels may be None where no criterion needs gradients."
+                f"Received: {type(data).__name__}. Labels may be None if no criterion needs gradients."
             )
         self.groups = groups
         self.seed = expect.seed("seed", seed)
@@ -86,40 +86,40 @@ class Evidence:
         self._found: dict[tuple[Any, ...], Any] = {}
 
     def weights_changed(self) -> None:
-        """Forgets activations and gradients, which belong to weights that are no more."""
+        """Discards activations and gradients, which belong to the old weights."""
         self._found.clear()
 
     def written(self, group: ChannelGroup) -> Iterator[Scores]:
-        """For each kernel that writes the group: float32 `[size, values]`, the values that write each position."""
+        """Yields, for each kernel that writes the group, float32 `[size, values]`: the values writing each position."""
         for _, weight, role, axis, owner in self._slices(group):
             if role == "writes" and len(weight.variable.shape) > 1:  # a bias says nothing of a filter's size
                 yield _by_position(keras.ops.convert_to_numpy(weight.variable), axis, owner, group.size)
 
     def read(self, group: ChannelGroup) -> Iterator[Scores]:
-        """For each kernel that reads the group: float32 `[size, values]`, the values that read each position.
+        """Yields, for each kernel that reads the group, float32 `[size, values]`: the values that read each position.
 
-        Layers that pass channels on (normalisations, depthwise convolutions) read none.
+        Layers that pass channels through (normalizations, depthwise convolutions) read none.
         """
         return (weight.values for weight in self.weights(group) if weight.role == "reads" and not weight.is_offset)
 
     def weights(self, group: ChannelGroup) -> Iterator[GroupWeight]:
-        """All learned weights of the group: those that write its channels, read them, or carry them as they pass.
+        """Yields all learned weights of the group: those that write its channels, read them, or carry them through.
 
-        Running statistics are left out. A kernel that writes the group as well as reading it comes twice.
+        Running statistics are left out. A kernel that both writes and reads the group is yielded twice.
         """
         for layer, weight, role, axis, owner in self._slices(group):
             values = _by_position(keras.ops.convert_to_numpy(weight.variable), axis, owner, group.size)
             yield GroupWeight(layer, weight.variable.name, role, values)
 
     def gradients(self, group: ChannelGroup, samples: int = 256, batch_size: int = 32) -> Iterator[Scores]:
-        """For each of `weights(group)`, in that order: float32 `[size, values]`, the gradient of the mean loss.
+        """Yields, for each of `weights(group)` in order, float32 `[size, values]`: the gradient of the mean loss.
 
-        Memory: one array of the size of all weights stays.
+        Memory: one array of the size of all weights is kept.
 
         Args:
             group: the group.
-            samples: calibration samples, at most.
-            batch_size: samples that run at once.
+            samples: maximum number of calibration samples.
+            batch_size: samples in a batch.
 
         Raises:
             MissingData: no calibration data, no labels, or no loss.
@@ -130,14 +130,14 @@ class Evidence:
             yield _by_position(gradients[id(weight.variable)], axis, owner, group.size)
 
     def products(self, group: ChannelGroup, samples: int = 256, batch_size: int = 32) -> Products:
-        """Sums of gradient x weight over `weights(group)`, batch by batch, squared and absolute: see `Products`.
+        """Returns sums of gradient x weight over `weights(group)` by batch, squared and absolute: see `Products`.
 
-        Memory: a few numbers a channel stay.
+        Memory: a few numbers per channel are kept.
 
         Args:
             group: the group.
-            samples: calibration samples, at most.
-            batch_size: samples whose mean loss a gradient belongs to; 1 for the gradients of single samples.
+            samples: maximum number of calibration samples.
+            batch_size: samples whose mean loss gives a gradient; 1 for the gradients of single samples.
 
         Raises:
             MissingData: no calibration data, no labels, or no loss.
@@ -146,12 +146,12 @@ class Evidence:
         return self._once("products", samples, batch_size).at(group.roots)
 
     def gates(self, group: ChannelGroup, samples: int = 256, batch_size: int = 32) -> Gates:
-        """Gradient x activation of the group's feature maps, as the layers read them, sample by sample: see `Gates`.
+        """Returns gradient x activation of the group's feature maps, as layers read them, per sample: see `Gates`.
 
         Args:
             group: the group.
-            samples: calibration samples, at most.
-            batch_size: samples that run at once; the loss is a mean over them.
+            samples: maximum number of calibration samples.
+            batch_size: samples in a batch; the loss is a mean over them.
 
         Raises:
             MissingData: no calibration data, no labels, or no loss.
@@ -162,18 +162,18 @@ class Evidence:
     def activations(
         self, group: ChannelGroup, at: Place = "written", samples: int = 256, batch_size: int = 32
     ) -> Activations:
-        """The activations of the group's channels on the calibration data: see `Activations`.
+        """Returns the activations of the group's channels on the calibration data: see `Activations`.
 
         A channel's activation is the output of the layer that writes it, after that layer's own activation function
-        (`at="written"`), or the input of the layers that read it, after all normalisation and activation layers on the
-        way (`at="read"`). Means are taken over samples and positions, over the calls of a shared layer, and then over
-        the layers. Channels that no layer writes (reads) have zeros.
+        (`at="written"`), or the input of the layers that read it, after all normalization and activation layers in
+        between (`at="read"`). Means are taken over samples and positions, over the calls of a shared layer, and then
+        over the layers. Channels that no layer writes (reads) have zeros.
 
         Args:
             group: the group.
-            at: where the channels are looked at.
-            samples: calibration samples, at most.
-            batch_size: samples that run at once.
+            at: where the channels are measured.
+            samples: maximum number of calibration samples.
+            batch_size: samples in a batch.
 
         Raises:
             MissingData: no calibration data.
@@ -183,7 +183,7 @@ class Evidence:
         return self._once("activations", samples, batch_size, at).at(group.roots)
 
     def _slices(self, group: ChannelGroup) -> Iterator[tuple[str, WeightAxes, Role, int, npt.NDArray[np.int64]]]:
-        """Every axis of every learned weight that shows channels of the group, and which position each slice shows."""
+        """Yields every axis of every learned weight with channels of the group, and the position of each slice."""
         position = np.full(len(self.groups.roots), -1, dtype=np.int64)
         position[group.roots] = np.arange(group.size)
         for layer in dict.fromkeys((*group.producers, *group.carriers, *group.readers)):
@@ -256,10 +256,10 @@ def _by_position(array: Any, axis: int, owner: npt.NDArray[np.int64], size: int)
 
 
 class Criterion(Protocol):
-    """Scores the channels of a group: the higher, the more it matters. A function, or an instance with settings."""
+    """Scores the channels of a group; higher is more important. A function, or an instance with settings."""
 
     def __call__(self, group: ChannelGroup, evidence: Evidence) -> Scores:
-        """float32 `[size]`: one number a channel."""
+        """Returns float32 `[size]`: one number per channel."""
 
 
 def _name(criterion: Any) -> str:
@@ -267,20 +267,20 @@ def _name(criterion: Any) -> str:
 
 
 def ranking(group: ChannelGroup, evidence: Evidence, criterion: Criterion) -> npt.NDArray[np.int64]:
-    """int64 `[size]`: positions of the group, the most important first; equal scores in their own order.
+    """Returns int64 `[size]`: positions of the group, the most important first; equal scores in their own order.
 
     Raises:
-        ValueError: as `scores_of`.
+        ValueError: as for `scores_of`.
     """
     return np.argsort(-scores_of(group, evidence, criterion), kind="stable")
 
 
 def scores_of(group: ChannelGroup, evidence: Evidence, criterion: Criterion) -> Scores:
-    """float32 `[size]`: the criterion's scores, checked.
+    """Returns float32 `[size]`: the criterion's scores, checked.
 
     Raises:
-        ValueError: the criterion gave another shape than one number a channel, no numbers, or NaN, or needs data that
-            are not there.
+        ValueError: the scores are not one number per channel, are not numbers, or are NaN; or the criterion needs data
+            that are missing.
     """
     try:
         scores = np.asarray(criterion(group, evidence))

@@ -1,4 +1,4 @@
-"""How much the loss would change without a feature map, to first order, sample by sample."""
+"""The estimated change of the loss without a feature map, to first order, per sample."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -16,22 +16,23 @@ class FeatureMapTaylor:
     """First-order Taylor expansion of the loss in a feature map: |mean over its positions of gradient x activation|.
 
     Molchanov et al. (2017), "Pruning convolutional neural networks for resource efficient inference"
-    (arXiv:1611.06440), section 2.2, "Taylor expansion": worked out for each sample, and averaged over samples.
-    `tfcompress.importance.Taylor` is what the same authors made of it in 2019.
+    (arXiv:1611.06440), section 2.2, "Taylor expansion": computed for each sample, and averaged over samples.
+    `tfcompress.importance.Taylor` is the same authors' later version of 2019.
 
-    A feature map is what the next layer with weights reads, behind normalisation and activation. Decided, where the
-    paper's chains leave it open: where several layers read a channel the score is the mean over them, what a
-    flattening makes of one channel stays one, and so do the calls of a shared layer. Channels that no tensor between
-    layers shows (heads and key channels inside attention) are scored by their weights, |sum of g * w| of each sample.
+    A feature map is the input of the next layer with weights, after normalization and activation. Decided, where the
+    paper's chains leave it open: if several layers read a channel, the score is the mean over them; the positions that
+    a flattening makes of one channel count as one, and so do the calls of a shared layer. Channels that are in no
+    tensor between layers (heads and key channels inside attention) are scored by their weights, |sum of g * w| of each
+    sample.
 
-    Beside what each filter's removal alone does to the loss, on a network of three convolutions (16, 32 and 32 filters)
-    trained on digits, Spearman's rank correlation was 0.64, 0.80 and 0.70 in its layers, where `Taylor()` had 0.12,
-    0.36 and 0.73 and the l1 norm 0.16, 0.02 and 0.04. The scores of layers with maps of other sizes do not compare,
-    which is why the paper divides them by their l2 norm in each layer, as the method "taylor" does.
+    Compared with the change of the loss when each filter alone is removed, on a network of three convolutions (16, 32
+    and 32 filters) trained on digits, Spearman's rank correlation was 0.64, 0.80 and 0.70 in its layers, where
+    `Taylor()` had 0.12, 0.36 and 0.73 and the l1 norm 0.16, 0.02 and 0.04. Scores of layers with maps of different
+    sizes are not comparable, so the paper divides them by their l2 norm in each layer, as the method "taylor" does.
 
     Attributes:
-        samples: calibration samples, at most.
-        batch_size: samples that run at once; the scores are the same for any.
+        samples: maximum number of calibration samples.
+        batch_size: samples in a batch; it does not change the scores.
     """
 
     name: ClassVar[str] = "feature_map_taylor"
@@ -43,7 +44,7 @@ class FeatureMapTaylor:
         expect.settings(self, expect.whole, "samples", "batch_size", least=1)
 
     def __call__(self, group, evidence):
-        """Scores of a group.
+        """Returns the scores of a group.
 
         Args:
             group: a `ChannelGroup`.

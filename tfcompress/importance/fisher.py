@@ -1,4 +1,4 @@
-"""How much the loss would change without a channel, to second order, by a diagonal Hessian."""
+"""The estimated change of the loss without a channel, to second order, by a diagonal Hessian."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -17,11 +17,11 @@ class Fisher:
     gradients of single samples, and removing w costs w^2 / 2 times that. Summed over all learned weights that write,
     read or carry the channel.
 
-    The gradients are those of single samples: each runs alone, as squares of a batch's mean gradient would be
-    something else (with `batch_size=b` the score is about b times smaller, and noisier). So few samples are taken.
+    The gradients are those of single samples: each runs alone, because squares of a batch's mean gradient would differ
+    (with `batch_size=b` the score is about b times smaller, and noisier). So few samples are used.
 
     Attributes:
-        samples: calibration samples, at most.
+        samples: maximum number of calibration samples.
         batch_size: samples whose mean gradient is squared; 1 is the Fisher information.
     """
 
@@ -34,7 +34,7 @@ class Fisher:
         expect.settings(self, expect.whole, "samples", "batch_size", least=1)
 
     def __call__(self, group, evidence):
-        """Scores of a group.
+        """Returns the scores of a group.
 
         Args:
             group: a `ChannelGroup`.

@@ -1,4 +1,4 @@
-"""How far a filter is from all others of its group."""
+"""The distance of a filter from all others of its group."""
 
 import numpy as np
 
@@ -6,11 +6,11 @@ __all__ = ["geometric_median"]
 
 
 def geometric_median(group, evidence):
-    """Sum of the Euclidean distances of a channel's filter to those of all other channels of the group.
+    """Returns the sum of the Euclidean distances of a channel's filter to those of all other channels of the group.
 
     He et al. (2019), "Filter pruning via geometric median for deep neural networks acceleration" (arXiv:1811.00250,
-    FPGM), section 3.3: the filters with the smallest sum lie nearest to the geometric median, and the others can stand
-    in for them. A channel's filter is all that writes it, of all layers that do, as one vector.
+    FPGM), section 3.3: the filters with the smallest sum are nearest to the geometric median, and the others can
+    replace them. A channel's filter is the vector of all weights that write it, in all layers.
 
     Args:
         group: a `ChannelGroup`.

@@ -8,11 +8,11 @@ __all__ = ["group_l2_norm"]
 
 
 def group_l2_norm(group, evidence):
-    """Root of the sum of the squared weights that write, read or carry a channel, in all layers of the group.
+    """Returns the root of the sum of the squared weights that write, read or carry a channel, in all layers.
 
     Fang et al. (2023), "DepGraph: Towards any structural pruning" (arXiv:2301.12900), section 3.3, as Torch-Pruning's
-    group norm with p=2, which ranks by the square of this. Kernels and the scales of normalisations; offsets (biases,
-    betas) and running statistics are left out, as there; depthwise kernels count here, and not there.
+    group norm with p=2, which ranks by the square of this. Kernels and the scales of normalizations count; offsets
+    (biases, betas) and running statistics are left out, as there; depthwise kernels count here, but not there.
 
     Args:
         group: a `ChannelGroup`.

@@ -8,7 +8,7 @@ __all__ = ["l1_norm"]
 
 
 def l1_norm(group, evidence):
-    """Sum of the absolute weights that write a channel, over all layers that write it.
+    """Returns the sum of the absolute weights that write a channel, over all layers that write it.
 
     Li et al. (2017), "Pruning filters for efficient convnets" (arXiv:1608.08710), section 3.1: the norm that RLAL
     ranks by.

@@ -8,7 +8,7 @@ __all__ = ["l2_norm"]
 
 
 def l2_norm(group, evidence):
-    """Root of the sum of the squared weights that write a channel, over all layers that write it.
+    """Returns the root of the sum of the squared weights that write a channel, over all layers that write it.
 
     Args:
         group: a `ChannelGroup`.

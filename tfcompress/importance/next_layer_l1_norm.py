@@ -8,15 +8,15 @@ __all__ = ["next_layer_l1_norm"]
 
 
 def next_layer_l1_norm(group, evidence):
-    """Sum of the absolute weights that read a channel, over all layers that read it.
+    """Returns the sum of the absolute weights that read a channel, over all layers that read it.
 
     He et al. (2014), "Reshaping deep neural network for fast decoding by node-pruning" (ICASSP), "onorm", the norm of
-    a node's output weights: what a channel means to those that come after it. Behind a normalisation it says more
-    than the channel's own filter, whose size the normalisation takes away.
+    a node's output weights: the effect of a channel on the layers after it. Before a normalization it says more than
+    the channel's own filter, whose size the normalization cancels.
 
-    A normalisation, an activation or a depthwise convolution on the way counts for nothing. A `Dense` behind a
-    `Flatten` reads a channel once at each position. The keys of an attention are read by its queries' kernel. A channel
-    that a slice drops is read by nothing: 0.
+    Normalizations, activations and depthwise convolutions in between are ignored. A `Dense` after a `Flatten` reads a
+    channel once at each position. The keys of an attention are read by its queries' kernel. A channel that a slice
+    drops is read by nothing: 0.
 
     Args:
         group: a `ChannelGroup`.

@@ -1,4 +1,4 @@
-"""Runs a model over calibration samples, and reduces what it shows to a few numbers a channel, batch by batch."""
+"""Runs a model over calibration samples, and reduces its tensors to a few numbers per channel, batch by batch."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ Numbers = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, eq=False)
 class _PerChannel:
-    """One number a channel for each of its fields."""
+    """Fields with one number per channel."""
 
     def at(self, roots: Ids) -> Any:
-        """The numbers of some channels, given by their representatives."""
+        """Returns the numbers of some channels, given by their representatives."""
         return replace(self, **{field.name: getattr(self, field.name)[roots] for field in fields(self)})
 
 
@@ -36,7 +36,7 @@ class _PerChannel:
 class Products(_PerChannel):
     """Sums of g * w over the weights w of each channel; g is the gradient of the mean loss of one batch.
 
-    All float32 `[size]`, and means over the batches (a batch counts by its samples).
+    All are float32 `[size]`, and means over the batches (weighted by their numbers of samples).
 
     Attributes:
         joint_squares: the square of the sum of g * w.
@@ -56,10 +56,10 @@ class Activations(_PerChannel):
     """Activations of channels, all float32 `[size]` and means over samples and positions.
 
     Attributes:
-        mean: of the activation a.
-        absolute: of |a|.
-        square: of a^2.
-        nonzero: the share of activations that are not zero.
+        mean: mean of the activation a.
+        absolute: mean of |a|.
+        square: mean of a^2.
+        nonzero: share of activations that are not zero.
     """
 
     mean: Numbers
@@ -76,7 +76,7 @@ class Gates(_PerChannel):
 
     Attributes:
         absolute: the mean over samples of the absolute value of the sum, divided by the number of positions.
-        layers: how many layers read the channel, over which `absolute` is a mean; 0 for one that no tensor shows.
+        layers: number of layers that read the channel, over which `absolute` is a mean; 0 for a channel in no tensor.
     """
 
     absolute: Numbers
@@ -84,7 +84,7 @@ class Gates(_PerChannel):
 
 
 class _Seen(NamedTuple):
-    """A tensor that shows channels, and on behalf of which layer it is looked at."""
+    """A tensor with channels, and the layer that it is measured for."""
 
     layer: str
     tensor: TensorRef
@@ -103,11 +103,11 @@ class _Maps(NamedTuple):
 
 
 class Passes:
-    """Forward and backward passes of a model in inference mode, compiled once each; they read the current weights.
+    """Forward and backward passes of a model in inference mode, compiled once each, with the present weights.
 
     Args:
         groups: the model's channel groups.
-        loss: `(y, outputs) -> numbers`, whose mean counts.
+        loss: `(y, outputs) -> numbers`, of which the mean is used.
     """
 
     def __init__(self, groups: ChannelGroups, loss: Callable[[Any, Any], Any] | None) -> None:
@@ -117,11 +117,11 @@ class Passes:
 
     @staticmethod
     def is_learned(weight: WeightAxes) -> bool:
-        """Whether a weight is a parameter of floating-point numbers, and no running statistic."""
+        """Whether a weight is a parameter of floating-point numbers, not a running statistic."""
         return weight.is_parameter and "float" in keras.backend.standardize_dtype(weight.variable.dtype)
 
     def activations(self, x: Any, y: Any, batch_size: int, at: Place) -> Activations:
-        """Of all channels: one number a label, in the place of its representative."""
+        """Returns numbers for all channels: one per label, in the position of its representative."""
         seen = list(self._written() if at == "written" else self._read())
         run = self._compile("activations", at, body=lambda tensors, _: self._activation_means(tensors, seen))
         totals = [np.zeros((4, len(item.ids))) for item in seen]
@@ -131,7 +131,7 @@ class Passes:
         return Activations(*self._by_layer(seen, totals))
 
     def products(self, x: Any, y: Any, batch_size: int) -> Products:
-        """Of all channels: one number a label, in the place of its representative."""
+        """Returns numbers for all channels: one per label, in the position of its representative."""
         run = self._compile("products", body=self._gradient_products)
         roots = self._groups.roots
         where = [roots[ids] for weight in self._weights for ids in weight.axes.values()]
@@ -145,7 +145,7 @@ class Passes:
         return Products(*totals.astype("float32"))
 
     def gates(self, x: Any, y: Any, batch_size: int) -> Gates:
-        """Of all channels: one number a label, in the place of its representative."""
+        """Returns numbers for all channels: one per label, in the position of its representative."""
         layers = self._maps()
         run = self._compile("gates", body=lambda tensors, labels: self._gate_sums(tensors, labels, layers))
         sums, count = np.zeros(len(self._groups.roots)), np.zeros(len(self._groups.roots))
@@ -157,7 +157,7 @@ class Passes:
         return Gates((sums / np.maximum(count, 1)).astype("float32"), count.astype("float32"))
 
     def gradients(self, x: Any, y: Any, batch_size: int) -> dict[int, Numbers]:
-        """The gradient of the mean loss over all samples, by the id of the weight's variable."""
+        """Returns the gradient of the mean loss over all samples, by the id of the weight's variable."""
         run = self._compile("gradients", body=self._gradients)
         totals: list[Any] = [0.0] * len(self._weights)
         for tensors, labels, share in self._batches(x, y, batch_size):
@@ -165,7 +165,7 @@ class Passes:
         return {id(weight.variable): total for weight, total in zip(self._weights, totals, strict=True)}
 
     def _batches(self, x: Any, y: Any, batch_size: int) -> Iterator[tuple[list[tf.Tensor], Any, float]]:
-        """`(input tensors in the graph's order, labels, share of all samples)`."""
+        """Yields `(input tensors in the graph's order, labels, share of all samples)`."""
         inputs = _in_order(self._groups.graph, x)
         samples = len(inputs[0])
         if not samples:
@@ -177,7 +177,7 @@ class Passes:
             yield [tf.convert_to_tensor(array[start:stop]) for array in inputs], labels, (stop - start) / samples
 
     def _compile(self, *key: Any, body: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
-        """`body`, traced once for whatever number of samples."""
+        """Returns `body`, traced once for any number of samples."""
 
         def run(tensors: Any, labels: Any) -> Any:
             signature = tf.nest.map_structure(_any_length, (tensors, labels))
@@ -194,7 +194,7 @@ class Passes:
         return run
 
     def _activation_means(self, tensors: list[tf.Tensor], seen: list[_Seen]) -> list[tf.Tensor]:
-        """For each tensor float32 `[4, channels]`: means over samples and positions."""
+        """Returns for each tensor float32 `[4, channels]`: means over samples and positions."""
         values = _run(self._groups.graph, tensors)
         means = []
         for item in seen:
@@ -205,7 +205,7 @@ class Passes:
         return means
 
     def _maps(self) -> list[_Maps]:
-        """The feature maps that each layer reads, its calls and what a flattening made of one channel together."""
+        """Returns the feature maps that each layer reads; calls, and positions of a flattened channel, count as one."""
         read: dict[str, list[_Seen]] = {}
         for item in self._read():
             read.setdefault(item.layer, []).append(item)
@@ -218,7 +218,7 @@ class Passes:
         return maps
 
     def _gate_sums(self, tensors: list[tf.Tensor], labels: Any, layers: list[_Maps]) -> list[tf.Tensor]:
-        """For each layer float32 `[labels]`: means over the samples of |sum of g * z| / positions."""
+        """Returns for each layer float32 `[labels]`: means over the samples of |sum of g * z| / positions."""
         graph = self._groups.graph
         refs = list(dict.fromkeys(item.tensor for layer in layers for item in layer.seen))
         with tf.GradientTape(watch_accessed_variables=False) as tape:
@@ -267,7 +267,7 @@ class Passes:
         return [tf.cast(tf.convert_to_tensor(gradient), "float32") for gradient in gradients]
 
     def _gradient_products(self, tensors: list[tf.Tensor], labels: Any) -> list[tf.Tensor]:
-        """For each axis of each weight float32 `[channels, 3]`: sums of g * w, (g * w)^2 and |g * w|."""
+        """Returns for each axis of each weight float32 `[channels, 3]`: sums of g * w, (g * w)^2 and |g * w|."""
         sums = []
         for weight, gradient in zip(self._weights, self._gradients(tensors, labels), strict=True):
             product = gradient * tf.cast(weight.variable.value, "float32")
@@ -278,7 +278,7 @@ class Passes:
         return sums
 
     def _written(self) -> Iterator[_Seen]:
-        """The outputs of each call of a layer that writes channels."""
+        """Yields the outputs of each call of a layer that writes channels."""
         for item in self._groups.analysis.values():
             wanted = self._wanted(ids for weight in item.weights for ids in weight.writes.values())
             for labels, tensor in zip(item.outputs, item.node.outputs, strict=True):
@@ -286,7 +286,7 @@ class Passes:
                     yield _Seen(item.node.layer_name, tensor, labels.axis, labels.ids, wanted)
 
     def _read(self) -> Iterator[_Seen]:
-        """The inputs of each call of a layer that reads channels."""
+        """Yields the inputs of each call of a layer that reads channels."""
         for item in self._groups.analysis.values():
             wanted = self._wanted(ids for weight in item.weights for ids in weight.reads.values())
             for labels, tensor in zip(item.call.inputs, item.node.inputs, strict=True):
@@ -300,7 +300,7 @@ class Passes:
         return wanted
 
     def _by_layer(self, seen: list[_Seen], totals: list[npt.NDArray[np.float64]]) -> Numbers:
-        """float32 `[4, labels]`: in each layer the mean over its calls, and then the mean over the layers."""
+        """Returns float32 `[4, labels]`: in each layer the mean over its calls, and then the mean over the layers."""
         roots = self._groups.roots
         layers: dict[str, list[int]] = {}
         for index, item in enumerate(seen):
@@ -319,7 +319,7 @@ class Passes:
 
 
 def _by_sample(product: tf.Tensor | None, item: _Seen, batch: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """float32 `[batch, channels]`, the sums over positions, and `[channels]`, the number of positions."""
+    """Returns float32 `[batch, channels]`, the sums over positions, and `[channels]`, the number of positions."""
     channels = len(item.ids)
     if product is None:  # of integers
         return tf.zeros([batch, channels]), tf.ones([channels])
@@ -335,7 +335,7 @@ def _any_length(tensor: tf.Tensor | None) -> tf.TensorSpec | None:
 
 
 def _in_order(graph: LayerGraph, x: Any) -> list[npt.NDArray[Any]]:
-    """The input arrays in the order of the graph's inputs, in their types and ranks, as Keras itself takes them."""
+    """Returns the input arrays in the order of the graph's inputs, with their types and ranks, as Keras takes them."""
     refs = graph.input_refs
     if isinstance(x, dict):
         names = list(graph.inputs) if isinstance(graph.inputs, dict) else [ref.node for ref in refs]
@@ -347,7 +347,7 @@ def _in_order(graph: LayerGraph, x: Any) -> list[npt.NDArray[Any]]:
     else:
         arrays = keras.tree.flatten(x)
     if len(arrays) != len(refs):
-        raise ValueError(f"Expected {len(refs)} calibration input(s), as the model reads. Received: {len(arrays)}")
+        raise ValueError(f"Expected {len(refs)} calibration input(s), as the model has. Received: {len(arrays)}")
     ordered = []
     for array, ref in zip(arrays, refs, strict=True):
         node = graph.nodes[ref.node]
@@ -359,11 +359,11 @@ def _in_order(graph: LayerGraph, x: Any) -> list[npt.NDArray[Any]]:
 
 
 def _run(graph: LayerGraph, inputs: list[tf.Tensor]) -> dict[TensorRef, tf.Tensor]:
-    """Every tensor of the graph, in inference mode, whatever nodes say, as in `model(x, training=False)`."""
+    """Returns every tensor of the graph in inference mode, as in `model(x, training=False)`, whatever its nodes say."""
     return run(graph, inputs, _inferred)
 
 
 def _inferred(node: Node, tensor: Tensor) -> list[Any]:
-    """The outputs of a node in inference mode."""
+    """Returns the outputs of a node in inference mode."""
     switch = {"training": False} if getattr(node.operation, "_call_has_training_arg", False) else {}
     return call(node, tensor, **switch)

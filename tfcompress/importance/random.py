@@ -1,4 +1,4 @@
-"""Scores drawn by lot: what any other criterion has to beat."""
+"""Random scores: the baseline of every criterion."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -12,12 +12,12 @@ __all__ = ["RandomScores"]
 
 @dataclass(frozen=True)
 class RandomScores:
-    """Uniform random numbers, the same whenever they are asked for.
+    """Uniform random numbers, which are the same each time.
 
-    They depend on the seed and on the group's place in the graph, and on no name or weight.
+    They depend only on the seed and on the group's place in the graph, not on names or weights.
 
     Attributes:
-        seed: `None` for the seed of the evidence, which is the task's.
+        seed: random seed; `None` for the seed of the evidence, which is the task's.
     """
 
     name: ClassVar[str] = "random"
@@ -28,7 +28,7 @@ class RandomScores:
         expect.settings(self, expect.seed, "seed", or_none=True)
 
     def __call__(self, group, evidence):
-        """Scores of a group.
+        """Returns the scores of a group.
 
         Args:
             group: a `ChannelGroup`.

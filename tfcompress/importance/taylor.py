@@ -1,4 +1,4 @@
-"""How much the loss would change without a channel, to first order."""
+"""The estimated change of the loss without a channel, to first order."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -15,17 +15,17 @@ class Taylor:
     Molchanov et al. (2019), "Importance estimation for neural network pruning" (arXiv:1906.10771), section 3.1. By
     default the group contribution, the square of the sum of g * w over the structure (the paper's I_S); with
     `joint=False` the sum of the single contributions (g * w)^2 (its I-hat_S). Both are means over minibatches, as in
-    the paper. The paper's structure is a filter, or a gate behind its normalisation; here it is the whole group, all
-    learned weights that write, read or carry the channel, since they go with it. Along a plain chain that is twice
-    the gate, which ranks the same.
+    the paper. The paper's structure is a filter, or a gate after its normalization; here it is the whole group, all
+    learned weights that write, read or carry the channel, because they are removed with it. Along a plain chain that is
+    twice the gate, which gives the same ranking.
 
-    The joint sum is 0 where the parts cancel out, and so is the gradient along a filter in front of a
-    BatchNormalization, whose output does not depend on the filter's length; the scale and the readers speak for it.
+    The joint sum is 0 if the parts cancel out. So is the gradient along a filter before a BatchNormalization, whose
+    output does not depend on the filter's length; there the scale and the readers decide.
 
     Attributes:
-        joint: square the sum, or sum the squares.
-        absolute: absolute values in the place of squares.
-        samples: calibration samples, at most.
+        joint: whether to square the sum, or to sum the squares.
+        absolute: whether to use absolute values instead of squares.
+        samples: maximum number of calibration samples.
         batch_size: samples in a minibatch.
     """
 
@@ -41,7 +41,7 @@ class Taylor:
         expect.settings(self, expect.whole, "samples", "batch_size", least=1)
 
     def __call__(self, group, evidence):
-        """Scores of a group.
+        """Returns the scores of a group.
 
         Args:
             group: a `ChannelGroup`.

@@ -1,4 +1,4 @@
-"""Keras layers, constraints and regularizers: what stands in a model while a method makes up its mind."""
+"""Keras layers, constraints and regularizers that are in a model only while a method decides."""
 
 from tfcompress._needs_tensorflow import BACKEND  # noqa: F401
 from tfcompress.layers.handler import MixtureHandler

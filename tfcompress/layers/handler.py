@@ -1,4 +1,4 @@
-"""How a `Mixture` is read: its channels stay, its weights and multiply-adds are those of its parts together."""
+"""The handler of `Mixture`: its channels stay; its weights and multiply-adds are those of all parts together."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ __all__ = ["MixtureHandler"]
 
 @handles(Mixture)
 class MixtureHandler(Handler):
-    """Left whole; counted part by part, as the handlers of the layers in it count them."""
+    """Leaves a mixture whole; counts it part by part, with the handlers of the layers inside."""
 
     def flow(self, call: Call) -> tuple[Labels, ...]:
         """Fixes all inputs and outputs."""
         return call.whole("a mixture has not chosen its part yet")
 
     def weights(self, call: Call, outputs: tuple[Labels, ...]) -> tuple[WeightAxes, ...]:
-        """All weights of the parts, and `alpha`, which is no parameter: it goes when a part is chosen."""
+        """Returns all weights of the parts, and `alpha`, which is not a parameter: choosing a part removes it."""
         own = [WeightAxes(call.layer.alpha, is_parameter=False)]
         for handler, inner, labels in _calls(call):
             known = {id(weight.variable): weight.is_parameter for weight in handler.weights(inner, labels)}
@@ -35,7 +35,7 @@ class MixtureHandler(Handler):
         return tuple(own)
 
     def macs(self, call: Call, outputs: tuple[Labels, ...]) -> tuple[MacTerm, ...]:
-        """One number: the sum of the parts."""
+        """Returns one number: the sum of the parts."""
         terms = (term for handler, inner, labels in _calls(call) for term in handler.macs(inner, labels))
         macs = sum(term.factor * math.prod(map(len, term.widths)) for term in terms)
         return (MacTerm(macs, ()),) if macs else ()
@@ -46,7 +46,7 @@ class MixtureHandler(Handler):
 
 
 def _calls(call: Call) -> Iterator[tuple[Handler, Call, tuple[Labels, ...]]]:
-    """The calls inside all parts, with labels of their own, which no plan speaks of."""
+    """Yields the calls inside all parts, with labels of their own, which no plan names."""
     for part in call.layer.parts().values():
         chain = part if isinstance(part, tuple) else (part,)
         is_model = len(chain) == 1 and isinstance(chain[0], keras.Model)
@@ -66,7 +66,7 @@ def _calls(call: Call) -> Iterator[tuple[Handler, Call, tuple[Labels, ...]]]:
 
 
 def _chained(call: Call, chain: tuple[keras.layers.Layer, ...]) -> LayerGraph:
-    """The graph of layers one after the other, put together without calling any of them."""
+    """Returns the graph of layers in sequence, built without calling any of them."""
     assert call.graph is not None
     nodes: dict[str, Node] = {}
     tensors: dict[TensorRef, Any] = {}

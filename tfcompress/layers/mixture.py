@@ -22,20 +22,20 @@ _FAR = -1e9  # a logit beside 0, of which the softmax is exactly 0
 class Mixture(keras.layers.Layer):
     """A convex mix of parts: `sum_j alpha_j * part_j(inputs)`, the relaxed layer of DARC (Section 3, step 1).
 
-    `alpha` is a weight like any other, so that `fit` trains it, with a constraint that keeps it on the simplex and a
-    regularizer that adds `strength * sum_j C_j alpha_j` to the loss. It starts uniform.
+    `alpha` is a weight, so `fit` trains it, with a constraint that keeps it on the simplex and a regularizer that adds
+    `strength * sum_j C_j alpha_j` to the loss. Its initial values are equal.
 
     Args:
-        parts: by name, all of the same output shape: a layer, layers one after the other, or a Functional model. A
+        parts: the parts by name, all with the same output shape: a layer, layers in sequence, or a Functional model. A
             model may read several tensors: the mixture is then called with a list.
-        costs: by name, the cost of each part in any unit, 0 or more; zeros by default.
-        strength: lambda, the factor of the costs in the loss, 0 or more. It may be set later: what was compiled before
-            keeps the old one.
+        costs: the cost of each part by name, in any unit, 0 or more; zeros by default.
+        strength: lambda, the factor of the costs in the loss, 0 or more. It may be set later: a model compiled before
+            keeps the old value.
         weighting: "simplex", or "softmax" for shares that are the softmax of `alpha` (DARTS): no constraint, `alpha`
             starts at 0, and the penalty is on the shares.
-        alpha_rate: what gradients of `alpha` are multiplied with, above 0: with SGD, how many times its learning rate
-            is that of the parts.
-        **kwargs: of `keras.layers.Layer`.
+        alpha_rate: factor of the gradients of `alpha`, above 0: with SGD, its learning rate relative to that of the
+            parts.
+        **kwargs: arguments of `keras.layers.Layer`.
 
     Attributes:
         alpha: float32 `[parts]`, whatever the layer's dtype policy.
@@ -81,14 +81,14 @@ class Mixture(keras.layers.Layer):
         return dict(zip(self._chains, values.tolist(), strict=True))
 
     def parts(self) -> dict[str, Any]:
-        """The parts by name: a built layer or Functional model, or a tuple of layers that follow one another."""
+        """Returns the parts by name: a built layer or Functional model, or a tuple of layers in sequence."""
         return {name: chain[0] if len(chain) == 1 else tuple(chain) for name, chain in self._chains.items()}
 
     def alone(self, part: str) -> list[tuple[keras.Variable, np.ndarray[Any, Any]]]:
-        """Values of `alpha` with which the mixture computes what one part does.
+        """Returns values of `alpha` with which the mixture computes only one part.
 
         Args:
-            part: its name.
+            part: name of the part.
 
         Returns:
             `[(alpha, float32 [parts])]`.
@@ -99,10 +99,10 @@ class Mixture(keras.layers.Layer):
         return [(self.alpha, values.astype("float32"))]
 
     def build(self, input_shape: Any) -> None:
-        """Builds all parts, each layer on the shape that the one before it gives.
+        """Builds all parts, each layer on the output shape of the one before it.
 
         Raises:
-            ValueError: a part that does not fit the inputs, or gives another shape than the first one.
+            ValueError: a part does not fit the inputs, or its output shape differs from the first one's.
         """
         first: tuple[str, Any] | None = None
         for name, chain in self._chains.items():
@@ -121,7 +121,7 @@ class Mixture(keras.layers.Layer):
             first = (name, shape) if first is None else first
             if tuple(shape) != tuple(first[1]):
                 raise ValueError(
-                    f"Expected parts that all give one shape. Received: in {self.name!r} part {first[0]!r} gives "
+                    f"Expected parts with equal output shapes. Received: in {self.name!r} part {first[0]!r} gives "
                     f"{tuple(first[1])}, part {name!r} gives {tuple(shape)}."
                 )
         self.alpha = self.add_weight(
@@ -138,12 +138,12 @@ class Mixture(keras.layers.Layer):
         return CostPenalty(tuple(self.costs.values()), self.strength, self.weighting, self.alpha_rate)
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
-        """The mix of what the parts give.
+        """Returns the mix of the parts' outputs.
 
         Args:
-            inputs: a tensor, or a list where the parts read several, a mask among them where they read it as such.
-            training: passed on to the parts.
-            mask: passed on to the first layer of each part that takes one.
+            inputs: a tensor, or a list if the parts read several, including a mask if they read it as an input.
+            training: passed to the parts.
+            mask: passed to the first layer of each part that takes one.
         """
         if isinstance(inputs, (list, tuple)) and any(tensor.dtype == "bool" for tensor in inputs):
             inputs, mask = [ops.copy(tensor) for tensor in inputs], None  # without the mask that Keras makes them carry
@@ -162,7 +162,7 @@ class Mixture(keras.layers.Layer):
         return mixed
 
     def compute_mask(self, inputs: Any, previous_mask: Any) -> Any:
-        """The mask that the first part passes on."""
+        """Returns the mask that the first part passes on."""
         mask = previous_mask
         for layer in next(iter(self._chains.values())):
             if not layer.supports_masking:
@@ -171,14 +171,14 @@ class Mixture(keras.layers.Layer):
         return mask
 
     def compute_output_shape(self, input_shape: Any) -> Any:
-        """The shape that every part gives."""
+        """Returns the output shape of every part."""
         shape = _plain(input_shape)
         for layer in next(iter(self._chains.values())):
             shape = layer.compute_output_shape(shape)
         return shape
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments; the parts as pairs, whose order is that of `alpha`."""
+        """Returns the arguments; parts as pairs, in the order of `alpha`."""
         parts = [[name, [_serialized(layer) for layer in chain]] for name, chain in self._chains.items()]
         own = {"parts": parts, "costs": dict(self.costs), "strength": self.strength, "weighting": self.weighting}
         own["alpha_rate"] = self.alpha_rate
@@ -186,7 +186,7 @@ class Mixture(keras.layers.Layer):
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Mixture:
-        """A mixture as `get_config` wrote it; its weights start anew."""
+        """Returns a mixture from the result of `get_config`, with new initial weights."""
         parts = {
             name: [keras.saving.deserialize_keras_object(layer) for layer in layers] for name, layers in config["parts"]
         }
@@ -194,11 +194,11 @@ class Mixture(keras.layers.Layer):
 
 
 def _chain(name: str, part: Any) -> list[keras.layers.Layer]:
-    """A part as layers one after the other."""
+    """Returns a part as layers in sequence."""
     if isinstance(part, keras.Sequential):
         part = part.layers
     chain = [part] if isinstance(part, keras.layers.Layer) else part
-    what = "a keras layer, a Functional model, or several layers one after the other"
+    what = "a keras layer, a Functional model, or several layers in sequence"
     return list(expect.each(f"parts[{name!r}]", chain, _layer, what, empty=False))
 
 
@@ -207,13 +207,13 @@ def _layer(name: str, value: Any) -> keras.layers.Layer:
 
 
 def _serialized(layer: keras.layers.Layer) -> dict[str, Any]:
-    """A layer's config; without the shapes that it was built for, as the mixture builds it."""
+    """Returns a layer's config without the shapes that it was built for, because the mixture builds it."""
     config = keras.saving.serialize_keras_object(layer)
     return {key: value for key, value in config.items() if key not in ("build_config", "compile_config")}
 
 
 def _plain(shape: Any) -> Any:
-    """A shape, or several, as tuples: a file has them as lists."""
+    """Returns a shape, or several, as tuples; in files they are lists."""
     if all(size is None or isinstance(size, int) for size in shape):
         return tuple(shape)
     return [tuple(each) for each in shape]

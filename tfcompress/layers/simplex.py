@@ -1,4 +1,4 @@
-"""The simplex: the projection onto it as a constraint, and a penalty on costs that are weighted by its points."""
+"""The simplex: the projection onto it as a constraint, and a penalty on costs weighted by its points."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ WEIGHTINGS = ("simplex", "softmax")
 
 
 def shares(alpha: Any, weighting: str) -> Any:
-    """Shares of the parts, which sum to 1: `alpha` itself where it lies on the simplex, or its softmax; as `alpha`."""
+    """Returns shares of the parts, which sum to 1: `alpha` itself if it lies on the simplex, or its softmax."""
     return ops.softmax(alpha) if weighting == "softmax" else ops.convert_to_tensor(alpha)
 
 
 def faster(alpha: Any, rate: float) -> Any:
-    """The same values, through which gradients arrive `rate` times as large: a learning rate of their own."""
+    """Returns the same values with gradients multiplied by `rate`, as a learning rate of their own."""
     if rate == 1:
         return alpha
     alpha = ops.convert_to_tensor(alpha)
@@ -29,20 +29,20 @@ def faster(alpha: Any, rate: float) -> Any:
 
 
 def checked_cost(name: str, value: Any) -> float:
-    """A cost: a finite number, 0 or more."""
-    cost: float = expect.number(name, value, at_least=0, advice="A cost is measured or counted: finite, and no debt.")
+    """Checks a cost: a finite number, 0 or more."""
+    cost: float = expect.number(name, value, at_least=0, advice="A cost is measured or counted: finite, not negative.")
     return cost
 
 
 @keras.saving.register_keras_serializable("tfcompress")
 class SimplexConstraint(keras.constraints.Constraint):
-    """The projection of DARC (Kyrillidis et al. 2013): `P(alpha) = alpha+ / ||alpha+||_1`, zero for what is negative.
+    """The projection of DARC (Kyrillidis et al. 2013): `P(alpha) = alpha+ / ||alpha+||_1`, zero for negative numbers.
 
-    The paper leaves it undefined where no component is positive. The largest one becomes 1 then, the first of equals.
+    The paper leaves it undefined if no component is positive. The largest one, the first of equals, then becomes 1.
     """
 
     def __call__(self, w: Any) -> Any:
-        """The point of the simplex: float `[parts]`, of the type of `w`."""
+        """Returns the point of the simplex: float `[parts]`, of the type of `w`."""
         positive = ops.relu(w)
         total = ops.sum(positive)
         largest = ops.one_hot(ops.argmax(w), ops.shape(w)[0], dtype=w.dtype)
@@ -56,8 +56,8 @@ class CostPenalty(keras.regularizers.Regularizer):
     Args:
         costs: `C_j`, a number for each part, 0 or more, in any unit.
         strength: lambda, 0 or more.
-        weighting: "simplex" where `alpha` are the shares themselves, "softmax" where they are its softmax (DARTS).
-        rate: what gradients are multiplied with, above 0.
+        weighting: "simplex" if `alpha` holds the shares themselves, "softmax" if the shares are its softmax (DARTS).
+        rate: factor of the gradients, above 0.
     """
 
     def __init__(self, costs: Sequence[float], strength: float, weighting: str = "simplex", rate: float = 1.0) -> None:
@@ -67,10 +67,10 @@ class CostPenalty(keras.regularizers.Regularizer):
         self.rate: float = expect.number("rate", rate, above=0)
 
     def __call__(self, x: Any) -> Any:
-        """The penalty, a scalar of the type of `x` `[parts]`."""
+        """Returns the penalty, a scalar of the type of `x` `[parts]`."""
         costs = ops.convert_to_tensor(self.costs, dtype=x.dtype)
         return self.strength * ops.sum(costs * shares(faster(x, self.rate), self.weighting))
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments."""
+        """Returns the arguments."""
         return {"costs": list(self.costs), "strength": self.strength, "weighting": self.weighting, "rate": self.rate}

@@ -1,4 +1,4 @@
-"""The methods, one paper a file or folder, and the baselines that the papers compare with.
+"""The methods, one file or folder per paper, and the baselines that the papers compare with.
 
 A method is loaded when it is first used.
 """

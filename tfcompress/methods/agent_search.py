@@ -1,4 +1,4 @@
-"""The search of an agent on a model whose weights stay: episodes, learning after each, and checkpoints."""
+"""The search of an agent on a model with fixed weights: episodes, learning after each, and checkpoints."""
 
 from __future__ import annotations
 
@@ -26,46 +26,46 @@ class Player(Protocol):
     """An agent that plays on fixed weights.
 
     Attributes:
-        episodes: how many it has learned from, or remembered.
-        names: of what `take` says.
+        episodes: number of episodes that it has learned from, or remembered.
+        names: names of the values that `take` returns.
     """
 
     names: tuple[str, ...]
 
     @property
     def episodes(self) -> int:
-        """How many episodes it has taken."""
+        """Number of episodes that it was given."""
 
     def act(self, state: np.ndarray) -> float:
-        """An action, from 0 to 1."""
+        """Returns an action, from 0 to 1."""
 
     def take(self, episode: Episode, reward: float) -> dict[str, float]:
-        """Remembers an episode, and learns; returns losses and what else its history tells of it."""
+        """Remembers an episode, and learns; returns losses and other values for the history."""
 
     def state_dict(self) -> dict[str, np.ndarray]:
-        """Everything that acting and learning depend on."""
+        """Returns everything that acting and learning depend on."""
 
     def load_state_dict(self, state: dict[str, np.ndarray]) -> None:
-        """Takes up where `state_dict` was called."""
+        """Restores the state that `state_dict` returned."""
 
 
 class AgentSearch:
     """Plays all episodes, and keeps the best.
 
-    An interrupted search goes on after its last finished round, where the agent, its buffer and all rewards are as they
+    An interrupted search continues after its last finished round, with the agent, its buffer and all rewards as they
     were then.
 
     Args:
         task: the task.
         episodes: plays episodes on the task's model.
         agent: acts and learns.
-        count: how many episodes are played.
-        reward: the agent's reward by the metric and the widths `[groups]`; the metric itself by default.
-        cost: the cost of widths, by which the cheaper of two plans of equal reward is preferred.
+        count: number of episodes to play.
+        reward: the agent's reward, a function of the metric and the widths `[groups]`; the metric itself by default.
+        cost: the cost of widths; of two plans with equal reward, the cheaper one is preferred.
 
     Attributes:
-        history: for each episode its reward, the metric, the share of the FLOPs, and what the agent says of it, such as
-            the losses of the updates that follow it (`None` where none do).
+        history: for each episode its reward, the metric, the share of the FLOPs, and the agent's values, such as the
+            losses of the updates after it (`None` if there are none).
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class AgentSearch:
         self._best: list[tuple[float, int, list[int]]] = []
 
     def run(self) -> None:
-        """Plays what is left to play."""
+        """Plays the remaining episodes."""
         checkpoints, progress = self._task.run.checkpoints(PHASE), self._task.progress
         rounds = -(-self._count // ROUND)
         last = None if checkpoints is None else checkpoints.latest()
@@ -111,11 +111,11 @@ class AgentSearch:
             checkpoints.finish(rounds, *self._state())
 
     def _state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-        """The tensors and the JSON data of a checkpoint."""
+        """Returns the tensors and the JSON data of a checkpoint."""
         return join({"agent": self._agent.state_dict()}), {"history": self.history, "best": self._best}
 
     def _play(self) -> None:
-        """One episode, and the updates that follow it."""
+        """Plays one episode, and makes the updates after it."""
         agent = self._agent
         self._task.progress.doing(f"episode {agent.episodes + 1} of {self._count}")
         episode = self._episodes.play(agent.act)
@@ -127,7 +127,7 @@ class AgentSearch:
             column.append(values.get(name))
 
     def _compare(self, episode: Episode, reward: float, number: int) -> None:
-        """Takes the episode in among the best; of equal rewards the lower cost is better, and then the earlier one."""
+        """Adds the episode to the best ones; of equal rewards the lower cost is better, then the earlier episode."""
         kept = episode.kept.tolist()
         if all(kept != known for _, _, known in self._best):
             entries = [*self._best, (reward, number, kept)]
@@ -143,7 +143,7 @@ class AgentSearch:
         return reward, np.array(kept)
 
     def candidates(self) -> tuple[Candidate, ...]:
-        """The plans of the best episodes, each with its reward, the best first."""
+        """The plans of the best episodes, each with its reward, best first."""
         return tuple(self._candidate(*entry) for entry in self._best)
 
     def _candidate(self, reward: float, number: int, kept: list[int]) -> Candidate:

@@ -28,11 +28,11 @@ class Candidate:
 
     Attributes:
         trail: the plans from the task's model to the student.
-        cost: what the finished student would cost.
-        score: the reward it earned on the validation split, or, where it has a model, the task's metric there; `None`
-            where nothing was measured.
-        origin: where it came from.
-        model: the student with its weights, where the search trained it.
+        cost: the cost of the finished student.
+        score: its reward on the validation split, or, if it has a model, the task's metric there; `None` if nothing was
+            measured.
+        origin: how it was made, in words.
+        model: the student with its weights, if the search trained it.
     """
 
     trail: Trail
@@ -53,14 +53,14 @@ class Search:
 
     Attributes:
         source: the model that the trail's last plan is applied to, and that the student learns from: the task's model,
-            or, where the search pruned on its way, what the plans before the last left of it.
+            or, if the search pruned in steps, the model that the plans before the last left.
         trail: the decision: the plans from the task's model to the student.
         candidates: every answer worth keeping.
-        history: for each name in the logs of the search its values, epoch by epoch.
-        notes: what the report should say of it.
-        teacher: what the student is to learn from, where that is not the source.
-        student: the student with its weights, where the search trained it, such as a candidate's model: a copy of it is
-            recovered, no plan is applied, and the source may be the task's model whatever the trail's length.
+        history: values by epoch for each name in the logs of the search.
+        notes: remarks for the report.
+        teacher: the model to learn from, if it is not the source.
+        student: the student with its weights, if the search trained it, such as a candidate's model. A copy of it is
+            recovered, no plan is applied, and the source may be the task's model for a trail of any length.
     """
 
     source: keras.Model
@@ -79,7 +79,7 @@ class Search:
 
     @property
     def plan(self) -> Plan:
-        """The last plan of the trail, which makes the student of the source."""
+        """The last plan of the trail, which turns the source into the student."""
         return self.trail.last
 
 
@@ -91,7 +91,7 @@ def _trail(name: str, value: Any) -> Trail:
 class Method:
     """Base of all methods. A method is a frozen dataclass whose fields are its settings.
 
-    To add one: derive a frozen dataclass, decorate it with `register_method("name")`, fill in `search` and `recover`.
+    To add one: derive a frozen dataclass, decorate it with `register_method("name")`, write `search` and `recover`.
     """
 
     name: ClassVar[str] = ""
@@ -108,10 +108,10 @@ class Method:
     fast: ClassVar[Mapping[str, Any] | None] = None
 
     def budget(self, given: Budget) -> Budget:
-        """The budget that holds, of the one that the call gives; a method may know it without being told.
+        """Returns the budget to use, from the one that the call gives; a method may have a budget of its own.
 
         Raises:
-            ValueError: an empty budget, or one of measured metrics alone, by which nothing can be planned.
+            ValueError: the budget is empty, or has only measured metrics, for which nothing can be planned.
         """
         if not given:
             raise ValueError(
@@ -122,60 +122,60 @@ class Method:
             raise ValueError(
                 f"Expected a budget with a metric that can be planned, of {tuple(columns())}. Received: "
                 f"{', '.join(map(given.said, given))}, which is measured on the finished student. Limit one of the "
-                "others as well, for example flops_budget=0.5."
+                "others too, for example flops_budget=0.5."
             )
         return given
 
     def least(self, costs: CostModel, control: Control) -> Cost:
-        """The lowest cost that the method can reach: with the least channels in each group that control allows."""
+        """Returns the lowest cost that the method can reach: with the fewest channels that control allows."""
         return reachable(costs, control.widths(costs.groups))
 
     def cheapest(self, costs: CostModel, control: Control, metrics: Sequence[str]) -> str:
-        """A sentence on the student of the lowest cost of each metric, with a space before it, or nothing."""
+        """Returns a sentence on the cheapest student by each metric, with a leading space; may be empty."""
         return ""
 
     def for_model(self, model: keras.Model) -> Self:
-        """The method with settings that only the model says, such as the optimizer that it is compiled with.
+        """Returns the method with settings that depend on the model, such as the optimizer that it is compiled with.
 
         Args:
-            model: the user's own, as it was given.
+            model: the user's own model, unchanged.
 
         Raises:
-            ValueError: the model does not say it.
+            ValueError: the model lacks such a setting.
         """
         return self
 
     def check_model(self, task: Task) -> None:
-        """Refuses what this method cannot do for the model, before any data is read.
+        """Refuses a model that this method cannot compress, before any data is read.
 
         Args:
-            task: without its data: `splits` and `objective` are not known yet.
+            task: the task without its data: `splits` and `objective` are not known yet.
         """
 
     def check(self, task: Task) -> None:
-        """Refuses what this method cannot do for the task, before anything is trained."""
+        """Refuses a task that this method cannot do, before anything is trained."""
 
     def trains_with(self, task: Task) -> str | None:
-        """The optimizer of the training in words, for the notes; `None` where a method does not say."""
+        """Returns the optimizer of the training in words, for the notes; `None` if the method does not say."""
         return None
 
     def taught_by(self, task: Task) -> str | None:
-        """The teachers of the training in words, for the header; `None` where a method does not say."""
+        """Returns the teachers of the training in words, for the header; `None` if the method does not say."""
         return None
 
     def phases(self, task: Task) -> tuple[PhasePlan, ...]:
-        """The training phases that are to come, for the estimate of time."""
+        """Returns the training phases of the method, for the estimate of time."""
         raise NotImplementedError
 
     def search(self, task: Task) -> Search:
-        """Decides what to remove; may train `task.model` on the way."""
+        """Decides what to remove; may train `task.model` meanwhile."""
         raise NotImplementedError
 
     def recover(self, student: keras.Model, task: Task) -> dict[str, list[Any]]:
         """Trains the student in place; returns the history by name.
 
         Args:
-            student: what the search's trail leads to.
+            student: the student of the search's trail.
             task: on the model that the student may learn from, `search.teacher` or else `search.source`.
         """
         raise NotImplementedError
@@ -184,7 +184,7 @@ class Method:
 
     @classmethod
     def published(cls) -> Mapping[str, Mapping[str, Any]]:
-        """For each network of the method's paper its settings, all that the paper tells; the main network first."""
+        """The settings of the method's paper for each of its networks, complete; the main network first."""
         return {}
 
     @classmethod
@@ -192,7 +192,7 @@ class Method:
         """The settings of `as_published`.
 
         Args:
-            network: one of `published`; `None` for the first one.
+            network: a network of `published`; `None` for the first one.
         """
         published = cls.published()
         if not published:
@@ -205,21 +205,21 @@ class Method:
 
     @classmethod
     def as_published(cls, network: str | None = None, **changes: Any) -> Self:
-        """The method with the settings that its paper has for a network, to the letter, whatever the defaults are.
+        """Returns the method exactly as its paper sets it for a network, whatever the defaults are.
 
         Args:
-            network: one of `published`; `None` for the main one.
-            **changes: settings that are to be others.
+            network: a network of `published`; `None` for the main one.
+            **changes: settings with other values.
 
         Raises:
-            ValueError: a network that the paper does not have; the message lists those that it has.
+            ValueError: a network that is not in the paper; the message lists those that are.
         """
         return cls(**{**cls.paper_settings(network), **changes})
 
     @classmethod
     def presets(cls) -> dict[str, Mapping[str, Any]]:
-        """For each preset the settings that are not defaults: "fast", of minutes; "balanced", the defaults, of an
-        evening; "paper", `as_published()`. What a class does not say it does not have.
+        """The settings of each preset that differ from the defaults: "fast", for minutes; "balanced", the defaults, for
+        an evening; "paper", `as_published()`. A class has only the presets that it defines.
         """
         presets: dict[str, Mapping[str, Any]] = {} if cls.fast is None else {"fast": cls.fast}
         presets["balanced"] = {}
@@ -229,25 +229,25 @@ class Method:
 
     @classmethod
     def with_preset(cls, preset: str = "balanced", **changes: Any) -> Self:
-        """The method with the settings of a preset.
+        """Returns the method with the settings of a preset.
 
         Args:
-            preset: "fast", "balanced" or "paper"; a class may have "balanced" alone, or others.
-            **changes: settings that are to be others.
+            preset: "fast", "balanced" or "paper"; a class may have only "balanced", or others.
+            **changes: settings with other values.
 
         Raises:
-            ValueError: a preset that the class does not have.
+            ValueError: the class does not have the preset.
         """
         presets = cls.presets()
-        says = f"{cls.__name__} says no other: give its settings themselves." if len(presets) == 1 else ""
+        says = f"{cls.__name__} has no other: give its settings themselves." if len(presets) == 1 else ""
         preset = expect.one_of("preset", preset, tuple(presets), says)
         return cls(**{**presets[preset], **changes})
 
     def contents(self, contents: Contents) -> dict[str, Any]:
-        """The settings that decide the outcome, for the run folder: functions by what they compute, and so on.
+        """Returns the settings that decide the outcome, for the run folder: functions by what they compute, and so on.
 
         Args:
-            contents: takes a value, and gives plain data that is equal for an equal value.
+            contents: converts a value to plain data that is equal for equal values.
         """
         values = self.settings()
         held = {name: getattr(self, name) for name in values if hasattr(self, name)}

@@ -1,4 +1,4 @@
-"""`ChannelPruner`: the common part of methods that cut channels of a model and train what is left."""
+"""`ChannelPruner`: the common part of methods that remove channels of a model and train the rest."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ PAPERS: Mapping[str, Any] = {
     "teach": None,
     "recalibrate_student": 0,
 }
-"""Settings that the trainings of channel pruners' papers have in common: labels alone, and the last epoch's weights."""
+"""Settings shared by the trainings in channel pruners' papers: only labels, and the weights of the last epoch."""
 
 
 @dataclasses.dataclass(frozen=True)
 class ChannelPruner(TrainedMethod):
-    """A method whose student is the model with fewer channels: how that is recovered is the same for all of them.
+    """A method whose student is the model with fewer channels; all such methods recover it in the same way.
 
     Attributes:
-        teach: `"auto"`: soft targets from the original model, if that comes trained and classifies, as they make up
-            for more of what was cut than labels alone; `"kd"` for soft targets in any case, or a `Teaching` with
+        teach: teaching of the student: `"auto"`: soft targets from the original model, if it is a trained classifier,
+            because they restore more accuracy than labels alone; `"kd"` for soft targets in any case; a `Teaching` with
             another teacher, temperature or hints; `None` for labels alone.
-        recalibrate_student: BatchNormalization statistics of what is left are taken anew from so many batches of 128
-            training samples before it is trained; 0 to begin with those that the whole model has.
+        recalibrate_student: number of batches of 128 training samples from which the BatchNormalization statistics of
+            the student are computed anew before training; 0 to start from those of the whole model.
     """
 
     teach: Teach | Teaching | None = "auto"
@@ -46,7 +46,7 @@ class ChannelPruner(TrainedMethod):
 
     @property
     def teaching(self) -> Teaching | None:
-        """The teaching that was asked for; `None` where that depends on the task, or for labels alone."""
+        """The teaching that was asked for; `None` for labels alone, or if the task decides."""
         return None if self._is_auto else Teaching.of("teach", self.teach, "'auto', 'kd', Teaching(...) or None")
 
     @property
@@ -54,33 +54,33 @@ class ChannelPruner(TrainedMethod):
         return isinstance(self.teach, str) and self.teach == "auto"
 
     def teaching_for(self, task: Task) -> Teaching | None:
-        """The teaching of a task's students: with `"auto"` by the original model, where it has something to teach."""
+        """Returns the teaching of a task's students: with `"auto"`, by the original model if it can teach."""
         if not self._is_auto:
             return self.teaching
         return Teaching() if task.is_trained and phases.can_teach(task) else None
 
     def finetuning_phase(self, task: Task, epochs: int) -> PhasePlan:
-        """The training of what is left, for the estimate of time."""
+        """Returns the training of the student, for the estimate of time."""
         cost = max(phases.share_of_macs(task), 0.1) + phases.cost_of_teacher(self.teaching_for(task))
         return PhasePlan("fine-tuning", epochs, cost)
 
     def train_cut(
         self, student: keras.Model, task: Task, training: Training, phase: str, anew: bool = True, **options: Any
     ) -> dict[str, list[Any]]:
-        """Trains a model of which channels were cut, in place; returns the history.
+        """Trains a model that has lost channels, in place; returns the history.
 
         Args:
-            student: what is left.
+            student: the pruned model.
             task: the task.
-            training: how.
-            phase: its name.
-            anew: whether statistics are taken anew; not where the model was trained since it was cut.
+            training: the settings of the training.
+            phase: name of the phase.
+            anew: whether statistics are computed anew; False if the model was trained since it was pruned.
             options: further arguments of `phases.train_phase`.
         """
         teaching = self.teaching_for(task)
         if teaching is not None and self._is_auto:
             task.say(
-                f"The original model teaches what is left of it: soft targets with alpha {teaching.alpha:g} and tau "
+                f"The original model teaches the student: soft targets with alpha {teaching.alpha:g} and tau "
                 f"{teaching.tau:g} (teach=None for labels alone)."
             )
         if anew:

@@ -1,4 +1,4 @@
-"""Episodes of channel pruning: rates in, a plan within the budget and its reward out, for RLAL, AMC and Random."""
+"""Episodes of channel pruning: they turn rates into a plan within the budget and its reward, for RLAL, AMC, Random."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Episode:
 
     Attributes:
         states: float32 `[units, numbers of a state]`.
-        actions: float32 `[units]`, the rates that were carried out.
+        actions: float32 `[units]`, the rates that were applied.
         kept: int64 `[groups]`, the channels that each group keeps.
         reward: the metric of the pruned network.
     """
@@ -36,29 +36,29 @@ class Episode:
 
 
 def check_budget(task: Task) -> PruningEnvironment:
-    """The environment of a task.
+    """Returns the environment of a task.
 
     Raises:
-        ValueError: nothing can be pruned, or a budget that pruning inside blocks cannot reach.
+        ValueError: nothing can be pruned, or pruning inside blocks cannot reach the budget.
     """
     return PruningEnvironment(task.costs, pruning_units(task.groups), task.budget, task.widths)
 
 
 def images_of_a_reward(task: Task, reward_images: int | None, recalibrate_batches: int) -> int:
-    """How many images run for one reward, those for BatchNormalization statistics included."""
+    """Returns the number of images that run for one reward, including those for BatchNormalization statistics."""
     known = task.splits.validation.num_samples or reward_images or 0
     return min(reward_images or known, known) + 128 * recalibrate_batches
 
 
 def learned(learn: Callable[[], dict[str, float]], rewards: Sequence[float]) -> dict[str, float]:
-    """The losses of an agent's updates.
+    """Runs an agent's updates and returns their losses.
 
     Args:
         learn: makes the updates.
-        rewards: of the last episodes.
+        rewards: rewards of the last episodes.
 
     Raises:
-        ValueError: rewards for which a loss is infinite.
+        ValueError: a loss is infinite for these rewards.
     """
     try:
         return learn()
@@ -75,16 +75,16 @@ def learned(learn: Callable[[], dict[str, float]], rewards: Sequence[float]) -> 
 class Episodes:
     """Plays episodes on the current weights of a task's model.
 
-    Rewards come from the validation split and from the model as its own sub-network: no model is built.
+    Rewards are measured on the validation split with the model as its own sub-network: no model is built.
 
     Args:
         task: the task.
         criterion: ranks the channels of a group.
-        reward_images: how many validation samples a reward is measured on; `None` for all.
-        recalibrate_batches: before each reward the BatchNormalization statistics of the sub-network are taken anew from
-            so many batches of 128 training samples; 0 for the statistics that the whole model has.
-        environment: what turns rates into widths; RLAL's by default.
-        fixed_weights: whether the weights stay as they are, so that equal plans are measured once.
+        reward_images: number of validation samples for one reward; `None` for all.
+        recalibrate_batches: number of batches of 128 training samples from which the BatchNormalization statistics of
+            the sub-network are computed anew before each reward; 0 for the statistics of the whole model.
+        environment: turns rates into widths; RLAL's by default.
+        fixed_weights: whether the weights never change, so that equal plans are measured once.
     """
 
     def __init__(
@@ -108,26 +108,26 @@ class Episodes:
 
     @property
     def traces(self) -> int:
-        """How often the sub-network was traced."""
+        """Number of times that the sub-network was traced."""
         return self._reward.traces
 
     def rank(self) -> None:
-        """Ranks all channels by the weights as they are now; to be called again when they have changed."""
+        """Ranks all channels by the present weights; call it again when the weights have changed."""
         self._task.progress.doing("ranking channels")
         self._evidence.weights_changed()
         groups = self._task.groups
         self._order = {name: ranking(groups[name], self._evidence, self._criterion) for name in self._prunable}
 
     def plan(self, kept: np.ndarray) -> Plan:
-        """The plan that keeps the most important channels: `kept[i]` of group i."""
+        """Returns the plan that keeps the most important channels: `kept[i]` of group i."""
         widths = zip(self._task.groups.groups, np.asarray(kept).tolist(), strict=True)
         return Plan.keeping_first(self._order, {name: width for name, width in widths if name in self._order})
 
     def reward(self, kept: np.ndarray) -> float:
-        """The metric of the sub-network with these widths, on the validation samples.
+        """Returns the metric of the sub-network with these widths, on the validation samples.
 
         Raises:
-            ValueError: a metric that is NaN or infinite, by which no plans can be compared.
+            ValueError: the metric is NaN or infinite, so that plans cannot be compared.
         """
         widths = np.asarray(kept, np.int64).tobytes()
         if self._known is not None and widths in self._known:
@@ -145,15 +145,15 @@ class Episodes:
         return value
 
     def measured(self, plan: Plan) -> float:
-        """The metric of the sub-network of a plan, whatever its ranking was, on the validation samples."""
+        """Returns the metric of a plan's sub-network, for any ranking of channels, on the validation samples."""
         return self._reward(plan)
 
     def whole(self) -> float:
-        """The metric of the model as it is, on the same samples."""
+        """Returns the metric of the unpruned model on the same samples."""
         return self._reward.whole()
 
     def play(self, act: Callable[[np.ndarray], float]) -> Episode:
-        """One episode of a policy from states to rates in [0, 1]."""
+        """Plays one episode of a policy, which maps states to rates in [0, 1]."""
         states, actions = [], []
         state = self.environment.reset()
         while not self.environment.done:

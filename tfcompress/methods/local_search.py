@@ -1,4 +1,4 @@
-"""A local search for widths: channels move between two units, and what scores better is kept."""
+"""A local search for widths: moves channels between two units, and keeps what scores better."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ _DRAWS = 50  # of a move that changes something
 def local_search(
     task: Task, episodes: Episodes, kept: np.ndarray, reward: float, tries: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, list[float]]:
-    """Searches around widths that are within the budget; all that it tries is within it, too.
+    """Searches around widths that are within the budget; all widths that it tries are within it, too.
 
     Two units are drawn: one gives up some of its channels, the other takes as many as the budget then allows.
 
     Args:
         task: the task, for the display.
-        episodes: measures rewards on weights that stay as they are.
-        kept: int64 `[groups]`, the widths to begin with.
-        reward: of these.
-        tries: how many plans are measured.
+        episodes: measures rewards with fixed weights.
+        kept: int64 `[groups]`, the widths to start from.
+        reward: the reward of these widths.
+        tries: number of plans to measure.
         rng: draws the moves.
 
     Returns:
@@ -45,7 +45,7 @@ def local_search(
 
 
 def _neighbour(episodes: Episodes, kept: np.ndarray, units: int, rng: np.random.Generator) -> np.ndarray | None:
-    """Widths after a move that was drawn; `None` where hardly any move changes anything."""
+    """Returns widths after a random move; `None` if hardly any move changes anything."""
     environment = episodes.environment
     for _ in range(_DRAWS):
         narrower, wider = rng.choice(units, 2, replace=False)

@@ -1,4 +1,4 @@
-"""The act of training one phase of a run, with or without a teacher: functions that take a `Training`."""
+"""Functions that train one phase of a run by a `Training`, with or without a teacher."""
 
 from __future__ import annotations
 
@@ -64,13 +64,13 @@ def train_phase(
     Args:
         model: a built model; an `OwnLoss` is trained by its own loss.
         task: the task.
-        training: how.
+        training: the settings of the training.
         phase: name of the phase.
-        objective: other than the task's.
-        schedule: other than the one of `training`.
-        data: batches other than the task's training split, augmented.
+        objective: an objective to use instead of the task's.
+        schedule: a schedule to use instead of that of `training`.
+        data: batches to use instead of the task's augmented training split.
         penalties, callbacks, stateful: as for `fit`.
-        keep: `training.keep` where this is the recovery.
+        keep: which weights to keep; `training.keep` for the recovery.
         validate: whether loss and metric are measured on the validation split after each epoch.
     """
     decay = [WeightDecay(training.penalty_of_weights)] if training.penalty_of_weights else []
@@ -103,12 +103,12 @@ def train_student(
     teaching: Teaching | None = None,
     **options: Any,
 ) -> dict[str, list[Any]]:
-    """Trains a student in place for one phase, on labels and on what it is taught; returns its history.
+    """Trains a student in place for one phase, on labels and by its teacher; returns its history.
 
     Args:
         student: a built model.
         task: the task.
-        training: how.
+        training: the settings of the training.
         phase: name of the phase.
         teaching: soft targets and hints, checked by `check_teaching`; `None` for labels alone.
         options: further arguments of `train_phase`.
@@ -119,28 +119,28 @@ def train_student(
 
 
 def score_of(student: keras.Model, task: Task) -> float | None:
-    """Returns the task's metric of a student on the validation split, `None` where the task has none."""
+    """Returns the task's metric of a student on the validation split, `None` if the task has none."""
     name = task.objective.metric_name
     task.progress.doing("scoring a student")
     return None if name is None else Evaluator(student, task.objective)(task.splits.validation.batches(250))[name]
 
 
 def share_of_macs(task: Task) -> float:
-    """Returns the share of the original's multiply-adds that the budget leaves; 1 where it does not speak of them."""
+    """Returns the share of the original's multiply-adds that the budget allows; 1 if it does not limit them."""
     total = task.costs.total.macs
     return task.limits.get("macs", total) / total
 
 
 def take_statistics_anew(student: keras.Model, task: Task, batches: int) -> None:
-    """Takes BatchNormalization statistics of a student along its own path, from batches of 128 training samples.
+    """Computes the BatchNormalization statistics of a student anew, from batches of 128 training samples.
 
     Args:
         student: a built model.
         task: the task.
-        batches: how many; 0 for statistics that stay.
+        batches: number of batches; 0 to keep the statistics.
     """
     if batches:
-        task.progress.doing("taking BatchNormalization statistics anew")
+        task.progress.doing("computing BatchNormalization statistics")
     reestimate_statistics(task.network_of(student), calibration_batches(task.splits, batches))
 
 
@@ -152,14 +152,14 @@ def cost_of_teacher(teaching: Teaching | None) -> float:
 def taught(
     student: keras.Model, task: Task, teaching: Teaching, teacher: keras.Model | None = None, cached: bool = False
 ) -> Distillation:
-    """The student beside its teacher, as `fit` trains it in place.
+    """Returns the student combined with its teacher; `fit` trains the student in place.
 
     Args:
         student: a built model.
         task: the task.
         teaching: soft targets and hints.
-        teacher: the one that teaches where `teaching` names none; the original model by default.
-        cached: whether batches bring what the teacher gives, see `Distillation`.
+        teacher: the teacher, if `teaching` names none; the original model by default.
+        cached: whether batches contain the teacher's outputs, see `Distillation`.
     """
     if teaching.teacher is not None:
         teacher = _runnable(teaching.teacher, teaching)
@@ -184,12 +184,12 @@ def taught(
 
 
 def _runnable(teacher: keras.Model, teaching: Teaching) -> keras.Model:
-    """A teacher that was given, for any number of samples, and flat where it is read inside."""
+    """Returns a given teacher made to accept any number of samples, and flattened if hints read its inner layers."""
     return any_batch(teacher) if teaching.hints is None else flat_copy(teacher)
 
 
 def kd_loss(student: keras.Model, teacher: keras.Model, task: Task, targets: SoftTargets) -> KDLoss:
-    """L_KD with the task's loss on labels."""
+    """Returns the loss L_KD with the task's loss on labels."""
     hard = loss_function(student, task.objective)
     assert hard is not None
     return KDLoss(student, teacher, targets, hard, task.objective.name.startswith("binary"))
@@ -204,27 +204,27 @@ def _hints(student: keras.Model, teacher: keras.Model, task: Task, teaching: Tea
 
 
 def _hint_layers(teaching: Teaching, graph: LayerGraph) -> tuple[str, ...]:
-    """The layers that are compared."""
+    """Returns the layers that hints compare."""
     if teaching.hints == "sections":
         return find_sections(graph).boundaries[1:]
     return tuple(teaching.hints or ())
 
 
 def _points(network: Network, names: Sequence[str], graph: LayerGraph) -> Points:
-    """The points of a network that is made of this graph: of removed layers, what stands in their place."""
+    """Returns the points of a network made from this graph; for removed layers, the points that replace them."""
     left = network.graph.nodes
     missing = tuple(name for name in graph.nodes if name not in left)
     new = [name for name in left if name not in graph.nodes]
     if new and (lost := [name for name in names if name in missing]):
         raise ValueError(
             f"Expected `hints` among the layers that {network.model.name!r} keeps. Received: {lost}, which it does not "
-            f"have, and new layers such as {new[:4]}, of which none is known to stand for them. Name layers behind."
+            f"have, and new layers such as {new[:4]}, none of which is known to replace them. Name later layers."
         )
     return Points(network, _passed(names, graph, missing))
 
 
 def _passed(names: Sequence[str], graph: LayerGraph, removed: Sequence[str]) -> tuple[str, ...]:
-    """The nodes that give, where some are removed, the outputs of `names`."""
+    """Returns the nodes whose outputs replace those of `names`, when some are removed."""
     if not set(names) & set(removed):
         return tuple(names)
     passed = bypasses(graph, removed)
@@ -243,13 +243,13 @@ def check_teaching(
     Args:
         teaching: soft targets and hints.
         task: the task.
-        students: models that are to be trained, where they are not made of the task's.
-        removed: nodes of the task's model that each student which is made of it is without.
-        replaced: nodes of the task's model in whose place others may stand.
+        students: models to be trained, if they are not made from the task's model.
+        removed: nodes of the task's model that every student made from it lacks.
+        replaced: nodes of the task's model that may be replaced by others.
 
     Raises:
-        ValueError: outputs that are no classes, a teacher with other inputs or outputs, layers that
-            there are not.
+        ValueError: outputs that are not classes, a teacher with other inputs or outputs, or unknown
+            layers.
     """
     teacher = teaching.teacher
     if teacher is not None:
@@ -269,15 +269,16 @@ def check_teaching(
 
 
 def _ends(model: keras.Model) -> tuple[list[tuple[int | None, ...]], list[tuple[int | None, ...]]]:
-    """Shapes of a model's inputs and outputs, of one sample each."""
+    """Returns the shapes of a model's inputs and outputs, without the batch."""
     inputs, outputs = ([tuple(tensor.shape[1:]) for tensor in ends] for ends in (model.inputs, model.outputs))
     return inputs, outputs
 
 
 def can_teach(task: Task) -> bool:
-    """Returns whether soft targets can be made of what the task's original model gives.
+    """Returns whether soft targets can be made from the outputs of the task's original model.
 
-    Where its outputs are no probabilities, the loss has to be a cross-entropy: those of a squared error are no logits.
+    If its outputs are not probabilities, the loss has to be a cross-entropy: outputs trained by squared error are no
+    logits.
     """
     try:
         check_outputs(task, (), "")
@@ -287,11 +288,11 @@ def can_teach(task: Task) -> bool:
 
 
 def check_outputs(task: Task, models: Sequence[keras.Model], advice: str) -> None:
-    """Refuses models whose outputs are no classes that soft targets could be made of.
+    """Refuses models whose outputs cannot be turned into soft targets.
 
     Args:
         task: the task.
-        models: students and teachers beside the task's own model.
+        models: students and teachers, in addition to the task's own model.
         advice: a sentence on what to do, to end the message.
     """
     for model in (task.original, *models):
@@ -318,8 +319,8 @@ def _check_hints(
         if name not in graph.nodes:
             known = list(graph.nodes)
             raise ValueError(
-                f"Expected `hints` among the layers of the model {task.original.name!r}. Received: {name!r}. Among "
-                f"them are {', '.join(known[:: max(1, len(known) // 8)])}."
+                f"Expected `hints` among the layers of the model {task.original.name!r}. Received: {name!r}. Some of "
+                f"them: {', '.join(known[:: max(1, len(known) // 8)])}."
             )
     for nodes in removed:
         if inside := [name for name in _passed(names, graph, nodes) if name in set(nodes)]:
@@ -329,8 +330,8 @@ def _check_hints(
             )
     if lost := [name for name in names if name in set(replaced)]:
         raise ValueError(
-            f"Expected `hints` among the layers that the student keeps. Received: {lost}, in whose place others may be "
-            "put. Name layers behind them, such as an activation or a sum, or leave them as they are: exclude=."
+            f"Expected `hints` among the layers that the student keeps. Received: {lost}, which may be replaced. "
+            "Name later layers, such as an activation or a sum, or keep these unchanged: exclude=."
         )
     own = Points(task.network_of(task.original), names)
     for model in models:
@@ -344,7 +345,7 @@ def _check_hints(
         for number, name in enumerate(names):
             if own.shape(number)[1:-1] != given.shape(number)[1:-1]:  # batch and channels may differ
                 raise ValueError(
-                    "Expected hints of one shape, but for channels. Received: "
+                    "Expected hints of equal shape, except for channels. Received: "
                     f"{name!r} of {task.original.name!r} with {own.shape(number)}, and of {model.name!r} with "
                     f"{given.shape(number)}. Name other layers."
                 )

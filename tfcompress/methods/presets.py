@@ -1,4 +1,4 @@
-"""Presets in words: which one a method has, what was changed of it, and how much work it is beside "fast"."""
+"""Describes presets: which one a method has, which settings differ, and its work compared to "fast"."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _WORTH_SAYING = 0.8  # shares of the work below this one
 
 
 def nearest_preset(method: Method) -> tuple[str, dict[str, Any]]:
-    """The preset that a method differs from by the fewest settings, and these, with the values that they have.
+    """Returns the preset from which a method differs in the fewest settings, and these settings with their values.
 
-    It follows from the settings alone, so that it is known of any instance, however it was made.
+    It depends only on the settings, so it is known for any instance, however it was made.
     """
     fields = dataclasses.fields(method)  # type: ignore[arg-type]
     defaults = {
@@ -40,15 +40,15 @@ def _same(value: Any, given: Any) -> bool:
 
 
 def words_for_preset(method: Method) -> list[str]:
-    """A line on the preset that a method has, such as "preset fast, but for epochs=8"; none for one without presets."""
+    """Returns a phrase for a method's preset, such as "preset fast, except epochs=8"; empty for one without presets."""
     if len(type(method).presets()) == 1:
         return []
     preset, changes = nearest_preset(method)
     if not changes:
         return [f"preset {preset}"]
     if len(changes) > _SHOWN:
-        return [f"preset {preset}, but for {len(changes)} settings"]
-    return [f"preset {preset}, but for {', '.join(_said(*change) for change in changes.items())}"]
+        return [f"preset {preset}, except for {len(changes)} settings"]
+    return [f"preset {preset}, except {', '.join(_said(*change) for change in changes.items())}"]
 
 
 def _said(name: str, value: Any) -> str:
@@ -57,15 +57,15 @@ def _said(name: str, value: Any) -> str:
 
 
 def work(phases: Iterable[PhasePlan]) -> float:
-    """The work of phases, in epochs of training of the whole model."""
+    """Returns the work of phases, in epochs of training the whole model."""
     return sum((phase.epochs + phase.extra) * phase.cost for phase in phases)
 
 
 def share_of_fast(method: Method, task: Task) -> float | None:
-    """The share of a method's work that preset "fast" would be, with what else was changed left as it is.
+    """Returns the work of preset "fast" as a share of a method's work, with the method's other changes kept.
 
     Returns:
-        `None` where there is none, or no saving worth saying.
+        `None` if there is no such preset, or the saving is small.
     """
     fast: Mapping[str, Any] | None = type(method).presets().get("fast")
     preset, changes = nearest_preset(method)

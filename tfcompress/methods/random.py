@@ -1,4 +1,4 @@
-"""`Random`: random ratios within the budget's bounds, the best of many tries. What an agent has to beat."""
+"""`Random`: random ratios within the budget's bounds, the best of many tries. The baseline of every agent."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ class Random(ChannelPruner):
     """Draws pruning rates at random within RLAL's bounds, keeps the plan of the highest reward, and fine-tunes.
 
     Attributes:
-        tries: number of plans that are drawn; the default is as many as RLAL measures on a trained model.
-        reward_images: validation samples that a reward is measured on; `None` for all.
-        recalibrate_batches: BatchNormalization statistics are taken anew from so many batches of 128 training images
-            before each reward; 0 for those of the whole model.
-        criterion: a name such as `"l1_norm"` or `"taylor"` (docs/criteria.md lists them), an instance with settings, or
-            a function `(group, evidence) -> one number a channel`.
+        tries: number of random plans; by default as many as RLAL measures on a trained model.
+        reward_images: number of validation samples for one reward; `None` for all.
+        recalibrate_batches: number of batches of 128 training images from which BatchNormalization statistics are
+            computed anew before each reward; 0 for those of the whole model.
+        criterion: criterion that ranks channels: a name such as `"l1_norm"` or `"taylor"` (docs/criteria.md lists
+            them), an instance with settings, or a function `(group, evidence) -> one number per channel`.
     """
 
     tries: int = 200
@@ -41,7 +41,7 @@ class Random(ChannelPruner):
     recalibrate_batches: int = 1
     criterion: str | Criterion = "next_layer_l1_norm"
 
-    when: ClassVar[str] = "a yardstick: what as many plans as rlal tries reach without learning"
+    when: ClassVar[str] = "a baseline for rlal: as many plans, tried without learning"
     fast: ClassVar[Mapping[str, Any]] = {"tries": 20, "reward_images": 500, "epochs": 5}
 
     def __post_init__(self) -> None:
@@ -54,17 +54,17 @@ class Random(ChannelPruner):
     advice = INSIDE_BLOCKS
 
     def least(self, costs: CostModel, control: Control) -> Cost:
-        """The cost with the least channels inside blocks, and all that lie between them."""
+        """Returns the cost with the fewest channels inside blocks, and all channels between them."""
         return reachable_inside(costs, control.widths(costs.groups))
 
     def check_model(self, task: Task) -> None:
-        """Refuses a model without channels inside blocks, and least ratios for channels between them."""
+        """Refuses a model without channels inside blocks, and minimum ratios for channels between them."""
         check_budget(task)
 
     @classmethod
     def published(cls) -> Mapping[str, Mapping[str, Any]]:
-        """A yardstick has no paper: as many plans as RLAL's agent plays in its paper, with rewards and fine-tuning as
-        there, for each of its networks.
+        """A baseline has no paper: as many plans as RLAL's agent plays in its paper, with the same rewards and
+        fine-tuning, for each of its networks.
         """
         from tfcompress.methods.rlal.published import PUBLISHED  # which brings all of RLAL along
 
@@ -83,7 +83,7 @@ class Random(ChannelPruner):
         return (self.finetuning_phase(task, self.epochs),)
 
     def search(self, task: Task) -> Search:
-        """Plays `tries` episodes on the model as it is."""
+        """Plays `tries` episodes on the unchanged model."""
         episodes = Episodes(task, by_name(self.criterion), self.reward_images, self.recalibrate_batches)
         episodes.rank()
         rng = task.rng(Stream.RATES)

@@ -1,4 +1,4 @@
-"""Methods by name: built-in ones and those of other packages come through the same door."""
+"""Methods by name: built-in methods and those of other packages are registered in the same way."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ def _home(cls: type[Method]) -> str:
 
 
 def register_method(name: str) -> Callable[[_Class], _Class]:
-    """Class decorator that makes a method known by `name`.
+    """Returns a class decorator that makes a method known as `name`.
 
     Raises:
-        ValueError: another class has that name.
+        ValueError: another class has the name.
     """
 
     def register(cls: _Class) -> _Class:
@@ -65,7 +65,7 @@ def _load_built_in(name: str) -> None:
 
 
 def registered_methods() -> dict[str, type[Method]]:
-    """All methods by name, those of installed packages (entry point group `tfcompress.methods`) included."""
+    """Returns all methods by name, including those of installed packages (entry point group `tfcompress.methods`)."""
     for name in _BUILT_IN:
         _load_built_in(name)
     for entry in entry_points(group=_GROUP):
@@ -75,16 +75,16 @@ def registered_methods() -> dict[str, type[Method]]:
 
 
 def method_by_name(method: str | Method, preset: str | None = None, **changes: Any) -> Method:
-    """A method from its name, or the instance itself.
+    """Returns a method by its name, or the instance itself.
 
     Args:
         method: a name or an instance.
-        preset: of the settings that a name stands for; `None` for the defaults, which are "balanced".
-        **changes: settings that are to be others, such as `epochs=10`; `None` leaves a setting as it is.
+        preset: the preset for a method given by name; `None` for the defaults, which are "balanced".
+        **changes: settings with other values, such as `epochs=10`; `None` keeps a setting.
 
     Raises:
         ValueError: an unknown name, or a preset or a setting that the method does not have; the message lists the known
-            ones. A preset beside an instance, which has settings.
+            ones. Or a preset is given with an instance, which has its own settings.
         TypeError: neither a name nor a method.
     """
     changes = {name: value for name, value in changes.items() if value is not None}

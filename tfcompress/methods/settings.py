@@ -1,4 +1,4 @@
-"""The settings of a method as text: listed with their defaults and meanings, and read from `NAME=VALUE`."""
+"""The settings of a method as text: lists them with defaults and meanings, and reads them from `NAME=VALUE`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["Setting", "as_text", "configured", "settings_of"]
 
 
 class Setting(NamedTuple):
-    """A setting as the command line names it: `agent.gamma` is the field `gamma` of the field `agent`."""
+    """A setting with its command line name: `agent.gamma` is the field `gamma` of the field `agent`."""
 
     name: str
     hint: Any
@@ -27,7 +27,7 @@ class Setting(NamedTuple):
 
 
 def settings_of(owner: Any) -> list[Setting]:
-    """All fields of a dataclass instance, those of nested dataclasses included."""
+    """Returns all fields of a dataclass instance, including those of nested dataclasses."""
     hints, descriptions = typing.get_type_hints(type(owner)), _descriptions(type(owner))
     settings = []
     for field in dataclasses.fields(owner):
@@ -40,7 +40,7 @@ def settings_of(owner: Any) -> list[Setting]:
 
 
 def _descriptions(cls: type) -> dict[str, str]:
-    """The first sentence that the docstrings of a class and its bases say of each field, in `Attributes:`."""
+    """Returns the first sentence on each field from `Attributes:` in the docstrings of a class and its bases."""
     sentences: dict[str, str] = {}
     for base in reversed(cls.__mro__):
         _, _, section = inspect.cleandoc(base.__doc__ or "").partition("\nAttributes:\n")
@@ -52,10 +52,10 @@ def _descriptions(cls: type) -> dict[str, str]:
 
 
 def configured(method: Method, given: Mapping[str, str]) -> Method:
-    """A method with some settings changed.
+    """Returns a method with some settings changed.
 
     Raises:
-        ValueError: an unknown name (the message lists the known ones), or a value of another type.
+        ValueError: a name is unknown (the message lists the known ones), or a value has another type.
     """
     settings = {setting.name: setting for setting in settings_of(method)}
     unknown = [name for name in given if name not in settings]
@@ -68,7 +68,7 @@ def configured(method: Method, given: Mapping[str, str]) -> Method:
 
 
 def _replaced(owner: Any, values: Mapping[str, Any]) -> Any:
-    """`dataclasses.replace`, all at once, for names such as `agent.gamma` too."""
+    """Applies `dataclasses.replace` for all names at once, including names such as `agent.gamma`."""
     changes: dict[str, Any] = {}
     inner: dict[str, dict[str, Any]] = {}
     for name, value in values.items():
@@ -94,7 +94,7 @@ def _value(setting: Setting, text: str) -> Any:
 
 
 def _read(text: str) -> list[Any]:
-    """The text read as JSON (`true`, `[1, 2]`) or Python (`True`, `1, 2`), in a list that may be empty."""
+    """Reads the text as JSON (`true`, `[1, 2]`) or Python (`True`, `1, 2`); returns a list, empty on failure."""
     for read in (json.loads, ast.literal_eval):
         try:
             return [read(text)]
@@ -107,7 +107,7 @@ _MISFIT = object()
 
 
 def _fitted(value: Any, hint: Any) -> Any:
-    """The value as the type hint wants it, or `_MISFIT`. Functions cannot be given on a command line."""
+    """Converts the value to its type hint, or returns `_MISFIT`. Functions cannot be given on a command line."""
     origin, options = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
         fits = (_fitted(value, option) for option in options)
@@ -140,7 +140,7 @@ def _is_function(hint: Any) -> bool:
 
 
 def as_text(value: Any) -> str:
-    """A value as `--set` reads it."""
+    """Returns a value in the form that `--set` reads."""
     if isinstance(value, tuple):
         return ",".join(map(str, value)) + ("," if len(value) == 1 else "")
     return value.__qualname__ if inspect.isroutine(value) else str(value)

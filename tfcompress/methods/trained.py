@@ -1,4 +1,4 @@
-"""`TrainedMethod`: a method that holds a `Training` and, where its students are taught, a `Teaching`."""
+"""`TrainedMethod`: a method that holds a `Training` and, if its students are taught, a `Teaching`."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ SGD_OF_PAPERS: Mapping[str, Any] = {
     "weight_decay": 1e-4,
     "keep": "last",
 }
-"""Settings that trainings of many papers have in common: their SGD, and the last epoch's weights."""
+"""Settings shared by the trainings of many papers: their SGD, and the weights of the last epoch."""
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainedMethod(TrainingFields, Method):
-    """A method that trains what it leaves: how, and by whom it is taught, are values that it holds.
+    """A method that trains its student; it holds the settings of the training and of the teaching.
 
-    It has no training of its own to inherit: `phases.train_student(student, task, self.training, ...)` trains.
+    It inherits no training code: `phases.train_student(student, task, self.training, ...)` trains.
 
     Attributes:
-        teach: `"kd"` for soft targets from the original model in every phase that trains the student, or a `Teaching`
-            with another teacher, temperature or hints; `None` for labels alone.
+        teach: teaching of the student: `"kd"` for soft targets from the original model in every phase that trains the
+            student, or a `Teaching` with another teacher, temperature or hints; `None` for labels alone.
     """
 
     teach: Teach | Teaching | None = None
@@ -46,35 +46,35 @@ class TrainedMethod(TrainingFields, Method):
 
     @property
     def training(self) -> Training:
-        """How a phase trains."""
+        """The settings of a training phase."""
         return Training.of(self)
 
     @property
     def teaching(self) -> Teaching | None:
-        """The teaching of the student beside its labels; `None` for labels alone."""
+        """The teaching of the student in addition to its labels; `None` for labels alone."""
         return Teaching.of("teach", self.teach)
 
     def for_model(self, model: keras.Model) -> Self:
-        """The method with the model's optimizer in the place of `"compiled"`."""
+        """Returns the method with the model's optimizer instead of `"compiled"`."""
         if self.optimizer != "compiled":
             return self
         return dataclasses.replace(self, optimizer=compiled_optimizer(model))
 
     def trains_with(self, task: Task) -> str | None:
-        """The optimizer and its initial learning rate."""
+        """Returns the optimizer and its initial learning rate in words."""
         return self.training.words(task.is_trained)
 
     def taught_by(self, task: Task) -> str | None:
-        """Labels, and what a teacher gives."""
+        """Returns in words what the student learns from: labels, and outputs of a teacher."""
         teaching = self.teaching_for(task)
         if teaching is None:
-            return "labels alone teach"
+            return "learns from labels only"
         lessons = [*(["soft targets"] if teaching.has_soft_targets else []), *(["hints"] if teaching.hints else [])]
         teacher = "the original model" if teaching.teacher is None else f"model {teaching.teacher.name!r}"
-        return f"labels teach, and {' and '.join(lessons)} of {teacher}"
+        return f"learns from labels and {' and '.join(lessons)} of {teacher}"
 
     def teaching_for(self, task: Task) -> Teaching | None:
-        """The teaching of a task's students; the same for every task, where the method does not choose."""
+        """Returns the teaching of a task's students; the same for every task, unless the method chooses."""
         return self.teaching
 
     def check(self, task: Task) -> None:

@@ -1,4 +1,4 @@
-"""`Uniform`: the same ratio everywhere, or one ranking of all channels. The plainest channel pruner, and the yardstick
+"""`Uniform`: the same ratio everywhere, or one ranking of all channels. The simplest channel pruner, and the baseline
 of the others."""
 
 from __future__ import annotations
@@ -30,25 +30,25 @@ _Scores = Mapping[str, np.ndarray]
 @register_method("uniform")
 @dataclasses.dataclass(frozen=True)
 class Uniform(ChannelPruner):
-    """Removes the same share of the channels of every group, those that rank lowest, and fine-tunes.
+    """Removes the same share of channels from every group, those that rank lowest, and fine-tunes.
 
-    Li et al. (2017), "Pruning filters for efficient convnets", with one ratio for all layers (theirs go by `l1_norm`);
-    `scope="global"` ranks the channels of all groups together instead, as Molchanov et al. (2017) do. What the ratio or
-    the ranking leaves of the budget is spent channel by channel: on the group of which the smallest share is kept, or
-    on the channel of the highest score, and where that does not fit on the next one, until no single step fits. With
-    several `steps` it prunes a little and trains a little (Han et al. 2015, "Learning both weights and connections"),
-    and fine-tunes at the end.
+    Li et al. (2017), "Pruning filters for efficient convnets", with one ratio for all layers (they use `l1_norm`);
+    `scope="global"` ranks the channels of all groups together instead, as Molchanov et al. (2017) do. The part of the
+    budget that the ratio or the ranking leaves unused is spent channel by channel: on the group that keeps the smallest
+    share, or on the channel with the highest score, and if that does not fit on the next one, until no single step
+    fits. With several `steps` it prunes a little and trains a little (Han et al. 2015, "Learning both weights and
+    connections"), and fine-tunes at the end.
 
     Attributes:
-        criterion: a name such as `"l1_norm"` or `"taylor"` (docs/criteria.md lists them), an instance with settings, or
-            a function `(group, evidence) -> one number a channel`.
+        criterion: criterion that ranks channels: a name such as `"l1_norm"` or `"taylor"` (docs/criteria.md lists
+            them), an instance with settings, or a function `(group, evidence) -> one number per channel`.
         scope: `"local"`: the same ratio in every group. `"global"`: the lowest scores of all groups together, each
             divided by the mean of its group, because norms of layers of different sizes cannot be compared.
-        steps: in how many steps the budget is reached: after step i of n, i/n of the way has been pruned.
-        step_epochs: epochs of training after each step but the last, which `epochs` of fine-tuning follow.
+        steps: number of steps in which the budget is reached: after step i of n, i/n of the way has been pruned.
+        step_epochs: epochs of training after each step except the last; `epochs` of fine-tuning follow that one.
 
     Raises:
-        ValueError: a setting out of its range.
+        ValueError: a setting is out of range.
     """
 
     criterion: str | Criterion = "next_layer_l1_norm"
@@ -56,7 +56,7 @@ class Uniform(ChannelPruner):
     steps: int = 1
     step_epochs: int = 1
 
-    when: ClassVar[str] = "an answer in minutes, and the yardstick for every other method"
+    when: ClassVar[str] = "an answer in minutes, and the baseline for every other method"
     fast: ClassVar[Mapping[str, Any]] = {"epochs": 5}
 
     def __post_init__(self) -> None:
@@ -66,7 +66,7 @@ class Uniform(ChannelPruner):
         expect.settings(self, expect.whole, "steps", least=1)
         expect.settings(self, expect.whole, "step_epochs")
         if self.steps == 1:
-            expect.unused(self, ["step_epochs"], "with steps=1, as the last step is followed by epochs=")
+            expect.unused(self, ["step_epochs"], "with steps=1, because epochs= of training follow the last step")
 
     @classmethod
     def published(cls) -> Mapping[str, Mapping[str, Any]]:
@@ -99,7 +99,7 @@ class Uniform(ChannelPruner):
         return (*between, self.finetuning_phase(task, self.epochs))
 
     def search(self, task: Task) -> Search:
-        """Prunes step by step, a plan each."""
+        """Prunes step by step, with a plan for each step."""
         now, trail = task, None
         history: dict[str, list[Any]] = {}
         kept = task.widths.greatest
@@ -126,19 +126,19 @@ class Uniform(ChannelPruner):
         return Search(now.model, trail, (Candidate(trail, task.costs.of_kept(kept), origin=origin),), history)
 
     def _scores(self, task: Task, now: Task) -> _Scores:
-        """For each group that may be pruned float `[size]`, by the weights as they are now."""
+        """Returns the scores of each group that may be pruned, float `[size]`, by the present weights."""
         task.progress.doing("ranking channels")
         evidence, criterion = now.evidence(), by_name(self.criterion)
         free = (group.name for group, may in zip(task.groups, task.widths.least < task.costs.sizes, strict=True) if may)
         return {name: scores_of(now.groups[name], evidence, criterion) for name in free}
 
     def _limits(self, task: Task, step: int) -> dict[str, int]:
-        """The limits that step `step` of `steps` has to meet."""
+        """Returns the limits for step `step` of `steps`."""
         totals = {metric: task.costs.total[metric] for metric in task.limits}
         return {m: whole - (whole - task.limits[m]) * step // self.steps for m, whole in totals.items()}
 
     def _kept(self, task: Task, scores: _Scores, step: int, before: np.ndarray) -> np.ndarray:
-        """int64 `[groups]`: the largest widths within the limits of a step, and not above those of the step before."""
+        """Returns the largest widths, int64 `[groups]`, within a step's limits and the widths of the step before."""
         limits = self._limits(task, step)
 
         def fits(kept: np.ndarray) -> bool:
@@ -153,7 +153,7 @@ class Uniform(ChannelPruner):
         levels = -np.unique(np.concatenate([*relative, np.zeros(1)]))[::-1]
 
         def above(level: float) -> np.ndarray:
-            """How many channels score at least `-level`; what has no scores stays whole."""
+            """Returns how many channels score at least `-level`; groups without scores stay whole."""
             return np.array(
                 [
                     len(r) - np.searchsorted(r, -level) if len(r) else size
@@ -162,7 +162,7 @@ class Uniform(ChannelPruner):
             )
 
         def worth(group: int, widths: np.ndarray) -> np.ndarray:
-            """The scores of the channels that steps from these widths take in first, the highest lowest."""
+            """Returns the negated scores of the channels that the steps from these widths add first."""
             ascending = relative[group]
             return -ascending[len(ascending) - 1 - widths] if len(ascending) else np.zeros(len(widths))
 
@@ -175,6 +175,6 @@ def _phase(step: int) -> str:
 
 
 def _relative(scores: np.ndarray) -> np.ndarray:
-    """Scores divided by their mean size; scores that are all zero stay so."""
+    """Returns scores divided by their mean absolute value; scores that are all zero stay zero."""
     size = float(np.abs(scores).mean())
     return np.asarray(scores / size if size else scores, np.float64)

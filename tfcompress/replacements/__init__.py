@@ -1,4 +1,4 @@
-"""Replacements: cheaper things that may stand in the place of a layer or region, one a file."""
+"""Replacements: cheaper layers that can replace a layer or region; one per file."""
 
 from tfcompress._needs_tensorflow import BACKEND  # noqa: F401
 from tfcompress.replacements.base import Part, Replacement, by_name, fitting, names, register_replacement

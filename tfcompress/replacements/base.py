@@ -1,4 +1,4 @@
-"""The protocol of replacements, the part of a network that they stand in for, and their registry."""
+"""The protocol of replacements, the parts of a network that they replace, and their registry."""
 
 from __future__ import annotations
 
@@ -31,28 +31,28 @@ _REGION_KERNEL = 3  # of a region of several layers, which has none of its own
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """A part of a network that something cheaper may replace: a call of a layer, or a single-entry, single-exit region.
+    """A part of a network that can be replaced: a call of a layer, or a single-entry, single-exit region.
 
     Attributes:
         nodes: names of its nodes, in the order of the graph.
-        layer: the layer, where the part is one call of one layer.
-        input_shapes: of the tensors that come in, the batch first (`None` where it is unknown).
-        mask_shape: `[batch, steps]` of the mask that comes in beside them; `None` where there is none.
-        output_shape: of the one tensor that goes out, likewise.
-        name: the layer of the first node.
-        rank: how many axes lie beside batch and channels.
-        convolves: whether a convolution over `rank` axes may stand in its place: it is a convolution, or a region that
+        layer: the layer, if the part is one call of one layer.
+        input_shapes: shapes of the input tensors, the batch first (`None` for an unknown size).
+        mask_shape: `[batch, steps]` of the input mask; `None` if there is none.
+        output_shape: shape of the single output tensor, likewise.
+        name: name of the first node's layer.
+        rank: number of axes besides batch and channels.
+        convolves: whether a convolution over `rank` axes can replace it: it is a convolution, or a region that
             keeps the size of its maps or divides it. These sizes have to be known.
-        kernel_size, strides, dilation_rate: of the layer, a number for each of the `rank` axes. Of a region 3, the
-            ratio of its sizes, and 1; of a layer that is no convolution ones.
-        padding: "same", "valid" or "causal"; of a region "same".
-        groups: of a convolution; 1 for everything else.
-        use_bias: whether it adds a bias; of a region True.
-        activation: a function of Keras that the last of its layers applies.
+        kernel_size, strides, dilation_rate: those of the layer, a number for each of the `rank` axes. For a region 3,
+            the ratio of its sizes, and 1; for a layer that is not a convolution all are one.
+        padding: "same", "valid" or "causal"; for a region "same".
+        groups: groups of a convolution; 1 for everything else.
+        use_bias: whether it adds a bias; for a region True.
+        activation: the Keras function that its last layer applies.
         data_format: "channels_last" or "channels_first".
-        channels_in, channels_out: how many channels the first tensor that comes in, and the one that goes out, have.
-        kernel_regularizer, bias_regularizer, activity_regularizer: of the layer, or `None`.
-        dtype: the layer's dtype policy; of a region that of its last layer.
+        channels_in, channels_out: number of channels of the first input tensor, and of the output tensor.
+        kernel_regularizer, bias_regularizer, activity_regularizer: those of the layer, or `None`.
+        dtype: the layer's dtype policy; for a region that of its last layer.
     """
 
     nodes: tuple[str, ...]
@@ -80,16 +80,16 @@ class Part:
 
     @classmethod
     def of(cls, graph: LayerGraph, nodes: Sequence[str]) -> Part:
-        """The part that some nodes of a graph are.
+        """Returns the part that consists of some nodes of a graph.
 
         Args:
             graph: the graph.
             nodes: names of nodes, in any order: one call of a layer, or all nodes of a region.
 
         Raises:
-            KeyError: a name that is not a node of the graph.
-            ValueError: an input of the model, a layer that is called outside of the part too, or nodes that are no
-                region; the message says which tensors come in and go out.
+            KeyError: a name is not a node of the graph.
+            ValueError: an input of the model, a layer that is also called outside of the part, or nodes that are not a
+                region; the message says which tensors enter and leave.
         """
         inside, read, mask, written = _ends(
             graph, expect.each("nodes", nodes, expect.text, "names of nodes", empty=False)
@@ -134,12 +134,12 @@ class Part:
 
     @property
     def extents(self) -> tuple[int, ...]:
-        """How many places the kernel spans on each axis, its dilation included."""
+        """Number of places that the kernel spans on each axis, including its dilation."""
         return tuple((k - 1) * d + 1 for k, d in zip(self.kernel_size, self.dilation_rate, strict=True))
 
     @property
     def last_settings(self) -> dict[str, Any]:
-        """Arguments of the last layer with a bias of a replacement: what the part does after its sums."""
+        """Arguments of a replacement's last layer with a bias: the operations of the part after its sums."""
         return {
             "use_bias": self.use_bias,
             "activation": self.activation,
@@ -150,48 +150,48 @@ class Part:
 
 @runtime_checkable
 class Replacement(Protocol):
-    """Something that may stand in a part's place. A subclass has a name and `layers`, more where it can.
+    """A replacement for parts. A subclass has a name and `layers`, and further methods if it can use them.
 
     Attributes:
-        name: by which plans and tables know it.
-        needs_inputs: whether `start_from` is to be called, with numbers that the part reads, in place of `start`.
+        name: its name in plans and tables.
+        needs_inputs: whether `start_from` is called, with inputs of the part, instead of `start`.
     """
 
     name: str
     needs_inputs: bool = False
 
     def layers(self, part: Part) -> Layers | None:
-        """New unbuilt stock layers, one after the other, or a Functional model; they give the part's output shape.
+        """Returns new unbuilt stock layers in sequence, or a Functional model, with the part's output shape.
 
         Args:
-            part: what they stand in for.
+            part: the part to replace.
 
         Returns:
-            The layers, with short names that are unique among them; `None` where the replacement has no meaning for
+            The layers, with short names that are unique among them; `None` if the replacement does not apply to
             this part.
         """
         ...
 
     def start(self, part: Part, layers: Sequence[keras.layers.Layer]) -> bool:
-        """Gives built layers weights that are worked out from the part's own.
+        """Gives built layers initial weights computed from the part's own.
 
         Args:
-            part: what they stand in for, whose layer is built.
-            layers: what `layers` gave, built; of a model its layers.
+            part: the part to replace, whose layer is built.
+            layers: the result of `layers`, built; for a model its layers.
 
         Returns:
-            Whether it did; otherwise they begin from their initializers. Either way they then learn to imitate the
-            part.
+            Whether it did; otherwise they keep their initializers' weights. In both cases they then learn to imitate
+            the part.
         """
         return False
 
     def start_from(self, part: Part, layers: Sequence[keras.layers.Layer], inputs: npt.NDArray[Any]) -> bool:
-        """As `start`, with what the part reads.
+        """Does the same as `start`, with inputs of the part.
 
         Args:
-            part: what they stand in for.
+            part: the part to replace.
             layers: as for `start`.
-            inputs: float `[samples, ...]`, of the shape of the part's one input.
+            inputs: float `[samples, ...]`, with the shape of the part's only input.
         """
         return self.start(part, layers)
 
@@ -200,7 +200,7 @@ _REPLACEMENTS: dict[str, Replacement] = {}
 
 
 def register_replacement(replacement: Replacement) -> Replacement:
-    """Makes a replacement known by its name.
+    """Registers a replacement by its name.
 
     Args:
         replacement: an instance.
@@ -209,8 +209,8 @@ def register_replacement(replacement: Replacement) -> Replacement:
         The same.
 
     Raises:
-        TypeError: something else.
-        ValueError: another class has that name.
+        TypeError: not a replacement.
+        ValueError: another class has the name.
     """
     _check(replacement)
     known = _REPLACEMENTS.get(expect.text("name", replacement.name))
@@ -222,12 +222,12 @@ def register_replacement(replacement: Replacement) -> Replacement:
 
 
 def names() -> tuple[str, ...]:
-    """The names of all registered replacements, in the order in which they were registered."""
+    """Returns the names of all registered replacements, in the order of registration."""
     return tuple(_REPLACEMENTS)
 
 
 def by_name(replacement: str | Replacement) -> Replacement:
-    """A replacement by its name, or the instance itself.
+    """Returns a replacement by its name, or the instance itself.
 
     Raises:
         TypeError: neither a name nor a replacement.
@@ -249,15 +249,15 @@ def _check(replacement: Any) -> Replacement:
 
 
 def fitting(part: Part, replacement: Replacement) -> Layers | None:
-    """The layers of a replacement for a part, checked: they give the part's output shape.
+    """Returns the layers of a replacement for a part, after checking that they give the part's output shape.
 
     Returns:
-        As `Replacement.layers`, none of them built, with names that are the same in every call. Where the part has a
-        mask, a model that reads this last.
+        As `Replacement.layers`, none of them built, with names that are the same in every call. If the part has a
+        mask, a model that reads the mask last.
 
     Raises:
-        TypeError: something else than layers; two layers of one name.
-        ValueError: layers that do not fit the part's input, or give another shape; the message names replacement and
+        TypeError: not layers, or two layers of one name.
+        ValueError: layers do not fit the part's input, or give another shape; the message names replacement and
             part.
     """
     made = replacement.layers(part)
@@ -286,7 +286,7 @@ def fitting(part: Part, replacement: Replacement) -> Layers | None:
     if shape != part.output_shape:
         raise ValueError(
             f"Expected a replacement of output shape {part.output_shape}. Received: {shape}, from {where}. "
-            "Return None where it does not fit."
+            "Return None if it does not fit."
         )
     if not isinstance(made, keras.Model):
         _name(made)
@@ -294,7 +294,7 @@ def fitting(part: Part, replacement: Replacement) -> Layers | None:
 
 
 def _name(layers: list[keras.layers.Layer]) -> None:
-    """Gives layers the names that they would have in a new process: Keras numbers names anew in every call."""
+    """Gives layers the names that they would have in a new process, as Keras numbers names differently each time."""
     taken: set[str] = set()
     for layer in layers:
         base = re.sub(r"_\d+$", "", layer.name)
@@ -303,7 +303,7 @@ def _name(layers: list[keras.layers.Layer]) -> None:
 
 
 def _ends(graph: LayerGraph, nodes: Sequence[str]) -> tuple[list[Node], list[TensorRef], TensorRef | None, TensorRef]:
-    """The nodes in the order of the graph, what they read from outside, their mask, and the tensor that goes out."""
+    """Returns the nodes in the order of the graph, their outside inputs, their mask, and their output tensor."""
     unknown = sorted(set(nodes) - graph.nodes.keys())
     if unknown:
         raise KeyError(f"Expected names of nodes of {graph.name!r}. Received: {unknown}")
@@ -316,7 +316,7 @@ def _ends(graph: LayerGraph, nodes: Sequence[str]) -> tuple[list[Node], list[Ten
         if is_called_outside(node, names_inside, calls):
             elsewhere = sorted(calls[node.layer_name] - names_inside)
             raise ValueError(
-                f"Expected layers that are called in the part alone. Received: {node.name!r}, of a layer that is also "
+                f"Expected layers that are called only in the part. Received: {node.name!r}, of a layer that is also "
                 f"called as {elsewhere}."
             )
     coming = list(dict.fromkeys(ref for node in inside for ref in node.inputs if ref.node not in names_inside))
@@ -352,7 +352,7 @@ def _sizes(layer: Any, name: str, rank: int) -> tuple[int, ...]:
 
 
 def _ratios(before: Shape, after: Shape, channels: int) -> tuple[int, ...] | None:
-    """The strides with which padding "same" makes one size of the other; `None` where there are none that are known."""
+    """Returns the strides with which padding "same" turns one size into the other; `None` if there are none."""
     if len(before) != len(after) or len(after) < 3:
         return None
     places = [axis for axis in range(1, len(after)) if axis != channels % len(after)]
@@ -368,7 +368,7 @@ def _ratios(before: Shape, after: Shape, channels: int) -> tuple[int, ...] | Non
 
 
 def _activation(operation: Any) -> Any:
-    """The activation that an operation ends with; linear where it says nothing that a layer can be given."""
+    """Returns the activation that an operation ends with; linear if it has none that a layer can be given."""
     if type(operation) is keras.layers.ReLU and operation.get_config().get("max_value") is None:
         slopes = operation.get_config()
         return keras.activations.relu if not slopes["negative_slope"] and not slopes["threshold"] else _LINEAR

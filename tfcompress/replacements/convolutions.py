@@ -1,4 +1,4 @@
-"""Layers of which replacements of convolutions are put together, for one and two axes."""
+"""Layers that replacements of convolutions consist of, for one and two axes."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ _ZEROS = {1: _LAYERS.ZeroPadding1D, 2: _LAYERS.ZeroPadding2D}
 
 
 def is_pointwise(part: Part) -> bool:
-    """Whether the part is a convolution that reads one place alone."""
+    """Whether the part is a convolution that reads a single place."""
     return set(part.kernel_size) == {1}
 
 
 def brought_to_size(part: Part, extents: Sequence[int]) -> tuple[list[keras.layers.Layer], str]:
-    """Layers that bring a kernel of other extents to the part's output size, and the padding of that kernel.
+    """Returns layers that bring a kernel of other extents to the part's output size, and that kernel's padding.
 
-    With "valid" padding a smaller kernel would give more places: the input is cropped by what the part's kernel reaches
-    further. A larger one reads zeros there.
+    With "valid" padding a smaller kernel would give more places: the input is cropped by the difference of the kernels'
+    reach. A larger kernel reads zeros there.
     """
     if part.padding == "same":
         return [], "same"
@@ -51,20 +51,20 @@ def brought_to_size(part: Part, extents: Sequence[int]) -> tuple[list[keras.laye
 
 
 def common(part: Part) -> dict[str, Any]:
-    """Arguments of every layer with a data format."""
+    """Returns arguments of every layer with a data format."""
     return {"dtype": part.dtype, "data_format": part.data_format}
 
 
 def grouped(part: Part, channels_out: int, size: int = 3, is_last: bool = False) -> list[keras.layers.Layer]:
-    """A fully grouped convolution of the part's input, with the part's strides and dilation.
+    """Returns a fully grouped convolution of the part's input, with the part's strides and dilation.
 
-    Its groups are the greatest common divisor of the channels: a depthwise one where each channel becomes the same
-    number of others.
+    Its number of groups is the greatest common divisor of the channels: it is depthwise if each channel becomes the
+    same number of output channels.
 
     Args:
-        part: what it stands in for.
-        channels_out: how many channels it gives.
-        size: of its kernel, on each axis.
+        part: the part to replace.
+        channels_out: number of output channels.
+        size: size of its kernel on each axis.
         is_last: whether it adds the part's bias and applies its activation.
     """
     layers, padding = brought_to_size(part, [(size - 1) * d + 1 for d in part.dilation_rate])
@@ -87,11 +87,11 @@ def grouped(part: Part, channels_out: int, size: int = 3, is_last: bool = False)
 
 
 def pointwise(part: Part, of_input: bool = False) -> list[keras.layers.Layer]:
-    """A 1x1 convolution to the part's channels, with its bias and activation.
+    """Returns a 1x1 convolution to the part's channels, with its bias and activation.
 
     Args:
-        part: what it stands in for.
-        of_input: whether it reads what the part reads, with the part's strides; otherwise it comes last.
+        part: the part to replace.
+        of_input: whether it reads the part's input, with the part's strides; otherwise it comes last.
     """
     layers, padding = brought_to_size(part, (1,) * part.rank) if of_input else ([], "same")
     made = _CONVOLUTION[part.rank](
@@ -108,12 +108,12 @@ def pointwise(part: Part, of_input: bool = False) -> list[keras.layers.Layer]:
 
 
 def convolution(part: Part, filters: int, name: str, *, is_last: bool, **settings: Any) -> keras.layers.Layer:
-    """A convolution of the part's rank.
+    """Returns a convolution of the part's rank.
 
     Args:
-        part: what it stands in for.
-        filters: how many channels it gives.
-        name: of the layer.
+        part: the part to replace.
+        filters: number of output channels.
+        name: name of the layer.
         is_last: whether it adds the part's bias and applies its activation.
         settings: further arguments, `kernel_size` among them.
     """

@@ -15,16 +15,16 @@ __all__ = ["Depthwise"]
 
 
 class Depthwise(Replacement):
-    """ "3x3DS" of DARC (Section 5): a fully grouped 3x3 convolution alone, with the part's strides, dilation and bias.
+    """ "3x3DS" of DARC (Section 5): only a fully grouped 3x3 convolution, with the part's strides, dilation and bias.
 
-    It has `9 * max(in, out)` weights where one number of channels divides the other, and a bias where the part has one.
-    In general they are `9 * in * out / gcd(in, out)`.
+    It has `9 * max(in, out)` weights if one number of channels divides the other, and a bias if the part has one. In
+    general it has `9 * in * out / gcd(in, out)` weights.
     """
 
     name = "3x3DS"
 
     def layers(self, part: Part) -> Layers | None:
-        """The one layer; `None` for what is no convolution, and where it would be the part itself or not grouped."""
+        """Returns the layer; `None` if the part is not a convolution, or the layer would equal it or not be grouped."""
         if not part.convolves:
             return None
         groups = math.gcd(part.channels_in, part.channels_out)
@@ -33,7 +33,7 @@ class Depthwise(Replacement):
         return None if is_itself or is_full else grouped(part, part.channels_out, is_last=True)
 
     def start(self, part: Part, layers: Sequence[keras.layers.Layer]) -> bool:
-        """Begins with what the kernel of a convolution gives."""
+        """Starts with weights computed from the kernel of a convolution."""
         return start_grouped(part, layers)
 
 

@@ -1,4 +1,4 @@
-"""The GRU in the place of an LSTM."""
+"""A GRU instead of an LSTM."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ __all__ = ["Gru"]
 
 
 class Gru(Replacement):
-    """ "gru": a GRU (Cho et al. 2014) with the units and settings of an LSTM, three gates for four.
+    """ "gru": a GRU (Cho et al. 2014) with the units and settings of an LSTM, with three gates instead of four.
 
-    It has `3 * u * (in + u)` weights for `u` units and, where the part has biases, `6 * u` of them.
+    It has `3 * u * (in + u)` weights for `u` units and, if the part has biases, `6 * u` of them.
     """
 
     name = "gru"
 
     def layers(self, part: Part) -> Layers | None:
-        """The one layer; `None` for what is no LSTM, or one with states to take, keep or give."""
+        """Returns the layer; `None` if the part is not an LSTM, or reads, keeps or returns states."""
         layer = lstm_of(part)
         if layer is None:
             return None

@@ -12,7 +12,7 @@ __all__ = ["Identity"]
 
 
 class Identity(Replacement):
-    """ "identity": nothing, or the part's activation alone, where the shapes before and after it are the same.
+    """ "identity": nothing, or only the part's activation, if the shapes before and after it are the same.
 
     It has neither weights nor multiply-adds; "skip connect" of DARTS (Liu et al. 2018).
     """
@@ -20,7 +20,7 @@ class Identity(Replacement):
     name = "identity"
 
     def layers(self, part: Part) -> Layers | None:
-        """The one layer; `None` where shapes differ or may do so, or several tensors are read."""
+        """Returns the layer; `None` if shapes differ or may differ, or several tensors are read."""
         if part.input_shapes != (part.output_shape,) or (None in part.output_shape[1:] and not _keeps_its_size(part)):
             return None
         if part.activation is keras.activations.linear:
@@ -29,12 +29,12 @@ class Identity(Replacement):
         return [keras.layers.Activation(part.activation, name="activation", dtype=part.dtype)]
 
     def start(self, part: Part, layers: Sequence[keras.layers.Layer]) -> bool:
-        """Nothing to be learned."""
+        """Returns True: there is nothing to learn."""
         return True
 
 
 def _keeps_its_size(part: Part) -> bool:
-    """Whether the sizes of a convolution are the same before and after it, whatever they are."""
+    """Whether a convolution keeps the sizes of its input, whatever they are."""
     is_convolution = part.convolves and part.layer is not None
     return is_convolution and set(part.strides) == {1} and (part.padding != "valid" or set(part.extents) == {1})
 

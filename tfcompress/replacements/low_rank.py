@@ -26,13 +26,13 @@ class LowRank(Replacement):
     "spatial" (Jaderberg et al. 2014): `k x 1` from `in` to `r` channels, then `1 x l` to `out`, which have
     `r * (k * in + l * out)` weights; the full rank is `min(k * in, l * out)`. "channel" (Zhang et al. 2016): `k x l`
     from `in` to `r` channels, then 1x1, `r * (k * l * in + out)` weights; the full rank is `min(k * l * in, out)`. Both
-    have a bias where the part has one. At full rank they compute what the part does, at a lower one the sum of squares
-    of what the kernel loses is that of the singular values that are left out.
+    have a bias if the part has one. At full rank they compute the same as the part; at a lower rank the sum of squares
+    of the kernel's error is that of the omitted singular values.
 
     Attributes:
-        rank: `r`, as a share of the full rank, or as a whole number (at most the full rank is taken).
+        rank: `r`, as a share of the full rank, or as a whole number (at most the full rank is used).
         kind: "spatial" or "channel".
-        name: to tell several in one search apart.
+        name: its name, to distinguish several in one search.
     """
 
     rank: float | int = 0.25
@@ -45,7 +45,7 @@ class LowRank(Replacement):
         expect.settings(self, expect.text, "name")
 
     def layers(self, part: Part) -> Layers | None:
-        """Both layers; `None` for what is no convolution, has groups, or for "spatial" one row or column of places."""
+        """Returns both layers; `None` if the part is not a convolution, has groups, or is too narrow for "spatial"."""
         is_spatial = self.kind == "spatial"
         if not part.convolves or part.groups > 1 or (is_spatial and (part.rank != 2 or 1 in part.kernel_size)):
             return None
@@ -69,7 +69,7 @@ class LowRank(Replacement):
         ]
 
     def start(self, part: Part, layers: Sequence[keras.layers.Layer]) -> bool:
-        """Splits the kernel of a convolution; not of a region, or of a separable one."""
+        """Splits the kernel of a convolution; False for a region, or a separable convolution."""
         layer: Any = part.layer
         if type(layer) not in (keras.layers.Conv1D, keras.layers.Conv2D):
             return False
@@ -94,14 +94,14 @@ class LowRank(Replacement):
 class LowRankDense(Replacement):
     """ "low_rank_dense": a dense layer as two smaller ones, `in` to `r` to `out` numbers.
 
-    They have `r * (in + out)` weights, and a bias where the part has one. "svd" keeps the greatest singular values of
-    the kernel (Denton et al. 2014). "pca" keeps the principal components of what the layer reads (Section 3, step 2 of
-    DARC), so that outputs change least on such inputs; where the layer has a bias their mean counts in full.
+    They have `r * (in + out)` weights, and a bias if the part has one. "svd" keeps the greatest singular values of the
+    kernel (Denton et al. 2014). "pca" keeps the principal components of the layer's inputs (Section 3, step 2 of DARC),
+    so that outputs change least on such inputs; if the layer has a bias, their mean is kept exactly.
 
     Attributes:
         rank: `r`, as a share of the full rank `min(in, out)` ("pca": of `in`), or as a whole number.
         kind: "svd" or "pca".
-        name: to tell several in one search apart.
+        name: its name, to distinguish several in one search.
     """
 
     rank: float | int = 0.25
@@ -115,7 +115,7 @@ class LowRankDense(Replacement):
         object.__setattr__(self, "needs_inputs", self.kind == "pca")
 
     def layers(self, part: Part) -> Layers | None:
-        """Both layers; `None` for what is no dense layer."""
+        """Returns both layers; `None` if the part is not a dense layer."""
         layer: Any = part.layer
         if type(layer) is not keras.layers.Dense:
             return None
@@ -126,7 +126,7 @@ class LowRankDense(Replacement):
         return [first, keras.layers.Dense(part.channels_out, name="expanded", **settings, **part.last_settings)]
 
     def start(self, part: Part, layers: Sequence[keras.layers.Layer]) -> bool:
-        """Splits the kernel; not where inputs are needed."""
+        """Splits the kernel; False if inputs are needed."""
         if self.needs_inputs:
             return False
         layer: Any = part.layer
@@ -139,10 +139,10 @@ class LowRankDense(Replacement):
         return True
 
     def start_from(self, part: Part, layers: Sequence[keras.layers.Layer], inputs: npt.NDArray[Any]) -> bool:
-        """Puts the kernel behind the principal components of the inputs.
+        """Applies the kernel to the principal components of the inputs.
 
         Raises:
-            ValueError: inputs of another width, or that are not finite.
+            ValueError: inputs have another width, or are not finite.
         """
         if not self.needs_inputs:
             return self.start(part, layers)
@@ -164,7 +164,7 @@ class LowRankDense(Replacement):
 
 
 def _rank(rank: float | int, full: int) -> int:
-    """A rank from 1 to the full one."""
+    """Returns a rank from 1 to the full rank."""
     return max(1, int(rank * full) if isinstance(rank, float) else min(rank, full))
 
 
@@ -173,7 +173,7 @@ def _numbers(variable: Any) -> _Matrix:
 
 
 def _split(matrix: _Matrix, rank: int) -> tuple[_Matrix, _Matrix]:
-    """Two factors of the nearest matrix of a rank, `[rows, rank]` and `[rank, columns]`, equally large (SVD)."""
+    """Returns two factors of the nearest matrix of a rank, `[rows, rank]` and `[rank, columns]`, equally large."""
     left, values, right = np.linalg.svd(matrix, full_matrices=False)
     roots = np.sqrt(values[:rank])
     return left[:, :rank] * roots, roots[:, None] * right[:rank]

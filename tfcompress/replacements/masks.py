@@ -1,4 +1,4 @@
-"""Replacements of a part that reads a mask of its steps, as an Embedding with `mask_zero=True` gives one."""
+"""Replacements of a part that reads a mask of its steps, such as that of an Embedding with `mask_zero=True`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["inputs_of", "never_empty", "with_mask"]
 
 
 def inputs_of(part: Part) -> list[Any]:
-    """New inputs of a model that stands in for a part: for each tensor that comes in, and last for its mask."""
+    """Returns new inputs of a model that replaces a part: one for each input tensor, and the last for its mask."""
     dtype = keras.dtype_policies.get(part.dtype).compute_dtype
     made = [keras.Input(batch_shape=shape, dtype=dtype) for shape in part.input_shapes]
     if part.mask_shape is not None:
@@ -23,14 +23,14 @@ def inputs_of(part: Part) -> list[Any]:
 
 
 def with_mask(part: Part, made: list[keras.layers.Layer] | keras.Model) -> keras.Model:
-    """A replacement as a model that reads what comes into a part, and its mask after that.
+    """Returns a replacement as a model that reads a part's inputs, and after them its mask.
 
-    Each layer that takes a mask is given it, as long as the steps are as many as those that came in: behind a
-    convolution too, where Keras would drop it.
+    Each layer that accepts a mask gets it, as long as the number of steps is that of the inputs: also after a
+    convolution, where Keras would drop it.
 
     Args:
         part: a part with a mask.
-        made: layers one after the other, or a model; one that has an input for the mask stays as it is.
+        made: layers in sequence, or a model; a model with an input for the mask is returned unchanged.
     """
     if isinstance(made, keras.Model) and len(made.inputs) > len(part.input_shapes):
         return made
@@ -48,6 +48,6 @@ def with_mask(part: Part, made: list[keras.layers.Layer] | keras.Model) -> keras
 
 
 def never_empty(mask: Any) -> Any:
-    """A mask in which a sample that has no step has all of them, as a mean over none would be NaN."""
+    """Returns a mask in which a sample without any step has all of them, because a mean over none would be NaN."""
     is_empty = keras.ops.logical_not(keras.ops.any(mask, axis=1, keepdims=True))
     return keras.ops.logical_or(mask, is_empty)

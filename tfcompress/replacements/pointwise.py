@@ -16,17 +16,17 @@ __all__ = ["Pointwise"]
 class Pointwise(Replacement):
     """ "1x1FC" of DARC (Section 5): a full 1x1 convolution, with the part's strides and bias.
 
-    It has `in * out` weights, and a bias where the part has one.
+    It has `in * out` weights, and a bias if the part has one.
     """
 
     name = "1x1FC"
 
     def layers(self, part: Part) -> Layers | None:
-        """The one layer; `None` for what is no convolution, and for a 1x1 convolution, which it would be itself."""
+        """Returns the layer; `None` if the part is not a convolution, or is a 1x1 convolution itself."""
         return pointwise(part, of_input=True) if part.convolves and not is_pointwise(part) else None
 
     def start(self, part: Part, layers: Sequence[keras.layers.Layer]) -> bool:
-        """Begins with what the kernel of a convolution gives."""
+        """Starts with weights computed from the kernel of a convolution."""
         return start_pointwise(part, layers)
 
 

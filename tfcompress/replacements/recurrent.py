@@ -1,4 +1,4 @@
-"""Which LSTMs can be replaced, and what of them is kept."""
+"""Which LSTMs can be replaced, and which of their settings are kept."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _KEPT = (
 
 
 def lstm_of(part: Part) -> Any:
-    """The part's LSTM; `None` where it is none, or one that takes, keeps or gives states."""
+    """Returns the part's LSTM; `None` if it is not one, or reads, keeps or returns states."""
     layer: Any = part.layer
     if type(layer) is not keras.layers.LSTM or layer.return_state or layer.stateful or len(part.input_shapes) > 1:
         return None
@@ -36,5 +36,5 @@ def lstm_of(part: Part) -> Any:
 
 
 def gates_of(layer: Any) -> dict[str, Any]:
-    """Arguments of another recurrent layer with gates, as this one has them."""
+    """Returns arguments for another recurrent layer with gates like this one's."""
     return {name: getattr(layer, name) for name in _KEPT}

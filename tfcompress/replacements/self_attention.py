@@ -1,4 +1,4 @@
-"""Self-attention in the place of an LSTM."""
+"""Self-attention instead of an LSTM."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ __all__ = ["SelfAttention"]
 class SelfAttention(Replacement):
     """ "self_attention": attention of the steps to one another (Vaswani et al. 2017; Section 1 of DARC names it).
 
-    Where the LSTM gives all its steps, a step attends to itself and to earlier ones; where it gives the last one alone,
-    all attend to all, and their mean is given; masked steps are left out. For `u` units, `h` heads and
-    `d = max(1, u // h)` it has `h * d * (3 * in + u)` weights, and `3 * h * d + u` biases where the part has them. It
-    knows no order of the steps but what they say of it themselves.
+    If the LSTM returns all its steps, a step attends to itself and to earlier ones; if it returns only the last one,
+    all attend to all, and their mean is returned; masked steps are left out. For `u` units, `h` heads and
+    `d = max(1, u // h)` it has `h * d * (3 * in + u)` weights, and `3 * h * d + u` biases if the part has them. It does
+    not know the order of the steps, except from their contents.
 
     Attributes:
-        heads: how many, 1 or more.
-        name: to tell several in one search apart.
+        heads: number of heads, 1 or more.
+        name: its name, to distinguish several in one search.
     """
 
     heads: int = 4
@@ -36,7 +36,7 @@ class SelfAttention(Replacement):
         expect.settings(self, expect.text, "name")
 
     def layers(self, part: Part) -> Layers | None:
-        """A model; `None` for what is no LSTM, or one that is read backwards or with states."""
+        """Returns a model; `None` if the part is not an LSTM, or reads backwards or with states."""
         layer = lstm_of(part)
         if layer is None or layer.go_backwards:
             return None

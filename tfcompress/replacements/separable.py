@@ -18,21 +18,21 @@ _SEPARABLE = (keras.layers.SeparableConv1D, keras.layers.SeparableConv2D)
 class Separable(Replacement):
     """ "3x3+1x1" of DARC (Section 5): a depthwise 3x3 convolution followed by a 1x1 one (Howard et al. 2017).
 
-    The first has the part's strides and dilation, the second its bias, as a bias between the two would say nothing
-    more. It has `9 * in + in * out` weights, and a bias where the part has one.
+    The first has the part's strides and dilation, the second its bias, because a bias between the two would have no
+    further effect. It has `9 * in + in * out` weights, and a bias if the part has one.
     """
 
     name = "3x3+1x1"
 
     def layers(self, part: Part) -> Layers | None:
-        """Both layers; `None` for what is no convolution, for a 1x1 one, which it would contain, and for itself."""
+        """Returns both layers; `None` if the part is not a convolution, is a 1x1 one, or is already separable."""
         is_itself = type(part.layer) in _SEPARABLE and set(part.kernel_size) == {3}
         if not part.convolves or is_pointwise(part) or is_itself:
             return None
         return [*grouped(part, part.channels_in), *pointwise(part)]
 
     def start(self, part: Part, layers: Sequence[keras.layers.Layer]) -> bool:
-        """Begins with what the kernel of a convolution gives."""
+        """Starts with weights computed from the kernel of a convolution."""
         return start_separable(part, layers)
 
 

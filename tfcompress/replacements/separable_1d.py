@@ -1,4 +1,4 @@
-"""The separable convolution over time in the place of an LSTM."""
+"""The separable convolution over time instead of an LSTM."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ __all__ = ["Separable1D"]
 class Separable1D(Replacement):
     """ "separable_1d": a depthwise-separable convolution over the steps of an LSTM (Kaiser et al. 2017).
 
-    It is causal, as the LSTM is: zeros stand before the first step. It ends with the LSTM's activation, and where that
-    gives its last step alone with the mean over all steps that are not masked. For `u` units it has
-    `size * in + in * u` weights, and `u` biases where the part has them.
+    It is causal like the LSTM, with zeros before the first step. It ends with the LSTM's activation and, if the LSTM
+    returns only its last step, with the mean over all steps that are not masked. For `u` units it has
+    `size * in + in * u` weights, and `u` biases if the part has them.
 
     Attributes:
-        size: of its kernel, in steps, 1 or more.
-        name: to tell several in one search apart.
+        size: size of its kernel in steps, 1 or more.
+        name: its name, to distinguish several in one search.
     """
 
     size: int = 3
@@ -34,7 +34,7 @@ class Separable1D(Replacement):
         expect.settings(self, expect.text, "name")
 
     def layers(self, part: Part) -> Layers | None:
-        """The layers; `None` for what is no LSTM, or one that is read backwards or with states."""
+        """Returns the layers; `None` if the part is not an LSTM, or reads backwards or with states."""
         layer = lstm_of(part)
         if layer is None or layer.go_backwards:
             return None

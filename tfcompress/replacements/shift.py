@@ -18,18 +18,18 @@ _DEPTHWISE = {1: keras.layers.DepthwiseConv1D, 2: keras.layers.DepthwiseConv2D}
 class Shift(Replacement):
     """ "shift" (Wu et al. 2017; Section 3 of DARC): every channel is moved by one place of the kernel, then a 1x1.
 
-    The channels are spread evenly over the places of the part's kernel, and those that are left over stay where they
-    are. The shift is a depthwise convolution that is not trained, with one 1 for each channel, so that stock layers and
-    TensorFlow Lite run it. Its `places * in` numbers are in the file, and its products are carried out and counted,
-    though the paper's own operator has neither; `in * out` weights are learned, and a bias where the part has one.
+    The channels are spread evenly over the places of the part's kernel; the remaining ones are not moved. The shift is
+    a depthwise convolution that is not trained, with a single 1 for each channel, so that stock layers and TensorFlow
+    Lite run it. Its `places * in` numbers are in the file, and its products are computed and counted, although the
+    paper's own operator has neither; `in * out` weights are learned, and a bias if the part has one.
     """
 
     name = "shift"
 
     def layers(self, part: Part) -> Layers | None:
-        """Both layers; `None` for what is no convolution, has one place or fewer channels than places, or two strides.
+        """Returns both layers; `None` without a convolution, for one place, too few channels, or unequal strides.
 
-        Two strides are different ones on the two axes, which no depthwise convolution has.
+        No depthwise convolution has different strides on the two axes.
         """
         places = math.prod(part.kernel_size)
         if not part.convolves or not 1 < places <= part.channels_in or len(set(part.strides)) > 1:

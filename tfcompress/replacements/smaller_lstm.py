@@ -17,12 +17,12 @@ __all__ = ["SmallerLSTM"]
 class SmallerLSTM(Replacement):
     """ "smaller_lstm": an LSTM with a share of the units, then a dense layer back to all of them (Sak et al. 2014).
 
-    With `s` of `u` units it has `4 * s * (in + s) + s * u` weights and, where the part has biases, `4 * s + u`. The
-    dense layer is applied at every step where the part gives all of them, otherwise once.
+    With `s` of `u` units it has `4 * s * (in + s) + s * u` weights and, if the part has biases, `4 * s + u`. The dense
+    layer is applied at every step if the part returns all of them, otherwise once.
 
     Attributes:
-        share: of the units that the LSTM has, above 0 and at most 1; a whole number is taken as it is.
-        name: to tell several in one search apart.
+        share: share of the LSTM's units, above 0 and at most 1; or their number, as a whole number.
+        name: its name, to distinguish several in one search.
     """
 
     share: float | int = 0.5
@@ -33,7 +33,7 @@ class SmallerLSTM(Replacement):
         expect.settings(self, expect.text, "name")
 
     def layers(self, part: Part) -> Layers | None:
-        """Both layers; `None` for what is no LSTM, or one with states to take, keep or give."""
+        """Returns both layers; `None` if the part is not an LSTM, or reads, keeps or returns states."""
         layer = lstm_of(part)
         if layer is None:
             return None

@@ -1,4 +1,4 @@
-"""Weights that replacements of a convolution begin with, worked out from its kernel."""
+"""Initial weights of a convolution's replacements, computed from its kernel."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _Kernel = npt.NDArray[np.float64]
 
 
 def _kernel(part: Part) -> _Kernel | None:
-    """The kernel `[*sizes, in, out]` of a plain convolution; `None` for other parts."""
+    """Returns the kernel `[*sizes, in, out]` of a plain convolution; `None` for other parts."""
     layer: Any = part.layer
     if type(layer) not in (keras.layers.Conv1D, keras.layers.Conv2D) or part.groups != 1:
         return None
@@ -25,7 +25,7 @@ def _kernel(part: Part) -> _Kernel | None:
 
 
 def _centre(kernel: _Kernel, size: int = 3) -> _Kernel:
-    """The middle of a kernel, or the kernel in the middle of zeros, with `size` places on each axis."""
+    """Returns the middle of a kernel, or the kernel padded with zeros, with `size` places on each axis."""
     for axis, old in enumerate(kernel.shape[:-2]):
         if old >= size:
             first = (old - size) // 2
@@ -39,7 +39,7 @@ def _centre(kernel: _Kernel, size: int = 3) -> _Kernel:
 
 
 def _give(part: Part, layers: Sequence[Any], kernels: dict[str, _Kernel]) -> bool:
-    """Gives layers kernels by name, and the part's bias to the last that has one."""
+    """Sets kernels of layers by name, and the part's bias in the last layer that has one."""
     for layer in layers:
         if layer.name in kernels:
             layer.kernel.assign(kernels[layer.name])
@@ -49,7 +49,7 @@ def _give(part: Part, layers: Sequence[Any], kernels: dict[str, _Kernel]) -> boo
 
 
 def start_grouped(part: Part, layers: Sequence[Any]) -> bool:
-    """Gives a fully grouped convolution what the part's kernel has inside its groups.
+    """Sets a fully grouped convolution's kernel to the part's kernel inside its groups.
 
     Returns:
         Whether the part has such a kernel.
@@ -72,7 +72,7 @@ def start_grouped(part: Part, layers: Sequence[Any]) -> bool:
 
 
 def start_pointwise(part: Part, layers: Sequence[Any]) -> bool:
-    """Gives a 1x1 convolution the sum of the part's kernel over its places: equal where maps are flat.
+    """Sets a 1x1 convolution's kernel to the part's, summed over its places: equal where maps are flat.
 
     Returns:
         Whether the part has such a kernel.
@@ -85,10 +85,10 @@ def start_pointwise(part: Part, layers: Sequence[Any]) -> bool:
 
 
 def start_separable(part: Part, layers: Sequence[Any]) -> bool:
-    """Gives a depthwise and a 1x1 convolution the nearest product to the part's kernel, for each input channel.
+    """Sets the kernels of a depthwise and a 1x1 convolution to the best product for the part's, per input channel.
 
-    That is the first singular vector of the matrix `[places, out]` of each input channel, the best approximation in the
-    squared error of the kernel.
+    That is the first singular vector of each input channel's matrix `[places, out]`, the best approximation of the
+    kernel in squared error.
 
     Returns:
         Whether the part has such a kernel.

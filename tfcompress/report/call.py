@@ -22,10 +22,10 @@ _BUDGETS = {"params": "params_budget", "latency_ms": "latency_budget"}
 
 
 def call_of(result: Any) -> str:
-    """The call that makes a result again, as Python, with names for what the result does not hold: model and data.
+    """Returns, as Python, the call that makes a result again; model and data, which it does not hold, are names.
 
     Args:
-        result: a `Result`, a loaded one as well.
+        result: a `Result`, which may be a loaded one.
     """
     method, remarks = _method(result)
     said = [line for note in result.notes if note.startswith("training: ") for line in note.splitlines()]
@@ -51,7 +51,7 @@ def call_of(result: Any) -> str:
 
 
 def _method(result: Any) -> tuple[str, list[str]]:
-    """The method as an expression, and remarks on settings that no text can say."""
+    """Returns the method as an expression, and comments on settings that cannot be written as text."""
     cls = registered_methods().get(result.method)
     if cls is None or not hasattr(methods, cls.__name__):
         settings = ", ".join(f"{name}={_text(value)}" for name, value in result.settings.items())
@@ -81,7 +81,7 @@ def _changes(given: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str,
 
 
 def _setting(default: Any, value: Any) -> str | None:
-    """A setting as an expression; `None` for one that no text can say, such as a model or a function of the user's."""
+    """Returns a setting as an expression; `None` if that is impossible, as for a model or a user's function."""
     if isinstance(value, str) and _NAME.fullmatch(value) and value.partition(".")[0] in sys.modules:
         return value if value.startswith("tfcompress.") else None
     if not isinstance(value, Mapping):
@@ -104,14 +104,14 @@ def _plain_fields(owner: Any) -> dict[str, Any]:
 
 
 def _text(value: Any) -> str:
-    """Plain data as Python; lists as the tuples that they were."""
+    """Returns plain data as Python; lists become the tuples that they were."""
     if isinstance(value, (list, tuple)):
         return f"({', '.join(map(_text, value))}{',' if len(value) == 1 else ''})"
     return repr(value)
 
 
 def _budget(result: Any) -> list[str]:
-    """The limits as arguments."""
+    """Returns the limits as arguments."""
     others, lines = {}, []
     for metric, limit in result.budget.items():
         if metric == "macs":
@@ -124,7 +124,7 @@ def _budget(result: Any) -> list[str]:
 
 
 def _control(result: Any) -> list[str]:
-    """The control as arguments; what is the name of a class of Keras and of no layer is that class."""
+    """Returns the control as arguments; a name of a Keras class that is not a layer's name becomes the class."""
     layers = {facts.name for facts in result.layers_before}
 
     def said(pattern: str) -> str:

@@ -1,4 +1,4 @@
-"""Results side by side: a table, and how good they are over what they cost."""
+"""Results side by side: a table, and a plot of their metric over their cost."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ _TITLES = {
 
 @dataclasses.dataclass(frozen=True)
 class Compared:
-    """A result as a comparison knows it: its figures, and a name that tells it from the others.
+    """A result in a comparison: its figures, and a name that distinguishes it.
 
     Attributes:
-        name: in the table and the picture.
+        name: its name in the table and the picture.
         method: name of the method.
         seed: the seed.
         metric: name of the metric; "" for none.
@@ -56,14 +56,14 @@ class _Row(NamedTuple):
 
 
 class Comparison:
-    """Several results side by side, as `tfcompress.compare` gives them.
+    """Several results side by side, from `tfcompress.compare`.
 
     `print(comparison)` shows the table, and so does Jupyter.
 
     Attributes:
-        results: the results as `Compared`, in the order in which they were given.
-        costs: the costs that all of them know, by name: what `plot` can draw along the axis.
-        split: the split that the table's metric was measured on: "test" where all have that, else "validation".
+        results: the results as `Compared`, in the given order.
+        costs: the costs that all of them have, by name, for `plot`.
+        split: the split of the table's metric: "test" if all results have it, else "validation".
     """
 
     def __init__(self, results: Sequence[Compared]) -> None:
@@ -79,7 +79,7 @@ class Comparison:
         return len(self.results)
 
     def rows(self) -> list[tuple[str, ...]]:
-        """The table as texts, headings first: a line for each original, and one for each result."""
+        """Returns the table as texts, headings first: a line for each original, and one for each result."""
         metrics = list(dict.fromkeys(result.metric for result in self.results if result.metric))
         heads = [head for name in self._columns for head in (title_of(name), "")]
         lines = [("", *heads, *(head for metric in metrics for head in (f"{metric} ({self.split})", "")))]
@@ -102,29 +102,29 @@ class Comparison:
         return html_table(self.rows())
 
     def plot(self, path: str | os.PathLike[str] | None = None, cost: str = "macs") -> Any:
-        """Draws the metric over a cost, a point for each result and one for each original.
+        """Draws the metric over a cost, with a point for each result and each original.
 
         Args:
-            path: where the picture goes, its ending gives the format; `None` for no file.
-            cost: along the axis: "macs", "params", "bytes", or another that all results know, see `costs`; "latency_ms"
-                where it was measured.
+            path: the file to write, its ending gives the format; `None` for no file.
+            cost: the cost on the axis: "macs", "params", "bytes", or another that all results have, see `costs`;
+                "latency_ms" if it was measured.
 
         Returns:
             The matplotlib figure, which Jupyter shows.
 
         Raises:
-            ValueError: a cost that some result does not know, no metric, or metrics that are not the same.
+            ValueError: some result does not have the cost, or there is no metric, or the metrics differ.
         """
         if path in self._columns:
             expect.refuse("path", "the path of a picture", path, f"Write cost={path!r}.")
         named = isinstance(cost, str) and cost in self._columns
-        cost = expect.one_of("cost", cost, self.costs, "Some of the results do not know it." if named else "")
+        cost = expect.one_of("cost", cost, self.costs, "Some of the results do not have it." if named else "")
         metrics = list(dict.fromkeys(result.metric for result in self.results))
         unmeasured = [result.name for result in self.results if self._score(result.after) is None]
         if len(metrics) > 1 or unmeasured:
             received = f"metrics {metrics}" if len(metrics) > 1 else f"none for {', '.join(unmeasured)}"
             raise ValueError(
-                f"Expected results that were measured by one metric. Received: {received}. Print the comparison: its "
+                f"Expected results with the same metric. Received: {received}. Print the comparison: its "
                 "table has a column for each metric."
             )
         with plain_text():
@@ -154,7 +154,7 @@ class Comparison:
         return figure
 
     def _originals(self) -> list[_Row]:
-        """The models that were compressed, each once: those of one cost and metric are the same."""
+        """Returns the models that were compressed, each once: models with equal cost and metric count as one."""
         rows: dict[Any, _Row] = {}
         for result in self.results:
             key = result.before.cost, result.metric, self._score(result.before)
@@ -168,7 +168,7 @@ class Comparison:
 
 
 def html_table(rows: Sequence[Sequence[str]]) -> str:
-    """A table in HTML, headings first, the first cell of each row its heading; texts are escaped."""
+    """Returns a table in HTML, headings first; the first cell of each row is its heading; texts are escaped."""
     head, *body = rows
     lines = ["<table>"]
     heads = "".join(f'<th scope="col">{html.escape(cell)}</th>' for cell in head)
@@ -181,12 +181,12 @@ def html_table(rows: Sequence[Sequence[str]]) -> str:
 
 
 def title_of(cost: str) -> str:
-    """A cost in words."""
+    """Returns a cost in words."""
     return _TITLES.get(cost) or metric_of(cost).unit
 
 
 def costs_of(measured: Any) -> dict[str, float]:
-    """All costs that a `Measured` knows by name: its own columns, those of metrics of cost, and what was measured."""
+    """Returns all costs in a `Measured` by name: its own columns, registered metrics, and measurements."""
     known: dict[str, float] = {name: getattr(measured, name) for name in BUILT_IN}
     for numbers in (measured.others, measured.measurements, measured.on_device):
         for name, number in numbers.items():
@@ -195,7 +195,7 @@ def costs_of(measured: Any) -> dict[str, float]:
 
 
 def _cells(value: float | None, before: float | None) -> list[str]:
-    """A number, and the share of the original's that it is."""
+    """Returns a number, and its ratio to the original's."""
     if value is None:
         return ["-", ""]
     said = f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
@@ -203,7 +203,7 @@ def _cells(value: float | None, before: float | None) -> list[str]:
 
 
 def _differences(value: float | None, before: float | None) -> list[str]:
-    """A metric, and how far it is from the original's."""
+    """Returns a metric, and its difference from the original's."""
     if value is None:
         return ["-", ""]
     return [f"{value:.4f}", "" if before is None else f"{value - before:+.4f}"]

@@ -1,4 +1,4 @@
-"""Which budgets can be reached, and what each control leaves of them."""
+"""The table of reachable budgets, with the effect of each control."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ _MULTIPLE = 8
 
 
 def feasibility(costs: CostModel, control: Control) -> list[list[str]]:
-    """For shares of the MACs from 0.9 to 0.1 the share that is reached under each control, as rows of a table.
+    """Returns, as rows of a table, the shares reached under each control for shares of the MACs from 0.9 to 0.1.
 
-    A cell is the share that `Uniform` reaches within its row's: one pruning ratio for all channels that may be pruned,
-    and what is left spent channel by channel; `-` where the share cannot be reached at all. The last row is the
-    smallest share.
+    A cell is the share that `Uniform` reaches within its row's share: with one pruning ratio for all channels that may
+    be pruned, and the rest of the budget spent channel by channel; `-` if the share cannot be reached. The last row is
+    the smallest share.
 
     Args:
-        costs: of the model, whose groups are those of the control.
-        control: what the user has chosen; each of its settings gets a column, and all of them together one.
+        costs: costs of the model, with the groups of the control.
+        control: the user's control; each of its settings gets a column, and all of them together another one.
     """
     columns = list(_columns(costs, control))
     rows = [["share of the MACs", *(name for name, _, _ in columns)]]
@@ -63,5 +63,5 @@ def _reached(costs: CostModel, widths: Widths, share: float) -> str:
 
 
 def share_of(costs: CostModel, macs: int) -> str:
-    """A part of the model's MACs as text."""
+    """Returns a part of the model's MACs as text."""
     return f"{macs / costs.total.macs:.4f}" if costs.total.macs else "no MACs counted"

@@ -1,4 +1,4 @@
-"""A run as a picture: its metric over search and recovery, beside that of the original."""
+"""A run as a picture: its metric during search and recovery, compared with the original's."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _DOTS: Mapping[str, Any] = {"linestyle": "none", "marker": "."}
 
 
 class _Line(NamedTuple):
-    """A line of the upper panel, or the one of a lower panel."""
+    """A line of the upper panel, or the only line of a lower panel."""
 
     label: str
     values: Sequence[Any]
@@ -39,21 +39,21 @@ class _Line(NamedTuple):
 
 
 class _Phase(NamedTuple):
-    """A stretch of the horizontal axis."""
+    """A section of the horizontal axis."""
 
     name: str
     length: int
 
 
 class _Drawing:
-    """Everything that is drawn of a run.
+    """All data of a run's picture.
 
     Attributes:
-        lines: of the upper panel.
+        lines: lines of the upper panel.
         panels: the lines of the panels below it.
-        phases: stretches of the axis, one behind the other.
-        unit: what the axis counts, during a search that has no epochs.
-        searched: places of the axis that such a search takes.
+        phases: sections of the axis, in sequence.
+        unit: unit of the axis, during a search without epochs.
+        searched: places of the axis for such a search.
     """
 
     def __init__(self, result: Any) -> None:
@@ -81,7 +81,7 @@ class _Drawing:
 
     @property
     def end(self) -> int:
-        """The last place of the axis that is taken."""
+        """The last used place of the axis."""
         return sum(phase.length for phase in self.phases)
 
     def _add_phase(self, name: str, length: int, *lines: _Line) -> None:
@@ -90,7 +90,7 @@ class _Drawing:
             self.phases.append(_Phase(name, length))
 
     def _add_episodes(self, search: _Logs) -> None:
-        """A search on weights that stay: a point an episode, and then a point a move of its local search."""
+        """Adds a search with fixed weights: a point for each episode, then one for each move of its local search."""
         self.unit = "episode of the search"
         rewards, moves = search["reward"], search.get("local_search", ())
         metrics = search.get("metric", rewards)
@@ -106,7 +106,7 @@ class _Drawing:
         self._add_panels(search)
 
     def _add_steps(self, search: _Logs, whole: int) -> None:
-        """A search that prunes a little at a time, and may measure after each step or only at the end of a run."""
+        """Adds a search that prunes a little at a time, and measures after each step or only at the end of a run."""
         metrics = search["metric"]
         self._add_panels({"flops": [macs / whole for macs in search.get("macs", ())]})
         if self.panels or _points(metrics, 1)[0]:
@@ -114,7 +114,7 @@ class _Drawing:
             self._add_phase("steps", len(metrics), _Line(f"{self._metric} after the step", metrics, "C0"))
 
     def _add_epochs(self, logs: _Logs, phase: str) -> None:
-        """Every training by epoch that measures the metric; names of its logs may begin with the name of the phase."""
+        """Adds every training by epoch that measures the metric; names of logs may begin with the name of the phase."""
         key = f"val_{self._metric}"
         for name in [name for name in logs if name == key or name.endswith(f" {key}")]:
             prefix, values = name.removesuffix(key), logs[name]
@@ -129,7 +129,7 @@ class _Drawing:
             )
 
     def _add_rewards_of_epochs(self, search: _Logs) -> None:
-        """The rewards of an agent that learns while the model trains, epoch by epoch."""
+        """Adds the rewards of an agent that learns while the model trains, by epoch."""
         for label, name, color in (
             ("mean reward of the episodes", "reward", "C0"),
             ("best reward", "reward_best", "C1"),
@@ -145,20 +145,20 @@ class _Drawing:
                 self.panels.append(_Line(label, logs[name], "C3"))
 
     def _signed(self, values: Sequence[Any]) -> list[Any]:
-        """Rewards as values of the metric: where less of it is better they are its negative."""
+        """Returns rewards as values of the metric: negated if less is better."""
         return [None if value is None else self._sign * value for value in values]
 
 
 def plot_history(result: Any, path: str | os.PathLike[str] | None = None) -> Any:
-    """Draws the metric of a run on the validation split over search and recovery, and what the search tells of plans.
+    """Draws the validation metric of a run during search and recovery, and the search's values for plans.
 
-    A dashed line is the original's metric. A search on weights that stay has no epochs: it is drawn by episode, and
-    then by the plans of its local search; one that trains students by student, and one that prunes a little at a time
-    by step. Without a metric the loss is drawn.
+    A dashed line is the original's metric. A search with fixed weights has no epochs: it is drawn by episode, and then
+    by the plans of its local search; a search that trains students is drawn by student, and one that prunes a little at
+    a time by step. Without a metric the loss is drawn.
 
     Args:
-        result: a `Result`, a loaded one as well.
-        path: where the picture goes, its ending gives the format; `None` for no file.
+        result: a `Result`, which may be a loaded one.
+        path: the file to write, its ending gives the format; `None` for no file.
 
     Returns:
         The matplotlib figure, which Jupyter shows.
@@ -167,7 +167,7 @@ def plot_history(result: Any, path: str | os.PathLike[str] | None = None) -> Any
 
 
 def draw_history(result: Any, width: float = 8.0) -> Any:
-    """The figure of `plot_history`, so many inches wide."""
+    """Returns the figure of `plot_history`, `width` inches wide."""
     from matplotlib.ticker import MaxNLocator
 
     drawing = _Drawing(result)
@@ -211,7 +211,7 @@ def draw_history(result: Any, width: float = 8.0) -> Any:
 
 
 def _stretch(axes: Any, first: int, end: int) -> None:
-    """Gives the epochs behind the first places, which are no epochs, enough of the axis, and counts them anew."""
+    """Gives the epochs after the first places, which are not epochs, enough of the axis, and numbers them from 1."""
     from matplotlib.ticker import MaxNLocator
 
     middle = min(first / end, 1 - _RECOVERY) if first < end else 1.0
@@ -227,7 +227,7 @@ def _stretch(axes: Any, first: int, end: int) -> None:
 
 
 def _along(places: Sequence[float], shares: Sequence[float], x: Any) -> Any:
-    """Values between `places` moved to between `shares`, in straight lines that go on beyond the ends."""
+    """Maps values between `places` to values between `shares`, piecewise linearly, also beyond the ends."""
     return np.interp(x, places, shares)
 
 
@@ -239,7 +239,7 @@ def _draw(axes: Any, line: _Line) -> None:
 
 
 def _mark_phases(upper: Any, lower: Iterable[Any], drawing: _Drawing) -> None:
-    """A dotted line between phases, and above the panel the names of those that have room for it."""
+    """Draws a dotted line between phases, and above the panel the names of phases with enough room."""
     ends = list(itertools.accumulate(phase.length for phase in drawing.phases))
     for end in ends[:-1]:
         for axes in (upper, *lower):
@@ -256,7 +256,7 @@ def _mark_phases(upper: Any, lower: Iterable[Any], drawing: _Drawing) -> None:
 
 
 def add_title(figure: Any, result: Any) -> None:
-    """Writes above a picture which model and run it shows, and what came of it."""
+    """Writes a title: the model, the run, and its outcome."""
     before, after = result.before, result.after
     run = f"{result.model.name}: {result.method}, seed {result.seed}"
     outcome = f"{after.macs / before.macs:.1%} of the MACs" if before.macs else "no MACs counted"
@@ -269,7 +269,7 @@ def add_title(figure: Any, result: Any) -> None:
 
 
 def _best_so_far(rewards: Sequence[Any], sign: int) -> Sequence[Any]:
-    """The highest reward after each plan that was measured, as a value of the metric; nothing where some were not."""
+    """Returns the highest reward after each measured plan, as a value of the metric; empty if some are missing."""
     return [] if None in rewards else (sign * np.maximum.accumulate(rewards)).tolist()
 
 

@@ -1,4 +1,4 @@
-"""Channels kept by layer as a picture, and which layers were removed or replaced."""
+"""A picture of the channels kept by layer, and of the removed or replaced layers."""
 
 from __future__ import annotations
 
@@ -31,26 +31,27 @@ _CONVOLUTION = re.compile(r"\b(\w*?)Conv\dD\b")  # "DepthwiseConv2D" is said as 
 
 
 def plot_structure(result: Any, path: str | os.PathLike[str] | None = None) -> Any:
-    """Draws for each layer the share of its channels that is left, with the channels before and after.
+    """Draws for each layer the share of its channels that is kept, with the channels before and after.
 
-    A layer that was removed is crossed out; one that was replaced has the color of replacements, and names what stands
-    there. Layers that learn are drawn, normalisations left out, in the order of the graph from top to bottom.
+    A removed layer is crossed out; a replaced layer has the color of replacements, and shows the name of its
+    replacement. Layers with learned weights are drawn, without normalizations, in the order of the graph from top to
+    bottom.
 
     Args:
-        result: a `Result`, a loaded one as well.
-        path: where the picture goes, its ending gives the format; `None` for no file.
+        result: a `Result`, which may be a loaded one.
+        path: the file to write, its ending gives the format; `None` for no file.
 
     Returns:
         The matplotlib figure.
 
     Raises:
-        ValueError: a result that does not know the layers of its original, see `Result.load`.
+        ValueError: the result does not know the layers of its original, see `Result.load`.
     """
     return write_figure(draw_structure(result), path)
 
 
 def draw_structure(result: Any, width: float = 8.0) -> Any:
-    """The figure of `plot_structure`, so many inches wide."""
+    """Returns the figure of `plot_structure`, `width` inches wide."""
     from matplotlib.patches import Patch
     from matplotlib.ticker import PercentFormatter
 
@@ -87,7 +88,7 @@ def draw_structure(result: Any, width: float = 8.0) -> Any:
 
 
 def _bar(change: LayerChange) -> tuple[str, float]:
-    """The color of a row, and how much of it is filled."""
+    """Returns the color of a row, and how much of it is filled."""
     before, after = change.channels
     if change.change == REMOVED or after is None:
         return _GONE, 0.0

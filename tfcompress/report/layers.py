@@ -1,4 +1,4 @@
-"""Layers before and after: what a run made of each layer of the model that it was given."""
+"""Layers before and after: what a run changed in each layer of the original model."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ class LayerFacts:
     Attributes:
         name: in the model's graph.
         kind: name of its class.
-        channels: of its first output; `None` where it has no channel axis.
+        channels: channels of its first output; `None` if it has no channel axis.
         macs: multiply-adds of one sample, over all calls.
-        params: learned weights.
+        params: number of learned weights.
     """
 
     name: str
@@ -40,20 +40,20 @@ class LayerFacts:
 
     @property
     def is_drawn(self) -> bool:
-        """Whether its channels are its own: it learns, and does more than scale what comes in."""
+        """Whether its channels are its own: it has learned weights, and does more than scale its input."""
         return self.params > 0 and "Normalization" not in self.kind
 
 
 @dataclasses.dataclass(frozen=True)
 class LayerChange:
-    """A layer before, and what stands in its place.
+    """A layer of the original, and the layers that replace it.
 
     Attributes:
-        before: the layer of the original; `None` for one that the original has no counterpart of.
-        after: the layer as it is now, or those that replace it; none where it was removed.
-        change: "kept", "fewer channels", "removed", "replaced", "new", or the settings that are new.
-        by: of a replaced layer the layers that stand there, such as "3x3 DepthwiseConv2D + 1x1 Conv2D", or, of a region
-            of several layers, for all but the first "together with" that one; else "".
+        before: the layer of the original; `None` for a layer without a counterpart in the original.
+        after: the layer now, or its replacements; empty if it was removed.
+        change: "kept", "fewer channels", "removed", "replaced", "new", or the new settings.
+        by: for a replaced layer its replacement, such as "3x3 DepthwiseConv2D + 1x1 Conv2D"; for a region of several
+            layers, for all but the first, "together with" the first; else "".
     """
 
     before: LayerFacts | None
@@ -73,17 +73,17 @@ class LayerChange:
 
     @property
     def channels(self) -> tuple[int | None, int | None]:
-        """Channels before and after: of a replacement those of its last layer that has weights of its own."""
+        """Channels before and after; for a replacement, those of its last layer with weights of its own."""
         last = next((facts for facts in reversed(self.after) if facts.is_drawn), self.after[-1] if self.after else None)
         return None if self.before is None else self.before.channels, None if last is None else last.channels
 
     def sums(self, name: str) -> tuple[int, int]:
-        """A cost, "macs" or "params", before and after."""
+        """Returns a cost, "macs" or "params", before and after."""
         return getattr(self.before, name, 0), sum(getattr(facts, name) for facts in self.after)
 
 
 def layers_of(network: Network) -> tuple[LayerFacts, ...]:
-    """The facts of each layer of a network, but for its inputs, in the order of its graph."""
+    """Returns the facts of each layer of a network, except its inputs, in the order of its graph."""
     facts = []
     for row in network.costs.by_layer():
         item = network.groups.layers[row.layer]
@@ -95,13 +95,13 @@ def layers_of(network: Network) -> tuple[LayerFacts, ...]:
 
 
 def layer_changes(result: Any) -> tuple[LayerChange, ...]:
-    """Says of each layer of the original what became of it, and then of each that the original has no counterpart of.
+    """Returns the change of each layer of the original, then each layer without a counterpart in the original.
 
     Args:
-        result: a `Result`, a loaded one as well.
+        result: a `Result`, which may be a loaded one.
 
     Raises:
-        ValueError: a result that does not know the layers of its original.
+        ValueError: the result does not know the layers of its original.
     """
     before: Sequence[LayerFacts] = result.layers_before
     if not before:
@@ -130,11 +130,11 @@ def layer_changes(result: Any) -> tuple[LayerChange, ...]:
 
 
 class _Fates:
-    """Structural changes by layer of the original, as a trail tells them.
+    """The structural changes of a trail, by layer of the original.
 
     Attributes:
-        words: of each layer that the trail removes, replaces or sets anew what became of it.
-        replaced: layers that a region's replacement is called after.
+        words: the change of each layer that the trail removes, replaces or reconfigures.
+        replaced: layers that a region's replacement is named after.
     """
 
     def __init__(self, trail: Trail, names: Iterable[str]) -> None:
@@ -155,11 +155,11 @@ class _Fates:
                 self.words.update({name: words[name] for name in nodes if name in known})
 
     def root(self, name: str) -> str | None:
-        """The layer of the original that a layer stands for, as it is called after it; `None` for one of its own."""
+        """Returns the original's layer that a layer is named after; `None` if it is a layer of its own."""
         return max((root for root in self.replaced if name.startswith(f"{root}_")), key=len, default=None)
 
     def change(self, before: LayerFacts, after: tuple[LayerFacts, ...]) -> LayerChange:
-        """The change of a layer of the original, in whose place these stand."""
+        """Returns the change of a layer of the original that these layers replace."""
         word = self.words.get(before.name)
         if len(after) == 1 and after[0].name == before.name:
             fewer = (after[0].channels or 0) < (before.channels or 0)

@@ -1,4 +1,4 @@
-"""A run as one page in HTML that holds all that it shows: it loads nothing, and can be read on a phone."""
+"""A run as one HTML page that contains everything it shows: it loads nothing, and can be read on a phone."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ _Section = tuple[str, str, str]  # id, title, content
 
 
 def write_page(result: Any, path: str | os.PathLike[str]) -> pathlib.Path:
-    """Writes the page of a run beside its place and renames it.
+    """Writes the page of a run to another file and renames it.
 
     Args:
-        result: a `Result`, a loaded one as well.
-        path: where it goes: a name that ends with .html, in a folder that exists.
+        result: a `Result`, which may be a loaded one.
+        path: the file to write: a name that ends with .html, in a folder that exists.
 
     Returns:
         The path.
 
     Raises:
-        TypeError, ValueError: no such path.
-        FileNotFoundError: no such folder.
+        TypeError, ValueError: an invalid path.
+        FileNotFoundError: the folder does not exist.
     """
     whole: pathlib.Path = expect.path("path", path, "the path of a page such as 'report.html'")
     if whole.suffix.lower() not in (".html", ".htm"):
@@ -57,7 +57,7 @@ def write_page(result: Any, path: str | os.PathLike[str]) -> pathlib.Path:
 
 
 def page_of(result: Any) -> str:
-    """The page as text."""
+    """Returns the page as text."""
     name = f"{result.model.name}, compressed by {result.method}"
     sections = [
         ("table", "Before and after", _cards(result) + _scrolled(html_table(_measured(result)))),
@@ -105,7 +105,7 @@ def _limit(limit: float) -> str:
 
 
 def _measured(result: Any) -> list[tuple[str, str, str, str]]:
-    """The rows of the table: what is known of both sides."""
+    """Returns the rows of the table: figures known before and after."""
     before, after = costs_of(result.before), costs_of(result.after)
     rows = [("", "before", "after", "share")]
     for name in (*BUILT_IN, *(name for name in after if name not in BUILT_IN)):
@@ -117,7 +117,7 @@ def _measured(result: Any) -> list[tuple[str, str, str, str]]:
 
 
 def _scores(result: Any) -> Iterable[tuple[str, float, float]]:
-    """The metric before and after, on each split that both were measured on."""
+    """Yields the metric before and after, on each split that both were measured on."""
     sides = result.before, result.after
     tested = [side.accuracy if side.split == "test" else None for side in sides]
     for split, values in (("test", tested), ("validation", [side.validation_accuracy for side in sides])):
@@ -132,7 +132,7 @@ def _number(value: float | None) -> str:
 
 
 def _cards(result: Any) -> str:
-    """The figures that are looked for first."""
+    """Returns the most important figures as HTML."""
     before, after = result.before, result.after
     cards = [
         (unit, f"{last / first:.0%}", f"{first:,} → {last:,}")
@@ -152,7 +152,7 @@ def _cards(result: Any) -> str:
 
 
 def _picture(words: str, draw: Callable[..., Any], result: Any) -> str:
-    """A picture in two widths, of which the browser takes the one that fits."""
+    """Returns a picture in two widths, of which the browser uses the one that fits."""
     with plain_text():
         wide, narrow = (_data_of(draw(result, width=width)) for width in (_WIDE, _NARROW))
     return (
@@ -162,7 +162,7 @@ def _picture(words: str, draw: Callable[..., Any], result: Any) -> str:
 
 
 def _data_of(figure: Any) -> str:
-    """A figure as the address of an SVG picture that lies in the address itself."""
+    """Returns a figure as a data URL that contains an SVG picture."""
     import matplotlib
 
     content = io.BytesIO()
@@ -186,7 +186,7 @@ def _layer_sections(result: Any) -> list[_Section]:
 
 
 def _is_listed(change: LayerChange) -> bool:
-    """Whether a layer costs something, or the plan speaks of it itself."""
+    """Whether a layer costs something, or the plan changes it itself."""
     return change.change not in (KEPT, NARROWED) or any(map(any, _sums(change)))
 
 
@@ -206,7 +206,7 @@ def _pair(before: int | None, after: int | None) -> str:
 
 
 def _candidates(result: Any) -> list[_Section]:
-    """The answers of a search that measured several."""
+    """Returns the section on the answers of a search that measured several."""
     scored = [candidate for candidate in result.candidates if candidate.score is not None]
     if len(scored) < 2:
         return []
@@ -218,7 +218,7 @@ def _candidates(result: Any) -> list[_Section]:
 
 
 def _logs(result: Any) -> str:
-    """The numbers of the history, a table for each phase."""
+    """Returns the numbers of the history, a table for each phase."""
     tables = []
     for part in ("search", "recover"):
         phases: dict[str, dict[str, Sequence[Any]]] = {}
@@ -235,7 +235,7 @@ def _logs(result: Any) -> str:
 
 
 def _phase_of(name: str) -> tuple[str, str]:
-    """The phase that the name of a log begins with, and the rest of it."""
+    """Returns the phase at the beginning of a log's name, and the rest of it."""
     phase, colon, log = name.partition(": ")
     if colon:
         return phase, log
@@ -267,7 +267,7 @@ def _scrolled(content: str) -> str:
 
 
 def _folded(title: str, count: int, content: str, few: int = _FEW) -> str:
-    """A part that is open where it is short."""
+    """Returns a part that can be folded; it is open if it is short."""
     opened = " open" if count <= few else ""
     return f"<details{opened}><summary>{html.escape(title)} ({count})</summary>\n{content}</details>"
 

@@ -25,8 +25,8 @@ _PICTURES = {
 
 
 def draw(result: Any, what: str, path: str | os.PathLike[str] | None) -> Any:
-    """Draws the picture of this name, see `Result.plot`."""
-    what = expect.one_of("what", what, tuple(_PICTURES), "A file goes into path=.")
+    """Draws the picture with this name, see `Result.plot`."""
+    what = expect.one_of("what", what, tuple(_PICTURES), "Give a file as path=.")
     path = expect.path("path", path, or_none=True)
     with plain_text():
         return _PICTURES[what](result, path)

@@ -1,4 +1,4 @@
-"""Plots of how sensitive a model is, and of several runs side by side; figures that Jupyter shows."""
+"""Plots of sensitivity, and of several runs side by side; figures that Jupyter shows."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ MARKERS = "osv^D<>Pp*"
 
 
 def plot_sensitivity(sensitivity: Any, path: str | os.PathLike[str] | None = None) -> Any:
-    """Draws the metric of a model over the share of one group's channels that is kept, a line for each group.
+    """Draws the metric of a model over the share of one group's channels that is kept, with a line for each group.
 
-    Up to 20 groups are named in a legend. Of more, the ten that lose most are named, and the color of the others, which
-    are drawn thin, tells where in the network they are.
+    Up to 20 groups are named in a legend. With more groups, the ten that lose most are named, and the color of the
+    other, thin lines shows their place in the network.
 
     Args:
         sensitivity: a `Sensitivity`.
-        path: where the picture goes, its ending gives the format; `None` for no file.
+        path: the file to write, its ending gives the format; `None` for no file.
 
     Returns:
         The matplotlib figure.
@@ -72,13 +72,13 @@ def plot_lines(
     y_label: str,
     x_scale: str = "linear",
 ) -> Any:
-    """Draws one quantity over another, a line with points for each name, such as accuracy over size for each method.
+    """Draws one quantity over another, with a line and points for each name, such as accuracy over size by method.
 
     Args:
-        lines: for each name `(x, y)`, in the order in which points are joined.
-        path: where the picture goes, its ending gives the format; `None` for no file.
-        x_label: what x is, with its unit.
-        y_label: what y is.
+        lines: `(x, y)` for each name, in the order in which points are connected.
+        path: the file to write, its ending gives the format; `None` for no file.
+        x_label: label of x, with its unit.
+        y_label: label of y.
         x_scale: `"linear"` or `"log"`.
 
     Returns:
@@ -99,12 +99,12 @@ def plot_lines(
 
 
 def new_figure(width: float, height: float) -> Any:
-    """A figure of this size in inches, without a window, which Jupyter shows where a cell ends with it."""
+    """Returns a figure of this size in inches, without a window; Jupyter shows it at the end of a cell."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     class Shown(Figure):
-        """A figure that is its own picture."""
+        """A figure that shows itself as a picture."""
 
         def _repr_png_(self) -> bytes:
             content = io.BytesIO()
@@ -117,14 +117,14 @@ def new_figure(width: float, height: float) -> Any:
 
 
 def plain_text() -> Any:
-    """A context in which texts of figures are taken as they are: names with dollar signs are no formulas."""
+    """Returns a context in which texts of figures are literal: names with dollar signs are not formulas."""
     import matplotlib
 
     return matplotlib.rc_context({"text.parse_math": False})
 
 
 def write_figure(figure: Any, path: str | os.PathLike[str] | None) -> Any:
-    """Writes a figure beside its place and renames it, where there is a path; returns the figure."""
+    """Writes a figure to another file and renames it, if there is a path; returns the figure."""
     whole: pathlib.Path | None = expect.path("path", path, or_none=True)
     if whole is not None:
         part = whole.with_name(f"part.{whole.name}")

@@ -1,4 +1,4 @@
-"""`sensitivity`: how accurate a model is when one channel group alone is cut, for each group and several ratios."""
+"""`sensitivity`: the accuracy of a model when only one channel group is cut, for each group and several ratios."""
 
 from __future__ import annotations
 
@@ -35,22 +35,22 @@ _FORMAT = 1
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Sensitivity:
-    """The answer of `tfcompress.sensitivity`: how each group alone takes being cut.
+    """The result of `tfcompress.sensitivity`: the effect of cutting each group alone.
 
     Attributes:
-        keep_ratios: shares of a group's channels that are kept, as they were given.
+        keep_ratios: shares of a group's channels that are kept, as given.
         groups: names of the channel groups, in the order of the graph.
-        sizes: int64 `[groups]`, how many channels each has.
-        kept: int64 `[groups, ratios]`, how many of them stay.
+        sizes: int64 `[groups]`, the number of channels of each group.
+        kept: int64 `[groups, ratios]`, the number of channels that stay.
         accuracy: float64 `[groups, ratios]`, `metric` when this group alone is cut to this ratio.
-        baseline: `metric` of the model as it is, on the same samples.
-        macs: float64 `[groups, ratios]`, the share of the model's MACs that is left then.
+        baseline: `metric` of the uncut model, on the same samples.
+        macs: float64 `[groups, ratios]`, the remaining share of the model's MACs.
         total_macs: multiply-adds of the whole model for one sample (FLOPs = 2 x MACs).
-        metric: name of the objective given or of the model's metric; "negative mean squared error", for instance,
-            where less of it is better. Higher is better.
-        samples: how many samples of the validation split it was measured on.
+        metric: name of the objective or of the model's metric; for instance "negative mean squared error" if less is
+            better. Higher is better.
+        samples: number of samples of the validation split that it was measured on.
         model: name of the model.
-        notes: how it was measured: criterion, split, warnings.
+        notes: criterion, split, warnings.
     """
 
     keep_ratios: tuple[float, ...]
@@ -70,8 +70,8 @@ class Sensitivity:
         head = [
             f"{self.model}: {self.metric} {self.baseline:.4f} of the whole model, on {self.samples:,} validation "
             f"samples; {self.total_macs:,} MACs",
-            f"{self.metric[0].upper()}{self.metric[1:]} with so much of one group's channels kept, and all others "
-            "whole; in brackets the share of the model's MACs that is left",
+            f"{self.metric[0].upper()}{self.metric[1:]} with this share of one group's channels kept, and all others "
+            "whole; in brackets the remaining share of the model's MACs",
             "",
         ]
         rows = [("group", "channels", *(f"{ratio:g}" for ratio in self.keep_ratios))]
@@ -81,14 +81,14 @@ class Sensitivity:
         return "\n".join([*head, *in_columns(rows, left=1), *([""] if self.notes else []), *self.notes])
 
     def summary(self) -> None:
-        """Prints the table: a line a group, in the order of the graph."""
+        """Prints the table: one line per group, in the order of the graph."""
         print(self)
 
     def plot(self, path: str | os.PathLike[str] | None = None) -> Any:
         """Draws a line for each group: the metric over the ratio.
 
         Args:
-            path: where the picture goes, its ending gives the format (.png, .svg, .pdf); `None` for no file.
+            path: the file to write, its ending gives the format (.png, .svg, .pdf); `None` for no file.
 
         Returns:
             The matplotlib figure, which Jupyter shows.
@@ -96,7 +96,7 @@ class Sensitivity:
         return plot_sensitivity(self, path)
 
     def to_json(self) -> str:
-        """All of it as JSON, which `from_json` reads."""
+        """Returns all of it as JSON, which `from_json` reads."""
         data = {"format": _FORMAT}
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
@@ -105,10 +105,10 @@ class Sensitivity:
 
     @classmethod
     def from_json(cls, text: str) -> Sensitivity:
-        """Reads what `to_json` wrote.
+        """Reads the JSON that `to_json` wrote.
 
         Raises:
-            ValueError: not JSON, or of another format.
+            ValueError: not JSON, or another format.
         """
         expect.text("text", text, "what Sensitivity.to_json() writes")
         try:
@@ -146,35 +146,35 @@ def sensitivity(
     objective: Objective | Score | None = None,
     verbose: int = 1,
 ) -> Sensitivity:
-    """Measures how accurate a model is when one channel group alone is cut: for each group, at each ratio.
+    """Measures the accuracy of a model when only one channel group is cut: for each group, at each ratio.
 
     Li et al. (2017), "Pruning filters for efficient convnets" (arXiv:1608.08710), section 3.2: each layer is pruned
-    independently of the others, and the pruned network is evaluated without retraining. Here a group takes the place of
-    a layer. No model is rebuilt: the network runs as its own sub-network, all plans through one trace.
+    independently of the others, and the pruned network is evaluated without retraining. Here a group is used instead of
+    a layer. No model is rebuilt: the network runs as its own sub-network, with one trace for all plans.
 
     Args:
         model: a built Functional or Sequential `keras.Model`, or the path of a .keras, .h5 or .hdf5 file. It is
             not changed.
         data: as in `tfcompress.compress`.
-        validation_data: what is measured on, as in `tfcompress.compress`; without it the part of the training data that
-            `compress` with the same seed would hold out.
+        validation_data: the data to measure on, as in `tfcompress.compress`; without it the part of the training data
+            that `compress` with the same seed would hold out.
         validation_split: the share of the training data to hold out, as in `tfcompress.compress`.
-        keep_ratios: shares of a group's channels that are kept, each above 0 and at most 1. Of a group of `size`
-            channels `floor(ratio * size)` are kept, and one at least.
-        criterion: says which channels are kept: a name, an instance or a function, as for the methods.
-        images: how many validation samples at most; `None` for all.
-        recalibrate_batches: BatchNormalization statistics of each cut network are taken anew from so many batches of
-            128 training samples; 0, as in the paper, for those of the whole model.
-        seed: of what is held out, and of criteria that draw.
-        objective: how good the model is, as in `tfcompress.compress`.
-        verbose: 0 silent, 1 with a progress display, 2 one line a group.
+        keep_ratios: shares of a group's channels to keep, each above 0 and at most 1. A group of `size` channels keeps
+            `floor(ratio * size)`, and at least one.
+        criterion: ranks the channels: a name, an instance or a function, as for the methods.
+        images: maximum number of validation samples; `None` for all.
+        recalibrate_batches: number of batches of 128 training samples from which the BatchNormalization statistics of
+            each cut network are computed anew; 0, as in the paper, for those of the whole model.
+        seed: random seed of the held-out choice, and of criteria that draw random numbers.
+        objective: the quality of the model, as in `tfcompress.compress`.
+        verbose: 0 silent, 1 with a progress display, 2 one line per group.
 
     Returns:
         A `Sensitivity`, with one row for each group and one column for each ratio.
 
     Raises:
-        TypeError, ValueError: before anything is measured, for anything that cannot work; the message says what was
-            expected, what came, and what to do.
+        TypeError, ValueError: before anything is measured, if something cannot work; the message says what was
+            expected, what was received, and what to do.
     """
     shares = _checked_ratios(keep_ratios)
     chosen = by_name(criterion)
@@ -222,7 +222,7 @@ def _checked_ratios(keep_ratios: Any) -> tuple[float, ...]:
 
 
 def _kept(task: Task, keep_ratios: Sequence[float]) -> np.ndarray:
-    """int64 `[groups, ratios]`: how many channels stay."""
+    """Returns int64 `[groups, ratios]`: the number of channels that stay."""
     if not len(task.groups):
         raise ValueError(
             f"Expected a model with channels that can be pruned. Received: {task.model.name!r}, which has none. "
@@ -234,9 +234,9 @@ def _kept(task: Task, keep_ratios: Sequence[float]) -> np.ndarray:
 
 
 def _plans(task: Task, kept: np.ndarray, criterion: Criterion) -> dict[str, list[Plan]]:
-    """For each group the plans that cut it alone; an empty one where all its channels stay.
+    """Returns for each group the plans that cut only this group; empty plans if all its channels stay.
 
-    All groups are ranked here, so that a criterion that does not work says so before anything is measured.
+    All groups are ranked here, so that a criterion that does not work fails before anything is measured.
     """
     evidence = task.evidence()
     plans = {}
@@ -249,7 +249,7 @@ def _plans(task: Task, kept: np.ndarray, criterion: Criterion) -> dict[str, list
 def _measured(
     task: Task, reward: Reward, plans: dict[str, list[Plan]], keep_ratios: Sequence[float]
 ) -> tuple[float, np.ndarray]:
-    """The metric of the whole model, and float64 `[groups, ratios]` of the cut ones."""
+    """Returns the metric of the whole model, and float64 `[groups, ratios]` for the cut ones."""
     metric, progress = _metric(task), task.progress
     progress.plan([PhasePlan("sensitivity", len(plans), unit="group")])
     progress.begin("sensitivity", len(plans), steps=len(keep_ratios))
@@ -273,7 +273,7 @@ def _measured(
 
 
 def _macs(task: Task, kept: np.ndarray) -> np.ndarray:
-    """float64 `[groups, ratios]`: the share of the MACs that is left when one group alone is cut."""
+    """Returns float64 `[groups, ratios]`: the remaining share of the MACs when only one group is cut."""
     sizes = task.costs.sizes
     widths = np.tile(sizes, (*kept.shape, 1))
     each = np.arange(len(sizes))
@@ -290,7 +290,7 @@ def _notes(task: Task, baseline: float, criterion: Criterion, recalibrate_batche
     name = getattr(criterion, "name", None) or getattr(criterion, "__name__", type(criterion).__name__)
     statistics = "those of the whole model"
     if recalibrate_batches:
-        statistics = f"taken anew from up to {recalibrate_batches} x 128 training samples"
+        statistics = f"computed from up to {recalibrate_batches} x 128 training samples"
     notes = [
         f"validation: {task.splits.validation.describe()}",
         *task.splits.notes,

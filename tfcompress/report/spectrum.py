@@ -1,4 +1,4 @@
-"""Pictures of the answers of one search: how good they are at what cost, and which layer became what in each."""
+"""Pictures of the candidates of one search: their quality over their cost, and the changes of layers in each."""
 
 from __future__ import annotations
 
@@ -25,27 +25,27 @@ _UNSAID = ("InputLayer", "BatchNormalization", "Activation", "ReLU", "Dropout")
 
 
 def plot_spectrum(result: Any, path: str | os.PathLike[str] | None = None, cost: str = "macs") -> Any:
-    """Draws how good the candidates of a search are over what they cost, a point each.
+    """Draws the quality of a search's candidates over their cost, with a point each.
 
-    Filled points have a model, which `Result.pick` takes without training again; a line joins those that no other one
-    beats in both. The original and the model of the result are drawn too.
+    Filled points have a model, which `Result.pick` returns without training again; a line connects those that no other
+    candidate beats in both. The original and the model of the result are drawn too.
 
     Args:
-        result: a `Result`, a loaded one as well.
-        path: where the picture goes, its ending gives the format; `None` for no file.
-        cost: name of the metric along the axis, a column of the candidates' costs.
+        result: a `Result`, which may be a loaded one.
+        path: the file to write, its ending gives the format; `None` for no file.
+        cost: name of the metric on the axis, a column of the candidates' costs.
 
     Returns:
         The matplotlib figure.
 
     Raises:
-        ValueError: no such metric, or no candidate has a score.
+        ValueError: the metric is unknown, or no candidate has a score.
     """
     return write_figure(draw_spectrum(result, cost), path)
 
 
 def draw_spectrum(result: Any, cost: str = "macs", width: float = 7.0) -> Any:
-    """The figure of `plot_spectrum`, so many inches wide."""
+    """Returns the figure of `plot_spectrum`, `width` inches wide."""
     from matplotlib.ticker import EngFormatter
 
     cost = expect.one_of("cost", cost, (*BUILT_IN, *result.before.others))
@@ -92,22 +92,22 @@ def plot_changes(
     cost: str = "macs",
     layers: Sequence[str] | None = None,
 ) -> Any:
-    """Draws what became of each layer in each candidate: a row a layer, a column a candidate, a color a change.
+    """Draws the change of each layer in each candidate: a row per layer, a column per candidate, a color per change.
 
-    Columns stand in the order of their cost, each with its share of the original's; the trails are all that is read.
+    Columns are ordered by cost, each with its share of the original's cost; only the trails are read.
 
     Args:
-        result: a `Result`, a loaded one as well.
-        path: where the picture goes, its ending gives the format; `None` for no file.
-        cost: name of the metric by which columns are ordered.
-        layers: names of nodes and channel groups, one for each row, in the order of the graph. By default all that some
-            trail changes, in the order of the trails' edits, which is the graph's where a method writes them so.
+        result: a `Result`, which may be a loaded one.
+        path: the file to write, its ending gives the format; `None` for no file.
+        cost: name of the metric that orders the columns.
+        layers: names of nodes and channel groups, one per row, in the order of the graph. By default all that some
+            trail changes, in the order of the trails' edits, which usually is the graph's.
 
     Returns:
         The matplotlib figure.
 
     Raises:
-        ValueError: no such metric, no candidates, or none that changes one of the layers.
+        ValueError: the metric is unknown, there are no candidates, or none changes one of the layers.
     """
     import matplotlib
 
@@ -148,16 +148,16 @@ def plot_changes(
 
 
 def changes(trail: Trail) -> dict[str, str]:
-    """Says what a trail makes of each layer, read from its edits alone.
+    """Returns the change of each layer by a trail, from its edits alone.
 
     Args:
         trail: the plans.
 
     Returns:
-        `{name: change}` in the order of the edits: for a replacement, under its first node, the layers that stand there
-        now ("3x3 DepthwiseConv2D + 1x1 Conv2D") or the name of the part; "removed"; the settings that are new; or
-        "fewer channels" under the name of the channel group. Where several edits change one layer the last one stands,
-        but that one of which channels are taken later stays what it became.
+        `{name: change}` in the order of the edits: for a replacement, under its first node, its layers ("3x3
+        DepthwiseConv2D + 1x1 Conv2D") or the name of the part; "removed"; the new settings; or "fewer channels" under
+        the name of the channel group. If several edits change one layer, the last one counts, except that later channel
+        edits do not override another change.
     """
     words: dict[str, str] = {}
     for edit in (edit for plan in trail for edit in plan):
@@ -168,13 +168,13 @@ def changes(trail: Trail) -> dict[str, str]:
 
 
 def least_of(costs: Sequence[Cost], original: Cost, metrics: Iterable[str]) -> str:
-    """The least of several costs in words, by each metric that is a column, such as "at least 1,334 FLOPs (...)"."""
+    """Returns the least of several costs in words, by each column metric, such as "at least 1,334 FLOPs (...)"."""
     columns = [metric for metric in metrics if metric in (*BUILT_IN, *original.others)] or list(BUILT_IN)
     least = {metric: min(cost[metric] for cost in costs) for metric in columns}
     shares = {metric: math.ceil(1e4 * number / max(1, original[metric])) / 1e4 for metric, number in least.items()}
     words = [f"{as_budget({metric: least[metric]})} ({shares[metric]:.4f} of the original)" for metric in columns]
     at_once = any(all(cost[metric] == least[metric] for metric in columns) for cost in costs)
-    return f"at least {' and '.join(words)}" + ("" if at_once else ", which no one of them has at once")
+    return f"at least {' and '.join(words)}" + ("" if at_once else ", which no single one has at once")
 
 
 def _names_of(edit: Edit) -> tuple[str, ...]:
@@ -197,7 +197,7 @@ def _words(edit: Edit) -> str:
 
 
 def _layers_of(serialized: Mapping[str, Any]) -> list[str]:
-    """The layers of a serialised layer or model by class, with their kernel sizes."""
+    """Returns the layers of a serialized layer or model by class, with their kernel sizes."""
     name, config = serialized["class_name"], serialized["config"]
     if isinstance(config.get("layers"), (list, tuple)):
         return [inner for layer in config["layers"] for inner in _layers_of(layer)]
@@ -209,7 +209,7 @@ def _layers_of(serialized: Mapping[str, Any]) -> list[str]:
 
 
 def _merged(made: Iterable[Mapping[str, str]]) -> list[str]:
-    """The names of several dictionaries in one order: those of the longest, and others behind the one before them."""
+    """Returns the names of several dictionaries in one order: that of the longest, others after their predecessor."""
     order: list[str] = []
     for change in sorted(made, key=len, reverse=True):
         place = 0
@@ -223,7 +223,7 @@ def _merged(made: Iterable[Mapping[str, str]]) -> list[str]:
 
 
 def _unbeaten(scored: Sequence[Candidate], cost: str, higher_is_better: bool) -> list[Candidate]:
-    """Of candidates in the order of their cost those that are better than all that cost no more."""
+    """Returns, of candidates in the order of their cost, those that are better than all that cost no more."""
     sign = 1 if higher_is_better else -1
     unbeaten: list[Candidate] = []
     for candidate in scored:

@@ -1,4 +1,4 @@
-"""Structure in the text of `inspect`: layers and blocks that may go, and what of the others may be smaller."""
+"""Structure in the text of `inspect`: layers and blocks that may be removed, and which others may be smaller."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _KINDS = {"kernel_size": "kernel sizes", "padding": "paddings", "outputs": "outp
 
 
 def structure_lines(costs: CostModel) -> list[str]:
-    """Lines on what method="n2n" decides on: the layers that it may remove, and the variables that it may lower."""
+    """Returns lines on the decisions of method="n2n": layers that it may remove, and variables that it may reduce."""
     from tfcompress.methods.n2n.space import Space  # here, as a method is loaded when it is asked for
 
     space = Space.of(costs)
@@ -31,7 +31,7 @@ def structure_lines(costs: CostModel) -> list[str]:
 
 
 def section_lines(costs: CostModel) -> list[str]:
-    """Lines on what method="lit" decides on: the sections, and for each student the budget that leads to it."""
+    """Returns lines on the decisions of method="lit": the sections, and the budget that leads to each student."""
     from tfcompress.methods.distillation.students import fewer_and_fewer, shallow_plan
 
     graph, total = costs.groups.graph, costs.total.macs
@@ -59,10 +59,10 @@ def section_lines(costs: CostModel) -> list[str]:
 
 
 def grouped(names: Iterable[str]) -> str:
-    """Names as text; where they are many, those that differ in their numbers alone are one, such as `block*_conv1 (8)`.
+    """Returns names as text; names that differ only in numbers are shown once if there are many: `block*_conv1 (8)`.
 
     Args:
-        names: in the order in which they are shown.
+        names: names, in the order to show them.
     """
     left = list(names)
     if not left:
@@ -79,6 +79,6 @@ def _merged(names: list[str]) -> Iterator[str]:
 
 
 def _pattern(names: list[str]) -> str:
-    """Names alike but for their numbers, with a star for each number that is not the same in all."""
+    """Returns a pattern for names that differ only in numbers, with a star for each number that varies."""
     parts = zip(*(re.split(r"(\d+)", name) for name in names), strict=True)
     return "".join(values[0] if len(set(values)) == 1 else "*" for values in parts)

@@ -1,4 +1,4 @@
-"""Pictures of a search that trained students: how its updates went, and all of the students (Figures 3 to 5 of N2N)."""
+"""Pictures of a search that trained students: its updates, and all of its students (Figures 3 to 5 of N2N)."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ class _Student:
 
 
 def plot_updates(result: Any, path: str | os.PathLike[str] | None = None) -> Any:
-    """Draws compression, accuracy and reward of the students by update, a panel a stage (Figures 3 to 5 of N2N).
+    """Draws compression, accuracy and reward of the students by update, with a panel per stage (Figures 3 to 5 of N2N).
 
-    A line is the mean over the students of an update: rewards over all of them, compression (the share of the
-    parameters that is gone) and accuracy (as a share of the original's) over those that were trained. Circles stand
-    around the largest and the smallest student of the stage that were trained.
+    A line is the mean over the students of an update: rewards over all of them, compression (the share of removed
+    parameters) and accuracy (as a share of the original's) over those that were trained. Circles mark the largest and
+    the smallest trained student of the stage.
 
     Args:
-        result: a `Result` of method "n2n", a loaded one as well.
-        path: where the picture goes, its ending gives the format; `None` for no file.
+        result: a `Result` of method "n2n", which may be a loaded one.
+        path: the file to write, its ending gives the format; `None` for no file.
 
     Returns:
         The matplotlib figure.
 
     Raises:
-        ValueError: a result without students.
+        ValueError: the result has no students.
     """
     students, whole = _students(result), result.before
     stages = list(dict.fromkeys(student.stage for student in students))
@@ -78,21 +78,21 @@ def plot_updates(result: Any, path: str | os.PathLike[str] | None = None) -> Any
 
 
 def plot_students(result: Any, path: str | os.PathLike[str] | None = None) -> Any:
-    """Draws each student that was trained as a point of accuracy over parameters, with the original and the result.
+    """Draws each trained student as a point of accuracy over parameters, with the original and the result.
 
     Args:
-        result: a `Result` of method "n2n", a loaded one as well.
-        path: where the picture goes, its ending gives the format; `None` for no file.
+        result: a `Result` of method "n2n", which may be a loaded one.
+        path: the file to write, its ending gives the format; `None` for no file.
 
     Returns:
         The matplotlib figure.
 
     Raises:
-        ValueError: a result without students, or none that was trained.
+        ValueError: the result has no students, or no trained ones.
     """
     trained = [student for student in _students(result) if student.accuracy is not None]
     if not trained:
-        raise ValueError("Expected students that were trained. Received: none. Its search refused all that it drew.")
+        raise ValueError("Expected students that were trained. Received: none. The search refused all that it drew.")
     figure = new_figure(7, 5)
     axes = figure.subplots()
     for color, stage in enumerate(dict.fromkeys(student.stage for student in trained)):

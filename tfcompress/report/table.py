@@ -8,7 +8,7 @@ __all__ = ["in_columns"]
 
 
 def in_columns(rows: Sequence[Sequence[str]], left: int) -> list[str]:
-    """Columns of equal width: the first `left` ones flush left, numbers flush right."""
+    """Returns columns of equal width: the first `left` ones left-aligned, numbers right-aligned."""
     widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
     return [
         "  ".join(

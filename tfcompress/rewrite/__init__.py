@@ -1,4 +1,4 @@
-"""From a model and a plan to a new model; and the proof that it is what the plan says."""
+"""Builds a new model from a model and a plan, and verifies that it matches the plan."""
 
 from tfcompress._needs_tensorflow import BACKEND  # noqa: F401
 from tfcompress.rewrite.apply import apply

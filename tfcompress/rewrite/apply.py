@@ -1,4 +1,4 @@
-"""`apply(source, plan)`: builds what a plan describes. The one place that builds models and slices weights."""
+"""`apply(source, plan)`: builds the student of a plan. The only place that builds models and slices weights."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ _Mask = npt.NDArray[np.bool_]
 
 
 def kept_labels(groups: ChannelGroups, plan: Plan) -> _Mask:
-    """bool `[labels]`: which channel labels stay under a plan.
+    """Returns bool `[labels]`: which channel labels a plan keeps.
 
     Raises:
-        KeyError: the plan names a group that the graph does not have.
-        ValueError: an index beyond the group's size.
+        KeyError: the plan names an unknown group.
+        ValueError: an index is beyond the group's size.
     """
     stays = np.ones(len(groups.roots), dtype=bool)
     for edit in plan.channels:
@@ -62,7 +62,7 @@ def kept_labels(groups: ChannelGroups, plan: Plan) -> _Mask:
 
 
 class _Width:
-    """The labels that a plan leaves, as handlers ask for them."""
+    """The labels that a plan keeps, for handlers."""
 
     def __init__(self, kept: _Mask) -> None:
         self._kept = kept
@@ -84,7 +84,7 @@ def apply(
     seed: int | None = None,
     nesting: Nesting | None = None,
 ) -> keras.Model:
-    """Builds the student that a plan describes: its structural half, then its channels.
+    """Builds the student of a plan: first its structural edits, then its channel edits.
 
     Weights are the source's where they are inherited (see `Plan`); those of fresh layers are drawn by their own
     initializers, from `seed`. The source is not changed. The student is made of the source's own layer classes, with
@@ -94,11 +94,11 @@ def apply(
         source: a built Functional or Sequential model.
         plan: the edits.
         groups: the source's channel groups, if they are known already.
-        through_norms: of the groups, where they are not given: see `ChannelGroups.of`.
-        free_batch: whether inputs of a fixed batch size take any in the student.
-        seed: of what initializers draw that have no seed of their own; Python's and Keras' global random states are
+        through_norms: if the groups are not given: see `ChannelGroups.of`.
+        free_batch: whether inputs of a fixed batch size take any batch size in the student.
+        seed: random seed of initializers that have none of their own; Python's and Keras' global random states are then
             neither read nor changed then. By default they draw from the global states.
-        nesting: which nodes are put into nested models, and other sizes of inputs; none by default. See `nested_copy`.
+        nesting: which nodes belong to nested models, and other sizes of inputs; none by default. See `nested_copy`.
 
     Returns:
         A new `keras.Model` with the inputs and outputs of the source, in the same nested structure.
@@ -106,9 +106,9 @@ def apply(
     Raises:
         KeyError: the plan names a node that the source does not have, or a group that its structural half does not
             leave.
-        ValueError: an index beyond the group's size; structural edits that cannot be carried out, see
+        ValueError: an index is beyond the group's size; or structural edits cannot be carried out, see
             `tfcompress.graph.restructured`.
-        TypeError: a layer that tfcompress does not know cannot be made again from its config.
+        TypeError: a layer without a handler cannot be rebuilt from its config.
     """
     expect.seed("seed", seed, or_none=True)
     stream = None if seed is None else (seed, Stream.FRESH_LAYERS)
@@ -124,7 +124,7 @@ def apply(
 def _student(
     groups: ChannelGroups, kept: _Mask, fresh: frozenset[str], free_batch: bool, nesting: Nesting
 ) -> keras.Model:
-    """The model of a graph of which these labels stay, and in which these layers start anew."""
+    """Returns the model of a graph with only these labels, in which these layers start fresh."""
     width = _Width(kept)
     first = {id(item.node.operation): item for item in groups.layers.values()}
     built: set[str] = set()
@@ -163,7 +163,7 @@ def _student(
 
 
 def _with_new_variables(copies: Copies, args: Any, kwargs: Any) -> Any:
-    """Arguments in which a variable of a copied layer is the copy's."""
+    """Returns arguments with variables of copied layers replaced by the copies' variables."""
     if not any(isinstance(leaf, keras.Variable) for leaf in keras.tree.flatten((args, kwargs))):
         return args, kwargs
 
@@ -187,7 +187,7 @@ def _new_input(node: Any, free_batch: bool, sizes: tuple[int | None, ...] | None
 
 
 def _without_batch(item: NodeAnalysis, config: dict[str, Any], batch: int) -> dict[str, Any]:
-    """A reshape or a noise whose first axis was written down for one batch size, for any."""
+    """Returns a reshape or noise config without its fixed batch size."""
     shape, noise = config.get("newshape"), config.get("noise_shape")
     if noise and noise[0] == batch:
         return {**config, "noise_shape": (None, *noise[1:])}
@@ -226,7 +226,7 @@ def _as_it_is(call: Any, config: dict[str, Any]) -> Any:
 
 @contextlib.contextmanager
 def _refusing(item: NodeAnalysis) -> Iterator[None]:
-    """Says of a layer that cannot be made again which one it is, and what to do."""
+    """Names the layer that cannot be rebuilt, and says what to do."""
     try:
         yield
     except CannotBeCopied:
@@ -237,14 +237,14 @@ def _refusing(item: NodeAnalysis) -> Iterator[None]:
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         node = item.node
         raise CannotBeCopied(
-            f"Expected {node.type_name} to be made again by from_config(get_config()), as every layer of a copied "
+            f"Expected {node.type_name} to be rebuilt by from_config(get_config()), as every layer of a copied "
             f"model is. Received: layer {node.layer_name!r}, {reason} Give its class a get_config() that returns all "
             "arguments of its constructor."
         ) from error
 
 
 def _initialized_by(layer: Any, name: str) -> Any:
-    """The variable of a layer that the attribute of this name initializes, or `None`."""
+    """Returns the variable that a layer's attribute of this name initializes, or `None`."""
     stem, ending, _ = name.partition("_initializer")
     if not ending:
         return None
@@ -265,7 +265,7 @@ def _config_of(operation: Any) -> dict[str, Any]:
 
 
 def _learned(operation: Any) -> set[int]:
-    """By id the variables of a layer that training makes, frozen at present or not; the others are its state."""
+    """Returns the ids of a layer's variables that training makes, even if frozen; the others are its state."""
     learned: set[int] = set()
     for layer in operation._flatten_layers() if isinstance(operation, keras.Layer) else ():
         if isinstance(layer, keras.layers.Embedding) and not layer.trainable:  # learned elsewhere
@@ -277,11 +277,11 @@ def _learned(operation: Any) -> set[int]:
 
 
 class _Weights:
-    """While a new layer is called first, and so built: gives its variables what stays of the old layer's.
+    """Gives the variables of a new layer, while it is built by its first call, the remaining values of the old layer.
 
-    Where a layer, or one in it, has an initializer for a variable, the initializer gives the value: random numbers that
-    are replaced at once would be most of the time that building takes. Variables in `drawn`, by id, are given nothing:
-    they are what their initializers draw.
+    If a layer, or one inside it, has an initializer for a variable, the initializer returns the value: otherwise
+    drawing random numbers that are replaced at once would take most of the building time. Variables in `drawn`, by id,
+    are not set: they keep the values of their initializers.
     """
 
     def __init__(
@@ -342,7 +342,7 @@ class _Weights:
                 continue
             if known is not None:
                 raise CannotBeCopied(
-                    f"Expected layer {self._node.layer_name!r} to go on sharing its weight {source.path!r} with "
+                    f"Expected layer {self._node.layer_name!r} to keep sharing its weight {source.path!r} with "
                     "another layer. Received: a copy that has one of its own. Give its class a get_config() that "
                     "returns the layer whose weight it reads, keras.saving.serialize_keras_object(self.other), and a "
                     "from_config() that reads it back."
@@ -354,7 +354,7 @@ class _Weights:
             carry_flags(self._old, self._new)
 
     def _pairs(self) -> list[tuple[Any, Any]]:
-        """The variables of both, two by two: in their order, or by their names where Keras orders them otherwise."""
+        """Returns pairs of the variables of both: in order, or by their names if Keras orders them differently."""
         old, new = (list(getattr(layer, "variables", ())) for layer in (self._old, self._new))
         if [v.name for v in old] != [v.name for v in new]:
             paths = [{v.path.partition("/")[2]: v for v in variables} for variables in (old, new)]
@@ -363,9 +363,9 @@ class _Weights:
         return list(zip(old, new, strict=True))
 
     def _fitting(self, initializer: Any, variable: Any) -> Any:
-        """The initializer; the values themselves where it can only give those of the uncut variable.
+        """Returns an initializer for the cut values, or the values themselves if it can only give the uncut shape.
 
-        A layer in a file is built before it is given its weights.
+        A layer loaded from a file is built before it gets its weights.
         """
         if type(initializer).__module__.startswith("keras.") and np.ndim(getattr(initializer, "value", 0)) == 0:
             return initializer

@@ -1,4 +1,4 @@
-"""Seeds of what Keras draws where nobody gives it a seed, for as long as something is built."""
+"""Seeds for random numbers that Keras draws without a seed while something is built."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _GENERATOR = "global_seed_generator"  # what Keras calls the one that keras.rand
 
 @contextlib.contextmanager
 def drawing_from(seed: Sequence[int] | None) -> Iterator[None]:
-    """Makes what initializers without a seed draw inside a function of `seed`; the global states stay as they were.
+    """Makes initializers without a seed depend only on `seed` inside; the global states do not change.
 
-    Keras gives such an initializer a seed by Python's global random state when it is made, and functions that call
-    `keras.random` without a seed draw from a generator that all of Keras shares. What draws by other means, such as
-    `tf.random`, draws as it likes.
+    Keras gives such an initializer a seed from Python's global random state when it is made, and functions that call
+    `keras.random` without a seed draw from a generator that all of Keras shares. Other random numbers, such as those of
+    `tf.random`, are not affected.
 
     Args:
         seed: numbers; `None` leaves everything to the global state.

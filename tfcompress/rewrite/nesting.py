@@ -1,4 +1,4 @@
-"""Nested models of the original, put around what a student has left of them."""
+"""Puts the remaining layers of the original's nested models into nested models of the student."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _Path = tuple[str, ...]
 
 @dataclasses.dataclass(frozen=True)
 class Nesting:
-    """The nested models that the nodes of a graph lie in.
+    """The nested models that the nodes of a graph belong to.
 
     Attributes:
-        inside: for each node that lies in nested models their names, the outermost first.
-        names: for layers that have another name in their nested model than in the graph that name.
-        inputs: for inputs that take other sizes than in the graph their shapes, such as `(None, None, None, 3)`.
+        inside: for each node in nested models their names, the outermost first.
+        names: the names of layers in their nested model, if they differ from those in the graph.
+        inputs: the shapes of inputs that take other sizes than in the graph, such as `(None, None, None, 3)`.
     """
 
     inside: Mapping[str, _Path] = dataclasses.field(default_factory=dict)
@@ -34,12 +34,12 @@ class Nesting:
     inputs: Mapping[str, tuple[int | None, ...]] = dataclasses.field(default_factory=dict)
 
     def tensors(self, graph: LayerGraph, nodes: Sequence[str], call: Callable[[str, _Tensors], None]) -> _Tensors:
-        """Calls all nodes, those of a nested model within a model of their own; returns the tensors of the outermost.
+        """Calls all nodes, those of a nested model inside a model of their own; returns the outermost tensors.
 
         Args:
             graph: the graph.
             nodes: names of its nodes, each after those that it reads.
-            call: calls one node on the tensors that it reads, and adds those that it gives.
+            call: calls one node on its input tensors, and adds its outputs.
         """
         tensors: _Tensors = {}
         self._walk(graph, nodes, 0, call, tensors)
@@ -54,7 +54,7 @@ class Nesting:
                 call(members[0], tensors)
 
     def _units(self, graph: LayerGraph, nodes: Sequence[str], depth: int) -> list[list[str]]:
-        """The nodes one by one, and those of a nested model together, each after what it reads."""
+        """Returns the nodes one by one, and those of a nested model together, each after its inputs."""
         unit_of: dict[str, str] = {}
         units: dict[str, list[str]] = {}
         for name in nodes:
@@ -104,14 +104,14 @@ class Nesting:
 
 
 def nesting_of(original: LayerGraph, student: LayerGraph) -> Nesting:
-    """The nesting of a student's nodes: that of the original's nodes of these names, and of new ones between them; and
-    the sizes that the original's inputs take.
+    """Returns the nesting of a student's nodes: that of the original's nodes with the same names, and of new ones
+    between them; and the input sizes of the original.
 
-    Nested models that are called several times are left flat, as what is left of them may differ from call to call.
+    Nested models that are called several times are left flat, because their remains may differ from call to call.
 
     Args:
         original: the graph of the model that was given.
-        student: the graph of what became of it.
+        student: the graph of the student.
     """
     known = _paths(original)
     inside = {name: known.get(name, ()) for name in student.nodes}
@@ -141,7 +141,7 @@ def nests(file: pathlib.Path) -> bool:
 
 
 def _paths(graph: LayerGraph) -> dict[str, _Path]:
-    """The nested models of each node, without those that are called again and what lies in them."""
+    """Returns the nested models of each node, except models that are called again and their contents."""
     again = {
         (*node.inside[:depth], name.partition("@")[0])
         for node in graph.nodes.values()
@@ -160,7 +160,7 @@ def _paths(graph: LayerGraph) -> dict[str, _Path]:
 
 
 def _between(graph: LayerGraph, known: Mapping[str, _Path], new: Sequence[str]) -> dict[str, _Path]:
-    """The deepest nested model that a new node lies in: nodes of it stand before and behind."""
+    """Returns the deepest nested model that a new node belongs to: with nodes of it before and after."""
 
     def reached(nodes: Sequence[str], neighbours: Callable[[str], list[str]]) -> dict[str, set[_Path]]:
         models: dict[str, set[_Path]] = {}
@@ -179,7 +179,7 @@ def _between(graph: LayerGraph, known: Mapping[str, _Path], new: Sequence[str]) 
 
 
 def _input_like(tensor: Any, model: str, taken: set[str]) -> Any:
-    """An input of a nested model for a tensor that it reads, under a name that no layer in it has."""
+    """Returns an input of a nested model for a tensor that it reads, with a name that no layer in it has."""
     name = base = f"{model}_input"
     number = 1
     while name in taken:
@@ -190,5 +190,5 @@ def _input_like(tensor: Any, model: str, taken: set[str]) -> Any:
 
 
 def _bare(tensors: list[Any]) -> Any:
-    """One tensor as it is, several in their list."""
+    """Returns one tensor itself, several as their list."""
     return tensors[0] if len(tensors) == 1 else tensors

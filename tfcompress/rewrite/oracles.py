@@ -1,7 +1,7 @@
-"""Oracles: for each kind of edit, how the source itself is run to give what the student has to give.
+"""Oracles: for each kind of edit, how to run the source itself so that it gives the student's outputs.
 
-The reference is always the model itself, never a copy of it: what is wrong with copies would be wrong on both sides. An
-oracle that a kind of edit brings is registered in `_ORACLES`, and nothing else asks of which kind an edit is.
+The reference is always the model itself, never a copy: an error in copying would be the same on both sides. The oracle
+of each kind of edit is registered in `_ORACLES`; no other code asks for the kind of an edit.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ __all__ = ["masked", "reference"]
 
 
 class _Reference:
-    """The source as it is to be run, to which each kind of edit adds its own.
+    """The source as it has to be run; each kind of edit adds its own changes.
 
     Attributes:
         source: the source.
         plan: the whole plan.
         groups: the channel groups of the graph that its structural half leaves.
-        values: by the id of a variable, what stands for it.
-        calls: what stands for the `call` of some layers.
-        without: names of nodes that are passed over.
-        comparable: whether the outputs are those of the student; not where weights are fresh or settings are others.
+        values: values that replace variables, by id.
+        calls: replacements for the `call` of some layers.
+        without: names of nodes to skip.
+        comparable: whether the outputs equal the student's; False if weights are fresh or settings changed.
     """
 
     def __init__(self, source: Network, plan: Plan, groups: ChannelGroups) -> None:
@@ -43,7 +43,7 @@ class _Reference:
 
 
 def _inherited_channels(reference: _Reference, edits: Sequence[KeepChannels]) -> None:
-    """Zeros for the weights that read removed channels; normalisations that are cut go by the channels that stay."""
+    """Zeros the weights that read removed channels; normalizations that are cut use the remaining channels."""
     groups, kept = reference.groups, kept_labels(reference.groups, reference.plan)
     operations = {**groups.graph.operations, **reference.graph.operations}  # a part of a mixture is in the first alone
     for name, axes in groups.weight_axes().items():
@@ -69,12 +69,12 @@ def _inherited_channels(reference: _Reference, edits: Sequence[KeepChannels]) ->
 
 
 def _passed_over(reference: _Reference, edits: Sequence[RemoveLayers]) -> None:
-    """The removed layers pass on what they read."""
+    """Skips the removed layers, which pass on their inputs."""
     reference.without += [node for edit in edits for node in edit.nodes]
 
 
 def _part_alone(reference: _Reference, edits: Sequence[ReplaceLayers]) -> None:
-    """A mixture whose own weights are such that it computes what the chosen part does; nothing for fresh layers."""
+    """Sets a mixture's own weights so that it computes the chosen part; does nothing for fresh layers."""
     for edit in edits:
         if edit.part is None:
             reference.comparable = False
@@ -85,7 +85,7 @@ def _part_alone(reference: _Reference, edits: Sequence[ReplaceLayers]) -> None:
 
 
 def _other_settings(reference: _Reference, edits: Sequence[Reconfigure]) -> None:
-    """Nothing to compare with: only the student has these settings."""
+    """Marks the source as not comparable: only the student has these settings."""
     reference.comparable = reference.comparable and not edits
 
 
@@ -98,18 +98,18 @@ _ORACLES: dict[type[Edit], Callable[[_Reference, Any], None]] = {
 
 
 def reference(source: keras.Model | Network, plan: Plan, groups: ChannelGroups | None = None) -> Runner | None:
-    """The source, to be run so that it gives a student's outputs; the model itself is not changed.
+    """Returns the source as a runner that gives a student's outputs; the model itself is not changed.
 
     Args:
-        source: the model that the plan is of.
+        source: the model of the plan.
         plan: the plan.
         groups: the source's channel groups, if they are known already.
 
     Returns:
-        What runs it; `None` where a plan has fresh weights or other settings, so that nothing can be compared.
+        The runner; `None` if a plan has fresh weights or changed settings, so that nothing can be compared.
 
     Raises:
-        KeyError: the plan names a group or a node that is not there.
+        KeyError: the plan names an unknown group or node.
     """
     source = Network.of(source)
     groups = source.groups if groups is None else groups
@@ -121,19 +121,19 @@ def reference(source: keras.Model | Network, plan: Plan, groups: ChannelGroups |
 
 
 def masked(source: keras.Model | Network, plan: Plan, groups: ChannelGroups | None = None) -> Runner:
-    """A model with zeros for the weights that would read removed channels, and without removed layers; to be run.
+    """Returns a runner of a model with zeros for weights that read removed channels, without removed layers.
 
-    It gives the student's outputs. Where the plan cuts through normalisations, these take their statistics over the
-    channels that stay. A mixture of which a part is taken out computes that part alone.
+    It gives the student's outputs. If the plan cuts through normalizations, these take their statistics over the
+    remaining channels. A mixture that is replaced by a part computes only that part.
 
     Raises:
-        KeyError: the plan names a group or a node that is not there.
-        ValueError: a plan with fresh weights or other settings.
+        KeyError: the plan names an unknown group or node.
+        ValueError: a plan with fresh weights or changed settings.
     """
     runner = reference(source, plan, groups)
     if runner is None:
         raise ValueError(
-            "Expected a plan whose student computes what the source does without what is removed. Received: one with "
-            "fresh weights or other settings, of which only shapes and cost can be checked: verify(...)."
+            "Expected a plan whose student computes the same as the source without removed parts. Received: one with "
+            "fresh weights or other settings, whose student can only be checked for shapes and cost: verify(...)."
         )
     return runner

@@ -1,4 +1,4 @@
-"""Runs models to compare their outputs, and leaves no trace in them: no state moves on, nothing random happens."""
+"""Runs models to compare their outputs without changing them: no state advances, nothing random happens."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ _NOISE = tuple(
 
 
 def run_without(model: keras.Model | Network, nodes: Collection[str], inputs: Any) -> Any:
-    """The outputs of a model whose layers are called one by one, those in `nodes` passed over.
+    """Returns the outputs of a model whose layers are called one by one, with those in `nodes` skipped.
 
-    What a removed layer would have given is what the first layer of its part reads. It builds nothing.
+    The output of a removed part is replaced by the input of its first layer. It builds nothing.
 
     Args:
         model: a built Functional or Sequential model.
@@ -40,16 +40,16 @@ def run_without(model: keras.Model | Network, nodes: Collection[str], inputs: An
 
 
 class Runner:
-    """Runs a model at inference with other values for some of its variables.
+    """Runs a model in inference mode with other values for some of its variables.
 
-    Dropout and noise pass on what they read, also where the model switches them on: on fewer channels they would draw
+    Dropout and noise pass on their inputs, even if the model switches them on: with fewer channels they would draw
     other numbers.
 
     Args:
         model: a built Functional or Sequential model.
-        values: by the id of a variable, what stands for it.
-        calls: what stands for the `call` of some of its layers.
-        without: names of nodes that are passed over.
+        values: values that replace variables, by id.
+        calls: replacements for the `call` of some layers.
+        without: names of nodes to skip.
     """
 
     def __init__(
@@ -67,11 +67,11 @@ class Runner:
         self._function = tf.function(self._call) if _loops_for_long(self.model) else self._call
 
     def __call__(self, inputs: Any, values: Mapping[int, Any] | None = None) -> list[_Array]:
-        """The outputs for one batch, flat.
+        """Returns the outputs for one batch, flat.
 
         Args:
             inputs: one batch, in the model's structure.
-            values: further values for variables; without a loop that has to be traced anew they cost nothing more.
+            values: further values for variables; unless a loop has to be traced again, they cost nothing.
         """
         if values is None:
             outputs = self._function(inputs)
@@ -91,7 +91,7 @@ class Runner:
 
     @contextlib.contextmanager
     def scope(self) -> Iterator[None]:
-        """While layers of the model are called inside, they have these values and calls, and change nothing."""
+        """Makes the model's layers use these values and calls inside, without changing anything."""
         scope = keras.StatelessScope()
         scope.state_mapping.update(self.values)
         with _calling([*_quiet(self.model), *self._calls]), scope:
@@ -140,7 +140,7 @@ def _as_array(tensor: Any) -> _Array:
 
 
 def one_seed(source: Network, student: Network) -> dict[int, Any]:
-    """By the id of a variable of the student, the source's value of each random state that both have."""
+    """Returns, by the id of a variable of the student, the source's value of each random state that both have."""
     old, new = (network.graph.operations for network in (source, student))
     states: dict[int, Any] = {}
     for name in old.keys() & new.keys():
@@ -155,13 +155,13 @@ def _is_seed(variable: Any) -> bool:
 
 
 class Differences(NamedTuple):
-    """How far some outputs are from those expected.
+    """The differences between some outputs and the expected ones.
 
     Attributes:
-        relative: by output, the largest difference relative to the largest number expected; 1 where entries that are
-            no floats differ, infinite where numbers are not finite on one side alone.
-        absolute: by output, the largest difference itself.
-        places: by output, bool of its shape: where entries that are no floats differ.
+        relative: by output, the largest difference relative to the largest expected number; 1 if entries that are not
+            floats differ, infinite if numbers are not finite on one side only.
+        absolute: by output, the largest difference.
+        places: by output, bool of its shape: where entries that are not floats differ.
     """
 
     relative: list[float]
@@ -175,7 +175,7 @@ class Differences(NamedTuple):
 
 
 def compare(expected: list[_Array], received: list[_Array]) -> Differences:
-    """Compares outputs of any type: floats by their size, others (booleans, whole numbers, strings) entry by entry."""
+    """Compares outputs of any type: floats by their size, others (booleans, whole numbers, strings) for equality."""
     result = Differences([], [], [])
     for first, second in zip(expected, received, strict=True):
         relative, absolute, places = _difference(first, second)

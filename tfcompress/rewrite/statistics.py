@@ -1,4 +1,4 @@
-"""BatchNormalization statistics of a model, taken anew along its own path."""
+"""BatchNormalization statistics of a model, computed anew along its own path."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ __all__ = ["reestimate_statistics"]
 def reestimate_statistics(network: Network, batches: Sequence[Any]) -> bool:
     """Sets the running statistics of a model to their means over some batches of inputs, in place.
 
-    Where layers or channels were taken out, what is left still has the statistics of what it used to read.
+    After layers or channels were removed, the rest still has the statistics of its earlier inputs.
 
     Args:
-        network: of the model.
+        network: network of the model.
         batches: batches of inputs, structures of arrays `[batch, ...]`.
 
     Returns:

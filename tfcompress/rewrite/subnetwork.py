@@ -1,12 +1,12 @@
 """Runs a model as its own sub-network without building one: for rewards and sensitivity.
 
-The weights of the channels that stay are gathered inside one compiled function whose arguments are index vectors, so
-that every sub-network runs through the same trace. Where a layer's static shape forbids that (`Reshape`, padding of
-channels), the weights that read the removed channels are multiplied by zeros instead. Both give the outputs of the cut
+The weights of the remaining channels are gathered inside one compiled function whose arguments are index vectors, so
+that every sub-network uses the same trace. If a layer's static shape forbids that (`Reshape`, padding of channels), the
+weights that read the removed channels are multiplied by zeros instead. Both give the outputs of the cut
 model.
 
-The trick rests on `keras.StatelessScope` taking tensors of other shapes than its variables have; the test
-`tests/rewrite/test_subnetwork.py` notices when Keras changes that.
+This relies on `keras.StatelessScope` accepting tensors of other shapes than its variables have; the test
+`tests/rewrite/test_subnetwork.py` fails if Keras changes that.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ __all__ = ["Subnetwork"]
 
 
 class _Edit(NamedTuple):
-    """How a variable is cut: along each axis by one of the arguments."""
+    """How a variable is cut: by one of the arguments along each axis."""
 
     variable: Any
     axes: tuple[tuple[int, int], ...]
@@ -39,9 +39,9 @@ class _Edit(NamedTuple):
 
 
 class _Traced:
-    """A function that is traced at its first call, and runs as that graph in all.
+    """A function that is traced at its first call, and then always runs as that graph.
 
-    That holds where TensorFlow is told to run functions eagerly, too: a graph does not ask.
+    This also holds if TensorFlow is set to run functions eagerly, because a graph does not check that.
     """
 
     def __init__(self, function: Callable[..., Any], signature: list[Any], autograph: bool = True) -> None:
@@ -60,10 +60,10 @@ class Subnetwork:
     Args:
         model: the model whose current weights are used; its weights may change between calls.
         groups: its channel groups.
-        prunable: names of the groups that plans will speak of; `None` for all.
+        prunable: names of the groups that plans will name; `None` for all.
 
     Attributes:
-        traces: how often the compiled function was traced; it stays at 1 however many plans are evaluated on samples
+        traces: number of traces of the compiled function; it stays at 1 for any number of plans on samples
             of one shape.
     """
 
@@ -106,7 +106,7 @@ class Subnetwork:
 
     @property
     def sliced(self) -> tuple[str, ...]:
-        """Names of the groups whose weights are gathered, and not masked."""
+        """Names of the groups whose weights are gathered rather than masked."""
         return tuple(name for name, slices in zip(self.prunable, self._sliced.tolist(), strict=True) if slices)
 
     def _groups_that_slice(self, count: int) -> npt.NDArray[np.bool_]:
@@ -121,7 +121,7 @@ class Subnetwork:
         return slices
 
     def _collect_edits(self) -> None:
-        """For each weight: along which axes it is gathered, or multiplied by a mask, and by which argument."""
+        """Collects for each weight the axes that are gathered, or multiplied by a mask, and the arguments for them."""
         for axes in self.groups.weight_axes().values():
             for weight in axes:
                 edits = []
@@ -141,7 +141,7 @@ class Subnetwork:
                     self._add_edit(edit)
 
     def _add_edit(self, edit: _Edit) -> None:
-        """Layers may share a weight: then what both say of it is done to it."""
+        """Adds an edit; layers may share a weight, which then gets the edits of both."""
         for index, earlier in enumerate(self._edits):
             if earlier.variable is edit.variable:
                 axes = sorted({*earlier.axes, *edit.axes}, key=lambda entry: not self._is_mask[entry[1]])
@@ -150,7 +150,7 @@ class Subnetwork:
         self._edits.append(edit)
 
     def _signature(self) -> list[Any]:
-        """Unknown batch and unknown lengths: one trace serves all, and layers see that a width is not known."""
+        """Returns a signature with unknown batch and lengths: one trace serves all, and layers see unknown widths."""
         graph = self.groups.graph
         inputs = map_refs(
             lambda ref: tf.TensorSpec((None, *graph.shape(ref)[1:]), graph.nodes[ref.node].operation.dtype),
@@ -165,7 +165,7 @@ class Subnetwork:
         return [inputs, arguments, statistics]
 
     def _as_read(self, x: Any) -> Any:
-        """Inputs in the structure and the dtypes of the model's own, as Keras makes them in every call."""
+        """Returns inputs in the structure and dtypes of the model's own, as Keras converts them in every call."""
         specs = self._signature()[0]
         if isinstance(x, dict) and not isinstance(specs, dict):
             x = [x[tensor._keras_history.operation.name] for tensor in self.model.inputs]
@@ -209,7 +209,7 @@ class Subnetwork:
 
     @contextlib.contextmanager
     def _scope(self, arguments: list[tf.Tensor], statistics: list[tf.Tensor]) -> Iterator[keras.StatelessScope]:
-        """While a function is traced inside, layers see sliced weights and do not know their widths."""
+        """Makes layers see sliced weights, and not know their widths, while a function is traced inside."""
         scope = keras.StatelessScope()
         edited = [(edit.variable, self._edited(edit, arguments)) for edit in self._edits]
         edited += [(edit.variable, value) for edit, value in zip(self._statistics, statistics, strict=True)]
@@ -244,9 +244,9 @@ class Subnetwork:
             return self.model(x, training=False)
 
     def _batch_statistics(self, x: Any, arguments: list[tf.Tensor]) -> list[tf.Tensor]:
-        """Mean and variance of one batch in each normalisation: what training adds to a running statistic of zero.
+        """Returns mean and variance of one batch in each normalization, as training adds to running statistics of zero.
 
-        Statistics that training leaves alone, such as those of frozen layers, stay as they are.
+        Statistics that training does not change, such as those of frozen layers, stay unchanged.
         """
         now = [self._edited(edit, arguments) for edit in self._statistics]
         zeros = [tf.zeros_like(value) for value in now]
@@ -261,18 +261,18 @@ class Subnetwork:
 
     @property
     def statistics(self) -> tuple[keras.Variable, ...]:
-        """The running statistics of the model, in the order of what `recalibrate` returns."""
+        """The running statistics of the model, in the order of the result of `recalibrate`."""
         return tuple(edit.variable for edit in self._statistics)
 
     def recalibrate(self, plan: Plan, batches: Sequence[Any]) -> list[tf.Tensor]:
-        """Running statistics as the sub-network itself would have them: the means over some batches of inputs.
+        """Returns the running statistics that the sub-network itself would have: means over some batches of inputs.
 
         Args:
-            plan: which channels stay.
+            plan: the channels to keep.
             batches: batches of inputs.
 
         Returns:
-            What `mean` takes as `statistics`. The model's own statistics stay as they are.
+            The value of `statistics` for `mean`. The model's own statistics are not changed.
         """
         self._check(plan)
         arguments = self._arguments(plan)
@@ -280,11 +280,11 @@ class Subnetwork:
         return [tf.add_n(values) / len(observed) for values in zip(*observed, strict=True)]
 
     def predict(self, plan: Plan, x: Any) -> Any:
-        """Outputs of the sub-network that the plan describes for one batch `x`, as tensors.
+        """Returns outputs of a plan's sub-network for one batch `x`, as tensors.
 
         Raises:
             KeyError: the plan names a group that this evaluator was not made for.
-            ValueError: a plan with structural edits or fresh weights, which no sub-network of the model can be.
+            ValueError: a plan with structural edits or fresh weights, which cannot be a sub-network of the model.
         """
         self._check(plan)
         arguments = self._arguments(plan)
@@ -311,16 +311,16 @@ class Subnetwork:
         batch_size: int = 250,
         statistics: list[tf.Tensor] | None = None,
     ) -> float:
-        """The mean of `score(y, outputs)` (`[batch]` numbers), or the result of a metric, over samples.
+        """Returns the mean of `score(y, outputs)` (`[batch]` numbers), or the result of a metric, over samples.
 
         Args:
-            plan: which channels stay.
+            plan: the channels to keep.
             x: structure of arrays or tensors `[samples, ...]`.
             y: labels, likewise.
-            score: one number a sample, such as `keras.metrics.sparse_categorical_accuracy`; or a metric, updated with
-                `(y, outputs)` in the model's own structure, in the function that the model is traced in.
-            batch_size: samples that run at once.
-            statistics: what `recalibrate` returned; `None` for the model's own running statistics.
+            score: one number per sample, such as `keras.metrics.sparse_categorical_accuracy`; or a metric, updated with
+                `(y, outputs)` in the model's own structure, in the traced function.
+            batch_size: samples in a batch.
+            statistics: the result of `recalibrate`; `None` for the model's own running statistics.
 
         Returns:
             The mean, or the metric.
@@ -341,7 +341,7 @@ class Subnetwork:
     def _measuring(
         self, score: Callable[[Any, Any], Any] | keras.metrics.Metric, y: Any
     ) -> tuple[keras.metrics.Metric, Any]:
-        """A metric and the function that updates it with one batch; the same ones for the same score."""
+        """Returns a metric and the function that updates it with one batch; the same ones for the same score."""
         specs = keras.tree.map_structure(lambda a: tf.TensorSpec((None, *a.shape[1:]), a.dtype), y)
         key = id(score), str(specs)
         if key not in self._measures:

@@ -1,4 +1,4 @@
-"""`replay(source, trail)`: builds the student at the end of a trail, with its weights where they lie in a folder."""
+"""`replay(source, trail)`: builds the student at the end of a trail, with its weights if they are in a folder."""
 
 from __future__ import annotations
 
@@ -33,32 +33,32 @@ def replay(
     seed: int | None = None,
     input_shape: InputShape | None = None,
 ) -> keras.Model:
-    """Builds the student at the end of a trail, by one plan after the other.
+    """Builds the student at the end of a trail, one plan after the other.
 
-    Where a plan's weights come from a file of a run folder, they are read from there; without a folder the student has
-    the architecture alone, and weights to be trained or loaded.
+    If a plan's weights come from a file of a run folder, they are read from there; without a folder the student has
+    only the architecture, and its weights have to be trained or loaded.
 
         trail = tfcompress.Trail.from_json(text)
         student = tfcompress.rewrite.replay(model, trail, "runs/x")
 
     Args:
-        source: the model that the trail begins with, or the same architecture built again: a built Functional or
+        source: the model that the trail starts from, or the same architecture built again: a built Functional or
             Sequential model, which is not changed.
         trail: the trail.
         folder: the run folder, or the folder of the saved result, with the files that the trail names.
         through_norms: as in the run, see `Control`.
-        input_shape: of a source that takes inputs of any size the one of the run, without the batch.
-        seed: of fresh weights, see `apply`; with that of the run a student with fresh weights begins as it did there.
+        input_shape: for a source that takes inputs of any size, the size of the run, without the batch.
+        seed: random seed of fresh weights, see `apply`; with the run's seed, fresh weights are the same as in the run.
 
     Returns:
-        A new `keras.Model`, not compiled; with the nested models of the source where its weights are from a file that
-        has them.
+        A new `keras.Model`, not compiled; with the source's nested models if the file of its weights has
+        them.
 
     Raises:
-        TypeError: `trail` is none.
-        FileNotFoundError: a file that the trail names is not in the folder; before anything is built.
+        TypeError: `trail` is not a trail.
+        FileNotFoundError: a file that the trail names is not in the folder; raised before anything is built.
         ValueError: the file is damaged, or holds weights of another model; or the source is not the model that the
-            trail begins with. The message names the plan.
+            trail starts from. The message names the plan.
     """
     expect.instance("source", source, keras.Model, "a built keras.Model")
     expect.instance("trail", trail, Trail, "a Trail", advice="Write Trail((plan,)) for one plan.")
@@ -84,7 +84,7 @@ def _replayed(
     seed: int | None,
     as_given: LayerGraph | None = None,
 ) -> keras.Model:
-    """The student at the end of a trail; its plans take their weights from these folders, by the names of the files."""
+    """Returns the student at the end of a trail; weights are read from these folders, by file name."""
     as_given = as_given or source.graph
     student, network = source.model, source
     for number, plan in enumerate(trail, start=1):
@@ -102,49 +102,49 @@ def _replayed(
         except (KeyError, ValueError) as error:
             first = (str(error).strip().splitlines() or [""])[0]
             raise ValueError(
-                f"Expected the model that the trail begins with. Received: model {source.model.name!r}, which does not "
+                f"Expected the model that the trail starts from. Received: model {source.model.name!r}, which does not "
                 f"fit plan {number} of {len(trail)}: {first}"
             ) from error
     return student
 
 
 def _give_weights(nested: keras.Model, flat: Network) -> None:
-    """Gives the layers of a student without nested models the weights of its copy with them."""
+    """Copies weights to the layers of a student without nested models from its copy with them."""
     for name, layer in LayerGraph.from_keras(nested).operations.items():
         if getattr(layer, "weights", ()):
             flat.graph.operations[name].set_weights(layer.get_weights())
 
 
 def _built(plan: Plan) -> Plan:
-    """The plan by which the student is built before its weights are read from a file: with any weights."""
+    """Returns the plan for building the student before its weights are read from a file: with any weights."""
     return plan if plan.weights_file is None else dataclasses.replace(plan, weights="fresh")
 
 
 def _folder(folder: pathlib.Path, name: str) -> pathlib.Path:
-    """The folder that holds the file of this name: that of a result, a run folder, or the result in it."""
+    """Returns the folder with a file: that of a result, a run folder, or the result in it."""
     for path in (folder, folder / "result"):
         if (path / name).is_file():
             return path
     raise FileNotFoundError(
         f"Expected a folder with {name}, which the trail takes weights from. Received: {str(folder)!r}. Give the run "
-        "folder or the saved result that the trail is of, or no folder for the architecture alone."
+        "folder or the saved result of the trail, or no folder for only the architecture."
     )
 
 
 def check_end(
     source: keras.Model | Network, trail: Trail, student: keras.Model | Network, through_norms: bool = False
 ) -> None:
-    """Checks that a student which a search trained has the weights, by name and shape, that its trail leads to.
+    """Checks that a trained student of a search has the weights, by name and shape, of its trail's student.
 
     Args:
-        source: the model that the trail begins with.
+        source: the model that the trail starts from.
         trail: the trail.
         student: the student.
         through_norms: as for `replay`.
 
     Raises:
-        RuntimeError: it has others.
-        ValueError: the trail is none of the source.
+        RuntimeError: its weights differ.
+        ValueError: the trail does not fit the source.
     """
     replayed = _replayed(Network.of(source, through_norms), trail, {}, seed=0)
     expected, received = (_weights(Network.of(model)) for model in (replayed, student))
@@ -152,14 +152,14 @@ def check_end(
         pairs = zip(expected, received, strict=False)
         led_to, given = next((pair for pair in pairs if pair[0] != pair[1]), (len(expected), len(received)))
         raise RuntimeError(
-            f"Expected a trained student that its trail leads to, with {led_to}. Received: student "
+            f"Expected a trained student that matches its trail, with {led_to}. Received: student "
             f"{Network.of(student).model.name!r} with {given}. Build it with tfcompress.rewrite.replay(model, trail), "
             "and train that."
         )
 
 
 def _weights(network: Network) -> list[tuple[str, tuple[int, ...]]]:
-    """The weights of a network by layer and name, with their shapes, in the order of its graph."""
+    """Returns the weights of a network by layer and name, with their shapes, in the order of its graph."""
     return [
         (f"{name}/{_NUMBERED.sub('variable', weight.name)}", tuple(weight.shape))
         for name, layer in network.graph.operations.items()

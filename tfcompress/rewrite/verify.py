@@ -1,7 +1,7 @@
-"""The proof that a student is what its plan says: the source, run as the oracles of the edits say, gives the same.
+"""Verifies that a student matches its plan: the source, run by the oracles of the edits, gives the same outputs.
 
-The reference is always the model itself (see `oracles`), and never a copy of it: what is wrong with copies would be
-wrong on both sides.
+The reference is always the model itself (see `oracles`), never a copy: an error in copying would be the same on both
+sides.
 """
 
 from __future__ import annotations
@@ -40,26 +40,26 @@ def verify(
 ) -> float:
     """Checks a freshly made student (before any training) against its source. Neither is changed.
 
-    Its cost has to be the plan's, and its outputs those that the oracles of the plan's edits make of the source. Of
-    fresh weights and of other settings only cost and shapes are checked.
+    Its cost has to be the plan's, and its outputs those of the source by the oracles of the plan's edits. With fresh
+    weights or changed settings only cost and shapes are checked.
 
     Args:
         source: the model that the plan was applied to.
         plan: the plan.
-        student: what `apply` built.
+        student: the student from `apply`.
         inputs: one batch of inputs.
-        tolerance: allowed difference, relative to the largest output of the masked source. More is allowed where the
-            source's own outputs change by more when its weights and inputs are rounded otherwise.
-        groups: the source's channel groups that the plan speaks of, if they are known already.
+        tolerance: allowed difference, relative to the largest output of the masked source. More is allowed if the
+            source's own outputs change by more when its weights and inputs are rounded differently.
+        groups: the source's channel groups for the plan, if they are known already.
 
     Returns:
-        The largest relative difference between the outputs of the masked source and of the student; of outputs that
-        are no floats, 1 where an entry differs; 0 where only cost and shapes are checked.
+        The largest relative difference between the outputs of the masked source and of the student; for outputs that
+        are not floats, 1 if an entry differs; 0 if only cost and shapes are checked.
 
     Raises:
         RuntimeError: outputs differ by more than `tolerance` or have other shapes, or the student's counted cost is
             not the plan's.
-        ValueError: a layer that TensorFlow cannot run on this machine.
+        ValueError: TensorFlow cannot run a layer on this machine.
     """
     source, student = Network.of(source), Network.of(student)
     check_runs_here(source.graph)
@@ -87,15 +87,15 @@ def _check_shapes(left: LayerGraph, student: LayerGraph) -> None:
 
 
 def check_copy(original: keras.Model | Network, copy: keras.Model | Network, inputs: Any) -> None:
-    """Checks that a copy computes what the model itself does. Neither is changed.
+    """Checks that a copy computes the same as the model itself. Neither is changed.
 
     Args:
         original: the user's model.
-        copy: what `apply` made of it without edits.
+        copy: the copy from `apply` without edits.
         inputs: one batch of inputs.
 
     Raises:
-        CannotBeCopied: outputs differ; names the first layer whose copy gives others.
+        CannotBeCopied: outputs differ; names the first layer whose copy differs.
     """
     reference, runner = Runner(original), Runner(copy)
     differences, explained = _compared(reference, runner, inputs, _COPY_TOLERANCE)
@@ -104,7 +104,7 @@ def check_copy(original: keras.Model | Network, copy: keras.Model | Network, inp
     layer = _first_that_differs(reference, runner, inputs)
     where = "" if layer is None else f" by layer {layer.layer_name!r} ({layer.type_name})"
     raise CannotBeCopied(
-        f"Expected a copy of the model that computes what the model does. Received: outputs that differ by "
+        f"Expected a copy of the model that computes the same as the model. Received: outputs that differ by "
         f"{differences.largest:.3g} of the largest number, made so{where}. A layer is copied by "
         "from_config(get_config()) and its weights: give its class a get_config() that returns all arguments of its "
         "constructor, and keep whatever else it needs in weights, or in save_own_variables and load_own_variables."
@@ -112,7 +112,7 @@ def check_copy(original: keras.Model | Network, copy: keras.Model | Network, inp
 
 
 def _compared(source: Runner, student: Runner, inputs: Any, tolerance: float) -> tuple[Differences, bool]:
-    """The differences, and whether they are within a tolerance or what rounding explains."""
+    """Returns the differences, and whether they are within a tolerance or explained by rounding."""
     student.values.update(one_seed(source.network, student.network))
     expected = source(inputs)
     differences = compare(expected, student(inputs))
@@ -138,7 +138,7 @@ def _compared(source: Runner, student: Runner, inputs: Any, tolerance: float) ->
 
 
 def _rounded_otherwise(source: Runner, inputs: Any, rng: np.random.Generator) -> list[Any]:
-    """Outputs of a model whose weights and inputs are off by one in the last place, some up, some down."""
+    """Returns outputs of a model whose weights and inputs are off by one in the last digit, some up, some down."""
     used = {str(getattr(layer, "compute_dtype", "float32")) for layer in source.model._flatten_layers()}
     step = max(_PRECISION.get(dtype, 2.0**-23) for dtype in used or {"float32"})
 
@@ -161,7 +161,7 @@ def _rounded_otherwise(source: Runner, inputs: Any, rng: np.random.Generator) ->
 
 
 def _first_that_differs(original: Runner, copy: Runner, inputs: Any) -> Node | None:
-    """The first node whose copy gives something else for what the original reads there."""
+    """Returns the first node whose copy gives another output for the original's input."""
     graph, copies = original.network.graph, copy.network.graph.nodes
     differing: list[Node] = []
 

@@ -1,4 +1,4 @@
-"""Copies of a user's model: the one that everything is done to, and the one with its nested models that comes back."""
+"""Copies of a user's model: the working copy, and the final copy of a student with the original's nested models."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ _SAMPLES, _TOLERANCE = 4, 1e-3
 
 
 def fixed_batch(graph: LayerGraph) -> int | None:
-    """The only number of samples that a model takes at once; `None` where it takes any."""
+    """Returns the only number of samples that a model takes at once; `None` if it takes any."""
     sizes = [graph.shape(ref)[0] for ref in graph.input_refs]
     return next((size for size in sizes if size is not None), None)
 
 
 def any_batch(model: keras.Model | Network) -> keras.Model:
-    """The model itself where it takes any number of samples, else a copy that does.
+    """Returns the model itself if it takes any number of samples, else a copy that does.
 
     Raises:
         TypeError, ValueError: as for `working_copy`, but the copy is not run.
@@ -45,16 +45,16 @@ def any_batch(model: keras.Model | Network) -> keras.Model:
 
 
 def flat_copy(model: keras.Model | Network) -> keras.Model:
-    """A copy without nested models that takes any number of samples; its weights are its own."""
+    """Returns a copy without nested models that takes any number of samples; its weights are its own."""
     network = Network.of(model)
     return apply(network.model, Plan(), network.groups) if fixed_batch(network.graph) is None else _freed(network)
 
 
 def nested_copy(original: LayerGraph, student: Network) -> keras.Model:
-    """A copy of a student with the nested models of the original, whose inputs take what the original's take.
+    """Returns a copy of a student with the original's nested models, whose inputs accept the original's sizes.
 
-    Layers in nested models have the names that they have there. A student of an original without nested models, whose
-    inputs are the same, is returned as it is. A nested model that the original calls several times stays flat.
+    Layers in nested models have the names that they have there. A student of an original without nested models, with
+    the same inputs, is returned unchanged. A nested model that the original calls several times stays flat.
 
     Args:
         original: the graph of the model that was given.
@@ -69,18 +69,18 @@ def nested_copy(original: LayerGraph, student: Network) -> keras.Model:
 
 
 def working_copy(original: keras.Model | Network, inputs: Any) -> Network:
-    """A copy of a model that computes what the model does, for any number of samples.
+    """Returns a copy of a model that computes the same as the model, for any number of samples.
 
-    A batch size that is fixed is given up: a Sequential model that was built by `fit` has one by accident, and training
-    on batches of one's own and a file for a phone want another.
+    A fixed batch size is dropped: a Sequential model that was built by `fit` has one by accident, and training in other
+    batches, or a file for a phone, needs another one.
 
     Args:
         original: the user's model, which is not changed.
         inputs: some real inputs.
 
     Raises:
-        TypeError: a layer of which no such copy can be made; named in the message.
-        ValueError: a layer that keeps a state from batch to batch, or cannot do with another number of samples.
+        TypeError: a layer cannot be copied in this way; it is named in the message.
+        ValueError: a layer keeps a state from batch to batch, or cannot run with another number of samples.
     """
     network = Network.of(original)
     copy = unchecked_copy(network)
@@ -89,7 +89,7 @@ def working_copy(original: keras.Model | Network, inputs: Any) -> Network:
 
 
 def unchecked_copy(network: Network) -> Network:
-    """The copy alone, for which nothing is run.
+    """Returns the copy without running anything to check it.
 
     Raises:
         TypeError, ValueError: as for `working_copy`.
@@ -113,7 +113,7 @@ def check_working_copy(network: Network, copy: Network, inputs: Any) -> None:
 
 
 def _samples(inputs: Any, count: int) -> Any:
-    """The first samples, over and over where there are too few."""
+    """Returns the first samples, repeated if there are too few."""
     return keras.tree.map_structure(
         lambda leaf: leaf if leaf is None else np.asarray(leaf)[np.arange(count) % len(leaf)], inputs
     )
@@ -124,7 +124,7 @@ def _refuse_stateful(model: keras.Model) -> None:
         if getattr(layer, "stateful", False):
             raise ValueError(
                 "Expected layers that keep no state from one batch to the next: batches are shuffled, and every sample "
-                f"is looked at on its own. Received: layer {layer.name!r} with stateful=True. Build the model with "
+                f"is processed separately. Received: layer {layer.name!r} with stateful=True. Build the model with "
                 "stateful=False, give it the weights, new.set_weights(model.get_weights()), and go back afterwards."
             )
 
@@ -138,10 +138,10 @@ def _freed(network: Network) -> keras.Model:
 
 
 def _check_other_batches(copy: Network, inputs: Any, batch: int) -> None:
-    """Each sample has to be computed on its own.
+    """Checks that each sample is computed separately.
 
     Raises:
-        ValueError: the first samples give something else when they come alone.
+        ValueError: the first samples give other outputs when they come alone.
     """
     few = max(1, batch // 2)
     runner = Runner(copy)
@@ -152,7 +152,7 @@ def _check_other_batches(copy: Network, inputs: Any, batch: int) -> None:
         raise ValueError(_needs_all(copy.model.name, batch, f"a layer fails ({_line(error)})")) from error
     together = [array[:few] for array in runner(inputs)]
     if not compare(together, alone).largest <= _TOLERANCE:
-        raise ValueError(_needs_all(copy.model.name, batch, "its outputs are others"))
+        raise ValueError(_needs_all(copy.model.name, batch, "its outputs change"))
 
 
 def _line(error: Exception) -> str:

@@ -1,4 +1,4 @@
-"""The one way to train: losses, the fit loop, schedules, checkpoints and resume, progress."""
+"""Training: losses, the fit loop, schedules, checkpoints and resume, progress."""
 
 from tfcompress._needs_tensorflow import BACKEND  # noqa: F401
 from tfcompress.training.arrays import load_arrays, save_arrays

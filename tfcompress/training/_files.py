@@ -1,4 +1,4 @@
-"""Files that are either whole or absent, whenever the process is killed, and that notice when they were damaged."""
+"""Files that are either complete or absent, whenever the process is killed, and whose damage is detected."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class RunFolderError(ValueError):
 
 
 class DamagedFileError(RunFolderError):
-    """A file of a run that is not what was written.
+    """A file of a run that differs from what was written.
 
     Attributes:
         path: the file.
@@ -46,7 +46,7 @@ class DamagedFileError(RunFolderError):
 
 
 class NoRoomError(RunFolderError, OSError):
-    """The disk is full. What was written before is whole, and the same call goes on from there."""
+    """The disk is full. Everything written before is complete, and the same call continues from there."""
 
     def __init__(self, message: str):
         super().__init__(message)
@@ -65,7 +65,8 @@ def sync(path: pathlib.Path) -> None:
 def write_json(path: pathlib.Path, content: Any) -> None:
     """Writes JSON data and its checksum.
 
-    It is written beside `path` and renamed, so that a reader sees the old file or the new one, never a half.
+    It is written to another file and renamed to `path`, so that a reader sees the old file or the new one, never a
+    part.
     """
     text = _text(content)
     part = path.with_name(path.name + ".part")
@@ -81,10 +82,10 @@ def write_json(path: pathlib.Path, content: Any) -> None:
 
 
 def read_json(path: pathlib.Path) -> Any:
-    """The data that `write_json` wrote.
+    """Reads the data that `write_json` wrote.
 
     Raises:
-        DamagedFileError: the file is not what was written.
+        DamagedFileError: the file differs from what was written.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -93,7 +94,7 @@ def read_json(path: pathlib.Path) -> Any:
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise DamagedFileError(path, f"{type(error).__name__}: {error}") from None
     if text != _text(content):
-        raise DamagedFileError(path, "its checksum is another")
+        raise DamagedFileError(path, "it has another checksum")
     return content
 
 
@@ -103,18 +104,18 @@ def _text(content: Any) -> str:
 
 
 def sha256(path: pathlib.Path) -> str:
-    """Hexadecimal SHA-256 of a file's bytes."""
+    """Returns the hexadecimal SHA-256 of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextlib.contextmanager
 def room(folder: pathlib.Path, size: int = 0) -> Iterator[None]:
-    """Turns the errors of a full disk into one that says where, and how much is missing.
+    """Turns the errors of a full disk into one that says where, and how much room is missing.
 
     Args:
-        folder: where it is written to.
-        size: about how many bytes are needed; 0 where that is not known.
+        folder: the folder to write to.
+        size: about how many bytes are needed; 0 if that is not known.
 
     Raises:
         NoRoomError: the disk, a quota, or a limit of this process has no room for it.
@@ -130,7 +131,7 @@ def room(folder: pathlib.Path, size: int = 0) -> Iterator[None]:
 
 
 def no_room(folder: pathlib.Path, error: Exception, size: int = 0) -> NoRoomError:
-    """The error that says where the disk is full, and how much is missing of the `size` bytes that are needed."""
+    """Returns the error of a full disk: where, and how many of the `size` bytes needed are missing."""
     return NoRoomError(
         f"{disk.missing_room(folder, error, size)} Make room and repeat the same call: it goes on from the last state "
         "that was written."

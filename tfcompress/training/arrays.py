@@ -11,20 +11,20 @@ __all__ = ["load_arrays", "save_arrays"]
 
 
 def save_arrays(folder: pathlib.Path, structure: Any) -> None:
-    """Writes a structure of arrays: dicts, tuples and lists, nested as they are."""
+    """Writes a structure of arrays: nested dicts, tuples and lists."""
     leaves: list[np.ndarray] = []
     form = _form(structure, leaves)
     Checkpoints(folder).finish(0, {f"{i:03d}": array for i, array in enumerate(leaves)}, {"form": form})
 
 
 def load_arrays(folder: pathlib.Path) -> Any:
-    """Reads what `save_arrays` wrote; None where there is nothing."""
+    """Reads the structure that `save_arrays` wrote; None if there is none."""
     stored = Checkpoints(folder).latest()
     return None if stored is None else _filled(stored.info["form"], stored.tensors)
 
 
 def _form(structure: Any, leaves: list[np.ndarray]) -> Any:
-    """The structure as JSON, with the places of its arrays in `leaves`, to which they are added."""
+    """Returns the structure as JSON, with the positions of its arrays in `leaves`, to which they are appended."""
     if structure is None:
         return None
     if isinstance(structure, dict):

@@ -1,7 +1,7 @@
-"""The Keras callbacks that `fit` is made of, in the order in which it runs them.
+"""The Keras callbacks that `fit` uses, in the order in which it runs them.
 
 None of them has a hook at the end of a training step: with such a hook Keras waits for the loss after every step.
-What has to be looked at within an epoch is looked at before a step, a few times a second at most.
+Checks within an epoch are made before a step, a few times a second at most.
 """
 
 import time
@@ -31,7 +31,7 @@ class TrainingDiverged(RuntimeError):
     Attributes:
         phase: name of the phase.
         epoch: the epoch, counted from 1.
-        step: the step of the epoch, counted from 1, or None where the loss was finite but the last update was not.
+        step: the step of the epoch, counted from 1, or None if the loss was finite but the last update was not.
     """
 
     def __init__(self, message: str, phase: str, epoch: int, step: int | None):
@@ -42,13 +42,13 @@ class TrainingDiverged(RuntimeError):
 
 
 class EpochStart(keras.callbacks.Callback):
-    """Tells data and optimizer which epoch begins, and adds to the logs what only the training knows.
+    """Tells data and optimizer which epoch begins, and adds penalties and learning rate to the logs.
 
     Args:
         train: the data.
         schedule: the learning rate of each epoch.
         epochs: length of the training.
-        tell_end: whether the data are a Keras dataset that Keras itself does not tell of an epoch's end.
+        tell_end: whether the data are a Keras dataset that Keras itself does not notify of an epoch's end.
     """
 
     def __init__(self, train: Any, schedule: Schedule | None, epochs: int, tell_end: bool = False):
@@ -56,14 +56,14 @@ class EpochStart(keras.callbacks.Callback):
         self._train, self._schedule, self._epochs, self._tell_end = train, schedule, epochs, tell_end
 
     def on_epoch_begin(self, epoch: int, logs: Row | None = None) -> None:
-        """Sets epoch and learning rate."""
+        """Sets the epoch and the learning rate."""
         self.model.start_epoch()
         set_epoch(self._train, epoch)
         if self._schedule is not None:
             self.model.optimizer.learning_rate = self._schedule(epoch, self._epochs)
 
     def on_epoch_end(self, epoch: int, logs: Row | None = None) -> None:
-        """Tells the data of the epoch's end, and adds penalties and learning rate to the logs."""
+        """Notifies the data of the epoch's end, and adds penalties and learning rate to the logs."""
         if self._tell_end:
             self._train.on_epoch_end()
         if logs is not None:
@@ -72,12 +72,12 @@ class EpochStart(keras.callbacks.Callback):
 
 
 class Guard(keras.callbacks.Callback):
-    """Stops a training whose loss is not a finite number, or whose weights are not at the end of an epoch.
+    """Stops a training when its loss is not finite, or when its weights are not finite after an epoch.
 
     Args:
         phase: name of the phase, for the message.
-        kept: gives the words that say where the last good state is.
-        clock: gives seconds.
+        kept: returns words on where the last good state is.
+        clock: returns seconds.
     """
 
     def __init__(self, phase: str, kept: Callable[[], str], clock: Callable[[], float] = time.monotonic):
@@ -89,35 +89,35 @@ class Guard(keras.callbacks.Callback):
         self._validation_batch: int | None = None
 
     def on_train_begin(self, logs: Row | None = None) -> None:
-        """Notes which variables are finite; a constant of the user's (a mask) may be infinite."""
+        """Records which variables are finite; a user's constant (a mask) may be infinite."""
         self._finite = [variable for variable in self.model.inner.variables if is_finite(variable)]
 
     def on_epoch_begin(self, epoch: int, logs: Row | None = None) -> None:
-        """Notes the epoch, for the message."""
+        """Records the epoch, for the message."""
         self._epoch = epoch
 
     def on_test_batch_begin(self, batch: int, logs: Row | None = None) -> None:
-        """Notes the batch, for the message."""
+        """Records the batch, for the message."""
         self._validation_batch = batch
 
     def on_test_end(self, logs: Row | None = None) -> None:
-        """Notes that validation is over."""
+        """Records that validation is over."""
         self._validation_batch = None
 
     @property
     def place(self) -> str:
-        """The batch that is being worked on, in words."""
+        """The present batch, in words."""
         if self._validation_batch is not None:
             return f"batch {self._validation_batch + 1} of the validation data"
         return f"batch {self.model.steps() + 1} of the training data (epoch {self._epoch + 1} of {self._phase})"
 
     def on_train_batch_begin(self, batch: int, logs: Row | None = None) -> None:
-        """Looks at the losses so far, once a second."""
+        """Checks the losses so far, once a second."""
         if self._clock() - self._looked >= _LOOK_EVERY_S:
             self._look()
 
     def on_epoch_end(self, epoch: int, logs: Row | None = None) -> None:
-        """Looks at all losses of the epoch, and at the weights that its last step left."""
+        """Checks all losses of the epoch, and the weights after its last step."""
         self._look()
         broken = next((variable.path for variable in self._finite if not is_finite(variable)), None)
         if broken is not None:
@@ -151,14 +151,14 @@ class Guard(keras.callbacks.Callback):
 
 
 class Reporter(keras.callbacks.Callback):
-    """Feeds the progress display.
+    """Updates the progress display.
 
     Args:
         progress: the display.
         phase: name of the phase.
         done: epochs finished by an interrupted run.
         hidden: names in the logs that are not shown.
-        best: what tells the best epoch, which is marked; it has seen those that are finished.
+        best: finds the best epoch, which is marked; it has seen the finished epochs.
     """
 
     def __init__(self, progress: Progress, phase: str, done: int, hidden: tuple[str, ...], best: Best):
@@ -168,27 +168,27 @@ class Reporter(keras.callbacks.Callback):
         self._said = False
 
     def on_train_begin(self, logs: Row | None = None) -> None:
-        """Speaks before the first step, which compiles and is slow."""
+        """Shows a line before the first step, which compiles and is slow."""
         self._progress.begin(self._phase, self.params["epochs"], self.params.get("steps"), self._done)
 
     def on_train_batch_begin(self, batch: int, logs: Row | None = None) -> None:
-        """Shows the values so far, where it is time for it."""
+        """Shows the values so far, if it is time."""
         if batch and self._progress.due(batch):
             values = self.model.get_metrics_result()
             self._progress.step(batch, _in_order({name: float(value) for name, value in values.items()}))
 
     def on_test_begin(self, logs: Row | None = None) -> None:
-        """Says that validation begins."""
+        """Shows that validation begins."""
         self._progress.doing("validation")
 
     def on_epoch_end(self, epoch: int, logs: Row | None = None) -> None:
-        """Shows the values of the epoch, and says where validation gave none that is a number."""
+        """Shows the values of the epoch, and warns if validation gave values that are not numbers."""
         bad = [name for name, value in (logs or {}).items() if name.startswith("val_") and not np.isfinite(value)]
         if bad and not self._said:
             self._said = True
             self._progress.note(
                 f"Warning: {self._phase}: {' and '.join(bad)} {'is' if len(bad) == 1 else 'are'} NaN or infinite after "
-                f"epoch {epoch + 1}: the model's outputs are no numbers on the validation split."
+                f"epoch {epoch + 1}: the model's outputs are not finite on the validation split."
             )
         self._best.look(epoch + 1, logs or {}, {})
         best = self._best.name if self._best.epoch == epoch + 1 else ""
@@ -197,19 +197,19 @@ class Reporter(keras.callbacks.Callback):
 
 
 def _in_order(values: Row) -> Row:
-    """The loss, what was measured on the validation split, and the rest: what does not fit on a line comes last."""
+    """Returns the loss first, then validation values, then the rest, because the end of a long line is cut off."""
     return dict(sorted(values.items(), key=lambda item: (item[0] != "loss", not item[0].startswith("val_"))))
 
 
 class Recorder(keras.callbacks.Callback):
-    """Keeps the history and the last good weights, and writes a checkpoint as the last thing in each epoch.
+    """Keeps the history and the last good weights, and writes a checkpoint at the very end of each epoch.
 
     Args:
         model: the model that is trained.
-        state: gives everything that a checkpoint holds besides the model.
-        checkpoints: where they go, or None.
+        state: returns everything that a checkpoint holds besides the model.
+        checkpoints: the checkpoints to write, or None.
         rows: the logs of the epochs before.
-        best: what looks for the best epoch, or None.
+        best: finds the best epoch, or None.
     """
 
     def __init__(

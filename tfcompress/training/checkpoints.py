@@ -1,4 +1,4 @@
-"""Checkpoints that survive a kill at any moment and notice when their files were damaged."""
+"""Checkpoints that survive a kill at any moment and detect damaged files."""
 
 import json
 import pathlib
@@ -28,7 +28,7 @@ class Checkpoint(NamedTuple):
         epoch: number of epochs that were finished when it was written.
         tensors: the state, by name.
         info: plain JSON data.
-        finished: whether the phase was over.
+        finished: whether the phase is finished.
     """
 
     epoch: int
@@ -38,15 +38,15 @@ class Checkpoint(NamedTuple):
 
 
 class Checkpoints:
-    """The checkpoints of one phase in a folder, the newest few kept.
+    """The checkpoints of one phase in a folder; the newest few are kept.
 
     Each is a folder of its own, `epoch-00012` after 12 epochs: tensors in TensorFlow's checkpoint format (plain
     numbers, no pickle), `info.json`, and the SHA-256 of every file. It is written under another name and renamed when
     it is complete; only then older ones are removed. `finished` is the state at the end of the phase.
 
     Args:
-        folder: where they are; it is made by the first `save`.
-        keep: how many are kept, 2 or more, so that there is one before a damaged one.
+        folder: their folder; the first `save` creates it.
+        keep: number of checkpoints to keep, 2 or more, so that there is one before a damaged one.
     """
 
     def __init__(self, folder: str | pathlib.Path, keep: int = 2):
@@ -56,9 +56,9 @@ class Checkpoints:
         """Messages about checkpoints that `latest` found damaged."""
 
     def save(self, epoch: int, tensors: Mapping[str, np.ndarray], info: Mapping[str, Any]) -> None:
-        """Writes the state after `epoch` finished epochs and removes what is older than the newest `keep`.
+        """Writes the state after `epoch` finished epochs, and removes all but the newest `keep` checkpoints.
 
-        Checkpoints of later epochs are removed too: who saves epoch 11 could not use the one of epoch 12.
+        Checkpoints of later epochs are removed too: a run that saves epoch 11 could not use that of epoch 12.
         """
         name = f"epoch-{epoch:05d}"
         self._write(name, tensors, {"epoch": epoch, "info": dict(info)})
@@ -68,15 +68,15 @@ class Checkpoints:
             self._remove(surplus)
 
     def finish(self, epoch: int, tensors: Mapping[str, np.ndarray], info: Mapping[str, Any]) -> None:
-        """Writes the state at the end of the phase, and keeps one epoch's checkpoint beside it."""
+        """Writes the state at the end of the phase, and keeps one epoch's checkpoint too."""
         self._write(_FINISHED, tensors, {"epoch": epoch, "info": dict(info)})
         for older in self._names()[:-2]:
             self._remove(older)
 
     def latest(self) -> Checkpoint | None:
-        """The newest checkpoint that is intact, or None where there is none.
+        """Returns the newest intact checkpoint, or None if there is none.
 
-        Each damaged one is skipped with a warning in the log and a message in `skipped`.
+        Each damaged one is skipped, with a warning in the log and a message in `skipped`.
         """
         self.skipped = []
         for name in reversed(self._names()):
@@ -88,7 +88,7 @@ class Checkpoints:
                 continue
             self._say_skipped(f"the one before it, {name}, is used instead")
             return checkpoint
-        self._say_skipped("there is no other one, this phase starts from its beginning")
+        self._say_skipped("there is no other one, so this phase starts from its beginning")
         return None
 
     def _say_skipped(self, consequence: str) -> None:
@@ -97,7 +97,7 @@ class Checkpoints:
             log.warning("%s", message)
 
     def _names(self) -> list[str]:
-        """Complete checkpoints, oldest first."""
+        """Returns the names of complete checkpoints, oldest first."""
         if not self.folder.is_dir():
             return []
         names = [path.name for path in self.folder.iterdir()]
@@ -139,9 +139,9 @@ class Checkpoints:
             if not (folder / file).is_file():
                 raise ValueError(f"{file} is missing")
             if _files.sha256(folder / file) != expected:
-                raise ValueError(f"{file} is not what was written")
+                raise ValueError(f"{file} differs from what was written")
         if _INFO not in sums:
-            raise ValueError(f"{_SUMS} is not what was written")
+            raise ValueError(f"{_SUMS} differs from what was written")
         content = json.loads((folder / _INFO).read_text(encoding="utf-8"))
         return Checkpoint(content["epoch"], _read_tensors(folder / _TENSORS), content["info"], name == _FINISHED)
 

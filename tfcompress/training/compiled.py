@@ -1,4 +1,4 @@
-"""The compile state of a model: which of Keras' losses, and its metrics as they are, each to be made anew."""
+"""The compile state of a model: its losses, and its metrics, from which new ones like them can be made."""
 
 from __future__ import annotations
 
@@ -58,9 +58,9 @@ class GivenLoss(NamedTuple):
     Attributes:
         name: in snake case, such as "binary_crossentropy"; "crossentropy" for Keras' short form, which depends on the
             shapes.
-        is_keras: whether it is one of Keras' own, and no function or subclass of somebody else's.
-        from_logits: whether it takes the outputs for logits.
-        ignored: the class that it leaves out, or `None`.
+        is_keras: whether it is one of Keras' own losses, not another function or subclass.
+        from_logits: whether it treats the outputs as logits.
+        ignored: the class that it ignores, or `None`.
     """
 
     name: str
@@ -70,22 +70,22 @@ class GivenLoss(NamedTuple):
 
 
 def loss_leaves(model: keras.Model) -> list[Any]:
-    """The losses that a model is compiled with, in a flat list; empty where it is not compiled."""
+    """Returns the losses that a model is compiled with, in a flat list; empty if it is not compiled."""
     return [loss for loss in keras.tree.flatten(getattr(model, "loss", None)) if loss is not None]
 
 
 def loss_weights(model: keras.Model) -> Any:
-    """The weights of the losses, as `keras.Model.compile` got them."""
+    """Returns the weights of the losses, as `keras.Model.compile` got them."""
     return getattr(getattr(model, "_compile_loss", None), "_user_loss_weights", None)
 
 
 def read_losses(model: keras.Model) -> list[GivenLoss]:
-    """The losses that a model is compiled with."""
+    """Returns descriptions of the losses that a model is compiled with."""
     return [read_loss(loss) for loss in loss_leaves(model)]
 
 
 def read_loss(loss: Any) -> GivenLoss:
-    """Which loss it is, in whatever form `keras.Model.compile` takes one."""
+    """Returns a description of a loss, in any form that `keras.Model.compile` takes."""
     if str(loss).lower() in ("crossentropy", "ce"):
         return GivenLoss("crossentropy", is_keras=True)
     given, keywords = unwrapped(loss if callable(loss) and not inspect.isclass(loss) else keras.losses.get(loss))
@@ -102,7 +102,7 @@ def read_loss(loss: Any) -> GivenLoss:
 
 
 def unwrapped(thing: Any) -> tuple[Any, dict[str, Any]]:
-    """The function in a `functools.partial`, and the keywords that it is given; anything else as it is."""
+    """Returns the function in a `functools.partial`, and its keywords; anything else is returned unchanged."""
     keywords: dict[str, Any] = {}
     while isinstance(thing, functools.partial):
         keywords = {**thing.keywords, **keywords}
@@ -111,7 +111,7 @@ def unwrapped(thing: Any) -> tuple[Any, dict[str, Any]]:
 
 
 def name_of(thing: Any) -> str:
-    """The name of a loss or metric, of whatever form."""
+    """Returns the name of a loss or metric in any form."""
     if isinstance(thing, str):
         return thing
     thing, _ = unwrapped(thing)
@@ -120,14 +120,14 @@ def name_of(thing: Any) -> str:
 
 
 def metric_specs(model: keras.Model) -> list[Any]:
-    """The metrics that a model is compiled with, `metrics` before `weighted_metrics`, as the user gave them."""
+    """Returns the metrics that a model is compiled with, `metrics` before `weighted_metrics`, as the user gave them."""
     compiled = getattr(model, "_compile_metrics", None)
     given = [getattr(compiled, "_user_metrics", None), getattr(compiled, "_user_weighted_metrics", None)]
     return list(_leaves(given))
 
 
 def is_weighted(model: keras.Model, name: str | None) -> bool:
-    """Whether a model is compiled with the metric of a name among `weighted_metrics`, and not among `metrics`."""
+    """Whether a model is compiled with a metric of this name in `weighted_metrics`, and not in `metrics`."""
     compiled = getattr(model, "_compile_metrics", None)
     plain, weighted = (
         {_SHORT_METRICS.get(each, each) for each in map(name_of, _leaves(getattr(compiled, attribute, None)))}
@@ -138,16 +138,16 @@ def is_weighted(model: keras.Model, name: str | None) -> bool:
 
 
 def compile_settings(model: keras.Model) -> dict[str, Any]:
-    """The arguments of `compile` as the user gave them, where `get_compile_config` wants each to have a config."""
+    """Returns the arguments of `compile` as given; `get_compile_config` would require each to have a config."""
     recorded = getattr(model, "_compile_config", None)
     return {} if recorded is None else dict(recorded.config)
 
 
 def made_anew(spec: Any) -> MetricMaker:
-    """Makes new metrics like the one given: a name, a function, a `functools.partial`, a class, or an object.
+    """Returns a function that makes new metrics like a given name, function, `functools.partial`, class, or object.
 
-    An object is made anew by its class and its config, where that gives the same; else, as where `get_config` leaves
-    an argument out, the very object is used, reset before it measures.
+    An object is copied by its class and its config, if that gives an equal copy; otherwise, as when `get_config` leaves
+    an argument out, the object itself is used, and reset before it measures.
     """
     if not isinstance(spec, keras.metrics.Metric):
         return functools.partial(_made, spec)
@@ -164,12 +164,12 @@ def made_anew(spec: Any) -> MetricMaker:
 
 
 def names_accuracy(name: str) -> bool:
-    """Whether a metric of this name is an accuracy: "acc" or "accuracy" is a word of it, and it is no error."""
+    """Whether a metric's name means an accuracy: it contains the word "acc" or "accuracy", and is not an error."""
     return bool(_ACCURACY.search(name.lower())) and not _ERROR.search(name.lower())
 
 
 def direction(metric: keras.metrics.Metric) -> bool | None:
-    """Whether a larger value means a better model; `None` where nothing says it."""
+    """Returns whether a larger value means a better model; `None` if that is not known."""
     if names_accuracy(metric.name):
         return True
     known = getattr(metric, "_direction", None)
@@ -177,17 +177,17 @@ def direction(metric: keras.metrics.Metric) -> bool | None:
 
 
 def output_structure(model: keras.Model) -> Any:
-    """The symbolic outputs of a Functional or Sequential model, in the structure in which a call gives them."""
+    """Returns the symbolic outputs of a Functional or Sequential model, in the structure that a call returns."""
     functional = getattr(model, "_functional", None) or model  # that of a Sequential model
     outputs: list[Any] = model.outputs
     return getattr(functional, "_outputs_struct", outputs[0] if len(outputs) == 1 else outputs)
 
 
 def last_activation(model: keras.Model) -> str:
-    """Name of the activation that gives the output of a Functional or Sequential model, "linear" for none.
+    """Returns the name of the last activation of a Functional or Sequential model, "linear" for none.
 
     A Softmax layer, an Activation layer, `keras.ops.softmax` and the `activation` of the last layer all count; nested
-    models, dropout and reshaping are passed over.
+    models, dropout and reshaping are skipped.
     """
     tensor = model.outputs[0]
     while True:
@@ -213,7 +213,7 @@ def _activation_of(operation: Any) -> str:
 
 
 def _wrapper_class() -> type:
-    """Keras' class of losses that are made of a function."""
+    """Returns Keras' class of losses that wrap a function."""
     return keras.losses.MeanSquaredError.__mro__[1]
 
 
@@ -256,7 +256,7 @@ def _from_config(kind: type[keras.metrics.Metric], config: dict[str, Any]) -> ke
 
 
 def _settings(metric: keras.metrics.Metric) -> dict[str, str]:
-    """The attributes of a metric that its class adds to Keras' and that are no state of its own, as text."""
+    """Returns the attributes that a metric's class adds to Keras', without its state, as text."""
     of_keras = vars(keras.metrics.Mean(name="any"))
     state = (keras.Variable, keras.metrics.Metric)
     settings = {name: value for name, value in vars(metric).items() if name not in of_keras or name == "name"}

@@ -1,4 +1,4 @@
-"""The one way to train: Keras' own `fit`, with penalties, resume, progress and a guard against NaN."""
+"""The only training loop: Keras' own `fit`, with penalties, resume, progress and a guard against NaN."""
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
@@ -32,18 +32,18 @@ from tfcompress.training.tensorboard import EpochScalars
 __all__ = ["History", "Phase", "fit"]
 
 History = dict[str, list[float | None]]
-"""For each name in the logs its value in each epoch; None where an epoch had no such value."""
+"""Values by epoch for each name in the logs; None for an epoch without such a value."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Phase:
-    """Where one phase of a run is recorded and shown.
+    """The record and display of one phase of a run.
 
     Attributes:
-        name: unique within the run; names its checkpoints, its TensorBoard logs and its line on the screen.
+        name: unique within the run; used for its checkpoints, its TensorBoard logs and its line on the screen.
         run: the run folder, for checkpoints and TensorBoard logs.
         progress: the display; silent by default.
-        stateful: what else belongs to a checkpoint (agent, buffer, penalties that change), by name.
+        stateful: further objects whose state belongs to a checkpoint (agent, buffer, changing penalties), by name.
     """
 
     name: str = "training"
@@ -68,27 +68,26 @@ def fit(
 ) -> History:
     """Trains `model` in place.
 
-    A phase with a run folder writes a checkpoint after each epoch, as the last thing. Called again with the same
-    arguments after an interruption, `fit` goes on with the epoch after the newest intact checkpoint: model, optimizer,
-    everything in `phase.stateful`, and the history are as they were then. A phase that was finished returns at once.
-    Where TensorFlow's operations are deterministic (`tf.config.experimental.enable_op_determinism()`) and the data are
-    a function of the epoch, as `tfcompress.data.ArrayBatches` are, the result is that of the uninterrupted training,
-    bit for bit.
+    A phase with a run folder writes a checkpoint at the end of each epoch. Called again with the same arguments after
+    an interruption, `fit` continues with the epoch after the newest intact checkpoint: model, optimizer, everything in
+    `phase.stateful`, and the history are as they were then. A phase that was finished returns at once. If TensorFlow's
+    operations are deterministic (`tf.config.experimental.enable_op_determinism()`) and the data depend only on the
+    epoch, as with `tfcompress.data.ArrayBatches`, the result equals that of the uninterrupted training, bit for bit.
 
     Args:
         model: a built model. Its own compile state is neither used nor changed.
-        train: batches, taken in their order: a Keras PyDataset or a tf.data.Dataset. Those that
-            `tfcompress.data` makes are told the number of the epoch, counted from 0, before each epoch.
+        train: batches, used in their order: a Keras PyDataset or a tf.data.Dataset. Those from `tfcompress.data` are
+            told the number of the epoch, counted from 0, before each epoch.
         objective: loss and metric.
         optimizer: a new optimizer.
-        epochs: number of epochs, those of an interrupted run included; 0 does nothing.
-        validation: None, or batches on which loss and metric are measured after each epoch.
-        schedule: sets the learning rate at the start of each epoch; by default the optimizer's own is left.
+        epochs: number of epochs, including those of an interrupted run; 0 does nothing.
+        validation: None, or batches on which to measure loss and metric after each epoch.
+        schedule: sets the learning rate at the start of each epoch; by default the optimizer's own rate is used.
         penalties: terms of the training loss, such as `WeightDecay`.
-        callbacks: Keras callbacks. Their `self.model` is a `PenalizedModel`, whose `inner` is `model`; what they put
-            into the `logs` of `on_epoch_end` goes into history, TensorBoard and progress. They hold no state over an
-            interruption, unless they are in `phase.stateful` as well.
-        phase: where it is recorded and shown; by default nowhere.
+        callbacks: Keras callbacks. Their `self.model` is a `PenalizedModel`, whose `inner` is `model`; values that they
+            put into the `logs` of `on_epoch_end` enter history, TensorBoard and progress. Their state is lost by an
+            interruption, unless they are in `phase.stateful` too.
+        phase: the record and display of the phase; by default none.
         keep: which weights the model has in the end: those of the last epoch, or those of the epoch that did best on
             `validation`, see `Best`.
 
@@ -96,12 +95,12 @@ def fit(
         The history of all epochs; with `keep="best"` it says under "kept" which epoch that was.
 
     Raises:
-        ValueError: for arguments that cannot be, before anything is trained.
-        TrainingDiverged: where the loss becomes NaN or infinite. The model then has the weights of the last good epoch.
+        ValueError: for invalid arguments, before anything is trained.
+        TrainingDiverged: the loss becomes NaN or infinite. The model then has the weights of the last good epoch.
     """
     _check(model, epochs)
     if keep == "best" and validation is None:
-        raise ValueError("Expected `validation`, to keep the best weights by. Received: validation=None, keep='best'")
+        raise ValueError("Expected `validation`, to find the best weights. Received: validation=None, keep='best'")
     phase = phase or Phase()
     checkpoints = phase.run.checkpoints(phase.name)
     last = _latest(checkpoints, phase.progress)
@@ -213,7 +212,7 @@ def _tensorboard(phase: Phase) -> list[keras.callbacks.Callback]:
 
 
 def _kept(epochs: int, checkpoints: Checkpoints | None) -> str:
-    which = f"The weights after epoch {epochs}" if epochs else "The weights that the training began with"
+    which = f"The weights after epoch {epochs}" if epochs else "The initial weights"
     where = f", and its checkpoint is in {checkpoints.folder}" if checkpoints is not None and epochs else ""
     return f"{which} are in the model again{where}."
 

@@ -1,4 +1,4 @@
-"""How long the phases of a run take: by a step that was timed beforehand, and then by their own epochs."""
+"""Estimates the time of a run's phases: first by a step timed beforehand, then by their own epochs."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ _RECENT = 5
 
 
 class PhasePlan(NamedTuple):
-    """A phase that a run will have.
+    """A phase of a run to come.
 
     Attributes:
-        name: as it is shown.
-        epochs: their number.
-        cost: how long one epoch takes, relative to the other phases.
-        extra: what the phase does besides training (an agent's episodes), in epochs of its training.
-        unit: what its steps are counted in, where that is no epoch: "group".
-        builds: how many networks it compiles, which each take as long as the first step.
+        name: its name on the screen.
+        epochs: number of epochs.
+        cost: time of one epoch relative to the other phases.
+        extra: work besides training (an agent's episodes), in epochs of its training.
+        unit: unit of its steps, if that is not an epoch: "group".
+        builds: number of networks to compile, each of which takes as long as the first step.
     """
 
     name: str
@@ -31,11 +31,11 @@ class PhasePlan(NamedTuple):
 
 
 class StepTime(NamedTuple):
-    """The time of training the whole network, as it was measured before a run.
+    """The time of training the whole network, measured before a run.
 
     Attributes:
-        epoch_s: seconds of one epoch, that of a phase of cost 1.
-        compile_s: seconds that compiling takes, once for each network that is trained.
+        epoch_s: seconds of one epoch, for a phase of cost 1.
+        compile_s: seconds of compiling, once for each network that is trained.
     """
 
     epoch_s: float
@@ -43,18 +43,18 @@ class StepTime(NamedTuple):
 
 
 class Forecast:
-    """The time that is left, in seconds.
+    """Estimates the time left, in seconds.
 
     Args:
-        phases: of the run, in their order.
-        measured: the time of an epoch, where it is known before the first one.
+        phases: the phases of the run, in their order.
+        measured: the time of an epoch, if it is known before the first one.
 
     Attributes:
         phase: the phase that the run is in.
-        done: its epochs that are finished.
+        done: number of its finished epochs.
 
     Raises:
-        ValueError: for a cost that is not above 0.
+        ValueError: a cost is not above 0.
     """
 
     def __init__(self, phases: Iterable[PhasePlan] = (), measured: StepTime | None = None) -> None:
@@ -69,25 +69,25 @@ class Forecast:
         self._by_steps: float | None = None
 
     def begin(self, name: str, epochs: int, done: int) -> None:
-        """A phase begins, or goes on after `done` epochs."""
+        """Begins a phase, or continues it after `done` epochs."""
         planned = [phase for phase in self._phases if phase.name == name]
         self.phase = planned[0]._replace(epochs=epochs) if planned else PhasePlan(name, epochs)
         self._phases = [self.phase if phase.name == name else phase for phase in self._phases]
         self.done, self._from, self._took, self._by_steps = done, done, [], None
 
     def by_steps(self, seconds: float) -> None:
-        """By its first steps an epoch of this phase takes `seconds`."""
+        """Estimates an epoch of this phase at `seconds`, from its first steps."""
         self._by_steps = seconds
 
     def took(self, seconds: float, done: int, compiled: bool = False) -> None:
-        """An epoch has taken `seconds`, with `compiled` those of compiling too; `done` are finished."""
+        """Records that an epoch took `seconds`, including compiling if `compiled`; `done` epochs are finished."""
         self.done = done
         if not compiled or self._measured is None:
             self._took.append(seconds)
 
     @property
     def epoch_s(self) -> float | None:
-        """Seconds of an epoch of this phase; `None` where nothing is known."""
+        """Seconds of an epoch of this phase; `None` if unknown."""
         if self._took:
             # The first epoch is the odd one; once there are others it does not count.
             recent = self._took[1:][-_RECENT:] or self._took
@@ -97,10 +97,10 @@ class Forecast:
         return self._measured.epoch_s * _work(self.phase) / self.phase.epochs
 
     def left(self, share: float = 0.0, elapsed: float = 0.0) -> tuple[float, float] | None:
-        """Seconds that are left of this phase and of the whole run; `None` where nothing is known.
+        """Returns the seconds left of this phase and of the whole run; `None` if unknown.
 
         Args:
-            share: of the epoch that is not finished yet, how much is done.
+            share: finished share of the present epoch.
             elapsed: seconds since it began.
         """
         epoch_s = self.epoch_s
@@ -114,14 +114,14 @@ class Forecast:
         return of_phase, of_phase + sum(self._later(epoch_s).values())
 
     def parts(self, epoch_s: float) -> dict[PhasePlan, float]:
-        """Seconds by phase from here to the end, if an epoch of this phase takes `epoch_s` without its extra."""
+        """Returns the seconds left by phase, if an epoch of this phase takes `epoch_s` without its extra."""
         left = self.phase.epochs - self.done
         share = left / self.phase.epochs if self.phase.epochs else 0.0
         now = {self.phase._replace(epochs=left): _work(self.phase) * share * epoch_s / self.phase.cost}
         return {**now, **self._later(epoch_s)}
 
     def whole(self) -> dict[PhasePlan, float] | None:
-        """Seconds by phase of a run from its beginning, compiling included, by what was measured beforehand."""
+        """Returns the seconds by phase of a whole run, including compiling, from the time measured beforehand."""
         if self._measured is None:
             return None
         epoch_s, compile_s = self._measured
@@ -129,15 +129,15 @@ class Forecast:
 
     @property
     def is_at_the_beginning(self) -> bool:
-        """Whether nothing of the run was done before."""
+        """Whether the run starts from nothing."""
         return self.done <= 1 and bool(self._phases) and self._phases[0].name == self.phase.name
 
     def work(self) -> float:
-        """The work of the whole run, in epochs of cost 1."""
+        """Returns the work of the whole run, in epochs of cost 1."""
         return sum(map(_work, self._phases))
 
     def _later(self, epoch_s: float) -> dict[PhasePlan, float]:
-        """Seconds of the phases after this one."""
+        """Returns the seconds of the later phases."""
         names = [phase.name for phase in self._phases]
         if self.phase.name not in names:
             return {}
@@ -151,12 +151,12 @@ class Forecast:
 
 
 def _work(phase: PhasePlan) -> float:
-    """The work of a phase, in epochs of cost 1."""
+    """Returns the work of a phase, in epochs of cost 1."""
     return (phase.epochs + phase.extra) * phase.cost
 
 
 def duration(seconds: float) -> str:
-    """`2 h 10 min`, `3 min 20 s`, `12 s`, `0.4 s`: two units at most."""
+    """Returns a time as `2 h 10 min`, `3 min 20 s`, `12 s`, `0.4 s`: two units at most."""
     if seconds < 10:
         return f"{seconds:.1f} s"
     total = round(seconds)

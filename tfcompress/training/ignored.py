@@ -1,4 +1,4 @@
-"""Sentences on what a user's model brings along that compression does not use."""
+"""Sentences on parts of a user's model that compression does not use."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ _DEFAULTS = {"run_eagerly": False, "steps_per_execution": 1, "auto_scale_loss": 
 def words_for_ignored(
     model: keras.Model, objective: Objective, trains_with: str | None, optimizer: Any = None
 ) -> list[str]:
-    """Sentences on the parts of a model's class and of its `compile` that are not used.
+    """Yields sentences on the parts of a model's class and of its `compile` that are not used.
 
-    Losses, regularisers and the first metric are used, and `objective.description` says where they come from.
+    Losses, regularizers and the first metric are used, and `objective.description` names their origin.
 
     Args:
         model: the user's model.
-        objective: what it is trained and measured by.
+        objective: the objective of training and measuring.
         trains_with: the method's optimizer in words; `None` for a method that does not say.
-        optimizer: the optimizer that the method makes its own like, which may be the model's.
+        optimizer: the optimizer that the method copies, which may be the model's.
     """
     sentences = [*_of_class(model)]
     if getattr(model, "compiled", False):
@@ -44,8 +44,8 @@ def _of_class(model: keras.Model) -> Iterator[str]:
     if steps:
         are = "is" if len(steps) == 1 else "are"
         yield (
-            f"The model's own {' and '.join(steps)} {are} not used: Keras' own steps train and measure, by the loss "
-            "above. Check that they lead to the same, or train the result on by your own."
+            f"The model's own {' and '.join(steps)} {are} not used: Keras' own steps train and measure, with the loss "
+            "above. Check that they do the same, or train the result further with your own steps."
         )
     if own:
         yield f"The result is a plain keras.Model: the class {type(model).__name__} is not carried over."
@@ -60,7 +60,7 @@ def _of_compile(model: keras.Model, objective: Objective, trains_with: str | Non
     further = _further([name_of(spec) for spec in metric_specs(model) if name_of(spec) not in measured], objective)
     if further:
         used = objective.metric_name or "none"
-        yield f"Further metrics of the model are not measured: {', '.join(further)}. The one that is: {used}."
+        yield f"Further metrics of the model are not measured: {', '.join(further)}. Measured: {used}."
     if (weights := loss_weights(model)) is not None and objective.loss_weights is None:
         yield f"loss_weights={weights!r} of the model's compile() are not used."
     # Keras notes what "auto" comes to on this machine, which is what training comes to as well.
@@ -78,7 +78,7 @@ def _words_of(optimizer: Any) -> str:
 
 
 def _further(names: list[str], objective: Objective) -> list[str]:
-    """The names without that of the metric that is used."""
+    """Returns the names without that of the metric that is used."""
     metric = objective.metric_name
     if objective.score is not None or metric is None:
         return names

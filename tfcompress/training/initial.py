@@ -1,4 +1,4 @@
-"""Weights as they are before any training, and the one place that tells them from state that training does not make."""
+"""Initial weights: draws them anew, and tells learned variables from state that training does not make."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ __all__ = ["check_drawable", "draw_anew", "learned_layers", "learned_variables"]
 
 
 def learned_variables(layer: Any) -> list[Any]:
-    """The variables of a layer that training makes, and that a student with fresh weights therefore starts anew.
+    """Returns the variables of a layer that training makes, and that fresh weights therefore replace.
 
-    - Everything that is trained where the layer is, frozen at present or not.
+    - Everything that is trainable in the layer itself, even if it is frozen at present.
     - The statistics of BatchNormalization, and the vector of SpectralNormalization, which follow the weights.
 
     All other state is kept: what `adapt` has set (Normalization, lookups, TextVectorization, Discretization), the
@@ -39,23 +39,23 @@ def learned_variables(layer: Any) -> list[Any]:
 
 
 def learned_layers(layers: Iterable[Any]) -> list[Any]:
-    """The layers with variables that training makes; operations without weights are passed over."""
+    """Returns the layers with variables that training makes; skips operations without weights."""
     return [layer for layer in layers if getattr(layer, "weights", None) and learned_variables(layer)]
 
 
 def draw_anew(layers: Iterable[Any], rng: np.random.Generator) -> list[Any]:
-    """Gives layers the weights that their own initializers draw, and statistics as they are in the beginning.
+    """Gives layers new weights from their own initializers, and initial statistics.
 
     Args:
-        layers: built layers; operations without weights are passed over. What is drawn of them says
-            `learned_variables`.
-        rng: where the seeds of initializers come from that have none of their own.
+        layers: built layers; operations without weights are skipped. `learned_variables` says which variables are
+            drawn.
+        rng: draws seeds for initializers that have none of their own.
 
     Returns:
-        The layers of which anything was drawn.
+        The layers with new weights.
 
     Raises:
-        TypeError: a layer that cannot be made again from its config, and does not say how its weights begin.
+        TypeError: a layer cannot be rebuilt from its config, and does not hold its initializers.
     """
     drawn = []
     for layer in layers:
@@ -68,7 +68,7 @@ def draw_anew(layers: Iterable[Any], rng: np.random.Generator) -> list[Any]:
 
 
 def check_drawable(layers: Iterable[Any]) -> None:
-    """Refuses layers that `draw_anew` cannot serve, without changing them.
+    """Refuses layers that `draw_anew` cannot handle, without changing them.
 
     Raises:
         TypeError: as `draw_anew` does.
@@ -82,7 +82,7 @@ def check_drawable(layers: Iterable[Any]) -> None:
 
 
 def _drawn(layer: Any, variables: list[Any], rng: np.random.Generator) -> list[tuple[Any, Any]]:
-    """`(variable, fresh value)` for the variables of a layer that are learned."""
+    """Returns `(variable, fresh value)` for each learned variable of a layer."""
     learned = {id(variable) for variable in variables}
     try:
         new = type(layer).from_config(_seeded(layer.get_config(), rng))
@@ -96,16 +96,16 @@ def _drawn(layer: Any, variables: list[Any], rng: np.random.Generator) -> list[t
             return values
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise TypeError(
-            f"Expected {type(layer).__name__} to be made again by from_config(get_config()), for fresh weights. "
+            f"Expected {type(layer).__name__} to be rebuilt by from_config(get_config()), for fresh weights. "
             f"Received: layer {layer.name!r}, {reason}. Give the student yourself: student=."
         ) from error
     return [(old, fresh) for old, fresh in pairs if id(old) in learned]
 
 
 def _by_initializers(layer: Any, learned: set[int], rng: np.random.Generator) -> list[tuple[Any, Any]] | None:
-    """The same by the initializers that a layer holds for its weights; `None` where it holds none for one of them.
+    """Does the same with the initializers that a layer holds for its weights; `None` if one of them is missing.
 
-    That needs no config, and serves layers with functions, partials and classes that no config can bring back.
+    That needs no config, and works for layers with functions, partials and classes that no config can restore.
     """
     pairs = []
     for inner in inner_layers(layer):
@@ -128,14 +128,14 @@ def _by_initializers(layer: Any, learned: set[int], rng: np.random.Generator) ->
 
 
 def _with_forget_gate_at_one(draw: Callable[..., Any], bias: Any) -> Any:
-    """The bias of an LSTM's cell as Keras begins it: gates in the order input, forget, candidate, output."""
+    """Returns the initial bias of an LSTM's cell, as in Keras: gates in the order input, forget, candidate, output."""
     units = bias.shape[0] // 4
     first, last = (draw((size,), dtype=bias.dtype) for size in (units, 2 * units))
     return keras.ops.concatenate([first, keras.ops.ones((units,), dtype=bias.dtype), last])
 
 
 def _with_seed(initializer: Any, rng: np.random.Generator) -> Callable[..., Any]:
-    """An initializer that draws by `rng` where it has no seed of its own."""
+    """Returns an initializer that draws its seed from `rng` if it has none of its own."""
     try:
         config = initializer.get_config()
         if config.get("seed", 0) is None:
@@ -147,7 +147,7 @@ def _with_seed(initializer: Any, rng: np.random.Generator) -> Callable[..., Any]
 
 
 def _seeded(config: Any, rng: np.random.Generator) -> Any:
-    """A config whose initializers have seeds."""
+    """Returns a config whose initializers have seeds."""
     if isinstance(config, dict):
         seeded = {key: _seeded(value, rng) for key, value in config.items()}
         inner = seeded.get("config")

@@ -12,13 +12,13 @@ from tfcompress.training.state import Tensors
 __all__ = ["KEPT", "Best", "words_for_kept"]
 
 KEPT = "kept"
-"""The name in a history that has a 1 for the epoch whose weights were kept, and a 0 for every other."""
+"""The name in a history of a value that is 1 for the epoch whose weights were kept, and 0 for all others."""
 
 _LOSS = "val_loss"
 
 
 class Best:
-    """The weights of the best epoch so far: by the metric, of equal ones the lower loss, of equal ones the later.
+    """The weights of the best epoch so far: by the metric, then by the lower loss, then by the later epoch.
 
     An epoch whose metric or loss is NaN or infinite is never the best.
 
@@ -26,8 +26,8 @@ class Best:
         objective: the metric and its direction; without one the validation loss decides.
 
     Attributes:
-        epoch: number of the best epoch, counted from 1; 0 before there is one.
-        tensors: the model's state after it.
+        epoch: number of the best epoch, counted from 1; 0 if there is none yet.
+        tensors: the model's state after that epoch.
     """
 
     def __init__(self, objective: Objective) -> None:
@@ -40,27 +40,27 @@ class Best:
 
     @property
     def name(self) -> str:
-        """The name in the logs of what decides first."""
+        """The name in the logs of the value that is compared first."""
         return _LOSS if self._name is None else self._name
 
     def look(self, epoch: int, logs: Mapping[str, float], tensors: Tensors) -> None:
-        """Looks at epoch `epoch`, counted from 1, and keeps its weights where they are the best."""
+        """Compares epoch `epoch`, counted from 1, and keeps its weights if they are the best."""
         loss = logs.get(_LOSS, math.nan)
         key = [-loss] if self._name is None or self._name not in logs else [self._sign * logs[self._name], -loss]
         if all(map(math.isfinite, key)) and key >= self._key:
             self.epoch, self._key, self.tensors = epoch, key, tensors
 
     def info(self) -> dict[str, Any]:
-        """The state for a checkpoint."""
+        """Returns the state for a checkpoint."""
         return {"epoch": self.epoch, "key": self._key}
 
     def restore(self, info: Mapping[str, Any], tensors: Tensors) -> None:
-        """Takes up what `info` and `tensors` were when a checkpoint was written."""
+        """Restores the state that `info` and `tensors` had when a checkpoint was written."""
         self.epoch, self._key, self.tensors = info["epoch"], list(info["key"]), tensors
 
 
 def words_for_kept(phase: str, history: Mapping[str, Sequence[Any]], objective: Objective) -> str | None:
-    """A sentence on which epoch's weights a phase has kept, by its history; `None` where nothing was chosen."""
+    """Returns a sentence on the epoch whose weights a phase has kept; `None` if there was no choice."""
     marks = list(history.get(KEPT, ()))
     if 1.0 not in marks:
         return None

@@ -13,27 +13,27 @@ __all__ = ["LossFunction", "loss_function", "of_batch"]
 
 
 class LossFunction(Protocol):
-    """A loss of labels and outputs, a scalar; with weights each sample's counts as often, as in Keras' `fit`."""
+    """A loss of labels and outputs, a scalar, optionally weighted by sample as in Keras' `fit`."""
 
     def __call__(self, y: Any, outputs: Any, sample_weight: Any = None, /) -> Any:
-        """The loss.
+        """Returns the loss.
 
         Args:
-            y, outputs: in the model's own structure.
-            sample_weight: `[batch]`, or whatever Keras' losses take.
+            y, outputs: labels and outputs, in the model's own structure.
+            sample_weight: `[batch]`, or any form that Keras' losses take.
         """
         ...
 
 
 def loss_function(model: keras.Model, objective: Objective) -> LossFunction | None:
-    """The objective's loss, without regularisation, as a function `(y, outputs, sample_weight=None) -> scalar`.
+    """Returns the objective's loss without regularization, as a function `(y, outputs, sample_weight=None) -> scalar`.
 
     Args:
-        model: a built model, whose outputs tell what the short forms of Keras' losses stand for.
+        model: a built model, whose outputs determine the meaning of the short names of Keras' losses.
         objective: loss and metric.
 
     Returns:
-        The function, or `None` where the objective has no loss of its own.
+        The function, or `None` if the objective has no loss of its own.
     """
     if objective.loss is None:
         return None
@@ -47,5 +47,5 @@ def loss_function(model: keras.Model, objective: Objective) -> LossFunction | No
 
 
 def of_batch(loss: LossFunction, y: Any, outputs: Any, weights: Any) -> Any:
-    """The loss of a batch, whose samples may have weights (`None` for none)."""
+    """Returns the loss of a batch, whose samples may have weights (`None` for none)."""
     return loss(y, outputs) if weights is None else loss(y, outputs, weights)

@@ -1,4 +1,4 @@
-"""The one rule that decides a metric from loss, labels and outputs; docs/objective.md has it as a table."""
+"""The rule that chooses a metric by loss, labels and outputs; docs/objective.md has it as a table."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from tfcompress.training.compiled import GivenLoss, MetricMaker, direction, made
 __all__ = ["PROBABILITIES", "Choice", "Labels", "accuracy", "chosen_metric", "look"]
 
 PROBABILITIES = ("softmax", "sigmoid")
-"""Last activations whose outputs are no logits."""
+"""Last activations whose outputs are not logits."""
 
 _ASK = "pass objective= to choose by another number"
 _ABOVE_ZERO = ", so outputs above 0 count as 1"
 
 
 class Labels(NamedTuple):
-    """Labels and the output that they belong to.
+    """Labels, and the output that they belong to.
 
     Attributes:
         y: labels.
-        shape: of the output, `[batch, ..., outputs]`.
-        activation: of the output.
+        shape: shape of the output, `[batch, ..., outputs]`.
+        activation: activation of the output.
     """
 
     y: np.ndarray
@@ -34,33 +34,33 @@ class Labels(NamedTuple):
 
     @classmethod
     def of(cls, y: Any, shape: tuple[int | None, ...], activation: str) -> Labels:
-        """Labels of any array, for an output of a shape and an activation."""
+        """Returns labels from any array, for an output of a shape and an activation."""
         return cls(np.asarray(y), shape, activation)
 
     @property
     def one_number(self) -> bool:
-        """Whether the output is a single number for each place."""
+        """Whether the output is a single number per place."""
         return self.shape[-1] == 1
 
     @property
     def are_whole(self) -> bool:
-        """Whether all are whole numbers."""
+        """Whether all labels are whole numbers."""
         return self.y.dtype == bool or bool(np.all(np.equal(np.mod(self.y, 1), 0)))
 
     @property
     def are_zero_or_one(self) -> bool:
-        """Whether all are 0 or 1."""
+        """Whether all labels are 0 or 1."""
         return bool(np.all((self.y == 0) | (self.y == 1)))
 
     @property
     def have_a_number_a_place(self) -> bool:
-        """Whether the shape is the output's without its last axis, or with 1 there."""
+        """Whether their shape is the output's without its last axis, or with 1 there."""
         y = self.y[..., 0] if self.y.ndim == len(self.shape) and self.y.shape[-1] == 1 else self.y
         return _fits(y.shape, self.shape[:-1])
 
     @property
     def have_the_shape(self) -> bool:
-        """Whether the shape is the output's."""
+        """Whether their shape is the output's."""
         return _fits(self.y.shape, self.shape)
 
     @property
@@ -72,7 +72,7 @@ class Labels(NamedTuple):
 
     @property
     def sum_to_one(self) -> bool:
-        """Whether they are distributions over the outputs: one-hot, or probabilities."""
+        """Whether they are distributions over the outputs: one-hot or probabilities."""
         if not self.have_the_shape or self.one_number or not bool(np.all(self.y >= 0)):
             return False
         return bool(np.allclose(self.y.sum(axis=-1, dtype="float64"), 1, atol=1e-3))
@@ -84,14 +84,14 @@ def _fits(shape: tuple[int, ...], expected: tuple[int | None, ...]) -> bool:
 
 
 class _Look(NamedTuple):
-    """The look of labels: `kind` of problem, and the words for it."""
+    """The kind of problem that labels suggest, and the words for it."""
 
     kind: str
     words: str
 
 
 def look(labels: Labels) -> _Look:
-    """Tells the kind of problem from labels, output shape `[batch, ..., outputs]` and last activation."""
+    """Returns the kind of problem, from labels, output shape `[batch, ..., outputs]` and last activation."""
     y, shape, activation = labels
     may_be_binary = labels.are_zero_or_one and activation in ("sigmoid", "linear")
     if labels.one_number and labels.have_a_number_a_place:
@@ -120,14 +120,14 @@ _ERRORS: dict[str, MetricMaker] = {
     "huber": keras.metrics.MeanSquaredError,
     "log_cosh": keras.metrics.MeanSquaredError,
 }
-"""What is measured of regressions, by their loss."""
+"""The errors that are measured for regressions, by their loss."""
 
 _NO_CLASSES = ("ctc", "kl_divergence", "poisson", "cosine_similarity", "circle")
-"""Losses that say nothing about classes, whatever the labels look like."""
+"""Losses that do not mean classes, whatever the labels look like."""
 
 
 def accuracy(kind: str, from_logits: bool) -> MetricMaker:
-    """The accuracy for a kind of labels: "sparse", "categorical" or "binary"."""
+    """Returns the accuracy for a kind of labels: "sparse", "categorical" or "binary"."""
     if kind == "binary":
         threshold = 0.0 if from_logits else 0.5
         return functools.partial(keras.metrics.BinaryAccuracy, name="accuracy", threshold=threshold)
@@ -136,7 +136,7 @@ def accuracy(kind: str, from_logits: bool) -> MetricMaker:
 
 
 class _Fitting(NamedTuple):
-    """The accuracy that fits a compiled model: its kind, `None` for none, and why."""
+    """The accuracy that fits a compiled model: its kind, `None` for none, and the reason."""
 
     kind: str | None
     from_logits: bool
@@ -144,7 +144,7 @@ class _Fitting(NamedTuple):
 
 
 def _fitting_accuracy(loss: GivenLoss, labels: Labels, asked: bool) -> _Fitting:
-    """Which accuracy belongs to a loss, its labels and its output.
+    """Returns the accuracy that fits a loss, its labels and its output.
 
     Args:
         loss: the loss.
@@ -179,13 +179,13 @@ def _fitting_accuracy(loss: GivenLoss, labels: Labels, asked: bool) -> _Fitting:
 
 
 def _by_look(loss: GivenLoss, labels: Labels, asked: bool) -> _Fitting:
-    """The accuracy for a loss that does not say it: as the labels look."""
+    """Returns the accuracy for a loss that does not determine it: by the look of the labels."""
     try:
         seen = look(labels)
     except ValueError:
         return _Fitting(None, False, "the labels do not fit the output as classes")
     if seen.kind == "regression" or (seen.kind == "categorical" and not labels.are_zero_or_one):
-        return _Fitting(None, False, "the labels are numbers and no classes")
+        return _Fitting(None, False, "the labels are numbers, not classes")
     # Of a regression of labels 0 and 1 the outputs are near these; any other loss has logits where it has not said.
     from_logits = labels.activation not in PROBABILITIES and loss.name not in _ERRORS
     return _Fitting(seen.kind, from_logits, f"fits the labels ({seen.words})")
@@ -195,11 +195,11 @@ class Choice(NamedTuple):
     """The metric of a compiled model.
 
     Attributes:
-        metric: makes it; "loss" for the loss itself.
+        metric: makes the metric; "loss" for the loss itself.
         from_logits: whether a classifier's outputs are logits.
-        higher_is_better: whether a larger one means a better model.
-        words: why it is this one.
-        further: what makes the other metrics that the model is compiled with.
+        higher_is_better: whether a larger value means a better model.
+        words: the reason for the choice.
+        further: makers of the other metrics that the model is compiled with.
     """
 
     metric: MetricMaker | Literal["loss"]
@@ -210,7 +210,7 @@ class Choice(NamedTuple):
 
 
 class _Usable(NamedTuple):
-    """A metric that a model is compiled with and that fits its labels; `higher` is `None` where nothing says it."""
+    """A compiled metric that fits the labels; `higher` is `None` if it is not known whether more is better."""
 
     make: MetricMaker
     from_logits: bool
@@ -224,16 +224,16 @@ class _Usable(NamedTuple):
 
 
 def chosen_metric(loss: GivenLoss, labels: Labels, specs: list[Any], monitor: str | None = None) -> Choice:
-    """The metric of a compiled model.
+    """Returns the metric of a compiled model.
 
     Args:
         loss: its loss.
         labels: labels and output.
         specs: the metrics that it is compiled with.
-        monitor: the name of one of them, or "loss", to choose by; `None` for the rule.
+        monitor: the name of one of them, or "loss", to choose by; `None` to apply the rule.
 
     Raises:
-        ValueError: a `monitor` that the model is not compiled with, or of which nothing says whether more is better.
+        ValueError: the model is not compiled with `monitor`, or it is not known whether more of it is better.
     """
     usable, passed_over = _usable(loss, labels, specs)
     fitting = _fitting_accuracy(loss, labels, asked=False)
@@ -251,7 +251,7 @@ def chosen_metric(loss: GivenLoss, labels: Labels, specs: list[Any], monitor: st
 
 
 def _usable(loss: GivenLoss, labels: Labels, specs: list[Any]) -> tuple[list[_Usable], list[str]]:
-    """The metrics that fit the labels, and words on those that do not, or that cannot be chosen by."""
+    """Returns the metrics that fit the labels, and notes on those that do not, or that cannot be chosen by."""
     usable, passed_over = [], []
     for spec in specs:
         if isinstance(spec, str) and spec.lower() in ("accuracy", "acc"):
@@ -267,7 +267,7 @@ def _usable(loss: GivenLoss, labels: Labels, specs: list[Any]) -> tuple[list[_Us
         metric = make()
         higher, unfit = direction(metric), _unfit(metric, labels)
         if unfit is not None:
-            passed_over.append(f"metric {metric.name} is not used, as it {unfit}")
+            passed_over.append(f"metric {metric.name} is not used, because it {unfit}")
         elif names_accuracy(metric.name):
             from_logits = _fitting_accuracy(loss, labels, True).from_logits
             usable.append(_Usable(make, from_logits, True, "the first accuracy among its metrics", is_accuracy=True))
@@ -277,14 +277,14 @@ def _usable(loss: GivenLoss, labels: Labels, specs: list[Any]) -> tuple[list[_Us
             usable.append(_Usable(make, from_logits, higher, words))
             if higher is None and not any(each.is_accuracy for each in usable):
                 passed_over.append(
-                    f"metric {metric.name} is measured and not chosen by, as nothing says whether more of it is "
+                    f"metric {metric.name} is measured only, because it is not known whether more of it is "
                     f"better: {_ASK}"
                 )
     return usable, passed_over
 
 
 def _by_rule(loss: GivenLoss, usable: list[_Usable], fitting: _Fitting, said: str) -> Choice:
-    """The first accuracy, else the first metric whose direction is known, else what fits the loss."""
+    """Chooses the first accuracy, else the first metric with a known direction, else the metric that fits the loss."""
     for each in usable:
         if each.is_accuracy:
             return Choice(each.make, each.from_logits, True, each.words)
@@ -295,14 +295,14 @@ def _by_rule(loss: GivenLoss, usable: list[_Usable], fitting: _Fitting, said: st
         words = f"the metric {fitting.words}{said}"
         return Choice(accuracy(fitting.kind, fitting.from_logits), fitting.from_logits, True, words)
     if loss.is_keras and loss.name in _ERRORS:
-        words = f"the metric is that of the loss, as {fitting.words}{said}"
+        words = f"the metric is that of the loss, because {fitting.words}{said}"
         return Choice(_ERRORS[loss.name], False, False, words)
-    words = f"the metric is the loss itself, as {fitting.words}; {_ASK}{said}"
+    words = f"the metric is the loss itself, because {fitting.words}; {_ASK}{said}"
     return Choice("loss", fitting.from_logits, False, words)
 
 
 def _monitored(monitor: str, usable: list[_Usable], from_logits: bool) -> Choice:
-    """The metric that `monitor` names."""
+    """Returns the metric that `monitor` names."""
     name = monitor.removeprefix("val_")
     if name == "loss":
         return Choice("loss", from_logits, False, "the loss, as monitor= says")
@@ -311,9 +311,9 @@ def _monitored(monitor: str, usable: list[_Usable], from_logits: bool) -> Choice
             continue
         if each.higher is None:
             raise ValueError(
-                f"Expected `monitor` to name a metric of which is known whether more of it is better. Received: "
-                f"monitor={monitor!r}, of which nothing says it. Pass objective=, a function of labels and outputs "
-                "that gives one number a sample, the higher the better."
+                f"Expected `monitor` to name a metric for which it is known whether more is better. Received: "
+                f"monitor={monitor!r}, for which it is not known. Pass objective=, a function of labels and outputs "
+                "that gives one number per sample, the higher the better."
             )
         return Choice(each.make, each.from_logits, each.higher, "as monitor= says")
     known = ", ".join(repr(each.name) for each in usable)
@@ -324,7 +324,7 @@ def _monitored(monitor: str, usable: list[_Usable], from_logits: bool) -> Choice
 
 
 def _unfit(metric: keras.metrics.Metric, labels: Labels) -> str | None:
-    """Why one of Keras' accuracies does not fit the labels, for which it would still give some number; else `None`."""
+    """Returns why one of Keras' accuracies does not fit the labels, although it would give a number; else `None`."""
     function, _ = unwrapped(getattr(metric, "_fn", None))
     name = getattr(function, "__name__", "") if str(getattr(function, "__module__", "")).startswith("keras.") else ""
     if name in ("categorical_accuracy", "top_k_categorical_accuracy") and not labels.have_the_shape:

@@ -15,17 +15,17 @@ __all__ = ["Mixup"]
 
 
 class Mixup(OwnLoss):
-    """Trains `inner` in place on convex mixtures of each batch with its own reverse; both labels count by their shares.
+    """Trains `inner` in place on mixtures of each batch with its own reverse; both labels count by their shares.
 
-    The share is drawn once a step from Beta(concentration, concentration). The loss is
-    `share * loss(y) + (1 - share) * loss(reversed y)`, which for cross-entropy is that of mixed one-hot labels, and
-    needs none. Weights of samples go with their labels. Measured is the model on images as they are.
+    The share is drawn once per step from Beta(concentration, concentration). The loss is
+    `share * loss(y) + (1 - share) * loss(reversed y)`, which for cross-entropy equals that of mixed one-hot labels,
+    without needing them. Sample weights go with their labels. Metrics are measured on images that are not mixed.
 
     Args:
         inner: a built model with floating-point inputs; an `OwnLoss` keeps its own loss.
-        loss: `(y, outputs, sample_weight) -> scalar`, of an `inner` that is no `OwnLoss`.
-        concentration: of the Beta distribution, above 0; 1 for shares that are even in [0, 1].
-        seed: of the shares.
+        loss: `(y, outputs, sample_weight) -> scalar`, for an `inner` that is not an `OwnLoss`.
+        concentration: parameter of the Beta distribution, above 0; 1 for shares that are uniform in [0, 1].
+        seed: random seed of the shares.
     """
 
     def __init__(self, inner: keras.Model, loss: LossFunction, concentration: float = 1.0, seed: int = 0) -> None:
@@ -38,7 +38,7 @@ class Mixup(OwnLoss):
 
     @property
     def learner(self) -> keras.Model:
-        """The inner model, or what that is for."""
+        """The inner model, or its learner."""
         return self.inner.learner if isinstance(self.inner, OwnLoss) else self.inner
 
     @property
@@ -47,12 +47,12 @@ class Mixup(OwnLoss):
         return self.inner.training_metrics if isinstance(self.inner, OwnLoss) else []
 
     def before_step(self, inputs: Any) -> None:
-        """Trains whatever learns beside the inner model."""
+        """Trains the parts that learn beside the inner model."""
         if isinstance(self.inner, OwnLoss):
             self.inner.before_step(inputs)
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
-        """The inner model's outputs; in training `{"mixed": those for mixed inputs, "share": ...}`."""
+        """Returns the inner model's outputs; in training `{"mixed": those for mixed inputs, "share": ...}`."""
         if not training:
             return self.inner(inputs, training=False)
         share = keras.random.beta((), self._concentration, self._concentration, dtype="float32", seed=self._random)
@@ -64,13 +64,13 @@ class Mixup(OwnLoss):
         return {"mixed": self.inner(keras.tree.map_structure(mix, inputs), training=True), "share": share}
 
     def outputs_of(self, y_pred: Any) -> Any:
-        """`None` in training: a mixed image has two labels, by which no metric can be measured."""
+        """Returns `None` in training: a mixed image has two labels, so no metric can be measured."""
         return None if isinstance(y_pred, dict) and "share" in y_pred else y_pred
 
     def compute_loss(
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
     ) -> Any:
-        """The loss for both labels of each mixed image, each by its share; otherwise that on labels."""
+        """Returns in training the loss for both labels of each mixed image, by their shares; else that on labels."""
         if not training:
             return self._of(x, y, y_pred, sample_weight, False)
         share, outputs = y_pred["share"], y_pred["mixed"]

@@ -1,4 +1,4 @@
-"""The stand-in for a run folder where none is wanted."""
+"""The substitute for a run folder, for runs without one."""
 
 import json
 import pathlib
@@ -14,7 +14,7 @@ __all__ = ["NoRunFolder"]
 
 
 class NoRunFolder:
-    """Stands in where no run folder is wanted: JSON is kept in memory, everything else is dropped."""
+    """The substitute for a run folder: keeps JSON in memory, drops everything else."""
 
     path = None
 
@@ -22,7 +22,7 @@ class NoRunFolder:
         self._json: dict[str, str] = {}
 
     def close(self) -> None:
-        """Does nothing, as there is nothing to release."""
+        """Does nothing, because there is nothing to release."""
 
     def __enter__(self) -> Self:
         return self
@@ -36,7 +36,7 @@ class NoRunFolder:
         return None
 
     def begin(self, fingerprint: Mapping[str, Any]) -> None:
-        """Does nothing, as no call goes on with such a run."""
+        """Does nothing, because such a run cannot be continued."""
 
     def has(self, name: str) -> bool:
         """Whether `write_json(name, ...)` was called."""
@@ -59,7 +59,7 @@ class NoRunFolder:
         return plan.to_json()
 
     def plan_from_json(self, text: str) -> Plan:
-        """Returns the plan that `plan_to_json` was given."""
+        """Returns the plan from text that `plan_to_json` returned."""
         return Plan.from_json(text)
 
     def trail_to_json(self, trail: Trail) -> str:
@@ -67,7 +67,7 @@ class NoRunFolder:
         return trail.to_json()
 
     def trail_from_json(self, text: str) -> Trail:
-        """Returns the trail of what `trail_to_json` gave."""
+        """Returns the trail from text that `trail_to_json` returned."""
         return Trail.from_json(text)
 
     def has_model(self, name: str) -> bool:
@@ -76,7 +76,7 @@ class NoRunFolder:
         return False
 
     def save_model(self, name: str, model: keras.Model) -> str | None:
-        """Keeps nothing: who called has the model."""
+        """Keeps nothing: the caller has the model."""
 
     def load_weights(self, name: str, model: keras.Model, checksum: str | None = None) -> None:
         """Does nothing: weights are never stored.

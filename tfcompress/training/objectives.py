@@ -1,4 +1,4 @@
-"""Which loss and which metric a model has: as compiled, else inferred from its outputs and labels."""
+"""Objectives: loss and metric of a model, as compiled, or inferred from its outputs and labels."""
 
 from __future__ import annotations
 
@@ -27,30 +27,30 @@ from tfcompress.training.penalized import LabelRange, PenalizedModel
 __all__ = ["Objective", "Score", "infer", "last_activation"]
 
 Score = Callable[[Any, Any], Any]
-"""`(y, outputs) -> [batch]`: one number for each sample, the higher the better; both in the model's structure."""
+"""`(y, outputs) -> [batch]`: one number per sample, higher is better; both in the model's structure."""
 
 _SHORT_NAMES = ("crossentropy", "ce")  # which `keras.Model.compile` alone knows
 
 
 @dataclasses.dataclass(frozen=True)
 class Objective:
-    """The loss that a training minimises, and the metric that tells how good a model is.
+    """The loss that training minimizes, and the metric that says how good a model is.
 
     Attributes:
         loss: a Keras loss or its name, or a list or dict of them for several outputs, as `keras.Model.compile` takes
-            it; None for a model that brings its own `compute_loss`. An `OwnLoss` model does, whatever stands here.
+            it; None for a model with its own `compute_loss`. An `OwnLoss` model uses its own in any case.
         metric: makes a new metric, for instance the class `keras.metrics.MeanAbsoluteError`; or "loss" for the loss
             itself; or None.
-        from_logits: whether a classifier's outputs are logits, and not probabilities.
-        name: of the loss.
-        description: for the report: both, and where they come from.
+        from_logits: whether a classifier's outputs are logits, not probabilities.
+        name: name of the loss.
+        description: both and their origin, for the report.
         higher_is_better: whether a larger metric means a better model.
-        loss_weights: of several losses, as `keras.Model.compile` takes them.
-        score: takes the place of the metric: `(y, outputs) -> [batch]` numbers, the higher the better, of a function
-            that is traced (`keras.ops`). What rewards are, and what is reported, is its mean over the samples.
-        further: what makes metrics that are measured and reported too, and that nothing is chosen by.
-        weighted: whether the metric counts samples by their weights, where the data have some.
-        further_weighted: names of the further metrics that do.
+        loss_weights: weights of several losses, as `keras.Model.compile` takes them.
+        score: used instead of the metric: `(y, outputs) -> [batch]` numbers, higher is better; a function that can be
+            traced (`keras.ops`). Rewards and reported values are its mean over the samples.
+        further: makers of metrics that are measured and reported too, but not used for choices.
+        weighted: whether the metric uses sample weights, if the data have some.
+        further_weighted: names of the further metrics that use them.
     """
 
     loss: Any
@@ -67,7 +67,7 @@ class Objective:
 
     def __post_init__(self) -> None:
         losses = [part for part in keras.tree.flatten(self.loss) if part is not None]
-        what = "a Keras loss, its name, a function (y, outputs), or a list or dictionary of such"
+        what = "a Keras loss, its name, a function (y, outputs), or a list or dictionary of these"
         if not all(isinstance(part, str) or callable(part) for part in losses):
             expect.refuse("loss", what, self.loss, wrong_type=True)
         try:
@@ -77,13 +77,13 @@ class Objective:
         except ValueError:
             expect.refuse("loss", what, self.loss)
         if not (isinstance(self.metric, str) and self.metric == "loss"):
-            maker = '"loss", or what makes a new metric, such as the class keras.metrics.MeanAbsoluteError'
+            maker = '"loss", or a function that makes a new metric, such as the class keras.metrics.MeanAbsoluteError'
             expect.settings(self, expect.function, "metric", what=maker, or_none=True, arguments=0)
         expect.settings(self, expect.flag, "from_logits", "higher_is_better", "weighted")
         expect.settings(self, expect.text, "name", "description")
-        score = "a function (y, outputs) -> one number a sample"
+        score = "a function (y, outputs) -> one number per sample"
         expect.settings(self, expect.function, "score", what=score, or_none=True, arguments=2)
-        makers = {"check": expect.function, "what": "what makes new metrics, such as their classes", "arguments": 0}
+        makers = {"check": expect.function, "what": "makers of new metrics, such as their classes", "arguments": 0}
         expect.settings(self, expect.each, "further", **makers)
         weights = [part for part in keras.tree.flatten(self.loss_weights) if part is not None]
         for weight in weights:
@@ -103,24 +103,24 @@ class Objective:
 
     @property
     def sign(self) -> int:
-        """1, or -1 where less of the metric is better: times the metric, higher is better."""
+        """1, or -1 if less of the metric is better: the metric times this is always better when higher."""
         measured = self.score is not None or self.metric is not None
         return 1 if measured and self.higher_is_better else -1
 
     def new_metrics(self) -> list[keras.metrics.Metric] | None:
-        """The metrics in the form in which `compile` takes them; the loss is measured without being asked for."""
+        """Returns new metrics in the form that `compile` takes; the loss is measured without them."""
         if self.score is not None:
             return None
         makers = [*([self.metric] if callable(self.metric) else []), *self.further]
         return [make() for make in makers] or None
 
     def scores(self, y: Any, outputs: Any) -> Any:
-        """`[batch]` numbers of the score; labels that are floats come to it in Keras' float type, as to losses."""
+        """Returns the score of each sample, `[batch]`; float labels are cast to Keras' float type, as for losses."""
         assert self.score is not None
         return self.score(keras.tree.map_structure(_as_float, y), outputs)
 
     def compile(self, model: PenalizedModel, optimizer: Any = None) -> None:
-        """Compiles a model with this loss and metric; one with a loss of its own with the metric."""
+        """Compiles a model with this loss and metric; a model with a loss of its own with the metric only."""
         if self.score is not None:
             model.measure(self.scores, str(self.metric_name))
         own = model.own_loss is not None
@@ -129,7 +129,7 @@ class Objective:
         model.compile(optimizer, loss, loss_weights=weights, **self.compiled_metrics())
 
     def compiled_metrics(self) -> dict[str, Any]:
-        """The metrics as the arguments of `keras.Model.compile` that they are."""
+        """Returns the metrics as arguments of `keras.Model.compile`."""
         weighted = {*self.further_weighted, *([self.metric_name] if self.weighted else [])}
         metrics = self.new_metrics() or []
         arguments = {
@@ -140,27 +140,27 @@ class Objective:
 
 
 def infer(model: keras.Model, y_sample: Any, score: Score | None = None, monitor: str | None = None) -> Objective:
-    """Loss and metric of the compiled model, else those that fit its outputs and labels.
+    """Returns loss and metric of the compiled model, else those that fit its outputs and labels.
 
-    The metric is the first of the compiled ones that is an accuracy, else the first of which it is known whether more
-    of it is better, else the accuracy that belongs to the loss where labels and outputs are those of a classifier, else
-    the error that a regression's loss measures, else the loss itself. Metrics named "accuracy" respect `from_logits`,
-    unlike Keras, which compares the logit of a binary classifier with 0.5, and compare each of several labels 0 and 1
-    at once, where Keras compares the largest. The description says what was decided and why. The other compiled metrics
-    of a model with one output are measured too.
+    The metric is the first compiled one that is an accuracy, else the first for which it is known whether more is
+    better, else the accuracy that fits the loss if labels and outputs are those of a classifier, else the error that a
+    regression's loss measures, else the loss itself. Metrics named "accuracy" respect `from_logits`, unlike in Keras,
+    which compares the logit of a binary classifier with 0.5; and they compare each of several labels 0 and 1 at once,
+    where Keras compares the largest. The description says what was decided and why. The other compiled metrics of a
+    model with one output are measured too.
 
     Args:
-        model: a Functional or Sequential model; one with several outputs needs a score, and to be compiled.
-        y_sample: an array of labels, as many as there are at hand (some hundred are enough).
-        score: takes the place of the metric.
-        monitor: name of the compiled metric to choose by, or "loss"; `None` for the rule above.
+        model: a Functional or Sequential model; a model with several outputs has to be compiled, and needs a score.
+        y_sample: an array of labels; some hundred are enough.
+        score: used instead of the metric.
+        monitor: name of the compiled metric to choose by, or "loss"; `None` to apply the rule above.
 
     Raises:
-        ValueError: for several outputs without a score or without losses, unknown outputs, labels whose shape does
-            not fit the output, and a `monitor` that there is not, or beside a score.
+        ValueError: several outputs without a score or without losses, unknown outputs, labels whose shape does not fit
+            the output, an unknown `monitor`, or one beside a score.
     """
     if monitor is not None and score is not None:
-        expect.refuse("monitor", "None beside `objective`, which says what choices are made by", monitor)
+        expect.refuse("monitor", "None beside `objective`, which already says what choices are made by", monitor)
     outputs = getattr(model, "outputs", None) or []
     losses = loss_leaves(model)
     if score is not None and losses:
@@ -172,11 +172,12 @@ def infer(model: keras.Model, y_sample: Any, score: Score | None = None, monitor
             f"Received: model {model.name!r} ({type(model).__name__}) with {len(outputs)} known outputs, "
             f"{'' if losses else 'not '}compiled, "
             f"{'no objective' if score is None else 'an objective'}. Compile it, and pass a function "
-            "objective(y, outputs) that gives one number a sample, the higher the better."
+            "objective(y, outputs) that gives one number per sample, higher is better."
         )
     if score is not None:
         inferred = infer(model, y_sample)
-        words = f"loss {inferred.name}, inferred, as the model is not compiled; metric {_score_name(score)}, as given"
+        why = "inferred, because the model is not compiled"
+        words = f"loss {inferred.name}, {why}; metric {_score_name(score)}, as given"
         return dataclasses.replace(inferred, metric=None, score=score, description=words, higher_is_better=True)
     labels = Labels.of(keras.tree.flatten(y_sample)[0], tuple(model.outputs[0].shape), last_activation(model))
     if losses:
@@ -210,8 +211,8 @@ def _uncompiled(labels: Labels) -> Objective:
         metric,
         from_logits,
         loss.name,
-        f"loss {loss.name}, metric {metric().name}; inferred, as the model is not compiled: {seen.words}, {form}; "
-        "compile it where it has another loss",
+        f"loss {loss.name}, metric {metric().name}; inferred, because the model is not compiled: {seen.words}, {form}; "
+        "compile it if its loss is another",
         seen.kind != "regression",
     )
 
@@ -249,7 +250,7 @@ def _compiled_with_score(model: keras.Model, score: Score) -> Objective:
 
 
 def _label_range(loss: Any) -> LabelRange | None:
-    """Which labels the loss of a classifier reads; `None` where it takes any."""
+    """Returns the range of labels that a classifier's loss reads; `None` if it takes any."""
     losses = [part for part in keras.tree.flatten(loss) if part is not None]
     given = read_loss(losses[0]) if len(losses) == 1 else None
     if given is None or not given.is_keras:

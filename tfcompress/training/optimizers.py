@@ -1,4 +1,4 @@
-"""Optimizers that a user gives: checked, and made anew for each phase by their config, so that the given one stays."""
+"""Checks optimizers that a user gives, and copies them for each phase by their config, so that they stay unchanged."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ _NAMES = ("sgd", "adam", "compiled")
 
 
 def checked_optimizer(name: str, value: Any) -> Any:
-    """Checks the setting `optimizer`: a name, or an optimizer that its config makes again.
+    """Checks the setting `optimizer`: a name, or an optimizer that can be rebuilt from its config.
 
     Args:
-        name: of the setting.
-        value: of it.
+        name: name of the setting.
+        value: its value.
 
     Raises:
         TypeError, ValueError: anything else.
     """
     if not isinstance(value, keras.optimizers.Optimizer):
-        what = "'sgd', 'adam', 'compiled' for the one that the model is compiled with, or a keras optimizer"
+        what = "'sgd', 'adam', 'compiled' for the model's own, or a keras optimizer"
         is_class = isinstance(value, type) and issubclass(value, keras.optimizers.Optimizer)
         if not isinstance(value, str):
             hint = f"Write its parentheses: {name}=keras.optimizers.{value.__name__}()." if is_class else ""
@@ -45,8 +45,8 @@ def checked_optimizer(name: str, value: Any) -> Any:
     try:
         like(value, 0.1)
     except Exception as error:  # whatever the class of somebody else's raises
-        why = f"It is made anew for each phase by its get_config and from_config, which failed: {error}."
-        expect.refuse(name, "an optimizer that its config makes again", value, why)
+        why = f"It is copied for each phase by its get_config and from_config, which failed: {error}."
+        expect.refuse(name, "an optimizer that can be rebuilt from its config", value, why)
     return value
 
 
@@ -54,7 +54,7 @@ def compiled_optimizer(model: keras.Model) -> keras.optimizers.Optimizer:
     """Returns the optimizer that a model is compiled with.
 
     Raises:
-        ValueError: the model is not compiled, or without an optimizer.
+        ValueError: the model is not compiled, or has no optimizer.
     """
     optimizer = getattr(model, "optimizer", None)
     if not isinstance(optimizer, keras.optimizers.Optimizer):
@@ -66,11 +66,11 @@ def compiled_optimizer(model: keras.Model) -> keras.optimizers.Optimizer:
 
 
 def like(optimizer: keras.optimizers.Optimizer, learning_rate: float) -> keras.optimizers.Optimizer:
-    """Returns a new optimizer like a given one, which is not changed.
+    """Returns a copy of an optimizer, which is not changed.
 
     Args:
-        optimizer: the given one; of a LossScaleOptimizer the inner one, as Keras scales losses where it is needed.
-        learning_rate: of the new one; where the given one has a schedule of its own it has that.
+        optimizer: the given one; of a LossScaleOptimizer the inner one is copied, because Keras scales losses itself.
+        learning_rate: learning rate of the copy, unless the optimizer has a schedule of its own.
     """
     inner = inner_optimizer(optimizer)
     config = inner.get_config()
@@ -80,25 +80,25 @@ def like(optimizer: keras.optimizers.Optimizer, learning_rate: float) -> keras.o
 
 
 def inner_optimizer(optimizer: Any) -> Any:
-    """Returns the optimizer in a LossScaleOptimizer; any other as it is."""
+    """Returns the inner optimizer of a LossScaleOptimizer; any other optimizer unchanged."""
     return getattr(optimizer, "inner_optimizer", optimizer)
 
 
 def schedules(optimizer: Any) -> bool:
-    """Whether it is an optimizer with a `LearningRateSchedule` of its own, which counts steps over a phase."""
+    """Whether an optimizer has a `LearningRateSchedule` of its own, which counts steps over a phase."""
     inner = inner_optimizer(optimizer)
     return isinstance(getattr(inner, "_learning_rate", None), keras.optimizers.schedules.LearningRateSchedule)
 
 
 def own_rate(optimizer: keras.optimizers.Optimizer) -> float:
-    """Returns the learning rate of an optimizer: that of its first step, where it has a schedule."""
+    """Returns the learning rate of an optimizer; with a schedule, that of its first step."""
     inner = inner_optimizer(optimizer)
     rate = inner._learning_rate(0) if schedules(inner) else inner.learning_rate
     return float(keras.ops.convert_to_numpy(rate))
 
 
 def decays_weights(optimizer: Any) -> bool:
-    """Whether it is an optimizer with a weight decay of its own, such as AdamW."""
+    """Whether an optimizer has a weight decay of its own, as AdamW has."""
     inner = inner_optimizer(optimizer)
     return bool(getattr(inner, "weight_decay", None))
 

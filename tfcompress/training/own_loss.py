@@ -1,4 +1,4 @@
-"""`OwnLoss`: the one protocol of models whose loss needs more than labels and outputs."""
+"""`OwnLoss`: the protocol of models whose loss needs more than labels and outputs."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ __all__ = ["OwnLoss"]
 
 
 class OwnLoss(keras.Model):
-    """A model that brings its own loss, such as a student beside its teacher: derive it, and `fit` trains by it.
+    """A model with its own loss, such as a student with its teacher: derive from it, and `fit` trains by that loss.
 
-    Whatever loss an objective has, training and validation take `compute_loss` of such a model. Its outputs in training
+    Training and validation use `compute_loss` of such a model, whatever loss the objective has. Its outputs in training
     may be anything that the loss needs.
     """
 
     @property
     def learner(self) -> keras.Model:
-        """The model for whose weights all this is done, which callbacks save."""
+        """The model whose weights are the purpose of the training; callbacks save it."""
         return self
 
     @property
@@ -27,7 +27,7 @@ class OwnLoss(keras.Model):
         return []
 
     def outputs_of(self, y_pred: Any) -> Any:
-        """Returns the outputs that the objective's metric measures, `None` where a step has none.
+        """Returns the outputs that the objective's metric measures, `None` if a step has none.
 
         Args:
             y_pred: the value of `call`.
@@ -35,10 +35,10 @@ class OwnLoss(keras.Model):
         return y_pred
 
     def before_step(self, inputs: Any) -> None:
-        """Trains whatever learns beside the model, before each of its steps; within the compiled step.
+        """Trains the parts beside the model before each of its steps, within the compiled step.
 
         Args:
-            inputs: of the batch.
+            inputs: inputs of the batch.
         """
 
     def compute_loss(
@@ -49,6 +49,6 @@ class OwnLoss(keras.Model):
         Args:
             x, y, sample_weight: the batch.
             y_pred: the value of `call`.
-            training: `False` where it is measured: the loss on labels alone.
+            training: `False` when measuring: the loss on labels only.
         """
         raise NotImplementedError

@@ -1,4 +1,4 @@
-"""The thin model around a model that Keras' own `fit` trains."""
+"""The thin model around the trained model, for Keras' own `fit`."""
 
 import contextlib
 from collections.abc import Callable, Sequence
@@ -14,7 +14,7 @@ __all__ = ["BatchNumber", "LabelRange", "PenalizedModel", "policy_of"]
 
 
 def policy_of(model: keras.Model) -> Any:
-    """The dtype policy by which Keras tells whether a loss has to be scaled: "mixed_float16" if any layer has it."""
+    """Returns the dtype policy that makes Keras scale losses: "mixed_float16" if any layer has it."""
     layers = getattr(model, "layers", ())
     return next(
         (layer.dtype_policy for layer in layers if layer.dtype_policy.name == "mixed_float16"), model.dtype_policy
@@ -22,23 +22,23 @@ def policy_of(model: keras.Model) -> Any:
 
 
 class BatchNumber(keras.callbacks.Callback):
-    """Knows the number of the batch that is measured, counted from 1."""
+    """Records the number of the batch that is measured, counted from 1."""
 
     def __init__(self) -> None:
         super().__init__()
         self.number = 1
 
     def on_test_batch_begin(self, batch: int, logs: Any = None) -> None:
-        """Notes the number."""
+        """Records the number."""
         self.number = batch + 1
 
 
 def _waiting_for(batch: Any) -> contextlib.AbstractContextManager[Any]:
     """Makes everything that a traced step does wait for its batch.
 
-    Keras finds the end of data of unknown length by a call of the compiled step that finds no batch. In that call
-    TensorFlow runs what does not depend on the batch: counters, the optimizer's step number, the states of random
-    layers, the counts of metrics whose batch has a static size.
+    Keras finds the end of data of unknown length by a call of the compiled step that gets no batch. In that call
+    TensorFlow still runs everything that does not depend on the batch: counters, the optimizer's step number, the
+    states of random layers, the counts of metrics whose batch has a static size.
     """
     if keras.backend.backend() != "tensorflow":
         return contextlib.nullcontext()
@@ -50,7 +50,7 @@ def _waiting_for(batch: Any) -> contextlib.AbstractContextManager[Any]:
 
 
 def _is_finite(batch: Any) -> Any:
-    """Whether all floats in a batch, of inputs, labels and weights, are finite numbers."""
+    """Returns whether all floats in a batch (inputs, labels and weights) are finite."""
     parts = keras.tree.flatten(batch)
     floats = [part for part in parts if "float" in str(getattr(part, "dtype", "")) and hasattr(part, "shape")]
     checks = [ops.all(ops.isfinite(part)) for part in floats if keras.ops.is_tensor(part)]
@@ -58,11 +58,11 @@ def _is_finite(batch: Any) -> Any:
 
 
 class LabelRange(NamedTuple):
-    """The labels that the loss of a classifier with outputs `[batch, outputs]` reads.
+    """The range of labels that the loss of a classifier with outputs `[batch, outputs]` reads.
 
     Attributes:
         are_indices: whether they are indices of the outputs; otherwise numbers between 0 and 1.
-        ignored: the class that the loss leaves out, or `None`.
+        ignored: the class that the loss ignores, or `None`.
     """
 
     are_indices: bool
@@ -70,11 +70,11 @@ class LabelRange(NamedTuple):
 
     @property
     def words(self) -> str:
-        """The labels that do not fit, in words."""
-        return "labels that are no classes of the model" if self.are_indices else "labels below 0 or above 1"
+        """Labels out of range, in words."""
+        return "labels that are not classes of the model" if self.are_indices else "labels below 0 or above 1"
 
     def holds(self, y: Any, y_pred: Any) -> Any:
-        """Whether all labels are in it; of outputs of another shape nothing is said."""
+        """Returns whether all labels are in the range; True for outputs of another shape."""
         y, y_pred = (keras.tree.flatten(part) for part in (y, y_pred))
         if len(y) != 1 or len(y_pred) != 1 or len(y_pred[0].shape) != 2:
             return ops.convert_to_tensor(True)
@@ -84,12 +84,12 @@ class LabelRange(NamedTuple):
 
 
 class PenalizedModel(keras.Model):
-    """Calls `inner`, and adds penalties and the regularisation losses of `inner` to the training loss, each once.
+    """Calls `inner`, and adds penalties and the regularization losses of `inner` to the training loss, each once.
 
-    `inner` is trained in place and its own compile state stays as it is. The loss of validation and `evaluate` is
-    that of the objective alone, so that it means the same before and after a model was changed (Keras would add the
-    regularisation losses). Compiled with `loss=None`, it uses `inner.compute_loss`. An `OwnLoss` is always compiled so,
-    and says itself what is measured of it, and on which of its outputs.
+    `inner` is trained in place, and its own compile state is not changed. The loss of validation and `evaluate` is only
+    that of the objective, so that it means the same before and after a model was changed (Keras would add the
+    regularization losses). Compiled with `loss=None`, it uses `inner.compute_loss`. An `OwnLoss` is always compiled in
+    this way, and decides itself which of its outputs are measured.
 
     Args:
         inner: a built model.
@@ -113,11 +113,11 @@ class PenalizedModel(keras.Model):
         self.built = True
 
     def measure(self, score: Callable[[Any, Any], Any], name: str) -> None:
-        """Measures the mean of `score(y, outputs)` (`[batch]` numbers) as the metric `name`."""
+        """Adds the mean of `score(y, outputs)` (`[batch]` numbers) as the metric `name`."""
         self._score, self._score_mean = score, keras.metrics.Mean(name=name)
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
-        """The metrics by name, with that of `measure`; those alone that this step has measured."""
+        """Returns the metrics by name, with that of `measure`; only those that this step has measured."""
         outputs = y_pred if self.own_loss is None else self.own_loss.outputs_of(y_pred)
         if outputs is None:
             return self._own_results()
@@ -129,7 +129,7 @@ class PenalizedModel(keras.Model):
         return results
 
     def get_metrics_result(self) -> dict[str, Any]:
-        """The results by name; without those of metrics that no step has measured yet."""
+        """Returns the results by name, without those of metrics that no step has measured yet."""
         measured = self._compile_metrics is None or self._compile_metrics.built
         results: dict[str, Any] = super().get_metrics_result() if measured else self._own_results()
         return results
@@ -142,12 +142,12 @@ class PenalizedModel(keras.Model):
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
-        """The metrics of the objective, and those that the inner model takes of its own loss in training."""
+        """The metrics of the objective, and the inner model's metrics of its own loss in training."""
         return [*super().metrics, *self._inner_metrics]
 
     @property
     def learner(self) -> keras.Model:
-        """The model that is trained for its own sake: the inner one, or the student in it."""
+        """The model whose training is the purpose: the inner one, or the student in it."""
         return self.inner if self.own_loss is None else self.own_loss.learner
 
     def save(self, *args: Any, **kwargs: Any) -> None:
@@ -159,26 +159,26 @@ class PenalizedModel(keras.Model):
         self.learner.save_weights(*args, **kwargs)
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
-        """The outputs of the inner model."""
+        """Returns the outputs of the inner model."""
         # Without the argument in this signature Keras' train step would not say that it trains.
         return self.inner(inputs, training=training)
 
     def train_step(self, *args: Any, **kwargs: Any) -> Any:
-        """Keras' own, after what the inner model trains beside itself; nothing of it runs without a batch."""
+        """Runs Keras' own step, after the training of parts beside the inner model; does nothing without a batch."""
         with _waiting_for(args[-1]):
             if self.own_loss is not None:
                 self.own_loss.before_step(keras.utils.unpack_x_y_sample_weight(args[-1])[0])
             return super().train_step(*args, **kwargs)
 
     def test_step(self, *args: Any, **kwargs: Any) -> Any:
-        """Keras' own; nothing of it runs without a batch."""
+        """Runs Keras' own step; does nothing without a batch."""
         with _waiting_for(args[-1]):
             return super().test_step(*args, **kwargs)
 
     def compute_loss(
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
     ) -> Any:
-        """The objective's loss, in training with everything that is added to it."""
+        """Returns the objective's loss; in training with all penalties added."""
         if self._compile_loss is None:
             loss = self.inner.compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=training)
         elif training:
@@ -205,7 +205,7 @@ class PenalizedModel(keras.Model):
         )
 
     def _count(self, loss: Any, finite: Any, labels_fit: Any) -> None:
-        """Counts the steps of the epoch, and those before the first bad loss, the first bad batch and bad labels."""
+        """Counts the steps of the epoch, and records the first bad loss, the first bad batch and bad labels."""
         with _waiting_for(loss):
             good = (ops.isfinite(loss), finite, labels_fit)
             for counter, holds in zip((self._good_steps, self._good_batches, self._good_labels), good, strict=True):
@@ -221,19 +221,19 @@ class PenalizedModel(keras.Model):
         self._good_labels.assign(0.0)
 
     def steps(self) -> int:
-        """How many steps of the epoch are done."""
+        """Returns the number of finished steps of the epoch."""
         return int(ops.convert_to_numpy(self._steps))
 
     def bad_step(self) -> int | None:
-        """Number, counted from 1, of the first step of the epoch whose loss was NaN or infinite; None without one."""
+        """Returns the number, from 1, of the epoch's first step with a NaN or infinite loss; None if there is none."""
         return self._first_bad(self._good_steps)
 
     def bad_batch(self) -> int | None:
-        """Number, from 1, of the first batch of the epoch that holds NaN or infinity; None without one."""
+        """Returns the number, from 1, of the epoch's first batch with NaN or infinity; None if there is none."""
         return self._first_bad(self._good_batches)
 
     def bad_labels(self) -> int | None:
-        """Number, from 1, of the first batch of the epoch with labels that the loss does not read; None without one."""
+        """Returns the number, from 1, of the epoch's first batch with labels out of range; None if there is none."""
         return self._first_bad(self._good_labels)
 
     def _first_bad(self, counter: Any) -> int | None:
@@ -241,5 +241,5 @@ class PenalizedModel(keras.Model):
         return None if good == self.steps() else good + 1
 
     def penalty_values(self) -> dict[str, float]:
-        """The present value of each penalty, by name."""
+        """Returns the present value of each penalty, by name."""
         return {penalty.name: float(ops.convert_to_numpy(penalty())) for penalty in self.penalties}

@@ -1,4 +1,4 @@
-"""Terms that are added to the training loss and depend on the weights alone."""
+"""Terms that are added to the training loss and depend only on the weights."""
 
 from typing import Any, Protocol
 
@@ -14,31 +14,32 @@ __all__ = ["Penalty", "WeightDecay"]
 class Penalty(Protocol):
     """A term of the training loss that depends on weights, not on the batch.
 
-    It is called once in each training step, within the compiled step function: what changes between epochs (a mask, a
-    strength) belongs in non-trainable `keras.Variable`s, which can be assigned without tracing the step anew. Such
-    variables are not among the model's; a penalty that has them is given to `Phase(stateful=...)` to be resumed.
+    It is called once in each training step, within the compiled step function: values that change between epochs (a
+    mask, a strength) belong in non-trainable `keras.Variable`s, which can be assigned without tracing the step again.
+    Such variables are not part of the model; to be resumed, a penalty with variables is passed to
+    `Phase(stateful=...)`.
     """
 
     name: str
 
     def build(self, model: keras.Model) -> None:
-        """Looks up the variables of `model`; called before training, once for each call of `fit`."""
+        """Collects the variables of `model`; called before training, once for each call of `fit`."""
         ...
 
     def __call__(self) -> Any:
-        """The term, a float32 scalar tensor."""
+        """Returns the term, a float32 scalar tensor."""
         ...
 
 
 class WeightDecay:
-    """The weight decay of the papers: `strength / 2 * ||w||^2` in the loss, that is `strength * w` in the gradient.
+    """The weight decay of the papers: `strength / 2 * ||w||^2` in the loss, so `strength * w` in the gradient.
 
-    It covers every trainable variable, biases and BatchNormalization's scales and offsets included, as the papers'
-    training code does (the `weight_decay` of PyTorch's SGD). The gradient goes through the optimizer's momentum and
-    is scaled by the learning rate. `keras.optimizers.SGD(weight_decay=...)` is something else: it is decoupled, it
-    takes `learning_rate * weight_decay * w` off the weights beside the momentum (Loshchilov and Hutter, 2019), which
-    for momentum 0.9 decays ten times less. A variable whose regularizer is a `CostPenalty` (the shares of a mixture) is
-    no weight of a network, and is left out.
+    It covers every trainable variable, including biases and BatchNormalization's scales and offsets, as in the papers'
+    training code (the `weight_decay` of PyTorch's SGD). The gradient passes through the optimizer's momentum and is
+    scaled by the learning rate. `keras.optimizers.SGD(weight_decay=...)` differs: it is decoupled and subtracts
+    `learning_rate * weight_decay * w` from the weights outside of the momentum (Loshchilov and Hutter, 2019), which for
+    momentum 0.9 decays ten times less. A variable whose regularizer is a `CostPenalty` (the shares of a mixture) is not
+    a weight of a network, and is left out.
 
     Args:
         strength: factor of the weights in the gradient, 0 or more; 1e-4 in the papers.
@@ -51,11 +52,11 @@ class WeightDecay:
         self._variables: list[Any] = []
 
     def build(self, model: keras.Model) -> None:
-        """Collects the trainable variables of `model` that do not carry a penalty on costs."""
+        """Collects the trainable variables of `model` that have no penalty on costs."""
         self._variables = [v for v in model.trainable_variables if not isinstance(v.regularizer, CostPenalty)]
 
     def __call__(self) -> Any:
-        """`strength / 2` times the sum of the squares of all weights, a float32 scalar."""
+        """Returns `strength / 2` times the sum of the squares of all weights, a float32 scalar."""
         total = ops.zeros((), "float32")
         for variable in self._variables:
             total = total + ops.sum(ops.square(ops.cast(variable, "float32")))

@@ -1,4 +1,4 @@
-"""The display of a long run: what it is, its time, and one line of phase, epoch, time left and values."""
+"""The display of a long run: its header, its time, and one line of phase, epoch, time left and values."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ _LABEL = 10  # columns of the labels of what is said first
 
 
 class Progress:
-    """Says in plain text how far a run is.
+    """Shows in plain text how far a run is.
 
-    `plan` declares the phases up front, with the time of a step where one was measured; otherwise the first few steps
-    of the first phase give an estimate of the whole run. Keras callbacks of the caller add values to what is shown by
-    putting them into the `logs` of `on_epoch_end`. Within `with progress:` an activity that takes long is shown to be
-    alive: in place each second, in a file once a minute.
+    `plan` declares the phases up front, with the time of a step if it was measured; otherwise the first few steps of
+    the first phase give an estimate for the whole run. The caller's Keras callbacks can show further values by putting
+    them into the `logs` of `on_epoch_end`. Within `with progress:` a long activity shows signs of life: each second in
+    place, once a minute in a file.
 
     Args:
-        verbose: 0: nothing; 1: a line that is updated in a terminal or a notebook, one line an epoch elsewhere; 2: one
-            line an epoch.
-        stream: where to; standard output by default. A program may have none (`sys.stdout` is None): then nothing is
-            shown. One that does not say whether it is a terminal is taken for a file.
-        clock: gives seconds; `time.monotonic` by default.
+        verbose: 0: nothing; 1: a line that is updated in a terminal or a notebook, elsewhere one line per epoch; 2: one
+            line per epoch.
+        stream: the output stream; standard output by default. If the program has none (`sys.stdout` is None), nothing
+            is shown. A stream that does not say whether it is a terminal counts as a file.
+        clock: returns seconds; `time.monotonic` by default.
     """
 
     def __init__(
@@ -98,19 +98,19 @@ class Progress:
 
         Args:
             phases: the phases.
-            said: what the run is, in words, before its estimated time.
-            faster: another way to do it in words, and the share of the time that it would take.
-            measured: the time of an epoch, where it is known before the first one and has been said.
+            said: description of the run, shown before its estimated time.
+            faster: another way to do it in words, and its share of the time.
+            measured: the time of an epoch, if it was measured and shown before the first one.
 
         Raises:
-            ValueError: for a cost that is not above 0.
+            ValueError: a cost is not above 0.
         """
         self._forecast = Forecast([PhasePlan(*phase) for phase in phases], measured)
         self._said, self._faster = said, faster
         self._expected_s = None if measured is None else measured.epoch_s
 
     def header(self, lines: Mapping[str, str]) -> None:
-        """Says what the run is before its first step: a line for each label, wrapped where the screen has an edge."""
+        """Shows the header of the run before its first step: a line per label, wrapped to the width of the screen."""
         shown: list[str] = []
         for label, text in lines.items():
             head, columns = f"{label:<{_LABEL - 1}} ", self._screen.columns
@@ -125,12 +125,12 @@ class Progress:
         self.note("\n".join(shown))
 
     def begin(self, name: str, epochs: int, steps: int | None = None, done: int = 0) -> None:
-        """A phase begins, or goes on after `done` epochs.
+        """Begins a phase, or continues it after `done` epochs.
 
         Args:
-            name: of the phase.
-            epochs: of the whole phase.
-            steps: training steps in one epoch, where known.
+            name: name of the phase.
+            epochs: epochs of the whole phase.
+            steps: training steps in one epoch, if known.
             done: epochs that an interrupted run has finished.
         """
         self._forecast.begin(name, epochs, done)
@@ -147,11 +147,11 @@ class Progress:
         self.doing("preparing the first step")
 
     def skip(self, name: str) -> None:
-        """A phase was finished by the run that this one continues."""
+        """Skips a phase that the continued run had finished."""
         self.note(f"{name}: finished before, taken from the run folder")
 
     def due(self, step: int) -> bool:
-        """Whether `step` should be called now, with values, which may have to be fetched from a device."""
+        """Whether `step` should be called now, with values that may have to be fetched from a device."""
         if self.verbose == 0:
             return False
         if self._timed_from is None:
@@ -161,7 +161,7 @@ class Progress:
         return self._updates and self._clock() - self._refreshed >= _REFRESH_S
 
     def step(self, step: int, values: Mapping[str, float]) -> None:
-        """`step` steps of the epoch are done."""
+        """Records that `step` steps of the epoch are done."""
         now = self._clock()
         first, since = self._timed_from = self._timed_from or (step, now)
         if step > first and self._steps:
@@ -175,12 +175,12 @@ class Progress:
             self._show(now)
 
     def epoch_done(self, done: int, values: Mapping[str, float], best: str = "") -> None:
-        """`done` epochs of the phase are finished.
+        """Records that `done` epochs of the phase are finished.
 
         Args:
-            done: how many.
-            values: what is shown of the last one.
-            best: the name of the value that is the best so far, if one is.
+            done: number of epochs.
+            values: values of the last epoch to show.
+            best: name of the value that is the best so far, if there is one.
         """
         now = self._clock()
         seconds = now - self._epoch_start
@@ -203,7 +203,7 @@ class Progress:
                 self._print(self._plain_line(done, seconds))
 
     def doing(self, text: str) -> None:
-        """Says what is going on where it takes some seconds; a file is told of it where it lasts."""
+        """Shows the present activity if it takes some seconds; in a file only if it takes long."""
         if not self.verbose:
             return
         with self._lock:
@@ -211,7 +211,7 @@ class Progress:
             self._show(self._since)
 
     def tick(self) -> None:
-        """Shows that what is going on still is: called each second, by another thread."""
+        """Shows that the activity is still running; called each second by another thread."""
         with self._lock:
             now = self._clock()
             if not self._activity or not self.verbose:
@@ -228,7 +228,7 @@ class Progress:
             self._print(text)
 
     def end(self) -> None:
-        """The phase is over: its last line stays, but not a word on what was going on."""
+        """Ends the phase: its last line stays, but no activity."""
         with self._lock:
             if self.verbose:
                 if self._activity:
@@ -246,7 +246,7 @@ class Progress:
         return self._forecast.phase
 
     def _head(self, epoch: int) -> str:
-        """Phase and epoch; nothing between phases."""
+        """Returns phase and epoch; empty between phases."""
         phase = self._phase
         return "" if self._is_over else f"{phase.name}  {phase.unit} {min(epoch, phase.epochs)}/{phase.epochs}"
 
@@ -254,19 +254,19 @@ class Progress:
         return f"{'an' if self._phase.unit[0] in 'aeiou' else 'a'} {self._phase.unit}"
 
     def _doing(self, now: float) -> str:
-        """The activity, and for how long it has been going on."""
+        """Returns the activity, and for how long it has been running."""
         lasted = now - self._since
         return f"{self._activity}, {duration(lasted)}" if lasted >= _SHOWN_S else self._activity
 
     def _share(self, now: float) -> float:
-        """How much of the epoch is done, from 0 to 1."""
+        """Returns the finished share of the epoch, from 0 to 1."""
         if self._steps:
             return min(self._step / self._steps, 1.0)
         epoch_s = self._forecast.epoch_s
         return min((now - self._epoch_start) / epoch_s, 1.0) if epoch_s else 0.0
 
     def _show(self, now: float, epoch: int | None = None) -> None:
-        """Writes the line that is updated: phase, epoch, bar, time left, and of the rest what fits."""
+        """Writes the temporary line: phase, epoch, bar, time left, and as many values as fit."""
         if not self._updates:
             return
         self._refreshed = self._shown_at = now
@@ -300,7 +300,7 @@ class Progress:
         return "  ".join([*parts, *self._valued(), f"{duration(seconds)} {self._each()}"])
 
     def _estimate(self, epoch_s: float) -> None:
-        """Says the time of the whole run, or that it is another than was said."""
+        """Prints the time of the whole run, or a corrected estimate."""
         self._estimated = True
         expected, per_cost = self._expected_s, epoch_s / self._phase.cost
         parts = self._forecast.parts(epoch_s)
@@ -327,12 +327,12 @@ class Progress:
 
 
 def words_for_parts(parts: Mapping[PhasePlan, float]) -> str:
-    """Phases with their seconds, such as "search 15 rounds (5 min 0 s), fine-tuning 30 epochs (19 min 0 s)"."""
+    """Returns phases with their seconds, such as "search 15 rounds (5 min 0 s), fine-tuning 30 epochs (19 min 0 s)"."""
     return ", ".join(f"{phase.name} {phase.epochs} {phase.unit}s ({duration(s)})" for phase, s in parts.items())
 
 
 def _fitting(parts: list[str], columns: int) -> str:
-    """The parts beside one another, as many from the first on as fit."""
+    """Returns the parts in one line, as many of the first ones as fit."""
     line = parts[0]
     for part in parts[1:]:
         if len(line) + 2 + len(part) > columns:
@@ -342,13 +342,13 @@ def _fitting(parts: list[str], columns: int) -> str:
 
 
 def _bar(share: float, room: int) -> str:
-    """A bar after a space, such as " [###.......]"; nothing where it would be too short."""
+    """Returns a bar after a space, such as " [###.......]"; empty if it would be too short."""
     filled = int(room * share + 1e-9)
     return f" [{'#' * filled}{'.' * (room - filled)}]" if room >= _LEAST_BAR else ""
 
 
 def _briefly(seconds: float) -> str:
-    """A time that is left, in one unit below an hour."""
+    """Returns the time left, in one unit below an hour."""
     return f"{round(seconds / 60)} min" if 90 <= seconds < 3570 else duration(seconds)
 
 

@@ -1,4 +1,4 @@
-"""The folder of one run: its settings, what it has found so far, its checkpoints and logs."""
+"""The folder of one run: its settings, its results so far, its checkpoints and logs."""
 
 import contextlib
 import json
@@ -38,18 +38,18 @@ _ANEW = "Give another run_dir for the new run, or delete this folder to start an
 
 
 class RunFolder:
-    """One run on disk, which the same call continues after it was interrupted.
+    """One run on disk, which the same call continues after an interruption.
 
         with RunFolder("runs/x").open() as run:
             ...  # everything that may be refused
             run.begin({"model": "3f2a...", "seed": 0})
             run.write_json("before", 0.93)
 
-    `run.json` holds the fingerprint, everything that decides the outcome (contents of model and data, settings of the
-    method, budget, seed), and is compared when the run begins again. All files carry a checksum.
+    `run.json` holds the fingerprint, which is everything that decides the outcome (contents of model and data, settings
+    of the method, budget, seed); it is compared when the run begins again. All files carry a checksum.
 
     Raises:
-        TypeError, ValueError: a path that can be none.
+        TypeError, ValueError: an invalid path.
     """
 
     def __init__(self, path: str | os.PathLike[str]):
@@ -60,14 +60,14 @@ class RunFolder:
         self._names: tuple[list[str], list[str]] = ([], [])  # of the model's layers, in the first call and in this one
 
     def open(self, fingerprint: Mapping[str, Any] | None = None) -> Self:
-        """Locks the folder for this process. A folder that was not there leaves again if no run begins.
+        """Locks the folder for this process. A folder that is new disappears again if no run begins.
 
         Args:
-            fingerprint: `begin` with it at once.
+            fingerprint: if given, `begin` is called with it at once.
 
         Raises:
-            RunFolderError: where the folder cannot be written, another process is using it, or another version of
-                tfcompress wrote it.
+            RunFolderError: the folder cannot be written, another process is using it, or another version of tfcompress
+                wrote it.
         """
         self._take()
         try:
@@ -82,10 +82,10 @@ class RunFolder:
 
     @property
     def earlier(self) -> dict[str, Any] | None:
-        """The fingerprint of the run that was begun here, or `None` in a new folder.
+        """The fingerprint of the run that began here, or `None` in a new folder.
 
         Raises:
-            RunFolderError: it is damaged, or was written by another version of tfcompress.
+            RunFolderError: the folder is damaged, or was written by another version of tfcompress.
         """
         if not self.has(_RUN):
             return None
@@ -96,7 +96,7 @@ class RunFolder:
             if _is_of_old_format(self._json(_RUN)):
                 raise RunFolderError(
                     f"Expected a run folder of this version of tfcompress. Received: {self.path}, which an earlier "
-                    f"version wrote, whose runs this one cannot go on with. {advice}"
+                    f"version wrote, whose runs this one cannot continue. {advice}"
                 ) from None
             raise RunFolderError(f"{error} {advice}") from None
         stated = fingerprint.pop(_FORMAT, None) if isinstance(fingerprint, dict) else None
@@ -108,14 +108,15 @@ class RunFolder:
         return fingerprint
 
     def begin(self, fingerprint: Mapping[str, Any]) -> None:
-        """Begins a run in the new folder, or goes on with the one that is there, if it has the same fingerprint.
+        """Begins a run in a new folder, or continues the run in the folder if it has the same fingerprint.
 
         Args:
-            fingerprint: JSON data, possibly nested. `"not_compared"` lists what no two calls can have in common.
+            fingerprint: JSON data, possibly nested. `"not_compared"` lists values that cannot be compared between
+                calls.
 
         Raises:
-            RunFolderError: where the folder cannot be written, or belongs to a run with another fingerprint; the
-                message names each difference.
+            RunFolderError: the folder cannot be written, or belongs to a run with another fingerprint; the message
+                names each difference.
         """
         now = json.loads(json.dumps(fingerprint))  # tuples become lists, as in the file
         then = self.earlier
@@ -139,13 +140,13 @@ class RunFolder:
         elif unknown := [*then.get(_NOT_COMPARED, ()), *now.get(_NOT_COMPARED, ())]:
             raise RunFolderError(
                 f"Expected settings that can be compared with those of the run in {self.path}. Received: "
-                f"{'; '.join(dict.fromkeys(unknown))}. Whether that is what it was then cannot be told. {_ANEW}, or "
-                "write it as a function of numbers, text and arrays."
+                f"{'; '.join(dict.fromkeys(unknown))}. It is not known whether these are unchanged. {_ANEW}, or "
+                "write them as a function of numbers, text and arrays."
             )
         self._names = _names_in(then), _names_in(now)
 
     def _refuse_others(self) -> None:
-        """Refuses what a new run would take for its own, or write over."""
+        """Refuses files that a new run would mistake for its own, or overwrite."""
         if present := [name for name in _OF_A_RUN if os.path.lexists(self.path / name)]:
             raise RunFolderError(
                 f"Expected a new folder, or that of a run. Received: {self.path} with {', '.join(present)} and without "
@@ -154,7 +155,7 @@ class RunFolder:
             )
 
     def close(self) -> None:
-        """Lets other processes open the folder. The end of the process, however sudden, does the same."""
+        """Lets other processes open the folder. The end of the process does the same, even a sudden one."""
         if self._lock is None:
             return
         if not self.has(_RUN):  # nothing was begun: as if the folder had never been opened
@@ -178,7 +179,7 @@ class RunFolder:
             raise _files.no_room(self.path, error) from None
 
     def _has_results(self) -> bool:
-        """Whether there is any file that took work to make."""
+        """Whether there is any file that took work to produce."""
         first = {_LOCK, *(f"{name}.json" for name in _FIRST)}
         files = (path for path in self.path.rglob("*") if path.is_file() and not path.name.startswith("events.out."))
         return any(path.name not in first for path in files)
@@ -188,19 +189,19 @@ class RunFolder:
         return self._json(name).exists()
 
     def write_json(self, name: str, obj: Any) -> None:
-        """Writes `obj` as `<name>.json`; a process killed meanwhile leaves the file as it was."""
+        """Writes `obj` as `<name>.json`; if the process is killed meanwhile, the old file stays."""
         _files.write_json(self._json(name), obj)
 
     def read_json(self, name: str) -> Any:
         """Reads the data that `write_json` wrote.
 
         Raises:
-            DamagedFileError: the file is not as it was written.
+            DamagedFileError: the file differs from what was written.
         """
         return _files.read_json(self._json(name))
 
     def recall(self, name: str, note: Callable[[str], None]) -> Any:
-        """Reads the data of `write_json`; `None` where the file is missing, or damaged, which `note` is told."""
+        """Reads the data of `write_json`; `None` if the file is missing, or damaged (then `note` is called)."""
         try:
             return self.read_json(name) if self.has(name) else None
         except DamagedFileError as error:
@@ -208,15 +209,15 @@ class RunFolder:
             return None
 
     def plan_to_json(self, plan: Plan) -> str:
-        """A plan as text, with the names that the model's layers had in the call that began the run."""
+        """Returns a plan as text, with the names that the model's layers had in the call that began the run."""
         return plan.renamed(*reversed(self._names)).to_json()
 
     def plan_from_json(self, text: str) -> Plan:
-        """Reads the plan of `plan_to_json`, with the names that the layers have in this call."""
+        """Reads a plan that `plan_to_json` wrote, with the names that the layers have in this call."""
         return Plan.from_json(text).renamed(*self._names)
 
     def trail_to_json(self, trail: Trail) -> str:
-        """A trail as text, with the names that the model's layers had in the call that began the run."""
+        """Returns a trail as text, with the names that the model's layers had in the call that began the run."""
         return Trail(tuple(plan.renamed(*reversed(self._names)) for plan in trail)).to_json()
 
     def trail_from_json(self, text: str) -> Trail:
@@ -228,7 +229,7 @@ class RunFolder:
         return self._model(name).exists()
 
     def save_model(self, name: str, model: keras.Model) -> str | None:
-        """Writes `model` as `<name>.keras`; a process killed meanwhile leaves the file as it was.
+        """Writes `model` as `<name>.keras`; if the process is killed meanwhile, the old file stays.
 
         Returns:
             The file's checksum, for `load_weights`.
@@ -247,29 +248,29 @@ class RunFolder:
         return checksum
 
     def load_weights(self, name: str, model: keras.Model, checksum: str | None = None) -> None:
-        """Puts the weights that `save_model` wrote into a model of the same architecture.
+        """Loads the weights that `save_model` wrote into a model of the same architecture.
 
-        No model is made from the file: of a layer of the user's own, Keras might not find the class, and it refuses to
-        make a Lambda.
+        No model is built from the file: Keras might not find the class of a user's own layer, and it refuses to build a
+        Lambda.
 
         Raises:
             DamagedFileError: the file has another checksum.
         """
         path = self._model(name)
         if checksum is not None and _files.sha256(path) != checksum:
-            raise DamagedFileError(path, "its checksum is another")
+            raise DamagedFileError(path, "it has another checksum")
         model.load_weights(path)
 
     def room(self, size: int) -> contextlib.AbstractContextManager[None]:
-        """Says how much is missing where the disk has no room for about `size` bytes: see `NoRoomError`."""
+        """Returns a context that reports how much room is missing for about `size` bytes: see `NoRoomError`."""
         return _files.room(self.path, size)
 
     def checkpoints(self, phase: str) -> Checkpoints | None:
-        """The checkpoints of one phase of the run."""
+        """Returns the checkpoints of one phase of the run."""
         return Checkpoints(self.path / "checkpoints" / _slug(phase))
 
     def tensorboard(self, phase: str) -> pathlib.Path | None:
-        """Where the TensorBoard logs of one phase go."""
+        """Returns the folder of the TensorBoard logs of one phase."""
         return self.path / "tensorboard" / _slug(phase)
 
     def _json(self, name: str) -> pathlib.Path:
@@ -279,7 +280,7 @@ class RunFolder:
         return self.path / f"{_slug(name)}.keras"
 
     def _take(self) -> None:
-        """Makes the folder and locks it; the lock is the system's and ends with the process."""
+        """Creates the folder and locks it; the lock belongs to the system and ends with the process."""
         if self._lock is not None:
             raise RunFolderError(f"Expected a run folder that is not open yet. Received: {self.path}, open already.")
         file = self.path / _LOCK
@@ -303,7 +304,7 @@ class RunFolder:
 def open_run(
     path: str | os.PathLike[str] | None, fingerprint: Mapping[str, Any] | None = None
 ) -> RunFolder | NoRunFolder:
-    """Opens the run folder `path`, or the stand-in where `path` is None. Use it in a `with` statement."""
+    """Opens the run folder `path`, or the substitute if `path` is None. Use it in a `with` statement."""
     return NoRunFolder() if path is None else RunFolder(path).open(fingerprint)
 
 
@@ -315,7 +316,7 @@ def _unwritable(path: pathlib.Path, error: OSError) -> RunFolderError:
 
 
 def _is_there(path: pathlib.Path, descriptor: int) -> bool:
-    """Whether an open file is the one of that name."""
+    """Whether an open file still is the file at this path."""
     try:
         return os.path.samestat(os.stat(path), os.fstat(descriptor))
     except FileNotFoundError:
@@ -323,7 +324,7 @@ def _is_there(path: pathlib.Path, descriptor: int) -> bool:
 
 
 def _is_of_old_format(path: pathlib.Path) -> bool:
-    """Whether a run.json is of the first format, which had no checksum."""
+    """Whether a run.json has the first format, which had no checksum."""
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except ValueError:
@@ -359,5 +360,5 @@ def _flock(descriptor: int, path: pathlib.Path) -> None:
 
 
 def _slug(name: str) -> str:
-    """`joint training` -> `joint-training`: a file name on every system."""
+    """Returns a file name that is valid on every system: `joint training` -> `joint-training`."""
     return re.sub(r"[^\w.-]+", "-", name)

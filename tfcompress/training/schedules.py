@@ -14,7 +14,7 @@ class Schedule(Protocol):
     """A learning rate for each epoch."""
 
     def __call__(self, epoch: int, epochs: int) -> float:
-        """Learning rate of epoch number `epoch`, counted from 0, of a training of `epochs` epochs."""
+        """Returns the learning rate of epoch `epoch`, counted from 0, in a training of `epochs` epochs."""
         ...
 
 
@@ -28,7 +28,7 @@ class Constant:
         expect.settings(self, expect.number, "initial", above=0)
 
     def __call__(self, epoch: int, epochs: int) -> float:
-        """The learning rate of epoch `epoch`."""
+        """Returns the learning rate of epoch `epoch`."""
         del epoch, epochs
         return self.initial
 
@@ -38,9 +38,9 @@ class StepDecay:
     """Starts at `initial` and is multiplied by `factor` at each milestone.
 
     Args:
-        initial: learning rate of the first epoch.
-        milestones: epochs, counted from 0, that are the first with a lower learning rate. See `scaled`.
-        factor: what the learning rate is multiplied with at a milestone.
+        initial: initial learning rate.
+        milestones: epochs, counted from 0, that start with a lower learning rate. See `scaled`.
+        factor: factor of the learning rate at a milestone.
     """
 
     initial: float
@@ -52,14 +52,14 @@ class StepDecay:
         expect.settings(self, expect.each, "milestones", check=expect.whole, what="epochs, counted from 0")
 
     def __call__(self, epoch: int, epochs: int) -> float:
-        """The learning rate of epoch `epoch`."""
+        """Returns the learning rate of epoch `epoch`."""
         del epochs
         return self.initial * self.factor ** sum(epoch >= milestone for milestone in self.milestones)
 
 
 @dataclasses.dataclass(frozen=True)
 class Cosine:
-    """Half a cosine from `initial` in the first epoch towards 0 after the last (Loshchilov and Hutter, 2017)."""
+    """Half a cosine from `initial` in the first epoch towards 0 after the last one (Loshchilov and Hutter, 2017)."""
 
     initial: float
 
@@ -67,18 +67,18 @@ class Cosine:
         expect.settings(self, expect.number, "initial", above=0)
 
     def __call__(self, epoch: int, epochs: int) -> float:
-        """The learning rate of epoch `epoch` of `epochs`."""
+        """Returns the learning rate of epoch `epoch` of `epochs`."""
         return self.initial * 0.5 * (1 + math.cos(math.pi * epoch / epochs))
 
 
 def scaled(milestones: Sequence[int], of: int, to: int) -> tuple[int, ...]:
     """Moves the milestones of a training of `of` epochs to the same share of one of `to` epochs.
 
-    Rounded up, so that a short training never starts behind a milestone: `scaled((100, 150), of=200, to=5)` is
-    `(3, 4)`. The other numbers of epochs of a method (warm-up, start and end of its agent) scale alike.
+    They are rounded up, so that a short training never starts behind a milestone: `scaled((100, 150), of=200, to=5)` is
+    `(3, 4)`. A method's other numbers of epochs (warm-up, start and end of its agent) scale in the same way.
 
     Raises:
-        ValueError: for numbers of epochs that are not positive.
+        ValueError: a number of epochs is not positive.
     """
     of, to = expect.whole("of", of, least=1), expect.whole("to", to, least=1)
     return tuple(-(-milestone * to // of) for milestone in milestones)

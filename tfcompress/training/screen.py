@@ -1,4 +1,4 @@
-"""Where lines of a long run go: a terminal, a notebook, or a file, which shows a line when it is finished."""
+"""The screen for lines of a long run: a terminal, a notebook, or a file, which gets only finished lines."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _NOTEBOOK_COLUMNS = 100
 
 
 class Screen:
-    """A stream of text in which a line stays, or is there until the next one.
+    """A stream of text with lines that stay, and lines that the next one replaces.
 
     Args:
         stream: anything with `write`.
@@ -31,7 +31,7 @@ class Screen:
 
     @property
     def columns(self) -> int | None:
-        """How many characters fit beside one another; `None` for any number."""
+        """Number of characters that fit into a line; `None` for any number."""
         return None
 
     def line(self, text: str) -> None:
@@ -39,13 +39,13 @@ class Screen:
         self._write(f"{text}\n")
 
     def update(self, text: str) -> None:
-        """Shows a line in the place of the one that was there for a while."""
+        """Shows a temporary line, in place of the last temporary one."""
 
     def keep(self) -> None:
-        """Makes the line that is there for a while stay."""
+        """Makes the temporary line stay."""
 
     def clear(self) -> None:
-        """Takes the line away that is there for a while."""
+        """Removes the temporary line."""
 
     def _write(self, text: str) -> None:
         self._stream.write(text)
@@ -54,11 +54,11 @@ class Screen:
 
 
 class Plain(Screen):
-    """A file, a pipe, or a program without a terminal: lines that stay alone."""
+    """A file, a pipe, or a program without a terminal: shows only lines that stay."""
 
 
 class Terminal(Screen):
-    """A terminal, in which one line is written over."""
+    """A terminal, in which one line is overwritten."""
 
     updates = True
 
@@ -68,16 +68,16 @@ class Terminal(Screen):
 
     @property
     def columns(self) -> int | None:
-        """One less than the window has: a line that fills it would wrap, and could not be written over."""
+        """Width of the window minus one: a line that fills the window would wrap, and could not be overwritten."""
         return shutil.get_terminal_size().columns - 1
 
     def line(self, text: str) -> None:
-        """Shows a line that stays, in the place of the one that was there for a while."""
+        """Shows a line that stays, in place of the temporary one."""
         self.clear()
         super().line(text)
 
     def update(self, text: str) -> None:
-        """Writes over the line that was there."""
+        """Overwrites the temporary line."""
         self._shown = text[: self.columns]
         self._write(f"\r{self._shown}\x1b[K")
 
@@ -95,10 +95,10 @@ class Terminal(Screen):
 
 
 class Notebook(Screen):
-    """The output of a cell, in which one output is exchanged; a saved notebook holds its last state alone.
+    """The output of a notebook cell, in which one output is replaced; a saved notebook holds only its last state.
 
     Args:
-        stream: for lines that stay.
+        stream: the stream for lines that stay.
         display: IPython's function of that name.
     """
 
@@ -111,11 +111,11 @@ class Notebook(Screen):
 
     @property
     def columns(self) -> int | None:
-        """A cell is about as wide, and scrolls where it is not."""
+        """Approximate width of a cell, which scrolls if that is too much."""
         return _NOTEBOOK_COLUMNS
 
     def line(self, text: str) -> None:
-        """Shows a line that stays, in the place of the one that was there for a while."""
+        """Shows a line that stays, in place of the temporary one."""
         if self._output is None:
             super().line(text)
             return
@@ -123,7 +123,7 @@ class Notebook(Screen):
         self._output = None
 
     def update(self, text: str) -> None:
-        """Exchanges the output."""
+        """Replaces the output."""
         shown = {"text/plain": text}
         if self._output is None:
             self._output = self._display(shown, raw=True, display_id=True)
@@ -131,21 +131,21 @@ class Notebook(Screen):
             self._output.update(shown, raw=True)
 
     def keep(self) -> None:
-        """Leaves the output as it is."""
+        """Leaves the output unchanged."""
         self._output = None
 
     def clear(self) -> None:
-        """Empties the output, which the next line takes."""
+        """Empties the output, so that the next line uses it."""
         if self._output is not None:
             self.update("")
 
 
 def screen_of(stream: Any, in_place: bool = True) -> Screen:
-    """Returns what shows lines in a stream: in place where that is a terminal or the output of a notebook.
+    """Returns the screen for a stream: one that updates in place if it is a terminal or the output of a notebook.
 
     Args:
-        stream: one that does not say whether it is a terminal is taken for a file.
-        in_place: `False` for lines that stay alone.
+        stream: the stream; if it does not say whether it is a terminal, it counts as a file.
+        in_place: `False` to show only lines that stay.
     """
     if not in_place:
         return Plain(stream)
@@ -161,12 +161,12 @@ def _is_terminal(stream: Any) -> bool:
 
 
 def _is_file(stream: Any) -> bool:
-    """Whether a stream is Python's own: that of a kernel is not, unless it was redirected."""
+    """Whether a stream is one of Python's own; a kernel's stream is not, unless it was redirected."""
     return isinstance(stream, (io.StringIO, io.TextIOWrapper))
 
 
 def _display_of_notebook() -> Callable[..., Any] | None:
-    """IPython's `display`, where this process is the kernel of a notebook; `None` in an IPython of a terminal."""
+    """Returns IPython's `display` if this process is a notebook kernel; `None` in an IPython terminal."""
     ipython = sys.modules.get("IPython")
     shell = None if ipython is None else ipython.get_ipython()
     if getattr(shell, "kernel", None) is None:

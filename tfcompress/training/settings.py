@@ -1,4 +1,4 @@
-"""`Training`: how a phase trains, a value that methods hold; its fields, which methods list flat as their settings."""
+"""`Training`: the settings of a training phase; methods list its fields among their own settings."""
 
 from __future__ import annotations
 
@@ -21,37 +21,38 @@ _OF_SGD = {"momentum", "nesterov"}
 
 @dataclasses.dataclass(frozen=True)
 class TrainingFields:
-    """Fields of `Training` and their checks, and nothing that trains; defaults are those of an evening, not a paper's.
+    """Fields of `Training` and their checks, without training code; the defaults suit an evening's run, not a paper's.
 
-    They are declared here once. A method lists them flat among its own, so that `Uniform(epochs=20)`,
+    They are declared once, here. A method lists them among its own fields, so that `Uniform(epochs=20)`,
     `dataclasses.replace`, `dataclasses.fields`, `--set epochs=20` and type checkers know them without any machinery.
 
     Attributes:
-        epochs: length of a training phase.
-        batch_size: images in a batch; a dataset that comes in batches keeps its own.
-        learning_rate: initial learning rate. `None`: that of an optimizer that is given; else 0.1 as in the paper, or
-            0.01 where the model comes trained (clearly above chance on the validation split), as 0.1 would throw away
-            what its owner trained. Decided.
-        schedule: `"step"` (x `decay` at each milestone), `"cosine"`, or `"constant"`, which leaves the rate to the
-            optimizer and to callbacks. An optimizer with a `LearningRateSchedule` of its own keeps that.
+        epochs: length of a training phase in epochs.
+        batch_size: samples in a batch; a dataset that comes in batches keeps its own.
+        learning_rate: initial learning rate. `None`: the rate of the given optimizer; else 0.1 as in the paper, or 0.01
+            if the model is already trained (clearly above chance on the validation split), because 0.1 would destroy
+            what it has learned. Decided.
+        schedule: learning rate schedule: `"step"` (x `decay` at each milestone), `"cosine"`, or `"constant"`, which
+            leaves the rate to the optimizer and to callbacks. An optimizer with its own `LearningRateSchedule` keeps
+            that.
         milestones: epochs of `"step"`, for a phase of `reference_epochs`; a shorter phase scales them.
-        reference_epochs: length of the phase for which milestones are given.
+        reference_epochs: length of the phase that the milestones are given for.
         decay: factor of the learning rate at a milestone.
         momentum: momentum of SGD.
-        nesterov: whether momentum is Nesterov's.
-        weight_decay: strength * w is added to the gradient of every weight; not where the optimizer that is given has a
-            weight decay of its own.
-        optimizer: `"sgd"` with momentum, `"adam"` with betas (0.5, 0.999), which generators need from scratch, an
-            optimizer of Keras, which is made anew for each phase and not changed, or `"compiled"` for one like that
-            with which the model is compiled.
-        mixed_precision: a dtype policy to compute in while training; `None` for float32. Weights stay float32.
-        keep: which weights recovery leaves: `"best"` for those of the epoch that did best on the validation split (by
-            the metric, of equal ones the one with the lower loss; by the loss where there is no metric), `"last"` for
-            those of the last epoch, as the papers have it. It speaks of fine-tuning and of the last phase of a
-            distillation; searches that train, and training against a discriminator, keep their last weights.
+        nesterov: whether to use Nesterov momentum.
+        weight_decay: strength of the weight decay: strength * w is added to every weight's gradient, unless the given
+            optimizer has its own weight decay.
+        optimizer: `"sgd"` with momentum, `"adam"` with betas (0.5, 0.999), which generators need when trained from
+            scratch, a Keras optimizer, which is copied for each phase and never changed, or `"compiled"` for a copy of
+            the optimizer that the model is compiled with.
+        mixed_precision: dtype policy for computing during training; `None` for float32. Weights stay float32.
+        keep: which weights recovery keeps: `"best"` for those of the epoch that did best on the validation split (by
+            the metric, and of equal ones by the lower loss; by the loss if there is no metric), `"last"` for those of
+            the last epoch, as in the papers. It applies to fine-tuning and to the last phase of a distillation;
+            searches that train, and training against a discriminator, keep their last weights.
 
     Raises:
-        TypeError, ValueError: a setting of another type, out of its range, or without effect.
+        TypeError, ValueError: a setting has another type, is out of range, or has no effect.
     """
 
     epochs: int = 30
@@ -85,7 +86,7 @@ class TrainingFields:
         if self.optimizer == "adam":
             expect.unused(self, sorted(_OF_SGD), "with optimizer='adam', whose betas are (0.5, 0.999)")
         elif self.optimizer != "sgd":
-            expect.unused(self, sorted(_OF_SGD), "with an optimizer that has its own")
+            expect.unused(self, sorted(_OF_SGD), "with an optimizer that has its own value")
             if self.learning_rate is not None and schedules(self.optimizer):
                 advice = "with an optimizer that has a LearningRateSchedule"
                 expect.unused(self, ["learning_rate"], advice)
@@ -93,24 +94,24 @@ class TrainingFields:
 
 @dataclasses.dataclass(frozen=True)
 class Training(TrainingFields):
-    """A phase of training as a value: its settings, and the optimizer and the schedule that follow from them.
+    """A phase of training: its settings, and the optimizer and schedule made from them.
 
-    `dataclasses.asdict` of one gives the keywords of any method: `Uniform(**dataclasses.asdict(training))`.
+    `dataclasses.asdict` of it gives the keywords of any method: `Uniform(**dataclasses.asdict(training))`.
     """
 
     @classmethod
     def of(cls, fields: TrainingFields) -> Training:
-        """Returns the value of an object that lists the fields among its own, whose defaults may be others."""
+        """Returns the training of an object that lists these fields among its own, possibly with other defaults."""
         names = {field.name for field in dataclasses.fields(TrainingFields)}
         if fields.optimizer != "sgd":
             names -= _OF_SGD
         return cls(**{name: getattr(fields, name) for name in names})
 
     def first_learning_rate(self, is_trained: bool) -> float:
-        """Returns the learning rate that the schedule starts from.
+        """Returns the initial learning rate of the schedule.
 
         Args:
-            is_trained: whether the model that trains is clearly better than guessing already.
+            is_trained: whether the model to train is already clearly better than guessing.
         """
         if self.learning_rate is not None:
             return float(self.learning_rate)
@@ -119,8 +120,8 @@ class Training(TrainingFields):
         return 0.01 if is_trained else 0.1
 
     def schedule_for(self, is_trained: bool = False) -> Schedule | None:
-        """Returns the learning rate by epoch: a cosine, or milestones scaled to the length of the phase; `None` where
-        the rate is left to the optimizer.
+        """Returns the learning rate by epoch: a cosine, or milestones scaled to the length of the phase; `None` if
+        the optimizer sets the rate.
         """
         first = self.first_learning_rate(is_trained)
         if self.schedule == "constant" or schedules(self.optimizer):
@@ -133,7 +134,7 @@ class Training(TrainingFields):
         """Returns the optimizer of one phase."""
         if self.optimizer == "compiled":
             raise RuntimeError(
-                "Expected an optimizer in the place of 'compiled', which `Method.for_model` puts there. "
+                "Expected the optimizer itself, which `Method.for_model` puts in the place of 'compiled'. "
                 "Received: optimizer='compiled'. Call it with the model, as compress() does."
             )
         if not isinstance(self.optimizer, str):
@@ -144,7 +145,7 @@ class Training(TrainingFields):
 
     @property
     def penalty_of_weights(self) -> float:
-        """The strength of the penalty on weights: none beside an optimizer that decays them itself."""
+        """The strength of the penalty on weights; 0 with an optimizer that has its own weight decay."""
         return 0.0 if decays_weights(self.optimizer) else self.weight_decay
 
     def words(self, is_trained: bool) -> str:

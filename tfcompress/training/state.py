@@ -21,44 +21,44 @@ Tensors = dict[str, np.ndarray]
 
 
 class Stateful(Protocol):
-    """Anything besides model and optimizer that a resumed run must find as it was: an agent, its buffer, a counter."""
+    """Anything besides model and optimizer that a resumed run must restore: an agent, its buffer, a counter."""
 
     def state_dict(self) -> Tensors:
-        """The whole state, as arrays of numbers or bools (text as the uint8 of its bytes)."""
+        """Returns the whole state, as arrays of numbers or bools (text as the uint8 of its bytes)."""
         ...
 
     def load_state_dict(self, tensors: Tensors) -> None:
-        """Takes over what `state_dict` gave."""
+        """Restores the state that `state_dict` returned."""
         ...
 
 
 def model_state(model: keras.Model) -> Tensors:
     """Copies all variables of a model: weights, BatchNormalization statistics, and the states of its seed generators.
 
-    Variables are named by their position, as Keras numbers layer names anew in every process.
+    Variables are named by their position, because Keras numbers layer names differently in every process.
     """
     return _values(model.variables)
 
 
 def load_model_state(model: keras.Model, tensors: Mapping[str, np.ndarray]) -> None:
-    """Puts what `model_state` gave into a model of the same architecture.
+    """Restores the state of `model_state` in a model of the same architecture.
 
     Raises:
-        ValueError: where number, shape or dtype of the variables differ; nothing is changed then.
+        ValueError: number, shape or dtype of the variables differ; nothing is changed then.
     """
     _assign(f"model {model.name!r}", model.variables, tensors)
 
 
 def optimizer_state(optimizer: keras.optimizers.Optimizer) -> Tensors:
-    """Copies all variables of a built optimizer: iterations, learning rate, and what it keeps for each weight."""
+    """Copies all variables of a built optimizer: iterations, learning rate, and its state for each weight."""
     return _values(optimizer.variables)
 
 
 def load_optimizer_state(optimizer: keras.optimizers.Optimizer, tensors: Mapping[str, np.ndarray]) -> None:
-    """Puts what `optimizer_state` gave into an optimizer of the same kind, built for the same weights.
+    """Restores the state of `optimizer_state` in an optimizer of the same kind, built for the same weights.
 
     Raises:
-        ValueError: where number, shape or dtype of the variables differ; nothing is changed then.
+        ValueError: number, shape or dtype of the variables differ; nothing is changed then.
     """
     _assign(f"optimizer {optimizer.name!r}", optimizer.variables, tensors)
 
@@ -70,7 +70,7 @@ def is_finite(variable: Any) -> bool:
 
 
 def check_finite_weights(model: keras.Model) -> None:
-    """Refuses a model whose weights hold NaN or infinity; constants that it does not train may (masks).
+    """Refuses a model whose weights hold NaN or infinity; constants that are not trained may hold them (masks).
 
     Raises:
         ValueError: the message names the first such weight.
@@ -86,10 +86,10 @@ def check_finite_weights(model: keras.Model) -> None:
 
 
 def seed_layers(model: keras.Model, *seed: int) -> None:
-    """Makes what a model's layers draw (dropout, noise, augmentation) a function of `seed`.
+    """Makes the random numbers of a model's layers (dropout, noise, augmentation) depend only on `seed`.
 
-    Keras takes the seed of a layer that is given none from Python's global random state, anew for each copy of the
-    layer, and a .keras file does not hold how far a layer has drawn.
+    A layer without a seed takes one from Python's global random state, a new one for each copy of the layer, and a
+    .keras file does not store how many numbers a layer has drawn.
     """
     rng = np.random.default_rng(seed)
     for variable in model.variables:
@@ -98,12 +98,12 @@ def seed_layers(model: keras.Model, *seed: int) -> None:
 
 
 def join(parts: Mapping[str, Tensors]) -> Tensors:
-    """One flat dict with keys `part/name`."""
+    """Returns one flat dict with keys `part/name`."""
     return {f"{part}/{name}": tensor for part, tensors in parts.items() for name, tensor in tensors.items()}
 
 
 def select(tensors: Mapping[str, np.ndarray], part: str) -> Tensors:
-    """The tensors that `join` put under `part`, with their own names again."""
+    """Returns the tensors that `join` put under `part`, with their own names."""
     start = f"{part}/"
     return {name.removeprefix(start): tensor for name, tensor in tensors.items() if name.startswith(start)}
 

@@ -1,4 +1,4 @@
-"""The time of a training step, taken before a run: on the model itself, of which nothing changes."""
+"""Measures the time of a training step before a run, on the model itself, without changing it."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ def timed_step(
 ) -> tuple[float, float] | None:
     """Times a training step without taking it.
 
-    Outputs and the gradients of their sum by all trained weights are computed, as in training, and dropped: they take
-    the time of a step but for loss and optimizer. Weights, statistics, the states of random layers and the global
-    random state stay as they are.
+    Outputs and the gradients of their sum with respect to all trained weights are computed, as in training, and
+    discarded: this takes the time of a step without loss and optimizer. Weights, statistics, the states of random
+    layers and the global random state stay unchanged.
 
     Args:
         model: a built model.
         inputs: arrays of one batch, in the model's structure.
-        clock: gives seconds.
+        clock: returns seconds.
 
     Returns:
-        Seconds of one step, the mean of two, and those that the first one took longer, which compiles; `None` for a
+        Seconds of one step, the mean of two; and the extra seconds of the first one, which compiles. `None` for a
         model whose outputs have no gradients.
     """
     import tensorflow as tf
@@ -64,5 +64,5 @@ def timed_step(
 
 
 def _is_sparse(gradient: Any) -> bool:
-    """Whether a gradient is that of an embedding, which is not an array."""
+    """Whether a gradient is sparse, as that of an embedding, and so not an array."""
     return hasattr(gradient, "indices")

@@ -13,8 +13,8 @@ __all__ = ["EpochScalars", "Scalars"]
 class EpochScalars(keras.callbacks.TensorBoard):
     """Keras' TensorBoard callback for the values of each epoch.
 
-    Every value in `logs` is written, also what callbacks before this one have put there. It is on disk at the end of
-    the epoch, as TensorFlow flushes a writer each time it ceases to be the default one.
+    Every value in `logs` is written, also values that callbacks before this one have added. It is on disk at the end of
+    the epoch, because TensorFlow flushes a writer each time it ceases to be the default one.
 
     Args:
         log_dir: folder of the logs; files of an interrupted run are continued.

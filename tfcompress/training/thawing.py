@@ -1,4 +1,4 @@
-"""Which frozen layers a phase trains all the same, which it leaves as they are, and the way back to the flags."""
+"""Decides which frozen layers a phase trains all the same, and restores the flags afterwards."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ _NAMED = 5
 
 
 def cut_layers(before: LayerGraph, student: keras.Model | Network, trail: Trail) -> dict[str, list[int]]:
-    """The layers whose weights a trail changed, each with the places of these weights in the student's `variables`.
+    """Returns the layers whose weights a trail changed, with the positions of these weights in `variables`.
 
-    These are the weights that the plans cut, which have another shape than in the model, and, where a plan says
-    `weights="fresh"`, all of them.
+    These are the weights that the plans cut, whose shape differs from the model's, and all weights if a plan says
+    `weights="fresh"`.
 
     Args:
-        before: the graph of the model that the trail begins with.
-        student: what the trail leads to.
+        before: the graph of the model that the trail starts from.
+        student: the student of the trail.
         trail: the trail.
     """
     fresh = any(plan.weights == "fresh" for plan in trail)
@@ -52,9 +52,9 @@ def cut_layers(before: LayerGraph, student: keras.Model | Network, trail: Trail)
 
 
 def _shapes(before: Any, now: Any) -> list[tuple[int, ...] | None]:
-    """For each variable of a layer the shape that it has in the layer `before`, or `None` where that has none.
+    """Returns for each variable of a layer its shape in the layer `before`, or `None` if it does not exist there.
 
-    Variables are those in the same place, or of the same path where Keras orders them otherwise.
+    Variables are matched by their position, or by their path if Keras orders them differently.
     """
     old, new = (list(getattr(layer, "variables", ())) for layer in (before, now))
     paths = [[variable.path.partition("/")[2] for variable in variables] for variables in (old, new)]
@@ -67,22 +67,23 @@ def _shapes(before: Any, now: Any) -> list[tuple[int, ...] | None]:
 
 
 def to_thaw(student: keras.Model | Network, cut: Mapping[str, Sequence[int]]) -> list[Any]:
-    """The frozen layers of a student that its recovery trains all the same, because their weights changed.
+    """Returns the frozen layers of a student that its recovery trains all the same, because their weights changed.
 
-    - A layer is trained that holds a weight which a plan cut; inside a wrapper, an RNN or a nested model the
-      innermost such layer.
-    - A frozen BatchNormalization is trained (scale, offset and statistics) where its channels were cut, where it was
-      drawn anew, or where it reads directly what another layer of this list writes. Any other stays frozen and goes by
+    - A layer is trained if it holds a weight that a plan cut; inside a wrapper, an RNN or a nested model, the innermost
+    such layer.
+    - A frozen BatchNormalization is trained (scale, offset and statistics) if its channels were cut, if it was drawn
+    anew, or if it directly reads the output of another layer of this list. Any other stays frozen and uses
       its statistics.
-    - A frozen Embedding keeps its values, cut or not: they were learned elsewhere, from more than the data at hand. So
-      does a frozen shift (`tfcompress.replacements.Shift`), which is no shift with other values.
+      - A frozen Embedding keeps its values, cut or not: they were learned elsewhere, from more than the data at hand.
+      So does a frozen shift (`tfcompress.replacements.Shift`), which with other values would not be a shift.
 
-    Before the cut, in a search that trains (RLAL's joint training), frozen layers stay frozen, as nothing of them has
-    changed. Layers that are drawn anew are trained too, see `Distilling.begun`. Flags come back in either case.
+      Before the cut, in a search that trains (RLAL's joint training), frozen layers stay frozen, because nothing of
+      them has changed. Layers that are drawn anew are trained too, see `Distilling.begun`. Flags are restored in both
+      cases.
 
     Args:
-        student: what the trail leads to.
-        cut: what `cut_layers` gave.
+        student: the student of the trail.
+        cut: the result of `cut_layers`.
     """
     graph = Network.of(student).graph
     layers: list[Any] = []
@@ -106,7 +107,7 @@ def to_thaw(student: keras.Model | Network, cut: Mapping[str, Sequence[int]]) ->
 
 
 def words_for(layers: Sequence[Any], which: str = "whose weights changed") -> str:
-    """A sentence on frozen layers that are trained, and which ones these are."""
+    """Returns a sentence on frozen layers that are trained, with their names."""
     names = [layer.name for layer in layers]
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     single = len(names) == 1
@@ -119,7 +120,7 @@ def words_for(layers: Sequence[Any], which: str = "whose weights changed") -> st
 def keeps_its_values(layer: Any) -> bool:
     """Whether a layer is a frozen Embedding or a frozen shift, which is neither drawn anew nor trained.
 
-    A shift is a depthwise convolution whose config says all of its numbers: see `tfcompress.replacements.Shift`.
+    A shift is a depthwise convolution whose numbers are all given by its config: see `tfcompress.replacements.Shift`.
     """
     initializer = getattr(layer, "depthwise_initializer", None)
     is_shift = isinstance(initializer, keras.initializers.Constant) and np.ndim(initializer.value) > 0
@@ -127,12 +128,12 @@ def keeps_its_values(layer: Any) -> bool:
 
 
 def inner_layers(layer: Any) -> list[Any]:
-    """A layer and all that lies inside it (wrapped layers, cells, layers of nested models), each before its own."""
+    """Returns a layer and all layers inside it (wrapped layers, cells, layers of nested models), outer ones first."""
     return list(layer._flatten_layers()) if isinstance(layer, keras.Layer) else []
 
 
 def own_variables(layer: Any) -> list[Any]:
-    """The variables of a layer that are of none of the layers inside it."""
+    """Returns the variables of a layer that do not belong to layers inside it."""
     inner = {id(variable) for part in inner_layers(layer)[1:] for variable in part.variables}
     return [variable for variable in layer.variables if id(variable) not in inner]
 
@@ -140,7 +141,7 @@ def own_variables(layer: Any) -> list[Any]:
 class _Flags:
     """The `trainable` flags of layers, of all layers inside them, and of their variables.
 
-    Setting the flag of a layer sets those of all layers inside it, so that the way back needs each of them.
+    Setting the flag of a layer sets those of all layers inside it, so that each of them has to be restored.
     """
 
     def __init__(self, layers: Iterable[Any]) -> None:
@@ -155,7 +156,7 @@ class _Flags:
         return self._of_layers[id(layer)]
 
     def restore(self) -> None:
-        """Sets all flags as they were."""
+        """Restores all flags."""
         for layer in self.layers:
             layer.trainable = self.of(layer)
         self.restore_variables()
@@ -169,7 +170,7 @@ class _Flags:
 
 @contextlib.contextmanager
 def frozen(layers: Iterable[Any]) -> Iterator[None]:
-    """Layers that are not trained inside the `with`; BatchNormalization among them keeps and uses its statistics."""
+    """Keeps layers from being trained inside the `with`; BatchNormalization keeps and uses its statistics."""
     layers = [layer for layer in layers if isinstance(layer, keras.Layer)]
     flags = _Flags(layers)
     for layer in layers:
@@ -182,11 +183,11 @@ def frozen(layers: Iterable[Any]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def thawed(model: keras.Model, layers: Iterable[Any]) -> Iterator[None]:
-    """Layers of a model that are trained inside the `with`, whatever their flags; all flags come back afterwards.
+    """Makes layers of a model trainable inside the `with`, whatever their flags; all flags are restored afterwards.
 
     Args:
         model: the model.
-        layers: layers of it, or layers inside those. What `keeps_its_values` among them, or inside them, stays frozen.
+        layers: layers of it, or layers inside those. Layers that `keeps_its_values` names stay frozen.
     """
     wanted = {id(layer) for layer in layers if not keeps_its_values(layer)}
     if not wanted:

@@ -1,6 +1,6 @@
-"""Jobs in other processes: a pool on this machine, or on a Ray cluster. It knows no methods.
+"""Jobs in other processes: a pool on this machine, or on a Ray cluster; independent of methods.
 
-A job is plain data: the name of a function and what it is called with, as JSON. What a function returns is JSON too.
+A job is plain data: the name of a function and its arguments, as JSON. The function returns JSON too.
 """
 
 from tfcompress.workers.jobs import Job, JobError, RaisedInJob

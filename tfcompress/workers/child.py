@@ -1,4 +1,4 @@
-"""The inside of a process that runs jobs: its surroundings, its watch, and the call of a function by its name."""
+"""The inside of a process that runs jobs: its settings, its watch, and the call of a function by name."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 __all__ = ["LOCK_SECONDS", "Surroundings", "on_cluster", "prepare", "run", "sees"]
 
 LOCK_SECONDS = 10.0
-"""How long processes of a pool wait for a lock that is held for a moment: one that died holds it for ever."""
+"""How long processes of a pool wait for a lock that is normally held for a moment; a dead process holds it forever."""
 
 _EVERY_S = 0.2
 _ENOUGH = 0.9  # of the memory that is allowed: a process that has as much before a job begins makes room
@@ -25,15 +25,15 @@ _ENOUGH = 0.9  # of the memory that is allowed: a process that has as much befor
 
 @dataclasses.dataclass(frozen=True)
 class Surroundings:
-    """The surroundings of a process that runs jobs.
+    """The settings of a process that runs jobs.
 
     Attributes:
-        threads: of TensorFlow; `None` to leave the environment as it is.
-        memory_bytes: above which the process ends.
-        log: the folder for what the process prints.
-        parent: the process without which this one ends; `None` where another program sees to that.
-        job_seconds: after which a job ends with its process; `None` where another program sees to that.
-        temporary: a folder that goes with the parent.
+        threads: TensorFlow's threads; `None` to leave the environment unchanged.
+        memory_bytes: memory above which the process ends.
+        log: the folder for the process' output.
+        parent: the process whose end also ends this one; `None` if another program takes care of that.
+        job_seconds: time after which a job is ended with its process; `None` if another program takes care of that.
+        temporary: a folder that is removed when the parent ends.
     """
 
     threads: int | None
@@ -44,12 +44,12 @@ class Surroundings:
     temporary: str | None = None
 
     def to_json(self) -> str:
-        """The surroundings as text."""
+        """Returns the settings as text."""
         return json.dumps(dataclasses.asdict(self))
 
 
 class _Watch(threading.Thread):
-    """Ends the process when its parent is gone, and while a job runs when that takes too much."""
+    """Ends the process when its parent is gone, or when a running job exceeds its limits."""
 
     def __init__(self, surroundings: Surroundings) -> None:
         super().__init__(daemon=True, name="watch")
@@ -60,13 +60,13 @@ class _Watch(threading.Thread):
         self._done = 0
 
     def begin(self, note: pathlib.Path) -> None:
-        """A job begins; a process that has grown makes room for a new one first."""
+        """Begins a job; a process that has grown too large first ends in favour of a new one."""
         if self._done and self._memory > _ENOUGH * self._limits.memory_bytes:
             _end(note, "it had grown over earlier jobs", renewed=True)
         self._job = (note, time.monotonic())
 
     def end(self) -> None:
-        """The job has ended."""
+        """Ends the job."""
         self._job = None
         self._done += 1
 
@@ -75,7 +75,7 @@ class _Watch(threading.Thread):
         return int(self._process.memory_info().rss)
 
     def run(self) -> None:
-        """Looks every now and then."""
+        """Checks at intervals."""
         while True:
             time.sleep(_EVERY_S)
             if self._limits.parent is not None and os.getppid() != self._limits.parent:
@@ -95,7 +95,7 @@ class _Watch(threading.Thread):
 
 
 def _end(note: pathlib.Path, why: str, renewed: bool = False) -> NoReturn:
-    """Ends this process at once, and says why."""
+    """Ends this process at once, with a note that says why."""
     with contextlib.suppress(OSError):
         part = note.with_suffix(".part")
         part.write_text(json.dumps({"why": why, "renewed": renewed}))
@@ -107,7 +107,7 @@ _watch: _Watch | None = None
 
 
 def prepare(surroundings: str) -> None:
-    """Prepares this process: threads, where it prints to, and its watch. Before TensorFlow is imported."""
+    """Prepares this process before TensorFlow is imported: threads, output, and its watch."""
     global _watch
     here = Surroundings(**json.loads(surroundings))
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
@@ -147,7 +147,7 @@ def run(text: str) -> str:
 
 
 def on_cluster(surroundings: str, text: str) -> str:
-    """A job in a process that Ray started, and that may have run others before."""
+    """Runs a job in a process that Ray started, and that may have run others before."""
     if _watch is None:
         prepare(surroundings)
     return run(text)

@@ -18,7 +18,7 @@ __all__ = ["ClusterPool", "check", "connect"]
 
 _ANSWERS_IN_S = 10.0
 _ADVICE = (
-    "Start one with `ray start --head`, name the address of another in RAY_ADDRESS, or take workers=2 for processes of "
+    "Start one with `ray start --head`, name the address of another in RAY_ADDRESS, or use workers=2 for processes of "
     "this machine. Nothing was begun."
 )
 
@@ -29,13 +29,13 @@ def _ray() -> Any:
     except ImportError:
         raise ImportError(
             "Expected Ray for workers='ray'. Received: no module of that name. Install it with "
-            "pip install 'tfcompress[ray]', or take workers=2 for processes of this machine."
+            "pip install 'tfcompress[ray]', or use workers=2 for processes of this machine."
         ) from None
     return ray
 
 
 def connect() -> Any:
-    """Connects to the cluster, where this process is not connected to one yet; returns the module `ray`.
+    """Connects to the cluster, if this process is not connected to one yet; returns the module `ray`.
 
     Raises:
         ImportError: Ray is not installed.
@@ -56,7 +56,7 @@ def connect() -> Any:
 
 
 def check() -> None:
-    """Refuses a cluster that cannot be reached, and stays connected to none. Raises as `connect` does."""
+    """Refuses a cluster that cannot be reached, and does not stay connected. Raises as `connect` does."""
     connected = _ray().is_initialized()
     ray = connect()
     if not connected:
@@ -64,7 +64,7 @@ def check() -> None:
 
 
 def _check_answers(address: str) -> None:
-    """Refuses an address at which nobody answers, for which Ray would wait for minutes."""
+    """Refuses an address where nothing answers, because Ray would wait for minutes."""
     if not (match := re.fullmatch(r"(?:ray://)?\[?([^\[\]]+?)\]?:(\d+)", address)):
         return
     try:
@@ -74,14 +74,14 @@ def _check_answers(address: str) -> None:
 
 
 class ClusterPool(Pool):
-    """Processes of a Ray cluster, as many as it has room for.
+    """Processes of a Ray cluster, as many as it can run.
 
     Args:
         workers: their limits.
-        folder: for notes; every node has to see it.
+        folder: folder for notes; every node has to see it.
 
     Raises:
-        ImportError, ValueError: as for `connect`; a node that does not see the folder.
+        ImportError, ValueError: as for `connect`; or a node does not see the folder.
     """
 
     def __init__(self, workers: Workers, folder: pathlib.Path) -> None:
@@ -106,11 +106,11 @@ class ClusterPool(Pool):
 
     @property
     def count(self) -> int:
-        """Jobs for which the cluster has processors."""
+        """Number of jobs that the cluster has processors for."""
         return max(1, int(self._ray.cluster_resources().get("CPU", 1)) // (self.workers.threads or 1))
 
     def _check_nodes(self) -> None:
-        """Refuses a cluster with a node that does not see the folder, or has no tfcompress."""
+        """Refuses a cluster with a node that does not see the folder, or lacks tfcompress."""
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         seen = self._ray.remote(num_cpus=0, max_retries=2)(child.sees)

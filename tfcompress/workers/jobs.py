@@ -1,4 +1,4 @@
-"""`Job`: a function by its name and what it is called with; and the error of one that cannot be done."""
+"""`Job`: a function by name with its arguments; and the errors of jobs that fail."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["Job", "JobError", "RaisedInJob"]
 
 
 class JobError(RuntimeError):
-    """A job that raised an error, or whose process died each time that it was run."""
+    """A job raised an error, or its process died each time that it was run."""
 
 
 class RaisedInJob(JobError):
@@ -32,8 +32,8 @@ class Job:
 
     Attributes:
         function: `module:name` of a function that can be imported.
-        arguments: what it is called with, by name: JSON data.
-        name: of the job, for messages.
+        arguments: its arguments by name, as JSON data.
+        name: name of the job, for messages.
     """
 
     function: str
@@ -41,7 +41,7 @@ class Job:
     name: str = "a job"
 
     def to_json(self, note: str) -> str:
-        """The job as text.
+        """Returns the job as text.
 
         Args:
             note: path of the file in which its process says why it ended.

@@ -1,4 +1,4 @@
-"""`Pool`: runs jobs elsewhere, and runs those again whose process died."""
+"""`Pool`: runs jobs in other processes, and repeats those whose process died."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _SHOWN = 1500  # characters of what a process printed last
 
 @dataclasses.dataclass(frozen=True)
 class Lost:
-    """The end of a job that has no answer.
+    """The end of a job without an answer.
 
     Attributes:
-        why: what happened to its process, as far as the pool saw it.
+        why: the reason for the end of its process, as far as the pool knows it.
         counts: whether the job may have been the reason.
     """
 
@@ -39,7 +39,7 @@ class Pool(abc.ABC):
 
     Args:
         workers: how many, where, and their limits.
-        folder: for what processes print and for notes.
+        folder: folder for the processes' output and for notes.
     """
 
     def __init__(self, workers: Workers, folder: pathlib.Path) -> None:
@@ -49,19 +49,19 @@ class Pool(abc.ABC):
     @property
     @abc.abstractmethod
     def count(self) -> int:
-        """Jobs that run at once."""
+        """Number of jobs that run at the same time."""
 
     @abc.abstractmethod
     def _ended(self, texts: dict[int, str]) -> Iterator[tuple[int, str | Lost]]:
-        """Runs jobs, and gives the number of each with its answer as soon as it has ended.
+        """Runs jobs, and yields the number and answer of each one as soon as it has ended.
 
         Args:
-            texts: jobs by their numbers. Whoever iterates adds those to be run again.
+            texts: jobs by their numbers. The caller adds those to be run again.
         """
 
     @abc.abstractmethod
     def close(self) -> None:
-        """Ends all processes, whatever they do."""
+        """Ends all processes, even busy ones."""
 
     def __enter__(self) -> Self:
         return self
@@ -70,11 +70,11 @@ class Pool(abc.ABC):
         self.close()
 
     def run(self, jobs: Sequence[Job], done: Callable[[int, Any], None] | None = None) -> list[Any]:
-        """Runs jobs side by side.
+        """Runs jobs in parallel.
 
         Args:
             jobs: the jobs.
-            done: is told the number and the answer of each job as soon as it has ended.
+            done: called with the number and the answer of each job as soon as it has ended.
 
         Returns:
             Their answers, in the order of the jobs.
@@ -112,8 +112,8 @@ class Pool(abc.ABC):
         times = f"{len(losses)} time{'s' if len(losses) > 1 else ''}"
         text = (
             f"Expected {job.name} to end. Received: a process that ended {times} ({'; '.join(dict.fromkeys(losses))}). "
-            "What was done before is kept where there is a run_dir. Give jobs more time or memory, "
-            "Workers(job_seconds=, memory_gb=), or take fewer workers."
+            "Finished work is kept if there is a run_dir. Give jobs more time or memory, "
+            "Workers(job_seconds=, memory_gb=), or use fewer workers."
         )
         last = self._printed_last()
         return f"{text} The process printed last:\n{last}" if last else text
@@ -126,7 +126,7 @@ class Pool(abc.ABC):
 
 
 def _read(note: pathlib.Path, otherwise: str) -> tuple[str, bool]:
-    """Why a process ended, and whether only to make room for a new one; its own words where it left any."""
+    """Returns why a process ended, from its own note if there is one, and whether only to be replaced by a new one."""
     try:
         content = json.loads(note.read_text())
         note.unlink()

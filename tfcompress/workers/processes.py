@@ -1,4 +1,4 @@
-"""`LocalPool`: jobs in spawned processes of this machine, by Pebble."""
+"""`LocalPool`: jobs in spawned processes of this machine, with Pebble."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ class LocalPool(Pool):
 
     Args:
         workers: how many, and their limits.
-        folder: for what processes print and for notes.
-        temporary: a folder that goes when this process is killed.
+        folder: folder for the processes' output and for notes.
+        temporary: a folder that is removed when this process is killed.
     """
 
     def __init__(self, workers: Workers, folder: pathlib.Path, temporary: pathlib.Path | None = None) -> None:
@@ -65,7 +65,7 @@ class LocalPool(Pool):
 
     @property
     def count(self) -> int:
-        """Processes."""
+        """Number of processes."""
         return self._count
 
     def _opened(self) -> pebble.ProcessPool:
@@ -118,7 +118,7 @@ class LocalPool(Pool):
             yield from ends
 
     def close(self) -> None:
-        """Ends all processes, whatever they do."""
+        """Ends all processes, even busy ones."""
         if self._pool is not None:
             pool: Any = self._pool
             self._pool = None

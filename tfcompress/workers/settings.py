@@ -1,4 +1,4 @@
-"""`Workers`: how many processes there are, where, and what each of them may take."""
+"""`Workers`: how many processes there are, where, and their limits."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ _WHAT = 'a number of processes, "ray", Workers(...), or None to work in this pro
 
 @dataclasses.dataclass(frozen=True)
 class Workers:
-    """The processes in which jobs are run, and their limits.
+    """The processes that run jobs, and their limits.
 
     Attributes:
-        where: a number of processes on this machine, or `"ray"` for a Ray cluster, which runs as many jobs at once as
-            it has processors. The cluster is that of `RAY_ADDRESS`, or the one that was started on this machine.
-        threads: threads of TensorFlow in each of them; `None` for as many as this process has. Sums of floats depend on
-            it in their last digits.
-        job_seconds: time that a job may take before its process is ended and the job is run again.
+        where: a number of processes on this machine, or `"ray"` for a Ray cluster, which runs as many jobs at the same
+            time as it has processors. The cluster is that of `RAY_ADDRESS`, or the one started on this machine.
+        threads: TensorFlow's threads in each process; `None` for as many as this process has. The last digits of sums
+            of floats depend on it.
+        job_seconds: time limit of a job, after which its process is ended and the job is run again.
         memory_gb: memory in 10^9 bytes above which a process is ended and its job run again; `None` for an equal share
             of the machine's.
-        jobs_each: jobs after which a process makes room for a new one.
-        reruns: how often a job is run again whose process died, took too long, or needed too much memory.
+        jobs_each: number of jobs after which a process is replaced by a new one.
+        reruns: how often a job is repeated if its process died, took too long, or needed too much memory.
 
     Raises:
-        TypeError, ValueError: a setting of another type, or out of its range.
+        TypeError, ValueError: a setting has another type, or is out of range.
     """
 
     where: int | Literal["ray"] = 2
@@ -53,7 +53,7 @@ class Workers:
 
     @classmethod
     def of(cls, name: str, value: Any) -> Workers | None:
-        """The workers that an argument asks for; `None` for none.
+        """Returns the workers that an argument asks for; `None` for none.
 
         Raises:
             TypeError, ValueError: not a number of processes, `"ray"`, `Workers`, or `None`.
@@ -66,7 +66,7 @@ class Workers:
 
     @property
     def memory_bytes(self) -> int:
-        """Memory of a process above which it is ended."""
+        """Memory limit of a process."""
         if self.memory_gb is not None:
             return int(self.memory_gb * 1e9)
         import psutil
@@ -88,12 +88,12 @@ class Workers:
 
 
 def opened(workers: Workers, folder: pathlib.Path, temporary: pathlib.Path | None = None) -> Pool:
-    """A pool; close it, or use it in a `with` statement.
+    """Returns a pool; close it, or use it in a `with` statement.
 
     Args:
         workers: how many processes, where, and their limits.
-        folder: for what processes print and for notes; on a cluster every node has to see it.
-        temporary: a folder that is to go where this process is killed.
+        folder: folder for the processes' output and for notes; on a cluster every node has to see it.
+        temporary: a folder that is removed when this process is killed.
 
     Raises:
         ImportError, ValueError: as for `Workers.check`.

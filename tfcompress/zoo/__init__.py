@@ -1,4 +1,4 @@
-"""The networks that the papers compress, built from stock Keras layers; one family a file."""
+"""The networks of the papers, built from stock Keras layers; one family per file."""
 
 from tfcompress import _keras  # noqa: F401
 from tfcompress.zoo.conv4 import conv4

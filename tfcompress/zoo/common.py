@@ -1,4 +1,4 @@
-"""The pieces that networks of several families are made of."""
+"""Common parts of several families of networks."""
 
 import keras
 from keras import layers, ops
@@ -21,7 +21,7 @@ _SHORTCUTS = ("pad", "conv")
 
 
 def conv(x, filters, kernel_size, strides, name):
-    """A convolution without bias, padded symmetrically as in the original networks."""
+    """Applies a convolution without bias, padded symmetrically as in the original networks."""
     if strides > 1 and kernel_size > 1:
         x = layers.ZeroPadding2D(kernel_size // 2, name=f"{name}_pad")(x)
         padding = "valid"
@@ -33,19 +33,19 @@ def conv(x, filters, kernel_size, strides, name):
 
 
 def batch_norm(x, name):
-    """BatchNormalization as the published accuracies were trained with it."""
+    """Applies BatchNormalization with the settings of the published accuracies."""
     # Keras' own momentum of 0.99 lags behind at high learning rates.
     return layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=name)(x)
 
 
 def is_large(input_shape):
-    """Whether images of this shape get the network for 224x224 images; below 64 pixels it is the one for 32x32."""
+    """Whether images of this shape get the network for 224x224 images; below 64 pixels they get the one for 32x32."""
     height, _, _ = check_images(input_shape)
     return height is None or height >= 64
 
 
 def check_images(input_shape):
-    """Refuses what is no shape of an image; returns it as a tuple."""
+    """Refuses a value that is not the shape of an image; returns it as a tuple."""
     what = "(height, width, channels) of one image, without the batch"
     return expect.each("input_shape", input_shape, _size, what, length=3)
 
@@ -55,7 +55,7 @@ def _size(name, value):
 
 
 def check_smallest(input_shape, pixels, why):
-    """Refuses images with fewer pixels along a side than a network can take; sizes that are not known pass.
+    """Refuses images with fewer pixels along a side than a network needs; unknown sizes pass.
 
     Raises:
         ValueError: smaller images.
@@ -68,7 +68,7 @@ def check_smallest(input_shape, pixels, why):
 
 
 def check_head(classes, activation):
-    """Refuses a number of classes that is none, and an activation that Keras does not know."""
+    """Refuses an invalid number of classes, and an activation that Keras does not know."""
     check_count("classes", classes)
     what = "None for logits, 'softmax', or another activation of Keras"
     if not (activation is None or isinstance(activation, str) or callable(activation)):
@@ -80,21 +80,21 @@ def check_head(classes, activation):
 
 
 def check_count(name, value, least=1):
-    """Refuses an argument that is no whole number, or too small; returns it as an int."""
+    """Refuses an argument that is not a whole number, or too small; returns it as an int."""
     return expect.whole(name, value, least, what=f"a whole number of at least {least}")
 
 
 def check_shortcut(kind):
-    """Refuses a kind of shortcut that `shortcut_of` does not know.
+    """Refuses an unknown kind of shortcut.
 
     Raises:
-        ValueError: it is not one of them.
+        ValueError: the kind is unknown.
     """
     expect.one_of("shortcut", kind, _SHORTCUTS)
 
 
 def shortcut_of(x, filters, strides, kind, name):
-    """Options A (no parameters: subsample, pad channels with zeros) and B (a 1x1 convolution) of He et al. (2016)."""
+    """Applies option A (no parameters: subsample, add zero channels) or B (1x1 convolution) of He et al. (2016)."""
     channels = x.shape[-1]
     if strides == 1 and channels == filters:
         return x

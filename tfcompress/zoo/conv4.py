@@ -13,8 +13,8 @@ _CONVOLUTIONS = ((32, 5, True), (64, 3, False), (64, 3, True), (128, 3, False))
 def conv4(input_shape=(28, 28, 1), classes=10, classifier_activation=None):
     """Four convolutions with BatchNormalization: 131,690 parameters and 12.5 M MACs at 28x28x1 (10 classes).
 
-    The second and the last follow those that are halved by max pooling. The authors' network puts a ReLU on its logits,
-    which this one does not have.
+    The second and the last convolution are followed by max pooling, which halves them. The authors' network has a ReLU
+    on its logits, which is omitted here.
 
     Args:
         input_shape: `(height, width, channels)` of one image of at least 8 pixels.

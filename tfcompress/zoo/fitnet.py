@@ -13,7 +13,7 @@ _SECTIONS = ((32, 32, 32, 48, 48), (80,) * 6, (128,) * 6)
 def fitnet4(input_shape=(32, 32, 3), classes=10, classifier_activation=None):
     """FitNet-4, a thin network of 17 convolutions: 1.21 M parameters and 191 M MACs at 32x32x3 (10 classes).
 
-    Convolutions have biases and no BatchNormalization; the initializer is Glorot's, as N2N's paper has it.
+    Convolutions have biases and no BatchNormalization; the initializer is Glorot's, as in N2N's paper.
 
     Args:
         input_shape: `(height, width, channels)` of one image of at least 4 pixels.

@@ -26,7 +26,7 @@ _SECTIONS = (
 
 
 def _scaled(channels, width):
-    """`width * channels` as the nearest multiple of 8, never less than 90% of it (the authors' rounding)."""
+    """Returns `width * channels` as the nearest multiple of 8, at least 90% of it (the authors' rounding)."""
     exact = channels * width
     rounded = max(8, int(exact + 4) // 8 * 8)
     return rounded if rounded >= 0.9 * exact else rounded + 8
@@ -53,7 +53,7 @@ def _depthwise_bn_relu6(x, strides, name):
 
 
 def _inverted_residual(x, expansion, filters, strides, name):
-    """Expand, filter each channel, project without a nonlinearity; with a shortcut where shapes allow it (figure 3)."""
+    """Expands, filters each channel, projects linearly; with a shortcut if shapes allow it (figure 3)."""
     y = x
     if expansion > 1:
         y = _conv_bn_relu6(y, expansion * x.shape[-1], 1, 1, f"{name}_expand")
@@ -82,7 +82,7 @@ def mobilenet_v2(input_shape=(224, 224, 3), classes=1000, width=1.0, classifier_
     Raises:
         ValueError: `width` is not above 0.
     """
-    width = expect.number("width", width, above=0, advice="1.0 is the network of the paper.")
+    width = expect.number("width", width, above=0, advice="The paper's network has width 1.0.")
     check_head(classes, classifier_activation)
     large = is_large(input_shape)
     inputs = keras.Input(input_shape, name="image")

@@ -1,4 +1,4 @@
-"""ResNet-50 for large images, of He et al. (2016) (arXiv:1512.03385), as GluonCV has it.
+"""ResNet-50 for large images, of He et al. (2016) (arXiv:1512.03385), as in GluonCV.
 
 Bottlenecks (1x1, 3x3, 1x1) that give 256 to 2048 channels. Two variants, which differ where other libraries differ too:
 
@@ -62,7 +62,7 @@ def resnet50(input_shape=(224, 224, 3), classes=1000, variant="v1", classifier_a
     Args:
         input_shape: `(height, width, channels)` of one image.
         classes: number of outputs.
-        variant: `"v1"` or `"v1d"`, as this module describes them.
+        variant: `"v1"` or `"v1d"`, see this module's description.
         classifier_activation: `None` for logits or `"softmax"` for probabilities.
 
     Returns:

@@ -1,9 +1,9 @@
 """Pre-activation residual networks: He et al. (2016), "Identity Mappings in Deep Residual Networks" (arXiv:1603.05027).
 
-ResNet-20, -56 and -110 v2 for 32x32 images as GluonCV has them: the input is normalised without scale and offset, a 3x3
-convolution of 16 follows, then sections of 16, 32 and 64 channels whose blocks normalise and activate before each
-convolution. A shortcut convolution stands only where channels change, has no normalisation, and reads the block's input
-as it is. Everything is built from stock Keras layers.
+ResNet-20, -56 and -110 v2 for 32x32 images as in GluonCV: the input is normalized without scale and offset, then a 3x3
+convolution of 16 channels, then sections of 16, 32 and 64 channels whose blocks normalize and activate before each
+convolution. A shortcut has a convolution only if channels change; it has no normalization, and reads the block's input
+unchanged. Everything is built from stock Keras layers.
 """
 
 import keras
@@ -31,16 +31,16 @@ def _block(x, filters, strides, activated_shortcut, dropout, name):
 def preactivation_network(
     name, widths, repeat, input_shape, classes, classifier_activation, *, stem_norm, activated_shortcut, dropout
 ):
-    """A network of pre-activation blocks for 32x32 images, from a stem of 16 channels.
+    """Returns a network of pre-activation blocks for 32x32 images, with a stem of 16 channels.
 
     Args:
-        name: its name.
-        widths: channels of each section; every section but the first begins with stride 2.
+        name: name of the network.
+        widths: channels of each section; every section except the first begins with stride 2.
         repeat: blocks in each section.
         input_shape: `(height, width, channels)` of one image.
         classes: number of outputs.
         classifier_activation: `None` for logits or `"softmax"` for probabilities.
-        stem_norm: whether the stem's output is normalised (without a ReLU) before the first block.
+        stem_norm: whether the stem's output is normalized (without a ReLU) before the first block.
         activated_shortcut: whether shortcut convolutions read the activated tensor, instead of the block's input.
         dropout: rate before the second convolution of each block; 0 leaves it out.
 

@@ -20,7 +20,7 @@ _WIDTHS = (256, 512, 1024)
 
 
 def _grouped_conv(x, filters, strides, groups, name):
-    """A 3x3 convolution in groups, padded symmetrically."""
+    """Applies a 3x3 convolution in groups, padded symmetrically."""
     if strides > 1:
         x = layers.ZeroPadding2D(1, name=f"{name}_pad")(x)
     return layers.Conv2D(

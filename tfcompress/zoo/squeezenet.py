@@ -24,8 +24,8 @@ def _fire(x, squeeze, expand, name):
 def squeezenet(input_shape=(224, 224, 3), classes=1000, classifier_activation=None):
     """SqueezeNet 1.1: 1.24 M parameters and 349 M MACs at 224x224x3 (1000 classes).
 
-    727,626 parameters with 10 classes, the 727K of N2N's Table 3. Images below 64 pixels get a first convolution of
-    stride 1, as they are halved three times more.
+    It has 727,626 parameters with 10 classes, the 727K of N2N's Table 3. Images below 64 pixels get a first convolution
+    of stride 1, because they are halved three more times.
 
     Args:
         input_shape: `(height, width, channels)` of one image of at least 16 pixels.

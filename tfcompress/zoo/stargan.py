@@ -1,8 +1,8 @@
 """StarGAN: Choi et al. (2018), "Unified Generative Adversarial Networks for Multi-Domain Image-to-Image Translation".
 
-arXiv:1711.09020, tables 4 and 5 of its appendix. Kernels start as in the authors' PyTorch code. Where that code keeps
-running statistics in its instance normalisation, which the paper does not speak of, an image is always normalised by
-its own here.
+arXiv:1711.09020, tables 4 and 5 of its appendix. Kernels start as in the authors' PyTorch code. That code keeps running
+statistics in its instance normalization, which the paper does not mention; here each image is always normalized by
+its own statistics.
 """
 
 import keras
@@ -21,7 +21,7 @@ def _conv(x, filters, kernel_size, strides, name, use_bias=False, padding="same"
 
 
 def _norm(x, name):
-    """Instance normalisation with a learned scale and offset: as many groups as channels."""
+    """Applies instance normalization with a learned scale and offset: as many groups as channels."""
     return layers.GroupNormalization(-1, epsilon=1e-5, name=name)(x)
 
 
@@ -41,7 +41,7 @@ def _residual_block(x, name):
 
 
 def _check_size(input_shape, multiple):
-    """Refuses images that strided convolutions would not halve evenly."""
+    """Refuses images that strided convolutions cannot halve evenly."""
     input_shape = check_images(input_shape)
     if any(size is None or size < 1 or size % multiple for size in input_shape[:2]):
         raise ValueError(
@@ -55,7 +55,7 @@ def stargan_generator(input_shape=(128, 128, 3), domains=5, blocks=6, width=64):
 
     With `blocks=2`, LIT's student: 3.71 M and 5.13 G.
 
-    The labels are spread over the image as channels of their own. A 7x7 and two strided 4x4 convolutions lead to the
+    The labels are repeated over the image as channels of their own. A 7x7 and two strided 4x4 convolutions lead to the
     residual blocks at a quarter of the size, two transposed 4x4 and a 7x7 convolution back: 6 + 2 * `blocks`
     convolutions.
 
@@ -70,7 +70,7 @@ def stargan_generator(input_shape=(128, 128, 3), domains=5, blocks=6, width=64):
         `float32 [batch, domains]`, to images as the first.
 
     Raises:
-        ValueError: sizes that are no multiples of 4, or a `domains` or `width` below 1 or `blocks` below 0.
+        ValueError: sizes are not multiples of 4, `domains` or `width` is below 1, or `blocks` is below 0.
     """
     check_count("domains", domains)
     check_count("blocks", blocks, least=0)
@@ -100,7 +100,7 @@ def _leaky(x, filters, name):
 
 
 def _domain_logits(x, domains):
-    """A convolution as large as the image that is left."""
+    """Applies a convolution as large as the remaining image."""
     x = _conv(x, domains, x.shape[1:3], 1, "domains_conv", padding="valid")
     return layers.Flatten(name="domains")(x)
 
@@ -122,7 +122,7 @@ def stargan_discriminator(input_shape=(128, 128, 3), domains=5, layers=6, width=
         real, `float32 [batch, height / 2**layers, width / 2**layers, 1]`, and logits, `float32 [batch, domains]`.
 
     Raises:
-        ValueError: sizes that are no multiples of `2**layers`, or a `domains`, `layers` or `width` below 1.
+        ValueError: sizes are not multiples of `2**layers`, or `domains`, `layers` or `width` is below 1.
     """
     check_count("domains", domains)
     check_count("layers", layers)

@@ -1,9 +1,9 @@
 """VDCNN: Conneau et al. (2016), "Very Deep Convolutional Networks for Text Classification" (arXiv:1606.01781).
 
 Characters are looked up in a table of 16 numbers each; four sections of convolutional blocks with 64, 128, 256 and 512
-channels halve the length between them by max pooling; of each channel the 8 largest numbers go to three Dense layers.
-Figure 1 and table 2 of the paper. As in the code of LIT (Koratana et al., 2019), convolutions have no biases, pooling
-begins a section, and there are no shortcuts unless they are asked for.
+channels, with max pooling in between that halves the length; the 8 largest numbers of each channel go to three Dense
+layers. Figure 1 and table 2 of the paper. As in the code of LIT (Koratana et al., 2019), convolutions have no biases,
+pooling begins a section, and there are no shortcuts by default.
 """
 
 import keras
@@ -26,7 +26,7 @@ def _conv(x, filters, kernel_size, name):
 
 
 def _block(x, filters, shortcut, name):
-    """Two convolutions of size 3, each with BatchNormalization and ReLU (figure 2)."""
+    """Applies two convolutions of size 3, each with BatchNormalization and ReLU (figure 2)."""
     y = _conv(x, filters, 3, f"{name}_conv1")
     y = batch_norm(y, f"{name}_bn1")
     y = layers.ReLU(name=f"{name}_relu1")(y)
@@ -39,13 +39,13 @@ def _block(x, filters, shortcut, name):
 
 
 def _halved(x, name):
-    """Max pooling of size 3 and stride 2, padded symmetrically."""
+    """Applies max pooling of size 3 and stride 2, padded symmetrically."""
     x = layers.ZeroPadding1D(1, name=f"{name}_pad")(x)  # zeros are the least values after a ReLU
     return layers.MaxPooling1D(3, 2, name=name)(x)
 
 
 def _k_max_pooling(x, k):
-    """The k largest numbers of each channel, in their order in the text: `[batch, channels, k]`."""
+    """Returns the k largest numbers of each channel, in their order in the text: `[batch, channels, k]`."""
     x = ops.transpose(x, (0, 2, 1))
     places = ops.sort(ops.top_k(x, k)[1], axis=-1)
     return ops.take_along_axis(x, places, axis=-1)
@@ -77,8 +77,8 @@ def vdcnn9(length=1014, alphabet=69, classes=2, shortcut=False, classifier_activ
     """VDCNN-9, 2 convolutions in each section: 14.2 M parameters, 303 M MACs at 1014 characters.
 
     Args:
-        length: characters of a text. Longer texts are to be cut, shorter ones filled up with zeros.
-        alphabet: number of characters that are told apart: 1 to `alphabet`. 0 stands for padding and all others.
+        length: number of characters of a text. Longer texts have to be cut, shorter ones padded with zeros.
+        alphabet: number of known characters: 1 to `alphabet`. 0 stands for padding and all others.
         classes: number of outputs.
         shortcut: whether the blocks are residual, with a 1x1 convolution where the width changes.
         classifier_activation: `None` for logits or `"softmax"` for probabilities.
@@ -87,7 +87,7 @@ def vdcnn9(length=1014, alphabet=69, classes=2, shortcut=False, classifier_activ
         A `keras.Model` from `int32 [batch, length]` to `float32 [batch, classes]`.
 
     Raises:
-        ValueError: `length` is below 57, which leaves fewer than 8 positions; `alphabet` is below 1.
+        ValueError: `length` is below 57, which leaves fewer than 8 positions; or `alphabet` is below 1.
     """
     return _vdcnn(9, (1, 1, 1, 1), length, alphabet, classes, shortcut, classifier_activation)
 

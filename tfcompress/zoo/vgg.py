@@ -1,8 +1,8 @@
 """VGG networks of Simonyan and Zisserman (2015), "Very Deep Convolutional Networks" (arXiv:1409.1556), table 1.
 
-Images of 64 pixels and more get the network of the paper: convolutions with biases and no BatchNormalization, and the
-head of two layers of 4096 with dropout. Smaller images get what papers on CIFAR mean by VGG: BatchNormalization after
-every convolution, global average pooling, and one Dense classifier.
+Images of 64 pixels and more get the paper's network: convolutions with biases and no BatchNormalization, and a
+head of two layers of 4096 units with dropout. Smaller images get the network that papers on CIFAR call VGG:
+BatchNormalization after every convolution, global average pooling, and one Dense classifier.
 """
 
 import keras
@@ -44,7 +44,7 @@ def _vgg(name, repeats, input_shape, classes, batch_norm, classifier_activation,
     check_smallest(input_shape, 2**halvings, f"the network halves them {halvings} times")
     if large and None in input_shape[:2]:
         raise ValueError(
-            "Expected `input_shape` with height and width, as large images go into Dense layers. "
+            "Expected `input_shape` with height and width, because large images go into Dense layers. "
             f"Received: input_shape={input_shape}"
         )
     if batch_norm is None:
@@ -75,8 +75,8 @@ def vgg13(input_shape=(224, 224, 3), classes=1000, batch_norm=None, classifier_a
     Args:
         input_shape: `(height, width, channels)` of one image. Below 64 pixels the head is one Dense layer.
         classes: number of outputs.
-        batch_norm: whether BatchNormalization follows every convolution, which then has no bias. `None`: with images
-            below 64 pixels only.
+        batch_norm: whether BatchNormalization follows every convolution, which then has no bias. `None`: only for
+            images below 64 pixels.
         classifier_activation: `None` for logits or `"softmax"` for probabilities.
 
     Returns:
@@ -107,7 +107,7 @@ def vgg19(input_shape=(224, 224, 3), classes=1000, batch_norm=None, classifier_a
 def vgg_small(input_shape=(32, 32, 3), classes=10, batch_norm=None, classifier_activation=None):
     """A VGG of ten thin convolutions: 1.07 M parameters and 30.3 M MACs at 32x32x3 (10 classes). Arguments as `vgg13`.
 
-    N2N's Table 3 has a "reduced network based on VGG" of 10 layers and 1.06 M parameters, and does not say its widths:
+    N2N's Table 3 has a "reduced network based on VGG" of 10 layers and 1.06 M parameters, without its widths:
     these are 3/8 of VGG-13's in the first sections, and 168 in the last two.
     """
     repeats = (2, 2, 2, 2, 2)
@@ -124,11 +124,11 @@ def vgg7(input_shape=(32, 32, 3), classes=10, width=1.0, classifier_activation=N
     Args:
         input_shape: `(height, width, channels)` of one image.
         classes: number of outputs.
-        width: multiplies all channels.
+        width: factor of all channels.
         classifier_activation: `None` for logits or `"softmax"` for probabilities.
 
     Raises:
-        ValueError: images below 8 pixels, or a width that is not above 0.
+        ValueError: images are below 8 pixels, or the width is not above 0.
     """
     width = expect.number("width", width, above=0)
     widths = tuple(max(1, round(width * channels)) for channels in (128, 256, 512))

@@ -1,8 +1,8 @@
-"""Wide residual networks of Zagoruyko and Komodakis (2016) (arXiv:1605.07146), for 32x32 images, as GluonCV has them.
+"""Wide residual networks of Zagoruyko and Komodakis (2016) (arXiv:1605.07146), for 32x32 images, as in GluonCV.
 
-Depth 6n + 4 and sections of 16, 32 and 64 channels times a width. The input is normalised without scale and offset; a
-3x3 convolution of 16 follows, whose output is normalised without a ReLU; blocks normalise and activate before each
-convolution; a 1x1 shortcut stands only where channels change and reads the activated tensor.
+Depth 6n + 4 and sections of 16, 32 and 64 channels times a width. The input is normalized without scale and offset; a
+3x3 convolution of 16 channels follows, whose output is normalized without a ReLU; blocks normalize and activate before
+each convolution; a 1x1 shortcut is used only if channels change, and reads the activated tensor.
 """
 
 from tfcompress import expect
@@ -13,7 +13,7 @@ __all__ = ["wide_resnet", "wide_resnet16_10", "wide_resnet28_10", "wide_resnet40
 
 
 def wide_resnet(depth, width, input_shape=(32, 32, 3), classes=10, dropout=0.0, classifier_activation=None):
-    """WideResNet of any depth and width.
+    """Returns a WideResNet of any depth and width.
 
     Args:
         depth: 6n + 4 for n blocks in each of the three sections: 10, 16, 22, 28, ...
@@ -27,7 +27,7 @@ def wide_resnet(depth, width, input_shape=(32, 32, 3), classes=10, dropout=0.0, 
         A `keras.Model` from `float32 [batch, height, width, channels]` to `float32 [batch, classes]`.
 
     Raises:
-        ValueError: a `depth` that is not 6n + 4; a `width` below 1; a `dropout` outside [0, 1).
+        ValueError: `depth` is not 6n + 4; `width` is below 1; or `dropout` is outside [0, 1).
     """
     check_count("depth", depth)
     if depth < 10 or depth % 6 != 4:

@@ -84,7 +84,7 @@ def test_refusals():
     refused(r"class_weight\[1\].*a number, 0 or more", {1: -1})
     refused(r"classes from 0 to 2.*Received: \[3\]", {1: 1, 3: 2})
     maps = np.zeros((20, 4, 4), "int64")
-    refused(r"one class a sample.*\[4, 4, 4\].*third part", {0: 2}, (X, maps), classes=None)
+    refused(r"one class per sample.*\[4, 4, 4\].*third part", {0: 2}, (X, maps), classes=None)
     two = data.splits((X, (Y, Y)), input_shape=(None, 2))
     assert two.class_weight is None
     refused("one output, for class_weight. Received: 2", {0: 2}, (X, (Y, Y)), classes=None)

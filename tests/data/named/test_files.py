@@ -106,7 +106,7 @@ def test_folders_of_splits_and_one_hot_labels(tmp_path):
     (tmp_path / "set" / ".cache").mkdir()
     assert given_splits(model, tmp_path / "set", None).test is not None
     (tmp_path / "set" / "masks").mkdir()
-    with pytest.raises(ValueError, match=r"train, validation and test alone.*beside \['masks'\]"):
+    with pytest.raises(ValueError, match=r"only the folders train, validation and test.*beside \['masks'\]"):
         data.load(tmp_path / "set")
     single = given_splits(network(), tmp_path / "set" / "train", tmp_path / "set" / "val")
     assert single.validation.num_samples == 9
@@ -158,7 +158,7 @@ def test_npz_files(tmp_path):
         np.savez(tmp_path / "bad.npz", **arrays)
         with pytest.raises(ValueError, match=words):
             data.load(tmp_path / "bad.npz")
-    with pytest.raises(ValueError, match="no `size` for data that are no images"):
+    with pytest.raises(ValueError, match="no `size` for data that are not uint8 images"):
         data.load(tmp_path / "numbers.npz", size=8)
 
 

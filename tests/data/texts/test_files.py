@@ -93,7 +93,7 @@ class LoadTextFilesTest(tf.test.TestCase):
             load_text_files(path, self.file('"3","a","b"\n', "test.csv"))
         with self.assertRaisesRegex(ValueError, "from 1 to 2. Received: class 4 in line 1 of "):
             load_text_files(self.file('"4","a"\n', "four.csv"), classes=2)
-        with self.assertRaisesRegex(ValueError, "two classes or more.*class 1 alone"):
+        with self.assertRaisesRegex(ValueError, "two classes or more.*only class 1"):
             load_text_files(self.file('"1","a"\n', "one.csv"))
 
     def test_missing_files_and_settings_out_of_range_are_refused(self):

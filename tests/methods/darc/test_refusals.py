@@ -63,7 +63,7 @@ def refused(match, method=None, error=ValueError, **budget):
 def test_an_operator_that_litert_lacks_is_named_with_the_replacement():
     flat = layers.Reshape((4, 4, 6, 1), name="flat")
     volume = Own("volume", flat, layers.MaxPooling3D(1, name="pool"), layers.Reshape((4, 4, 6), name="back"))
-    message = "'volume' in the place of 'stem', whose layer 'stem_pool' needs MaxPool3D, an operator that LiteRT does"
+    message = "'volume' in the place of 'stem', whose layer 'stem_pool' needs MaxPool3D, an operator that LiteRT lacks"
     method = DARC(replacements=(volume,), unit=("stem",), minimize="latency_ms")
     refused(message, method, MissingOperatorError, flops_budget=0.97)
 
@@ -105,7 +105,7 @@ def test_limits_that_can_be_held_one_by_one_but_not_together():
     try:
         few = Own("few", layers.Activation("relu", name="dear"))
         refused(
-            "each of which can be held, but not all at once",
+            "each of which can be met, but not all at once",
             DARC(replacements=(few,), unit=("stem",)),
             budget={"params": 1440, "price": 1.0},
         )

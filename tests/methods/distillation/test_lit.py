@@ -209,7 +209,7 @@ class BudgetTest(tf.test.TestCase):
         block = more - less
         for lacking, near in ((1, True), (block // 10, True), (block // 10 + 1, False), (block - 1, False)):
             task, _ = self.search(flops=2 * (more - lacking))
-            notes = [note for note in task.said if "next to nothing" in note]
+            notes = [note for note in task.said if "hardly more" in note]
             self.assertEqual(bool(notes), near, lacking)
             if near:
                 self.assertStartsWith(notes[0], f"flops_budget={2 * (more - lacking)} leaves (3, 2) blocks")
@@ -219,7 +219,7 @@ class BudgetTest(tf.test.TestCase):
         self.assertIn(f"with flops_budget={share + 1e-4:.4f} there would be (4, 2)", task.said[-1])
         task, search = self.search(flops=round(share + 1e-4, 4))
         self.assertEqual(self.left(apply(search.source, search.plan)), (4, 2))
-        self.assertEqual([note for note in task.said if "next to nothing" in note], [])
+        self.assertEqual([note for note in task.said if "hardly more" in note], [])
 
     def test_blocks_in_words_need_no_budget(self):
         _, search = self.search(LIT(blocks=(2, 1)), flops=1.0)

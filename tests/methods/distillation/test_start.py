@@ -119,7 +119,7 @@ def test_settings():
         ((name, value),) = wrong.items()
         with pytest.raises(ValueError, match=f"`{name}`.*{value}"):
             LIT(**wrong)
-    with pytest.raises(ValueError, match="Expected no `copy` beside freeze= where all parts begin"):
+    with pytest.raises(ValueError, match="Expected no `copy` with freeze= if all parts start"):
         LIT(copy=("head",), freeze=("stem",))
     assert LIT(copy=("head",), freeze=("stem",), start="fresh").copy == ("head",)
 

@@ -61,7 +61,7 @@ class TeachTest(tf.test.TestCase):
         with self.assertRaisesRegex(ValueError, "no teacher in teach= with several generations.*generations=2"):
             BornAgain(generations=2, teach=teaching)
         self.assertEqual(BornAgain(generations=1, teach=teaching).generations, 1)
-        with self.assertRaisesRegex(ValueError, "Expected no `tau` with beta=0 beside teach="):
+        with self.assertRaisesRegex(ValueError, "Expected no `tau` with beta=0 and teach="):
             LIT(beta=0, tau=3.0, teach="kd")
         self.assertEqual(LIT(beta=0.5, tau=3.0, teach="kd").tau, 3.0)
 

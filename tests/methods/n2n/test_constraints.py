@@ -72,7 +72,7 @@ def test_the_least_of_each_metric_is_known_of_one_student_or_another():
 def test_limits_that_contradict_each_other_are_refused_together(no_data):
     with pytest.raises(
         ValueError,
-        match=r"limits that one student holds together. Received: flops_budget=0.5 and params_budget=1.0. Of .*"
+        match=r"limits that one student can meet. Received: flops_budget=0.5 and params_budget=1.0. Of .*"
         r"least macs has 1,280 FLOPs and 400 parameters; the one with the least params has 5,312 FLOPs and 256",
     ):
         compress(narrowing(), "removal", flops_budget=0.5, params_budget=1.0)
@@ -83,12 +83,14 @@ def test_limits_that_contradict_each_other_are_refused_together(no_data):
 
 def test_a_measured_limit_is_held_against_the_smallest_student(no_data, depth):
     """Six layers, of which narrow and relu may go: four are left. The smallest of the others is two."""
-    match = r"together: at most 3 layers. Received: budget\['depth'\]=0.5.*known measure 4 layers; 5 layers"
+    match = r"together: at most 3 layers. Received: budget\['depth'\]=0.5.*known students measure 4 layers; 5 layers"
     with pytest.raises(ValueError, match=match):
         compress(narrowing(), "removal", budget={"depth": 0.5})
     with pytest.raises(AssertionError, match="the data was read"):
         compress(narrowing(), "removal", budget={"depth": 0.7})
-    with pytest.raises(ValueError, match=r"known measure 5 layers. "):  # the one with 4 has too many parameters
+    with pytest.raises(
+        ValueError, match=r"known students measure 5 layers. "
+    ):  # the one with 4 has too many parameters
         compress(narrowing(), "removal", budget={"depth": 0.7}, params_budget=1.0)
 
 

@@ -106,7 +106,7 @@ def test_the_score_is_the_metric_of_the_plan_with_statistics_of_its_own(searched
 def test_it_says_which_way_it_goes_and_why(searched):
     _, _, found = searched
     assert found.notes[0].startswith("RLAL: the model is trained (validation metric 0.9000)")
-    assert "searches on its weights as they are" in found.notes[0]
+    assert "searches with its weights fixed" in found.notes[0]
     assert "of 12 episodes" in found.notes[1]
 
 

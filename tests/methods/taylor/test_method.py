@@ -64,12 +64,12 @@ class RulesTest(tf.test.TestCase):
         task = dataclasses.replace(task_for(), control=Control(ratio_limits={"*": 0.5}))
         search = self.search([1.0] * 100, task, filters=50)
         self.assertEqual([len(edit.indices) for edit in search.plan], [3, 3])  # of 6 and 5
-        self.assertIn("nothing more may go", search.notes[0])
+        self.assertIn("nothing more may be removed", search.notes[0])
 
     def test_within_a_budget_no_metric_is_asked_on_the_way(self):
         search = self.search([0.1], task_for(params=0.5))
         self.assertEqual(set(search.history["metric"]), {None})
-        self.assertIn("the budget is held", search.notes[0])
+        self.assertIn("the budget is met", search.notes[0])
 
 
 class BestTest(tf.test.TestCase):
@@ -143,7 +143,7 @@ class RefusalTest(tf.test.TestCase):
         error = Objective("mse", keras.metrics.MeanSquaredError, higher_is_better=False)
         for objective in (error, Objective("mse", None)):
             task = dataclasses.replace(task_for(), objective=objective)
-            with self.assertRaisesRegex(ValueError, "Expected a budget, or a metric that is better the higher it is"):
+            with self.assertRaisesRegex(ValueError, "Expected a budget, or a metric for which higher is better"):
                 TaylorPruning().check(task)
             TaylorPruning().check(dataclasses.replace(task, budget=Budget(params=0.5)))
 

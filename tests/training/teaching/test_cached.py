@@ -177,7 +177,7 @@ class CachedTest(tf.test.TestCase):
                 path.write_bytes(flipped if path == damaged else content)
             with cached_batches(self.model(), split(), BATCH, 1.0, self.folder, 0, notes.append) as batches:
                 self.assertEqual(sum(len(y) for _, y in self.epoch(batches)), SAMPLES)
-            self.assertRegex(notes.pop(), f"{re.escape(damaged.name)} is damaged .* written anew")
+            self.assertRegex(notes.pop(), f"{re.escape(damaged.name)} is damaged .* computed again")
         self.assertEmpty(notes)
 
     def test_augmented_data_and_streams_are_refused(self):

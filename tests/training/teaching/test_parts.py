@@ -83,7 +83,7 @@ class SplitModelTest(tf.test.TestCase):
         at_first, at_second = keras.Model(x, [first, second])(inputs)
         self.assertAllClose(split.section(2)(at_first), at_second)
         self.assertAllClose(split.section(2, from_inputs=True)(inputs), at_second)
-        with self.assertRaisesRegex(ValueError, "'last'.*some path to 'end' goes round"):
+        with self.assertRaisesRegex(ValueError, "'last'.*some path to 'end' bypasses"):
             SplitModel(model, ("last", "end"))
 
     def test_refused_points(self):

@@ -1,1 +1,1 @@
-"""Batches that depend on seed, epoch and index alone, and the checks of what is in a batch."""
+"""Batches that depend only on seed, epoch and index, and the checks of their contents."""

@@ -1,4 +1,4 @@
-"""Augmentation of training batches of images in numpy: the same on every Keras backend, and repeatable from a seed."""
+"""Augmentation of training images in numpy: the same on every Keras backend, and repeatable from a seed."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ def flip_and_crop(images: np.ndarray, rng: np.random.Generator, padding: int = 4
 
 
 def augment_images(augment: Augment, x: Arrays, seed: int | Sequence[int]) -> Arrays:
-    """Applies `augment` to every array of images in `x`, and leaves what has another rank as it is.
+    """Applies `augment` to every array of images in `x`, and leaves arrays of other rank unchanged.
 
     Each array starts from the same random state, so that several views of one sample are changed alike.
 
     Args:
         augment: function `(images, numpy.random.Generator) -> images`.
         x: an array, or a tuple or dict of arrays; images are those of shape `[batch, height, width, channels]`.
-        seed: what `numpy.random.default_rng` takes.
+        seed: a seed for `numpy.random.default_rng`.
 
     Returns:
         The same structure.

@@ -1,4 +1,4 @@
-"""Checks of data before any training: each says what was expected, what came, and what to do."""
+"""Checks of data before any training: each message says what was expected, what was received, and what to do."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ _CHUNK = 1024  # samples looked at together, so that a check needs little memory
 
 @dataclass(frozen=True)
 class Expected:
-    """The form of data that a model reads and answers.
+    """The form of data that a model reads, and of its outputs.
 
     Attributes:
-        input_shape: as `keras.Model.input_shape`, the batch dimension first: one shape, or a list of shapes or a dict
-            of name to shape for several inputs. `None` where it is not known.
-        classes: number of classes, 1 for a single probability, `None` where the answer is not a class.
-        labels: form of the labels that the loss reads, where it says so: "indices" of the outputs, "one-hot" labels,
-            or "numbers", both in the outputs' own shape; "classes" for labels of which those that are single whole
-            numbers are indices; `None` for any.
-        output_shape: shape of the one output, the batch dimension first; `None` for several outputs.
+        input_shape: as `keras.Model.input_shape`, the batch dimension first: one shape, or for several inputs a list of
+            shapes or a dict of name to shape. `None` if it is not known.
+        classes: number of classes; 1 for a single probability; `None` if the output is not a class.
+        labels: form of the labels that the loss reads, if it is known: "indices" of the outputs, "one-hot" labels, or
+            "numbers", both in the outputs' own shape; "classes" for labels that are indices if each is a single whole
+            number; `None` for any.
+        output_shape: shape of the only output, the batch dimension first; `None` for several outputs.
         outputs: number of outputs.
-        ignored: the class that the loss leaves out, or `None`.
+        ignored: the class that the loss ignores, or `None`.
         loss: name of the loss, for messages.
         strings: whether an input of the model holds strings.
-        input_names: by which Keras finds the arrays of a dict; empty where the inputs were given no names, `None` where
-            they are not known.
+        input_names: the names by which Keras finds arrays in a dict; empty if the inputs have no names, `None` if the
+            names are not known.
     """
 
     input_shape: Shape | list[Shape] | dict[str, Shape] | None = None
@@ -70,10 +70,10 @@ class Expected:
 
 
 def to_arrays(value: object, what: str, several: bool = False, strings: bool = False) -> Arrays:
-    """`value` as numpy arrays; a tuple or dict stays one, as does a list where `several` arrays are expected.
+    """Converts `value` to numpy arrays; a tuple or dict keeps its structure, as does a list if `several` are expected.
 
     Raises:
-        TypeError: what cannot be an array of numbers, or, where `strings` are expected, of strings.
+        TypeError: something cannot be an array of numbers, or, if `strings` are expected, of strings.
     """
     if isinstance(value, dict):
         return {name: to_arrays(part, f"{what}[{name!r}]", several, strings) for name, part in value.items()}
@@ -104,10 +104,10 @@ def to_arrays(value: object, what: str, several: bool = False, strings: bool = F
 
 
 def input_arrays(x: object, expected: Expected, what: str) -> Arrays:
-    """Inputs as numpy arrays, in the structure in which they come; for one input the array, also of a list of one.
+    """Converts inputs to numpy arrays in their own structure; for a single input, a list of one becomes the array.
 
     Raises:
-        TypeError: what cannot be an array of numbers, or of strings for a model that reads them.
+        TypeError: something cannot be an array of numbers, or of strings for a model that reads strings.
     """
     shapes = list((expected.shapes or {}).values())
     single = len(shapes) == 1 and not isinstance(expected.input_shape, dict)
@@ -117,10 +117,10 @@ def input_arrays(x: object, expected: Expected, what: str) -> Arrays:
 
 
 def label_arrays(y: object, expected: Expected, what: str) -> Arrays:
-    """Labels as numpy arrays, in the structure in which they come: a list for several outputs, as for Keras' `fit`.
+    """Converts labels to numpy arrays in their own structure: a list for several outputs, as for Keras' `fit`.
 
     Raises:
-        TypeError: what cannot be an array of numbers.
+        TypeError: something cannot be an array of numbers.
     """
     if expected.outputs == 1 and isinstance(y, tuple | list) and len(y) == 1 and np.ndim(y[0]) > 1:
         y = y[0]
@@ -140,7 +140,7 @@ def _check_shape(array: np.ndarray, shape: Shape, what: str) -> None:
     elif len(shape) == 1 and array.ndim == 2 and array.dtype.kind in "iu":
         advice = f"If these are texts, `tfcompress.data.load_text(name, length={shape[0]})` brings them to this length."
     elif array.ndim == len(shape):
-        advice = "Where the axis of channels is missing, add it: `x[..., None]`."
+        advice = "If the channel axis is missing, add it: `x[..., None]`."
     else:
         advice = (
             "Resize the images (the order is height, width, channels), for a set by its name or path by "
@@ -192,7 +192,7 @@ def _check_shapes(x: Arrays, expected: Expected, what: str) -> None:
 
 
 def check_finite(array: np.ndarray, what: str) -> None:
-    """Raises ValueError where a sample of `array`, `[samples, ...]`, holds a NaN or an infinity."""
+    """Raises ValueError if a sample of `array`, `[samples, ...]`, holds a NaN or an infinity."""
     if array.dtype.kind != "f":
         return
     for start in range(0, len(array), _CHUNK):
@@ -206,7 +206,7 @@ def check_finite(array: np.ndarray, what: str) -> None:
 
 
 def integer_labels(y: Arrays, classes: int | None) -> np.ndarray | None:
-    """The class of each sample, int `[samples]`, or `None` where `y` does not give one class for each.
+    """Returns the class of each sample, int `[samples]`, or `None` if `y` does not give one class per sample.
 
     Args:
         y: labels: int `[samples]` or `[samples, 1]`, or one-hot `[samples, classes]`.
@@ -224,7 +224,7 @@ def integer_labels(y: Arrays, classes: int | None) -> np.ndarray | None:
 
 
 def labels_as_read(y: Arrays, classes: int | None) -> Arrays:
-    """Classes of shape `[samples, 1]` as `[samples]`: compared with answers `[samples]` they would broadcast."""
+    """Reshapes classes `[samples, 1]` to `[samples]`, because they would broadcast against outputs `[samples]`."""
     if isinstance(y, np.ndarray) and classes is not None and classes > 1 and y.ndim == 2 and y.shape[1] == 1:
         return y[:, 0]
     return y
@@ -250,13 +250,13 @@ def _same_shape(y: np.ndarray, shape: Shape, broadcast: bool = False) -> bool:
 
 
 def _number_a_place(y: np.ndarray, shape: Shape) -> bool:
-    """Whether the shape is that of the output without its last axis, or with 1 there."""
+    """Whether a shape equals the output's shape without its last axis, or with 1 there."""
     y = y[..., 0] if y.ndim == len(shape) and y.shape[-1] == 1 else y
     return _same_shape(y, shape[:-1])
 
 
 def _check_form(y: np.ndarray, expected: Expected, shape: Shape, what: str) -> None:
-    """Raises ValueError for labels of another form than the loss reads, with what turns one into the other."""
+    """Raises ValueError for labels in another form than the loss reads, with the conversion that helps."""
     form, classes = expected.labels, shape[-1]
     place = "[batch" + "".join(f", {'any' if size is None else size}" for size in shape[1:-1])
     received = f"Received: labels of shape {list(y.shape)}, dtype {y.dtype}."
@@ -325,12 +325,12 @@ def check_weights(weights: Arrays, samples: int, what: str) -> None:
     """Checks sample weights.
 
     Args:
-        weights: array `[samples, ...]`, or a structure of them for several outputs.
+        weights: array `[samples, ...]`, or a structure of arrays for several outputs.
         samples: number of samples that they belong to.
-        what: the words for them in a message.
+        what: name of the samples in a message.
 
     Raises:
-        ValueError: as many as there are samples, each a finite number, is not what they are.
+        ValueError: their number differs from that of the samples, or one is not finite.
     """
     for part in keras.tree.flatten(weights):
         if part.ndim == 0 or len(part) != samples:
@@ -348,14 +348,14 @@ def check_batch(x: Arrays, y: Arrays, expected: Expected, what: str) -> int:
         x: array, or a tuple or dict of arrays: the inputs.
         y: array, or a structure of arrays: the labels.
         expected: `Expected`.
-        what: the words for it in a message, such as "`data`".
+        what: name of the arrays in a message, such as "`data`".
 
     Returns:
         The number of samples.
 
     Raises:
-        ValueError: a shape, length, number or class that does not fit.
-        TypeError: labels that are not integers where a class is expected.
+        ValueError: a shape, length, number or class does not fit.
+        TypeError: labels are not integers although a class is expected.
     """
     _check_shapes(x, expected, what)
     if any(part.ndim == 0 for part in keras.tree.flatten((x, y))):

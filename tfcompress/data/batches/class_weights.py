@@ -1,4 +1,4 @@
-"""Weights of classes, as Keras' `fit` takes them, and the weights of samples that they come to."""
+"""Class weights, as Keras' `fit` takes them, and the sample weights computed from them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _WHAT = "a dict {class: weight} of whole numbers and numbers, as Keras' `fit` ta
 
 @dataclass(frozen=True)
 class ClassWeights:
-    """How much the samples of each class count in the training loss; a class without a weight counts once.
+    """The weight of each class in the training loss; a class without a weight counts as 1.
 
     Attributes:
         pairs: `((class, weight), ...)`.
@@ -33,14 +33,14 @@ class ClassWeights:
 
     @classmethod
     def of(cls, value: object, expected: Expected | None = None) -> ClassWeights | None:
-        """The weights that a user gave, `None` for none.
+        """Returns the class weights that a user gave, `None` for none.
 
         Args:
             value: a dict of class to weight, or `None`.
-            expected: the labels that the model reads, where they are known.
+            expected: the labels that the model reads, if they are known.
 
         Raises:
-            TypeError, ValueError: no such dict, a class that there is not, or a model of several outputs.
+            TypeError, ValueError: not a dict of weights, an unknown class, or a model with several outputs.
         """
         if value is None:
             return None
@@ -48,7 +48,7 @@ class ClassWeights:
             expect.refuse("class_weight", _WHAT, value, wrong_type=True)
         if not value:
             expect.refuse("class_weight", _WHAT, value)
-        advice = "The keys are the numbers that stand for the classes in the labels."
+        advice = "The keys are the class numbers in the labels."
         pairs = tuple(
             (
                 expect.whole("a class of class_weight", label, advice=advice),
@@ -62,7 +62,7 @@ class ClassWeights:
 
     @property
     def words(self) -> str:
-        """All of them, such as "0: 1, 1: 5"."""
+        """All weights as text, such as "0: 1, 1: 5"."""
         return ", ".join(f"{label}: {weight:g}" for label, weight in self.pairs)
 
     def _table(self) -> np.ndarray:
@@ -72,21 +72,21 @@ class ClassWeights:
         return table
 
     def times(self, y: Arrays, weights: Arrays | None = None) -> np.ndarray:
-        """The weight of each sample, float32 `[batch]`, times the weight that it has; as `fit` reads labels.
+        """Multiplies the class weight and own weight of each sample: float32 `[batch]`; labels are read as in `fit`.
 
         Args:
-            y: labels: numbers of classes `[batch]` or `[batch, 1]`, or one-hot `[batch, classes]`.
-            weights: of samples, `[batch]` or `[batch, 1]`; `None` for none.
+            y: labels: class numbers `[batch]` or `[batch, 1]`, or one-hot `[batch, classes]`.
+            weights: sample weights, `[batch]` or `[batch, 1]`; `None` for none.
 
         Raises:
-            ValueError: labels of another form.
+            ValueError: labels in another form.
         """
         (labels,) = _single(keras.tree.flatten(y), "output")
         labels = np.asarray(labels)
         if labels.ndim > 2:
             raise ValueError(
-                f"Expected labels of one class a sample, for class_weight. Received: labels of shape "
-                f"{list(labels.shape)}. Give weights of samples as the third part of the data instead."
+                f"Expected labels with one class per sample, for class_weight. Received: labels of shape "
+                f"{list(labels.shape)}. Give sample weights as the third part of the data instead."
             )
         if labels.ndim == 2:
             labels = labels[:, 0] if labels.shape[1] == 1 else labels.argmax(axis=1)
@@ -101,7 +101,7 @@ class ClassWeights:
         return product
 
     def weighed(self, dataset: tf.data.Dataset) -> tf.data.Dataset:
-        """A dataset of batches whose third part are the weights."""
+        """Returns a dataset of batches with the weights as their third part."""
         import tensorflow as tf
 
         def with_weights(x: Any, y: Any, *weights: Any) -> Any:
@@ -117,7 +117,7 @@ class ClassWeights:
 def _single(parts: list[Any], what: str) -> list[Any]:
     if len(parts) != 1:
         raise ValueError(
-            f"Expected one {what}, for class_weight. Received: {len(parts)}. Give weights of samples as the third part "
+            f"Expected one {what}, for class_weight. Received: {len(parts)}. Give sample weights as the third part "
             "of the data instead."
         )
     return parts
@@ -134,5 +134,5 @@ def _check(pairs: tuple[tuple[int, float], ...], expected: Expected) -> None:
     classes = 2 if classes == 1 else classes
     if classes is not None and (strangers := [label for label, _ in pairs if label >= classes]):
         raise ValueError(
-            f"Expected `class_weight` for classes from 0 to {classes - 1}, which the model has. Received: {strangers}."
+            f"Expected `class_weight` for classes from 0 to {classes - 1}, those of the model. Received: {strangers}."
         )

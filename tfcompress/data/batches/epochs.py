@@ -1,4 +1,4 @@
-"""Batches whose content depends on nothing but the seed, the epoch and the batch index."""
+"""Batches whose contents depend only on the seed, the epoch and the batch index."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = ["ArrayBatches", "ChosenBatches", "EpochBatches", "FollowEpoch", "set_
 
 
 class EpochBatches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no types
-    """A Keras dataset that knows its epoch, and an order for each.
+    """A Keras dataset that knows its epoch, and has an order for each epoch.
 
     Keras calls `on_epoch_end` after an epoch, but also before the first: `FollowEpoch` makes the count exact.
     """
@@ -52,9 +52,9 @@ class EpochBatches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no
 class ArrayBatches(EpochBatches):
     """A Keras dataset over arrays, shuffled and augmented as a pure function of `(seed, epoch, index)`.
 
-    An interrupted training run that continues at epoch k therefore sees the very batches of the uninterrupted one,
-    without any iterator state to save: `fit(batches, initial_epoch=k, shuffle=False, callbacks=[FollowEpoch(batches)])`
-    (`fit` would otherwise visit the batches in an order of its own). Images stay in the dtype they came in (uint8 for
+    So an interrupted training run that continues at epoch k sees exactly the batches of an uninterrupted run, without
+    any iterator state to save: `fit(batches, initial_epoch=k, shuffle=False, callbacks=[FollowEpoch(batches)])`
+    (otherwise `fit` would visit the batches in an order of its own). Images keep their dtype (uint8 for
     named datasets) and are preprocessed one batch at a time.
 
     Args:
@@ -63,11 +63,12 @@ class ArrayBatches(EpochBatches):
         batch_size: samples in a batch; the last batch may be smaller.
         shuffle: whether the order changes each epoch.
         seed: seed of order and augmentation.
-        preprocess: `None` or a function from a batch of `x` to what the model reads.
+        preprocess: `None`, or a function from a batch of `x` to the model's inputs.
         augment: `None` or a function `(images, numpy.random.Generator) -> images`, applied before `preprocess` to the
             arrays `[batch, height, width, channels]` in `x`.
-        indices: `None` or the samples that belong to this dataset, int `[chosen]`, in their order. Nothing is copied.
-        weights: `None` or an array `[samples]` (or a structure of them) of sample weights, the third part of a batch.
+        indices: `None`, or the samples that belong to this dataset, int `[chosen]`, in their order. Nothing is copied.
+        weights: `None`, or an array `[samples]` (or a structure of arrays) of sample weights, the third part of a
+            batch.
     """
 
     def __init__(
@@ -121,12 +122,12 @@ class ChosenBatches(EpochBatches):
 
     Args:
         dataset: anything with `__getitem__(index) -> (x, y)`.
-        indices: which of its batches, int `[chosen]`.
+        indices: the chosen batches, int `[chosen]`.
         shuffle: whether the order of the batches changes each epoch.
         seed: seed of the order.
         convert: `None` or a function applied to each batch `(x, y)`.
-        forward_epoch_end: whether the other dataset's `on_epoch_end` is called after an epoch. Not where a part is held
-            out: a dataset that moves samples between batches there would mix the parts.
+        forward_epoch_end: whether the other dataset's `on_epoch_end` is called after an epoch. False if a part is held
+            out: a dataset that moves samples between batches would mix the parts.
     """
 
     def __init__(
@@ -165,14 +166,14 @@ class ChosenBatches(EpochBatches):
 
 
 def set_epoch(batches: Batches, epoch: int) -> bool:
-    """Makes the next pass over `batches` the one of `epoch` (from 0), as a run that continues needs it.
+    """Sets the epoch (from 0) of the next pass over `batches`, for a run that continues.
 
     Args:
-        batches: what `Split.batches` returned.
+        batches: batches from `Split.batches`.
         epoch: number of the epoch.
 
     Returns:
-        Whether `batches` can do so. A dataset of the user's own starts where it wants.
+        Whether `batches` can do this. A user's own dataset starts wherever it does.
     """
     if isinstance(batches, EpochBatches):
         batches.epoch = epoch
@@ -184,10 +185,10 @@ def set_epoch(batches: Batches, epoch: int) -> bool:
 
 
 class FollowEpoch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
-    """Gives the batches that `fit` trains on the number of its epoch, as the first callback of its list.
+    """Tells the batches that `fit` trains on the number of the epoch; it has to be the first callback of the list.
 
     Args:
-        batches: what `fit` trains on.
+        batches: the batches that `fit` trains on.
     """
 
     def __init__(self, batches: Batches) -> None:

@@ -1,4 +1,4 @@
-"""Says in a line what TensorFlow says in the dump of a graph."""
+"""Turns TensorFlow's errors, which dump a graph, into one line."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ _LONGEST = 200
 
 @runtime_checkable
 class _HasMessage(Protocol):
-    """An error whose message stands apart from what it prints, as TensorFlow's does."""
+    """An error with a message apart from its printed form, as TensorFlow's errors have."""
 
     @property
     def message(self) -> str: ...
 
 
 def is_of_tensorflow(error: BaseException) -> bool:
-    """Whether an error comes from TensorFlow's own code, other than that memory is full; without importing it."""
+    """Whether an error comes from TensorFlow's own code and does not mean full memory; does not import TensorFlow."""
     kinds = [f"{kind.__module__}.{kind.__name__}" for kind in type(error).__mro__]
     return any(kind.startswith("tensorflow.") for kind in kinds) and "ResourceExhausted" not in kinds[0]
 
 
 @contextlib.contextmanager
 def reading(what: str) -> Iterator[None]:
-    """Turns an error of TensorFlow inside the `with` into one that says, in words, what could not be read."""
+    """Turns a TensorFlow error inside the `with` block into one that says in words what could not be read."""
     try:
         yield
     except Exception as error:
@@ -39,7 +39,7 @@ def reading(what: str) -> Iterator[None]:
 
 
 def clear_error(error: BaseException, what: str) -> ValueError:
-    """The ValueError that says what is wrong with `what` (a batch, in words), in the place of `error`."""
+    """Returns a ValueError to raise instead of `error`: it says what is wrong with `what` (a batch, in words)."""
     return ValueError(
         f"Expected {what} to be read, and to fit the model and its loss. Received: {reason_of(error)} Look at this "
         "batch: its labels, its shapes, and the code that reads it."
@@ -47,9 +47,9 @@ def clear_error(error: BaseException, what: str) -> ValueError:
 
 
 def reason_of(error: BaseException) -> str:
-    """The line of an error that says what happened, ending in a full stop.
+    """Returns the line of an error that says what happened, ending in a full stop.
 
-    TensorFlow's begin with the places of a graph, and hold the traceback of a Python function that a dataset calls.
+    TensorFlow's errors begin with places in a graph, and hold the traceback of a Python function that a dataset calls.
     """
     text = str((error.message if isinstance(error, _HasMessage) else None) or error)
     of_python = _PYTHON_ERROR.search(text)

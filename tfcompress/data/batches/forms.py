@@ -1,4 +1,4 @@
-"""The forms that data has between the rooms: structures of arrays, batches, and what batches can be asked for."""
+"""The types of data that the subpackages of `data` exchange: structures of arrays, batches, and protocols."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ Shape: TypeAlias = tuple[int | None, ...]
 """A shape, the batch dimension first; `None` for any size."""
 
 Preprocess: TypeAlias = Callable[[Any], Any]
-"""A function from a batch of inputs, as they are held, to what the model reads; both in structures of the user's."""
+"""A function from a batch of inputs as stored to the model's inputs; both in the user's structures."""
 
 Augment: TypeAlias = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 """A function of the images of a training batch, uint8 `[batch, height, width, channels]`."""
 
 Augmentation: TypeAlias = Augment | Literal["auto"] | None
-"""What training images go through: a function, `"auto"` for what the papers do, or nothing."""
+"""Augmentation of training images: a function, `"auto"` for the usual augmentation of the papers, or `None`."""
 
 Batches: TypeAlias = "keras.utils.PyDataset | tf.data.Dataset"
-"""Batches `(inputs, labels)`, or these and sample weights, as Keras' `fit` and `evaluate` take them."""
+"""Batches `(inputs, labels)`, optionally with sample weights, as Keras' `fit` and `evaluate` take them."""
 
 
 @runtime_checkable
@@ -53,13 +53,13 @@ class IndexedBatches(Protocol):
         ...
 
     def __getitem__(self, index: int, /) -> tuple[Arrays, ...]:
-        """The batch of a number."""
+        """Returns the batch with this number."""
         ...
 
 
 @runtime_checkable
 class EndsEpochs(Protocol):
-    """Batches that are told when an epoch has ended."""
+    """Batches that are notified when an epoch ends."""
 
     def on_epoch_end(self) -> None:
         """Called after each epoch."""
@@ -68,35 +68,35 @@ class EndsEpochs(Protocol):
 
 @runtime_checkable
 class LoadsInParallel(Protocol):
-    """Batches that say how they are to be loaded, as a Keras PyDataset does."""
+    """Batches with settings for parallel loading, like a Keras PyDataset."""
 
     @property
     def workers(self) -> int:
-        """Number of threads, or of processes."""
+        """Number of threads or processes."""
         ...
 
     @property
     def use_multiprocessing(self) -> bool:
-        """Whether they are processes."""
+        """Whether the workers are processes."""
         ...
 
     @property
     def max_queue_size(self) -> int:
-        """Batches that may wait."""
+        """Number of batches in the queue, at most."""
         ...
 
 
 @runtime_checkable
 class CountsPasses(Protocol):
-    """Batches of a stream whose passes read the number of their epoch from a variable, and count it up."""
+    """Batches of a stream that read the number of their epoch from a variable, and increase it with each pass."""
 
     epoch_variable: tf.Variable
 
 
 @runtime_checkable
 class HasArray(Protocol):
-    """One array of any library."""
+    """An array of any library."""
 
     def __array__(self) -> np.ndarray:
-        """The array, as numpy's."""
+        """Returns the array as a numpy array."""
         ...

@@ -1,4 +1,4 @@
-"""Keras datasets as tf.data pipelines of our own."""
+"""Keras datasets as tf.data pipelines without autotuning."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ __all__ = ["without_autotuning"]
 
 
 def without_autotuning(batches: Batches) -> Batches:
-    """The batches of a Keras dataset of this package as a tf.data.Dataset that is not autotuned.
+    """Returns the batches of a Keras dataset of this package as a tf.data.Dataset that is not autotuned.
 
-    Keras makes such a pipeline itself, with autotuning. When a pass ends, its autotuning thread may miss the call to
-    stop and sleep on for as long as the pass has lasted, with everything waiting: at worst epochs take twice their time
-    (seen with tensorflow 2.21: about every third of epochs of 1.3 s). There is nothing here for it to tune.
+    Keras itself would make such a pipeline with autotuning. When a pass ends, its autotuning thread may miss the call
+    to stop and sleep for as long as the pass has lasted, while everything waits: at worst epochs take twice their time
+    (seen with tensorflow 2.21: about every third epoch of 1.3 s). There is nothing to tune here.
 
     Args:
-        batches: what `Split.batches` returned.
+        batches: batches from `Split.batches`.
 
     Returns:
-        A `tf.data.Dataset` that reads the batches anew in each pass, in the epoch that they are in by then; or
-        `batches` where Keras would not autotune, or they are not a Keras dataset.
+        A `tf.data.Dataset` that reads the batches again in each pass, in their current epoch; or `batches` unchanged,
+        if Keras would not autotune, or they are not a Keras dataset.
     """
     if not isinstance(batches, EpochBatches) or batches.workers > 1 or batches.use_multiprocessing:
         return batches

@@ -1,4 +1,4 @@
-"""Images as they are held, uint8, brought to the size and to the numbers that a model reads."""
+"""Resizes and scales stored uint8 images to the inputs that a model reads."""
 
 from __future__ import annotations
 
@@ -28,33 +28,33 @@ _TORCH_DEVIATION = np.array([0.229, 0.224, 0.225], "float32")
 
 
 def as_held(images: np.ndarray) -> np.ndarray:
-    """Images as they are."""
+    """Returns images unchanged."""
     return images
 
 
 def to_unit_interval(images: np.ndarray) -> np.ndarray:
-    """uint8 images as float32 in [0, 1]."""
+    """Returns uint8 images as float32 in [0, 1]."""
     return images.astype("float32") / np.float32(255)
 
 
 def to_float(images: np.ndarray) -> np.ndarray:
-    """uint8 images as float32 in [0, 255]."""
+    """Returns uint8 images as float32 in [0, 255]."""
     return images.astype("float32")
 
 
 def to_plus_minus_one(images: np.ndarray) -> np.ndarray:
-    """uint8 images as float32 in [-1, 1], as MobileNet, Inception and ResNetV2 of keras.applications read them."""
+    """Returns uint8 images as float32 in [-1, 1], for MobileNet, Inception and ResNetV2 of keras.applications."""
     return images.astype("float32") / np.float32(127.5) - np.float32(1)
 
 
 def to_caffe(images: np.ndarray) -> np.ndarray:
-    """uint8 images as ResNet and VGG of keras.applications read them: blue first, less the mean of ImageNet."""
+    """Returns uint8 images in BGR order minus the ImageNet mean, for ResNet and VGG of keras.applications."""
     scaled: np.ndarray = images[..., ::-1].astype("float32") - _CAFFE_MEAN
     return scaled
 
 
 def to_torch(images: np.ndarray) -> np.ndarray:
-    """uint8 images as DenseNet of keras.applications reads them: in [0, 1], less ImageNet's mean, by its deviation."""
+    """Returns uint8 images scaled to [0, 1], minus ImageNet's mean, over its deviation, as DenseNet reads them."""
     scaled: np.ndarray = (to_unit_interval(images) - _TORCH_MEAN) / _TORCH_DEVIATION
     return scaled
 
@@ -74,13 +74,13 @@ _WORDS = {
     "unit_interval": "[0, 1]",
     "plus_minus_one": "[-1, 1]",
     None: "[0, 255]",
-    "caffe": "blue first, less the mean",
-    "torch": "by mean and deviation",
+    "caffe": "BGR, minus the mean",
+    "torch": "normalized by mean and deviation",
 }
 
 
 def words_for(name: str | None) -> str:
-    """A scaling by its name and in words, such as `preprocess="caffe"` (blue first, less the mean)."""
+    """Returns a scaling by its name and in words, such as `preprocess="caffe"` (BGR, minus the mean)."""
     return f"preprocess={name!r} ({_WORDS[name]})"
 
 
@@ -90,14 +90,14 @@ class Prepared:
 
     Attributes:
         size: `(height, width)` that the model reads.
-        then: what is applied to the images, uint8, after that.
+        then: the function that is then applied to the uint8 images.
     """
 
     size: tuple[int, int]
     then: Preprocess
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
-        """Images of a batch `[batch, height, width, channels]` as the model reads them."""
+        """Returns a batch of images `[batch, height, width, channels]` as the model reads them."""
         import tensorflow as tf
 
         if images.shape[1:3] != self.size:

@@ -1,1 +1,1 @@
-"""Named sets: digits, and the images and texts of tensorflow-datasets."""
+"""Named datasets: digits, and the images and texts of tensorflow-datasets."""

@@ -1,4 +1,4 @@
-"""The networks of keras.applications in a model, and the scaling of images that each was trained with."""
+"""Finds the keras.applications network in a model, and the scaling of images that it was trained with."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ _READS = ("Conv2D", "DepthwiseConv2D", "SeparableConv2D", "Dense", "EinsumDense"
 
 
 def scaling_of_backbone(model: keras.Model) -> tuple[str | None, str]:
-    """The scaling that the keras.applications network in a model expects, and the words for how it was found.
+    """Returns the scaling that a model's keras.applications network expects, and words on how it was found.
 
-    A model that scales its inputs itself, by `Rescaling` or `Normalization` layers or by arithmetic before its first
-    convolution, as EfficientNet, MobileNetV3 and ConvNeXt do, reads images as they are.
+    A model that scales its inputs itself, as EfficientNet, MobileNetV3 and ConvNeXt do by `Rescaling` or
+    `Normalization` layers or by arithmetic before the first convolution, reads images unscaled.
 
     Args:
         model: a built Functional or Sequential model.
@@ -50,30 +50,30 @@ def scaling_of_backbone(model: keras.Model) -> tuple[str | None, str]:
         `(name of the scaling, words)`, the name as `tfcompress.data.load(preprocess=...)` takes it.
 
     Raises:
-        ValueError: a model in which no such network is found.
+        ValueError: the model contains no such network.
     """
     if (scaling_layer := _scales_itself(model)) is not None:
-        return None, f"scaling: {words_for(None)}, as the model scales its images itself ({scaling_layer})"
+        return None, f"scaling: {words_for(None)}: the model scales its images itself ({scaling_layer})"
     operations = list(_operations(model))
     names = [model.name, *(each.name for each in operations if isinstance(each, keras.Model))]
     for name in names:
         for pattern, scaling in _BY_NAME:
             if re.match(pattern, name.lower()):
-                return scaling, f"scaling: {words_for(scaling)}, as {name!r} of keras.applications was trained"
+                return scaling, f"scaling: {words_for(scaling)}, used to train {name!r} of keras.applications"
     layers = {each.name for each in operations}
     for layer, (network, scaling) in _BY_LAYER.items():
         if layer in layers:
-            return scaling, f"scaling: {words_for(scaling)}, as {network} of keras.applications was trained ({layer!r})"
+            return scaling, f"scaling: {words_for(scaling)}, used to train {network} of keras.applications ({layer!r})"
     raise ValueError(
         "Expected a network of keras.applications in the model, for preprocess='keras.applications'. Received: the "
-        f"model {model.name!r}, in which neither names nor layers tell one. Leave preprocess out, so that it is "
+        f"model {model.name!r}, whose names and layers match none. Leave preprocess out, so that it is "
         "measured which scaling the model was trained with, or name it: 'unit_interval', 'plus_minus_one', None, "
         "'caffe' or 'torch'."
     )
 
 
 def _operations(model: Any) -> Iterator[Any]:
-    """Layers and operations in their order, those of models inside after the model."""
+    """Yields layers and operations in order; those of nested models follow their model."""
     functional = getattr(model, "_functional", None) or model  # that of a Sequential model
     for operation in getattr(functional, "operations", None) or model.layers:
         yield operation
@@ -82,7 +82,7 @@ def _operations(model: Any) -> Iterator[Any]:
 
 
 def _scales_itself(model: keras.Model) -> str | None:
-    """The operation that scales inputs before the first layer that learns from them."""
+    """Returns the operation that scales inputs before the first layer with learned weights, if there is one."""
     for operation in _operations(model):
         kind = type(operation).__name__
         if kind in _READS:

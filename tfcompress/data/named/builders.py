@@ -1,4 +1,4 @@
-"""Builders of tensorflow-datasets: found by name, refused where their samples are of another kind, and prepared."""
+"""Builders of tensorflow-datasets: finds them by name, refuses unsuitable samples, and prepares them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _unknown(name: str, error: Exception) -> ValueError:
     nearest = difflib.get_close_matches(name, known) or ["digits", "cifar10", "mnist"]
     return ValueError(
         f"Expected `data` to name a dataset of tensorflow-datasets, or 'digits'. Received: "
-        f"data={expect.received(name)} ({reason}). Near it are "
+        f"data={expect.received(name)} ({reason}). Similar names: "
         f"{', '.join(map(repr, nearest))}; `tensorflow_datasets.list_builders()` lists all names. The path of a folder "
         "of images (a folder in it for each class), that of an .npz file, and 'package.module:function' are data too: "
         "there is no such path."
@@ -32,7 +32,7 @@ def _unknown(name: str, error: Exception) -> ValueError:
 
 
 def is_known(name: str) -> bool:
-    """Whether it is the name of a set, with its configuration and version or without; none where there is no tfds."""
+    """Whether a name is that of a dataset, with or without configuration and version; False without tfds."""
     base = name.split("/")[0].split(":")[0]
     if base == "digits":
         return name == base
@@ -44,7 +44,7 @@ def is_known(name: str) -> bool:
 
 
 def known_builder(name: str, data_dir: str | os.PathLike[str] | None) -> tfds.core.DatasetBuilder:
-    """The builder of a name, not yet prepared. Raises ValueError where there is none."""
+    """Returns the builder of a name, not yet prepared. Raises ValueError if there is none."""
     import tensorflow_datasets as tfds
 
     try:
@@ -60,15 +60,15 @@ def _has_class(features: tfds.features.FeaturesDict) -> bool:
 
 
 def has_images(builder: tfds.core.DatasetBuilder) -> bool:
-    """Whether its samples are an 'image' with a 'label', one class an image."""
+    """Whether the samples are an 'image' with a 'label', one class per image."""
     features = builder.info.features
     return "image" in features and _has_class(features)
 
 
 def text_features(builder: tfds.core.DatasetBuilder) -> list[str]:
-    """The names of the features that hold one text each, such as "text" or "data/review_body".
+    """Returns the names of the features that hold one text each, such as "text" or "data/review_body".
 
-    Empty where its samples have neither a 'label', one class a text, nor stars ('data/star_rating').
+    Empty if the samples have neither a 'label', one class per text, nor stars ('data/star_rating').
     """
     import tensorflow_datasets as tfds
 
@@ -89,14 +89,14 @@ def _is_text(feature: tfds.features.FeatureConnector) -> bool:
 
 
 def refusal(builder: tfds.core.DatasetBuilder, name: str, expected: str) -> ValueError:
-    """The ValueError for a set whose samples are not as `expected` in words."""
+    """Returns the ValueError for a dataset whose samples are not as `expected`, in words."""
     return ValueError(
         f"Expected a dataset with {expected}. Received: data={name!r} with {sorted(builder.info.features)}. {_ADVICE}"
     )
 
 
 def prepare(builder: tfds.core.DatasetBuilder, name: str) -> None:
-    """Downloads and prepares it where that was not done before. Raises ValueError where it has no training split."""
+    """Downloads and prepares a dataset if necessary. Raises ValueError if it has no training split."""
     builder.download_and_prepare()
     if "train" not in builder.info.splits:
         raise ValueError(

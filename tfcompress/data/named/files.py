@@ -1,4 +1,4 @@
-"""Data of the user's own on the disk: folders of images, and .npz files."""
+"""The user's own data on disk: folders of images, and .npz files."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _TRAINING, _VALIDATION, _TEST = ("train", "training"), ("validation", "val", "va
 
 
 def folder_data(path: pathlib.Path, preprocess: Preprocess, augment: Augment | None) -> NamedData:
-    """A folder of images with a folder for each class; or with the folders train, validation and test of such.
+    """Returns the data of a folder with a folder for each class, or with folders train, validation and test of these.
 
     Raises:
-        ValueError: no images, or parts with other classes.
+        ValueError: no images, or parts with different classes.
     """
     parts = _parts(path)
     train = ImageFolder.of(parts.get("train", path))
@@ -33,17 +33,17 @@ def folder_data(path: pathlib.Path, preprocess: Preprocess, augment: Augment | N
 
 
 def check_same_classes(train: ImageFolder, part: ImageFolder) -> None:
-    """Refuses images whose classes would have other numbers than those of the training images."""
+    """Refuses images whose classes would get other numbers than those of the training images."""
     if part.class_names != train.class_names:
         others = sorted({*part.class_names} ^ {*train.class_names})
         raise ValueError(
             f"Expected the same classes in {str(part.path)!r} as in {str(train.path)!r}. Received: {others[:8]} in one "
-            "of them alone. Give both the same folders, as their order numbers the classes."
+            "of them only. Give both the same folders, as their order numbers the classes."
         )
 
 
 def _parts(path: pathlib.Path) -> dict[str, pathlib.Path]:
-    """Folders of splits by their names, where these are all the folders there are."""
+    """Returns the folders of splits by name, if the folder contains no other folders."""
     inside = (entry for entry in sorted(path.iterdir()) if entry.is_dir() and not entry.name.startswith((".", "__")))
     folders = {entry.name.lower(): entry for entry in inside}
     parts = {}
@@ -53,18 +53,18 @@ def _parts(path: pathlib.Path) -> dict[str, pathlib.Path]:
             parts[name] = folders.pop(there[0])
     if folders and "train" in parts and len(parts) > 1:
         raise ValueError(
-            f"Expected in {str(path)!r} either a folder for each class, or the folders train, validation and test "
-            f"alone. Received: {[entry.name for entry in parts.values()]} beside {sorted(folders)[:8]}. Take the "
-            "others away."
+            f"Expected in {str(path)!r} either a folder for each class, or only the folders train, validation and "
+            f"test. Received: {[entry.name for entry in parts.values()]} beside {sorted(folders)[:8]}. Move the "
+            "others elsewhere."
         )
     return parts if "train" in parts and not folders else {}
 
 
 def npz_data(path: pathlib.Path, preprocess: Preprocess | None, augment: Augment | None) -> NamedData:
-    """Arrays of an .npz file: x and y, or x_train and y_train, with x_val, y_val, x_test and y_test where there are.
+    """Returns the arrays of an .npz file: x and y, or x_train and y_train; optionally also x_val to y_test.
 
     Raises:
-        ValueError: other arrays, or such as hold Python objects.
+        ValueError: other arrays, or arrays of Python objects.
     """
     with np.load(path, allow_pickle=False) as file:
         names = list(file.files)
@@ -96,7 +96,7 @@ def npz_data(path: pathlib.Path, preprocess: Preprocess | None, augment: Augment
 
 
 def are_images(x: np.ndarray) -> bool:
-    """Whether an array is of images as they are held: uint8 `[samples, height, width]`, or with channels."""
+    """Whether an array holds uint8 images, `[samples, height, width]`, optionally with channels."""
     return x.dtype == np.uint8 and (x.ndim == 3 or (x.ndim == 4 and x.shape[-1] in (1, 3, 4)))
 
 

@@ -1,4 +1,4 @@
-"""Datasets by name: scikit-learn's digits, and the classification sets of tensorflow-datasets, of images and texts."""
+"""Datasets by name: scikit-learn's digits, and image and text classification sets of tensorflow-datasets."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ _MIRRORING_CHANGES_THE_CLASS = {
     "binarized_mnist", "binary_alpha_digits", "cmaterdb", "digits", "emnist", "kmnist", "mnist", "mnist_corrupted",
     "omniglot", "svhn_cropped",
 }  # fmt: skip
-_IMAGES = "the features 'image' and 'label', one class an image"
-_IMAGES_OR_TEXTS = "the features 'image' and 'label', one class an image, or texts with one class each"
+_IMAGES = "the features 'image' and 'label', one class per image"
+_IMAGES_OR_TEXTS = "the features 'image' and 'label', one class per image, or texts with one class each"
 _TEST_SPLITS = {"imagenet2012": ("validation",)}  # its test images have no labels
 
 _Choice = TypeVar("_Choice")
@@ -124,7 +124,7 @@ def _name_and_folder(name: object, data_dir: object) -> tuple[str, pathlib.Path 
 
 
 def _choose(option: object, choices: Mapping[str | None, _Choice], argument: str) -> _Choice:
-    """A function as it is, or what a name (or `None`) stands for."""
+    """Returns a function unchanged, or the function that a name (or `None`) stands for."""
     if callable(option):
         arguments = {"preprocess": 1, "augment": 2}[argument]
         function: _Choice = expect.function(argument, option, f"a function of {arguments}", arguments=arguments)
@@ -145,39 +145,39 @@ def load(
     *,
     size: int | tuple[int, int] | None = None,
 ) -> NamedData:
-    """A dataset by name or by its path, to be passed to `tfcompress.compress` as `data`.
+    """Loads a dataset by name or path, to be passed to `tfcompress.compress` as `data`.
 
-    Images of one size and below 2 GB are loaded into memory, and resized batch by batch where the model reads another
-    size; other named sets (`"imagenet2012"`, `"imagenette"`) are streamed from disk and cropped to that size. Of texts
-    the model reads the first 1,014 characters, as `load_text(name)` gives them.
+    Images of one size and below 2 GB are loaded into memory, and resized batch by batch if the model reads another
+    size; other named sets (`"imagenet2012"`, `"imagenette"`) are streamed from disk and cropped to that size. Of each
+    text the model reads the first 1,014 characters, as with `load_text(name)`.
 
-    A folder of images holds a folder for each class, whose names in alphabetical order number the classes, as in
-    `keras.utils.image_dataset_from_directory`; or the folders `train`, and `validation` or `test`, of such folders. An
-    .npz file holds `x` and `y`, or `x_train` and `y_train`, and where there are `x_val`, `y_val`, `x_test`, `y_test`
-    and `sample_weight`.
+    A folder of images holds one folder per class, whose names in alphabetical order number the classes, as in
+    `keras.utils.image_dataset_from_directory`; or the folders `train` and `validation` or `test`, each with class
+    folders. An .npz file holds `x` and `y`, or `x_train` and `y_train`, and optionally `x_val`, `y_val`, `x_test`,
+    `y_test` and `sample_weight`.
 
     Args:
         name: `"digits"` (scikit-learn's) or a classification set of tensorflow-datasets, of images (`"cifar10"`, ...)
             or of texts (`"imdb_reviews"`, ...); or the path of a folder of images or of an .npz file.
-        preprocess: what the model reads, of images: `"unit_interval"` (float32 in [0, 1]), `"plus_minus_one"`
+        preprocess: scaling of images for the model: `"unit_interval"` (float32 in [0, 1]), `"plus_minus_one"`
             ([-1, 1]), `None` ([0, 255]), `"caffe"` or `"torch"` (the other two of keras.applications), a function of a
-            numpy batch of uint8 images `[batch, height, width, channels]`, or `"keras.applications"`: what the model's
-            backbone was trained with. `"auto"`: `compress` measures on the validation split which of these the model
-            was trained with, and begins with [0, 1].
-        augment: what training images go through before: `"auto"`, `None` (nothing), or a function
-            `(images, numpy.random.Generator) -> images` of numpy batches. `"auto"` is what the papers do: mirror and
-            crop after padding with 4 pixels; for a dataset that is streamed, mirror and crop at random sizes; nothing
-            where mirroring changes the class (digits and letters), for texts, and for folders and files.
-        images: use only the first so many training images (of a dataset in memory) or texts; `None` for all.
-        data_dir: where tensorflow-datasets keeps its files; `None` for its default.
-        size: `(height, width)`, or one number for both, that images are brought to; `None` for what the model reads.
+            numpy batch of uint8 images `[batch, height, width, channels]`, or `"keras.applications"`: the scaling that
+            the model's backbone was trained with. `"auto"`: `compress` starts with [0, 1], and measures on the
+            validation split which of these the model was trained with.
+        augment: augmentation of training images, before the scaling: `"auto"`, `None` (nothing), or a function
+            `(images, numpy.random.Generator) -> images` of numpy batches. `"auto"` is the usual augmentation of the
+            papers: mirror and crop after padding with 4 pixels; for a streamed dataset, mirror and crop at random
+            sizes; nothing if mirroring changes the class (digits and letters), for texts, and for folders and files.
+        images: number of training images (of a dataset in memory) or texts to use, the first ones; `None` for all.
+        data_dir: folder of tensorflow-datasets; `None` for its default.
+        size: `(height, width)`, or one number for both, to resize images to; `None` for the size that the model reads.
 
     Returns:
         `NamedData`.
 
     Raises:
-        ValueError: the name is not known, the dataset has neither images nor texts with one label each, or it has texts
-            and is to be preprocessed or augmented as images are; a folder or a file without data.
+        ValueError: the name is not known, the dataset has neither images nor texts with one label each, it has texts
+            but image preprocessing or augmentation is requested, or a folder or a file holds no data.
     """
     preprocessing = _choose(preprocess, _PREPROCESSING, "preprocess")
     augment = _choose(augment, _AUGMENTATION, "augment")
@@ -204,8 +204,8 @@ def _checked_size(size: object) -> tuple[int, int] | None:
 
 def _not_for_others(name: str, argument: str, given: object) -> ValueError:
     return ValueError(
-        f"Expected no `{argument}` for data that are no images as uint8. Received: {argument}={given!r} for {name!r}, "
-        "which are read as they are. Leave it out."
+        f"Expected no `{argument}` for data that are not uint8 images. Received: {argument}={given!r} for {name!r}, "
+        "which are read unchanged. Leave it out."
     )
 
 

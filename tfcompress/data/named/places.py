@@ -1,4 +1,4 @@
-"""Data that a string stands for: the name of a set, a place on the disk, or a function of a module."""
+"""Data given by a string: the name of a dataset, a place on disk, or a function of a module."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ Kind = Literal["name", "path", "function"]
 
 
 def kind_of(data: str | os.PathLike[str]) -> Kind:
-    """Whether a string is a name, a path, or a function of a module.
+    """Returns whether a string is a name, a path, or a function of a module.
 
-    The name of a known set is a name, also where there is a folder that is called so. Whatever looks like a path
-    (`./photos`, `/data/photos`, `photos/`, `set.npz`) is one, and so is everything else that there is on the disk.
+    The name of a known dataset counts as a name, even if a folder has the same name. Everything that looks like a path
+    (`./photos`, `/data/photos`, `photos/`, `set.npz`) counts as a path, and so does everything that exists on disk.
     """
     text = os.fspath(data)
     if not isinstance(data, str) or text.endswith((".npz", "/", os.sep)) or text.startswith((".", "~")):
@@ -39,7 +39,7 @@ def kind_of(data: str | os.PathLike[str]) -> Kind:
 
 
 def path_of(data: str | os.PathLike[str], argument: str = "data") -> pathlib.Path:
-    """The path of a folder or of an .npz file. Raises ValueError where there is none."""
+    """Returns the path of a folder or of an .npz file. Raises ValueError if it does not exist."""
     path = pathlib.Path(os.fspath(data)).expanduser()
     if path.is_dir() or (path.is_file() and path.suffix == ".npz"):
         return path
@@ -56,10 +56,10 @@ def given_by(function: str, argument: str = "data") -> Any:
 
     Args:
         function: "package.module:function".
-        argument: that it was given as.
+        argument: name of the argument that it was given as.
 
     Raises:
-        ValueError: no such module, no such function in it, or nothing that it returns.
+        ValueError: the module or the function does not exist, or the function returns nothing.
     """
     module, _, name = function.partition(":")
     received = f"Received: {argument}={function!r}"
@@ -82,5 +82,5 @@ def given_by(function: str, argument: str = "data") -> Any:
         )
     data = value()
     if data is None:
-        raise ValueError(f"Expected data from the function {function!r}. Received: None. Let it return what it makes.")
+        raise ValueError(f"Expected data from the function {function!r}. Received: None. Return the data at its end.")
     return data

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BuilderTexts", "load_text", "read_texts"]
 
-_TEXTS = "texts and a 'label', one class a text"
+_TEXTS = "texts and a 'label', one class per text"
 # Title and text are read together, as Zhang et al. (2015) do.
 _USUAL = (("text",), ("title", "description"), ("data/review_headline", "data/review_body"))
 _STARS = "data/star_rating"
@@ -44,7 +44,7 @@ class BuilderTexts:
         split: name of the split.
         text: names of the features that make up a text, such as "data/review_body".
         label: name of the feature with the class, or with the stars.
-        classes: `None`, or the class of 0 to 5 stars, -1 for none.
+        classes: `None`, or the class for each number of stars from 0 to 5, -1 for none.
     """
 
     builder: tfds.core.DatasetBuilder
@@ -59,7 +59,7 @@ class BuilderTexts:
         return int(self.builder.info.splits[self.split].num_examples)
 
     def read(self, start: int, stop: int) -> tf.data.Dataset:
-        """A tf.data.Dataset of examples, the features that are needed."""
+        """Returns a tf.data.Dataset of examples, with only the features that are needed."""
         return self._features((*self.text, self.label), f"[{start}:{stop}]")
 
     def _features(self, names: Sequence[str], part: str = "") -> tf.data.Dataset:
@@ -83,7 +83,7 @@ class BuilderTexts:
 
     @functools.cached_property
     def labels(self) -> np.ndarray:
-        """The class of each text, int64 `[count]`, -1 where it has none."""
+        """The class of each text, int64 `[count]`, -1 for no class."""
         batches = self._features((self.label,)).batch(_BATCH).map(self._classes)
         return np.concatenate([np.zeros(0, "int64"), *batches.as_numpy_iterator()])
 
@@ -107,7 +107,7 @@ def _text_of(builder: tfds.core.DatasetBuilder, name: str, text: str | Sequence[
         usual = next((names for names in _USUAL if set(names) <= set(known)), known)
         if len(usual) > 1 and usual not in _USUAL:
             raise ValueError(
-                f"Expected `text` to name what is read, as the texts of {name!r} have several parts. "
+                f"Expected `text` to name the parts to read, because the texts of {name!r} have several. "
                 f"Received: text=None. Pass one or several of {sorted(known)}."
             )
         return tuple(usual)
@@ -128,7 +128,7 @@ def read_texts(
     stars: _Stars = "polarity",
     samples: int | None = None,
 ) -> NamedData:
-    """Texts of a builder, as `load_text` says."""
+    """Returns the texts of a builder, see `load_text`."""
     encoder = CharacterEncoder(length, alphabet)
     samples = expect.whole("samples", samples, least=1, or_none=True)
     stars = expect.one_of("stars", stars, list(_STARS_AS_CLASSES))
@@ -160,29 +160,29 @@ def load_text(
     samples: int | None = None,
     data_dir: str | os.PathLike[str] | None = None,
 ) -> NamedData:
-    """Texts with a class each, by name, for models that read characters: `data` of `tfcompress.compress`.
+    """Loads texts with a class each, by name, for models that read characters: `data` of `tfcompress.compress`.
 
-    The model reads int32 `[batch, length]`: character i of the alphabet is i + 1, and 0 is padding and every character
-    outside the alphabet. Its Embedding has a row more than the alphabet has characters, 70 by default. Texts are put in
-    lower case and cut, or padded at their end. In memory they take a byte a character; sets that would take more than
-    2 GB so are streamed, and encoded as they are read.
+    The model reads int32 `[batch, length]`: character i of the alphabet is i + 1; 0 is padding and every character
+    outside the alphabet. Its Embedding needs one row more than the alphabet has characters: 70 by default. Texts are
+    converted to lower case and cut, or padded at their end. In memory they take one byte per character; sets that would
+    take more than 2 GB are streamed, and encoded as they are read.
 
     The default alphabet has 69 characters: the 68 of Zhang et al. (2015), "Character-level Convolutional Networks for
     Text Classification", without the line break, and the space. Conneau et al. (2016), "Very Deep Convolutional
-    Networks for Text Classification", count 69 tokens otherwise: they leave out the backslash and @, and count padding
-    and unknown characters as two tokens. Their length is the default, 1014.
+    Networks for Text Classification", count 69 tokens in another way: they leave out the backslash and @, and count
+    padding and unknown characters as two tokens. The default length of 1014 is theirs.
 
     Args:
         name: a set of tensorflow-datasets with texts and a label (`"imdb_reviews"`, `"yelp_polarity_reviews"`,
             `"ag_news_subset"`), or with reviews and stars (`"amazon_us_reviews/Books_v1_00"`).
-        length: characters of a text that are read.
-        alphabet: the characters that are told apart, each once, in lower case.
-        text: names of the features that are read, joined by a space, such as `"data/review_body"` or
+        length: number of characters of a text to read.
+        alphabet: the known characters, each once, in lower case.
+        text: names of the features to read, joined by a space, such as `"data/review_body"` or
             `("title", "description")`; `None` for the only text, or for title and text.
-        stars: what stars stand for, as in Zhang et al. (2015): `"polarity"` (1 and 2 stars against 4 and 5; texts with
-            3 stars are left out), or `"full"` (5 classes).
-        samples: use only the first so many training texts; `None` for all.
-        data_dir: where tensorflow-datasets keeps its files; `None` for its default.
+        stars: how to make classes from stars, as in Zhang et al. (2015): `"polarity"` (1 and 2 stars against 4 and 5;
+            texts with 3 stars are left out), or `"full"` (5 classes).
+        samples: number of training texts to use, the first ones; `None` for all.
+        data_dir: folder of tensorflow-datasets; `None` for its default.
 
     Returns:
         `NamedData`.

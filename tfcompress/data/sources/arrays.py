@@ -1,4 +1,4 @@
-"""Arrays in memory as a source, and the first samples of any stream as one."""
+"""Arrays in memory as a source, and the first samples of a stream as a source."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ BATCHES_LOOKED_AT = 4  # of a stream, before training
 
 
 def first_samples(batches: Iterable[Iterable[object]], count: int) -> tuple[Arrays, ...]:
-    """The first `count` samples of an iterable of batches `(x, y)`, as arrays; fewer where there are fewer."""
+    """Returns the first `count` samples of an iterable of batches `(x, y)`, as arrays; fewer if there are fewer."""
     missing = count
     parts: list[tuple[Arrays, ...]] = []
     for batch in batches:
@@ -47,7 +47,7 @@ def first_samples(batches: Iterable[Iterable[object]], count: int) -> tuple[Arra
         whole: tuple[Arrays, ...] = keras.tree.map_structure(lambda *arrays: np.concatenate(arrays), *parts)
     except ValueError as error:
         raise ValueError(
-            f"Expected batches of one shape, but for the number of samples. Received: others among the first "
+            f"Expected batches of one shape, except for the number of samples. Received: other shapes among the first "
             f"{len(parts)} batches ({error}). Resize or pad the samples to one shape."
         ) from None
     return whole
@@ -59,14 +59,14 @@ class ArraySource:
 
     Attributes:
         x: array or a tuple or dict of arrays `[samples, ...]`.
-        y: the same of labels.
-        indices: which samples, int `[chosen]`; `None` for all.
-        preprocess: `None` or what is applied to every batch of `x`.
-        augment: `None` or what is applied to training batches of images before that.
+        y: the labels, likewise.
+        indices: the chosen samples, int `[chosen]`; `None` for all.
+        preprocess: `None`, or a function that is applied to every batch of `x`.
+        augment: `None`, or a function that is applied to training images before that.
         batch_size: samples in a batch.
-        seed: of order and augmentation.
-        weights: `None` or an array `[samples]`, or a structure of them: how much each counts in the training loss.
-        weighs: whether batches to measure on have the weights too.
+        seed: seed of order and augmentation.
+        weights: `None`, or an array `[samples]`, or a structure of arrays: weights of the samples in the training loss.
+        weighs: whether batches for measuring have the weights too.
     """
 
     x: Arrays
@@ -94,7 +94,7 @@ class ArraySource:
         batch_size: int = 128,
         seed: int = 0,
     ) -> ArraySource:
-        """Makes a source of what a user gave. Raises ValueError or TypeError where it does not fit `expected`."""
+        """Makes a source from a user's arrays. Raises ValueError or TypeError if they do not fit `expected`."""
         x = input_arrays(x, expected, f"the inputs in {what}")
         y = labels_as_read(label_arrays(y, expected, f"the labels in {what}"), expected.classes)
         if weights is not None:
@@ -137,7 +137,7 @@ class ArraySource:
         )
 
     def as_given(self, batch_size: int | None = None) -> ArrayBatches:
-        """The samples in their own order and without augmentation, with their weights where they have any."""
+        """Returns the samples in their own order and without augmentation, with their weights if they have any."""
         return ArrayBatches(
             self.x,
             self.y,
@@ -154,26 +154,26 @@ class ArraySource:
         return x, y
 
     def take_weights(self, count: int) -> Arrays | None:
-        """The weights of the first `count` samples; `None` where they have none."""
+        """Returns the weights of the first `count` samples; `None` if they have none."""
         return None if self.weights is None else self.as_given(min(count, self.num_samples))[0][2]
 
     def weighing_classes(self, classes: ClassWeights) -> ArraySource:
-        """The same samples, weighted by their classes too."""
+        """Returns the same samples, also weighted by their classes."""
         return replace(self, weights=classes.times(self.y, self.weights))
 
     def weighing(self) -> ArraySource:
-        """The same samples, measured with their weights."""
+        """Returns the same samples, measured with their weights."""
         return replace(self, weighs=True)
 
     def _chosen(self, places: np.ndarray) -> ArraySource:
         return replace(self, indices=places if self.indices is None else self.indices[places])
 
     def shuffled(self) -> ArraySource:
-        """The same samples in a random order, so that the first ones are a fair sample even of sorted arrays."""
+        """Returns the same samples in random order, so that the first ones are a fair sample even of sorted arrays."""
         return self._chosen(np.random.default_rng([self.seed, self.num_samples]).permutation(self.num_samples))
 
     def hold_out(self, share: float, expected: Expected) -> tuple[ArraySource, ArraySource, str]:
-        """`(rest, held out, how)`: each class in the same proportion where there are classes."""
+        """Returns `(rest, held out, how)`: each class in the same proportion if there are classes."""
         labels = integer_labels(self.y, expected.classes)
         if labels is not None and self.indices is not None:
             labels = labels[self.indices]
@@ -181,7 +181,7 @@ class ArraySource:
         return kept, held_out, f"{held_out.describe()} held out of the training data (seed {self.seed})"
 
     def first(self, count: int) -> ArraySource:
-        """A source of `count` samples at random, without augmentation."""
+        """Returns a source of `count` random samples, without augmentation."""
         source = replace(self.shuffled(), augment=None)
         return source._chosen(np.arange(min(count, self.num_samples)))
 
@@ -198,11 +198,11 @@ class ArraySource:
 
 @dataclass(frozen=True)
 class FirstSamples:
-    """The first samples of a stream, read when they are first needed and kept.
+    """The first samples of a stream, which are kept once they have been read.
 
     Attributes:
-        stream: the source that they come from.
-        count: how many at most.
+        stream: the source of the samples.
+        count: their number, at most.
         batch_size: samples in a batch.
     """
 
@@ -214,10 +214,10 @@ class FirstSamples:
     weighted = False
 
     def take_weights(self, count: int) -> None:
-        """`None`: what is read first has no weights."""
+        """Returns `None`: the first samples of a stream have no weights."""
 
     def weighing(self) -> FirstSamples:
-        """Itself: there are no weights."""
+        """Returns itself: there are no weights."""
         return self
 
     @property
@@ -233,7 +233,7 @@ class FirstSamples:
 
     @property
     def num_samples(self) -> int | None:
-        """Number of samples, `None` where it is not known before they are read."""
+        """Number of samples, `None` if it is not known before they are read."""
         known = self._kept[0] if self._kept else self.stream
         return None if known.num_samples is None else min(self.count, known.num_samples)
 

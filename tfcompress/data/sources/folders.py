@@ -27,13 +27,13 @@ _COLOURS = {1: "grayscale", 3: "rgb", 4: "rgba"}
 
 @dataclass(frozen=True, eq=False)
 class ImageFolder:
-    """The images of a folder, found and not read.
+    """The images of a folder, listed but not read.
 
     Attributes:
         path: the folder.
-        files: their paths, in the order of the classes and then of the names.
+        files: their paths, ordered by class and then by name.
         labels: the class of each, int64 `[files]`.
-        class_names: the names of the folders, in alphabetical order: that of the numbers of the classes.
+        class_names: the names of the folders, in alphabetical order, which numbers the classes.
     """
 
     path: pathlib.Path
@@ -43,7 +43,7 @@ class ImageFolder:
 
     @classmethod
     def of(cls, path: pathlib.Path) -> ImageFolder:
-        """Looks a folder through. Raises ValueError where it holds no folders of images."""
+        """Lists the images of a folder. Raises ValueError if it holds no folders of images."""
         classes = sorted(entry.name for entry in path.iterdir() if entry.is_dir())
         advice = f"Put the images of each class into a folder of its own, such as {path / 'cats'}."
         if not classes:
@@ -63,17 +63,17 @@ class ImageFolder:
         folder = cls(path, tuple(map(str, listed.file_paths)), np.array(labels, "int64"), names)
         if empty := [name for number, name in enumerate(names) if number not in set(labels)]:
             raise ValueError(
-                f"Expected images in each folder of {str(path)!r}. Received: none in {empty}, which would be classes "
-                "of their own. Remove such folders, or put images into them."
+                f"Expected images in each folder of {str(path)!r}. Received: none in {empty}, each of which  "
+                "would be a class. Remove these folders, or put images into them."
             )
         return folder
 
     def num_bytes(self, size: tuple[int, int], channels: int) -> int:
-        """How much memory they take as arrays."""
+        """Returns the memory that the images take as arrays, in bytes."""
         return len(self.files) * size[0] * size[1] * channels
 
     def read(self, size: tuple[int, int], channels: int) -> np.ndarray:
-        """All images as an array, uint8 `[files, *size, channels]`."""
+        """Reads all images into an array, uint8 `[files, *size, channels]`."""
         images = np.empty((len(self.files), *size, channels), "uint8")
         start = 0
         with reading(f"the images of {str(self.path)!r}"):
@@ -92,17 +92,17 @@ def _listed(path: pathlib.Path, size: tuple[int, int], colours: str, batch: int 
 
 @dataclass(frozen=True, kw_only=True)
 class FolderStream(ShuffledStream):
-    """Images of a folder that are too many for memory, read as they are needed.
+    """Images of a folder that are too many for memory, read when they are needed.
 
     Attributes:
-        folder: the folder, by which they are told apart.
+        folder: the folder, which tells streams apart.
         files: the images of this split, by their paths in the folder, in random order.
         labels: the class of each, int64 `[files]`.
         size: `(height, width)` that the model reads.
         channels: 1, 3 or 4.
         preprocess: function of a numpy batch of uint8 images.
         augment: `None`, or a function `(images, numpy.random.Generator) -> images`.
-        one_hot: number of classes where labels are one-hot, else `None`.
+        one_hot: number of classes if labels are one-hot, else `None`.
     """
 
     folder: pathlib.Path
@@ -118,7 +118,7 @@ class FolderStream(ShuffledStream):
 
     @classmethod
     def of(cls, folder: ImageFolder, batch_size: int, seed: int, **how: Any) -> Self:
-        """All images of a folder, in the order of a seed."""
+        """Returns a stream of all images of a folder, in the order of a seed."""
         order = np.random.default_rng([seed, len(folder.files)]).permutation(len(folder.files))
         files = tuple(str(pathlib.Path(folder.files[place]).relative_to(folder.path)) for place in order)
         given: dict[str, Any] = {"folder": folder.path, "files": files, "labels": folder.labels[order], **how}
@@ -151,7 +151,7 @@ class FolderStream(ShuffledStream):
         return in_numpy(self.preprocess, images), labels
 
     def hold_out(self, share: float, expected: Expected) -> tuple[Self, Self, str]:
-        """`(rest, held out, how)`: each class in the same proportion."""
+        """Returns `(rest, held out, how)`: each class in the same proportion."""
         kept, held_out = (
             self._chosen(part) for part in hold_out_indices(len(self.files), self.labels, share, self.seed)
         )

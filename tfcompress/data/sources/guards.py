@@ -1,4 +1,4 @@
-"""Looks at splits as a whole before any training."""
+"""Checks whole splits before any training."""
 
 from __future__ import annotations
 
@@ -30,23 +30,23 @@ class NamedSource(Protocol):
 
     @property
     def source(self) -> Source:
-        """Where its samples come from."""
+        """The source of its samples."""
         ...
 
 
 def check_whole(split: NamedSource, expected: Expected) -> None:
-    """Reads a split once and checks every batch, as the first ones were when the data were given.
+    """Reads a split once and checks every batch, not only the first ones, which were checked when the data were given.
 
-    Arrays were looked at whole then, and are not read again, unless a function preprocesses them. A stream that does
-    not say how many batches it has may be endless: a warning says so after 10,000 of them, and again after ten times as
+    Arrays were checked completely then, and are not read again unless a function preprocesses them. A stream with an
+    unknown number of batches may be endless: a warning says so after 10,000 batches, and again after ten times as
     many.
 
     Args:
         split: the split.
-        expected: what the model reads and answers.
+        expected: the model's inputs and outputs.
 
     Raises:
-        ValueError, TypeError: a batch that does not fit, or cannot be read; the message names split and batch.
+        ValueError, TypeError: a batch does not fit, or cannot be read; the message names split and batch.
     """
     source = split.source
     if isinstance(source, ArraySource) and source.preprocess is None:
@@ -66,7 +66,7 @@ def check_whole(split: NamedSource, expected: Expected) -> None:
         if number == warned_at and source.num_batches() is None:
             warned_at *= 10
             log.warning(
-                "The %s data have given %s batches, and do not say how many they are. If they never end, stop this "
+                "The %s data have given %s batches, and do not say how many there are. If they never end, stop this "
                 "run and limit them: `dataset.take(batches)`.",
                 split.name,
                 f"{number:,}",

@@ -1,4 +1,4 @@
-"""Which samples are held out of the training data for validation."""
+"""Chooses the samples of the training data that are held out for validation."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _BUCKETS = 1_000_000
 
 
 def stratified_counts(counts: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
-    """How many samples of each class to hold out: the largest remainders make up the sum.
+    """Returns how many samples of each class to hold out; the largest remainders are rounded up.
 
     Args:
         counts: samples of each class, int `[classes]`.
-        share: part of all samples to hold out, between 0 and 1.
+        share: share of all samples to hold out, between 0 and 1.
         rng: `numpy.random.Generator`, which decides between equal remainders.
 
     Returns:
@@ -40,10 +40,10 @@ def hold_out_indices(
     """Splits samples at random, each class in the same proportion where classes are known.
 
     Args:
-        num_samples: how many samples there are.
+        num_samples: number of samples.
         labels: the class of each, int `[num_samples]`, or `None`.
-        share: part to hold out, between 0 and 1.
-        seed: of the choice.
+        share: share to hold out, between 0 and 1.
+        seed: seed of the choice.
 
     Returns:
         `(kept, held_out)`: int arrays of indices, each in random order.
@@ -68,12 +68,12 @@ def hold_out_indices(
 
 
 def is_held_out(x: Any, share: float, seed: int) -> tf.Tensor:
-    """Whether a sample of a tf.data.Dataset is held out: a function of its content and the seed, whatever its place.
+    """Returns whether a sample of a tf.data.Dataset is held out: it depends on its content and the seed, not its place.
 
     Args:
         x: a tensor or a structure of tensors: the inputs of one sample.
-        share: part to hold out, in expectation.
-        seed: of the choice.
+        share: share to hold out, on average.
+        seed: seed of the choice.
 
     Returns:
         A bool scalar tensor.

@@ -23,7 +23,7 @@ _EVALUATION_MARGIN = 256 / 224  # images are scaled to this much more than the c
 
 
 def central_crop(image: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
-    """Scales an image so that it covers 8/7 of `size`, and cuts the middle out (256 pixels and 224 for ImageNet).
+    """Scales an image so that it covers 8/7 of `size`, and cuts out the middle (256 and 224 pixels for ImageNet).
 
     Args:
         image: uint8 tensor `[height, width, channels]`.
@@ -44,14 +44,14 @@ def central_crop(image: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
 
 
 def random_crop(image: tf.Tensor, size: tuple[int, int], seed: tf.Tensor) -> tf.Tensor:
-    """Cuts out 8% to 100% of an image with a ratio of sides from 3/4 to 4/3, scales it, and mirrors every other one.
+    """Cuts out 8% to 100% of an image with an aspect ratio from 3/4 to 4/3, scales it, and mirrors it in half of cases.
 
-    The augmentation of He et al. (2016, section 3.4) in the form in which it is used today (Szegedy et al. 2015).
+    The augmentation of He et al. (2016, section 3.4) in the form that is used today (Szegedy et al. 2015).
 
     Args:
         image: uint8 tensor `[height, width, channels]`.
         size: `(height, width)` of the result.
-        seed: int64 tensor `[2]`; the result depends on it and the image alone.
+        seed: int64 tensor `[2]`; the result depends only on the seed and the image.
 
     Returns:
         A uint8 tensor `[*size, channels]`.
@@ -79,7 +79,7 @@ def _as_uint8(image: tf.Tensor) -> tf.Tensor:
 
 
 def in_numpy(function: Callable[..., np.ndarray], images: tf.Tensor, *arguments: tf.Tensor) -> tf.Tensor:
-    """A function of numpy arrays in a tf.data pipeline, with the shape and dtype that it gives for one image."""
+    """Applies a function of numpy arrays in a tf.data pipeline, with the shape and dtype it gives for one image."""
     import tensorflow as tf
 
     probe = function(np.zeros((1, *images.shape[1:]), "uint8"), *(np.zeros(a.shape, "int64") for a in arguments))
@@ -89,7 +89,7 @@ def in_numpy(function: Callable[..., np.ndarray], images: tf.Tensor, *arguments:
 
 
 def augmented(images: tf.Tensor, augment: Augment | None, seed: int, place: tf.Tensor) -> tf.Tensor:
-    """Images of a training batch after a function of the user's, by seed and place (epoch and number of the batch)."""
+    """Applies a user's function to a batch of training images, by seed and place (epoch and number of the batch)."""
     if augment is None:
         return images
 
@@ -101,7 +101,7 @@ def augmented(images: tf.Tensor, augment: Augment | None, seed: int, place: tf.T
 
 @dataclass(frozen=True, kw_only=True)
 class ImageStream(ShuffledStream):
-    """Images of a split of a tensorflow-datasets builder, read from disk as they are needed.
+    """Images of a split of a tensorflow-datasets builder, read from disk when they are needed.
 
     Attributes:
         builder: `tfds.core.DatasetBuilder` of a prepared dataset with the features "image" and "label".
@@ -126,7 +126,7 @@ class ImageStream(ShuffledStream):
 
     @property
     def _fits(self) -> bool:
-        """Whether the images have the model's size already, and are neither scaled nor cropped."""
+        """Whether the images already have the model's size, and are neither scaled nor cropped."""
         return tuple(self.builder.info.features["image"].shape[:2]) == self.size
 
     def _evaluated(self, example: Mapping[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
@@ -151,7 +151,7 @@ class ImageStream(ShuffledStream):
         return in_numpy(self.preprocess, images), labels
 
     def hold_out(self, share: float, expected: Expected) -> tuple[Self, Self, str]:
-        """`(rest, held out, how)`: as many images in a row from a seeded place; their order on disk is random."""
+        """Returns `(rest, held out, how)`: a run of consecutive images from a seeded place; their order is random."""
         ((split, start, stop),) = self.ranges
         count = min(max(1, round(self.num_samples * share)), self.num_samples - 1)
         first = start + int(np.random.default_rng(self.seed).integers(0, self.num_samples - count + 1))

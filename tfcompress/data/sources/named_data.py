@@ -1,4 +1,4 @@
-"""A dataset once it was loaded by name, and how much of one is held in memory."""
+"""A dataset that was loaded by name, and the limit for datasets in memory."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MEMORY_BYTES = 2e9  # larger sets are streamed
 
 
 def fits_in_memory(num_bytes: float) -> bool:
-    """Whether a dataset of so many bytes is held in memory; a larger one is streamed."""
+    """Whether a dataset of `num_bytes` is held in memory; a larger one is streamed."""
     return num_bytes <= _MEMORY_BYTES
 
 
@@ -35,12 +35,12 @@ class NamedArrays:
 
     Attributes:
         name: the name it was loaded by.
-        train: `(inputs, labels)`, or these and the weights of samples: images uint8
-            `[samples, height, width, channels]`, or texts as indices of characters `[samples, length]` (uint8 for up to
-            255 characters), and int64 `[samples]`; files of the user's own may hold others.
+        train: `(inputs, labels)`, optionally with sample weights: images uint8
+            `[samples, height, width, channels]`, or texts as character indices `[samples, length]` (uint8 for up to 255
+            characters), and labels int64 `[samples]`; the user's own files may hold other arrays.
         test: the same for the test split, or `None`.
-        classes: number of classes; 0 where it is not known.
-        validation: the same for a validation split, or `None` where one is to be held out.
+        classes: number of classes; 0 if it is not known.
+        validation: the same for a validation split, or `None` to hold one out.
     """
 
     name: str
@@ -56,7 +56,7 @@ class Folders:
 
     Attributes:
         train: the training images.
-        validation: those for validation, or `None` where some are to be held out.
+        validation: the validation images, or `None` to hold some out.
         test: the test images, or `None`.
     """
 
@@ -67,24 +67,24 @@ class Folders:
 
 @dataclass(frozen=True)
 class NamedData:
-    """A dataset by name, and what is done to its samples.
+    """A dataset by name, with its preprocessing and augmentation.
 
     Attributes:
-        name: the name, or the path, that it was loaded by.
-        classes: number of classes; 0 where it is not known.
-        preprocess: function of a batch of inputs as `arrays` hold them, which gives what the model reads; `None` where
-            they are what it reads.
-        augment: `None`, a function `(images, numpy.random.Generator) -> images` for training batches, or, for images
-            that are streamed, `"auto"`.
-        arrays: `NamedArrays`, or `None` where the dataset is streamed.
-        builder: the tensorflow-datasets builder of images that are streamed, else `None`.
+        name: the name or path that it was loaded by.
+        classes: number of classes; 0 if it is not known.
+        preprocess: function from a batch of inputs as `arrays` hold them to the model's inputs; `None` if they are the
+            same.
+        augment: `None`, a function `(images, numpy.random.Generator) -> images` for training batches, or, for streamed
+            images, `"auto"`.
+        arrays: `NamedArrays`, or `None` if the dataset is streamed.
+        builder: the tensorflow-datasets builder of streamed images, else `None`.
         test_split: name of the builder's split that serves as test split, or `None`.
-        folders: of images in folders of the user's own, else `None`.
-        class_names: the names of the classes in their order, where they are known.
-        size: `(height, width)` that images are brought to; `None` for the size that the model reads.
-        scaling: where `preprocess` comes from: "given"; "measured", where the one that suits the model best takes its
-            place; or "keras.applications", where the one of the model's backbone does.
-        streams: of texts that are streamed, `(training data, test data or None)` as sources of batches, else `None`.
+        folders: the user's own folders of images, else `None`.
+        class_names: the names of the classes in their order, if they are known.
+        size: `(height, width)` to resize images to; `None` for the size that the model reads.
+        scaling: origin of `preprocess`: "given"; "measured" (replaced by the scaling that suits the model best); or
+            "keras.applications" (replaced by that of the model's backbone).
+        streams: streamed texts, `(training data, test data or None)` as sources of batches, else `None`.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""A Keras PyDataset, or anything that gives batches by number, as a source."""
+"""A source over a Keras PyDataset, or over any object that gives batches by number."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ def _with_plain_labels(
 
 @dataclass(frozen=True)
 class PyDatasetSource(StreamSource):
-    """A Keras PyDataset, or anything with `__len__` and `__getitem__` that gives batches, or some of its batches.
+    """All or some batches of a Keras PyDataset, or of any object with `__len__` and `__getitem__`.
 
-    It keeps the size of its batches.
+    The size of its batches is kept.
 
     Attributes:
         classes: number of classes, or `None`.
-        indices: which batches, int `[chosen]`.
+        indices: the chosen batches, int `[chosen]`.
         whole: whether these are all batches.
-        class_weights: how much samples of a class count in the training loss; `None` for all the same.
+        class_weights: weights of classes in the training loss; `None` for equal weights.
     """
 
     dataset: IndexedBatches
@@ -51,7 +51,7 @@ class PyDatasetSource(StreamSource):
 
     @classmethod
     def checked(cls, dataset: IndexedBatches, expected: Expected, what: str, seed: int) -> Self:
-        """Makes a source of what a user gave. Raises ValueError or TypeError where it does not fit `expected`."""
+        """Makes a source from a user's dataset. Raises ValueError or TypeError if it does not fit `expected`."""
         number = dataset.num_batches if isinstance(dataset, keras.utils.PyDataset) else len(dataset)
         if number is None:
             raise ValueError(
@@ -85,11 +85,11 @@ class PyDatasetSource(StreamSource):
         return partial(_with_plain_labels, classes=self.classes, weighted=weighted, class_weights=of_classes)
 
     def weighing_classes(self, classes: ClassWeights) -> Self:
-        """The same samples, weighted by their classes too."""
+        """Returns the same samples, also weighted by their classes."""
         return replace(self, class_weights=classes, weighted=True)
 
     def hold_out(self, share: float, expected: Expected) -> tuple[Self, Self, str]:
-        """`(rest, held out, how)`: a seeded choice of batches."""
+        """Returns `(rest, held out, how)`: a seeded choice of batches."""
         number = len(self.indices)
         if number < 2:
             raise ValueError(

@@ -1,4 +1,4 @@
-"""Datasets on disk that are read in another order in each epoch, which is a function of the seed and the epoch."""
+"""Datasets on disk that are read in a new order in each epoch, which depends on the seed and the epoch."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ if TYPE_CHECKING:
 __all__ = ["Range", "ShuffledStream"]
 
 Range = tuple[str | None, int, int]
-"""A part of a dataset on disk: its split, if any, and the numbers of its first sample and of the one after its last."""
+"""A part of a dataset on disk: its split, if any, the number of its first sample, and of the one after its last."""
 
 _PARTS = 16  # of the training samples, visited in another order each epoch
 
 
 @dataclass(frozen=True, kw_only=True)
 class ShuffledStream(abc.ABC):
-    """Samples that lie on disk in random order, read as they are needed.
+    """Samples that lie on disk in random order, read when they are needed.
 
-    A kind of samples says how they are read (`_read`), and what is done to one (`_evaluated`, and for training
-    `_augmented`) and to a batch (`_augmented_batch`, `_preprocessed`).
+    A subclass defines how samples are read (`_read`) and processed: a single sample (`_evaluated`, and `_augmented` for
+    training) and a batch (`_augmented_batch`, `_preprocessed`).
 
     Attributes:
-        ranges: which samples: `((split, start, stop), ...)`.
+        ranges: the chosen samples: `((split, start, stop), ...)`.
         batch_size: samples in a batch.
-        seed: of order and augmentation.
-        class_weights: how much samples of a class count in the training loss; `None` for all the same.
+        seed: seed of order and augmentation.
+        class_weights: weights of classes in the training loss; `None` for equal weights.
     """
 
     ranges: tuple[Range, ...]
@@ -48,11 +48,11 @@ class ShuffledStream(abc.ABC):
 
     @property
     def weighted(self) -> bool:
-        """Whether samples have weights, which are those of their classes."""
+        """Whether samples have weights, here those of their classes."""
         return self.class_weights is not None
 
     def check(self, expected: Expected, what: str) -> None:
-        """Checks the first batches. Raises ValueError or TypeError where they do not fit `expected`."""
+        """Checks the first batches. Raises ValueError or TypeError if they do not fit `expected`."""
         check_batches(self.batches().as_numpy_iterator(), expected, what)
 
     @property
@@ -65,9 +65,9 @@ class ShuffledStream(abc.ABC):
         return math.ceil(self.num_samples / (batch_size or self.batch_size))
 
     def batches(self, batch_size: int | None = None, training: bool = False) -> tf.data.Dataset:
-        """A tf.data.Dataset of `(inputs, labels)`; for training shuffled and augmented by `(seed, epoch)`.
+        """Returns a tf.data.Dataset of `(inputs, labels)`; for training, shuffled and augmented by `(seed, epoch)`.
 
-        A training dataset has the tf.Variable `epoch_variable`, which each pass over it reads and counts up.
+        A training dataset has the tf.Variable `epoch_variable`, which each pass reads and increases.
         """
         import tensorflow as tf
 
@@ -120,23 +120,23 @@ class ShuffledStream(abc.ABC):
 
     @abc.abstractmethod
     def _read(self, ranges: tuple[Range, ...]) -> tf.data.Dataset:
-        """A tf.data.Dataset of the samples in `ranges`, as they lie on disk."""
+        """Returns a tf.data.Dataset of the samples in `ranges`, in their order on disk."""
 
     def _evaluated(self, example: Any) -> Any:
-        """A sample without augmentation."""
+        """Returns a sample without augmentation."""
         return example
 
     def _augmented(self, example: Any, seed: tf.Tensor) -> Any:
-        """A sample for training, by its seed, int64 `[2]`."""
+        """Returns a sample for training, by its seed, int64 `[2]`."""
         return self._evaluated(example)
 
     @abc.abstractmethod
     def _augmented_batch(self, batch: Any, place: tf.Tensor) -> tuple[Any, ...]:
-        """The parts of a batch for training, by its place, int64 `[2]`: epoch and number."""
+        """Returns the parts of a training batch, by its place, int64 `[2]`: epoch and number."""
 
     @abc.abstractmethod
     def _preprocessed(self, parts: tuple[Any, ...]) -> tuple[tf.Tensor, tf.Tensor]:
-        """A batch `(inputs, labels)` as the model reads it, of the parts of a batch of samples."""
+        """Converts the parts of a batch of samples to a batch `(inputs, labels)` as the model reads it."""
 
     def take(self, count: int) -> tuple[Arrays, Arrays]:
         """`(x, y)` of the first `count` samples."""
@@ -144,19 +144,19 @@ class ShuffledStream(abc.ABC):
         return x, y
 
     def take_weights(self, count: int) -> None:
-        """`None`: what is measured on has no weights."""
+        """Returns `None`: batches for measuring have no weights."""
         return None
 
     def weighing(self) -> Self:
-        """Itself: what is measured on has no weights."""
+        """Returns itself: batches for measuring have no weights."""
         return self
 
     def weighing_classes(self, classes: ClassWeights) -> Self:
-        """The same samples, weighted by their classes."""
+        """Returns the same samples, weighted by their classes."""
         return replace(self, class_weights=classes)
 
     def shuffled(self) -> Self:
-        """Itself: its samples were shuffled before they were written."""
+        """Returns itself: the samples were shuffled before they were written."""
         return self
 
     @abc.abstractmethod

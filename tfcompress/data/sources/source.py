@@ -1,4 +1,4 @@
-"""The two protocols of sources: where the samples of a split come from."""
+"""The two protocols of sources of samples."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Source(Protocol):
 
     @property
     def batch_size(self) -> int:
-        """Samples in a batch, where no other number is asked for."""
+        """Samples in a batch, unless another number is asked for."""
         ...
 
     @property
@@ -26,11 +26,11 @@ class Source(Protocol):
 
     @property
     def num_samples(self) -> int | None:
-        """Number of samples, or `None` where only a pass over the data would tell."""
+        """Number of samples, or `None` if it is known only after a pass over the data."""
         ...
 
     def num_batches(self, batch_size: int | None = None) -> int | None:
-        """Number of batches in an epoch, or `None` where only a pass over the data would tell."""
+        """Returns the number of batches in an epoch, or `None` if it is known only after a pass over the data."""
         ...
 
     def batches(self, batch_size: int | None = None, training: bool = False) -> Batches:
@@ -42,11 +42,11 @@ class Source(Protocol):
         ...
 
     def take_weights(self, count: int) -> Arrays | None:
-        """The weights of the first `count` samples; `None` where they have none."""
+        """Returns the weights of the first `count` samples; `None` if they have none."""
         ...
 
     def weighing(self) -> Source:
-        """The same samples, whose batches to measure on have the weights too."""
+        """Returns the same samples; batches for measuring have the weights too."""
         ...
 
     def describe(self) -> str:
@@ -54,19 +54,19 @@ class Source(Protocol):
         ...
 
     def shuffled(self) -> Source:
-        """The same samples so that the first ones are a fair sample."""
+        """Returns the same samples in an order in which the first ones are a fair sample."""
         ...
 
 
 class DivisibleSource(Source, Protocol):
-    """A source that a part can be taken of."""
+    """A source that can be divided."""
 
     def hold_out(self, share: float, expected: Expected) -> tuple[DivisibleSource, DivisibleSource, str]:
         """`(rest, held out, how)`: splits off a share of the samples, chosen by the source's seed."""
         ...
 
     def weighing_classes(self, classes: ClassWeights) -> DivisibleSource:
-        """The same samples, weighted by their classes too."""
+        """Returns the same samples, also weighted by their classes."""
         ...
 
     def first(self, count: int) -> Source:
@@ -74,5 +74,5 @@ class DivisibleSource(Source, Protocol):
         ...
 
     def shuffled(self) -> DivisibleSource:
-        """The same samples so that the first ones are a fair sample."""
+        """Returns the same samples in an order in which the first ones are a fair sample."""
         ...

@@ -1,4 +1,4 @@
-"""Data that comes batch by batch as a source of batches, and a tf.data.Dataset as one."""
+"""Sources of data that comes in batches, among them tf.data.Dataset."""
 
 from __future__ import annotations
 
@@ -43,20 +43,20 @@ _SAMPLES_COMPARED = 1024
 _REPETITIONS_EXPECTED = 10
 
 NOT_REPEATABLE = (
-    "Expected a training dataset whose samples are the same in every epoch, as a part of it is to be held out for "
-    "validation. Received: {what} that gives other contents when it is read again, probably because it augments. "
+    "Expected a training dataset whose samples are the same in every epoch, because a part of it is held out for "
+    "validation. Received: {what} that gives different contents when it is read again, probably because it augments. "
     "Pass `validation_data`, without augmentation."
 )
 
 
 def is_tensorflow_dataset(data: object) -> TypeGuard[tf.data.Dataset]:
-    """Whether `data` is a tf.data.Dataset, without importing TensorFlow to find out."""
+    """Whether `data` is a tf.data.Dataset, without importing TensorFlow for it."""
     tensorflow = sys.modules.get("tensorflow")
     return tensorflow is not None and isinstance(data, tensorflow.data.Dataset)
 
 
 def _parts(batch: object, what: str) -> tuple[object, ...]:
-    """`(inputs, labels)`, or these and the sample weights."""
+    """Returns `(inputs, labels)`, or these and the sample weights."""
     if not isinstance(batch, tuple | list) or len(batch) not in (2, 3):
         received = f"{len(batch)} parts" if isinstance(batch, tuple | list) else type(batch).__name__
         raise TypeError(
@@ -67,10 +67,10 @@ def _parts(batch: object, what: str) -> tuple[object, ...]:
 
 
 def arrays_of(batch: object, expected: Expected, what: str) -> tuple[Arrays, Arrays]:
-    """Inputs and labels of a batch as numpy arrays; weights of samples, where it has them, are checked.
+    """Returns inputs and labels of a batch as numpy arrays; sample weights, if there are any, are checked.
 
     Raises:
-        TypeError, ValueError: no pairs, or what cannot be arrays of numbers, or weights that are not finite.
+        TypeError, ValueError: not pairs, not arrays of numbers, or weights that are not finite.
     """
     x, y, *weights = _parts(batch, what)
     x = input_arrays(x, expected, f"the inputs in {what}")
@@ -86,14 +86,14 @@ def check_batches(batches: Iterable[object], expected: Expected, what: str) -> i
     Args:
         batches: an iterable of `(x, y)`.
         expected: `Expected`.
-        what: the words for it in a message.
+        what: name of the stream in a message.
 
     Returns:
         The number of samples in the first batch.
 
     Raises:
-        ValueError: it is empty, or a batch does not fit.
-        TypeError: batches that are not pairs of arrays.
+        ValueError: the stream is empty, or a batch does not fit.
+        TypeError: the batches are not pairs of arrays.
     """
     sizes = []
     with reading(f"the first batches of {what}"):
@@ -109,11 +109,11 @@ class StreamSource(abc.ABC):
     """Base of sources that are read batch by batch.
 
     Attributes:
-        dataset: the user's.
+        dataset: the user's dataset.
         batch_size: samples in its first batch.
-        seed: of what is held out.
-        weighted: whether batches have sample weights as their third part, which training alone gets.
-        weighs: whether batches to measure on have them too.
+        seed: seed of the held-out choice.
+        weighted: whether batches have sample weights as their third part; only training uses them.
+        weighs: whether batches for measuring have the weights too.
     """
 
     dataset: tf.data.Dataset | IndexedBatches
@@ -124,7 +124,7 @@ class StreamSource(abc.ABC):
 
     @property
     def num_samples(self) -> int | None:
-        """`None`: only a pass over the data would tell."""
+        """`None`: it is known only after a pass over the data."""
         return None
 
     @abc.abstractmethod
@@ -137,7 +137,7 @@ class StreamSource(abc.ABC):
 
     @abc.abstractmethod
     def as_given(self) -> Batches:
-        """The batches in their own order, with the weights of samples where they have any."""
+        """Returns the batches in their own order, with sample weights if they have any."""
 
     @abc.abstractmethod
     def hold_out(self, share: float, expected: Expected) -> tuple[Self, Self, str]:
@@ -153,19 +153,19 @@ class StreamSource(abc.ABC):
         return x, y
 
     def take_weights(self, count: int) -> Arrays | None:
-        """The weights of the first `count` samples; `None` where they have none."""
+        """Returns the weights of the first `count` samples; `None` if they have none."""
         return first_samples(self.as_given(), count)[2] if self.weighted else None
 
     def weighing(self) -> Self:
-        """The same samples, measured with their weights."""
+        """Returns the same samples, measured with their weights."""
         return replace(self, weighs=True)
 
     @abc.abstractmethod
     def weighing_classes(self, classes: ClassWeights) -> Self:
-        """The same samples, weighted by their classes too."""
+        """Returns the same samples, also weighted by their classes."""
 
     def shuffled(self) -> Self:
-        """Itself: a stream has its own order."""
+        """Returns itself: a stream has its own order."""
         return self
 
     def first(self, count: int) -> FirstSamples:
@@ -175,11 +175,11 @@ class StreamSource(abc.ABC):
 
 @dataclass(frozen=True)
 class TensorFlowSource(StreamSource):
-    """A batched tf.data.Dataset, or the part of one whose samples are (or are not) held out by their content.
+    """A batched tf.data.Dataset, or a part of it, whose samples are held out (or not) by their content.
 
     Attributes:
-        known_batches: number of batches, an estimate where this is a part; `None` where the dataset cannot tell.
-        part: words for the part that this is.
+        known_batches: number of batches, estimated if this is a part; `None` if the dataset does not know it.
+        part: words for this part.
     """
 
     dataset: tf.data.Dataset
@@ -188,7 +188,7 @@ class TensorFlowSource(StreamSource):
 
     @classmethod
     def checked(cls, dataset: tf.data.Dataset, expected: Expected, what: str, seed: int) -> Self:
-        """Makes a source of what a user gave. Raises ValueError or TypeError where it does not fit `expected`."""
+        """Makes a source from a user's dataset. Raises ValueError or TypeError if it does not fit `expected`."""
         import tensorflow as tf
 
         cardinality = int(dataset.cardinality())
@@ -212,13 +212,13 @@ class TensorFlowSource(StreamSource):
         return cls(dataset, batch_size, seed, bool(weights), cardinality if cardinality >= 0 else None)
 
     def num_batches(self, batch_size: int | None = None) -> int | None:
-        """Number of batches in an epoch: of a part, or where they are batched anew, an estimate."""
+        """Returns the number of batches in an epoch; an estimate for a part, or with another batch size."""
         if self.known_batches is None or batch_size in (None, self.batch_size):
             return self.known_batches
         return math.ceil(self.known_batches * self.batch_size / batch_size)
 
     def batches(self, batch_size: int | None = None, training: bool = False) -> Batches:
-        """The dataset itself, batched anew where another size is asked for, and without weights but for training."""
+        """Returns the dataset, batched again if another size is asked for, and with weights only for training."""
         dataset = self.dataset
         if self.weighted and not (training or self.weighs):
             dataset = dataset.map(lambda x, y, _: (x, y))
@@ -233,7 +233,7 @@ class TensorFlowSource(StreamSource):
         return replace(self, dataset=classes.weighed(self.dataset), weighted=True)
 
     def hold_out(self, share: float, expected: Expected) -> tuple[Self, Self, str]:
-        """`(rest, held out, how)`: a sample is held out or not by its content, however the dataset is shuffled."""
+        """Returns `(rest, held out, how)`: samples are held out by content, however the data is shuffled."""
         with reading("the training data"):
             _check_repeatable(self)
         kept = self._part(False, share, 1 - share, "a tf.data.Dataset without what is held out")
@@ -244,7 +244,7 @@ class TensorFlowSource(StreamSource):
                 first = next(iter(source.dataset.take(1)), None)
             if first is None:
                 raise ValueError(
-                    f"Expected enough samples to hold about {share:.0%} of them out. Received: a dataset in which the "
+                    f"Expected enough samples to hold about {share:.0%} of them out. Received: a dataset of which the "
                     "hash of the inputs chose none or all. Pass `validation_data`."
                 )
         return kept, held_out, text
@@ -265,7 +265,7 @@ class TensorFlowSource(StreamSource):
 
 
 def _with_known_shapes(dataset: tf.data.Dataset, expected: Expected) -> tf.data.Dataset:
-    """The dataset itself, or with the ranks and sizes that its specs leave open and that Keras has to know.
+    """Returns the dataset, with ranks and sizes filled in that its specs leave open and that Keras has to know.
 
     Python functions in a dataset, and generators without a signature, give tensors of unknown rank.
     """
@@ -296,7 +296,7 @@ def _with_known_shapes(dataset: tf.data.Dataset, expected: Expected) -> tf.data.
 
 
 def digests(arrays: Arrays) -> list[int]:
-    """One hash for each sample of a batch."""
+    """Returns one hash per sample of a batch."""
     leaves = keras.tree.flatten(arrays)
     return [hash(tuple(_content(leaf[index]) for leaf in leaves)) for index in range(len(leaves[0]))]
 
@@ -307,7 +307,7 @@ def _content(sample: object) -> Hashable:
 
 
 def _read_digests(dataset: tf.data.Dataset, batches: int) -> tuple[list[int], list[int], bool]:
-    """`(hashes of the inputs, hashes of the labels, whether this was all)` of the first batches."""
+    """Returns `(hashes of the inputs, hashes of the labels, whether this was all)` of the first batches."""
     inputs: list[int] = []
     labels: list[int] = []
     count = 0
@@ -320,11 +320,11 @@ def _read_digests(dataset: tf.data.Dataset, batches: int) -> tuple[list[int], li
 
 
 def _check_repeatable(source: TensorFlowSource) -> None:
-    """Raises ValueError where two readings of the first samples show that contents change from epoch to epoch.
+    """Raises ValueError if two readings of the first samples show that contents change from epoch to epoch.
 
-    A dataset that shuffles gives other samples in each reading, and is fine. So this speaks up only if it is sure: all
-    samples were read and the sets differ; or the labels came in the same order and the inputs differ; or none of the
-    inputs came again, though shuffling alone would have brought at least ten of them again.
+    A dataset that only shuffles gives other samples in each reading, and is allowed. So an error is raised only in
+    clear cases: all samples were read and the sets differ; or the labels came in the same order and the inputs differ;
+    or none of the inputs came again, though with shuffling alone at least ten of them would have.
     """
     batches = max(1, _SAMPLES_COMPARED // source.batch_size)
     inputs, labels, whole = _read_digests(source.dataset, batches)

@@ -1,1 +1,1 @@
-"""Texts: the encoding of characters, texts in CSV files, and texts that are streamed."""
+"""Texts: encoding of characters, texts in CSV files, and streamed texts."""

@@ -20,23 +20,23 @@ _NO_CHARACTER = -1  # a code point that no text holds
 
 
 def to_int32(indices: np.ndarray) -> np.ndarray:
-    """A batch of indices as the model reads them: int32 `[batch, length]`."""
+    """Returns a batch of indices as the model reads them: int32 `[batch, length]`."""
     return indices.astype("int32")
 
 
 class CharacterEncoder:
-    """Makes of texts the indices of their first characters, in lower case.
+    """Converts texts to the indices of their first characters, in lower case.
 
-    Character i of the alphabet is i + 1; 0 is padding, and every character outside the alphabet. So an Embedding has
+    Character i of the alphabet is i + 1; 0 is padding, and every character outside the alphabet. So an Embedding needs
     one row more than the alphabet has characters.
 
     Args:
-        length: characters of a text that are read; shorter texts are padded at their end.
+        length: number of characters of a text to read; shorter texts are padded at their end.
         alphabet: the characters, each once, in lower case.
 
     Raises:
-        TypeError: an alphabet that is no string, or a length that is no whole number.
-        ValueError: a length below 1, no characters, one of them twice, or in upper case.
+        TypeError: the alphabet is not a string, or the length is not a whole number.
+        ValueError: the length is below 1, or the alphabet is empty, repeats a character, or holds an upper-case one.
     """
 
     def __init__(self, length: int, alphabet: str) -> None:
@@ -51,11 +51,11 @@ class CharacterEncoder:
         return np.min_scalar_type(len(self.alphabet))
 
     def num_bytes(self, samples: int) -> int:
-        """Bytes that so many texts take."""
+        """Returns the bytes that this number of texts takes."""
         return samples * self.length * self.dtype.itemsize
 
     def __call__(self, texts: tf.Tensor) -> tf.Tensor:
-        """Indices of a batch of texts, for tf.data.
+        """Returns the indices of a batch of texts, for tf.data.
 
         Args:
             texts: string tensor `[batch]`.
@@ -80,7 +80,7 @@ def check_characters(length: object, alphabet: object) -> int:
     upper = [character for character in alphabet if character != character.lower()]
     if upper:
         raise ValueError(
-            "Expected `alphabet` in lower case, as texts are put in lower case before they are looked up. "
+            "Expected `alphabet` in lower case, because texts are converted to lower case first. "
             f"Received: alphabet with {''.join(upper)!r}. Pass `alphabet.lower()`, each character once."
         )
     twice = sorted({character for character in alphabet if alphabet.count(character) > 1})

@@ -1,4 +1,4 @@
-"""Texts with a class each from CSV files, as Zhang et al. (2015) distribute theirs."""
+"""Texts with a class each from CSV files in the format of Zhang et al. (2015)."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _FIELD = r'(?:,(?:"(?:[^"]|"")*"|[^",]*))'
 # The same for Python, which does not go back in a field, however long it is.
 _FIRST_LINE = re.compile(r'(?:[^,"]*|"(?:[^"]++|"")*+")((?:,(?:"(?:[^"]++|"")*+"|[^",]*+))*+)', re.DOTALL)
 _ONE_FIELD = re.compile(r',(?:"(?:[^"]++|"")*+"|[^",]*+)', re.DOTALL)
-_FORM = 'a class and texts, `"2","title","text"`, in UTF-8, a sample a line with as many fields as the first'
+_FORM = 'a class and texts, `"2","title","text"`, in UTF-8, one sample per line, with as many fields as the first line'
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,8 @@ class FileTexts:
     """Reads the lines of a CSV file.
 
     Attributes:
-        path: where it lies.
-        columns: texts in a line, after the class.
+        path: path of the file.
+        columns: number of texts in a line, after the class.
     """
 
     path: str
@@ -46,7 +46,7 @@ class FileTexts:
 
     @classmethod
     def of(cls, path: object, argument: str) -> FileTexts:
-        """Looks at the first line. Raises ValueError or TypeError where there is no such file of that form."""
+        """Opens a file and reads its first line. Raises ValueError or TypeError if it is not a file of this form."""
         path = str(expect.path(argument, path, "the path of a CSV file"))
         if not os.path.isfile(path):
             raise ValueError(f"Expected `{argument}` to be the path of a CSV file. Received: no file at {path!r}.")
@@ -80,13 +80,13 @@ class FileTexts:
         return len(self.labels)
 
     def read(self, start: int, stop: int) -> tf.data.Dataset:
-        """A tf.data.Dataset of lines."""
+        """Returns a tf.data.Dataset of lines."""
         import tensorflow as tf
 
         return tf.data.TextLineDataset(self.path).skip(start).take(stop - start)
 
     def parse(self, lines: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """`(texts, labels)` of a batch of lines; "\\n" in a text is the line break that it stands for."""
+        """Returns `(texts, labels)` of a batch of lines; "\\n" in a text becomes a line break."""
         import tensorflow as tf
 
         number, *texts = tf.io.decode_csv(lines, [[0], *([""] for _ in range(self.columns))])
@@ -125,7 +125,7 @@ def _malformed(path: str, index: int, line: str) -> ValueError:
 
 
 def _checked(path: object, argument: str, classes: int | None) -> FileTexts:
-    """A file whose lines have the right form, and classes from 1 to `classes` where that is given."""
+    """Opens a file and checks that its lines have the right form, and classes from 1 to `classes` if that is given."""
     source = FileTexts.of(path, argument)
     outside = (source.labels < 0) | (source.labels >= (np.inf if classes is None else classes))
     if outside.any():
@@ -146,27 +146,27 @@ def load_text_files(
     classes: int | None = None,
     samples: int | None = None,
 ) -> NamedData:
-    """Texts with a class each from CSV files, for models that read characters: `data` of `tfcompress.compress`.
+    """Loads texts with a class each from CSV files, for models that read characters: `data` of `tfcompress.compress`.
 
-    The files are those of Zhang et al. (2015) (Amazon and Yelp reviews, polarity and full, AG's news, DBpedia, ...):
-    `"class","title","text"`, or with any other number of texts, which are joined by a space. Classes are counted from 1
-    there, and from 0 in what this gives. Files that would take more than 2 GB as characters are streamed; their lines
-    should come in random order, as those of the reviews do.
+    The files have the format of Zhang et al. (2015) (Amazon and Yelp reviews, polarity and full, AG's news, DBpedia,
+    ...): `"class","title","text"`, or any other number of texts, which are joined by a space. Classes count from 1 in
+    the files, and from 0 in the result. Files that would take more than 2 GB as characters are streamed; their lines
+    should be in random order, as those of the reviews are.
 
     Args:
         train: path of the file to train on.
         test: path of the file to test on, or `None`.
-        length: characters of a text that are read (see `load_text`).
-        alphabet: the characters that are told apart, each once, in lower case (see `load_text`).
+        length: number of characters of a text to read (see `load_text`).
+        alphabet: the known characters, each once, in lower case (see `load_text`).
         classes: number of classes; `None` for the highest in the training file.
-        samples: use only the first so many training texts; `None` for all.
+        samples: number of training texts to use, the first ones; `None` for all.
 
     Returns:
         `NamedData`.
 
     Raises:
-        ValueError: a file that is missing, or empty, a line of another form, a class below 1 or above `classes`, or a
-            setting that is out of range.
+        ValueError: a file is missing or empty, a line has another form, a class is below 1 or above `classes`, or a
+            setting is out of range.
         TypeError: a setting of another type.
     """
     encoder = CharacterEncoder(length, alphabet)
@@ -177,8 +177,8 @@ def load_text_files(
         classes = int(source.labels.max()) + 1
         if classes < 2:
             raise ValueError(
-                f"Expected two classes or more in {source.path!r}. Received: class 1 alone. "
-                "Pass `classes` where this file lacks some."
+                f"Expected two classes or more in {source.path!r}. Received: only class 1. "
+                "Pass `classes` if this file does not hold all classes."
             )
     tests = [] if test is None else [_checked(test, "test", classes)]
     return named_texts(source.path, classes, source, tests, encoder, samples)

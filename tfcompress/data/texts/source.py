@@ -22,13 +22,13 @@ class TextSource(Protocol):
 
     @property
     def labels(self) -> np.ndarray:
-        """The class of each example, int64 `[count]`, -1 for none."""
+        """The class of each example, int64 `[count]`, -1 for no class."""
         ...
 
     def read(self, start: int, stop: int) -> tf.data.Dataset:
-        """The examples between two places, as they lie on disk."""
+        """Returns the examples between two places, in their order on disk."""
         ...
 
     def parse(self, examples: Any) -> tuple[tf.Tensor, tf.Tensor]:
-        """Texts (string `[batch]`) and labels (int64 `[batch]`) of a batch of examples."""
+        """Returns texts (string `[batch]`) and labels (int64 `[batch]`) of a batch of examples."""
         ...

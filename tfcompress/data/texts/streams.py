@@ -1,4 +1,4 @@
-"""Texts on disk with a class each: read into memory, or, where they are too many, as tf.data streams."""
+"""Texts on disk with a class each: read into memory, or as tf.data streams if there are too many."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ _BATCH = 512  # texts encoded together
 def encoded_texts(
     source: TextSource, encoder: CharacterEncoder, samples: int | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The texts of a source that have a class, read into memory in one pass.
+    """Reads the texts of a source that have a class into memory, in one pass.
 
     Args:
         source: a split or file.
         encoder: `CharacterEncoder`.
-        samples: only the first so many; `None` for all.
+        samples: number of texts, the first ones; `None` for all.
 
     Returns:
         `(indices [samples, length], labels int64 [samples])`.
@@ -61,7 +61,7 @@ class Texts:
 
     Attributes:
         source: a split or file.
-        chosen: which of them these are, bool `[source.count]`.
+        chosen: which texts of the source these are, bool `[source.count]`.
     """
 
     source: TextSource
@@ -69,7 +69,7 @@ class Texts:
 
     @classmethod
     def labelled(cls, source: TextSource, samples: int | None = None) -> Self:
-        """All texts that have a class, or the first `samples` of them."""
+        """Returns all texts that have a class, or the first `samples` of them."""
         texts = cls(source, source.labels >= 0)
         return texts if samples is None else texts.at(texts.places[:samples])
 
@@ -80,17 +80,17 @@ class Texts:
 
     @property
     def places(self) -> np.ndarray:
-        """Where they lie on disk, int `[count]`."""
+        """Their places on disk, int `[count]`."""
         return np.flatnonzero(self.chosen)
 
     def at(self, places: np.ndarray) -> Self:
-        """The texts that lie at these places."""
+        """Returns the texts at these places."""
         chosen = np.zeros_like(self.chosen)
         chosen[places] = True
         return replace(self, chosen=chosen)
 
     def read(self, start: int, stop: int) -> tf.data.Dataset:
-        """A tf.data.Dataset of those between two places, as they lie on disk."""
+        """Returns a tf.data.Dataset of these texts between two places, in their order on disk."""
         import tensorflow as tf
 
         examples, chosen = self.source.read(start, stop), self.chosen[start:stop]
@@ -108,7 +108,7 @@ class Texts:
 
 @dataclass(frozen=True, kw_only=True)
 class TextStream(ShuffledStream):
-    """Texts that are encoded as they are read from disk.
+    """Texts that are encoded while they are read from disk.
 
     Attributes:
         texts: `Texts`.
@@ -145,7 +145,7 @@ class TextStream(ShuffledStream):
         return tf.cast(self.encoder(texts), "int32"), labels
 
     def hold_out(self, share: float, expected: Expected) -> tuple[Self, Self, str]:
-        """`(rest, held out, how)`: each class in the same proportion, chosen by the seed."""
+        """Returns `(rest, held out, how)`: each class in the same proportion, chosen by the seed."""
         places = self.texts.places
         parts = hold_out_indices(len(places), self.texts.source.labels[places], share, self.seed)
         kept, held_out = (replace(self, texts=self.texts.at(places[part])) for part in parts)
@@ -164,15 +164,15 @@ def named_texts(
     encoder: CharacterEncoder,
     samples: int | None = None,
 ) -> NamedData:
-    """Texts as what `tfcompress.compress` takes as data: in memory where they fit.
+    """Returns texts as data for `tfcompress.compress`: in memory if they fit.
 
     Args:
-        name: what they are called.
+        name: name of the dataset.
         classes: number of classes.
         train: the source of training texts (see `Texts`).
-        tests: sources that may serve as test split; the first one whose texts have classes does.
+        tests: possible sources of the test split; the first one whose texts have classes is used.
         encoder: `CharacterEncoder`.
-        samples: use only the first so many training texts; `None` for all.
+        samples: number of training texts to use, the first ones; `None` for all.
 
     Returns:
         `NamedData`.

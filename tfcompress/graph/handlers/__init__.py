@@ -1,4 +1,4 @@
-"""All that is known of each layer class: one file a family of layers, one handler a class."""
+"""Handlers: everything known about each layer class; one file per family of layers, one handler per class."""
 
 from tfcompress.graph.handlers import (
     applications,

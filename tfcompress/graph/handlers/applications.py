@@ -1,4 +1,4 @@
-"""Layers that models of `keras.applications` define for themselves."""
+"""Layers that models of `keras.applications` define themselves."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["ScaleOfEachChannel"]
 
 @handles(LayerScale)
 class ScaleOfEachChannel(Handler):
-    """ConvNeXt: a learned factor for each channel."""
+    """ConvNeXt's layer with a learned factor per channel."""
 
     keeps_axes = True
 
@@ -30,7 +30,7 @@ class ScaleOfEachChannel(Handler):
         return (WeightAxes(call.layer.gamma, carries={0: outputs[0].ids}),)
 
     def config(self, call: Call, outputs: tuple[Labels, ...], width: Width) -> dict[str, Any]:
-        """As many factors as channels."""
+        """Returns as many factors as channels."""
         return {"projection_dim": width(outputs[0].ids)}
 
 

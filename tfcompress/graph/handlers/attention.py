@@ -1,9 +1,9 @@
-"""Attention. Heads, and the widths of keys and values inside a layer, are channels that never leave it.
+"""Attention. Heads, and the widths of keys and values inside a layer, are channels that never leave the layer.
 
-Heads do not see one another, and value channels are only weighted and summed: both can go without a change to the
-rest. Scores are divided by the square root of the key width, so the keys' channels stay, unless the groups are asked
-for with `through_norms=True`: then the query's weights are multiplied by sqrt(new / old width), and the scores are
-those of the old scale over the channels that stay.
+Heads do not see one another, and value channels are only weighted and summed: both can be removed without a change to
+the rest. Scores are divided by the square root of the key width, so the keys' channels stay, unless the groups are
+made with `through_norms=True`: then the query's weights are multiplied by sqrt(new / old width), and the scores are
+those of the old scale over the remaining channels.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _Shape = tuple[int | None, ...]
 
 
 class _Inner(NamedTuple):
-    """Labels of what is inside a layer: heads of the queries, heads of keys and values, and two widths."""
+    """Labels inside a layer: heads of the queries, heads of keys and values, and two widths."""
 
     heads: Ids
     value_heads: Ids
@@ -36,15 +36,15 @@ class _Projected(Handler):
     """Projections `[inputs, heads, width]` to queries, keys and values, and `[heads, width, outputs]` to the output."""
 
     def runs_on_slices(self, call: Call) -> bool:
-        """Never: heads and widths are static numbers of the layer."""
+        """False: heads and widths are static numbers of the layer."""
         return False
 
     def inner(self, call: Call) -> _Inner:
-        """The labels inside the layer."""
+        """Returns the labels inside the layer."""
         raise NotImplementedError
 
     def output(self, call: Call, query: Ids) -> Ids:
-        """The labels of what the layer gives."""
+        """Returns the labels of the layer's output."""
         raise NotImplementedError
 
     def _index(self, call: Call, argument: str) -> int:
@@ -69,8 +69,8 @@ class _Projected(Handler):
     def weights(self, call: Call, outputs: tuple[Labels, ...]) -> tuple[WeightAxes, ...]:
         """Kernels and biases of the projections.
 
-        A key channel is written by the key's projection and read by the query's: where that is zero, the scores do
-        not see the channel.
+        A key channel is written by the key's projection and read by the query's: if the latter is zero, the scores do
+        not depend on the channel.
         """
         layer, inner, out = call.layer, self.inner(call), outputs[0].ids
         query = self._input(call, "query")
@@ -157,7 +157,7 @@ class MultiHeadAttention(_Projected):
         return int(layer.key_dim)
 
     def config(self, call: Call, outputs: tuple[Labels, ...], width: Width) -> dict[str, Any]:
-        """Fewer heads and narrower ones; the output's width is said where it is not the query's."""
+        """Returns fewer and narrower heads; the output's width is set if it is not the query's."""
         inner, old = self.inner(call), call.layer._output_shape
         new = width(outputs[0].ids)
         shape = (*old[:-1], new) if old else None
@@ -169,10 +169,10 @@ class MultiHeadAttention(_Projected):
 
 @handles(_layers.GroupQueryAttention)
 class GroupedQueryAttention(_Projected):
-    """Several heads of queries to one of keys and values; keys and values have one width.
+    """Several heads of queries for each head of keys and values; keys and values have the same width.
 
-    A head of keys and values goes with all its heads of queries. Where there is only one, the heads of queries go one
-    by one.
+    A head of keys and values is removed with all its heads of queries. If there is only one, the heads of queries are
+    removed one by one.
     """
 
     def inner(self, call: Call) -> _Inner:
@@ -189,7 +189,7 @@ class GroupedQueryAttention(_Projected):
         return _Inner(call.inner["queries"], heads, width, width)
 
     def output(self, call: Call, query: Ids) -> Ids:
-        """New labels, as many as those of the query: the layer takes its width from there, and wants values as wide."""
+        """Returns new labels, as many as the query's: the layer takes its width there, and needs values as wide."""
         ids = call.new_output(call.node.output_shapes[0][-1] or 0)
         call.book.tie(query, ids)
         call.book.tie(query, self._input(call, "value"))
@@ -199,7 +199,7 @@ class GroupedQueryAttention(_Projected):
         return int(layer.head_dim)
 
     def config(self, call: Call, outputs: tuple[Labels, ...], width: Width) -> dict[str, Any]:
-        """Fewer heads and narrower ones."""
+        """Returns fewer and narrower heads."""
         inner = self.inner(call)
         heads = {"num_query_heads": width(inner.heads), "num_key_value_heads": width(inner.value_heads)}
         return {**heads, "head_dim": width(inner.key)}
@@ -210,11 +210,11 @@ class ScoresOfChannels(Handler):
     """Scores without projections: all channels of queries and keys are in them. Values are weighted and summed."""
 
     def runs_on_slices(self, call: Call) -> bool:
-        """Never: left to the masks, which are known to be right."""
+        """False: masks are used, which are known to be right."""
         return False
 
     def _indices(self, call: Call) -> tuple[int, int, int]:
-        """Which inputs are the query, the value and the key."""
+        """Returns the positions of query, value and key among the inputs."""
         query, value, *key = call.inputs_of("inputs")
         return query, value, key[0] if key else value
 

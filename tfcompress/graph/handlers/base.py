@@ -1,8 +1,8 @@
-"""All that is known of each layer class, in one place: one handler a class.
+"""Base of handlers: everything known about a layer class is in its handler.
 
-A handler says how channel labels flow through a call, which axes of which weights carry them, how the call changes
-when channels are gone, and its MACs. Nothing else in tfcompress asks for a layer's class. A class without a handler is
-left whole, and the report says so. `@handles(...)` registers a handler of one's own.
+A handler says how channel labels pass through a call, which axes of which weights carry them, how the call changes when
+channels are removed, and its MACs. Nothing else in tfcompress asks for a layer's class. A class without a handler is
+left whole, and the report says so. `@handles(...)` registers your own handler.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ __all__ = ["Call", "Handler", "MacTerm", "WeightAxes", "Width", "adapted", "hand
 
 
 class Width(Protocol):
-    """The labels that a plan leaves: `width(ids)` is how many stay, `width.stays(ids)` which."""
+    """The labels that a plan keeps: `width(ids)` is their number, `width.stays(ids)` says which ones stay."""
 
     def __call__(self, ids: Ids) -> int:
-        """How many of `ids` stay."""
+        """Returns how many of `ids` stay."""
 
     def stays(self, ids: Ids) -> npt.NDArray[np.bool_]:
-        """bool `[len(ids)]`: which of them stay."""
+        """Returns bool `[len(ids)]`: whether each one stays."""
 
 
 @dataclass(frozen=True, eq=False)
 class WeightAxes:
-    """Which axes of one weight are indexed by channels.
+    """The axes of one weight that are indexed by channels.
 
     Attributes:
         variable: the weight.
@@ -71,18 +71,18 @@ class MacTerm:
 
 @dataclass(frozen=True, eq=False)
 class Call:
-    """One call of an operation with the labels of its tensors, as handlers see it.
+    """One call of an operation with the labels of its tensors: the input of handlers.
 
     Attributes:
         node: the call.
         inputs: labels of its tensors, in the order of `node.inputs`.
-        book: gives out labels, and keeps what is tied and what is fixed.
-        written: what an earlier call of the same layer produces.
-        graph: the graph, for handlers that choose by who reads their output.
-        earlier: what that earlier call reads and gives, `(inputs, outputs)`.
-        through_norms: whether streams are cut where that changes a statistic over their channels.
-        inner: by name, what `inner_channels` gave out.
-        elsewhere: what `input_along` gave out for axes that are no channel axes.
+        book: creates labels, and records which are tied and which are fixed.
+        written: output labels of an earlier call of the same layer.
+        graph: the graph, for handlers that depend on the readers of their output.
+        earlier: input and output labels of that earlier call, `(inputs, outputs)`.
+        through_norms: whether streams may be cut if that changes a statistic over their channels.
+        inner: labels that `inner_channels` created, by name.
+        elsewhere: labels that `input_along` created for axes that are not channel axes.
     """
 
     node: Node
@@ -101,29 +101,29 @@ class Call:
         return self.node.operation
 
     def fix(self, ids: Ids, reason: str) -> None:
-        """Forbids to remove channels, and says why."""
+        """Fixes channels, so that they cannot be removed, for a reason."""
         self.book.fix(ids, self.node.name, reason)
 
     def new_output(self, count: int) -> Ids:
-        """Labels for what the layer produces: fresh at its first call, the same ones at every later call."""
+        """Returns labels for the layer's output: new ones at its first call, the same ones at every later call."""
         if self.written is not None and len(self.written) == count:
             return self.written
         return self.book.new(count)
 
     def whole(self, reason: str) -> tuple[Labels, ...]:
-        """Leaves the call whole: fixes all that it reads, and gives fixed channels on the last axis of each output."""
+        """Leaves the call whole: fixes all of its inputs, and the channels on the last axis of each output."""
         for labels in self.inputs:
             self.fix(labels.ids, reason)
         return tuple(self.fixed(shape, len(shape) - 1, reason) for shape in self.node.output_shapes)
 
     def fixed(self, shape: tuple[int | None, ...], axis: int, reason: str) -> Labels:
-        """New labels along an axis of a tensor, all fixed."""
+        """Returns new labels along an axis of a tensor, all fixed."""
         ids = self.book.new((shape[axis] if axis > 0 else 0) or 0)
         self.fix(ids, reason)
         return Labels(ids, max(axis, 0))
 
     def tie(self, first: Ids, second: Ids, reason: str) -> None:
-        """Ties labels position by position; where their numbers differ, fixes all with the reason."""
+        """Ties labels position by position; if their numbers differ, fixes all of them for the reason."""
         if len(first) == len(second):
             self.book.tie(first, second)
         else:
@@ -131,7 +131,7 @@ class Call:
             self.fix(second, reason)
 
     def inner_channels(self, name: str, count: int) -> Ids:
-        """Labels for channels that never leave the layer, such as heads: made when first asked for, then the same.
+        """Returns labels for channels that never leave the layer, such as heads: created once, then always the same.
 
         Reports call them `layer:name`.
         """
@@ -140,12 +140,12 @@ class Call:
         return self.inner[name]
 
     def inputs_of(self, argument: str) -> list[int]:
-        """Which of `inputs` stand in an argument of the layer's `call`; none where it is not given."""
+        """Returns which of `inputs` belong to an argument of the layer's `call`; empty if it is not given."""
         value = inspect.signature(self.layer.call).bind(*self.node.args, **self.node.kwargs).arguments.get(argument)
         return [self.node.inputs.index(ref) for ref in keras.tree.flatten(value) if isinstance(ref, TensorRef)]
 
     def input_along(self, axis: int, index: int = 0) -> Ids:
-        """The input's labels along `axis`; where its channels lie on another axis they are fixed."""
+        """Returns the input's labels along `axis`; if its channels lie on another axis, they are fixed."""
         labels = self.inputs[index]
         rank = len(self.node.input_shapes[index])
         axis %= rank
@@ -162,7 +162,7 @@ class Call:
 
 
 class Handler:
-    """Default behaviour of a handler: left whole."""
+    """Default behaviour of a handler: the layer is left whole."""
 
     known = True
     # Attributes of the layer by which its call reshapes weights; -1 stands for them where weights are sliced.
@@ -171,65 +171,65 @@ class Handler:
     keeps_axes = False
 
     def channel_axes(self, layer: Any, rank: int) -> frozenset[int] | None:
-        """The axes on which this layer leaves channels of a tensor of this rank free; `None` where it does not care."""
+        """Returns the axes on which the layer leaves channels of such a tensor free; `None` for any axis."""
         return frozenset({channel_axis(layer, rank)}) if hasattr(layer, "data_format") else None
 
     def serves(self, operation: Any) -> bool:
-        """Whether the handler describes this very operation; where not, the operation is left whole."""
+        """Whether the handler describes this operation; if not, the operation is left whole."""
         return True
 
     def runs_on_slices(self, call: Call) -> bool:
-        """Whether sliced weights alone run the layer; not where a static shape or argument speaks of channels."""
+        """Whether the layer runs with sliced weights; False if a static shape or argument depends on channels."""
         return True
 
     def flow(self, call: Call) -> tuple[Labels, ...]:
-        """The labels of the call's outputs; ties and fixes labels on the way."""
+        """Returns the labels of the call's outputs, and ties and fixes labels."""
         raise NotImplementedError
 
     def weights(self, call: Call, outputs: tuple[Labels, ...]) -> tuple[WeightAxes, ...]:
-        """The weights with labelled axes; weights that are not named are kept as they are."""
+        """Returns the weights with labelled axes; other weights are kept unchanged."""
         return ()
 
     def macs(self, call: Call, outputs: tuple[Labels, ...]) -> tuple[MacTerm, ...]:
-        """Multiply-adds for one sample."""
+        """Returns the multiply-adds for one sample."""
         return ()
 
     def counts_all(self, call: Call) -> bool:
-        """Whether `macs` are all of the call's multiply-adds, as far as anyone can tell."""
+        """Whether `macs` are all of the call's multiply-adds, as far as is known."""
         return True
 
     def config(self, call: Call, outputs: tuple[Labels, ...], width: Width) -> dict[str, Any]:
-        """Entries of the layer's config that change; `width(ids)` is how many of `ids` stay."""
+        """Returns changed entries of the layer's config; `width(ids)` is how many of `ids` stay."""
         return {}
 
     def arguments(
         self, call: Call, outputs: tuple[Labels, ...], width: Width
     ) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
-        """Arguments of the call in the new model, in terms of the old references."""
+        """Returns the arguments of the call in the new model, in terms of the old references."""
         return call.node.args, call.node.kwargs
 
     def create(self, call: Call, config: dict[str, Any]) -> Any:
-        """The operation anew, from its changed config."""
+        """Returns a new operation from the changed config."""
         return made(call.layer, config)
 
     def finish(self, layer: Any, call: Call) -> None:
-        """Called with a new layer when its weights are in place; `call` is that of the layer it was made from."""
+        """Finishes a new layer after its weights are set; `call` belongs to the layer it was made from."""
 
     def masked_call(self, call: Call, layer: Any, kept: Any) -> Callable[..., Any] | None:
-        """How `layer` is called where removed channels of its first input are still there, but must not count.
+        """Returns how to call `layer` when removed channels of its first input are still there, but must not count.
 
         Args:
             call: the call that was analysed.
             layer: its layer, or a copy of it.
-            kept: float `[channels]`: one where a channel of the first input stays, zero where it is removed.
+            kept: float `[channels]`: one for a channel of the first input that stays, zero for a removed one.
 
         Returns:
-            What stands for `layer.call`; `None` where removed channels do not touch the others anyway.
+            A replacement of `layer.call`; `None` if removed channels do not affect the others anyway.
         """
         return None
 
     def describe(self, call: Call) -> dict[str, Any]:
-        """Kernel size and stride, for states and reports."""
+        """Returns kernel size and stride, for states and reports."""
         layer = call.layer
         kernel = getattr(layer, "kernel_size", None)
         strides = getattr(layer, "strides", None)
@@ -241,9 +241,9 @@ class Handler:
 
 
 class Unknown(Handler):
-    """An operation nobody has described: what it reads and what it gives stays whole.
+    """An operation without a handler: its inputs and outputs stay whole.
 
-    Its multiply-adds are counted in the graph that TensorFlow makes of it.
+    Its multiply-adds are counted in TensorFlow's graph of it.
     """
 
     known = False
@@ -253,7 +253,7 @@ class Unknown(Handler):
         return call.whole(f"no handler for {call.node.type_name}")
 
     def macs(self, call: Call, outputs: tuple[Labels, ...]) -> tuple[MacTerm, ...]:
-        """A number, as nothing of it can go."""
+        """Returns a constant, because none of its channels can be removed."""
         assert call.graph is not None  # of a call inside a wrapper nobody asks, as the wrapper is unknown then too
         macs = arithmetic_of(call.node, call.graph).macs
         return (MacTerm(macs, ()),) if macs else ()
@@ -287,7 +287,7 @@ def handles(*targets: type | str) -> Callable[[type[Handler]], type[Handler]]:
 
 
 def handler_of(operation: Any) -> Handler:
-    """The handler of an operation; `Unknown` where there is none."""
+    """Returns the handler of an operation; `Unknown` if there is none."""
     handler = _BY_CLASS.get(type(operation))
     if handler is None and not isinstance(operation, keras.layers.Layer):
         handler = _BY_OPERATION_NAME.get(type(operation).__name__)
@@ -295,9 +295,9 @@ def handler_of(operation: Any) -> Handler:
 
 
 def adapted(layer: Any, kernel: WeightAxes) -> tuple[WeightAxes, ...]:
-    """A kernel, and what LoRA adds to it: of the shape `[..., last]` a product of `[..., rank]` and `[rank, last]`.
+    """Returns a kernel, and LoRA's additions: for `[..., last]` a product of `[..., rank]` and `[rank, last]`.
 
-    `layer.kernel` is then their sum, and no weight.
+    `layer.kernel` is then their sum, not a weight.
     """
     if not getattr(layer, "lora_enabled", False):
         return (kernel,)
@@ -319,7 +319,7 @@ def adapted(layer: Any, kernel: WeightAxes) -> tuple[WeightAxes, ...]:
 
 
 def sizes(shape: tuple[int | None, ...], node: Node) -> int:
-    """Product of the dimensions; MACs need every one of them.
+    """Returns the product of the dimensions; MACs need all of them.
 
     Raises:
         ValueError: a dimension is unknown.
@@ -334,5 +334,5 @@ def sizes(shape: tuple[int | None, ...], node: Node) -> int:
 
 
 def channel_axis(layer: Any, rank: int) -> int:
-    """The axis of the channels of a layer with a data format."""
+    """Returns the axis of the channels of a layer with a data format."""
     return 1 if getattr(layer, "data_format", None) == "channels_first" else rank - 1

@@ -45,7 +45,7 @@ class _Convolutional(Handler):
 
 @handles(_layers.Conv1D, _layers.Conv2D, _layers.Conv3D)
 class Convolution(_Convolutional):
-    """Plain and grouped convolutions; of a grouped one only whole groups can go."""
+    """Plain and grouped convolutions; a grouped one can lose only whole groups."""
 
     width_attributes = ("filters",)
 
@@ -91,7 +91,7 @@ class TransposedConvolution(_Convolutional):
     """Transposed convolutions: kernel `[..., filters, inputs]`."""
 
     def runs_on_slices(self, call: Call) -> bool:
-        """Never: Keras works the output's shape out from static widths."""
+        """False: Keras computes the output's shape from static widths."""
         return False
 
     def flow(self, call: Call) -> tuple[Labels, ...]:
@@ -121,10 +121,10 @@ class TransposedConvolution(_Convolutional):
 
 @handles(_layers.DepthwiseConv1D, _layers.DepthwiseConv2D)
 class DepthwiseConvolution(_Convolutional):
-    """One filter (or several) a channel: the output channels are the input's."""
+    """One or several filters per channel: the output channels are the input's."""
 
     def runs_on_slices(self, call: Call) -> bool:
-        """Not with a bias, which Keras reshapes by the input's static width."""
+        """Returns False with a bias, which Keras reshapes by the input's static width."""
         return not call.layer.use_bias
 
     def flow(self, call: Call) -> tuple[Labels, ...]:

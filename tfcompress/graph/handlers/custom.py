@@ -1,4 +1,4 @@
-"""Layers that hold code of the user's."""
+"""Layers with code of the user."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ __all__ = ["ElementwiseLambda"]
 
 @handles(keras.layers.Lambda)
 class ElementwiseLambda(PassThrough):
-    """A function of the user's that treats each number on its own; any other is left whole."""
+    """A user's function that treats each number separately; any other function is left whole."""
 
     def serves(self, operation: Any) -> bool:
-        """Whether the function, tried with numbers, is such a one."""
+        """Whether the function is of this kind, by a trial with numbers."""
         return not callable(operation.mask) and treats_numbers_alone(
             functools.partial(operation.function, **operation.arguments) if operation.arguments else operation.function
         )
 
     def runs_on_slices(self, call: Call) -> bool:
-        """Never: it may ask for a static shape."""
+        """False: the function may use a static shape."""
         return False
 
     def flow(self, call: Call) -> tuple[Labels, ...]:

@@ -20,7 +20,7 @@ class Dense(Handler):
     """Matrix product along the last axis."""
 
     def channel_axes(self, layer: Any, rank: int) -> frozenset[int] | None:
-        """The last."""
+        """Returns the last axis."""
         return frozenset({rank - 1})
 
     def flow(self, call: Call) -> tuple[Labels, ...]:

@@ -22,7 +22,7 @@ _EQUATION = re.compile(
 
 @dataclass(frozen=True)
 class _Equation:
-    """Names of the axes of input, kernel and output; axes behind an ellipsis have names of two signs."""
+    """Names of the axes of input, kernel and output; axes behind an ellipsis have names of two characters."""
 
     inputs: tuple[str, ...]
     kernel: str
@@ -40,12 +40,12 @@ class _Equation:
         return cls((*before, *inputs, *after), kernel, (*before, *outputs, *after), outputs, len(before))
 
     def new(self) -> list[str]:
-        """Axes that the kernel adds."""
+        """The axes that the kernel adds."""
         return [name for name in self.outputs if name in self.kernel and name not in self.inputs]
 
 
 def _weight_axes(variable: Any, equation: _Equation, labelled: dict[str, Ids], axes: Sequence[str]) -> WeightAxes:
-    """The labelled axes of a weight whose axes have these names."""
+    """Returns the labelled axes of a weight whose axes have these names."""
     own = {name: ids for name, ids in labelled.items() if name in axes}
 
     def where(inside: bool, outside: bool) -> dict[int, Ids]:
@@ -60,9 +60,9 @@ def _weight_axes(variable: Any, equation: _Equation, labelled: dict[str, Ids], a
 
 @handles(keras.layers.EinsumDense)
 class EinsumDense(Handler):
-    """The channels of the input are contracted, or stay where they are; those of the output are the last new axis.
+    """The input's channels are contracted, or keep their place; the output's channels are the last new axis.
 
-    Where the kernel adds several axes (heads and their width), all but the last stay whole.
+    If the kernel adds several axes (heads and their width), all but the last stay whole.
     """
 
     def serves(self, operation: Any) -> bool:
@@ -73,7 +73,7 @@ class EinsumDense(Handler):
         )
 
     def _channel(self, call: Call, equation: _Equation) -> str:
-        """The name of the input's channel axis."""
+        """Returns the name of the input's channel axis."""
         return equation.inputs[call.inputs[0].axis]
 
     def flow(self, call: Call) -> tuple[Labels, ...]:
@@ -94,7 +94,7 @@ class EinsumDense(Handler):
         return (output,)
 
     def _labelled(self, call: Call, equation: _Equation, outputs: tuple[Labels, ...]) -> dict[str, Ids]:
-        """Labels by the name of their axis, of the channels in and the channels out."""
+        """Returns labels by the name of their axis, for input and output channels."""
         labelled = {self._channel(call, equation): call.inputs[0].ids}
         name = equation.outputs[outputs[0].axis]
         if name in equation.kernel:
@@ -122,7 +122,7 @@ class EinsumDense(Handler):
         return (MacTerm(sizes(tuple(rest), call.node), tuple(labelled.values())),)
 
     def config(self, call: Call, outputs: tuple[Labels, ...], width: Width) -> dict[str, Any]:
-        """A shorter axis of the output, where the layer is told its length."""
+        """Returns a shorter axis of the output, if the layer's config has its length."""
         equation, axis = _Equation.of(call), outputs[0].axis
         shape = list(call.layer.partial_output_shape)
         if equation.outputs[axis] in equation.letters:

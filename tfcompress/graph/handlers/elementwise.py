@@ -1,4 +1,4 @@
-"""Layers that treat each channel on its own and have no weights: labels pass through."""
+"""Layers without weights that treat each channel separately: labels pass through."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ _ELEMENTWISE_LAYERS = (_layers.ReLU, _layers.LeakyReLU, _layers.ELU)
 
 
 def fix_if_mixing(call: Call, activation: Any, ids: Ids) -> None:
-    """Fixes the channels if the activation mixes them (softmax), or treats them by their places."""
+    """Fixes the channels if the activation mixes them (softmax), or treats them by position."""
     if activation is None or activation in _ELEMENTWISE or type(activation) in _ELEMENTWISE_LAYERS:
         return
     if not treats_numbers_alone(activation):
@@ -95,7 +95,7 @@ class PassThrough(Handler):
     keeps_axes = True
 
     def flow(self, call: Call) -> tuple[Labels, ...]:
-        """Labels pass through, where the channels lie on the axis that the layer takes for them."""
+        """Labels pass through, if the channels lie on the axis that the layer treats as channels."""
         labels = call.inputs[0]
         if hasattr(call.layer, "data_format"):
             ids = call.input_along(channel_axis(call.layer, len(call.node.input_shapes[0])))
@@ -104,13 +104,13 @@ class PassThrough(Handler):
         return (labels,)
 
     def _noise_shape(self, call: Call) -> list[int | None] | None:
-        """The shape of the noise, where it has a number for each channel."""
+        """Returns the shape of the noise, if it has a number per channel."""
         shape = getattr(call.layer, "noise_shape", None)
         axis = call.inputs[0].axis
         return list(shape) if shape is not None and axis < len(shape) and shape[axis] not in (None, 1) else None
 
     def runs_on_slices(self, call: Call) -> bool:
-        """Not where the layer is told how many channels there are."""
+        """Returns False if the layer's config has the number of channels."""
         return self._noise_shape(call) is None
 
     def config(self, call: Call, outputs: tuple[Labels, ...], width: Width) -> dict[str, Any]:
@@ -127,7 +127,7 @@ class PassThrough(Handler):
 
 @handles(_layers.Rescaling)
 class Rescaling(PassThrough):
-    """Scale and offset: one number for all channels, or one a channel."""
+    """Scale and offset: one number for all channels, or one per channel."""
 
     def flow(self, call: Call) -> tuple[Labels, ...]:
         """Passes labels through; lists of scales fix the channels."""
@@ -169,10 +169,10 @@ class Softmax(PassThrough):
     _layers.GlobalMaxPooling3D,
 )
 class GlobalPooling(Handler):
-    """One number a channel."""
+    """One number per channel."""
 
     def flow(self, call: Call) -> tuple[Labels, ...]:
-        """Labels move to the last axis, or stay where they are with `keepdims`."""
+        """Labels move to the last axis, or keep their axis with `keepdims`."""
         axis = channel_axis(call.layer, len(call.node.input_shapes[0]))
         ids = call.input_along(axis)
         return (Labels(ids, axis if call.layer.keepdims else 1),)

@@ -14,7 +14,7 @@ __all__ = ["Embedding"]
 
 @handles(keras.layers.Embedding)
 class Embedding(Handler):
-    """A vector for each whole number: its channels are columns of the table, whose rows all stay."""
+    """A vector for each whole number: its channels are columns of the table; all rows stay."""
 
     def flow(self, call: Call) -> tuple[Labels, ...]:
         """New labels on a new last axis."""

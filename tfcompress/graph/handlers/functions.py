@@ -1,7 +1,7 @@
-"""Functions of which nothing is known but what they do with numbers: do they treat each one on its own?
+"""Finds out by a trial whether an unknown function treats each number separately.
 
-A function may be `tf.nn.relu`, a `functools.partial`, a lambda: no list of names knows it. So it is tried: it has to
-give the same numbers when all places are mixed, when other numbers stand in the other places, and when there are fewer.
+A function may be `tf.nn.relu`, a `functools.partial`, a lambda: no list of names covers it. So it is tried: it has to
+give the same numbers when all places are mixed, when other places hold other numbers, and when there are fewer.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ _Array = npt.NDArray[np.float32]
 
 
 def treats_numbers_alone(function: Callable[[Any], Any]) -> bool:
-    """Whether each number that a function gives depends on the number in the same place, and on nothing else.
+    """Whether each output number of a function depends only on the input number in the same place.
 
-    False where the function cannot be tried with float32 `[3, 4, 6]`, is random, or holds weights.
+    False if the function cannot be tried with float32 `[3, 4, 6]`, is random, or holds weights.
     """
     try:
         return _tried(function)
@@ -73,7 +73,7 @@ def _call(function: Callable[[Any], Any], x: _Array) -> npt.NDArray[Any]:
 
 
 def _same(first: npt.NDArray[Any], second: npt.NDArray[Any]) -> bool:
-    """Equal but for rounding, not-a-numbers in the same places."""
+    """Whether arrays are equal except for rounding, with NaN in the same places."""
     if first.dtype.kind not in "fc":
         return bool(np.array_equal(first, second))
     return bool(np.allclose(first, second, rtol=_TOLERANCE, atol=1e-30, equal_nan=True))

@@ -1,4 +1,4 @@
-"""Operations on several tensors: everything elementwise, whatever its name, and tensors side by side."""
+"""Operations on several tensors: all elementwise ones, by any name, and concatenation."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _layers = keras.layers
 
 
 def _aligned(call: Call) -> list[tuple[Labels, int, tuple[int | None, ...]]]:
-    """For each tensor its labels, the output's axis on which they lie, and its shape with ones in front.
+    """Returns for each tensor its labels, their axis in the output, and its shape padded with ones in front.
 
-    Shapes are aligned at their ends: an axis is the same one counted from there.
+    Shapes are aligned at their ends: axes are matched by counting from there.
     """
     rank = len(call.node.output_shapes[0])
     aligned = []
@@ -31,7 +31,7 @@ def _aligned(call: Call) -> list[tuple[Labels, int, tuple[int | None, ...]]]:
 
 
 def _is_array(value: Any) -> bool:
-    """Whether an argument is an array of constants: one number, or a setting, has no axes."""
+    """Whether an argument is an array of constants; a single number, or a setting, has no axes."""
     if value is None or isinstance(value, (TensorRef, str, bool, int, float, complex)):
         return False
     return isinstance(value, (list, tuple, np.ndarray)) or keras.ops.is_tensor(value)
@@ -45,12 +45,12 @@ def _is_array(value: Any) -> bool:
     *("LogicalAnd", "LogicalOr", "LogicalXor", "BitwiseAnd", "BitwiseOr", "BitwiseXor", "Where"),
 )
 class ElementwiseMerge(Handler):
-    """Sum, product, comparison, ... of tensors and constants: channels in the same place are tied together."""
+    """Sum, product, comparison, ... of tensors and constants: channels in the same place are tied."""
 
     keeps_axes = True
 
     def flow(self, call: Call) -> tuple[Labels, ...]:
-        """Ties the inputs' labels; a tensor with one channel is spread over all, and keeps it."""
+        """Ties the inputs' labels; a tensor with one channel is broadcast, and keeps its channel."""
         tensors = _aligned(call)
         if any(len(labels) == 0 for labels in call.inputs):
             return call.whole(f"{call.node.type_name} of tensors with an unknown number of channels")
@@ -76,20 +76,20 @@ class ElementwiseMerge(Handler):
         return (Labels(main.ids, axis),)
 
     def _axis_of_constant(self, value: Any, outputs: tuple[Labels, ...], rank: int) -> int | None:
-        """The axis of a constant that has an entry for each channel."""
+        """Returns the axis of a constant that has an entry per channel."""
         shape = np.shape(value) if isinstance(value, (list, tuple)) else tuple(value.shape)
         axis = outputs[0].axis - rank + len(shape)
         return axis if axis >= 0 and shape[axis] != 1 else None
 
     def runs_on_slices(self, call: Call) -> bool:
-        """Not with an array of constants, which is sliced with the channels."""
+        """Returns False with an array of constants, which is sliced with the channels."""
         leaves = [*call.node.args, *call.node.kwargs.values()]
         return not any(_is_array(leaf) and not _holds_tensors(leaf) for leaf in leaves)
 
     def arguments(
         self, call: Call, outputs: tuple[Labels, ...], width: Width
     ) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
-        """Arrays of constants without the entries of the channels that are gone."""
+        """Returns arrays of constants without the entries of removed channels."""
         stays = width.stays(outputs[0].ids)
         rank = len(call.node.output_shapes[0])
 
@@ -108,12 +108,12 @@ def _holds_tensors(value: Any) -> bool:
 
 @handles(_layers.Concatenate, "Concatenate")
 class Concatenation(Handler):
-    """Tensors side by side."""
+    """Concatenated tensors."""
 
     keeps_axes = True
 
     def flow(self, call: Call) -> tuple[Labels, ...]:
-        """Along the channels the labels stand side by side; along another axis they are tied."""
+        """Along the channel axis labels are concatenated; along another axis they are tied."""
         axis = call.layer.axis % len(call.node.output_shapes[0])
         if any(labels.axis == axis for labels in call.inputs):
             ids = [call.input_along(axis, index) for index in range(len(call.inputs))]
@@ -129,7 +129,7 @@ class Stacking(Handler):
     """Tensors of one shape on a new axis."""
 
     def flow(self, call: Call) -> tuple[Labels, ...]:
-        """Ties all; the channel axis makes room for the new one."""
+        """Ties all labels; the channel axis moves for the new one."""
         first = call.inputs[0]
         for index in range(1, len(call.inputs)):
             call.tie(first.ids, call.input_along(first.axis, index), "tensors of unknown width are stacked")

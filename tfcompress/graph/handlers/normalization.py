@@ -1,4 +1,4 @@
-"""Layers that normalise: with statistics of each channel on its own, or with statistics over the channels."""
+"""Layers that normalize: with statistics of each channel, or with statistics over the channels."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _layers = keras.layers
 
 @handles(_layers.BatchNormalization)
 class BatchNorm(Handler):
-    """Scale, offset and running statistics of each channel on its own, or of each position on another axis."""
+    """Scale, offset and running statistics of each channel, or of each position on another axis."""
 
     keeps_axes = True
 
     def channel_axes(self, layer: Any, rank: int) -> frozenset[int] | None:
-        """The one that it normalises."""
+        """Returns the axis that it normalizes."""
         axis = layer.axis[0] if isinstance(layer.axis, (tuple, list)) else layer.axis
         return frozenset({int(axis) % rank})
 
@@ -32,15 +32,15 @@ class BatchNorm(Handler):
         return axis
 
     def _passes(self, call: Call) -> bool:
-        """Whether its running statistics are taken over the channels, and stay as they are."""
+        """Whether its running statistics are computed over the channels, and do not change."""
         return call.through_norms and self._axis(call) != call.inputs[0].axis
 
     def runs_on_slices(self, call: Call) -> bool:
-        """With the axis -1; else, also for the last one's number, Keras reshapes its weights by the static width."""
+        """Returns True with the axis -1; for a positive axis Keras reshapes its weights by the static width."""
         return call.inputs[0].axis == self._axis(call) and call.layer.axis in (-1, [-1], (-1,))
 
     def flow(self, call: Call) -> tuple[Labels, ...]:
-        """Labels pass through; on another axis than the channels only where statistics over them may change."""
+        """Labels pass through; on another axis than the channels only if statistics over them may change."""
         if not self._passes(call):
             call.input_along(self._axis(call))
         return (call.inputs[0],)
@@ -59,17 +59,17 @@ class BatchNorm(Handler):
 
 
 class StatisticsOverChannels(Handler):
-    """Normalises each sample: over the channels, so that removing one changes the statistics of the others.
+    """Normalizes each sample over the channels, so that removing one changes the statistics of the others.
 
-    Such a stream is fixed unless the groups are asked for with `through_norms=True`. A layer that normalises over other
-    axes treats each channel on its own.
+    Such a stream is fixed unless the groups are made with `through_norms=True`. A layer that normalizes over other axes
+    treats each channel separately.
     """
 
     parameters: tuple[str, ...] = ()
     keeps_axes = True
 
     def axes(self, call: Call) -> list[int]:
-        """The axes of the statistics, counted from 0, in the order in which the weights have them."""
+        """Returns the axes of the statistics, counted from 0, in the order of the weights."""
         axis = call.layer.axis
         rank = len(call.node.input_shapes[0])
         return [a % rank for a in (axis if isinstance(axis, (tuple, list)) else [axis])]
@@ -79,18 +79,18 @@ class StatisticsOverChannels(Handler):
         return call.inputs[0].axis in self.axes(call)
 
     def tie(self, call: Call, ids: Ids) -> None:
-        """Ties channels that can only go together."""
+        """Ties channels that can only be removed together."""
 
     def formula(self, layer: Any, x: Any, mean: Callable[[Any], Any], weight: Callable[[Any], Any]) -> Any:
-        """The layer's output: `mean` is over the channels that stay, `weight` gives a weight the input's rank."""
+        """Returns the layer's output: `mean` is over the remaining channels, `weight` brings a weight to its rank."""
         raise NotImplementedError
 
     def runs_on_slices(self, call: Call) -> bool:
-        """Never: Keras reads the number of channels from the static shape."""
+        """False: Keras reads the number of channels from the static shape."""
         return False
 
     def flow(self, call: Call) -> tuple[Labels, ...]:
-        """Labels pass through; they are fixed where statistics run over them, unless these may change."""
+        """Labels pass through; they are fixed if statistics run over them, unless these may change."""
         labels = call.inputs[0]
         if self.mixes(call):
             if not call.through_norms:
@@ -101,14 +101,14 @@ class StatisticsOverChannels(Handler):
         return (labels,)
 
     def weights(self, call: Call, outputs: tuple[Labels, ...]) -> tuple[WeightAxes, ...]:
-        """Scales and offsets, one axis for each axis of the statistics."""
+        """Returns scales and offsets, with one axis for each axis of the statistics."""
         labels, axes = call.inputs[0], self.axes(call)
         carries = {axes.index(labels.axis): labels.ids} if labels.axis in axes else {}
         variables = [getattr(call.layer, name, None) for name in self.parameters]
         return tuple(WeightAxes(variable, carries=carries) for variable in variables if variable is not None)
 
     def masked_call(self, call: Call, layer: Any, kept: Any) -> Callable[..., Any] | None:
-        """The layer's formula with statistics over the channels that stay."""
+        """Returns the layer's formula with statistics over the remaining channels."""
         if not call.through_norms or not self.mixes(call):
             return None
         rank, axes = len(call.node.input_shapes[0]), self.axes(call)
@@ -169,7 +169,7 @@ class UnitNorm(StatisticsOverChannels):
     """Length one over the axes."""
 
     def masked_call(self, call: Call, layer: Any, kept: Any) -> Callable[..., Any] | None:
-        """Channels of zeros do not make a vector longer."""
+        """Returns `None`: channels of zeros do not make a vector longer."""
         if not call.through_norms or not self.mixes(call):
             return None
         mask = ops.reshape(kept, _only(len(call.node.input_shapes[0]), call.inputs[0].axis))
@@ -180,8 +180,8 @@ class UnitNorm(StatisticsOverChannels):
 class GroupNorm(StatisticsOverChannels):
     """Mean zero and variance one of each group of channels, over all positions.
 
-    Equally many channels go from each group: the channels in one place of all groups are tied. With one channel a
-    group (instance normalisation) each channel is on its own.
+    Each group loses the same number of channels: channels in the same place of all groups are tied. With one channel
+    per group (instance normalization) each channel is separate.
     """
 
     parameters = ("gamma", "beta")
@@ -194,11 +194,11 @@ class GroupNorm(StatisticsOverChannels):
         return int(call.node.input_shapes[0][self.axes(call)[0]] or 0) // int(call.layer.groups)
 
     def mixes(self, call: Call) -> bool:
-        """Where a group has several channels, or the groups lie on another axis than the channels."""
+        """Returns True if a group has several channels, or the groups lie on another axis than the channels."""
         return call.inputs[0].axis not in self.axes(call) or self._per_group(call) > 1
 
     def tie(self, call: Call, ids: Ids) -> None:
-        """The channels in one place of all groups."""
+        """Ties the channels in the same place of all groups."""
         if call.inputs[0].axis not in self.axes(call):
             call.fix(ids, "GroupNormalization has its groups on another axis than the channels")
             return
@@ -207,12 +207,12 @@ class GroupNorm(StatisticsOverChannels):
             call.book.tie(places[0], place)
 
     def config(self, call: Call, outputs: tuple[Labels, ...], width: Width) -> dict[str, Any]:
-        """As many groups as channels, where it was so."""
+        """Returns as many groups as channels, if their numbers were equal before."""
         instance = self._per_group(call) == 1 and call.inputs[0].axis in self.axes(call)
         return {"groups": width(outputs[0].ids) if instance else call.layer.groups}
 
     def masked_call(self, call: Call, layer: Any, kept: Any) -> Callable[..., Any] | None:
-        """The layer's formula, in groups of the channels that stay."""
+        """Returns the layer's formula, in groups of the remaining channels."""
         if not call.through_norms or not self.mixes(call) or call.inputs[0].axis not in self.axes(call):
             return None
         axis, shape = self.axes(call)[0], call.node.input_shapes[0]
@@ -241,7 +241,7 @@ class GroupNorm(StatisticsOverChannels):
 
 @handles(_layers.Normalization)
 class InputNormalization(Handler):
-    """Mean and variance adapted to the data: it stands at the inputs, whose channels stay anyway."""
+    """Mean and variance adapted to the data; the layer stands at the inputs, whose channels stay anyway."""
 
     def flow(self, call: Call) -> tuple[Labels, ...]:
         """Fixes the stream."""
@@ -249,9 +249,9 @@ class InputNormalization(Handler):
         return (call.inputs[0],)
 
     def weights(self, call: Call, outputs: tuple[Labels, ...]) -> tuple[WeightAxes, ...]:
-        """Statistics, which are no parameters."""
+        """Returns the statistics, which are not parameters."""
         return tuple(WeightAxes(v, is_parameter=False) for v in call.layer.weights)
 
     def finish(self, layer: Any, call: Call) -> None:
-        """The layer computes with a copy of its statistics."""
+        """Updates the layer's copy of its statistics, with which it computes."""
         layer.finalize_state()

@@ -14,7 +14,7 @@ __all__ = ["ElementwiseFunction", "Normalizing", "Reduction", "axes_of"]
 
 
 def axes_of(layer: Any, rank: int) -> frozenset[int]:
-    """The axes that an operation names; all of them where it names none."""
+    """Returns the axes that an operation names; all axes if it names none."""
     axis = layer.axis
     if axis is None:
         return frozenset(range(rank))
@@ -32,7 +32,7 @@ def axes_of(layer: Any, rank: int) -> frozenset[int]:
     *("Cast", "SaturateCast", "Copy", "StopGradient", "ConvertToTensor", "OnesLike", "ZerosLike"),
 )
 class ElementwiseFunction(PassThrough):
-    """A function of each number on its own."""
+    """A function of each number separately."""
 
     def flow(self, call: Call) -> tuple[Labels, ...]:
         """Passes labels through; bounds and other settings that are arrays fix them."""
@@ -49,14 +49,14 @@ class ElementwiseFunction(PassThrough):
     *("Argmax", "Argmin", "Median", "Ptp", "Nanmean", "Nansum", "Nanprod", "Nanmax", "Nanmin", "Nanvar", "Nanstd"),
 )
 class Reduction(Handler):
-    """One number out of many along some axes."""
+    """Reduces many numbers to one along some axes."""
 
     def channel_axes(self, layer: Any, rank: int) -> frozenset[int] | None:
-        """The axes that it does not reduce."""
+        """Returns the axes that are not reduced."""
         return frozenset(range(rank)) - axes_of(layer, rank)
 
     def flow(self, call: Call) -> tuple[Labels, ...]:
-        """Labels move up as axes vanish; over the channels it fixes them: the others' result would change."""
+        """Labels move as axes vanish; a reduction over the channels fixes them: the result would change."""
         labels, rank = call.inputs[0], len(call.node.input_shapes[0])
         axes = axes_of(call.layer, rank)
         if labels.axis in axes:
@@ -67,7 +67,7 @@ class Reduction(Handler):
 
 @handles("Softmax", "LogSoftmax", "Sparsemax", "Cumsum", "Cumprod")
 class Normalizing(PassThrough):
-    """Softmax, cumulative sums: each number depends on those along an axis, or several."""
+    """Softmax, cumulative sums: each number depends on the others along one or several axes."""
 
     def flow(self, call: Call) -> tuple[Labels, ...]:
         """Passes labels through; fixes them if it runs over the channels."""

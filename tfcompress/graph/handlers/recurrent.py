@@ -19,19 +19,19 @@ _layers = keras.layers
 
 @handles(_layers.LSTM, _layers.GRU, _layers.SimpleRNN)
 class Recurrent(Handler):
-    """Gates side by side in each weight; the units are what the states hold and what every gate reads and writes."""
+    """Gates are concatenated in each weight; units are the channels of states, read and written by every gate."""
 
     width_name = "units"
 
     def runs_on_slices(self, call: Call) -> bool:
-        """Never: states of zeros are made in the layer's own width."""
+        """False: states of zeros are made with the layer's own width."""
         return False
 
     def _channel_axis(self, call: Call, rank: int) -> int:
         return rank - 1
 
     def units(self, layer: Any) -> int:
-        """How many units the layer has."""
+        """Returns the number of units of the layer."""
         return int(getattr(layer, self.width_name))
 
     def flow(self, call: Call) -> tuple[Labels, ...]:

@@ -1,9 +1,9 @@
-"""Operations that give every element a new place: reshapes of all kinds, and transposes.
+"""Operations that move every element: reshapes of all kinds, and transposes.
 
-The rule for reshapes: input and output fall into blocks of axes with equal products. Labels are spread over the block
-that holds the channel axis, and read in the same order in the output's block. Where that block is one axis, these are
-the output's labels. Where it is several, channels can go along one of them only, so the labels that share a position
-along it are tied.
+The rule for reshapes: input and output are divided into blocks of axes with equal products. Labels are repeated over
+the block with the channel axis, and read in the same order in the output's block. If that block is one axis, these are
+the output's labels. If it is several, channels can be removed along only one of them, so labels that share a
+position along it are tied.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ _Shape = Sequence[int | None]
 
 
 def block_of(source: _Shape, target: _Shape, axis: int) -> tuple[int, int, int, int] | None:
-    """The smallest block of axes around `axis` that a reshape takes to a block of as many elements.
+    """Returns the smallest block of axes around `axis` that a reshape maps to a block of as many elements.
 
     Args:
-        source, target: shapes before and after, batch included, `None` where a size is unknown.
+        source, target: shapes before and after, with the batch, `None` for an unknown size.
         axis: an axis of `source`.
 
     Returns:
-        `(start, stop, target start, target stop)`; `None` where unknown sizes leave no such block.
+        `(start, stop, target start, target stop)`; `None` if unknown sizes leave no such block.
     """
     i, o = len(source), len(target)
     while i > axis and o > 0:
@@ -62,7 +62,7 @@ def _times(size: int, shape: _Shape, axis: int) -> int | None:
 
 
 def _axes_that_readers_want(call: Call, rank: int) -> frozenset[int] | None:
-    """Where the first reader that cares finds channels; looks at a few nodes only."""
+    """Returns the axes on which the first reader that restricts them expects channels; checks only a few nodes."""
     assert call.graph is not None
     pending = [call.node.outputs[0]]
     for _ in range(8):
@@ -80,7 +80,7 @@ def _axes_that_readers_want(call: Call, rank: int) -> frozenset[int] | None:
 
 
 def _separate(rows: Ids) -> int:
-    """How many of the `[positions, labels]` are left apart when positions that share a label are one."""
+    """Returns how many of the `[positions, labels]` stay separate if positions that share a label are merged."""
     unique, index = np.unique(rows, return_inverse=True)
     if len(unique) == rows.size:
         return len(rows)
@@ -97,9 +97,9 @@ def _separate(rows: Ids) -> int:
 
 
 def _one_axis(call: Call, ids: Ids, start: int, rank: int) -> Labels:
-    """Chooses the axis of a block `ids` of several axes along which channels can go, and ties what shares a position.
+    """Chooses the axis of a block `ids` along which channels can be removed, and ties labels that share a position.
 
-    First comes an axis on which the reader of the output looks for channels, then the one that leaves the most apart.
+    An axis on which the output's reader expects channels comes first, then the one that leaves the most separate.
     """
     rows = [np.moveaxis(call.book.representatives(ids), k, 0).reshape(size, -1) for k, size in enumerate(ids.shape)]
     earlier = call.earlier[1][0].axis - start if call.earlier else None
@@ -117,7 +117,7 @@ def _one_axis(call: Call, ids: Ids, start: int, rank: int) -> Labels:
 
 
 def reshaped(call: Call, labels: Labels, source: _Shape, target: _Shape) -> Labels:
-    """The labels of a tensor after a reshape."""
+    """Returns the labels of a tensor after a reshape."""
     block = block_of(source, target, labels.axis)
     if block is None or len(labels) != source[labels.axis]:
         reason = f"{call.node.type_name} rearranges channels among axes of unknown size"
@@ -134,10 +134,10 @@ def reshaped(call: Call, labels: Labels, source: _Shape, target: _Shape) -> Labe
 
 
 class AnyReshape(Handler):
-    """A reshape by the shapes of input and output alone."""
+    """A reshape that depends only on the shapes of input and output."""
 
     def flow(self, call: Call) -> tuple[Labels, ...]:
-        """Labels go where the elements go."""
+        """Labels move with the elements."""
         source, target = call.node.input_shapes[0], call.node.output_shapes[0]
         if len(source) == 1 and len(target) == 2:
             ids = call.book.new(1)
@@ -148,19 +148,19 @@ class AnyReshape(Handler):
 
 @handles("ExpandDims", "Squeeze")
 class AxesOfOne(AnyReshape):
-    """Adds or drops axes of size 1."""
+    """Adds or removes axes of size 1."""
 
 
 @handles(_layers.Flatten)
 class Flatten(AnyReshape):
-    """All axes to one. With `"channels_first"` Keras moves the second axis to the end before."""
+    """Merges all axes. With `"channels_first"` Keras first moves the second axis to the end."""
 
     def channel_axes(self, layer: Any, rank: int) -> frozenset[int] | None:
-        """Any will do."""
+        """Returns `None`: any axis is fine."""
         return None
 
     def flow(self, call: Call) -> tuple[Labels, ...]:
-        """Every position repeats the labels of the channels."""
+        """Repeats the labels of the channels for every position."""
         source = call.node.input_shapes[0]
         if call.layer.data_format != "channels_first" or len(source) < 3:
             return super().flow(call)
@@ -171,21 +171,21 @@ class Flatten(AnyReshape):
 
 @handles(_layers.Reshape, "Reshape")
 class Reshape(AnyReshape):
-    """Reshapes to a shape that is written down, and shrinks with the channels."""
+    """Reshapes to a shape in the config, which shrinks with the channels."""
 
     def _target(self, call: Call) -> tuple[str, list[int], int]:
-        """Name of the entry in the config, the shape there, and how many axes it leaves out."""
+        """Returns the name of the config entry, the shape in it, and the number of axes that it leaves out."""
         if isinstance(call.layer, _layers.Reshape):
             return "target_shape", list(call.layer.target_shape), 1
         shape = call.layer.newshape
         return "newshape", [shape] if isinstance(shape, int) else list(shape), 0
 
     def runs_on_slices(self, call: Call) -> bool:
-        """Never: its arguments speak of channels."""
+        """False: its arguments contain the number of channels."""
         return False
 
     def flow(self, call: Call) -> tuple[Labels, ...]:
-        """Labels go where the elements go; calls of one layer, which have one target shape, shrink together."""
+        """Labels move with the elements; calls of one layer share a target shape, so they shrink together."""
         (labels,) = super().flow(call)
         _, target, left_out = self._target(call)
         if call.earlier is not None and labels.axis >= left_out and target[labels.axis - left_out] != -1:
@@ -198,7 +198,7 @@ class Reshape(AnyReshape):
         return (labels,)
 
     def config(self, call: Call, outputs: tuple[Labels, ...], width: Width) -> dict[str, Any]:
-        """The channel axis of the output is smaller."""
+        """Returns a shape with a smaller channel axis."""
         name, target, left_out = self._target(call)
         at = outputs[0].axis - left_out
         if at >= 0 and target[at] != -1 and len(outputs[0]):
@@ -210,7 +210,7 @@ class AnyTranspose(Handler):
     """Axes in another order: the channel axis moves, its labels stay."""
 
     def order(self, call: Call, rank: int) -> list[int]:
-        """The input's axis of each axis of the output."""
+        """Returns the input axis of each output axis."""
         raise NotImplementedError
 
     def flow(self, call: Call) -> tuple[Labels, ...]:
@@ -225,7 +225,7 @@ class Permute(AnyTranspose):
     """`Permute(dims)`: the batch stays first."""
 
     def order(self, call: Call, rank: int) -> list[int]:
-        """Dimensions are counted from 1."""
+        """Converts dimensions that are counted from 1."""
         return [0, *call.layer.dims]
 
 
@@ -234,7 +234,7 @@ class Transpose(AnyTranspose):
     """`ops.transpose(x, axes)`."""
 
     def order(self, call: Call, rank: int) -> list[int]:
-        """Without axes, all are reversed."""
+        """Returns the given order; without axes, all are reversed."""
         axes = call.layer.axes
         return list(range(rank))[::-1] if axes is None else list(axes)
 
@@ -244,7 +244,7 @@ class SwapAxes(AnyTranspose):
     """`ops.swapaxes(x, axis1, axis2)`."""
 
     def order(self, call: Call, rank: int) -> list[int]:
-        """Two axes change places."""
+        """Swaps two axes."""
         order, first, second = list(range(rank)), call.layer.axis1, call.layer.axis2
         order[first], order[second] = order[second], order[first]
         return order
@@ -255,7 +255,7 @@ class MoveAxis(AnyTranspose):
     """`ops.moveaxis(x, source, destination)`."""
 
     def order(self, call: Call, rank: int) -> list[int]:
-        """The axes that are not named keep their order."""
+        """Moves the named axes; the others keep their order."""
         source = [axis % rank for axis in call.layer.source]
         order = [axis for axis in range(rank) if axis not in source]
         for place, axis in sorted(zip((d % rank for d in call.layer.destination), source, strict=True)):

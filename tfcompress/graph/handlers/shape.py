@@ -1,4 +1,4 @@
-"""Operations that take, add or repeat positions: slices, splits, padding, repetition, rolls."""
+"""Operations that select, add or repeat positions: slices, splits, padding, repetition, rolls."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ __all__ = ["ChannelPadding", "Slice", "Split"]
 
 
 def _axis(call: Call) -> int:
-    """The axis that an operation names, counted from the front."""
+    """Returns the axis that an operation names, counted from the front."""
     return int(call.layer.axis) % len(call.node.input_shapes[0])
 
 
 class _AlongChannels(Handler):
-    """Handlers whose arguments speak of channels where they work along their axis."""
+    """Base of handlers whose arguments depend on channels if they work along the channel axis."""
 
     def touches(self, call: Call) -> bool:
         """Whether the call works along the channel axis."""
         return _axis(call) == call.inputs[0].axis
 
     def runs_on_slices(self, call: Call) -> bool:
-        """Not along the channels."""
+        """Returns False along the channel axis."""
         return not self.touches(call)
 
     def one_setting(self, call: Call) -> None:
-        """One operation has one setting, however often it is called: its calls shrink together."""
+        """Ties the calls of one operation, which has only one setting, so that they shrink together."""
         if call.earlier is not None and self.touches(call):
             reason = f"calls of one {call.node.type_name} take different channels"
             call.tie(call.earlier[0][0].ids, call.inputs[0].ids, reason)
@@ -41,7 +41,7 @@ class Slice(_AlongChannels):
     """`x[:, ::2, 0, None, 3:]` and the like."""
 
     def _keys(self, call: Call) -> list[Any]:
-        """One key for each axis of the input, and `None` for each new one."""
+        """Returns one key for each axis of the input, and `None` for each new one."""
         key = call.node.args[1] if len(call.node.args) > 1 else call.node.kwargs.get("key")
         keys = list(key) if isinstance(key, (tuple, list)) else [key]  # a list once a model is read from its file
         missing = len(call.node.input_shapes[0]) - sum(k is not None and k is not Ellipsis for k in keys)
@@ -49,19 +49,19 @@ class Slice(_AlongChannels):
         return keys[:at] + [slice(None)] * missing + keys[at + 1 :]
 
     def _at(self, call: Call, keys: list[Any]) -> int:
-        """Where the key of the channel axis stands."""
+        """Returns the position of the channel axis' key."""
         taking = [i for i, key in enumerate(keys) if key is not None]
         return taking[call.inputs[0].axis]
 
     def touches(self, call: Call) -> bool:
-        """Whether some channels are left out or change places."""
+        """Whether some channels are left out or moved."""
         keys = self._keys(call)
         key = keys[self._at(call, keys)]
         size = len(call.inputs[0])
         return not isinstance(key, slice) or range(*key.indices(size)) != range(size)
 
     def flow(self, call: Call) -> tuple[Labels, ...]:
-        """The labels of the positions taken; steps tie what they step over."""
+        """Returns the labels of the selected positions; steps tie the labels that they skip."""
         labels, keys = call.inputs[0], self._keys(call)
         at = self._at(call, keys)
         axis = at - sum(isinstance(key, int) for key in keys[:at])
@@ -84,7 +84,7 @@ class Slice(_AlongChannels):
     def arguments(
         self, call: Call, outputs: tuple[Labels, ...], width: Width
     ) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
-        """The same channels among those that stay."""
+        """Returns keys that select the same channels among the remaining ones."""
         ids, keys = call.inputs[0].ids, self._keys(call)
         at = self._at(call, keys)
         if width.stays(ids).all() or not self.touches(call):
@@ -113,10 +113,10 @@ def _shrunk(ids: Ids, taken: range, width: Width) -> slice:
 
 @handles("Split", "ArraySplit")
 class Split(_AlongChannels):
-    """`ops.split(x, sections or points, axis)`: several tensors side by side in one."""
+    """`ops.split(x, sections or points, axis)`: cuts a tensor into several."""
 
     def flow(self, call: Call) -> tuple[Labels, ...]:
-        """Along the channels each part has its own; along another axis all have the same."""
+        """Along the channels each part has its own labels; along another axis all have the same."""
         labels = call.inputs[0]
         if not self.touches(call):
             return (labels,) * len(call.node.output_shapes)
@@ -125,7 +125,7 @@ class Split(_AlongChannels):
         return tuple(Labels(ids, labels.axis) for ids in np.split(labels.ids, ends[:-1]))
 
     def config(self, call: Call, outputs: tuple[Labels, ...], width: Width) -> dict[str, Any]:
-        """Equal sections may shrink to unequal ones: then the points between them."""
+        """Equal sections may shrink to unequal ones: then returns the points between them."""
         if not self.touches(call):
             return {}
         widths = [width(labels.ids) for labels in outputs]
@@ -140,7 +140,7 @@ class Unstack(_AlongChannels):
     """`ops.unstack(x, num, axis)`: one tensor for each position along an axis, which vanishes."""
 
     def flow(self, call: Call) -> tuple[Labels, ...]:
-        """All have the same labels; along the channels these are fixed."""
+        """All outputs have the same labels; along the channels these are fixed."""
         labels = call.inputs[0]
         if self.touches(call):
             return call.whole("Unstack gives each channel a tensor of its own")
@@ -149,7 +149,7 @@ class Unstack(_AlongChannels):
 
 @handles("Pad")
 class ChannelPadding(_AlongChannels):
-    """`keras.ops.pad`: channels of zeros before and after are channels like any other."""
+    """`keras.ops.pad`: added channels of zeros are channels like any other."""
 
     def _pads(self, call: Call) -> tuple[int, int]:
         pads = call.layer.pad_width
@@ -179,7 +179,7 @@ class ChannelPadding(_AlongChannels):
         return (Labels(ids, labels.axis),)
 
     def config(self, call: Call, outputs: tuple[Labels, ...], width: Width) -> dict[str, Any]:
-        """As many zeros as are left on each side."""
+        """Returns as many zeros as remain on each side."""
         if not self.touches(call) or len(call.layer.pad_width) == 1:
             return {"pad_width": [list(pad) for pad in call.layer.pad_width]}
         labels, ids = call.inputs[0], outputs[0].ids
@@ -191,14 +191,14 @@ class ChannelPadding(_AlongChannels):
 
 @handles("Repeat")
 class Repeat(_AlongChannels):
-    """`ops.repeat(x, repeats, axis)`: every position several times, next to itself."""
+    """`ops.repeat(x, repeats, axis)`: repeats every position, next to itself."""
 
     def touches(self, call: Call) -> bool:
-        """Without an axis, all are laid out in one."""
+        """Whether channels are repeated; without an axis, all axes are flattened."""
         return call.layer.axis is None or super().touches(call)
 
     def flow(self, call: Call) -> tuple[Labels, ...]:
-        """Along the channels each label several times."""
+        """Repeats each label along the channels."""
         labels = call.inputs[0]
         if call.layer.axis is None:
             return call.whole("Repeat without an axis")
@@ -209,7 +209,7 @@ class Repeat(_AlongChannels):
         return (Labels(np.repeat(labels.ids, np.asarray(call.layer.repeats)), labels.axis),)
 
     def config(self, call: Call, outputs: tuple[Labels, ...], width: Width) -> dict[str, Any]:
-        """A number for each channel loses those of the channels that are gone."""
+        """Removes the entries of removed channels from a number per channel."""
         repeats = call.layer.repeats
         if call.layer.axis is None or not self.touches(call) or np.size(repeats) == 1:
             return {}
@@ -221,7 +221,7 @@ class Tile(Handler):
     """`ops.tile(x, repeats)`: the whole tensor several times."""
 
     def flow(self, call: Call) -> tuple[Labels, ...]:
-        """Along the channels all labels several times."""
+        """Repeats all labels along the channels."""
         labels, repeats = call.inputs[0], call.layer.repeats
         repeats = [repeats] if isinstance(repeats, int) else list(repeats)
         rank, wide = len(call.node.input_shapes[0]), len(call.node.output_shapes[0])
@@ -235,7 +235,7 @@ class Flip(Handler):
     """`ops.flip(x, axis)`: positions in reverse order."""
 
     def flow(self, call: Call) -> tuple[Labels, ...]:
-        """Along the channels the labels in reverse order."""
+        """Reverses the labels along the channels."""
         labels, axis, rank = call.inputs[0], call.layer.axis, len(call.node.input_shapes[0])
         axes = range(rank) if axis is None else [axis] if isinstance(axis, int) else axis
         return (Labels(labels.ids[::-1], labels.axis) if labels.axis in [a % rank for a in axes] else labels,)
@@ -243,10 +243,10 @@ class Flip(Handler):
 
 @handles("Roll")
 class Roll(_AlongChannels):
-    """`ops.roll(x, shift, axis)`: positions move on, the last ones to the front."""
+    """`ops.roll(x, shift, axis)`: moves positions; the last ones go to the front."""
 
     def _shift(self, call: Call) -> int | None:
-        """By how many channels; `None` where that is not known."""
+        """Returns the shift in channels; `None` if it is not known."""
         layer, labels = call.layer, call.inputs[0]
         if not isinstance(layer.axis, int) or not isinstance(layer.shift, int):
             return None
@@ -265,17 +265,17 @@ class Roll(_AlongChannels):
         return (Labels(np.roll(labels.ids, shift), labels.axis) if shift else labels,)
 
     def config(self, call: Call, outputs: tuple[Labels, ...], width: Width) -> dict[str, Any]:
-        """As many channels as are left of those that move to the front."""
+        """Returns the number of remaining channels among those that move to the front."""
         shift = self._shift(call)
         return {"shift": width(outputs[0].ids[:shift])} if shift else {}
 
 
 @handles("DepthToSpace", "SpaceToDepth")
 class DepthAndSpace(Handler):
-    """Blocks of positions from channels, and back: of `[block * block, channels]` the second factor stays apart."""
+    """Blocks of positions from channels, and back: in `[block * block, channels]` the second factor stays separate."""
 
     def flow(self, call: Call) -> tuple[Labels, ...]:
-        """To space: the labels that become one channel are tied. To depth: each label for every place in a block."""
+        """To space: labels that become one channel are tied. To depth: labels repeat for every place in a block."""
         (axis,) = self.channel_axes(call.layer, len(call.node.input_shapes[0])) or (0,)
         ids, places = call.input_along(axis), call.layer.block_size**2
         if call.node.type_name == "SpaceToDepth":

@@ -1,4 +1,4 @@
-"""Operations that sort positions, or take the largest of them: what k-max pooling is made of."""
+"""Operations that sort positions, or select the largest: the parts of k-max pooling."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["Sorting", "TakingAlongAxis"]
 
 @handles("TopK", "Sort", "Argsort")
 class Sorting(Handler):
-    """Numbers along one axis by size, or the places where they were: each of the others on its own."""
+    """Sorts numbers along one axis, or returns their places; other axes are independent."""
 
     def flow(self, call: Call) -> tuple[Labels, ...]:
         """Passes labels through, for values and places; fixes them if it sorts the channels."""
@@ -25,10 +25,10 @@ class Sorting(Handler):
 
 @handles("TakeAlongAxis")
 class TakingAlongAxis(Handler):
-    """`ops.take_along_axis(x, places, axis)`: of each row of `x` the numbers at the places in the same row."""
+    """`ops.take_along_axis(x, places, axis)`: from each row of `x`, the numbers at the places in the same row."""
 
     def flow(self, call: Call) -> tuple[Labels, ...]:
-        """Ties the channels of both; fixes them if it takes channels, or if they do not lie in the same places."""
+        """Ties the channels of both; fixes them if channels are selected, or if they do not lie in the same places."""
         first, rank = call.inputs[0], len(call.node.input_shapes[0])
         if call.layer.axis is None or first.axis == call.layer.axis % rank:
             return call.whole("TakeAlongAxis takes channels by their number")

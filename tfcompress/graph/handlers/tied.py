@@ -1,7 +1,7 @@
-"""Layers of the user's own that read the weights of another layer, such as the decoder of a tied autoencoder.
+"""User layers that read the weights of another layer, such as the decoder of a tied autoencoder.
 
-No handler knows them; but what each axis of a weight means there can be tried with numbers, as the other layer's
-handler has said what it means in that layer. Where the trial leaves a doubt, both layers stay whole.
+No handler knows them; but the meaning of each axis of a weight can be found by a trial with numbers, because the other
+layer's handler gives its meaning in that layer. If the trial is not conclusive, both layers stay whole.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _Array = npt.NDArray[Any]
 
 @dataclass
 class _Role:
-    """Which axis of a weight is indexed by the layer's input channels, and which by its output channels."""
+    """The axes of a weight that are indexed by the layer's input channels and by its output channels."""
 
     variable: Any
     reads: list[int] = field(default_factory=list)
@@ -34,13 +34,13 @@ class _Role:
 
 
 class TiedReader(Handler):
-    """A layer whose weights' axes have been found out."""
+    """A layer whose weights' axes were found by a trial."""
 
     def __init__(self, roles: Iterable[_Role]) -> None:
         self._roles = list(roles)
 
     def runs_on_slices(self, call: Call) -> bool:
-        """Never: left to the masks, which are known to be right."""
+        """False: masks are used, which are known to be right."""
         return False
 
     def flow(self, call: Call) -> tuple[Labels, ...]:
@@ -50,7 +50,7 @@ class TiedReader(Handler):
         return (Labels(call.new_output(shape[-1] or 0), len(shape) - 1),)
 
     def weights(self, call: Call, outputs: tuple[Labels, ...]) -> tuple[WeightAxes, ...]:
-        """As found out; weights that the layer holds but does not read are said nothing of."""
+        """Returns the axes found by the trial; weights that the layer holds but does not read are left out."""
         read, written = call.input_along(-1), outputs[0].ids
         return tuple(
             WeightAxes(role.variable, dict.fromkeys(role.reads, read), dict.fromkeys(role.writes, written))
@@ -58,7 +58,7 @@ class TiedReader(Handler):
         )
 
     def macs(self, call: Call, outputs: tuple[Labels, ...]) -> tuple[MacTerm, ...]:
-        """Positions x all entries of each weight that takes the input's channels to the output's."""
+        """Returns positions x all entries of each weight between the input's and the output's channels."""
         positions = sizes(call.node.output_shapes[0][1:-1], call.node)
         labels = (call.input_along(-1), outputs[0].ids)
         return tuple(
@@ -72,10 +72,10 @@ class TiedReader(Handler):
 
 
 def sharing(graph: LayerGraph) -> tuple[dict[str, str], dict[str, Handler]]:
-    """The layers that share weights: `{layer: another}` that stay whole, and handlers of those that need not.
+    """Returns layers that share weights: `{layer: another}` that stay whole, and handlers of the others.
 
-    They need not where one layer that has a handler owns the weights, and what each axis means to every other one has
-    been found out. An operation may also be called with a weight of a layer as an argument: then that stays whole.
+    A layer does not stay whole if one layer with a handler owns the weights, and the meaning of each axis to all others
+    was found. If an operation is called with another layer's weight as an argument, that layer stays whole.
     """
     holders: dict[int, dict[str, Node]] = {}
     for node in graph.nodes.values():
@@ -104,10 +104,10 @@ def sharing(graph: LayerGraph) -> tuple[dict[str, str], dict[str, Handler]]:
 
 
 def tied_reader(node: Node) -> TiedReader | None:
-    """The handler of a layer without one, by trial; `None` where its axes cannot be told.
+    """Returns the handler of a layer without one, by a trial; `None` if its axes cannot be determined.
 
-    The layer takes one tensor to another, `[batch, ..., channels]`, adapts to the other layer's weights (no width
-    stands in its config), and gives on slices of its weights what it gives where the rest is zero.
+    The layer maps one tensor to another, `[batch, ..., channels]`, adapts to the other layer's weights (its config has
+    no width), and gives the same with slices of its weights as with zeros instead of the rest.
     """
     layer = node.operation
     try:
@@ -124,7 +124,7 @@ def _says_no_width(layer: Any, widths: tuple[int, int]) -> bool:
 
 
 class _DoubtError(Exception):
-    """The trial does not tell what an axis means."""
+    """The trial does not determine the meaning of an axis."""
 
 
 class _Trial:
@@ -177,7 +177,7 @@ class _Trial:
         return chosen
 
     def _reads(self, variable: Any, axis: int) -> bool:
-        """Whether the input's channels are not seen where the slices along the axis are zero."""
+        """Whether the output ignores the input's channels where slices along the axis are zero."""
         some = self._some(self.read)
         value = self._values[id(variable)] * _along(~some, axis, len(variable.shape))
         changed = np.where(some, self._normal(self._x.shape), self._x)
@@ -192,7 +192,7 @@ class _Trial:
         return _same(y[..., ~some], self._y[..., ~some]) and not _same(y[..., some], self._y[..., some])
 
     def _slice(self, roles: list[_Role]) -> None:
-        """Sees to it that slices give what masks do, as the cut layer has to."""
+        """Checks that slices give the same as masks, as the cut layer has to."""
         read, written = self._some(self.read), self._some(self.written)
         masked, sliced = {}, {}
         for role in roles:

@@ -24,9 +24,9 @@ def _units(layer: Any) -> int:
 
 @handles(keras.layers.Bidirectional)
 class Bidirectional(Handler):
-    """A recurrent layer forwards and one backwards.
+    """A recurrent layer forwards and another backwards.
 
-    Keras takes both to have one width, so unit i of the one and unit i of the other are one channel.
+    Keras gives both the same width, so unit i of one and unit i of the other are one channel.
     """
 
     def serves(self, operation: Any) -> bool:
@@ -39,11 +39,11 @@ class Bidirectional(Handler):
         )
 
     def runs_on_slices(self, call: Call) -> bool:
-        """Never, as the layers inside do not."""
+        """False, because the layers inside do not run on slices."""
         return False
 
     def _directions(self, call: Call) -> list[tuple[Handler, Call]]:
-        """The two inner calls; of the initial states each takes one half."""
+        """Returns the two inner calls; each gets half of the initial states."""
         node = call.node
         units = _units(call.layer.forward_layer)
         states = call.inputs_of("initial_state")
@@ -80,7 +80,7 @@ class Bidirectional(Handler):
         return [(handler, inner, labels) for handler, inner in directions]
 
     def flow(self, call: Call) -> tuple[Labels, ...]:
-        """The labels of both layers, which are the same, side by side or merged."""
+        """Returns the labels of both layers, which are equal, concatenated or merged."""
         (handler, forwards), (backward_handler, backwards) = self._directions(call)
         first, *states = handler.flow(forwards)
         # The same labels for the same units, whatever layer they are in.
@@ -99,7 +99,7 @@ class Bidirectional(Handler):
         return tuple(m for handler, inner, labels in self._inner(call, outputs) for m in handler.macs(inner, labels))
 
     def config(self, call: Call, outputs: tuple[Labels, ...], width: Width) -> dict[str, Any]:
-        """Fewer units in both."""
+        """Returns fewer units for both."""
         config = config_of(call.layer)
         for key, (handler, inner, labels) in zip(("layer", "backward_layer"), self._inner(call, outputs), strict=True):
             entry = {k: v for k, v in config[key].items() if k != "build_config"}  # it speaks of the old widths
@@ -108,7 +108,7 @@ class Bidirectional(Handler):
 
 
 class _Around(Handler):
-    """A layer around one other, which the inner layer's own handler describes."""
+    """A layer around a single other one, which the inner layer's own handler describes."""
 
     def serves(self, operation: Any) -> bool:
         """Whether the layer inside is known."""
@@ -121,27 +121,27 @@ class _Around(Handler):
         return (*self._inner(call), outputs)
 
     def config(self, call: Call, outputs: tuple[Labels, ...], width: Width) -> dict[str, Any]:
-        """The inner layer's changed config in the place of the layer."""
+        """Returns the inner layer's changed config as the value of `layer`."""
         handler, inner, labels = self._with_outputs(call, outputs)
         return {"layer": {**config_of(inner.layer), **handler.config(inner, labels, width)}}
 
     def create(self, call: Call, config: dict[str, Any]) -> Any:
-        """Around a new inner layer, which its own handler makes."""
+        """Returns a wrapper around a new inner layer, which its own handler makes."""
         handler, inner = self._inner(call)
         return type(call.layer)(handler.create(inner, config.pop("layer")), **config)
 
     def finish(self, layer: Any, call: Call) -> None:
-        """As the inner layer is finished."""
+        """Finishes the inner layer."""
         handler, inner = self._inner(call)
         handler.finish(layer.layer, inner)
 
 
 @handles(keras.layers.TimeDistributed)
 class TimeDistributed(_Around):
-    """A layer at every step: what the layer's own handler says, without the axis of the steps."""
+    """A layer at every step: the layer's own handler is used, without the axis of the steps."""
 
     def runs_on_slices(self, call: Call) -> bool:
-        """Where the layer inside does, without being told of its width."""
+        """Returns True if the inner layer runs on slices without its width in the config."""
         handler, inner = self._inner(call)
         return not handler.width_attributes and handler.runs_on_slices(inner)
 
@@ -177,12 +177,12 @@ class TimeDistributed(_Around):
         return (*self._inner(call), tuple(Labels(labels.ids, labels.axis - 1) for labels in outputs))
 
     def weights(self, call: Call, outputs: tuple[Labels, ...]) -> tuple[WeightAxes, ...]:
-        """The inner layer's; its statistics are updated at every step, and so not those of one batch."""
+        """Returns the inner layer's weights; its statistics are updated at every step, not per batch."""
         handler, inner, labels = self._with_outputs(call, outputs)
         return tuple(dataclasses.replace(weight, momentum=None) for weight in handler.weights(inner, labels))
 
     def macs(self, call: Call, outputs: tuple[Labels, ...]) -> tuple[MacTerm, ...]:
-        """Steps x those of the inner layer."""
+        """Returns steps x the inner layer's MACs."""
         handler, inner, labels = self._with_outputs(call, outputs)
         terms = handler.macs(inner, labels)
         steps = sizes(call.node.input_shapes[0][1:2], call.node) if terms else 1
@@ -193,11 +193,11 @@ class TimeDistributed(_Around):
 class SpectralNormalization(_Around):
     """A layer whose kernel is divided by its largest singular value in training; otherwise the layer itself.
 
-    The vector of the power iteration, `vector_u` `[1, last axis of the kernel]`, is cut as that axis is.
+    The vector of the power iteration, `vector_u` `[1, last axis of the kernel]`, is cut like that axis.
     """
 
     def runs_on_slices(self, call: Call) -> bool:
-        """Never: the kernel's static shape is kept for training."""
+        """False: the kernel's static shape is kept for training."""
         return False
 
     def _inner(self, call: Call) -> tuple[Handler, Call]:
@@ -215,7 +215,7 @@ class SpectralNormalization(_Around):
         return outputs
 
     def weights(self, call: Call, outputs: tuple[Labels, ...]) -> tuple[WeightAxes, ...]:
-        """The inner layer's, and the vector of the power iteration, which is no parameter."""
+        """Returns the inner layer's weights, and the vector of the power iteration, which is not a parameter."""
         handler, inner = self._inner(call)
         weights = handler.weights(inner, outputs)
         last = len(call.layer.kernel.shape) - 1

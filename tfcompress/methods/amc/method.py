@@ -1,4 +1,4 @@
-"""The method AMC: its settings, and how its parts are put together."""
+"""The method AMC: its settings, and how its parts work together."""
 
 from __future__ import annotations
 
@@ -35,18 +35,19 @@ _PAPER = 400  # episodes, of which a quarter explore with a constant sigma
 @register_method("amc")
 @dataclasses.dataclass(frozen=True)
 class AMC(ChannelPruner):
-    """A DDPG agent chooses the pruning ratio of each block of a trained network; its weights are not trained meanwhile.
+    """A DDPG agent chooses the pruning ratio of each block of a trained network, whose weights stay fixed meanwhile.
 
     He, Lin, Liu, Wang, Li and Han (2018), "AMC: AutoML for Model Compression and Acceleration on Mobile Devices". The
     plan of the highest reward is cut and fine-tuned. With a budget the search is resource-constrained: the reward is
-    -Error, and a ratio is raised where the budget could not be held otherwise. Without one it is accuracy-guaranteed:
-    the reward, -Error log(FLOPs), weighs what is lost against what is saved.
+    -Error, and a ratio is raised if the budget could not be met otherwise. Without a budget it is accuracy-guaranteed:
+    the reward, -Error log(FLOPs), weighs lost accuracy against saved cost.
 
-    Decided, where the paper leaves it open or other methods here set the frame: the agent acts on what RLAL's does, the
-    channels inside each block, or each channel group of a network without blocks, and channels go by `criterion`,
-    where the paper selects and reconstructs them by feature maps. Numbers of the state are scaled by their largest. The
-    action that is remembered is the one carried out. As in the authors' code the agent first learns after the episodes
-    with a constant sigma, once for each of its steps, and sigma falls first in the episode after these.
+    Decided, where the paper leaves it open or the other methods here set the frame: the agent acts on the same units as
+    RLAL's, the channels inside each block, or each channel group of a network without blocks; and channels are ranked
+    by `criterion`, where the paper selects and reconstructs them by feature maps. Numbers of the state are scaled by
+    their largest. The action that is remembered is the one carried out. As in the authors' code the agent first learns
+    after the episodes with a constant sigma, once for each of its steps, and sigma first falls in the episode after
+    these.
 
     Attributes:
         epochs: epochs of fine-tuning.
@@ -55,15 +56,16 @@ class AMC(ChannelPruner):
         exploring: episodes with a constant sigma, before the agent learns; `None` for a quarter, the paper's 100 of
             400.
         reward: `"error"` for -Error, which needs a budget; `"flops"` for -Error log(FLOPs), `"params"` for
-            -Error log(#Param), with or without one. `None` for `"error"` with a budget, and `"flops"` without.
-        max_rate: the largest share of its channels that a group may lose; 1 for all but one. The paper's 0.8 makes
-            the search shorter.
-        reward_images: validation samples that a reward is measured on; `None` for all.
-        recalibrate_batches: BatchNormalization statistics are taken anew from so many batches of 128 training images
-            before each reward; 0 for those of the trained network.
-        criterion: ranks channels, once: a name such as `"l1_norm"` or `"taylor"` (docs/criteria.md lists them), an
-            instance with settings, or a function `(group, evidence) -> one number a channel`.
-        agent: settings of DDPG. Its `sigma_decay` is of a search of 400 episodes; in another one as much in all.
+            -Error log(#Param), with or without a budget. `None` for `"error"` with a budget, and `"flops"` without.
+        max_rate: the largest share of its channels that a group may lose; with 1, all channels but one. The paper's 0.8
+            makes the search shorter.
+        reward_images: number of validation samples for one reward; `None` for all.
+        recalibrate_batches: number of batches of 128 training images from which BatchNormalization statistics are
+            computed anew before each reward; 0 for those of the trained network.
+        criterion: criterion that ranks channels, once: a name such as `"l1_norm"` or `"taylor"` (docs/criteria.md lists
+            them), an instance with settings, or a function `(group, evidence) -> one number per channel`.
+        agent: settings of DDPG. Its `sigma_decay` is for a search of 400 episodes; in a search of another length sigma
+            falls by the same amount in total.
     """
 
     episodes: int = 200
@@ -76,7 +78,7 @@ class AMC(ChannelPruner):
     agent: AgentSettings = dataclasses.field(default_factory=AgentSettings)
 
     when: ClassVar[str] = (
-        "a trained network and an evening, as rlal; without a budget it weighs accuracy against size by itself"
+        "a trained network and an evening, like rlal; without a budget it weighs accuracy against size by itself"
     )
     fast: ClassVar[Mapping[str, Any]] = {"episodes": 20, "reward_images": 500, "epochs": 5}
 
@@ -97,16 +99,16 @@ class AMC(ChannelPruner):
     advice = f"A larger `max_rate` reaches more. {INSIDE_BLOCKS}"
 
     def budget(self, given: Budget) -> Budget:
-        """The budget; the rewards that weigh the cost need none."""
+        """Returns the budget; rewards that include the cost need none."""
         return given if not given and self.reward != "error" else super().budget(given)
 
     def least(self, costs: CostModel, control: Control) -> Cost:
-        """The cost with the least channels inside blocks, and all that lie between them."""
+        """Returns the cost with the fewest channels inside blocks, and all channels between them."""
         widths = self._widths(control.widths(costs.groups))
         return reachable(costs, inside_units(widths, costs.groups, pruning_units(costs.groups)))
 
     def _widths(self, widths: Widths) -> Widths:
-        """The widths of which no group loses more than `max_rate`."""
+        """Returns the widths with which no group loses more than `max_rate`."""
         kept = np.ceil(widths.sizes * (1 - self.max_rate) - 1e-9).astype(np.int64)
         least = np.minimum(np.maximum(widths.least, kept), widths.greatest)
         return Widths.between(widths.sizes, least, widths.greatest, widths.step)
@@ -115,8 +117,8 @@ class AMC(ChannelPruner):
         return AmcEnvironment(task.costs, pruning_units(task.groups), task.budget, self._widths(task.widths))
 
     def check_model(self, task: Task) -> None:
-        """Refuses a model without channels inside blocks, least ratios for channels between them, and a buffer that
-        cannot hold an episode; also without tf-agents.
+        """Refuses a model without channels inside blocks, minimum ratios for channels between them, and a buffer that
+        cannot hold an episode; also if tf-agents is missing.
         """
         steps = len(self._environment(task))
         if self.agent.buffer_capacity < steps:
@@ -126,7 +128,7 @@ class AMC(ChannelPruner):
             load_tf_agents()
 
     def check(self, task: Task) -> None:
-        """Refuses a teaching that does not fit, and a metric of which the reward cannot say an error."""
+        """Refuses a teaching that does not fit, and a metric that the reward cannot turn into an error."""
         super().check(task)
         check_error(self._reward(task), task.objective)
 
@@ -135,13 +137,13 @@ class AMC(ChannelPruner):
 
     @property
     def exploring_episodes(self) -> int:
-        """Episodes with a constant sigma."""
+        """Number of episodes with a constant sigma."""
         return self.episodes // 4 if self.exploring is None else self.exploring
 
     @classmethod
     def published(cls) -> Mapping[str, Mapping[str, Any]]:
-        """The search of the paper's section 4.1. Decided: rewards are measured on 5,000 images, and fine-tuning, of
-        which the paper says nothing for CIFAR-10, is as long as RLAL's, from 0.01 on.
+        """The search of the paper's section 4.1. Decided: rewards are measured on 5,000 images, and fine-tuning, which
+        the paper does not describe for CIFAR-10, is as long as RLAL's, with initial learning rate 0.01.
         """
         return {
             "resnet56-cifar10": {
@@ -166,7 +168,7 @@ class AMC(ChannelPruner):
         }
 
     def agent_settings(self) -> AgentSettings:
-        """The settings of DDPG for this number of episodes: after all of them sigma is what it would be after 400."""
+        """The settings of DDPG for this number of episodes: sigma ends where it would end after 400."""
         decaying = self.episodes - self.exploring_episodes
         decay = self.agent.sigma_decay ** (0.75 * _PAPER / decaying)
         return dataclasses.replace(self.agent, sigma_decay=decay)
@@ -183,7 +185,7 @@ class AMC(ChannelPruner):
         )
 
     def search(self, task: Task) -> Search:
-        """Plays all episodes on the model as it is, and takes the plan of the highest reward."""
+        """Plays all episodes on the unchanged model, and takes the plan of the highest reward."""
         environment = self._environment(task)
         how = (by_name(self.criterion), self.reward_images, self.recalibrate_batches)
         episodes = Episodes(task, *how, environment=environment, fixed_weights=True)

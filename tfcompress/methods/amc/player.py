@@ -1,4 +1,4 @@
-"""AMC's agent as the search plays it."""
+"""AMC's agent as a player of the search."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["DdpgPlayer"]
 
 
 class DdpgPlayer:
-    """Explores first, and then learns after each episode, once for each of its steps.
+    """Explores first, then learns after each episode, once for each of its steps.
 
     Args:
         agent: the agent.
@@ -23,11 +23,11 @@ class DdpgPlayer:
 
     @property
     def episodes(self) -> int:
-        """How many episodes were remembered."""
+        """Number of remembered episodes."""
         return self._agent.episodes
 
     def take(self, episode: Episode, reward: float) -> dict[str, float]:
-        """Remembers an episode, and learns; returns its sigma, and the losses where there are any."""
+        """Remembers an episode, and learns; returns its sigma, and the losses if there are any."""
         agent, sigma = self._agent, self._agent.sigma
         agent.remember(episode.states, episode.actions, reward)
         losses: dict[str, float] = {}

@@ -12,7 +12,7 @@ __all__ = ["AgentSettings"]
 
 @dataclasses.dataclass(frozen=True)
 class AgentSettings(DdpgSettings):
-    """Settings of AMC's agent; defaults are the paper's, or marked as decided where it leaves them open.
+    """Settings of AMC's agent; defaults are the paper's, or marked as decided if the paper leaves them open.
 
     The toy problem of tests/agents/test_learning.py, with a reward that stays the same, 400 episodes of which 100
     explore. Random search has a mean quality of 0.14 and a best of 0.56, and 0.846 is the best that the budget allows:
@@ -23,7 +23,7 @@ class AgentSettings(DdpgSettings):
         0.99          0.5              0.740  0.731  -                 0.799  0.794  -
 
     Raises:
-        TypeError, ValueError: if a setting is of another type, or out of its range.
+        TypeError, ValueError: a setting has another type, or is out of range.
     """
 
     def __post_init__(self) -> None:

@@ -1,4 +1,4 @@
-"""The common part of DARC and its baselines: units, replacements, imitation, and the students that are made of them."""
+"""The common part of DARC and its baselines: units, replacements, imitation, and the students made from them."""
 
 from __future__ import annotations
 
@@ -64,22 +64,23 @@ _SAMPLES = 256  # by which replacements are worked out that need what a layer re
 
 @dataclasses.dataclass(frozen=True)
 class Replacing(TrainedMethod):
-    """Settings of a method that puts cheaper layers in the place of others; `as_published` has those of DARC's paper.
+    """Settings of a method that replaces layers by cheaper ones; `as_published` has those of DARC's paper.
 
     Attributes:
         epochs: epochs of fine-tuning.
         batch_size: images in a batch; 256 for ResNets, 128 for WideResNets in the paper.
         learning_rate: initial learning rate of fine-tuning, and of joint training.
-        replacements: what may stand in a unit's place: names (docs/replacements.md lists them), or objects of one's
-            own. Those that a unit has no use for, and those that are not cheaper than it, are left out there.
-        unit: what is replaced as a whole. "layer": each convolution, dense or recurrent layer that a replacement fits.
-            "bottleneck": in residual blocks of three convolutions or more all from the first to the last, "block": of
-            two or more; other layers are units of their own. Or names: of layers, and tuples of the nodes of regions.
-        imitation_epochs: epochs in which replacements learn to give what the originals give.
-        imitation_optimizer: "adam", or "sgd" as in the paper, which diverges where layers read large numbers.
-        imitation_rate: learning rate of that optimizer; `None`: 0.01 of "adam", 0.1 of "sgd".
-        latency_batch: samples in one invocation, by which latency is measured.
-        latency_threads: threads of the interpreter that measures it.
+        replacements: the possible replacements of a unit: names (docs/replacements.md lists them), or your own objects.
+            Those that do not fit a unit, or are not cheaper than it, are left out there.
+        unit: the parts that are replaced as a whole: "layer", "bottleneck", "block", or names. "layer": each
+            convolution, dense or recurrent layer that a replacement fits. "bottleneck": in residual blocks of at least
+            three convolutions, everything from the first to the last; "block": the same for at least two; other layers
+            are units of their own. Or names of layers, and tuples of the nodes of regions.
+        imitation_epochs: epochs in which replacements learn to give the same outputs as the originals.
+        imitation_optimizer: "adam", or "sgd" as in the paper, which diverges if layers read large numbers.
+        imitation_rate: learning rate of that optimizer; `None`: 0.01 for "adam", 0.1 for "sgd".
+        latency_batch: samples in one invocation when latency is measured.
+        latency_threads: threads of the interpreter that measures latency.
     """
 
     epochs: int = 20
@@ -112,7 +113,7 @@ class Replacing(TrainedMethod):
 
     @classmethod
     def published(cls) -> Mapping[str, Mapping[str, Any]]:
-        """For each network of DARC's paper its settings (section 5, appendix A), of those that the method has."""
+        """The settings for each network of DARC's paper (section 5, appendix A), as far as the method has them."""
         own = {field.name for field in dataclasses.fields(cls)}
         return {
             network: {name: value for name, value in {**_PAPER, **settings}.items() if name in own}
@@ -122,10 +123,10 @@ class Replacing(TrainedMethod):
     # What is replaced.
 
     def units(self, costs: CostModel, control: Control) -> tuple[Unit, ...]:
-        """The units of a model.
+        """Returns the units of a model.
 
         Raises:
-            ValueError: there are none, or names in `unit` that are no region.
+            ValueError: there are none, or names in `unit` are not a region.
         """
         if set(control.settings()) - {"exclude", "only"}:
             raise ValueError(
@@ -140,14 +141,14 @@ class Replacing(TrainedMethod):
             raise ValueError(
                 f"Expected a model with layers that one of {names} could replace, each called once. Received: "
                 f"{costs.groups.graph.name!r}, which has none. Give other replacements= (docs/replacements.md), or "
-                "take a method that removes channels, such as 'uniform'."
+                "use a method that removes channels, such as 'uniform'."
             )
         return units
 
     advice = "That is the cheapest combination of replacements; give cheaper replacements= to go below it."
 
     def budget(self, given: Budget) -> Budget:
-        """The budget; one of latency alone can be planned here, by a table that is measured."""
+        """Returns the budget; latency alone is enough here, because a measured table lets the method plan for it."""
         if not given:
             raise ValueError(
                 "Expected a budget. Received none of `flops_budget`, `params_budget` and `latency_budget`, and no "
@@ -156,7 +157,7 @@ class Replacing(TrainedMethod):
         return given if given.measured == (LATENCY,) else super().budget(given)
 
     def table(self, task: Task, units: Sequence[Unit], minimize: str | None = None) -> CostTable:
-        """The cost of the task's network with any choice, latency too where it is asked for."""
+        """Returns the cost of the task's network with any choice, including latency if it is asked for."""
         table = CostTable.of(units, task.costs.total)
         if not is_wanted(task, minimize):
             return table
@@ -164,22 +165,22 @@ class Replacing(TrainedMethod):
 
     @staticmethod
     def limits(task: Task, table: CostTable) -> dict[str, float]:
-        """The limits of the finished model, that of latency included."""
+        """Returns the limits of the finished model, including that of latency."""
         return {**task.limits, **latency_limit(task, table)}
 
     def least(self, costs: CostModel, control: Control) -> Cost:
-        """The lowest cost of each metric: with the cheapest alternative in every unit's place."""
+        """Returns the lowest cost of each metric, with the cheapest alternative of every unit."""
         table = CostTable.of(self.units(costs, control), costs.total)
         macs, params, size, *others = (int(table.lowest(metric)) for metric in table.whole)
         return Cost(macs, params, size, dict(zip(list(table.whole)[3:], others, strict=True)))
 
     def cheapest(self, costs: CostModel, control: Control, metrics: Sequence[str]) -> str:
-        """A sentence on the cheapest choice by each metric."""
+        """Returns a sentence on the cheapest choice by each metric."""
         table = CostTable.of(self.units(costs, control), costs.total)
         return "".join(f" The cheapest in {metric}: {words_for(table.cheapest(metric))}." for metric in metrics)
 
     def check_model(self, task: Task) -> None:
-        """Refuses a model without layers to replace, and limits that no choice holds together."""
+        """Refuses a model without layers to replace, and limits that no choice can meet together."""
         table = self.table(task, self.units(task.costs, task.control))
         limits = self.limits(task, table)
         if LATENCY in limits and limits[LATENCY] < table.lowest(LATENCY):
@@ -195,7 +196,7 @@ class Replacing(TrainedMethod):
 
     def check(self, task: Task) -> None:
         """Refuses a teaching that does not fit, hints of layers that may be replaced, and a latency that the cheapest
-        choice misses by far when it is measured.
+        choice exceeds by far when it is measured.
         """
         units = self.units(task.costs, task.control)
         if self.teaching is not None:
@@ -213,12 +214,12 @@ class Replacing(TrainedMethod):
         return (self.imitation_phase(), PhasePlan("fine-tuning", self.epochs, max(share, 0.1) + teacher))
 
     def imitation_phase(self) -> PhasePlan:
-        """One forward pass of the source, and a training step of what is much smaller."""
+        """One forward pass of the source, and a training step of the much smaller replacements."""
         return PhasePlan(_IMITATION, self.imitation_epochs, 0.7)
 
     def imitate(self, task: Task, units: Sequence[Unit]) -> tuple[Weights, dict[str, list[Any]]]:
-        """The weights of the source and of all its replacements, which have learned to give what the originals give."""
-        task.progress.doing(f"putting replacements beside {len(units)} parts, and finding the weights they begin with")
+        """Returns the weights of the source and of all replacements, which have learned the originals' outputs."""
+        task.progress.doing(f"adding replacements to {len(units)} parts, and computing their initial weights")
         everything = {unit.name: unit.alternatives for unit in units}
         relaxed = relax(
             task.network,
@@ -246,7 +247,7 @@ class Replacing(TrainedMethod):
         return weights, {f"{_IMITATION}: {name}": values for name, values in history.items()}
 
     def fine_tune(self, student: keras.Model, trail: Trail, task: Task, phase: str) -> dict[str, list[Any]]:
-        """Trains a student in place; frozen layers too where their weights changed."""
+        """Trains a student in place, including frozen layers whose weights changed."""
         network = task.network_of(student)
         how: dict[str, Any] = {"teaching": self.teaching, "keep": self.keep}
         with thawed(student, to_thaw(network, cut_layers(task.groups.graph, network, trail))):
@@ -254,7 +255,7 @@ class Replacing(TrainedMethod):
 
 
 def words_for(choice: Choice) -> str:
-    """How many units became what, such as "3 of 19 units stay as they are, 16 become 3x3+1x1"."""
+    """Returns how many units became which alternative, such as "3 of 19 units stay as they are, 16 become 3x3+1x1"."""
     counts: dict[str, int] = {}
     for alternative in choice.values():
         counts[alternative] = counts.get(alternative, 0) + 1
@@ -264,14 +265,14 @@ def words_for(choice: Choice) -> str:
 
 
 def refuse(limits: Mapping[str, float]) -> NoReturn:
-    """Refuses limits that cannot be held together.
+    """Refuses limits that cannot be met together.
 
     Raises:
         ValueError: always.
     """
     raise ValueError(
-        f"Expected a budget that some combination of replacements can hold. Received: {dict(limits)}"
-        + (", each of which can be held, but not all at once" if len(limits) > 1 else ", which none was found to hold")
+        f"Expected a budget that some combination of replacements can meet. Received: {dict(limits)}"
+        + (", each of which can be met, but not all at once" if len(limits) > 1 else ", which no combination met")
         + ". Give a larger share."
     )
 

@@ -1,4 +1,4 @@
-"""`Replaced`: replacements chosen without training mixtures; what DARC is compared with."""
+"""`Replaced`: replacements chosen without training mixtures; the baseline of DARC."""
 
 from __future__ import annotations
 
@@ -28,43 +28,43 @@ __all__ = ["Replaced"]
 @register_method("replaced")
 @dataclasses.dataclass(frozen=True)
 class Replaced(Replacing):
-    """Replaces units by a rule, lets the replacements imitate what they replace, and fine-tunes.
+    """Replaces units by a rule, lets the replacements imitate the originals, and fine-tunes.
 
     Attributes:
-        choice: "all": each unit becomes the first of `replacements` that fits it, the MobileNet way with "3x3+1x1"; it
-            needs no budget. "random": at random, as near to the budget as random choices come. "knapsack": the exact
-            choice with the least sum of increases of the loss, each measured on the calibration data with that one
-            replacement alone in the network, as a search driven by a table makes it.
+        choice: "all": each unit becomes the first of `replacements` that fits it, as in MobileNet with "3x3+1x1"; it
+            needs no budget. "random": random replacements, as close to the budget as random choices come. "knapsack":
+            the exact choice with the least sum of increases of the loss, each measured on the calibration data with
+            only that replacement in the network, like a search driven by a table.
 
     Raises:
-        TypeError, ValueError: a setting of another type, or out of its range.
+        TypeError, ValueError: a setting has another type, or is out of range.
     """
 
     choice: Literal["all", "random", "knapsack"] = "knapsack"
 
-    when: ClassVar[str] = "cheaper layers in the place of others by a rule, without a search"
+    when: ClassVar[str] = "cheaper layers instead of others by a rule, without a search"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         expect.settings(self, expect.one_of, "choice", options=("all", "random", "knapsack"))
 
     def budget(self, given: Budget) -> Budget:
-        """The budget; where all units are replaced, none is needed."""
+        """Returns the budget; none is needed if all units are replaced."""
         return Budget(flops=1.0) if not given and self.choice == "all" else super().budget(given)
 
     def check_model(self, task: Task) -> None:
-        """Refuses a budget that the choice cannot hold."""
+        """Refuses a budget that the choice cannot meet."""
         super().check_model(task)
         units = self.units(task.costs, task.control)
         table = self.table(task, units)
         if self.choice == "all" and not table.fits(_all(units), self.limits(task, table)):
             raise ValueError(
-                f"Expected a budget that {words_for(_all(units))} can hold. Received: {dict(task.limits)}. Leave the "
+                f"Expected a budget that {words_for(_all(units))} can meet. Received: {dict(task.limits)}. Leave the "
                 "budget out, or give choice='knapsack'."
             )
 
     def search(self, task: Task) -> Search:
-        """Chooses, and makes the student of the replacements that have imitated."""
+        """Chooses, and makes the student from the replacements after imitation."""
         units = self.units(task.costs, task.control)
         weights, history = self.imitate(task, units)
         choice = self._choice(task, units, weights)
@@ -85,7 +85,7 @@ class Replaced(Replacing):
         return refuse(limits) if choice is None else choice
 
     def _values(self, task: Task, units: Sequence[Unit], weights: Weights) -> dict[str, dict[str, float]]:
-        """For each alternative minus the loss with it alone in the network, less that of the network as it is."""
+        """Returns for each alternative the loss of the unchanged network minus the loss with only that one in it."""
         untouched = {unit.name: ORIGINAL for unit in units}
 
         def loss(choice: Choice) -> float:
@@ -95,7 +95,7 @@ class Replaced(Replacing):
         before = loss(untouched)
         values: dict[str, dict[str, float]] = {}
         for number, unit in enumerate(units, start=1):
-            task.progress.doing(f"replacing part {number} of {len(units)} alone")
+            task.progress.doing(f"replacing only part {number} of {len(units)}")
             values[unit.name] = {
                 name: 0.0 if name == ORIGINAL else before - loss({**untouched, unit.name: name})
                 for name in unit.alternatives

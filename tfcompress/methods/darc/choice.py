@@ -1,4 +1,4 @@
-"""The choice of one alternative a unit within limits: exact, or at random."""
+"""Chooses one alternative per unit within limits: exactly, or at random."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from tfcompress.methods.darc.units import ORIGINAL, Choice, CostTable
 __all__ = ["at_random", "exact_choice"]
 
 Values = Mapping[str, Mapping[str, float]]
-"""For each unit a number for each alternative that may be chosen."""
+"""A value of each alternative that may be chosen, for each unit."""
 
 
 def exact_choice(table: CostTable, values: Values, limits: Mapping[str, float]) -> Choice | None:
-    """The choice with the greatest sum of values within the limits, a knapsack with one item a unit.
+    """Returns the choice with the greatest sum of values within the limits: a knapsack with one item per unit.
 
-    Solved as an integer programme by `scipy.optimize.milp` (HiGHS).
+    Solved as an integer program by `scipy.optimize.milp` (HiGHS).
 
     Args:
-        table: what the network costs with any choice.
-        values: what each alternative is worth; only those named may be chosen.
+        table: costs of the network with any choice.
+        values: the value of each alternative; only the named ones may be chosen.
         limits: `{metric: limit}` of the finished network.
 
     Returns:
-        The choice, or `None` where no choice is within the limits.
+        The choice, or `None` if no choice is within the limits.
     """
     from scipy.optimize import Bounds, LinearConstraint, milp  # a slow import that few calls need
 
@@ -48,10 +48,10 @@ def exact_choice(table: CostTable, values: Values, limits: Mapping[str, float]) 
 def at_random(
     table: CostTable, limits: Mapping[str, float], rng: np.random.Generator, tries: int = 200
 ) -> Choice | None:
-    """The choice at random that comes nearest to the limits from below, of some tries; `None` where none is below.
+    """Returns the random choice closest to the limits, among some tries that meet them; `None` if none does.
 
-    A try goes through the units in random order, and puts a replacement drawn at random in the place of each, until the
-    limits hold.
+    A try goes through the units in random order, and replaces each by a randomly drawn alternative, until the limits
+    are met.
     """
 
     def excess(choice: Choice) -> float:

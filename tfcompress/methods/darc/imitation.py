@@ -1,4 +1,4 @@
-"""Imitation: every replacement of every unit learns what the original gives, in one pass over the data."""
+"""Imitation: the replacements of all units learn the outputs of the originals, in one pass over the data."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ __all__ = ["Imitation"]
 
 @dataclasses.dataclass
 class _Apart:
-    """A model that Keras must not take for a part of the one that is trained."""
+    """A wrapper that hides a model from Keras, so that it does not become part of the trained model."""
 
     taps: keras.Model
 
 
 class Imitation(OwnLoss):
-    """Trains replacements to give what the originals give for what the originals read (DARC, section 3, step 2).
+    """Trains replacements to give the originals' outputs from the originals' inputs (DARC, section 3, step 2).
 
     One forward pass of the source, with `training=False`, serves all of them; no gradient goes from one to another.
     The loss of each is the mean over elements of the squared difference to the original's output; the loss of a step
-    is the sum over all. In training the model gives these losses, float32 `[replacements]`; labels are not read.
+    is the sum over all. In training the model returns these losses, float32 `[replacements]`; labels are not read.
 
     Args:
-        source: the network with the originals; none of its variables is a part of this model.
-        learners: `(unit, alternative, layers)`: of each replacement its built layers, one after the other.
+        source: the network with the originals; its variables are not part of this model.
+        learners: `(unit, alternative, layers)`: for each replacement its built layers, in sequence.
     """
 
     def __init__(self, source: Network, learners: list[tuple[Unit, str, list[Any]]]) -> None:
@@ -52,11 +52,11 @@ class Imitation(OwnLoss):
 
     @property
     def training_metrics(self) -> list[keras.metrics.Metric]:
-        """The mean of the loss of one replacement."""
+        """The mean of the loss per replacement."""
         return [self._mean]
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
-        """The loss of each replacement, float32 `[replacements]`."""
+        """Returns the loss of each replacement, float32 `[replacements]`."""
         tensors = [ops.stop_gradient(tensor) for tensor in self._apart.taps(inputs, training=False)]
         losses = []
         for layers, reads, gives in zip(self.learners, self._reads, self._gives, strict=True):
@@ -69,13 +69,13 @@ class Imitation(OwnLoss):
         return ops.stack(losses)
 
     def outputs_of(self, y_pred: Any) -> Any:
-        """None: a step of imitation gives no outputs of the model."""
+        """Returns None: a step of imitation gives no outputs of the model."""
         return None
 
     def compute_loss(
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
     ) -> Any:
-        """The sum of the losses of all replacements."""
+        """Returns the sum of the losses of all replacements."""
         if training:
             self._mean.update_state(ops.mean(y_pred))
         return ops.sum(y_pred)

@@ -1,4 +1,4 @@
-"""The latency of every alternative, measured in its place: its input shape, its stride."""
+"""Measures the latency of every alternative in its place, with its input shape and stride."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ def is_wanted(task: Task, minimize: str | None) -> bool:
 
 
 def with_latency(table: CostTable, units: Sequence[Unit], task: Task, batch: int, threads: int) -> CostTable:
-    """A table with latency in milliseconds, each piece measured once and kept in the run folder.
+    """Returns a table with latency in milliseconds; each piece is measured once and kept in the run folder.
 
     Args:
-        table: of what is counted.
+        table: table of counted costs.
         units: the units.
         task: the task.
         batch: samples in one invocation.
@@ -66,21 +66,21 @@ def _of(unit: Unit, alternative: str, measured: LatencyTable, source: keras.Mode
         return measured.of_model(piece(unit, alternative, source))
     except MissingOperatorError as error:
         raise MissingOperatorError(
-            f"Expected alternatives that LiteRT runs, as their latency is measured there. Received: {alternative!r} in "
+            f"Expected alternatives that LiteRT can run, to measure their latency. Received: {alternative!r} in "
             f"the place of {unit.name!r}, whose layer {error.layer!r} needs {', '.join(error.operators)}, an operator "
-            "that LiteRT does not have. Leave it out of replacements=, or limit and minimize 'macs' or 'params'.",
+            "that LiteRT lacks. Leave it out of replacements=, or limit and minimize 'macs' or 'params'.",
             error.layer,
             error.operators,
         ) from error
 
 
 def check_by_measuring(table: CostTable, units: Sequence[Unit], task: Task, batch: int, threads: int) -> None:
-    """Refuses a limit of latency that the cheapest choice by the table misses by far, built and measured as a whole.
+    """Refuses a latency limit that the cheapest choice by the table exceeds by far when it is measured as a whole.
 
-    A run that has begun is not asked again: another measurement is another number.
+    A run that has begun is not checked again, because another measurement gives another number.
 
     Raises:
-        ValueError: it measures more than the limit and a tenth.
+        ValueError: the latency exceeds the limit by more than a tenth.
     """
     if task.run.recall("before", task.progress.note) is not None:
         return
@@ -97,7 +97,7 @@ def check_by_measuring(table: CostTable, units: Sequence[Unit], task: Task, batc
 
 
 def latency_limit(task: Task, table: CostTable) -> dict[str, float]:
-    """The limit of latency in milliseconds, where there is one."""
+    """Returns the limit of latency in milliseconds, if there is one."""
     if LATENCY not in task.budget:
         return {}
     limit = task.budget[LATENCY]
@@ -105,12 +105,12 @@ def latency_limit(task: Task, table: CostTable) -> dict[str, float]:
 
 
 def latency_of(model: keras.Model, batch: int, threads: int) -> float:
-    """The latency of a finished model in milliseconds."""
+    """Returns the latency of a finished model in milliseconds."""
     return measure_latency(apply(model, Plan()), batch=batch, threads=threads).median_ms
 
 
 def _whole(task: Task, batch: int, threads: int) -> float:
-    """The latency of the model as it is: what the finished one is held to, where that was measured as well."""
+    """Returns the latency of the original model: the value that limits refer to, if that was measured too."""
     before = task.run.recall("before", task.progress.note) or {}
     known = before.get("measurements", {}).get(LATENCY) if (batch, threads) == (1, 1) else None
     if known is not None:
@@ -127,7 +127,7 @@ def _of_process() -> tempfile.TemporaryDirectory[str]:
 
 
 def _path(task: Task) -> pathlib.Path:
-    """The table's file: in the run folder once the run has begun, and until then where this process can find it."""
+    """Returns the table's file: in the run folder once the run has begun, before that in a place for this process."""
     first = pathlib.Path(_of_process().name) / _FILE
     if task.run.path is None:
         return first

@@ -1,4 +1,4 @@
-"""`DARC`: learns which layers a cheaper one can replace (Differentiable ARchitecture Compression, 2020)."""
+"""`DARC`: learns which layers can be replaced by cheaper ones (Differentiable ARchitecture Compression, 2020)."""
 
 from __future__ import annotations
 
@@ -49,42 +49,41 @@ _SNAPSHOTS, _LEFT_OUT = "snapshots: ", "choices left out: "
 @register_method("darc")
 @dataclasses.dataclass(frozen=True)
 class DARC(Replacing):
-    """Trains mixtures of each layer and cheaper replacements under a penalty on their cost, which decides for one.
+    """Trains mixtures of each layer and cheaper replacements with a penalty on cost, which makes one of them win.
 
     "Differentiable Architecture Compression" (2020): every unit becomes a convex mixture of itself and its
     replacements, which imitate it first. Weights and mixtures are trained together on one training set, alpha on the
-    simplex, in blocks of epochs with a penalty that doubles (Algorithm 1). After each block alternatives with alpha 0
-    leave the network, and a snapshot is taken, in which the costliest alternative left stands in each place. It ends
-    when one alternative is left everywhere, or a snapshot is within the budget. Each snapshot is fine-tuned; they are
-    the result's candidates, and the best within the budget is its model.
+    simplex, in blocks of epochs with a penalty that doubles (Algorithm 1). After each block the alternatives with alpha
+    0 leave the network, and a snapshot is taken, with the costliest remaining alternative in each place. The search
+    ends when one alternative is left everywhere, or a snapshot is within the budget. Each snapshot is fine-tuned; the
+    snapshots are the result's candidates, and the best one within the budget is its model.
 
-    Where no snapshot is within the budget after `blocks` blocks, the exact choice is taken (an integer programme, among
-    the alternatives left or else among all) that gives up the least alpha: the alternatives that are costlier than the
-    chosen ones, as those that further blocks would take next. One that measures more than a limit of latency is not
-    trained; the next one is planned within less.
+    If no snapshot is within the budget after `blocks` blocks, the exact choice that gives up the least alpha is taken
+    (an integer program, among the remaining alternatives or else among all): alpha of the alternatives that cost more
+    than the chosen ones, because further blocks would remove these next. If it exceeds a latency limit when measured,
+    it is not trained; the next one is planned with a lower limit.
 
     Attributes:
         minimize: the cost that the penalty counts: "params" (DARC(S)), "latency_ms" (DARC(T)), "macs" or another
             metric; `None` for those that the budget limits, each as a share of the model's.
-        blocks: how many blocks of epochs there are at most.
+        blocks: maximum number of blocks of epochs.
         block_epochs: epochs in a block; 20 for CIFAR-10 and 10 for ImageNet in the paper. An epoch of mixtures takes
             half as long again as one of the network: four blocks of four are 24 of these, the paper's first four 120.
-        strength: lambda of the first block, where costs are shares of what all units cost together. `None`: the penalty
-            is a tenth of the loss at the start. The paper balances their orders of magnitude by hand, for losses that
-            are sums over a batch: with the mean over a batch and equal terms, alpha goes to the cheapest before the
-            weights can follow (docs/darc.md).
+        strength: lambda of the first block, with costs as shares of the cost of all units together. `None`: the initial
+            penalty is a tenth of the loss. The paper balances their orders of magnitude by hand, for losses that are
+            sums over a batch: with the mean over a batch and equal terms, alpha goes to the cheapest before the weights
+            can follow (docs/darc.md).
         growth: factor of lambda after each block.
         rate_decay: factor of the learning rate after each block.
-        mixup: concentration of the Beta distribution by which images are mixed in joint training (Zhang et al. 2018), 0
-            for none; `None`: 1 where the inputs are images, else 0.
-        weighting: "simplex": alpha is projected onto the simplex after each step, and becomes 0 where a replacement is
-            not worth its cost. "softmax": alpha is the softmax of free numbers, as in DARTS (Liu et al. 2018b): nothing
+        mixup: concentration of the Beta distribution for mixing images in joint training, 0 for none; `None`: 1 if the
+            inputs are images, else 0. Zhang et al. (2018).
+        weighting: "simplex": alpha is projected onto the simplex after each step, and becomes 0 if a replacement is not
+            worth its cost. "softmax": alpha is the softmax of free numbers, as in DARTS (Liu et al. 2018b): nothing
             becomes 0, and after the last block the greatest within the budget are taken.
-        alpha_rate: how many times the learning rate of alpha is that of the weights, with SGD; 1 in the paper. By
-            default 5, as a block is a fifth as long as there, so that alpha can go as far.
-
+        alpha_rate: learning rate of alpha relative to that of the weights, with SGD; 1 in the paper. The default is 5,
+            because a block is a fifth as long as in the paper, so that alpha can move as far.
     Raises:
-        TypeError, ValueError: a setting of another type, or out of its range.
+        TypeError, ValueError: a setting has another type, or is out of range.
     """
 
     minimize: str | None = None
@@ -98,7 +97,7 @@ class DARC(Replacing):
     alpha_rate: float = 5.0
 
     when: ClassVar[str] = (
-        "networks of 3x3 convolutions: cheaper layers in their place, several trained models of one run to choose from"
+        "networks of 3x3 convolutions: replaces them by cheaper layers; gives several trained models to choose from"
     )
     fast: ClassVar[Mapping[str, Any]] = {"blocks": 1, "block_epochs": 3, "epochs": 5}
 
@@ -111,12 +110,12 @@ class DARC(Replacing):
         expect.settings(self, expect.number, "growth", at_least=1)
         expect.settings(self, expect.number, "rate_decay", "alpha_rate", above=0)
         if self.optimizer == "adam" and self.alpha_rate != 1:
-            expect.unused(self, ["alpha_rate"], "with optimizer='adam', whose steps are as long for any gradient")
+            expect.unused(self, ["alpha_rate"], "with optimizer='adam', whose steps do not scale with gradients")
         expect.settings(self, expect.number, "mixup", at_least=0, or_none=True)
         expect.settings(self, expect.one_of, "weighting", options=("simplex", "softmax"))
 
     def check_model(self, task: Task) -> None:
-        """Refuses a model without layers to replace, and a cost that there is not."""
+        """Refuses a model without layers to replace, and an unknown cost."""
         super().check_model(task)
         if self.minimize is None:
             return
@@ -146,7 +145,7 @@ class DARC(Replacing):
         return float(images and has_loss)
 
     def phases(self, task: Task) -> tuple[PhasePlan, ...]:
-        """Imitation, as many blocks as there may be, and fine-tuning of the last snapshot."""
+        """Returns imitation, the maximum number of blocks, and fine-tuning of the last snapshot."""
         imitation, fine_tuning = super().phases(task)
         blocks = [PhasePlan(_block(number), self.block_epochs, 1.5) for number in range(1, self.blocks + 1)]
         return (imitation, *blocks, fine_tuning._replace(name=_fine_tuning(1)))
@@ -166,7 +165,7 @@ class DARC(Replacing):
         for number in range(1, self.blocks + 1):
             if strength is None:
                 strength = self._balanced(task, units, remaining, costs, weights)
-                task.say(f"lambda begins at {strength:.4g}, where the penalty is a tenth of the loss")
+                task.say(f"initial lambda {strength:.4g}: the penalty is a tenth of the loss")
             penalty = Penalized(costs, strength * self.growth ** (number - 1), self.weighting, self.alpha_rate)
             relaxed = relax(task.network, units, remaining, penalty)
             relaxed.load(weights)
@@ -184,7 +183,7 @@ class DARC(Replacing):
         for _ in range(_TRIES):
             if any(holds):
                 break
-            task.say("no snapshot is within the budget: the choice within it is taken that gives up the least alpha")
+            task.say("no snapshot is within the budget: the choice within it that gives up the least alpha is taken")
             tried = self._within(table, costs, planned, relaxed, imitated, weights) or refuse(limits)
             if self._holds(task, units, tried, table, limits, history):
                 snapshots.append(tried)
@@ -214,7 +213,7 @@ class DARC(Replacing):
         limits: Mapping[str, float],
         history: dict[str, list[Any]],
     ) -> bool:
-        """Whether a snapshot is within the limits; latency is measured, and noted beside what the table says of it."""
+        """Whether a snapshot is within the limits; latency is measured, and recorded beside the table's value."""
         choice, weights = snapshot
         holds = table.fits(choice, {name: limit for name, limit in limits.items() if name != LATENCY})
         if LATENCY not in table.whole:
@@ -231,13 +230,13 @@ class DARC(Replacing):
         return holds and measured <= _MARGIN * limits.get(LATENCY, float("inf"))
 
     def recover(self, student: keras.Model, task: Task) -> dict[str, list[Any]]:
-        """Nothing: every snapshot was fine-tuned by the search."""
+        """Does nothing: the search has fine-tuned every snapshot."""
         return {}
 
     def _balanced(
         self, task: Task, units: Sequence[Unit], remaining: Remaining, costs: Mapping[str, Any], weights: Weights
     ) -> float:
-        """The lambda at which the penalty is a tenth of the loss, measured on the calibration data."""
+        """Returns the lambda with which the penalty is a tenth of the loss, measured on the calibration data."""
         relaxed = relax(task.network, units, remaining, Penalized(costs, 0.0, self.weighting))
         relaxed.load(weights)
         loss = Evaluator(relaxed.network.model, task.objective)(task.splits.calibration.batches(250))["loss"]
@@ -264,7 +263,7 @@ class DARC(Replacing):
         return {f"{name}: {key}": values for key, values in history.items()}
 
     def _left(self, relaxed: Relaxed) -> dict[str, tuple[str, ...]]:
-        """The alternatives whose alpha is above 0; with a softmax all."""
+        """Returns the alternatives whose alpha is above 0; with a softmax all."""
         return {
             unit: tuple(name for name, share in shares.items() if share > 0) for unit, shares in relaxed.alpha().items()
         }
@@ -278,7 +277,7 @@ class DARC(Replacing):
         imitated: Weights,
         weights: Weights,
     ) -> tuple[Choice, Weights] | None:
-        """The choice within the limits that gives up the least alpha, and its weights."""
+        """Returns the choice within the limits that gives up the least alpha, and its weights."""
         assert relaxed is not None
         alpha = relaxed.alpha()
         # A further block would take the costliest alternatives of the smallest alpha, and then what is costliest next.
@@ -323,7 +322,7 @@ class DARC(Replacing):
 
 
 class _Alpha(keras.callbacks.Callback):
-    """Logs how many alternatives are left, and the mean alpha of the originals."""
+    """Logs the number of remaining alternatives, and the mean alpha of the originals."""
 
     def __init__(self, relaxed: Relaxed) -> None:
         super().__init__()
@@ -339,7 +338,7 @@ class _Alpha(keras.callbacks.Callback):
 
 
 def _tightened(planned: Mapping[str, float], history: Mapping[str, list[Any]], lowest: float) -> dict[str, float]:
-    """Limits to plan by after a student that was planned within them measured more: less by as much, and a little."""
+    """Returns tighter planning limits after a student measured more than planned: lower by the excess and a little."""
     predicted = history[f"{_SNAPSHOTS}{_PREDICTED}"][-1]
     off = predicted / max(history[f"{_SNAPSHOTS}{_MEASURED}"][-1], 1e-9)
     less = 0.98 * min(planned[LATENCY] * min(off, 1.0), predicted)  # another choice, and faster
@@ -347,14 +346,14 @@ def _tightened(planned: Mapping[str, float], history: Mapping[str, list[Any]], l
 
 
 def _leave_out(history: dict[str, list[Any]]) -> float:
-    """Notes apart what the choice measured last takes, which is no candidate: training it would be in vain."""
+    """Moves the latency of the last choice, which is no candidate, to the history of choices that are left out."""
     for name in (_PREDICTED, _MEASURED):
         history.setdefault(f"{_LEFT_OUT}{name}", []).append(history[f"{_SNAPSHOTS}{name}"].pop())
     return float(history[f"{_LEFT_OUT}{_MEASURED}"][-1])
 
 
 def _compared(history: Mapping[str, list[Any]]) -> tuple[str, ...]:
-    """For the report, the latency of each snapshot by the sum of its pieces and as it measured."""
+    """Returns a note for the report: the latency of each snapshot by the table, and as measured."""
     names = (f"{_SNAPSHOTS}{_PREDICTED}", f"{_SNAPSHOTS}{_MEASURED}")
     pairs = list(zip(*(history.get(name, ()) for name in names), strict=True))
     said = [f"{table:.3f} and {measured:.3f} ms ({table / measured - 1:+.1%})" for table, measured in pairs if measured]
@@ -370,7 +369,7 @@ def _fine_tuning(number: int) -> str:
 
 
 def _costliest(units: Sequence[Unit], remaining: Remaining, costs: Mapping[str, Mapping[str, float]]) -> dict[str, str]:
-    """The costliest alternative left of each unit, the first of equals."""
+    """Returns the costliest remaining alternative of each unit, the first of equals."""
     return {unit.name: max(remaining[unit.name], key=costs[unit.name].__getitem__) for unit in units}
 
 
@@ -379,7 +378,7 @@ def _check(relaxed: Relaxed, choice: Choice, student: keras.Model, task: Task) -
 
 
 def _best(candidates: Sequence[Candidate], task: Task) -> Candidate:
-    """The candidate with the best score; without scores the one that costs most of the budget."""
+    """Returns the candidate with the best score; without scores the one that uses most of the budget."""
     sign = task.objective.sign
     return max(candidates, key=lambda c: (0.0 if c.score is None else sign * c.score, -c.cost.macs))
 

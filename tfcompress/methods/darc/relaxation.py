@@ -1,4 +1,4 @@
-"""The relaxed network, in which mixtures stand in the places of units, and the weights that all of its forms share."""
+"""The relaxed network, with mixtures in place of units, and the weights that all of its forms share."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ __all__ = [
 ]
 
 Remaining = Mapping[str, Sequence[str]]
-"""For each unit, by its name, the alternatives that are left."""
+"""The remaining alternatives of each unit, by its name."""
 
 Arrays = list[np.ndarray]
 _TOLERANCE = 1e-3
@@ -47,10 +47,10 @@ class Penalized:
     """The penalty of a relaxed network: `strength * sum of costs * alpha`, Equation (1) with its constraint relaxed.
 
     Attributes:
-        costs: for each unit the cost of each alternative.
+        costs: the cost of each alternative, for each unit.
         strength: lambda.
         weighting: "simplex", or "softmax" as in DARTS.
-        alpha_rate: how many times the learning rate of alpha is that of the weights.
+        alpha_rate: learning rate of alpha relative to that of the weights.
     """
 
     costs: Mapping[str, Mapping[str, float]]
@@ -60,9 +60,9 @@ class Penalized:
 
 
 class Weights:
-    """Weights by where they belong: to layers outside of all units, or to an alternative of a unit.
+    """Weights by their owner: layers outside of all units, or an alternative of a unit.
 
-    A network that changes its form between blocks of epochs is built anew, and given its weights by these.
+    A network that changes its form between blocks of epochs is rebuilt, and gets its weights from here.
     """
 
     def __init__(self) -> None:
@@ -71,36 +71,36 @@ class Weights:
         self.alpha: dict[str, dict[str, float]] = {}
 
     def copy(self) -> Weights:
-        """The same weights, to go on from."""
+        """Returns a copy of the weights, to continue from."""
         new = Weights()
         new._layers, new._alternatives = dict(self._layers), dict(self._alternatives)
         new.alpha = {unit: dict(values) for unit, values in self.alpha.items()}
         return new
 
     def update(self, later: Weights) -> None:
-        """Takes over what another store has, where it has it."""
+        """Takes over all weights of another store."""
         self._layers.update(later._layers)
         self._alternatives.update(later._alternatives)
         self.alpha.update(later.alpha)
 
     def take_layers(self, network: Network, without: Sequence[str]) -> None:
-        """Takes the weights of all layers of a network but some."""
+        """Stores the weights of all layers of a network except some."""
         self._layers.update(
             {name: _values(layer) for name, layer in network.graph.operations.items() if name not in set(without)}
         )
 
     def take(self, unit: Unit, alternative: str, layers: Sequence[Any]) -> None:
-        """Takes the weights of an alternative's layers, by their names."""
+        """Stores the weights of an alternative's layers, by their names."""
         self._alternatives[unit.name, alternative] = {layer.name: _values(layer) for layer in _inner(layers)}
 
     def give_layers(self, network: Network) -> None:
-        """Gives layers outside of units their weights."""
+        """Loads the weights of layers outside of units."""
         for name, layer in network.graph.operations.items():
             if name in self._layers:
                 _assign(layer, self._layers[name])
 
     def give(self, unit: Unit, alternative: str, layers: Mapping[str, Any]) -> None:
-        """Gives the layers of an alternative, by their names in it, its weights."""
+        """Loads the weights of an alternative's layers, given by their names in it."""
         for name, arrays in self._alternatives[unit.name, alternative].items():
             _assign(layers[name], arrays)
 
@@ -115,7 +115,7 @@ def _assign(layer: Any, arrays: Arrays) -> None:
 
 
 def _inner(layers: Sequence[Any]) -> list[Any]:
-    """The layers of an alternative: those of a Functional or Sequential one in their order, but for its inputs."""
+    """Returns the layers of an alternative: for a Functional or Sequential one, its layers without the inputs."""
     each = [inner for layer in layers for inner in (layer.layers if isinstance(layer, keras.Model) else [layer])]
     return [layer for layer in each if not isinstance(layer, keras.layers.InputLayer)]  # named anew each time
 
@@ -125,11 +125,11 @@ class Relaxed:
     """A relaxed network.
 
     Attributes:
-        network: with mixtures in the places of units that have several alternatives left.
+        network: the network, with mixtures in place of units that have several alternatives left.
         units: all units.
-        remaining: the alternatives left of each unit.
-        mixtures: by the names of their units.
-        names: for each unit with one alternative left, the layers of that, by their names in the alternative.
+        remaining: the remaining alternatives of each unit.
+        mixtures: the mixtures, by the names of their units.
+        names: for each unit with one alternative left, the layers of it, by their names in the alternative.
     """
 
     network: Network
@@ -139,7 +139,7 @@ class Relaxed:
     names: Mapping[str, Mapping[str, Any]]
 
     def alpha(self) -> dict[str, dict[str, float]]:
-        """For each unit the weight of each alternative left."""
+        """Returns the weight of each remaining alternative, for each unit."""
         return {
             unit.name: self.mixtures[unit.name].weights_of_parts
             if unit.name in self.mixtures
@@ -148,7 +148,7 @@ class Relaxed:
         }
 
     def store(self, weights: Weights) -> None:
-        """Takes all weights of this form into the store."""
+        """Stores all weights of this form."""
         weights.take_layers(self.network, self._of_units())
         for unit in self.units:
             if unit.name in self.mixtures:
@@ -159,7 +159,7 @@ class Relaxed:
         weights.alpha = self.alpha()
 
     def load(self, weights: Weights) -> None:
-        """Gives this form the weights of the store, and alpha where the store has it."""
+        """Loads the stored weights into this form, and alpha if it is stored."""
         weights.give_layers(self.network)
         for unit in self.units:
             if unit.name not in self.mixtures:
@@ -175,7 +175,7 @@ class Relaxed:
                 mixture.alpha.assign(shares.astype("float32"))
 
     def learners(self) -> list[tuple[Unit, str, list[Any]]]:
-        """The replacements inside of mixtures: `(unit, alternative, its layers one after the other)`."""
+        """Returns the replacements inside mixtures: `(unit, alternative, its layers in sequence)`."""
         return [
             (unit, alternative, layers)
             for unit in self.units
@@ -185,7 +185,7 @@ class Relaxed:
         ]
 
     def parts_of(self, unit: Unit) -> dict[str, list[Any]]:
-        """The layers of each alternative in a unit's mixture, one after the other."""
+        """Returns the layers of each alternative in a unit's mixture, in sequence."""
         parts = self.mixtures[unit.name].parts()
         return {name: list(part) if isinstance(part, tuple) else [part] for name, part in parts.items()}
 
@@ -195,7 +195,7 @@ class Relaxed:
 
 
 class _Alias:
-    """A layer under the name that it has in its alternative."""
+    """A layer under its name in its alternative."""
 
     def __init__(self, name: str, layer: Any) -> None:
         self.name, self.variables = name, getattr(layer, "variables", ())
@@ -206,7 +206,7 @@ def _named(layers: Mapping[str, Any]) -> list[Any]:
 
 
 def plan_of(source: Network, units: Sequence[Unit], choice: Choice) -> Plan:
-    """The plan that puts the chosen alternatives in the places of the units."""
+    """Returns the plan that replaces the units by the chosen alternatives."""
     edits = [
         ReplaceLayers.by(unit.part.nodes, as_one(unit.layers(choice[unit.name], source.model)))
         for unit in units
@@ -216,13 +216,13 @@ def plan_of(source: Network, units: Sequence[Unit], choice: Choice) -> Plan:
 
 
 def relax(source: Network, units: Sequence[Unit], remaining: Remaining, penalty: Penalized) -> Relaxed:
-    """Builds the relaxed network; its weights are still to be given.
+    """Builds the relaxed network, without loading its weights.
 
     Args:
-        source: the network that the units are of; it is not changed.
+        source: the network of the units; it is not changed.
         units: the units.
-        remaining: the alternatives left of each.
-        penalty: costs, lambda, and how alpha weighs.
+        remaining: the remaining alternatives of each unit.
+        penalty: costs, lambda, and the weighting of alpha.
     """
     edits, mixed = [], []
     alone_in: dict[str, list[str]] = {}  # by unit the names of the layers that stand there, in their alternative
@@ -258,19 +258,19 @@ def _new_layers(source: Network, network: Network) -> dict[str, Any]:
 
 
 def _layer_after(new: dict[str, Any], unit: Unit, name: str) -> Any:
-    """The layer that is called after a unit's first one; its name has a number where it was taken."""
+    """Returns the layer named after a unit's first one; its name has a number if the name was taken."""
     wanted = f"{unit.name}_{name}"
     matching = [key for key in new if key == wanted or re.fullmatch(re.escape(wanted) + r"_\d+", key)]
     return new.pop(matching[0])
 
 
 def first_weights(source: Network, relaxed: Relaxed, inputs: Any, rng: np.random.Generator) -> Weights:
-    """The weights that a relaxed network begins with: the source's, and for replacements what can be worked out.
+    """Returns the initial weights of a relaxed network: the source's, and replacements' weights computed if possible.
 
     Args:
         source: the network.
-        relaxed: its first form, with all alternatives; it is given the weights.
-        inputs: some of the model's inputs, for replacements that are worked out from what a layer reads.
+        relaxed: its first form, with all alternatives; it gets the weights.
+        inputs: some of the model's inputs, for replacements that are computed from a layer's inputs.
         rng: draws the weights of replacements that start from their initializers.
     """
     weights = Weights()
@@ -291,7 +291,7 @@ def first_weights(source: Network, relaxed: Relaxed, inputs: Any, rng: np.random
 
 
 class _Read:
-    """Inputs of units whose replacements are worked out from them, from one pass where they are small."""
+    """Inputs of units whose replacements are computed from them, read in one pass if they are small."""
 
     def __init__(self, source: Network, units: Sequence[Unit], inputs: Any) -> None:
         self._source, self._inputs = source, inputs
@@ -300,7 +300,7 @@ class _Read:
         self._read: dict[TensorRef, Any] = {}
 
     def __call__(self, unit: Unit) -> Any:
-        """Numbers that a unit reads first, `[samples, ...]`; units are asked for in the order of the network."""
+        """Returns the first input of a unit, `[samples, ...]`; units have to come in the order of the network."""
         ref = unit.reads[0]
         if ref not in self._read:
             refs = self._next(ref)
@@ -310,7 +310,7 @@ class _Read:
         return self._read[ref]
 
     def _next(self, ref: TensorRef) -> list[TensorRef]:
-        """The tensor, and those after it that are read together with it."""
+        """Returns the tensor, and those after it that are read in the same pass."""
         samples = len(keras.tree.flatten(self._inputs)[0])
         refs: list[TensorRef] = []
         held = 0
@@ -330,19 +330,19 @@ def _started(unit: Unit, replacement: Replacement, layers: Sequence[Any], read: 
 
 
 def chosen_student(source: Network, units: Sequence[Unit], choice: Choice, weights: Weights) -> keras.Model:
-    """The student in which one alternative stands in each unit's place, with its weights: stock Keras layers alone."""
+    """Returns the student with the chosen alternative of each unit, and its weights: stock Keras layers only."""
     return chosen_network(source, units, choice, weights).model
 
 
 def chosen_network(source: Network, units: Sequence[Unit], choice: Choice, weights: Weights) -> Network:
-    """The network of a student, see `chosen_student`, as it was read when the student was made."""
+    """Returns the network of a student, see `chosen_student`, as read when the student was made."""
     student = relax(source, units, {name: (alternative,) for name, alternative in choice.items()}, Penalized({}))
     student.load(weights)
     return student.network
 
 
 def check_student(relaxed: Relaxed, choice: Choice, student: keras.Model, inputs: Any) -> None:
-    """Compares a student that is not trained yet with the relaxed network in which its alternatives have alpha 1.
+    """Compares an untrained student with the relaxed network in which its alternatives have alpha 1.
 
     Raises:
         RuntimeError: their outputs or costs differ.

@@ -1,4 +1,4 @@
-"""Units: the parts of a network that DARC may replace, each with its alternatives and what they cost."""
+"""Units: the parts of a network that DARC may replace, each with its alternatives and their costs."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from tfcompress.rewrite import apply
 __all__ = ["ORIGINAL", "Choice", "CostTable", "Unit", "as_one", "find_units", "known_units", "piece"]
 
 ORIGINAL = "original"
-"""Name of the alternative that stays what it is."""
+"""Name of the alternative that keeps the original."""
 
 Choice = Mapping[str, str]
-"""For each unit, by its name, the alternative that stands in its place."""
+"""The chosen alternative of each unit, by its name."""
 
 _REPLACEABLE = (
     keras.layers.Conv1D,
@@ -39,13 +39,13 @@ _CONVOLUTIONS = _REPLACEABLE[:3]
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Unit:
-    """A part of a network, and what may stand in its place.
+    """A part of a network, and its possible replacements.
 
     Attributes:
         part: the part.
-        graph: the graph that it is a part of.
-        replacements: those that fit the part and are cheaper, by name.
-        table: of each alternative its cost and its own small graph.
+        graph: the graph of the network.
+        replacements: the cheaper replacements that fit the part, by name.
+        table: the cost of each alternative, and its own small graph.
     """
 
     part: Part
@@ -65,29 +65,29 @@ class Unit:
 
     @property
     def layer_names(self) -> tuple[str, ...]:
-        """Names of its layers as it is."""
+        """Names of its original layers."""
         return tuple(dict.fromkeys(self.graph.nodes[node].layer_name for node in self.part.nodes))
 
     @property
     def reads(self) -> tuple[TensorRef, ...]:
-        """The tensors that come into it."""
+        """The tensors that it reads."""
         inside = set(self.part.nodes)
         refs = (ref for node in self.part.nodes for ref in self.graph.nodes[node].inputs)
         return tuple(dict.fromkeys(ref for ref in refs if ref.node not in inside))
 
     @property
     def gives(self) -> TensorRef:
-        """The tensor that goes out of it."""
+        """The tensor that it gives."""
         return self.graph.nodes[self.part.nodes[-1]].outputs[0]
 
     def layers(self, alternative: str, source: keras.Model) -> list[keras.layers.Layer]:
-        """New layers of an alternative, one after the other; a region as it is, is one Functional model.
+        """Returns new layers of an alternative, in sequence; an original region is one Functional model.
 
-        A part that has a mask is one too, in each of its alternatives, and reads the mask last.
+        A part with a mask is one model too, in each of its alternatives, and reads the mask last.
 
         Args:
             alternative: its name.
-            source: the model that the unit is of.
+            source: the model of the unit.
         """
         if alternative != ORIGINAL:
             return _new(self.part, self.replacements[alternative])
@@ -108,12 +108,12 @@ def _new(part: Part, replacement: Replacement) -> list[keras.layers.Layer]:
 
 
 def as_one(layers: Sequence[keras.layers.Layer]) -> keras.layers.Layer:
-    """Layers one after the other, as one."""
+    """Returns a sequence of layers as a single layer."""
     return layers[0] if len(layers) == 1 else keras.Sequential(list(layers))
 
 
 def piece(unit: Unit, alternative: str, source: keras.Model) -> keras.Model:
-    """A model that is one alternative of a unit and nothing else; what the source has keeps its weights."""
+    """Returns a model of only one alternative of a unit; original layers keep the source's weights."""
     return apply(source, Plan(), unit.table[alternative].groups)
 
 
@@ -122,8 +122,8 @@ class CostTable:
     """The cost of a network with any choice: a sum over its units, for each metric.
 
     Attributes:
-        whole: for each metric the cost of the network as it is.
-        parts: for each unit and alternative what that costs by itself, by metric.
+        whole: the cost of the unchanged network, by metric.
+        parts: the cost of each alternative alone, by unit, alternative and metric.
     """
 
     whole: Mapping[str, float]
@@ -131,12 +131,12 @@ class CostTable:
 
     @classmethod
     def of(cls, units: Sequence[Unit], whole: Cost) -> CostTable:
-        """The table of what is counted."""
+        """Returns the table of counted costs."""
         parts = {unit.name: {name: columns(cost) for name, cost in unit.costs.items()} for unit in units}
         return cls(columns(whole), parts)
 
     def total(self, choice: Choice, metric: str) -> float:
-        """The cost of the network with a choice."""
+        """Returns the cost of the network with a choice."""
         return self.whole[metric] + sum(
             self.parts[unit][name][metric] - self.parts[unit][ORIGINAL][metric] for unit, name in choice.items()
         )
@@ -146,15 +146,15 @@ class CostTable:
         return all(self.total(choice, metric) <= limit for metric, limit in limits.items())
 
     def cheapest(self, metric: str) -> dict[str, str]:
-        """The choice of the lowest cost."""
+        """Returns the choice of the lowest cost."""
         return {unit: min(costs, key=lambda name: costs[name][metric]) for unit, costs in self.parts.items()}
 
     def lowest(self, metric: str) -> float:
-        """The lowest cost that any choice reaches."""
+        """Returns the lowest cost of any choice."""
         return self.total(self.cheapest(metric), metric)
 
     def shares(self, metrics: Sequence[str]) -> dict[str, dict[str, float]]:
-        """Costs of alternatives, as shares of what all originals cost together; the mean over metrics."""
+        """Returns costs of alternatives as shares of the cost of all originals together; the mean over metrics."""
         wholes = {m: sum(costs[ORIGINAL][m] for costs in self.parts.values()) or 1 for m in metrics}
         return {
             unit: {name: sum(cost[m] / wholes[m] for m in metrics) / len(metrics) for name, cost in costs.items()}
@@ -163,7 +163,7 @@ class CostTable:
 
 
 def columns(cost: Cost) -> dict[str, float]:
-    """A cost as numbers by metric."""
+    """Returns a cost as numbers by metric."""
     return {"macs": cost.macs, "params": cost.params, "bytes": cost.bytes, **cost.others}
 
 
@@ -173,17 +173,17 @@ def find_units(
     unit: str | Sequence[str | Sequence[str]],
     free: Set[str],
 ) -> tuple[Unit, ...]:
-    """The units of a network for which there is a replacement.
+    """Returns the units of a network that have a replacement.
 
     Args:
-        costs: of the network.
-        replacements: what may stand in a unit's place.
-        unit: "layer", "bottleneck", "block", or what `DARC.unit` names.
+        costs: costs of the network.
+        replacements: possible replacements of a unit.
+        unit: "layer", "bottleneck", "block", or the names as in `DARC.unit`.
         free: names of the layers that may be replaced.
 
     Raises:
-        ValueError: names that are no layers, or no region, or twice the same, or that nothing could replace; a
-            replacement of layers that are not Keras' own.
+        ValueError: names that are not layers, not a region, repeated, or without a replacement; a
+            replacement with layers that are not Keras' own.
     """
     groups = costs.groups
     graph = groups.graph
@@ -222,7 +222,7 @@ def known_units(
     unit: str | Sequence[str | Sequence[str]],
     free: Set[str],
 ) -> tuple[Unit, ...]:
-    """As `find_units`; asked for the same once more, it gives the units that were found then."""
+    """Does the same as `find_units`, but returns the known units if the arguments are the same as last time."""
     asked = (list(replacements), unit, free)
     if costs not in _LAST or _LAST[costs][0] != asked:
         _LAST[costs] = (asked, find_units(costs, replacements, unit, free))
@@ -275,7 +275,7 @@ def _layers(graph: LayerGraph) -> Iterator[tuple[str, ...]]:
 
 
 def _branches(groups: ChannelGroups, convolutions: int) -> Iterator[tuple[str, ...]]:
-    """From the first to the last convolution of the longest branch of each residual block that has enough of them."""
+    """Yields, for each residual block with enough convolutions, its longest branch from first to last convolution."""
     graph = groups.graph
     for block in find_blocks(groups):
         branches = []

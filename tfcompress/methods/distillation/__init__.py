@@ -1,4 +1,4 @@
-"""Students that learn from a teacher: LIT, and what its paper compares it with."""
+"""Students that learn from a teacher: LIT, and the baselines of its paper."""
 
 from tfcompress.methods.distillation.baselines import KD, BornAgain, Scratch
 from tfcompress.methods.distillation.generative import AdversarialSettings

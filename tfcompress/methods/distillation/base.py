@@ -1,4 +1,4 @@
-"""The common part of LIT and its baselines: the student and where it begins, the teacher, and the lesson."""
+"""The common part of LIT and its baselines: the student and its initial weights, the teacher, and the losses."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ __all__ = ["FRESH_RATE", "PAPER", "PAPER_TARGETS", "Distilling", "Start"]
 Start = Literal["teacher", "fresh"]
 
 FRESH_RATE = 0.1
-"""The learning rate of weights that are not the teacher's, and of hints."""
+"""The learning rate of weights that do not come from the teacher, and of hints."""
 
 _RATE_OF_BLOCKS = 0.01 / 32  # for each image of a batch
 
@@ -47,41 +47,41 @@ PAPER: Mapping[str, Any] = {
     **SGD_OF_PAPERS,
     "mixed_precision": None,
 }
-"""Settings that trainings of the paper have in common (appendix A)."""
+"""Settings shared by the trainings of the paper (appendix A)."""
 
 PAPER_TARGETS: Mapping[str, Any] = {"alpha": 0.95, "tau": 6.0, "soft": "cross_entropy", "scale_by_tau": True}
-"""L_KD of the paper; for VDCNN alpha is another."""
+"""L_KD of the paper; for VDCNN alpha differs."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Distilling(TrainedMethod):
     """Settings of a method whose student learns from a teacher; `as_published` has those of Koratana et al. (2018).
 
-    The student is the model with fewer blocks in each section, as even over sections as the budget allows; the first
-    block of a section stays. `blocks` says how many, `student` brings a model of one's own.
+    The student is the model with fewer blocks in each section, removed as evenly over the sections as the budget
+    allows; the first block of a section stays. `blocks` sets the numbers, `student` gives a model of your own.
 
     Attributes:
-        learning_rate: initial learning rate. `None`: 0.1 for fresh weights, and for a student that was given; for one
-            that begins with the teacher's blocks 0.01 in batches of 32, and in proportion to them, see
+        learning_rate: initial learning rate. `None`: 0.1 for fresh weights, and for a given student; for a student with
+            the teacher's blocks, 0.01 with batches of 32, and proportional to their size, see
             docs/distillation.md.
-        alpha: weight of the labels in L_KD, Equation (2); 1 - alpha is that of the teacher's soft targets.
+        alpha: weight of the labels in the distillation loss L_KD, Equation (2); that of the soft targets is 1 - alpha.
         tau: temperature of soft targets.
-        soft: `"cross_entropy"`, or `"logits"` for the squared error of logits, summed over classes; `"mean_logits"` for
-            its mean.
-        scale_by_tau: whether the soft term is multiplied by tau^2, as in Hinton et al. (2014).
-        start: where a student begins that is made from the teacher: with the weights of the teacher's blocks that stay,
-            in a sequence with those of the student before, or with fresh weights, as in the paper.
-        recalibrate_student: the statistics of BatchNormalization are taken anew from so many batches of 128 training
-            images along the student's own path, once it lost blocks and before what is left of the teacher trains, and
-            between two phases; 0 for never.
-        student: a model to train in place of one that is made from the teacher, or a sequence of them, each learning
+        soft: form of the soft loss: `"cross_entropy"`, or `"logits"` for the squared error of logits, summed over
+            classes; `"mean_logits"` for its mean.
+        scale_by_tau: whether the soft term is multiplied by tau^2, as in the paper of Hinton, Vinyals and Dean (2014).
+        start: initial weights of a student that is made from the teacher: those of the teacher's remaining blocks, in a
+            sequence those of the student before, or fresh weights, as in the paper.
+        recalibrate_student: number of batches of 128 training images from which BatchNormalization statistics are
+            computed anew along the student's own path: after it has lost blocks, before it is trained, and between two
+            phases; 0 for never.
+        student: a model to train instead of one that is made from the teacher, or a sequence of models, each learning
             from the one before. It keeps its own weights, except the parts that LIT copies.
-        blocks: how many blocks stay in each section, such as `(3, 3, 3)`; `None` for what the budget allows. A sequence
-            of such tuples makes a sequence of students, each learning from the one before.
+        blocks: number of blocks that stay in each section, such as `(3, 3, 3)`; `None` for as many as the budget
+            allows. A sequence of such tuples makes a sequence of students, each learning from the one before.
         sections: which sections may lose blocks, counted from 1; the others are copied. `None` for all.
-        cardinality: groups that stay of each grouped convolution in a section, where it has more; `None` for all.
-        teach: another lesson in the place of L_KD where all of the student is trained: `"kd"`, or a `Teaching` with
-            another teacher, or with hints.
+        cardinality: number of groups that each grouped convolution in a section keeps, if it has more; `None` for all.
+        teach: teaching to use instead of L_KD when the whole student is trained: `"kd"`, or a `Teaching` with another
+            teacher, or with hints.
     """
 
     epochs: int = 30
@@ -117,12 +117,12 @@ class Distilling(TrainedMethod):
 
     @property
     def begins_with_teacher(self) -> bool:
-        """Whether the student is what is left of the teacher, or of the student before."""
+        """Whether the student consists of blocks of the teacher, or of the student before."""
         return self.student is None and self.start == "teacher"
 
     @property
     def training(self) -> Training:
-        """How a phase trains, with the learning rate that follows from where the student begins."""
+        """The settings of a phase, with the learning rate that fits the student's initial weights."""
         training = super().training
         if self.learning_rate is not None:
             return training
@@ -132,22 +132,22 @@ class Distilling(TrainedMethod):
 
     @property
     def rate_of_blocks(self) -> float:
-        """The learning rate of weights that were trained before, which grows with the batch."""
+        """The learning rate of weights that were trained before; it grows with the batch size."""
         return min(_RATE_OF_BLOCKS * self.batch_size, FRESH_RATE)
 
     @property
     def soft_targets(self) -> SoftTargets:
-        """L_KD."""
+        """The settings of L_KD."""
         return SoftTargets(self.alpha, self.tau, self.soft, self.scale_by_tau)
 
     @property
     def lesson(self) -> SoftTargets | Teaching:
-        """The lesson of phases that train all of the student: L_KD, or what `teach` says."""
+        """The lesson of phases that train the whole student: L_KD, or the setting `teach`."""
         return self.teaching or self.soft_targets
 
     @property
     def choice(self) -> StudentChoice:
-        """Which student, or sequence of students, is trained."""
+        """The choice of the student, or sequence of students, to train."""
         return StudentChoice(self.student, self.blocks, self.sections, self.cardinality)
 
     # What is made.
@@ -158,13 +158,13 @@ class Distilling(TrainedMethod):
         return self.choice.advice
 
     def budget(self, given: Budget) -> Budget:
-        """The budget; a student that is given in words or as a model needs none."""
+        """Returns the budget; none is needed if the student is given by settings or as a model."""
         if not given.planned and self.choice.is_told:
             return Budget(given, flops=1.0)
         return super().budget(given)
 
     def least(self, costs: CostModel, control: Control) -> Cost:
-        """The cost of the shallowest student."""
+        """Returns the cost of the shallowest student."""
         if control.settings():
             raise ValueError(
                 f"Expected no exclude, only, ratio_limits, round_to or through_norms for method={self.name!r}, which "
@@ -182,7 +182,7 @@ class Distilling(TrainedMethod):
             phases.check_teaching(self.teaching, task, self.choice.given, removed)
 
     def check_model(self, task: Task) -> None:
-        """Refuses a student that does not fit the teacher, and models without logits to distil."""
+        """Refuses a student that does not fit the teacher, and models without logits to distill."""
         self.choice.check_given(task)
         if self.student is None:
             self._plans(task)
@@ -193,7 +193,7 @@ class Distilling(TrainedMethod):
 
     @property
     def distils_outputs(self) -> bool:
-        """Whether there is L_KD."""
+        """Whether the method uses L_KD."""
         return True
 
     def classifies(self, task: Task) -> bool:
@@ -205,11 +205,11 @@ class Distilling(TrainedMethod):
         return True
 
     def _check_outputs(self, task: Task) -> None:
-        advice = "Train on what its sections hand on alone: method=LIT(beta=0)."
+        advice = "Train only on the outputs of its sections: method=LIT(beta=0)."
         phases.check_outputs(task, self.choice.given, advice)
 
     def _plans(self, task: Task) -> list[Plan]:
-        """For each student of the sequence the plan that makes it of the task's model."""
+        """Returns the plan of each student in the sequence, all for the task's model."""
         return self.choice.plans(task)
 
     @staticmethod
@@ -217,7 +217,7 @@ class Distilling(TrainedMethod):
         return apply(student, Plan())
 
     def search(self, task: Task) -> Search:
-        """Decides the student; in a sequence trains those before the last."""
+        """Decides the student; in a sequence, trains those before the last."""
         if self.student is not None:
             return self._search_given(task)
         plans = self._plans(task)
@@ -241,13 +241,13 @@ class Distilling(TrainedMethod):
             student = self._copy(given)
             history.update(self._teach_number(number, student, teacher, task))
             teacher = student
-        notes = ("The student was given: the plan, which speaks of what is removed from the model, is empty.",)
+        notes = ("The student was given: the plan, which lists what is removed from the model, is empty.",)
         source = self._copy(self.choice.given[-1])
         return Search(source, Trail((Plan(),)), history=history, notes=notes, teacher=teacher)
 
     @staticmethod
     def _after(removed: Plan, plan: Plan) -> Plan:
-        """The part of `plan` that `removed` has not done. (goes with trails)"""
+        """Returns the part of `plan` that `removed` has not done."""
         done = set(removed.removed)
         groups = {edit.group for edit in removed.channels}
         rest = [node for node in plan.removed if node not in done]
@@ -262,12 +262,12 @@ class Distilling(TrainedMethod):
     # How it is trained.
 
     def taught_by(self, task: Task) -> str | None:
-        """Labels and soft targets of L_KD, or another lesson."""
+        """Returns in words what the student learns from: labels and soft targets of L_KD, or the setting `teach`."""
         if self.teaching is not None:
             return super().taught_by(task)
         if not self.distils_outputs:
             return None
-        return f"labels teach, and soft targets of the original model (alpha {self.alpha:g}, tau {self.tau:g})"
+        return f"learns from labels and soft targets of the original model (alpha {self.alpha:g}, tau {self.tau:g})"
 
     def recover(self, student: keras.Model, task: Task) -> dict[str, list[Any]]:
         """Trains the student; it learns from the task's model."""
@@ -275,20 +275,20 @@ class Distilling(TrainedMethod):
 
     @property
     def _prefixes(self) -> list[str]:
-        """Prefixes of the names of each student's phases; the last one has none."""
+        """Prefixes of the names of each student's phases; the last student has none."""
         return [*(f"student {number}: " for number in range(1, self._students)), ""]
 
     @property
     def _students(self) -> int:
-        """How many there are, each learning from the one before."""
+        """Number of students, each of which learns from the one before."""
         return self.choice.count
 
     def stages(self) -> tuple[tuple[str, int, int], ...]:
-        """For each phase of one student its name, its epochs, and how often a step runs the student."""
+        """Returns for each phase of one student its name, its epochs, and how often a step runs the student."""
         raise NotImplementedError
 
     def phases(self, task: Task) -> tuple[PhasePlan, ...]:
-        """The stages of each student."""
+        """Returns the stages of each student."""
         share = phases.share_of_macs(task)
         # A training step costs about three forward passes; the teacher's is one.
         return tuple(
@@ -298,18 +298,18 @@ class Distilling(TrainedMethod):
         )
 
     def distil(self, student: keras.Model, teacher: keras.Model, task: Task, prefix: str) -> dict[str, list[Any]]:
-        """Trains a student in place; phases are named after `prefix`."""
+        """Trains a student in place; the names of its phases begin with `prefix`."""
         raise NotImplementedError
 
     @contextlib.contextmanager
     def begun(
         self, student: keras.Model, teacher: keras.Model, task: Task, prefix: str = "", layers: Any = None
     ) -> Iterator[None]:
-        """The student with the weights that it begins with, where it was made from the teacher.
+        """Gives a student that was made from the teacher its initial weights.
 
-        They are the teacher's, or fresh ones (see `start`), of `layers` if not of all. Layers that begin afresh, and
-        those of a student that lost blocks, are trained inside the `with`, whatever their flags; those of a student
-        that was given are respected.
+        They are the teacher's, or fresh ones (see `start`), for `layers` or for all. Layers with fresh weights, and the
+        layers of a student that lost blocks, are trained inside the `with`, whatever their flags; the flags of a given
+        student are respected.
         """
         operations = student.operations if layers is None else layers
         if self.student is not None or (self.start == "teacher" and not self._lost_blocks(student, teacher, task)):
@@ -328,21 +328,21 @@ class Distilling(TrainedMethod):
             yield
 
     def _lost_blocks(self, student: keras.Model, teacher: keras.Model, task: Task) -> bool:
-        """Whether a student that was made from the teacher is less than it."""
+        """Whether a student was made from the teacher and is smaller than it."""
         return task.network_of(student).costs.total != task.network_of(teacher).costs.total
 
     def recalibrate(self, student: keras.Model, task: Task) -> None:
-        """Takes the statistics of BatchNormalization anew along the student's own path."""
+        """Computes the statistics of BatchNormalization anew along the student's own path."""
         phases.take_statistics_anew(student, task, self.recalibrate_student)
 
     @classmethod
     def paper_settings(cls, network: str | None = None) -> Mapping[str, Any]:
-        """The settings of `as_published`, of "resnet", "resnext", "vdcnn" or, where the method serves generators,
+        """Returns the settings of `as_published`: of "resnet", "resnext", "vdcnn" or, if the method serves generators,
         "stargan".
         """
         return {**PAPER, **super().paper_settings(network)}
 
     @classmethod
     def published(cls) -> Mapping[str, Mapping[str, Any]]:
-        """For each network of the paper its settings beside `PAPER`, and in place of some of them (appendix A)."""
+        """The settings for each network of the paper: `PAPER`, with changes for the network (appendix A)."""
         raise NotImplementedError

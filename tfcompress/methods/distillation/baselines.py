@@ -27,21 +27,21 @@ _FRESH = ("fresh",)
 @register_method("scratch")
 @dataclasses.dataclass(frozen=True)
 class Scratch(Generative):
-    """Trains a shallower student from fresh weights on the labels alone, without a teacher unless `teach` names one.
+    """Trains a shallower student from fresh weights on labels only, without a teacher unless `teach` names one.
 
-    The yardstick of distillation. `alpha`, `tau` and `soft` have nothing to do here, and are refused. A generator is
-    trained against its `discriminator`, as StarGAN is with `optimizer="adam"`.
+    The baseline of distillation. `alpha`, `tau` and `soft` have no effect here, and are refused. A generator is trained
+    against its `discriminator`, as in StarGAN with `optimizer="adam"`.
     """
 
     start: Start = "fresh"
     milestones: tuple[int, ...] = (100, 150)
     reference_epochs: int = 200
 
-    when: ClassVar[str] = "a yardstick: the shallower student without the teacher"
+    when: ClassVar[str] = "a baseline: the shallower student without the teacher"
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        expect.one_of("start", self.start, _FRESH, "KD(alpha=1) trains what is left of the teacher on labels alone.")
+        expect.one_of("start", self.start, _FRESH, "KD(alpha=1) trains the teacher's remaining blocks on labels only.")
         defaults = Distilling()
         changed = [n for n in ("alpha", "tau", "soft", "scale_by_tau") if getattr(self, n) != getattr(defaults, n)]
         if changed:
@@ -49,12 +49,12 @@ class Scratch(Generative):
 
     @property
     def distils_outputs(self) -> bool:
-        """False: labels alone."""
+        """False: only labels are used."""
         return False
 
     def taught_by(self, task: Task) -> str | None:
-        """Labels alone, unless `teach` names a teacher."""
-        return super().taught_by(task) or "labels alone teach"
+        """Returns that labels are used, or the teacher of `teach`."""
+        return super().taught_by(task) or "learns from labels only"
 
     def stages(self) -> tuple[tuple[str, int, int], ...]:
         """One training."""
@@ -89,10 +89,10 @@ class Scratch(Generative):
 @register_method("kd")
 @dataclasses.dataclass(frozen=True)
 class KD(Distilling):
-    """Knowledge distillation: a shallower student, what is left of the teacher, learns from labels and soft targets.
+    """Knowledge distillation: a student of the teacher's remaining blocks learns from labels and soft targets.
 
     Hinton, Vinyals and Dean (2014), "Distilling the knowledge in a neural network"; `soft="logits"` is Ba and Caruana
-    (2014), "Do deep nets really need to be deep?". `start="fresh"` begins with fresh weights, as these papers do.
+    (2014), "Do deep nets really need to be deep?". `start="fresh"` uses fresh initial weights, as these papers do.
     """
 
     when: ClassVar[str] = "a shallower student, or one of your own, that learns from the network's answers"
@@ -100,7 +100,7 @@ class KD(Distilling):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.teach is not None:
-            expect.unused(self, ["alpha", "tau", "soft", "scale_by_tau"], "beside teach=, which has its own")
+            expect.unused(self, ["alpha", "tau", "soft", "scale_by_tau"], "with teach=, which has its own")
 
     def stages(self) -> tuple[tuple[str, int, int], ...]:
         """One training."""
@@ -125,7 +125,7 @@ class KD(Distilling):
 @register_method("born_again")
 @dataclasses.dataclass(frozen=True)
 class BornAgain(KD):
-    """A student of the teacher's own architecture, distilled from fresh weights; several in a row if wanted.
+    """A student of the teacher's own architecture, distilled from fresh weights; several in sequence if wanted.
 
     Furlanello et al. (2018), "Born again neural networks". Nothing gets smaller: the budget has to be 1.0, or left out.
 
@@ -136,7 +136,7 @@ class BornAgain(KD):
     start: Start = "fresh"
     generations: int = 1
 
-    when: ClassVar[str] = "more accuracy at the same size: the network taught anew by itself"
+    when: ClassVar[str] = "more accuracy at the same size: a fresh copy of the network, taught by the network"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -152,16 +152,16 @@ class BornAgain(KD):
             )
 
     def budget(self, given: Budget) -> Budget:
-        """The whole model's, whatever the call says of it."""
+        """Returns the whole model's cost, whatever the call gives."""
         if not all(value == 1 for value in given.values()):
             raise ValueError(
                 "Expected flops_budget=1.0 or none for method='born_again', whose student is as large as its teacher. "
-                f"Received: {', '.join(map(given.said, given))}. Use method='kd' or 'lit' for a smaller one."
+                f"Received: {', '.join(map(given.said, given))}. Use method='kd' or 'lit' for a smaller student."
             )
         return given if "macs" in given else Budget(given, flops=1.0)
 
     def least(self, costs: Any, control: Any) -> Any:
-        """The cost of the model as it is, which needs no repeated blocks."""
+        """Returns the cost of the unchanged model, which needs no repeated blocks."""
         if control.settings():
             return super().least(costs, control)
         return costs.total

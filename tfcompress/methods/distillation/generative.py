@@ -21,20 +21,22 @@ __all__ = ["AdversarialSettings", "Generative"]
 
 @dataclasses.dataclass(frozen=True)
 class AdversarialSettings:
-    """How a generator is trained against a discriminator; defaults are those of StarGAN (Choi et al. 2018).
+    """Settings for training a generator against a discriminator; defaults are those of StarGAN (Choi et al. 2018).
 
     Attributes:
-        steps: updates of the discriminator before each of the generator's. StarGAN's 5 are each on another batch; here
-            all are on the generator's batch, each with other translations of it. 0 leaves it as it is, as section 4.1
-            of LIT says (its released code trains it): a generator soon finds images that please a fixed one.
-        learning_rate: Adam's constant learning rate for the discriminator.
-        domain_weight: lambda_cls.
-        reconstruction_weight: lambda_rec.
-        penalty_weight: lambda_gp.
-        exclusive_domains: whether an image is of one domain (softmax), or may be of several (attributes, sigmoid).
+        steps: updates of the discriminator before each update of the generator. StarGAN's 5 use one batch each; here
+            all use the generator's batch, each with other translations of it. 0 leaves the discriminator unchanged, as
+            section 4.1 of LIT says (its released code trains it): a generator soon finds images that please a fixed
+            one.
+        learning_rate: constant learning rate of Adam for the discriminator.
+        domain_weight: weight of the domain loss (lambda_cls).
+        reconstruction_weight: weight of the reconstruction loss (lambda_rec).
+        penalty_weight: weight of the gradient penalty (lambda_gp).
+        exclusive_domains: whether an image belongs to one domain (softmax), or may belong to several (attributes,
+            sigmoid).
 
     Raises:
-        TypeError, ValueError: a setting of another type, out of its range, or without effect.
+        TypeError, ValueError: a setting has another type, is out of range, or has no effect.
     """
 
     steps: int = 5
@@ -50,20 +52,20 @@ class AdversarialSettings:
         expect.settings(self, expect.number, "learning_rate", *weights, at_least=0)
         expect.settings(self, expect.flag, "exclusive_domains")
         if not self.steps:
-            why = "with steps=0, which leaves the discriminator as it is"
+            why = "with steps=0, which leaves the discriminator unchanged"
             expect.unused(self, ["learning_rate", "penalty_weight"], why)
 
 
 @dataclasses.dataclass(frozen=True)
 class Generative(Distilling):
-    """A method that serves generators too.
+    """A method that can train generators too.
 
     Attributes:
-        discriminator: a model that a generator is trained against; `None` for none. Where `adversarial.steps` is above
-            0 it is trained too, in place.
+        discriminator: a model to train a generator against; `None` for none. If `adversarial.steps` is above 0, it is
+            trained too, in place.
         adversarial: settings of that training.
-        shuffled_inputs: which inputs, counted from 0, are shuffled within each batch while training, such as the
-            domains that a generator translates to; `None` for the second of two where a discriminator is given.
+        shuffled_inputs: inputs, counted from 0, that are shuffled within each batch while training, such as the domains
+            that a generator translates to; `None` for the second of two inputs if there is a discriminator.
     """
 
     discriminator: keras.Model | None = None
@@ -78,12 +80,12 @@ class Generative(Distilling):
         inputs = {"check": expect.whole, "what": "numbers of inputs, counted from 0", "unique": True, "or_none": True}
         expect.settings(self, expect.each, "shuffled_inputs", **inputs)
         if self.discriminator is None:
-            expect.unused(self, ["adversarial"], "without a discriminator=, which it is about")
+            expect.unused(self, ["adversarial"], "without a discriminator=")
         elif self.teach is not None:
-            expect.refuse("teach", "None with a discriminator=, which is what a generator learns from", self.teach)
+            expect.refuse("teach", "None with a discriminator=, because the generator learns from that", self.teach)
 
     def settings(self) -> dict[str, Any]:
-        """The settings as plain data; of a discriminator that learns its architecture alone, as its weights change."""
+        """Returns the settings as plain data; of a training discriminator only the architecture."""
         settings = super().settings()
         if self.discriminator is not None and self.adversarial.steps:
             text = self.discriminator.to_json().encode()
@@ -91,7 +93,7 @@ class Generative(Distilling):
         return settings
 
     def contents(self, contents: Contents) -> dict[str, Any]:
-        """The settings that decide the outcome; of a discriminator that learns its architecture."""
+        """Returns the settings that decide the outcome; of a training discriminator only the architecture."""
         settings = super().contents(contents)
         if self.discriminator is None or not self.adversarial.steps:
             return settings
@@ -99,7 +101,7 @@ class Generative(Distilling):
         return {**settings, "discriminator": architecture}
 
     def shuffled(self, task: Task) -> tuple[int, ...]:
-        """Which inputs are shuffled."""
+        """Returns the numbers of the inputs to shuffle."""
         if self.shuffled_inputs is not None:
             return self.shuffled_inputs
         return (1,) if self.discriminator is not None and len(task.original.inputs) == 2 else ()
@@ -111,7 +113,7 @@ class Generative(Distilling):
             raise _learns_labels(shuffled)
 
     def check_generator(self, task: Task, generates: bool) -> None:
-        """Refuses a discriminator that does not fit, and inputs that there are not."""
+        """Refuses a discriminator that does not fit, and unknown inputs."""
         inputs = len(task.original.inputs)
         shuffled = self.shuffled(task)
         if outside := [i for i in shuffled if not 0 <= i < inputs]:
@@ -120,18 +122,18 @@ class Generative(Distilling):
             raise _learns_labels(shuffled)
         if shuffled and self.teach is not None:
             expect.refuse(
-                "teach", "None where inputs are shuffled, as labels would belong to other samples", self.teach
+                "teach", "None if inputs are shuffled, because labels would belong to other samples", self.teach
             )
         if self.discriminator is None:
             return
         if shuffled not in ((), (1,)):
             raise ValueError(
-                "Expected `shuffled_inputs` to be the second input, the domains, or none, where a discriminator is "
+                "Expected `shuffled_inputs` to be the second input, the domains, or none, if a discriminator is "
                 f"given. Received: shuffled_inputs={shuffled}"
             )
         if not generates:
             raise ValueError(
-                "Expected beta=0 with a discriminator, as a generator has no classes to distil. Received: "
+                "Expected beta=0 with a discriminator, because a generator has no classes to distil. Received: "
                 f"beta={getattr(self, 'beta', None)}"
             )
         check_discriminator(task.original, self.discriminator)
@@ -145,7 +147,7 @@ class Generative(Distilling):
         phase: str,
         against_labels: bool = False,
     ) -> dict[str, list[Any]]:
-        """Trains a generator by the losses of StarGAN, the discriminator too where it is to learn."""
+        """Trains a generator with the losses of StarGAN, and the discriminator too if it learns."""
         how = self.adversarial
         critic = None
         if how.steps:
@@ -165,6 +167,6 @@ class Generative(Distilling):
 
 def _learns_labels(shuffled: tuple[int, ...]) -> ValueError:
     return ValueError(
-        "Expected no shuffled_inputs where labels are learned, as they would belong to other samples. "
+        "Expected no shuffled_inputs if labels are learned, which would belong to other samples. "
         f"Received: shuffled_inputs={shuffled}"
     )

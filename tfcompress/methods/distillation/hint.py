@@ -1,4 +1,4 @@
-"""Hint training (FitNets): the student's first half learns from one hint, then all of it from soft targets."""
+"""Hint training (FitNets): the student's first half learns from one hint, then the whole student from soft targets."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ __all__ = ["Hint"]
 @register_method("hint")
 @dataclasses.dataclass(frozen=True)
 class Hint(Sectioned):
-    """Trains the student up to one section on what the teacher gives there, then all of it with L_KD.
+    """Trains the student up to one section on the teacher's output there, then the whole student with L_KD.
 
-    Romero et al. (2015), "FitNets: Hints for thin deep nets": the student feeds itself, and where it is narrower than
-    the teacher a 1x1 convolution, trained beside it and then dropped, brings its output to the teacher's width. The
-    paper's hint is in the middle of both networks, and the student begins afresh (`start="fresh"`).
+    Romero et al. (2015), "FitNets: Hints for thin deep nets": the student reads its own outputs, and if it is narrower
+    than the teacher, a 1x1 convolution, trained with it and then removed, brings its output to the teacher's width. The
+    paper's hint is in the middle of both networks, and its student has fresh initial weights (`start="fresh"`).
 
     Attributes:
         hint_epochs: epochs of the first stage.
-        hint_learning_rate: initial learning rate of the first stage. `None`: `learning_rate` where that is given, else
-            0.1, as at 0.01 students learn next to nothing but the mean of what the teacher gives.
+        hint_learning_rate: initial learning rate of the first stage. `None`: `learning_rate` if that is given, else
+            0.1, because at 0.01 students learn little but the mean of the teacher's output.
         epochs: epochs of the second stage.
-        hint: the section whose output is the hint, counted from 1; `None` for the middle one.
+        hint: the section whose output is compared, counted from 1; `None` for the middle one.
     """
 
     hint_epochs: int = 10
@@ -46,7 +46,7 @@ class Hint(Sectioned):
     hint: int | None = None
 
     channels_may_differ = True
-    when: ClassVar[str] = "a shallower student that also learns from one layer in the middle; a yardstick for lit"
+    when: ClassVar[str] = "a shallower student that also learns from one layer in the middle; a baseline for lit"
     fast: ClassVar[Mapping[str, Any]] = {"hint_epochs": 2, "epochs": 4}
 
     def __post_init__(self) -> None:
@@ -55,21 +55,21 @@ class Hint(Sectioned):
         expect.settings(self, expect.number, "hint_learning_rate", above=0, or_none=True)
         expect.settings(self, expect.whole, "hint", least=1, or_none=True)
         if self.teach is not None:
-            expect.unused(self, ["alpha", "tau", "soft", "scale_by_tau"], "beside teach=, which has its own")
+            expect.unused(self, ["alpha", "tau", "soft", "scale_by_tau"], "with teach=, which has its own")
 
     def stages(self) -> tuple[tuple[str, int, int], ...]:
-        """The hint, then all."""
+        """Returns the hint stage, then the stage for the whole student."""
         return (("hint training", self.hint_epochs, 1), ("distillation", self.epochs, 1))
 
     def check_model(self, task: Task) -> None:
-        """Refuses a hint that there is not."""
+        """Refuses a hint of an unknown section."""
         super().check_model(task)
         sections = len(self.split_teacher(task).boundaries) - 1
         if self.hint is not None and self.hint > sections:
             raise ValueError(f"Expected `hint` between 1 and {sections}, the number of sections. Received: {self.hint}")
 
     def distil(self, student: keras.Model, teacher: keras.Model, task: Task, prefix: str) -> dict[str, list[Any]]:
-        """The two stages."""
+        """Trains the two stages."""
         with self.begun(student, teacher, task, prefix):
             split, split_teacher = self.split(student, teacher, task)
             history = self._train_to_hint(split, split_teacher, task, f"{prefix}hint training")
@@ -92,7 +92,7 @@ class Hint(Sectioned):
 
     @classmethod
     def published(cls) -> Mapping[str, Mapping[str, Any]]:
-        """The paper gives no settings of its own for hint training: those of LIT, in the order of the two stages."""
+        """The paper gives no settings for hint training: those of LIT are used, in the order of the two stages."""
         hints = {**PAPER_TARGETS, "hint_learning_rate": None, "hint": None, "loss": "l2", "relative": False}
         return {
             "resnet": {

@@ -1,4 +1,4 @@
-"""The act of training a whole student on its outputs, beside its teacher: a function for the whole family."""
+"""Training of a whole student on its outputs, by its teacher: a function for all distillation methods."""
 
 from __future__ import annotations
 
@@ -34,16 +34,15 @@ def train_on_outputs(
     shuffled_inputs: Sequence[int] = (),
     critic: DomainCritic | None = None,
 ) -> dict[str, list[Any]]:
-    """Trains all of a student, in place; returns the history.
+    """Trains the whole student in place; returns the history.
 
     Args:
         student, teacher: built models; both compute in the precision of `training`.
         task: the task.
-        training: how.
-        phase: its name.
-        lesson: L_KD, another loss on outputs, or a teaching that the user gave; the teacher that it names, if
-            any, teaches.
-        keep: the weights of which epoch stay.
+        training: settings of the training.
+        phase: name of the phase.
+        lesson: L_KD, another loss on outputs, or a user's teaching, whose teacher is used if it names one.
+        keep: which epoch's weights to keep.
         shuffled_inputs, critic: as for `Distillation`.
     """
     with computing_in(training.mixed_precision, (student, teacher)):

@@ -44,37 +44,37 @@ def _trial(name: str, value: float) -> str:
 @register_method("lit")
 @dataclasses.dataclass(frozen=True)
 class LIT(Sectioned, Generative):
-    """Trains each section of a shallower student on what the teacher hands on, then all of it on soft targets.
+    """Trains each section of a shallower student on the teacher's outputs, then the whole student on soft targets.
 
     Koratana, Kang, Bailis and Zaharia (2018), "LIT: Block-wise Intermediate Representation Training for Model
-    Compression". The loss of the first phase is Equation (1), `beta * L_KD + (1 - beta) * L_I`; that of the second L_KD
-    alone. The student begins with the teacher's blocks that stay. Stem and classifier are the teacher's, and frozen in
+    Compression". The loss of the first phase is Equation (1), `beta * L_KD + (1 - beta) * L_I`; that of the second is
+    L_KD. The student starts with the teacher's remaining blocks. Stem and classifier are the teacher's, and frozen in
     the first phase; in the second everything is trained. `LIT.as_published("resnet")` has the paper's settings
-    (appendix A), in which sections begin afresh. The rows of Table 3 are settings: `hints=(2,)` compares one section,
-    `teacher_input=False` lets the student feed itself, and `method="kd"` is KD.
+    (appendix A), in which sections start with fresh weights. The rows of Table 3 are settings: `hints=(2,)` compares
+    one section, `teacher_input=False` lets the student read its own outputs, and `method="kd"` is KD.
 
-    With `beta=0` sections learn from inputs alone, without labels or probabilities, as generators need it; the second
-    phase of a generator trains against the `discriminator`, or, without one, on the teacher's output. The
-    discriminator is trained too, as StarGAN does; with `adversarial=AdversarialSettings(steps=0)` it stays as it is.
+    With `beta=0` sections learn from inputs alone, without labels or probabilities, which suits generators; the second
+    phase of a generator trains against the `discriminator`, or, without one, on the teacher's output. The discriminator
+    is trained too, as in StarGAN; with `adversarial=AdversarialSettings(steps=0)` it does not change.
 
     Attributes:
         epochs: epochs of the first phase.
         finetune_epochs: epochs of the second phase.
-        finetune_learning_rate: the second phase's initial learning rate; `None` for that of trained blocks, which is
-            0.01 in batches of 32 and grows with them.
-        finetune_milestones: milestones of the second phase, for one of `finetune_reference_epochs`.
-        finetune_reference_epochs: length of the phase for which its milestones are given.
-        beta: weight of L_KD beside L_I.
-        hints: the sections that are compared, counted from 1; `None` for all.
-        teacher_input: whether the teacher's output of section i - 1 is what the student's section i reads.
-        copy: parts that have the teacher's weights in a student that otherwise begins afresh, or that was given:
+        finetune_learning_rate: initial learning rate of the second phase; `None` for that of trained blocks, which is
+            0.01 with batches of 32 and grows with them.
+        finetune_milestones: milestones of the second phase, for a phase of `finetune_reference_epochs`.
+        finetune_reference_epochs: length of the phase that its milestones are given for.
+        beta: weight of the distillation loss L_KD; the loss of sections, L_I, has weight 1 - beta.
+        hints: the sections to compare, counted from 1; `None` for all.
+        teacher_input: whether the student's section i reads the teacher's output of section i - 1.
+        copy: parts whose weights are copied from the teacher to a student with fresh weights, or to a given student:
             "stem", "section1", ..., "head". Sections that `sections` leaves whole are copied too.
         freeze: parts that are not trained in the first phase; `None` for those of `copy`, and whole sections.
-        cache_gb: what the teacher gives for each sample is computed once and kept on disk, within so many 10^9 bytes,
-            while sections train; for data that are not augmented. `None` to compute it in each step.
-        tune: whether to set tau, then alpha, then beta by the metric on the validation split first, as section 3 of the
-            paper does; each value costs a training.
-        tuning: what is tried.
+        cache_gb: limit, in 10^9 bytes, of a cache on disk of the teacher's outputs for each sample, computed once while
+            sections train; for data that are not augmented. `None` to compute them in each step.
+        tune: whether to set tau, then alpha, then beta by the metric on the validation split first, as in section 3 of
+            the paper; each value takes a training.
+        tuning: the values to try.
     """
 
     epochs: int = 10
@@ -94,7 +94,7 @@ class LIT(Sectioned, Generative):
     tuning: Tuning = dataclasses.field(default_factory=Tuning)
 
     when: ClassVar[str] = (
-        "networks of repeated blocks (ResNets, VDCNNs) that should become shallower, for latency; generators"
+        "networks of repeated blocks (ResNets, VDCNNs) that should become shallower, for lower latency; generators"
     )
     fast: ClassVar[Mapping[str, Any]] = {"epochs": 2, "finetune_epochs": 4}
 
@@ -115,20 +115,20 @@ class LIT(Sectioned, Generative):
         expect.settings(self, expect.each, "copy", **parts)
         expect.settings(self, expect.each, "freeze", or_none=True, **parts)
         if self.begins_with_teacher and self.freeze is not None:
-            expect.unused(self, ["copy"], "beside freeze= where all parts begin with the teacher's weights, see start=")
+            expect.unused(self, ["copy"], "with freeze= if all parts start with the teacher's weights, see start=")
         if self.teach is not None and not self.beta:
             soft = ["alpha", "tau", "soft", "scale_by_tau"]
-            expect.unused(self, soft, "with beta=0 beside teach=, which has its own")
+            expect.unused(self, soft, "with beta=0 and teach=, which has its own")
         if not self.tune:
-            expect.unused(self, ["tuning"], "without tune=True, which it is about")
+            expect.unused(self, ["tuning"], "without tune=True")
         elif not self.beta:
-            expect.refuse("tune", "False where beta is 0, as tau and alpha do nothing then", self.tune)
+            expect.refuse("tune", "False if beta is 0, because tau and alpha have no effect then", self.tune)
         elif self.soft != "cross_entropy":
             expect.refuse("tune", f"False with soft={self.soft!r}, which has no temperature", self.tune)
 
     @property
     def finetuning(self) -> Training:
-        """How the second phase trains."""
+        """The settings of the second phase."""
         return dataclasses.replace(
             self.training,
             epochs=self.finetune_epochs,
@@ -139,11 +139,11 @@ class LIT(Sectioned, Generative):
 
     @property
     def distils_outputs(self) -> bool:
-        """Whether there is L_KD in the first phase."""
+        """Whether the first phase uses L_KD."""
         return self.beta > 0
 
     def stages(self) -> tuple[tuple[str, int, int], ...]:
-        """Sections, then all."""
+        """Returns the stage for sections, then that for the whole student."""
         runs = 2 if self.teacher_input and self.beta else 1
         tried = self.tuning.trainings if self.tune else ()
         return (
@@ -153,7 +153,7 @@ class LIT(Sectioned, Generative):
         )
 
     def check_model(self, task: Task) -> None:
-        """Refuses numbers of sections, parts and a discriminator that do not fit."""
+        """Refuses unknown sections and parts, and a discriminator that does not fit."""
         super().check_model(task)
         self.check_generator(task, generates=not self.beta)
         teacher = self.split_teacher(task)
@@ -184,14 +184,14 @@ class LIT(Sectioned, Generative):
                 raise ValueError(f"Expected `{name}` among the parts {teacher.names}. Received: {unknown}")
 
     def copied(self, student: SplitModel) -> tuple[str, ...]:
-        """The parts that are copied from the teacher."""
+        """Returns the parts that are copied from the teacher."""
         if self.sections is None:
             return self.copy
         whole = [f"section{i}" for i in range(1, len(student.boundaries)) if i not in self.sections]
         return tuple(dict.fromkeys((*self.copy, *whole)))
 
     def held(self, student: SplitModel) -> tuple[str, ...]:
-        """The parts that are not trained in the first phase."""
+        """Returns the parts that are not trained in the first phase."""
         return self.copied(student) if self.freeze is None else self.freeze
 
     def check_pair(self, teacher: SplitModel, student: SplitModel) -> SplitModel:
@@ -201,7 +201,7 @@ class LIT(Sectioned, Generative):
         return student
 
     def distil(self, student: keras.Model, teacher: keras.Model, task: Task, prefix: str) -> dict[str, list[Any]]:
-        """The two phases, after those that settings are tuned by."""
+        """Trains the two phases, after the trainings for tuning."""
         if self.tune:
             tuned, scores = self._tuned(student, teacher, task, prefix)
             return {**scores, **tuned.distil(student, teacher, task, prefix)}
@@ -215,7 +215,7 @@ class LIT(Sectioned, Generative):
     def _begin(
         self, student: keras.Model, teacher: keras.Model, task: Task, prefix: str
     ) -> Iterator[tuple[SplitModel, SplitModel]]:
-        """Split student and teacher, the student with the weights that it begins with; what is fresh is trained."""
+        """Splits student and teacher, and gives the student its initial weights; fresh layers are trained."""
         split, split_teacher = self.split(student, teacher, task)
         copied = self.copied(split)
         others = [layer for part in split.names if part not in copied for layer in split.layers[part]]
@@ -227,7 +227,7 @@ class LIT(Sectioned, Generative):
     def _tuned(
         self, student: keras.Model, teacher: keras.Model, task: Task, prefix: str
     ) -> tuple[LIT, dict[str, list[float]]]:
-        """This method with the settings that did best, and how well each did."""
+        """Returns this method with the settings that did best, and the scores of all."""
 
         untuned: dict[str, Any] = {"tune": False, "tuning": Tuning()}
 
@@ -298,7 +298,7 @@ class LIT(Sectioned, Generative):
         return Hints(student, teacher, sections, self.loss, self.teacher_input, **how)
 
     def fine_tune(self, student: keras.Model, teacher: keras.Model, task: Task, phase: str) -> dict[str, list[Any]]:
-        """The second phase: all of the student learns by L_KD; what has no classes, from the teacher's output."""
+        """Trains the second phase: the whole student with L_KD, or, without classes, on the teacher's output."""
         if self.discriminator is not None:
             return self.train_against_discriminator(student, teacher, task, self.finetuning, phase)
         lesson: SoftTargets | OutputsLoss | Teaching = self.lesson

@@ -28,13 +28,13 @@ class Sectioned(Distilling):
     """A method that splits student and teacher.
 
     Attributes:
-        loss: `"l2"`, `"l1"` or `"smooth_l1"`: how what sections hand on is compared.
-        relative: whether it is compared in units of the root mean square of what the teacher's hands on, so that a loss
-            of 1 is that of a section which gives zeros, however large the numbers are; the paper compares them as
-            they are, which networks without BatchNormalization do not survive.
-        split_points: the teacher's layers at which it is split: what the first section reads, and what each section
-            gives; `None` to find the sections.
-        student_split_points: the layers at which a student that is given is split.
+        loss: how outputs of sections are compared: `"l2"`, `"l1"` or `"smooth_l1"`.
+        relative: whether outputs are compared in units of the root mean square of the teacher's output, so that a loss
+            of 1 is that of a section whose output is zero, whatever the scale; the paper compares them without units,
+            with which networks without BatchNormalization cannot be trained.
+        split_points: the teacher's layers at which it is split: the input of the first section, and the output of each
+            section; `None` to find the sections.
+        student_split_points: the layers at which a given student is split.
     """
 
     loss: Literal["l2", "l1", "smooth_l1"] = "l2"
@@ -53,7 +53,7 @@ class Sectioned(Distilling):
         layers = {"check": expect.text, "what": "names of layers", "empty": False, "or_none": True}
         expect.settings(self, expect.each, *points, **layers)
         if self.student_split_points is not None and self.student is None:
-            what = "None where no student= is given"
+            what = "None if no student= is given"
             expect.refuse("student_split_points", what, self.student_split_points)
 
     def check_model(self, task: Task) -> None:
@@ -61,7 +61,7 @@ class Sectioned(Distilling):
         super().check_model(task)
         if self.split_points is not None and self.sections is not None:
             raise ValueError(
-                "Expected `sections`, which count the sections that are found, or `split_points`. Received: both."
+                "Expected `sections`, which count the automatically found sections, or `split_points`. Received: both."
             )
         teacher = self.split_teacher(task)
         for given in self.choice.given:
@@ -71,12 +71,12 @@ class Sectioned(Distilling):
                 passed_points(task.groups.graph, teacher.boundaries, plan.removed)
 
     def check_pair(self, teacher: SplitModel, student: SplitModel) -> SplitModel:
-        """Refuses a given student that cannot learn from a teacher; returns it, the teacher of the next."""
+        """Refuses a given student that cannot learn from a teacher; returns it, as the teacher of the next one."""
         del teacher
         return student
 
     def split_teacher(self, task: Task) -> SplitModel:
-        """The task's own model, split."""
+        """Returns the task's own model, split."""
         network = task.network_of(task.original)
         return SplitModel(network, split_points_of(network, self.split_points))
 
@@ -88,7 +88,7 @@ class Sectioned(Distilling):
         return split
 
     def split(self, student: keras.Model, teacher: keras.Model, task: Task) -> tuple[SplitModel, SplitModel]:
-        """Student and teacher at the points where they match."""
+        """Returns student and teacher, split at the points where they match."""
         original = self.split_teacher(task)
         if self.student is None:
             whole = task.network_of(task.original)

@@ -1,4 +1,4 @@
-"""Shallower students: which blocks stay, which groups of grouped convolutions; or models that were given."""
+"""Shallower students: which blocks and which groups of grouped convolutions stay; or given models."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _students(name: str, value: Any) -> keras.Model | tuple[keras.Model, ...] | 
 
 def _blocks(name: str, value: Any) -> tuple[Any, ...] | None:
     """Checks `blocks`: a tuple of whole numbers, or a tuple of such tuples."""
-    what = "numbers of blocks, 1 or more for each section, or a sequence of such"
+    what = "numbers of blocks, 1 or more for each section, or a sequence of these"
     nested = isinstance(value, (tuple, list)) and any(isinstance(entry, (tuple, list)) for entry in value)
     check = partial(expect.each, check=expect.whole, what=what, least=1, empty=False)
     blocks: tuple[Any, ...] | None = (
@@ -51,13 +51,13 @@ class StudentChoice:
     """The choice of the student, or of a sequence of students, each of which learns from the one before.
 
     Attributes:
-        student: models that were given; `None` where students are made from the teacher.
-        blocks: how many blocks stay in each section, of each student that is made; `None` for what the budget allows.
+        student: given models; `None` if students are made from the teacher.
+        blocks: number of blocks that stay in each section, for each student; `None` for as many as the budget allows.
         sections: which sections may lose blocks, counted from 1; `None` for all.
-        cardinality: groups that stay of each grouped convolution in a section; `None` for all.
+        cardinality: number of groups that each grouped convolution in a section keeps; `None` for all.
 
     Raises:
-        TypeError, ValueError: a setting of another type, out of its range, or that contradicts another.
+        TypeError, ValueError: a setting has another type, is out of range, or contradicts another.
     """
 
     student: keras.Model | tuple[keras.Model, ...] | None = None
@@ -74,8 +74,8 @@ class StudentChoice:
         both = self.student is not None and self.blocks is not None
         if both or (self.student is not None and (self.sections or self.cardinality)):
             raise ValueError(
-                "Expected `student` alone, or settings of a student that is made (blocks, sections, cardinality). "
-                "Received: both, student=... and such settings. Leave one of them out."
+                "Expected either `student`, or settings of a student to make (blocks, sections, cardinality). "
+                "Received: both. Leave one of them out."
             )
         expect.settings(self, _blocks, "blocks")
         falling = all(
@@ -87,14 +87,14 @@ class StudentChoice:
 
     @property
     def given(self) -> tuple[keras.Model, ...]:
-        """The models that were given."""
+        """The given models."""
         if self.student is None:
             return ()
         return self.student if isinstance(self.student, tuple) else (self.student,)
 
     @property
     def blocks_given(self) -> tuple[Blocks, ...]:
-        """The numbers of blocks that were given, of each student."""
+        """The given numbers of blocks, for each student."""
         if self.blocks is None:
             return ()
         nested = isinstance(self.blocks[0], (tuple, list))
@@ -102,7 +102,7 @@ class StudentChoice:
 
     @property
     def count(self) -> int:
-        """The number of students, each of which learns from the one before."""
+        """Number of students, each of which learns from the one before."""
         return len(self.given or self.blocks_given or (None,))
 
     @property
@@ -112,13 +112,13 @@ class StudentChoice:
 
     @property
     def advice(self) -> str:
-        """Advice on a budget below the cheapest student."""
+        """Advice for a budget below the cheapest student."""
         if self.is_told:
-            return f"That is what {'student' if self.blocks is None else f'blocks={self.blocks}'} costs."
+            return f"That is the cost of {'student' if self.blocks is None else f'blocks={self.blocks}'}."
         return (
             "That is the shallowest student, with one block in each section that may lose any; "
             "tfcompress.inspect(model) shows what each student costs. Ask for that share, and remove channels of the "
-            "result with another method, such as 'uniform'; or give a smaller student: student=."
+            "result with another method, such as 'uniform'; or give a smaller student with student=."
         )
 
     def least(self, costs: CostModel) -> Cost:
@@ -133,7 +133,7 @@ class StudentChoice:
         """Returns the plan of each student in the sequence, all for the task's model.
 
         Raises:
-            ValueError: a budget that no student, or not the one that was asked for, can hold.
+            ValueError: no student meets the budget, or the requested one does not.
         """
         task.budget.check_reachable(task.costs.total, self.least(task.costs), self.advice)
         sections = find_sections(task.groups.graph)
@@ -146,7 +146,7 @@ class StudentChoice:
         return [self._plan(sections, task.costs, blocks)[0] for blocks in counts]
 
     def near_miss(self, task: Task) -> str | None:
-        """Returns a sentence on a budget that leaves out a block which it lacks next to nothing of, or `None`."""
+        """Returns a sentence if a budget just misses one more block, else `None`."""
         if self.is_told:
             return None
         sections, total = find_sections(task.groups.graph), task.costs.total
@@ -169,12 +169,12 @@ class StudentChoice:
             reached = " and ".join(f"{share_that_reaches(now[m], total[m])} of the {m}" for m in over)
             return (
                 f"{given} leaves {blocks} blocks in the sections, {reached}; with {asked} there would be {more}, "
-                "which is next to nothing more."
+                "which is hardly more."
             )
         return None
 
     def check_given(self, task: Task) -> None:
-        """Refuses models that were given and do not fit the teacher."""
+        """Refuses given models that do not fit the teacher."""
         for student in self.given:
             _check_student(student, task.original)
 
@@ -194,7 +194,7 @@ class StudentChoice:
         triples = list(zip(blocks, sections.blocks, self._free(sections), strict=True))
         if self.blocks is not None and any(count != whole for count, whole, may in triples if not may):
             raise ValueError(
-                f"Expected `blocks` that leave all blocks of sections that are not in sections={self.sections}, which "
+                f"Expected `blocks` that keep all blocks of the sections not in sections={self.sections}, which "
                 f"have {sections.blocks}. Received: blocks={blocks}"
             )
         return tuple(count if may else whole for count, whole, may in triples)
@@ -213,7 +213,7 @@ def _check_student(student: keras.Model, teacher: keras.Model) -> None:
     shapes = [(model.input_shape, model.output_shape) for model in (student, teacher)]
     if shapes[0] != shapes[1]:
         raise ValueError(
-            f"Expected a student that reads and gives what the teacher does, {shapes[1]}. Received: student "
+            f"Expected a student with inputs and outputs like the teacher's, {shapes[1]}. Received: student "
             f"{student.name!r} with {shapes[0]}. Build it for the same inputs and classes."
         )
     if len(teacher.outputs) == 1 and last_activation(student) != last_activation(teacher):
@@ -227,26 +227,26 @@ def _check_student(student: keras.Model, teacher: keras.Model) -> None:
 def even_blocks(
     sections: Sections, fits: Callable[[tuple[int, ...]], bool], free: Sequence[bool]
 ) -> tuple[int, ...] | None:
-    """How many blocks stay in each section when they are removed one by one, evenly, until the student fits.
+    """Returns the number of blocks that stay in each section when they are removed evenly, until the student fits.
 
-    Each one is taken from the section of which the largest share is left, of several from the last.
+    Each one is removed from the section that has kept the largest share, of equal ones from the last.
 
     Args:
-        sections: of the network.
+        sections: sections of the network.
         fits: whether a student with these blocks is within the budget.
         free: for each section whether it may lose blocks.
 
     Returns:
-        The numbers; `None` if not even one block each fits.
+        The numbers; `None` if one block per section does not fit either.
     """
     return next((blocks for blocks in fewer_and_fewer(sections, free) if fits(blocks)), None)
 
 
 def fewer_and_fewer(sections: Sections, free: Sequence[bool]) -> Iterator[tuple[int, ...]]:
-    """Numbers of blocks in each section as they are removed one by one, from all of them to one in each.
+    """Yields numbers of blocks in each section as they are removed one by one, from all of them to one in each.
 
     Args:
-        sections: of the network.
+        sections: sections of the network.
         free: for each section whether it may lose blocks.
     """
     blocks = list(sections.blocks)
@@ -263,13 +263,13 @@ def fewer_and_fewer(sections: Sections, free: Sequence[bool]) -> Iterator[tuple[
 
 
 def lower_cardinality(costs: CostModel, cardinality: int | None, inside: set[str]) -> tuple[KeepChannels, ...]:
-    """Edits that leave `cardinality` of the groups of every grouped convolution that has more, and the width around it.
+    """Returns edits that keep `cardinality` groups of every grouped convolution with more, and the width around it.
 
     "The width of the network is not affected by the group size, so LIT is oblivious to the group size" (section 4.1).
 
     Args:
-        costs: of what the removed layers leave.
-        cardinality: how many groups stay; `None` for all.
+        costs: costs after the removal of layers.
+        cardinality: number of groups to keep; `None` for all.
         inside: layers of the sections.
     """
     if cardinality is None:
@@ -289,7 +289,7 @@ def lower_cardinality(costs: CostModel, cardinality: int | None, inside: set[str
 def shallow_plan(
     sections: Sections, costs: CostModel, blocks: Sequence[int], cardinality: int | None, free: Sequence[bool]
 ) -> tuple[Plan, Cost]:
-    """The plan that leaves `blocks[i]` blocks of section i, those that are free at a lower cardinality; its cost."""
+    """Returns the plan that keeps `blocks[i]` blocks of section i, free ones at a lower cardinality; and its cost."""
     removed = sections.removed(blocks)
     gone = set(removed)
     layers = {

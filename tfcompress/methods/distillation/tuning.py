@@ -1,4 +1,4 @@
-"""Setting tau, then alpha, then beta on the validation split, as section 3 of LIT does."""
+"""Sets tau, then alpha, then beta on the validation split, as in section 3 of LIT."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["Tuning", "one_after_the_other"]
 
 @dataclasses.dataclass(frozen=True)
 class Tuning:
-    """The values to try, each by a training from the same start; the paper gives neither values nor epochs. Decided.
+    """The values to try, with a training from the same start for each; the paper gives no values or epochs. Decided.
 
     Attributes:
         epochs: length of each training.
@@ -22,7 +22,7 @@ class Tuning:
         betas: weights of L_KD beside L_I, with the best of both; each trains sections.
 
     Raises:
-        TypeError, ValueError: no values, or values of another type or out of their range.
+        TypeError, ValueError: there are no values, or a value has another type or is out of range.
     """
 
     epochs: int = 10
@@ -53,15 +53,15 @@ class Tuning:
 def one_after_the_other(
     tuning: Tuning, score: Callable[[str, dict[str, float]], float], note: Callable[[str], None]
 ) -> tuple[dict[str, Any], dict[str, list[float]]]:
-    """The best value of each setting, those before it being set.
+    """Returns the best value of each setting, tried in order with the earlier ones fixed.
 
     Args:
-        tuning: what is tried.
-        score: of `(setting that is tried, all settings so far)`; the higher the better.
-        note: is told what was found.
+        tuning: the values to try.
+        score: score of `(the setting being tried, all settings so far)`; higher is better.
+        note: called with the results in words.
 
     Returns:
-        The settings, and for each of them the score of every value.
+        The settings, and the scores of all values of each.
     """
     best: dict[str, float] = {}
     scores: dict[str, list[float]] = {}

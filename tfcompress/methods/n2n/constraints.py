@@ -1,6 +1,6 @@
-"""The limits of an N2N search: what is known to hold them, and what is refused because nothing is (section 3.3.1).
+"""The limits of an N2N search: which students are known to meet them, and refusals if none is (section 3.3.1).
 
-`A x <= b` is a `Budget`: each metric that it limits is a row, and a function of one's own is a registered metric.
+`A x <= b` is a `Budget`: each limited metric is a row, and a user's own function is a registered metric.
 """
 
 from __future__ import annotations
@@ -34,33 +34,33 @@ __all__ = [
 
 @dataclasses.dataclass(frozen=True)
 class SmallStudent:
-    """A student that is as small as one is known to be.
+    """A student that is as small as known students get.
 
     Attributes:
-        plans: of each stage that is played.
-        cost: what it costs.
+        plans: the plan of each stage.
+        cost: its cost.
     """
 
     plans: tuple[Plan, ...]
     cost: Cost
 
     def built(self, network: Network, seed: int) -> keras.Model:
-        """The student, with fresh weights."""
+        """Returns the student, with fresh weights."""
         for plan in self.plans:
             network = Network(apply(network.model, plan, network.groups, seed=seed), network.through_norms)
         return network.model
 
 
 def small_students(costs: CostModel, rules: Rules, removes: bool, shrinks: bool) -> tuple[SmallStudent, ...]:
-    """The smallest students that are known, of which one has the fewest of one metric and another of another.
+    """Returns the smallest known students; different ones may have the least of different metrics.
 
-    Without all layers that may go together; without those of them alone that give what they read, as others may make
-    what follows narrower; with all layers. What is left has the smallest kernels and outputs.
+    One lacks all layers that may be removed together; one lacks only those of them that keep the width, because others
+    may narrow what follows; one has all layers. The remaining layers have the smallest kernels and outputs.
 
     Args:
-        costs: of the network.
-        rules: by which layers may go.
-        removes, shrinks: the stages that are played.
+        costs: costs of the network.
+        rules: the rules for what may be removed.
+        removes, shrinks: the stages to play.
     """
     removals = [Plan(weights="fresh")]
     if removes:
@@ -76,14 +76,14 @@ def small_students(costs: CostModel, rules: Rules, removes: bool, shrinks: bool)
 
 
 def least(students: Sequence[SmallStudent]) -> Cost:
-    """The least number of each metric among students."""
+    """Returns the least of each metric among students."""
     costs = [student.cost for student in students]
     macs, params, size = (min(cost[name] for cost in costs) for name in BUILT_IN)
     return Cost(macs, params, size, {name: min(cost[name] for cost in costs) for name in costs[0].others})
 
 
 def student_within(task: Task, students: Sequence[SmallStudent]) -> SmallStudent | None:
-    """The first student that holds all limits, those that are measured too; `None` where none does."""
+    """Returns the first student that meets all limits, measured ones included; `None` if none does."""
     for student in students:
         if task.fits(student.cost) and (
             not task.budget.measured or holds_measured(task, student.built(task.network, task.seed))
@@ -93,17 +93,17 @@ def student_within(task: Task, students: Sequence[SmallStudent]) -> SmallStudent
 
 
 def check_limits(task: Task, students: Sequence[SmallStudent]) -> None:
-    """Refuses limits that no student is known to hold together.
+    """Refuses limits that no known student meets together.
 
-    What is measured is measured on the students that hold the other limits; not in a run that has begun, in which
-    another measurement would be another number.
+    Measured metrics are measured on the students that meet the other limits; not in a run that has begun, because
+    another measurement gives another number.
 
     Args:
-        task: without its data.
-        students: the smallest ones.
+        task: the task without its data.
+        students: the smallest known students.
 
     Raises:
-        ValueError: the message names the limits, and what each student costs or measures.
+        ValueError: the message names the limits, and the costs or measurements of each student.
     """
     budget, within = task.budget, [student for student in students if task.fits(student.cost)]
     if not within:
@@ -113,8 +113,8 @@ def check_limits(task: Task, students: Sequence[SmallStudent]) -> None:
             rows[metric] = as_budget({name: student.cost[name] for name in budget.planned})
         words = "; ".join(f"the one with the least {metric} has {costs}" for metric, costs in rows.items())
         raise ValueError(
-            f"Expected limits that one student holds together. Received: {' and '.join(map(budget.said, budget))}. Of "
-            f"the smallest students that are known, {words}. Raise one of the limits."
+            f"Expected limits that one student can meet. Received: {' and '.join(map(budget.said, budget))}. Of "
+            f"the smallest known students, {words}. Raise one of the limits."
         )
     if not budget.measured or task.run.recall("before", task.progress.note) is not None:
         return
@@ -126,18 +126,18 @@ def check_limits(task: Task, students: Sequence[SmallStudent]) -> None:
         )
         asked = " and ".join(f"at most {shown(limit)} {metric_of(name).unit}" for name, limit in limits.items())
         raise ValueError(
-            f"Expected limits that one student holds together: {asked}. Received: "
-            f"{' and '.join(map(budget.said, budget))}, where the smallest students that are known measure {words}. "
+            f"Expected limits that one student can meet together: {asked}. Received: "
+            f"{' and '.join(map(budget.said, budget))}, while the smallest known students measure {words}. "
             "Raise one of the limits."
         )
 
 
 def numbers_read(costs: CostModel, plan: Plan) -> dict[str, int]:
-    """The numbers that each dense layer reads, of those that read vectors, in the student of a plan; by layer.
+    """Returns, by layer, the number of inputs of each dense layer that reads vectors, in the student of a plan.
 
     Args:
-        costs: of what the plan's structural edits leave.
-        plan: the plan, of which its channel edits count.
+        costs: costs of the network that the plan's structural edits leave.
+        plan: the plan; its channel edits are used.
     """
     graph, owner = costs.groups.graph, costs.groups.group_of_labels()
     kept, sizes = costs.kept(Plan(plan.channels)), costs.sizes
@@ -151,9 +151,9 @@ def numbers_read(costs: CostModel, plan: Plan) -> dict[str, int]:
 
 
 def holds_measured(task: Task, student: keras.Model) -> bool:
-    """Whether a student, trained or not, is within the limits of what is measured, such as latency.
+    """Whether a student, trained or not, meets the limits of measured metrics, such as latency.
 
-    Shares are of what the original measured, before the run begins or in it.
+    Shares refer to the measurement of the original, made before the run begins or during it.
     """
     if not task.budget.measured:
         return True
@@ -166,5 +166,5 @@ def _holds(limits: Mapping[str, float], numbers: Mapping[str, float]) -> bool:
 
 
 def _measured(task: Task, model: keras.Model) -> dict[str, float]:
-    """Measurements of a copy of a model."""
+    """Returns measurements of a copy of a model."""
     return task.budget.measure(apply(model, Plan(), task.network_of(model).groups if model is task.model else None))

@@ -1,4 +1,4 @@
-"""`Elsewhere`: students scored in other processes; what is sent to them is paths and plain data."""
+"""`Elsewhere`: scores students in other processes, which get only paths and plain data."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ class Elsewhere:
     """A pool that scores students.
 
     Args:
-        scoring: what is done to a student, and for which task.
+        scoring: how students are scored, and for which task.
         workers: the processes.
         weights: the files of students.
 
     Raises:
-        NotElsewhere: data, a model or an objective that only this process has.
+        NotElsewhere: data, a model or an objective exists only in this process.
         ImportError, ValueError: as for `tfcompress.workers.opened`.
     """
 
@@ -56,7 +56,7 @@ class Elsewhere:
             raise
 
     def _description(self) -> dict[str, Any]:
-        """Everything but the student that a process has to know."""
+        """Returns everything except the student that a process has to know."""
         task = self._scoring.task
         teacher = self._folder / "teacher.keras"
         objective = _described(task.objective)
@@ -76,7 +76,7 @@ class Elsewhere:
         }
 
     def _try(self) -> None:
-        """Has a process open everything, before students depend on it."""
+        """Makes a process open everything, before students depend on it."""
         job = Job(f"{_JOBS}:opened", {"setup": str(self._setup)}, "the opening of the data in another process")
         try:
             (answer,) = self._pool.run([job])
@@ -87,7 +87,7 @@ class Elsewhere:
             ) from None
         here = {"params": self._scoring.task.teacher.count_params(), "metric": self._scoring.task.objective.metric_name}
         if answer != here:
-            raise NotElsewhere(f"another process read something else: {answer} in the place of {here}")
+            raise NotElsewhere(f"another process read something else: {answer} instead of {here}")
 
     def train(
         self,
@@ -97,14 +97,14 @@ class Elsewhere:
         goes_on: bool,
         noted: Callable[[str, float | None, float], None],
     ) -> None:
-        """Trains students side by side.
+        """Trains students in parallel.
 
         Args:
-            network: what the last plan of each trail speaks of.
+            network: the network that the last plan of each trail applies to.
             students: names and trails.
-            epochs: how many.
+            epochs: number of epochs.
             goes_on: whether they may be trained further later, or were trained before.
-            noted: is told the name of each student, its metric, and the seconds that it took.
+            noted: called with the name of each student, its metric, and the seconds that it took.
         """
         jobs = [
             Job(
@@ -134,7 +134,7 @@ class Elsewhere:
         return self._networks[id(network)][1]
 
     def close(self) -> None:
-        """Ends the processes, and removes what was written for them."""
+        """Ends the processes, and removes the files written for them."""
         self._pool.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 
@@ -150,7 +150,7 @@ def _save(model: keras.Model, path: pathlib.Path) -> None:
 
 
 def _described(objective: Objective) -> dict[str, Any]:
-    """An objective as JSON data, which `jobs` turns back."""
+    """Returns an objective as JSON data, which `jobs` converts back."""
     metric = objective.metric
     try:
         return {
@@ -178,7 +178,7 @@ def _serialized(value: Any) -> Any:
 
 
 def _modules(model: keras.Model, objective: dict[str, Any]) -> list[str]:
-    """The modules of layers and functions of the user's own, which a process imports before it reads a model."""
+    """Returns the modules of the user's own layers and functions, which a process imports before it reads a model."""
     text = json.dumps([model.get_config(), objective], default=str)
     registered = {
         value for name, value in keras.saving.get_custom_objects().items() if f'"{name}"' in text or f"'{name}'" in text

@@ -1,4 +1,4 @@
-"""The jobs of N2N, as they are run in another process."""
+"""The jobs of N2N that run in other processes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["opened", "scored"]
 
 @functools.lru_cache(maxsize=1)
 def _scoring(setup: str) -> Any:
-    """The task of a search, as `Elsewhere` described it, and what is done to its students."""
+    """Returns the scoring of students for the task of a search, from the description by `Elsewhere`."""
     description = json.loads(pathlib.Path(setup).read_text(encoding="utf-8"))
     if description["is_deterministic"]:
         import tensorflow as tf
@@ -85,7 +85,7 @@ def _objective(description: Mapping[str, Any]) -> Any:
 
 
 def opened(setup: str) -> dict[str, Any]:
-    """Opens everything that a student needs; returns by what this process and the one that asks can be compared."""
+    """Opens everything that a student needs; returns values to compare this process with the one that asks."""
     task = _scoring(setup).task
     task.splits.train.batches()
     return {"params": task.model.count_params(), "metric": task.objective.metric_name}
@@ -98,11 +98,11 @@ def scored(
 
     Args:
         setup: file of the task.
-        network: file of the model that the plan speaks of.
+        network: file of the model that the plan applies to.
         plan: the plan, as text.
-        params: parameters that the student has to have.
-        epochs: of its training, those included that it was trained before.
-        state: folder from which its training goes on, and where its state is kept; `None` for a training without
+        params: number of parameters that the student must have.
+        epochs: epochs of its training, including earlier ones.
+        state: folder of the training state, to continue from and to write to; `None` for a training without
             interruption.
         student: file for the trained student.
 

@@ -40,52 +40,54 @@ __all__ = ["N2N"]
 @register_method("n2n")
 @dataclasses.dataclass(frozen=True)
 class N2N(TrainedMethod):
-    """Learns by reinforcement which layers a student can do without, and how small the others may be.
+    """Learns by reinforcement which layers a student can do without, and how small the others can be.
 
     "N2N Learning: Network to Network Compression via Policy Gradient Reinforcement Learning" (ICLR 2018). In the first
-    stage a bidirectional LSTM says of each layer whether it goes, in the second an LSTM says of each kernel size,
-    padding and number of outputs what share of it stays. A student has fresh weights, learns for a few epochs what the
-    teacher's logits are, and earns `R = C (2 - C) A / A_teacher`; REINFORCE makes the policies draw students that earn
-    more (Algorithm 1, Equation 2). The best one is trained to the end on labels and logits.
+    stage a bidirectional LSTM decides for each layer whether it is removed; in the second an LSTM decides for each
+    kernel size, padding and number of outputs what share of it stays. A student has fresh weights, learns the teacher's
+    logits for a few epochs, and earns `R = C (2 - C) A / A_teacher`; REINFORCE makes the policies draw students that
+    earn more (Algorithm 1, Equation 2). The best one is trained fully on labels and logits.
 
-    Without a budget the reward alone says how small the student becomes. With one, students above it earn -1, and the
-    finished model is within it whatever the policies do.
+    Without a budget only the reward decides how small the student becomes. With a budget, students above it earn -1,
+    and the finished model is within it whatever the policies do.
 
     Attributes:
         epochs: epochs of the winner's training; 150 in the paper.
         stage: "removal", "shrinkage", or "both", one after the other.
         updates: number of updates of each policy; the paper makes at least 100. By default the 100 students of both
-            stages, an epoch each of a network that is half as large, take about as long as 80 epochs of the teacher. In
-            so few updates a policy learns little more than which draw was best; 30 let shrinkage learn
-            (recipes/n2n_against_baselines.py).
+            stages, trained for an epoch each at half the network's size, take about as long as 80 epochs of the
+            teacher. With so few updates a policy learns little more than which draw was best; with 30, shrinkage
+            learned (recipes/n2n_against_baselines.py).
         rollouts: number of students for each update.
         score_epochs: epochs that a student is trained before it is scored; 5 in the paper.
         score_rate: Adam's learning rate while students are scored. Decided.
-        score_on: what students learn while they are scored: the teacher's "logits", or "labels", as the authors' code
-            has it for Caltech-256.
+        score_on: the target of students while they are scored: the teacher's "logits", or "labels", as in the authors'
+            code for Caltech-256.
         removal_rate: Adam's learning rate of the removal policy.
-        shrinkage_rate: Adam's learning rate of the shrinkage policy; `None` for 0.01, and with `as_released` for the
-            0.1 that the paper's appendix has too.
+        shrinkage_rate: Adam's learning rate of the shrinkage policy; `None` for 0.01, and with `as_released` for 0.1,
+            which is also in the paper's appendix.
         baseline_decay: decay of the moving average of rewards. Decided.
-        actor_critic: whether a value network stands in the moving average's place.
-        constraint: "strict": what is above the budget earns -1, and is not trained; in a search of both stages, the
-            first is not held to it. "relaxed": it earns `epsilon (R + 1) - 1` in both stages, with epsilon falling from
-            1 to 0 in 50 updates. `None` for "strict", and with `as_released` for "relaxed".
+        actor_critic: whether a value network replaces the moving average.
+        constraint: how students above the budget are treated. "strict": a student earns -1, and is not trained; in a
+            search of both stages, this does not apply to the first. "relaxed": it earns `epsilon (R + 1) - 1` in both
+            stages, with epsilon falling from 1 to 0 in 50 updates. `None` for "strict", and with `as_released` for
+            "relaxed".
         soft_weight: lambda of the winner's loss, `L_hard + lambda L_KD`, computed as the two's weighted mean. Decided.
-        inherit: whether students begin with the teacher's weights where the shapes allow it; the paper's begin anew.
+        inherit: whether students start with the teacher's weights where the shapes allow it; in the paper they start
+            fresh.
         policies: a folder with policies that an earlier search saved, to start from (Table 5); `None` to start anew.
-        random: whether students are drawn at random, each action as likely as any other, and nothing is learned: the
-            baseline of a search with as many students.
-        workers: processes that score the students of an update side by side: a number of them on this machine, `"ray"`
+        random: whether students are drawn at random, each action as likely as any other, without learning: the baseline
+            of a search with as many students.
+        workers: processes that score the students of an update in parallel: a number of them on this machine, `"ray"`
             for a Ray cluster, or `Workers` with limits of time and memory. `None` to score students in this process.
-        halving: a factor by which the students of an update become fewer (successive halving): they are compared after
-            `score_epochs`, divided by it once, twice and so on down to one epoch, and the worse ones are not trained
-            further and keep the score that they have. `None` to train all of them for `score_epochs`.
-        as_released: whether the search follows the authors' code where that departs from the paper's text, in all
+        halving: factor by which the students of an update become fewer (successive halving): they are compared after
+            `score_epochs` divided by it once, twice and so on down to one epoch, and the worse ones are not trained
+            further and keep their score. `None` to train all of them for `score_epochs`.
+        as_released: whether the search follows the authors' code where that differs from the paper's text, in all
             points that docs/n2n.md lists.
 
     Raises:
-        TypeError, ValueError: a setting of another type, or out of its range.
+        TypeError, ValueError: a setting has another type, or is out of range.
     """
 
     epochs: int = 30
@@ -110,7 +112,7 @@ class N2N(TrainedMethod):
     halving: int | None = None
     as_released: bool = False
 
-    when: ClassVar[str] = "small networks on small data, with layers to spare, where no budget is known"
+    when: ClassVar[str] = "small networks on small data, with layers to spare, and no known budget"
     fast: ClassVar[Mapping[str, Any]] = {"updates": 1, "epochs": 5}
 
     def __post_init__(self) -> None:
@@ -128,7 +130,7 @@ class N2N(TrainedMethod):
             expect.settings(self, expect.text, "policies", what="a folder of saved policies")
         if self.random and (self.policies is not None or self.actor_critic):
             raise ValueError(
-                "Expected neither policies nor actor_critic beside random=True, which has no policy. Received: "
+                "Expected neither policies nor actor_critic with random=True, which has no policy. Received: "
                 f"policies={self.policies!r}, actor_critic={self.actor_critic}. Leave them out."
             )
         Workers.of("workers", self.workers)
@@ -139,10 +141,10 @@ class N2N(TrainedMethod):
             )
             expect.refuse("halving", what, self.halving, "Give score_epochs=5, for example.")
 
-    advice = "That is without every layer that may go, and with the smallest kernels and outputs."
+    advice = "That is without all removable layers, and with the smallest kernels and outputs."
 
     def budget(self, given: Budget) -> Budget:
-        """The budget; none is needed, as the reward itself asks for small students."""
+        """Returns the budget; none is needed, because the reward itself favours small students."""
         return given
 
     @property
@@ -170,15 +172,15 @@ class N2N(TrainedMethod):
         return self.stage in ("both", "shrinkage")
 
     def least(self, costs: CostModel, control: Control) -> Cost:
-        """The least of each metric among the smallest students that are known."""
+        """Returns the least of each metric among the smallest known students."""
         return least(self._small_students(costs))
 
     def _small_students(self, costs: CostModel) -> tuple[SmallStudent, ...]:
         return small_students(costs, self._rules, self._removes, self._shrinks)
 
     def check_model(self, task: Task) -> None:
-        """Refuses a model of which nothing may be removed or made smaller, and limits that no student holds; also
-        without tf-agents.
+        """Refuses a model in which nothing may be removed or shrunk, and limits that no student meets; also if
+        tf-agents is missing.
         """
         if not self.random:
             with lock:  # it changes the warning filters and `sys.modules` for a while
@@ -202,27 +204,27 @@ class N2N(TrainedMethod):
         if self.stage == "shrinkage" and not space.shrinkable.variables:
             raise ValueError(
                 f"Expected a model with kernels, paddings or outputs that may be smaller. Received: {name!r}, which "
-                "has none. Take another method."
+                "has none. Use another method."
             )
         check_limits(task, self._small_students(task.costs))
 
     def check(self, task: Task) -> None:
-        """Refuses a teacher that guesses, and models without logits to learn from."""
+        """Refuses a teacher at chance level, and models without logits to learn from."""
         super().check(task)
-        phases.check_outputs(task, (), "Take a method that needs no teacher, such as 'uniform'.")
+        phases.check_outputs(task, (), "Use a method that needs no teacher, such as 'uniform'.")
         if task.objective.metric_name is None or task.objective.sign < 0:
             raise ValueError(
-                "Expected a metric that is better the higher it is, as rewards are shares of the teacher's. Received: "
+                "Expected a metric for which higher is better, because rewards are shares of the teacher's. Received: "
                 f"{task.objective.metric_name}. Compile the model with an accuracy, or give objective=."
             )
 
     @classmethod
     def published(cls) -> Mapping[str, Mapping[str, Any]]:
-        """For each teacher of the paper: section 4 for the search, section 10.2 for the training of the winner."""
+        """The settings for each teacher of the paper: section 4 for the search, section 10.2 for the winner."""
         return PUBLISHED
 
     def phases(self, task: Task) -> tuple[PhasePlan, ...]:
-        """The updates of each stage, if students are half as large as their teacher, and the winner's training."""
+        """Returns the updates of each stage, for students half as large as their teacher, and the winner's training."""
         teacher = 1 / 3 if self.score_on == "logits" else 0.0
         workers = Workers.of("workers", self.workers)
         at_once = workers.where if workers is not None and isinstance(workers.where, int) else 1
@@ -234,30 +236,30 @@ class N2N(TrainedMethod):
         return (*stages, PhasePlan("training of the winner", self.epochs, 0.5 + 1 / 3))
 
     def trains_with(self, task: Task) -> str | None:
-        """The optimizer of the winner's training."""
+        """Returns the optimizer of the winner's training in words."""
         return self.training.words(False)
 
     def taught_by(self, task: Task) -> str | None:
-        """Labels and the teacher's logits, or another lesson."""
+        """Returns in words what the winner learns from: labels and the teacher's logits, or the setting `teach`."""
         if self.teaching is not None:
             return super().taught_by(task)
-        return "labels teach, and logits of the original model"
+        return "learns from labels and logits of the original model"
 
     def contents(self, contents: Contents) -> dict[str, Any]:
-        """The settings that decide the outcome: all but who works."""
+        """Returns the settings that decide the outcome: all but `workers`."""
         return {name: value for name, value in super().contents(contents).items() if name != "workers"}
 
     # The search.
 
     def search(self, task: Task) -> Search:
-        """Plays `updates` updates of each stage's policy, and takes the best student that holds the budget."""
+        """Plays `updates` updates of each stage's policy, and takes the best student within the budget."""
         with contextlib.ExitStack() as opened:
             return self._searched(task, opened)
 
     def _searched(self, task: Task, opened: contextlib.ExitStack) -> Search:
         if not (task.accuracy or 0) > 0:
             raise ValueError(
-                "Expected a teacher whose metric on the validation split is above 0, as rewards are shares of it. "
+                "Expected a teacher whose metric on the validation split is above 0, because rewards are shares of it. "
                 f"Received: {task.objective.metric_name} {task.accuracy}. Train the model first."
             )
         rules = self._rules

@@ -1,4 +1,4 @@
-"""The policies of N2N's two stages for a network, or draws at random in their place."""
+"""The policies of N2N's two stages for a network, or random draws instead."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ __all__ = ["Player", "Policies"]
 _REMOVAL, _SHRINKAGE = 1, 2  # streams of random students
 
 Player: TypeAlias = "tuple[RemovalLearner | ShrinkageLearner | None, Callable[[], Sequence[Any]]]"
-"""The policy that learns, `None` at random, and the function that draws the students of an update."""
+"""The learning policy, `None` for random draws, and the function that draws the students of an update."""
 
 
 @dataclass(frozen=True)
 class Policies:
-    """How students are drawn.
+    """The way students are drawn.
 
     Attributes:
         rules: what policies read and do.
-        rollouts: students of an update.
+        rollouts: number of students of an update.
         removal_rate: Adam's learning rate of the removal policy.
         shrinkage_rate: that of the shrinkage policy; `None` for the one of `rules`.
-        baseline_decay: of the moving average of rewards.
-        actor_critic: whether a value network stands in its place.
+        baseline_decay: decay of the moving average of rewards.
+        actor_critic: whether a value network replaces the moving average.
         random: whether each action is as likely as any other, and nothing is learned.
     """
 
@@ -45,7 +45,7 @@ class Policies:
     random: bool
 
     def removal(self, task: Task, removable: Removable) -> Player:
-        """The player of the removal stage."""
+        """Returns the player of the removal stage."""
         steps = len(removable.sequence.nodes)
         if self.random:
             draws = RandomDraws(steps, (False, True), task.rng(Stream.STUDENTS, _REMOVAL))
@@ -54,7 +54,7 @@ class Policies:
         return learner, lambda: learner.rollouts(rows, self.rollouts, removable.allowed)
 
     def shrinkage(self, task: Task, shrinkable: Shrinkable) -> Player:
-        """The player of the shrinkage stage."""
+        """Returns the player of the shrinkage stage."""
         steps = len(shrinkable.variables)
         if self.random:
             draws = RandomDraws(steps, self.rules.shares, task.rng(Stream.STUDENTS, _SHRINKAGE))
@@ -63,14 +63,14 @@ class Policies:
         return learner, lambda: learner.rollouts(rows, self.rollouts)
 
     def check(self, folder: str, removes: bool, shrinks: bool) -> None:
-        """Refuses saved policies that a stage could not start from; what they are does not depend on the model.
+        """Refuses saved policies that a stage cannot start from; this does not depend on the model.
 
         Args:
-            folder: of both policies.
-            removes, shrinks: the stages that there are.
+            folder: the folder of both policies.
+            removes, shrinks: the stages to play.
 
         Raises:
-            ValueError: no such policies, or others.
+            ValueError: the policies do not exist, or are of another kind.
         """
         if removes:
             self._removal_learner(1, 0).load(f"{folder}/removal")

@@ -1,4 +1,4 @@
-"""N2N's published settings: sections 4 and 10.2 of the paper, and what it leaves open."""
+"""N2N's published settings: sections 4 and 10.2 of the paper, and decisions where it leaves them open."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ TRAININGS: Mapping[str, Mapping[str, Any]] = {
     "conv4-mnist": _MNIST,
     "resnet18-caltech256": _CALTECH,
 }
-"""For each teacher how it was trained (section 10.2). Decided: what is made of it is trained to the end as it was."""
+"""The training of each teacher (section 10.2). Decided: its students are trained fully in the same way."""
 
 _SEARCH: dict[str, Any] = {
     "stage": "both",
@@ -69,4 +69,4 @@ _SEARCH: dict[str, Any] = {
 }
 
 PUBLISHED: Mapping[str, Mapping[str, Any]] = {name: {**training, **_SEARCH} for name, training in TRAININGS.items()}
-"""For each teacher all settings."""
+"""All settings for each teacher."""

@@ -1,4 +1,4 @@
-"""Students drawn at random: what a search with the same number of students finds without learning (section 4.4)."""
+"""Students drawn at random: the baseline of a search with the same number of students (section 4.4)."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ class Draw:
     """One student.
 
     Attributes:
-        actions: one of `choices` for each step.
+        actions: one entry of `choices` for each step.
     """
 
     actions: npt.NDArray[np.generic]
 
 
 class RandomDraws:
-    """Draws each action with the same probability, as a policy does that has learned nothing.
+    """Draws each action with the same probability, like a policy that has learned nothing.
 
     Args:
-        steps: actions of a student.
-        choices: what an action may be.
-        rng: where they are drawn from.
+        steps: number of actions of a student.
+        choices: the possible actions.
+        rng: the random generator.
     """
 
     def __init__(self, steps: int, choices: Sequence[bool] | Sequence[float], rng: np.random.Generator) -> None:
         self._steps, self._choices, self._rng = steps, np.array(choices), rng
 
     def rollouts(self, count: int) -> list[Draw]:
-        """The next `count` students."""
+        """Draws the next `count` students."""
         return [Draw(self._rng.choice(self._choices, self._steps)) for _ in range(count)]

@@ -1,4 +1,4 @@
-"""`Records`: what is known of students, on disk as soon as it is known, a line each."""
+"""`Records`: the results of students, written to disk at once, one line each."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _FILE = "students"
 
 
 class Records:
-    """The records of students by name; those of a run folder are there again when the run goes on.
+    """The records of students by name; those in a run folder are read again when the run continues.
 
-    Each is a line at the end of `students.jsonl`; `gather` puts all of them into `students.json`. A process that is
-    killed while it writes leaves half a line, which counts for nothing.
+    Each is a line at the end of `students.jsonl`; `gather` collects all of them in `students.json`. A process that is
+    killed while it writes leaves an incomplete line, which is ignored.
 
     Args:
-        task: the task, whose run keeps them.
+        task: the task, whose run folder keeps them.
     """
 
     def __init__(self, task: Task) -> None:
@@ -43,7 +43,7 @@ class Records:
         return self._path.read_text(encoding="utf-8", errors="replace").splitlines()
 
     def get(self, name: str) -> dict[str, Any] | None:
-        """The record of a name."""
+        """Returns the record with this name."""
         return self._known.get(name)
 
     def add(self, name: str, record: dict[str, Any]) -> None:
@@ -62,7 +62,7 @@ class Records:
             os.close(descriptor)
 
     def gather(self) -> None:
-        """Writes all records into one file, in the place of the lines."""
+        """Writes all records into one file, instead of the lines."""
         if self._is_gathered:
             return
         self._task.run.write_json(_FILE, self._known)

@@ -1,4 +1,4 @@
-"""N2N's reward (Ashok et al. 2018, section 3.3): compression times accuracy, and -1 for what is no answer."""
+"""N2N's reward (Ashok et al. 2018, section 3.3): compression times accuracy, and -1 for invalid students."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ def reward(params: int, teacher_params: int, accuracy: float, teacher_accuracy: 
     """`R = C (2 - C) * A / A_teacher` with `C = 1 - params / teacher_params`.
 
     Args:
-        params, teacher_params: trainable parameters of the student and of its teacher, the student's fewer.
-        accuracy, teacher_accuracy: on the validation split, from 0 to 1, the teacher's above 0.
+        params, teacher_params: trainable parameters of the student and of its teacher; the student has fewer.
+        accuracy, teacher_accuracy: accuracies on the validation split, from 0 to 1; the teacher's is above 0.
     """
     compression = 1 - params / teacher_params
     return compression * (2 - compression) * accuracy / teacher_accuracy
 
 
 def constrained(value: float, within: bool, epsilon: float) -> float:
-    """The reward under a constraint `A x <= b` that holds gradually (section 3.3.1).
+    """Returns the reward under a constraint `A x <= b` that is enforced gradually (section 3.3.1).
 
     Args:
         value: `R` of the student.
-        within: whether the student holds the constraint.
-        epsilon: how much of the reward is left to a student that does not: 1 for all of it, 0 for none.
+        within: whether the student meets the constraint.
+        epsilon: share of the reward that a student keeps if it does not: 1 for all of it, 0 for nothing.
 
     Returns:
         `R`, or `epsilon (R + 1) - 1`.
@@ -47,4 +47,4 @@ def _released(update: int) -> float:
 
 
 RELAXATIONS: dict[str, Callable[[int], float]] = {"strict": _strict, "relaxed": _linear, "released": _released}
-"""By name epsilon as a function of the update, counted from 0: it falls from 1 to 0 and never rises again."""
+"""Functions for epsilon by update, counted from 0, by name: it falls from 1 to 0 and never rises again."""

@@ -1,4 +1,4 @@
-"""The points in which N2N's paper and its authors' code differ: the same names, two sets of values (docs/n2n.md)."""
+"""The differences between N2N's paper and its authors' code: the same names, two sets of values (docs/n2n.md)."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ __all__ = ["RELEASED", "TEXT", "Rules"]
 
 @dataclass(frozen=True)
 class Rules:
-    """The values of one source, the paper's text by default; where it leaves them open they are decided.
+    """The values of one source, by default the paper's text; decided if it leaves them open.
 
     Attributes:
-        units: of each LSTM layer of the removal policy and of the shrinkage policy.
+        units: units of each LSTM layer of the removal policy and of the shrinkage policy.
         shrinkage_rate: Adam's learning rate of the shrinkage policy.
-        shares: what each action of the shrinkage policy keeps; one that stands several times is drawn more often.
+        shares: the share that each action of the shrinkage policy keeps; repeated ones are drawn more often.
         previous_action: how the shrinkage policy reads its last action: "appended" to the description of a layer, or
             "multiplied" with it.
-        standardised: whether each number of the layers has mean 0 and deviation 1 over the sequence, or is as it is.
-        constraint: "strict" or "relaxed", where the user does not say.
-        relaxation: the name in `RELAXATIONS` of what "relaxed" is.
-        widths_from: fewest outputs that a layer is shrunk to.
-        reads: fewest and most numbers that a dense layer may read in a student that is trained.
-        soft: the loss on the teacher's logits by which students are scored, see `Teaching`.
+        standardised: whether each number of the layers is scaled to mean 0 and deviation 1 over the sequence.
+        constraint: "strict" or "relaxed", if the user does not say.
+        relaxation: name in `RELAXATIONS` of the function for "relaxed".
+        widths_from: minimum number of outputs that a layer is shrunk to.
+        reads: minimum and maximum number of inputs of a dense layer in a student that is trained.
+        soft: the loss on the teacher's logits when students are scored, see `Teaching`.
         score_decay: weight decay of that training.
         score_batch: its batch size; `None` for the method's.
         sequence_has_shortcuts: whether skip connections, and the sums that close them, are in the sequence.
-        never_removed: classes of layers that stay, whatever the graph could do without.
+        never_removed: classes of layers that stay, even if the graph could do without them.
         strided_stay: which layers with strides stay: "convolutions" or "all".
-        width_of_a_block: the layer whose action says how wide the inside of a residual block is: its "first" one, or
-            its "last" one.
+        width_of_a_block: the layer whose action sets the width inside a residual block: its "first" one, or its
+            "last" one.
     """
 
     units: tuple[int, int] = (30, 50)
@@ -82,4 +82,4 @@ RELEASED = Rules(
     strided_stay="all",
     width_of_a_block="last",
 )
-"""The code that its authors released, without its faults."""
+"""The authors' released code, without its faults."""

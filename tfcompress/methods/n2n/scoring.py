@@ -1,4 +1,4 @@
-"""`Scoring`: how a student is built, and trained for a few epochs to be scored; the same in every process."""
+"""`Scoring`: builds a student and trains it for a few epochs to score it, in the same way in every process."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ Soft: TypeAlias = Literal["logits", "mean_logits"]
 
 
 class Scoring:
-    """The way from a plan to a score.
+    """The steps from a plan to a score.
 
     Args:
         task: the task.
-        training: how a student is trained to be scored.
-        inherit: whether a student begins with the teacher's weights where the shapes allow it.
-        soft: the loss on the teacher's logits by which it learns, see `Teaching`; `None` for labels alone.
+        training: settings of the training for a score.
+        inherit: whether a student starts with the teacher's weights where the shapes allow it.
+        soft: the loss on the teacher's logits, see `Teaching`; `None` for labels only.
     """
 
     def __init__(self, task: Task, training: Training, inherit: bool, soft: Soft | None = "logits") -> None:
         self.task, self.training, self.inherit, self.soft = task, training, inherit, soft
 
     def built(self, network: Network, plan: Plan) -> keras.Model:
-        """The student with fresh weights, or the teacher's where these are inherited and fit."""
+        """Returns the student with fresh weights, or with the teacher's where these are inherited and fit."""
         student = apply(network.model, plan, network.groups, seed=self.task.seed)
         if self.inherit:
             given = {layer.name: layer for layer in self.task.teacher.layers}
@@ -52,11 +52,11 @@ class Scoring:
 
     @functools.cached_property
     def _lessons(self) -> ArraySource | None:
-        """The training data with the teacher's logits, which are the same for all students, where they can be kept."""
+        """Returns the training data with the teacher's logits, the same for all students, if they can be stored."""
         return remembered(self.task.splits.train.source, self.task.teacher)
 
     def _lesson(self, student: keras.Model) -> tuple[keras.Model, Split | ArraySource]:
-        """The model that is trained, and its data."""
+        """Returns the model to train, and its data."""
         if self.soft is None:
             return student, self.task.splits.train
         remembered_logits = self._lessons
@@ -70,12 +70,12 @@ class Scoring:
         """Trains a student in place, and measures it on the validation split.
 
         Args:
-            student: as `built` gave it.
-            epochs: how many; `None` for all.
-            folder: where its state is kept to train on later, and where it was kept before; `None` for nowhere.
+            student: the student from `built`.
+            epochs: number of epochs; `None` for all.
+            folder: folder of its training state, to continue from and to write to; `None` for none.
 
         Returns:
-            The task's metric, `None` where it has none.
+            The task's metric, `None` if there is none.
         """
         task, training = self.task, self.training
         epochs = training.epochs if epochs is None else epochs
@@ -98,14 +98,14 @@ class Scoring:
 
 
 class _UpTo(NoRunFolder):
-    """Keeps the state of a training in a folder, from which a longer one goes on."""
+    """Keeps the state of a training in a folder, so that a longer training can continue from it."""
 
     def __init__(self, folder: pathlib.Path, epochs: int) -> None:
         super().__init__()
         self._folder, self._epochs = folder, epochs
 
     def checkpoints(self, phase: str) -> Checkpoints:
-        """The one checkpoint, after the last epoch; the training is never taken for finished."""
+        """Returns the checkpoints, of which only the one after the last epoch is written; never counts as finished."""
         return _Last(self._folder, self._epochs)
 
 

@@ -18,11 +18,11 @@ from tfcompress.methods.n2n.rules import TEXT, Rules
 __all__ = ["FEATURES", "LayerSequence", "names_of_features"]
 
 FEATURES = ("type", "kernel", "stride", "padding", "outputs", "skip_start", "skip_end")
-"""The numbers by which a policy knows a layer: `x_t = (l, k, s, p, n, s_start, s_end)`."""
+"""The numbers that describe a layer to a policy: `x_t = (l, k, s, p, n, s_start, s_end)`."""
 
 
 def names_of_features(rules: Rules) -> tuple[str, ...]:
-    """Names of what a policy reads: a policy that learned with standardised numbers cannot go on with others."""
+    """Returns names of a policy's inputs: a policy for standardized numbers cannot continue with others."""
     kind = "standardised" if rules.standardised else "as it is"
     return tuple(f"{name} {kind}" for name in FEATURES)
 
@@ -32,10 +32,10 @@ class LayerSequence:
     """The layers of a network in the order of its graph, as a policy reads them.
 
     Attributes:
-        nodes: their names: all nodes but the inputs and, under some rules, skip connections.
+        nodes: names of all nodes except the inputs and, under some rules, skip connections.
         numbers: float32 `[layers, 7]`, see `FEATURES`: the layer's type as a number, its kernel, stride and padding
-            along its first axis, its outputs, and how many layers lie between it and the start and the end of the skip
-            connection around it, 0 where there is none. What a layer does not have is 0.
+            along its first axis, its outputs, and the number of layers between it and the start and the end of the skip
+            connection around it, 0 if there is none. Properties that a layer lacks are 0.
     """
 
     nodes: tuple[str, ...]
@@ -43,7 +43,7 @@ class LayerSequence:
 
     @classmethod
     def of(cls, groups: ChannelGroups, rules: Rules = TEXT) -> LayerSequence:
-        """The sequence of a network."""
+        """Returns the sequence of a network."""
         graph, blocks = groups.graph, find_blocks(groups)
         left_out = set() if rules.sequence_has_shortcuts else _shortcuts(graph, blocks)
         nodes = [node for node in graph.nodes.values() if not node.is_input and node.name not in left_out]
@@ -57,14 +57,14 @@ class LayerSequence:
         return cls(tuple(place), np.array(rows, "float32").reshape(len(nodes), len(FEATURES)))
 
     def read(self, rules: Rules) -> npt.NDArray[np.float32]:
-        """The numbers as a policy reads them, float32 `[layers, 7]`."""
+        """Returns the numbers as a policy reads them, float32 `[layers, 7]`."""
         return self.standardised() if rules.standardised else self.numbers
 
     def standardised(self) -> npt.NDArray[np.float32]:
-        """The numbers, each column with mean 0 and deviation 1 over the sequence, outputs by their logarithm.
+        """Returns the numbers with each column scaled to mean 0 and deviation 1 over the sequence, log for outputs.
 
-        A policy then sees how layers differ, whatever the sizes of a network are, and policies go from one teacher to
-        another. A column that is the same in all layers is 0.
+        A policy then sees how layers differ, whatever the sizes of a network, and policies can be transferred from one
+        teacher to another. A column that is equal in all layers is 0.
         """
         numbers = self.numbers.copy()
         outputs = FEATURES.index("outputs")
@@ -74,7 +74,7 @@ class LayerSequence:
 
 
 def _shortcuts(graph: LayerGraph, blocks: Sequence[Block]) -> set[str]:
-    """The sums of residual blocks, and the nodes of all their branches but the one with the most nodes."""
+    """Returns the sums of residual blocks, and the nodes of all their branches except the one with the most nodes."""
     left_out = set()
     for block in blocks:
         reads = dict.fromkeys(ref.node for ref in graph.nodes[block.name].inputs)
@@ -106,7 +106,7 @@ _TYPES = (
 
 
 def _numbers(node: Node, graph: LayerGraph) -> list[float]:
-    """Type, kernel, stride, padding and outputs of a layer; types that are not listed share a number."""
+    """Returns type, kernel, stride, padding and outputs of a layer; types that are not listed share a number."""
     config = node.operation.get_config() if isinstance(node.operation, keras.Layer) else {}
     kind = _TYPES.index(node.type_name) + 1 if node.type_name in _TYPES else len(_TYPES) + 1
     kernel = _first(config.get("kernel_size", config.get("pool_size")))

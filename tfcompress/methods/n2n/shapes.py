@@ -1,4 +1,4 @@
-"""Whether a network runs after one edit, by what Keras' own layers say of their shapes: nothing is built or called."""
+"""Whether a network runs after one edit, judged by the shape functions of Keras' layers: nothing is built or called."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ _MERGES = frozenset(
 
 
 def runs_after(graph: LayerGraph, edit: RemoveLayers | Reconfigure) -> bool | None:
-    """Whether a network with fresh weights runs after an edit; `None` where its layers do not say.
+    """Returns whether a network with fresh weights runs after an edit; `None` if its layers do not tell.
 
     Args:
-        graph: of the network.
-        edit: the removal of one node, or other settings for one.
+        graph: graph of the network.
+        edit: the removal of one node, or new settings for one.
     """
     name = edit.nodes[0] if isinstance(edit, RemoveLayers) else edit.node
     calls, changed = calls_of(graph), dict[TensorRef, _Shape]()
@@ -69,7 +69,7 @@ def _says(node: Node) -> bool:
 
 
 def _given(node: Node, read: list[_Shape], config: dict[str, Any]) -> _Shape | None:
-    """The shape that a layer gives; `None` where it cannot read these."""
+    """Returns the output shape of a layer; `None` if it cannot read these shapes."""
     operation: keras.Layer = node.operation
     if config:
         operation = type(operation).from_config({**operation.get_config(), **config})

@@ -1,7 +1,7 @@
-"""The layers as N2N's policies see them, and the plans that their actions make (Ashok et al. 2018, section 3.2).
+"""The layers as N2N's policies see them, and the plans from their actions (Ashok et al. 2018, section 3.2).
 
-The layers come from the graph: whatever leaves a network that runs when it goes may be removed, and whatever may be
-smaller is a variable. Nothing is built here.
+The layers come from the graph: every layer without which the network still runs may be removed, and everything that
+may be smaller is a variable. Nothing is built here.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ __all__ = ["Removable", "Shrinkable", "Space", "Variable", "structure_error"]
 
 
 def structure_error(graph: LayerGraph, edits: Sequence[StructuralEdit]) -> str | None:
-    """Why structural edits with fresh weights leave no network that runs; `None` where they do."""
+    """Returns why structural edits with fresh weights leave a network that does not run; `None` if it runs."""
     try:
         ChannelGroups.of(restructured(graph, edits, "fresh").graph)  # follows states of recurrent layers as well
     except ValueError as error:
@@ -45,9 +45,9 @@ class Removable:
     """The removal stage: a decision for each layer of a sequence.
 
     Attributes:
-        groups: of the network.
+        groups: channel groups of the network.
         sequence: the layers.
-        allowed: bool `[layers]`: which of them may be removed, each alone.
+        allowed: bool `[layers]`: whether each of them alone may be removed.
     """
 
     groups: ChannelGroups
@@ -56,10 +56,10 @@ class Removable:
 
     @classmethod
     def of(cls, groups: ChannelGroups, rules: Rules = TEXT) -> Removable:
-        """Works out what may be removed.
+        """Finds the layers that may be removed.
 
-        The first and the last layer with weights stay, with what lies before and after, and strided convolutions do
-        (decided, docs/n2n.md). Of the others those may go without which the network still runs.
+        The first and the last layer with weights stay, with everything before and after, and so do strided convolutions
+        (decided, docs/n2n.md). Of the others, those without which the network still runs may be removed.
         """
         graph, sequence, calls = groups.graph, LayerSequence.of(groups, rules), calls_of(groups.graph)
         with_weights = [
@@ -81,18 +81,18 @@ class Removable:
         return cls(groups, sequence, allowed)
 
     def plan(self, removed: Sequence[bool]) -> Plan:
-        """The plan without the layers for which `removed` says so; its weights are fresh."""
+        """Returns the plan without the layers marked in `removed`; its weights are fresh."""
         gone = tuple(
             name for name, go, may in zip(self.sequence.nodes, removed, self.allowed, strict=True) if go and may
         )
         return Plan((RemoveLayers(gone),) if gone else (), "fresh")
 
     def smallest(self, keeping_widths: bool = False) -> Plan:
-        """The plan without all layers that may go together, but for those that make feature maps smaller.
+        """Returns the plan without all layers that may be removed together, except those that reduce feature maps.
 
         Args:
-            keeping_widths: whether only layers go that give what they read: without one that makes fewer channels of
-                many, what follows would be larger.
+            keeping_widths: whether only layers that keep the number of channels are removed: without a layer that
+                reduces the channels, the layers behind it would be larger.
         """
         graph = self.groups.graph
         gone: list[bool] = [
@@ -116,13 +116,13 @@ def _shrinks_maps(graph: LayerGraph, node: Node) -> bool:
 
 
 def _runs(graph: LayerGraph, edit: RemoveLayers | Reconfigure) -> bool:
-    """Whether a network runs after an edit, with fresh weights: by what its layers say, or by trying it."""
+    """Whether a network with fresh weights runs after an edit: as its layers tell, or by trying it."""
     runs = runs_after(graph, edit)
     return structure_error(graph, [edit]) is None if runs is None else runs
 
 
 def _changes_nothing(node: Node, graph: LayerGraph) -> bool:
-    """Whether a node gives one tensor like the one that it reads: whatever follows runs without it."""
+    """Whether a node's output has the form of its single input: everything behind it runs without it."""
     if len(node.outputs) != 1:
         return False
     read, given = (graph.tensors[refs[0]] for refs in (node.inputs, node.outputs))
@@ -130,7 +130,7 @@ def _changes_nothing(node: Node, graph: LayerGraph) -> bool:
 
 
 def _is_strided(node: Node) -> bool:
-    """Whether a layer moves by more than one place."""
+    """Whether a layer has a stride above 1."""
     config = node.operation.get_config() if isinstance(node.operation, keras.Layer) else {}
     strides = config.get("strides")
     return (max(strides) if isinstance(strides, Sequence) else strides or 1) > 1
@@ -142,14 +142,14 @@ def _is_strided_convolution(node: Node) -> bool:
 
 @dataclass(frozen=True, eq=False)
 class Variable:
-    """A number of a network that the shrinkage policy may lower.
+    """A number of a network that the shrinkage policy may reduce.
 
     Attributes:
-        node: name of the node that has it.
+        node: name of its node.
         what: "kernel_size", "padding" or "outputs".
-        size: what it is in the network; of a kernel its longest side.
-        sides: of "kernel_size", all of its sides.
-        groups: of "outputs", the channel groups that become narrower together.
+        size: its value in the network; for a kernel its longest side.
+        sides: for "kernel_size", all of its sides.
+        groups: for "outputs", the channel groups that become narrower together.
     """
 
     node: str
@@ -165,8 +165,8 @@ class Shrinkable:
 
     Attributes:
         sequence: the layers.
-        variables: in the order of the layers, for each its kernel size, padding and outputs.
-        rules: by which they were worked out.
+        variables: for each layer, in order, its kernel size, padding and outputs.
+        rules: the rules that they were derived by.
     """
 
     sequence: LayerSequence
@@ -175,10 +175,10 @@ class Shrinkable:
 
     @classmethod
     def of(cls, groups: ChannelGroups, rules: Rules = TEXT) -> Shrinkable:
-        """Works out what may be smaller.
+        """Finds the numbers that may be smaller.
 
-        Kernels and paddings of convolutions of stride 1, where the network runs with the smallest; outputs inside of
-        residual blocks, or everywhere in a network without.
+        Kernels and paddings of convolutions of stride 1, if the network runs with the smallest ones; outputs inside
+        residual blocks, or everywhere in a network without such blocks.
         """
         graph, sequence, blocks = groups.graph, LayerSequence.of(groups, rules), find_blocks(groups)
         outputs: dict[str, list[Variable]] = {}
@@ -195,13 +195,13 @@ class Shrinkable:
 
     @property
     def numbers(self) -> npt.NDArray[np.float32]:
-        """The row of each variable's layer as a policy reads it, float32 `[variables, 7]`."""
+        """The numbers of each variable's layer as a policy reads them, float32 `[variables, 7]`."""
         place = {name: number for number, name in enumerate(self.sequence.nodes)}
         rows = self.sequence.read(self.rules)
         return np.array([rows[place[v.node]] for v in self.variables], "float32").reshape(-1, len(FEATURES))
 
     def plan(self, shares: Sequence[float]) -> Plan:
-        """The plan in which each variable is its share of what it was, rounded; its weights are fresh.
+        """Returns the plan in which each variable has its share of its original value, rounded; its weights are fresh.
 
         Args:
             shares: for each variable, above 0 and at most 1.
@@ -222,16 +222,16 @@ class Shrinkable:
         return Plan((*edits, *(edit for edit in kept if edit is not None)), "fresh")
 
     def uniform(self, share: float) -> Plan:
-        """The plan in which every kernel and all outputs keep the same share, and paddings stay: it always runs."""
+        """Returns the plan in which all kernels and outputs keep the same share, and paddings stay: it always runs."""
         return self.plan([1.0 if variable.what == "padding" else share for variable in self.variables])
 
 
 class Space:
-    """All that a search decides on in one network, each part worked out when it is first asked for.
+    """All decisions of a search in one network, each part computed when it is first needed.
 
     Args:
-        groups: of the network.
-        rules: by which.
+        groups: channel groups of the network.
+        rules: the rules to derive it by.
     """
 
     def __init__(self, groups: ChannelGroups, rules: Rules = TEXT) -> None:
@@ -239,7 +239,7 @@ class Space:
 
     @classmethod
     def of(cls, costs: CostModel, rules: Rules = TEXT) -> Space:
-        """The space of the network of a cost model, which is worked out once."""
+        """Returns the space of a cost model's network, which is computed once."""
         known = _KNOWN.setdefault(costs, {})
         if rules not in known:
             known[rules] = cls(costs.groups, rules)
@@ -261,7 +261,7 @@ _KNOWN: weakref.WeakKeyDictionary[CostModel, dict[Rules, Space]] = weakref.WeakK
 
 
 def _last_of_block(graph: LayerGraph, blocks: Sequence[Block], sequence: LayerSequence, name: str) -> str:
-    """The last layer with outputs of its own in the innermost residual block around a node; the node without one."""
+    """Returns the last layer with outputs of its own in the innermost residual block around a node, or the node."""
     around = [set(block.nodes) for block in blocks if name in block.nodes]
     inside = min(around, key=len) if around else {name}
     makers = (node for node in reversed(sequence.nodes) if node in inside and _has_outputs(graph.nodes[node]))
@@ -269,13 +269,13 @@ def _last_of_block(graph: LayerGraph, blocks: Sequence[Block], sequence: LayerSe
 
 
 def _has_outputs(node: Node) -> bool:
-    """Whether a number of outputs is among a layer's settings."""
+    """Whether a layer has a setting for its number of outputs."""
     config = node.operation.get_config() if isinstance(node.operation, keras.Layer) else {}
     return "filters" in config or "units" in config
 
 
 def _node_of(groups: ChannelGroups, group: ChannelGroup) -> str:
-    """The node that makes the channels of a group, the first where there are several."""
+    """Returns the node that makes the channels of a group, the first one if there are several."""
     made = group.producers[0]
     return next(name for name, item in groups.analysis.items() if item.node.layer_name == made)
 
@@ -286,7 +286,7 @@ def _narrower(group: ChannelGroup, share: float, least: int) -> Any:
 
 
 def _of_kernel(graph: LayerGraph, node: Node) -> list[Variable]:
-    """Kernel size and padding of a convolution, where these may be lowered; those of a shared one at its first call."""
+    """Returns kernel size and padding of a convolution, if they may be reduced; if shared, only at its first call."""
     config: Mapping[str, Any] = node.operation.get_config() if isinstance(node.operation, keras.Layer) else {}
     kernel = config.get("kernel_size") or 1
     sides = tuple(kernel) if isinstance(kernel, Sequence) else (kernel,)

@@ -19,7 +19,7 @@ __all__ = ["Stages", "phase_of"]
 
 
 def phase_of(stage: str) -> str:
-    """The name that the display of a run gives a stage."""
+    """Returns the name of a stage for the display of a run."""
     return f"search by {stage}"
 
 
@@ -29,9 +29,9 @@ class Stages:
     Args:
         task: the task.
         students: makes and scores students.
-        updates: of each stage's policy.
-        constraint: "strict" or "relaxed", how the budget is part of the reward.
-        rules: what "relaxed" is, and how far the next stage may shrink.
+        updates: number of updates of each stage's policy.
+        constraint: "strict" or "relaxed", how the budget enters the reward.
+        rules: the meaning of "relaxed", and how far the next stage may shrink.
         policies: a folder with policies to start from, or `None`.
     """
 
@@ -55,17 +55,17 @@ class Stages:
         smallest: Callable[[], Plan],
         is_last: bool = True,
     ) -> Scored:
-        """Plays all updates of one stage; returns the best student of it.
+        """Plays all updates of one stage; returns its best student.
 
         Args:
-            name: of the stage.
-            network: the network that its plans speak of.
+            name: name of the stage.
+            network: the network that its plans apply to.
             before: the plans that led to it.
-            learner: the policy, `None` where students are drawn at random.
-            draw: gives the rollouts of an update.
-            plan_of: makes a plan of a rollout's actions.
-            smallest: gives the smallest plan that is known, for a stage that found none within the budget.
-            is_last: whether its best student is held to the budget; else to what the next stage can still bring within.
+            learner: the policy, `None` if students are drawn at random.
+            draw: draws the rollouts of an update.
+            plan_of: makes a plan from a rollout's actions.
+            smallest: returns the smallest known plan, for a stage without a student within the budget.
+            is_last: whether its best student must meet the budget; else the next stage must still be able to meet it.
         """
         task = self._task
         if learner is not None and self._policies is not None:
@@ -101,7 +101,7 @@ class Stages:
                 task.progress.epoch_done(update + 1, {"reward": sum(rewards) / len(rewards), **shown_best})
         task.progress.end()
         if best is None:
-            task.say(f"{name}: no student drawn is within the budget, the smallest plan that is known is taken")
+            task.say(f"{name}: no student drawn is within the budget, the smallest known plan is used")
             trail = Trail((*before, smallest()))
             best = self.students.score(network, trail.last, trail, strict=False)
             self.students.keep(name, trail)
@@ -111,12 +111,12 @@ class Stages:
         return best
 
     def largest_uniform(self, network: Network, shrinkable: Shrinkable) -> Plan:
-        """The plan of the greatest share of everything whose student is within the budget, else of the least share."""
+        """Returns the plan of the greatest uniform share whose student meets the budget, else of the least share."""
         plans = [shrinkable.uniform(share) for share in sorted(set(self._rules.shares), reverse=True)]
         return next((plan for plan in plans if self._holds(network, plan)), plans[-1])
 
     def _holds(self, network: Network, plan: Plan) -> bool:
-        """Whether what a plan leaves is smaller than the teacher and within the budget."""
+        """Whether the student of a plan is smaller than the teacher and within the budget."""
         cost = network.costs.of(plan)
         return (
             cost.params < self._task.costs.total.params
@@ -125,7 +125,7 @@ class Stages:
         )
 
     def search(self) -> Search:
-        """The decision: the best student of each stage with its weights, and of them the best within the budget."""
+        """Returns the decision: the best student of each stage with its weights, and the best within the budget."""
         task, candidates = self._task, []
         for name, best, network in self._best:
             model = self.students.model_of(network, best.trail)
@@ -145,7 +145,7 @@ class Stages:
         return score.accuracy is not None and (best is None or self._reward(score) > self._reward(best))
 
     def _can_hold(self, network: Network, plan: Plan) -> bool:
-        """Whether what a plan of the first stage leaves can be shrunk to the budget."""
+        """Whether the student of a first-stage plan can be shrunk to meet the budget."""
         task, left = self._task, network.costs.after(plan)
         smallest = Space.of(left, self._rules).shrinkable.uniform(self._rules.shares[0])
         if not task.fits(left.of(smallest)):

@@ -1,4 +1,4 @@
-"""Students of N2N: made of a plan, trained for a few epochs, and scored, equal ones once."""
+"""Students of N2N: made from a plan, trained for a few epochs, and scored; equal ones are scored once."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ class Scored:
     """A student that was tried.
 
     Attributes:
-        trail: from the teacher to it.
-        why: what is wrong with it, where it was not trained; "" for one that was.
-        cost: what it costs, `None` where it cannot be built.
-        accuracy: the metric on the validation split after its few epochs, `None` where it was not trained.
-        within: whether it holds the budget.
-        seconds: what building, training and scoring it took.
+        trail: the trail from the teacher to it.
+        why: why it was not trained; "" if it was.
+        cost: its cost, `None` if it cannot be built.
+        accuracy: the metric on the validation split after its few epochs, `None` if it was not trained.
+        within: whether it meets the budget.
+        seconds: seconds of building, training and scoring it.
     """
 
     trail: Trail
@@ -45,7 +45,7 @@ class Scored:
     seconds: float = 0.0
 
     def reward(self, teacher: Cost, teacher_accuracy: float, epsilon: float = 0.0) -> float:
-        """Its reward, -1 for a degenerate one; `epsilon` is how much a broken constraint leaves of it."""
+        """Returns its reward, -1 for a degenerate student; `epsilon` is the share left with a broken constraint."""
         if self.accuracy is None or self.cost is None:
             return DEGENERATE
         return constrained(
@@ -54,7 +54,7 @@ class Scored:
 
 
 def rungs(epochs: int, factor: int | None) -> tuple[int, ...]:
-    """The epochs after which students are compared: `epochs`, that divided by `factor`, and so on down to 1."""
+    """Returns the epochs after which students are compared: `epochs`, `epochs / factor`, and so on down to 1."""
     lengths = [epochs]
     while factor is not None and lengths[0] // factor >= 1:
         lengths.insert(0, lengths[0] // factor)
@@ -62,16 +62,16 @@ def rungs(epochs: int, factor: int | None) -> tuple[int, ...]:
 
 
 class Students:
-    """All students of a search; what was scored is kept in the run folder, and never scored again.
+    """All students of a search; scores are kept in the run folder, and no student is scored twice.
 
     Use it in a `with` statement, which ends its processes.
 
     Args:
-        scoring: what is done to a student, and for which task.
-        reads: fewest and most numbers that a dense layer of a student may read.
-        workers: the processes that score students; `None` for this one.
-        halving: by how much the students of an update become fewer from one comparison to the next; `None` to train all
-            of them for the same number of epochs.
+        scoring: how students are scored, and for which task.
+        reads: minimum and maximum number of inputs of a dense layer of a student.
+        workers: the processes that score students; `None` for this process.
+        halving: factor by which the students of an update become fewer at each comparison; `None` to train all of them
+            for the same number of epochs.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class Students:
         self._weights.close(finished=kind is None)
 
     def degenerate(self, network: Network, plan: Plan, trail: Trail) -> Scored | None:
-        """The score of a plan that leaves no student worth training, before anything is built; else `None`."""
+        """Returns the score of a plan without a student worth training, before anything is built; else `None`."""
         try:
             left = network.costs.after(plan)
         except ValueError as error:
@@ -116,12 +116,12 @@ class Students:
         return all(self._records.get(self._key(trail)) is not None for trail in trails)
 
     def score_all(self, network: Network, trails: Sequence[Trail], strict: bool) -> list[Scored]:
-        """The scores of the students of an update, which are trained side by side where there are workers.
+        """Returns the scores of the students of an update, which are trained in parallel if there are workers.
 
         Args:
-            network: what the last plan of each trail speaks of.
-            trails: from the teacher to each student.
-            strict: whether a student that breaks the budget is not trained at all.
+            network: the network that the last plan of each trail applies to.
+            trails: the trails from the teacher to each student.
+            strict: whether students above the budget are not trained at all.
         """
         self._weights.begin()
         if self._workers is not None or self._halving is not None:
@@ -129,13 +129,13 @@ class Students:
         return [self.score(network, trail.last, trail, strict) for trail in trails]
 
     def score(self, network: Network, plan: Plan, trail: Trail, strict: bool) -> Scored:
-        """The score of the student that a plan makes of a network.
+        """Returns the score of the student that a plan makes from a network.
 
         Args:
-            network: what the plan speaks of.
+            network: the network that the plan applies to.
             plan: the plan, the trail's last.
-            trail: from the teacher to the student.
-            strict: whether a student that breaks the budget is not trained at all.
+            trail: the trail from the teacher to the student.
+            strict: whether a student above the budget is not trained at all.
         """
         if self._workers is not None or self._halving is not None:
             return self._side_by_side(network, [trail], strict)[0]
@@ -153,11 +153,11 @@ class Students:
         return result
 
     def keep(self, stage: str, trail: Trail | None) -> None:
-        """Keeps the weights of a stage's best student so far, and drops those of the others of the last update."""
+        """Keeps the weights of a stage's best student so far, and drops the last update's other students."""
         self._weights.keep(stage, trail)
 
     def model_of(self, network: Network, trail: Trail) -> keras.Model:
-        """A kept student with the weights that it was scored with; trained once more where they are lost."""
+        """Returns a kept student with the weights of its score; it is trained again if they are lost."""
         student = self._weights.model_of(network, trail)
         if student is None:  # of an interrupted run
             self._task.progress.doing("the best student is trained again")
@@ -167,7 +167,7 @@ class Students:
         return student
 
     def trained(self, network: Network, plan: Plan, trail: Trail, strict: bool) -> tuple[Scored, keras.Model]:
-        """The student, trained for a few epochs, and its score."""
+        """Returns the student, trained for a few epochs, and its score."""
         student = self.built(network, plan)
         cost = Network(student, self._task.control.through_norms).costs.total
         self._task.progress.doing(f"training a student of {cost.params:,} parameters")
@@ -177,20 +177,20 @@ class Students:
         return Scored(trail, "", cost, self._scoring.train(student), within), student
 
     def built(self, network: Network, plan: Plan) -> keras.Model:
-        """The student with fresh weights, or the teacher's where these are inherited and fit."""
+        """Returns the student with fresh weights, or with the teacher's where these are inherited and fit."""
         return self._scoring.built(network, plan)
 
     # Side by side, in this process or in others.
 
     def _open(self) -> None:
-        """Starts the workers, or says why there are none."""
+        """Starts the workers, or notes why there are none."""
         if self._workers is None:
             return
         try:
             self._elsewhere = Elsewhere(self._scoring, self._workers, self._weights)
         except NotElsewhere as error:
             self._workers = None
-            self._task.say(f"Students are scored in this process, one after the other, as {error}.")
+            self._task.say(f"Students are scored in this process, one after the other, because {error}.")
 
     def _side_by_side(self, network: Network, trails: Sequence[Trail], strict: bool) -> list[Scored]:
         keys = [self._key(trail) for trail in trails]
@@ -233,7 +233,7 @@ class Students:
         self._records.add(names[key], {**_plain(result), "epochs": epochs})
 
     def _untrained(self, network: Network, key: str, trail: Trail, strict: bool) -> Scored:
-        """A student before it is trained, with `why` where it will not be."""
+        """Returns the entry of an untrained student, with `why` if it will not be trained."""
         record = self._records.get(key)
         if record is not None and record["why"]:
             return _scored(record, trail)
@@ -256,7 +256,7 @@ class Students:
         epochs: int,
         noted: Callable[[str, float | None, float], None],
     ) -> None:
-        """Trains students up to so many epochs, and tells `noted` the metric of each and the seconds that it took."""
+        """Trains students up to a number of epochs, and calls `noted` with each one's metric and seconds."""
         if students and self._elsewhere is None:
             self._open()
         if self._elsewhere is not None:
@@ -271,7 +271,7 @@ class Students:
             noted(key, accuracy, time.monotonic() - start)
 
     def _better(self, results: Sequence[Scored], keys: Sequence[str]) -> list[str]:
-        """The students that go on: those with the highest rewards without a budget, of equal ones the first."""
+        """Returns the students to train further: the highest rewards without a budget, of equal ones the first."""
         accuracy = self._task.accuracy
         assert accuracy is not None
         assert self._halving is not None
@@ -281,7 +281,7 @@ class Students:
         return [keys[place] for place in sorted(order)]
 
     def _holds(self, cost: Cost, built: Callable[[], keras.Model]) -> bool:
-        """Whether a student is within the budget; it is built where something has to be measured."""
+        """Whether a student is within the budget; it is built if something has to be measured."""
         task = self._task
         return task.fits(cost) and (not task.budget.measured or holds_measured(task, built()))
 

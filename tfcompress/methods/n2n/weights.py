@@ -1,4 +1,4 @@
-"""`KeptStudents`: the weights of the best students so far, in memory or in files, and states to train on from."""
+"""`KeptStudents`: weights of the best students so far, in memory or in files, and states to continue training from."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ __all__ = ["KeptStudents", "key_of"]
 
 
 def key_of(task: Task, trail: Trail) -> str:
-    """The name by which a student is kept."""
+    """Returns the name under which a student is kept."""
     return hashlib.sha256(task.run.trail_to_json(trail).encode()).hexdigest()
 
 
 class KeptStudents:
-    """Students with weights: the best of each stage, and those of the last update, of which one may become it.
+    """Students with weights: the best of each stage, and those of the last update, one of which may become the best.
 
     Args:
-        task: the task, in whose run folder the files are; without one they are in a temporary folder.
+        task: the task, whose run folder has the files; without a run folder they are in a temporary folder.
         scoring: builds students.
     """
 
@@ -38,12 +38,12 @@ class KeptStudents:
 
     @property
     def is_temporary(self) -> bool:
-        """Whether the folder goes with this process."""
+        """Whether the folder is removed when this process ends."""
         return self._task.run.path is None
 
     @property
     def folder(self) -> pathlib.Path:
-        """The folder, which is made when it is first asked for."""
+        """The folder, which is created when it is first needed."""
         if self._folder is None:
             run = self._task.run.path
             self._folder = pathlib.Path(tempfile.mkdtemp(prefix="tfcompress-")) if run is None else run / "students"
@@ -51,23 +51,23 @@ class KeptStudents:
         return self._folder
 
     def begin(self) -> None:
-        """Another update begins."""
+        """Begins another update."""
         self._new.clear()
 
     def add(self, trail: Trail, student: keras.Model | None) -> None:
-        """A student of this update; `None` where its weights are in its file."""
+        """Adds a student of this update; `None` if its weights are in its file."""
         self._new[key_of(self._task, trail)] = student
 
     def file_of(self, key: str) -> pathlib.Path:
-        """The file of a student."""
+        """Returns the file of a student."""
         return self.folder / "best" / f"{key}.keras"
 
     def rungs_of(self, key: str) -> pathlib.Path:
-        """The folder of the state from which a student is trained further."""
+        """Returns the folder of the state from which a student is trained further."""
         return self.folder / "rungs" / key
 
     def forget_rungs(self, key: str) -> None:
-        """A student is not trained further."""
+        """Drops the training state of a student that is not trained further."""
         if self._folder is not None:
             shutil.rmtree(self.rungs_of(key), ignore_errors=True)
 
@@ -88,7 +88,7 @@ class KeptStudents:
         self._new.clear()
 
     def model_of(self, network: Network, trail: Trail) -> keras.Model | None:
-        """A kept student with its weights; `None` where they are lost."""
+        """Returns a kept student with its weights; `None` if they are lost."""
         key = key_of(self._task, trail)
         for name, model in self._kept.values():
             if name == key and model is not None:
@@ -104,7 +104,7 @@ class KeptStudents:
         return student
 
     def close(self, finished: bool) -> None:
-        """Removes the files, but for those from which an interrupted search goes on."""
+        """Removes the files, except those that an interrupted search continues from."""
         if self._folder is None:
             return
         if finished or self.is_temporary:

@@ -19,17 +19,17 @@ _PUBLISHED = 352 * (100 * 0.1 + 50 * 0.01 + 50 * 0.001)  # RLAL's on CIFAR-10: 3
 
 
 def beta_for(beta: float, training: Training, steps: int, is_trained: bool) -> float:
-    """The beta that moves weights in this run as far as `beta` does in the published run on CIFAR-10.
+    """Returns the beta that moves weights in this run as far as `beta` does in the published run on CIFAR-10.
 
-    A group lasso takes `learning rate x beta` off the norm of a kernel in each step, so a run with fewer steps, or
-    smaller ones, needs as much more. Adam's steps do not grow with gradients: with it, and with an optimizer that is
-    given, beta stays as it is.
+    A group lasso subtracts `learning rate x beta` from the norm of a kernel in each step, so a run with fewer or
+    smaller steps needs a proportionally larger beta. Adam's steps do not grow with gradients: with Adam, and with a
+    user's optimizer, beta is not changed.
 
     Args:
-        beta: as the paper gives it.
-        training: of the joint training.
-        steps: in an epoch.
-        is_trained: whether the model comes trained.
+        beta: the paper's value.
+        training: settings of the joint training.
+        steps: steps in an epoch.
+        is_trained: whether the model is already trained.
     """
     if training.optimizer != "sgd":
         return beta
@@ -41,17 +41,17 @@ def beta_for(beta: float, training: Training, steps: int, is_trained: bool) -> f
 class Alignment:
     """`strength * sum over kernels of ||(1 - v) * W||_2`: a group lasso over the channels that the plan removes.
 
-    Equations (10) and (11) of RLAL. W ranges over every kernel that writes the removed channels or reads them. The
-    readers matter: behind a convolution with BatchNormalization shrinking the filters alone changes nothing, as the
-    normalisation scales them up again; only kernels that read less of a channel make it dispensable.
+    Equations (10) and (11) of RLAL. W ranges over every kernel that writes or reads the removed channels. The readers
+    matter: before a BatchNormalization, shrinking the filters alone changes nothing, because the normalization scales
+    them up again; only kernels that read less of a channel make it dispensable.
 
-    Its masks are variables, so a new plan costs no new trace. Where nothing is removed, or what is removed is zero
+    Its masks are variables, so a new plan needs no new trace. If nothing is removed, or all that is removed is zero
     already, the term and its gradient are zero.
 
     Args:
         strength: beta of Equation (11); see `beta_for` for runs of another length than the published one.
         groups: the model's channel groups.
-        prunable: names of the groups that plans speak of.
+        prunable: names of the groups that plans change.
     """
 
     name = "alignment"
@@ -74,7 +74,7 @@ class Alignment:
                     self._terms.append((weight.variable, removed, axes))
 
     def build(self, model: keras.Model) -> None:
-        """Nothing to look up: the kernels are known from the graph."""
+        """Does nothing: the kernels are known from the graph."""
 
     def set_plan(self, plan: Plan) -> None:
         """Aligns the weights with another plan from now on."""
@@ -89,11 +89,11 @@ class Alignment:
             removed.assign(value.astype("float32"))
 
     def __call__(self) -> Any:
-        """The term of the loss, a float32 scalar."""
+        """Returns the term of the loss, a float32 scalar."""
         return self.strength * self.removed_norm()
 
     def removed_norm(self) -> Any:
-        """The sum over kernels of the norms of what the plan removes, a float32 scalar."""
+        """Returns the sum over kernels of the norms of the removed parts, a float32 scalar."""
         total = ops.zeros((), "float32")
         for variable, removed, _ in self._terms:
             square = ops.sum(ops.square(ops.cast(variable, "float32") * removed))

@@ -1,4 +1,4 @@
-"""The agent's part of RLAL's joint training: a Keras callback that plays and learns between the epochs."""
+"""The agent's part of RLAL's joint training: a Keras callback that plays and learns between epochs."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _CANDIDATES = 5
 
 @dataclass(frozen=True)
 class Timetable:
-    """When the agent acts and learns, in epochs counted from 0.
+    """The epochs in which the agent acts and learns, counted from 0.
 
     Attributes:
         start: first epoch with episodes; before it only weights are trained.
         learn: first epoch in which the agent learns; before it the replay buffer is filled.
-        end: first epoch after the agent's last; from here on the weights align with its best plan.
+        end: first epoch without the agent; from then on the weights align with its best plan.
     """
 
     start: int
@@ -39,7 +39,7 @@ class Timetable:
 
 @dataclass
 class _Best:
-    """The plan that the weights align with, and the best others."""
+    """The plan that the weights align with, and the other best plans."""
 
     reward: float = float("-inf")
     kept: list[int] | None = None
@@ -57,7 +57,7 @@ class AgentEpochs(keras.callbacks.Callback):
         alignment: the penalty whose plan follows the best episode.
         timetable: when the agent acts and learns.
         episodes_per_epoch: P of Algorithm 1.
-        rescore_best: measure the incumbent again with the weights of the epoch before comparing.
+        rescore_best: whether to measure the best plan again with the epoch's weights before comparing.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class AgentEpochs(keras.callbacks.Callback):
         self._logs |= {"reward": float(np.mean(rewards)), "reward_max": float(np.max(rewards))}
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Puts what the agent found into the logs of the epoch."""
+        """Adds the agent's results to the logs of the epoch."""
         if logs is None:
             return
         logs.update(self._logs)
@@ -124,17 +124,17 @@ class AgentEpochs(keras.callbacks.Callback):
         self._alignment.set_plan(plan)
 
     def says(self, history: Mapping[str, Sequence[Any]]) -> str:
-        """A sentence on whether the followed plan came nearer to the whole model while the weights aligned with it.
+        """Returns a sentence on whether the followed plan came closer to the whole model while weights aligned with it.
 
         Args:
-            history: of the joint training, epoch by epoch.
+            history: history of the joint training, by epoch.
         """
         rewards = [
             value for value in history.get("reward_followed", ())[self._timetable.end - 1 :] if value is not None
         ]
         whole = self._episodes.whole()
         if len(rewards) < 2:
-            return "RLAL: no epochs in which the weights align with the plan of the agent (agent_epochs)."
+            return "RLAL: there are no epochs in which the weights align with the agent's plan (agent_epochs)."
         first, last = rewards[0], rewards[-1]
         numbers = f"from {first:.4f} to {last:.4f} in {len(rewards) - 1} epochs; the whole model has {whole:.4f}"
         if last > first or last >= whole:
@@ -145,16 +145,16 @@ class AgentEpochs(keras.callbacks.Callback):
 
     @property
     def plan(self) -> Plan:
-        """The plan of the best episode, with the channels that ranked highest when the agent last acted."""
+        """Returns the plan of the best episode, with the channels that ranked highest when the agent last acted."""
         return Plan.from_json(self._best.plan)
 
     @property
     def reward(self) -> float:
-        """The reward of the best episode when it was last measured."""
+        """Returns the reward of the best episode when it was last measured."""
         return self._best.reward
 
     def candidates(self) -> tuple[Candidate, ...]:
-        """The best plan and the best others, each with its reward at the time."""
+        """Returns the best plan and the other best plans, each with its reward at the time."""
         self._episodes.rank()
         plan = self.plan
         candidates = [Candidate(Trail((plan,)), self._task.costs.of(plan), self._best.reward, "best episode")]
@@ -166,14 +166,14 @@ class AgentEpochs(keras.callbacks.Callback):
         return tuple(candidates)
 
     def state_dict(self) -> dict[str, np.ndarray]:
-        """The best plan and the candidates, for a checkpoint."""
+        """Returns the best plan and the candidates, for a checkpoint."""
         best = self._best
         plan = best.plan and self._task.run.plan_to_json(Plan.from_json(best.plan))
         text = json.dumps([best.reward, best.kept, plan, best.candidates])
         return {"json": np.frombuffer(text.encode(), np.uint8)}
 
     def load_state_dict(self, tensors: dict[str, np.ndarray]) -> None:
-        """Takes up where `state_dict` was called."""
+        """Restores the state that `state_dict` returned."""
         reward, kept, plan, candidates = json.loads(tensors["json"].tobytes().decode())
         plan = plan and self._task.run.plan_from_json(plan).to_json()
         self._best = _Best(reward, kept, plan, [tuple(entry) for entry in candidates])

@@ -1,4 +1,4 @@
-"""The method RLAL: its settings, and how its parts are put together."""
+"""The method RLAL: its settings, and how its parts work together."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from tfcompress.training import PhasePlan, scaled
 
 __all__ = ["RLAL"]
 
-_FOUR_PARTS = "Joint training has four parts, of an epoch or more; joint=False searches on the weights as they are."
+_FOUR_PARTS = "Joint training has four parts, of an epoch or more; joint=False searches with fixed weights."
 _FILLING = 10  # one of so many episodes of a search on fixed weights comes before the agent learns
 
 
@@ -44,34 +44,36 @@ class RLAL(ChannelPruner):
     """A soft actor-critic agent prunes the channels inside each block, of a trained model or while its weights train.
 
     Ganjdanesh, Gao and Huang (2024), "Jointly Training and Pruning CNNs via Learnable Agent Guidance and Alignment".
-    A fresh model is trained and pruned jointly, as in the paper (Algorithm 1). A model that comes trained gains nothing
-    from joint training: the agent searches on its weights as they are, and all epochs go into the recovery of the best
-    plan. `joint=` decides otherwise. `RLAL.as_published("resnet56-cifar10")` has the paper's settings to the
-    letter; those that differ here say so. The ablations of the paper are one setting each:
+    A fresh model is trained and pruned jointly, as in the paper (Algorithm 1). A model that is already trained gains
+    nothing from joint training: the agent searches with its weights fixed, and all epochs go into the recovery of the
+    best plan. `joint=` overrides this. `RLAL.as_published("resnet56-cifar10")` has exactly the paper's settings; the
+    settings that differ here say so. The ablations of the paper are one setting each:
     `agent=AgentSettings(use_environment_model=False)` (Table 3, "w/o EE"), `alignment=0` ("w/o SR"),
     `episodes_per_epoch` (Figure 2).
 
     Attributes:
-        epochs: epochs of the joint training, at least 4; of the recovery, where weights stay during the search.
+        epochs: epochs of the joint training, at least 4; of the recovery, if weights are fixed during the
+            search.
         finetune_epochs: epochs of fine-tuning after joint training, with the same settings, `None` for as many as
-            `epochs`; without joint training, epochs that the recovery has besides.
-        joint: whether weights train while the agent prunes; `None`: where the model does not come trained.
+            `epochs`; without joint training, additional epochs of the recovery.
+        joint: whether weights train while the agent prunes; `None`: if the model is not already trained.
         agent_epochs: `(start, learn, end)` for a joint run of `reference_epochs`: episodes from `start`, learning from
             `learn`, the agent stops at `end`, and only weights are trained and aligned from there on.
         episodes_per_epoch: P of Algorithm 1, in joint training.
-        episodes: number of episodes of a search on weights as they are.
-        local_search: plans that are tried around the best one after these: one unit gives channels to another.
+        episodes: number of episodes of a search with fixed weights.
+        local_search: number of plans to try around the best one after the episodes: one unit gives channels to another.
         alignment: beta of Equation (11), for a run as long as the published one; 0 leaves the soft regularization out.
         scale_alignment: whether beta is scaled to the steps and the learning rate of this run, so that it moves weights
             as far as in the published one. Decided: without it, beta does nothing in a short run.
-        reward_images: validation samples that a reward is measured on; `None` for all.
-        recalibrate_batches: BatchNormalization statistics are taken anew from so many batches of 128 training images
-            before each reward; 0 as in the paper. Decided: with the whole model's, rewards are mostly noise.
-        rescore_best: measure the incumbent plan again at each epoch before a new one is compared with it; False is the
-            paper's letter, which compares rewards earned with different weights. Decided.
-        criterion: ranks channels, anew in each epoch of the agent: a name such as `"l1_norm"` or `"taylor"`
-            (docs/criteria.md lists them), an instance with settings, or a function `(group, evidence) -> one number a
-            channel`.
+        reward_images: number of validation samples for one reward; `None` for all.
+        recalibrate_batches: number of batches of 128 training images from which BatchNormalization statistics are
+            computed anew before each reward; 0 as in the paper. Decided: with the whole model's statistics, rewards are
+            mostly noise.
+        rescore_best: whether to measure the best plan again at each epoch before a new one is compared with it; False
+            is as in the paper, which compares rewards earned with different weights. Decided.
+        criterion: criterion that ranks channels, again in each epoch of the agent: a name such as `"l1_norm"` or
+            `"taylor"` (docs/criteria.md lists them), an instance with settings, or a function `(group, evidence) -> one
+            number per channel`.
         agent: settings of SAC and of the environment model.
     """
 
@@ -123,19 +125,19 @@ class RLAL(ChannelPruner):
     advice = INSIDE_BLOCKS
 
     def least(self, costs: CostModel, control: Control) -> Cost:
-        """The cost with the least channels inside blocks, and all that lie between them."""
+        """Returns the cost with the fewest channels inside blocks, and all channels between them."""
         return reachable_inside(costs, control.widths(costs.groups))
 
     def check_model(self, task: Task) -> None:
-        """Refuses a model without channels inside blocks, and least ratios for channels between them; also without
-        tf-agents.
+        """Refuses a model without channels inside blocks, and minimum ratios for channels between them; also if
+        tf-agents is missing.
         """
         check_budget(task)
         with lock:  # it changes the warning filters and `sys.modules` for a while
             load_tf_agents()
 
     def timetable(self, task: Task) -> Timetable:
-        """The agent's epochs, scaled to the length of this run; a warm start needs no weights-only epochs."""
+        """Returns the agent's epochs, scaled to the length of this run; a warm start needs no weights-only epochs."""
         start, learn, end = scaled(self.agent_epochs, of=self.reference_epochs, to=self.epochs)
         # A short run has at least one epoch to fill the buffer and one to learn, and ends no earlier.
         start = min(start, self.epochs - 2)
@@ -149,13 +151,13 @@ class RLAL(ChannelPruner):
         return not task.is_trained if self.joint is None else self.joint
 
     def epochs_of_finetuning(self, task: Task) -> int:
-        """Length of the fine-tuning."""
+        """Returns the length of the fine-tuning."""
         if self.is_joint(task):
             return self.epochs if self.finetune_epochs is None else self.finetune_epochs
         return self.epochs + (self.finetune_epochs or 0)
 
     def phases(self, task: Task) -> tuple[PhasePlan, ...]:
-        """Joint training, or the search on weights as they are; and fine-tuning."""
+        """Returns joint training, or the search with fixed weights; and fine-tuning."""
         share = phases.share_of_macs(task)
         teacher = phases.cost_of_teacher(self.teaching_for(task))
         # A training step costs about three forward passes, and a reward is measured on the pruned network.
@@ -175,7 +177,7 @@ class RLAL(ChannelPruner):
         return -(-self.episodes // ROUND)
 
     def search(self, task: Task) -> Search:
-        """Plays on the weights as they are, or trains weights and agent jointly (Algorithm 1)."""
+        """Plays with fixed weights, or trains weights and agent jointly (Algorithm 1)."""
         episodes = Episodes(
             task,
             by_name(self.criterion),
@@ -190,7 +192,7 @@ class RLAL(ChannelPruner):
 
     def _on_fixed_weights(self, task: Task, episodes: Episodes) -> Search:
         why = f"the model is trained (validation metric {task.accuracy:.4f})" if task.is_trained else "joint=False"
-        note = f"RLAL: {why}: the agent searches on its weights as they are, and all epochs go into the recovery"
+        note = f"RLAL: {why}: the agent searches with its weights fixed, and all epochs go into the recovery"
         of_agent = {field.name: getattr(self.agent, field.name) for field in dataclasses.fields(SacSettings)}
         settings = SacSettings(**of_agent | {"use_environment_model": False})
         player = SacPlayer(self._agent(task, episodes, settings, 1), self.episodes // _FILLING)
@@ -230,7 +232,7 @@ class RLAL(ChannelPruner):
         return Search(task.model, Trail((joint.plan,)), candidates=joint.candidates(), history=history, notes=notes)
 
     def beta(self, task: Task) -> float:
-        """The strength of the alignment in this run; as it is given where the length of an epoch is not known."""
+        """Returns the strength of the alignment in this run; not scaled if the length of an epoch is not known."""
         steps = task.splits.train.num_batches(self.batch_size)
         if not self.scale_alignment or not steps:
             return self.alignment
@@ -256,5 +258,5 @@ class RLAL(ChannelPruner):
 
     @classmethod
     def published(cls) -> Mapping[str, Mapping[str, Any]]:
-        """For each network of the paper its settings (Section 4.1, appendix B)."""
+        """The settings for each network of the paper (Section 4.1, appendix B)."""
         return PUBLISHED

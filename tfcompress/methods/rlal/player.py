@@ -1,4 +1,4 @@
-"""RLAL's agent as a search on fixed weights plays it."""
+"""RLAL's agent as a player of a search with fixed weights."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ _EPOCH = 0  # weights that stay are one epoch
 
 
 class SacPlayer:
-    """Fills the replay buffer for some episodes, and then learns after each.
+    """Fills the replay buffer for some episodes, then learns after each.
 
     Args:
-        agent: the agent, without an environment model, as weights that stay are an environment that does.
-        filling: episodes before it learns.
+        agent: the agent, without an environment model, because fixed weights are a stationary environment.
+        filling: number of episodes before it learns.
     """
 
     names: tuple[str, ...] = ("critic_loss", "actor_loss")
@@ -29,16 +29,16 @@ class SacPlayer:
         agent.start_epoch(_EPOCH)
 
     def take(self, episode: Episode, reward: float) -> dict[str, float]:
-        """Remembers an episode, and learns; returns the losses where there are any."""
+        """Remembers an episode, and learns; returns the losses if there are any."""
         self._agent.remember(episode.states, episode.actions, reward, _EPOCH)
         self.episodes += 1
         return learned(lambda: self._agent.learn_from(1), [reward]) if self.episodes > self._filling else {}
 
     def state_dict(self) -> dict[str, np.ndarray]:
-        """The agent, and how many episodes it took."""
+        """Returns the agent's state, and its number of episodes."""
         return {**self._agent.state_dict(), "episodes": np.array(self.episodes, "int64")}
 
     def load_state_dict(self, state: dict[str, np.ndarray]) -> None:
-        """Takes up where `state_dict` was called."""
+        """Restores the state that `state_dict` returned."""
         self._agent.load_state_dict({name: value for name, value in state.items() if name != "episodes"})
         self.episodes = int(state["episodes"])

@@ -75,4 +75,4 @@ PUBLISHED: Mapping[str, Mapping[str, Any]] = {
         "reward_images": 50_000,
     },
 }
-"""For each network the settings, to the letter, but for the number of the agent's updates."""
+"""The exact settings for each network, except for the number of the agent's updates."""

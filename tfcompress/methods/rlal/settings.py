@@ -12,11 +12,11 @@ __all__ = ["AgentSettings"]
 
 @dataclasses.dataclass(frozen=True)
 class AgentSettings(SacSettings):
-    """Settings of RLAL's agent; defaults are the paper's, or marked as decided where it leaves them open.
+    """Settings of RLAL's agent; defaults are the paper's, or marked as decided if the paper leaves them open.
 
-    One batch an epoch, as Algorithm 1 shows it, does not learn. Tried on the toy problem of
+    One batch per epoch, as Algorithm 1 shows it, does not learn. Tried on the toy problem of
     tests/agents/test_learning.py, which prints this as a script: six layers, three of them worthless, 12 epochs of 30
-    episodes, learning in the last ten. Quality runs from 0 to 1, and 0.846 is the best that the budget allows:
+    episodes, learning in the last ten. Quality ranges from 0 to 1, and 0.846 is the best that the budget allows:
 
         updates an epoch   mean of the last 3 epochs   best of 360 episodes     (seeds 0, 1, 2)
         random search      0.117  0.151  0.148         0.563  0.572  0.560
@@ -28,14 +28,14 @@ class AgentSettings(SacSettings):
         128                0.252  0.251  0.265         0.692  0.758  0.713
         256                0.327  0.342  0.394         0.740  0.780  0.786
 
-    The mean shows learning; the best does not by itself, for the untrained policy draws more extreme actions than
-    random search and is luckier for it. 128 without the environment model: 0.249, 0.267, 0.280. What holds the agent
-    back most is the paper's entropy coefficient beside a reward in [0, 1]: with 0.01 instead of 0.1, 128 updates
-    reach 0.782 (seed 0). Standardised rewards, the default, do the same for any reward: 0.745, with 0.1 as it is. The
-    table is of rewards as they are and of the policy "middle", as in the paper.
+    The mean shows learning; the best alone does not, because the untrained policy draws more extreme actions than
+    random search and reaches higher maxima. 128 without the environment model: 0.249, 0.267, 0.280. The agent is
+    limited most by the paper's entropy coefficient together with a reward in [0, 1]: with 0.01 instead of 0.1, 128
+    updates reach 0.782 (seed 0). Standardized rewards, the default, do the same for any reward: 0.745, with 0.1
+    unchanged. The table is for rewards that are not standardized and the policy "middle", as in the paper.
 
     Raises:
-        TypeError, ValueError: if a setting is of another type, or out of its range.
+        TypeError, ValueError: a setting has another type, or is out of range.
     """
 
     def __post_init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Greedy pruning by a Taylor criterion, the baseline that N2N compares with."""
+"""Greedy pruning by a Taylor criterion, a baseline of N2N."""
 
 from tfcompress.methods.taylor.method import TaylorPruning
 

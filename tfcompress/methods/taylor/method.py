@@ -1,4 +1,4 @@
-"""`TaylorPruning`: greedy pruning by a Taylor criterion with fine-tuning between, the best of some runs."""
+"""`TaylorPruning`: greedy pruning by a Taylor criterion with training in between, the best of several runs."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _DROP = 0.01  # of the accuracy, which N2N's baseline may lose
 @register_method("taylor")
 @dataclasses.dataclass(frozen=True)
 class TaylorPruning(ChannelPruner):
-    """Removes the filter that matters least and trains for some updates, again and again; the best of some runs.
+    """Repeatedly removes the least important filter and trains for some updates; takes the best of several runs.
 
     Molchanov et al. (2017), "Pruning convolutional neural networks for resource efficient inference"
     (arXiv:1611.06440), as the baseline of N2N (Ashok et al. 2018, section 4.4.1): "removes filters using a greedy
@@ -41,31 +41,31 @@ class TaylorPruning(ChannelPruner):
     method. Pruning is done 5 times to control for variance and the best performing model is reported."
 
     In each step all filters of the network are ranked together, by scores that are divided by their l2 norm in each
-    channel group, as in Molchanov's paper in each layer; the lowest ones are cut, and what is left is trained. With a
-    budget a run goes on until the budget is held, and the run with the best metric on the validation split wins.
-    Without one the two rules say when a run ends: `stop_accuracy` with the last network that holds it, `stop_params`
-    with the first one that has fewer. The run of the greatest reward of N2N wins then, as runs end at different sizes.
-    The winner is fine-tuned.
+    channel group (in each layer in Molchanov's paper); the lowest ones are cut, and the rest is trained. With a budget
+    a run continues until the budget is met, and the run with the best metric on the validation split wins. Without a
+    budget the two rules say when a run ends: `stop_accuracy` with the last network that meets it, `stop_params` with
+    the first one that has fewer. The run with the greatest reward of N2N wins then, because runs end at different
+    sizes. The winner is fine-tuned.
 
-    Runs differ by the order of the training data and by what layers draw. Decided: the momentum of the updates starts
-    anew in each step, as the weights that it belongs to change their shapes.
+    Runs differ in the order of the training data and in the random numbers of layers. Decided: the momentum of the
+    updates starts anew in each step, because the weights that it belongs to change their shapes.
 
     Attributes:
         runs: number of pruning runs, of which the best is taken; five in N2N's paper.
-        filters: channels that go in a step, as a number, or as a share of all channels; Molchanov's paper removes one.
-            Each step makes a network and compiles its training, which takes some seconds whatever is trained: with a
-            share of 0.02 half of the channels go in 25 steps, one at a time in hundreds or thousands.
+        filters: channels to remove in a step, as a number, or as a share of all channels; Molchanov's paper removes
+            one. Each step makes a network and compiles its training, which takes some seconds in any case: with a share
+            of 0.02 half of the channels are removed in 25 steps, one at a time in hundreds or thousands.
         updates: training steps after each step of pruning, 30 as in Molchanov's paper; `None` for an epoch, 0 for none.
         update_rate: learning rate of these training steps.
-        criterion: a name such as `"feature_map_taylor"`, Molchanov's (docs/criteria.md lists them), an instance with
-            settings, or a function `(group, evidence) -> one number a channel`.
+        criterion: criterion that ranks channels: a name such as `"feature_map_taylor"`, Molchanov's (docs/criteria.md
+            lists them), an instance with settings, or a function `(group, evidence) -> one number per channel`.
         stop_accuracy: without a budget, a run ends before the metric on the validation split falls below this; `None`
-            for 0.01 less than the model as it was given. N2N's rule is 0.01 less than its student.
-        stop_params: without a budget, a run ends once there are fewer parameters, those of N2N's student; `None` for
-            as few as the other rule lets it have.
+            for 0.01 less than the original model. N2N's rule is 0.01 less than its student.
+        stop_params: without a budget, a run ends once there are fewer parameters than this, in N2N those of its
+            student; `None` for as few as the other rule allows.
 
     Raises:
-        TypeError, ValueError: a setting of another type, or out of its range.
+        TypeError, ValueError: a setting has another type, or is out of range.
     """
 
     runs: int = 2
@@ -77,7 +77,7 @@ class TaylorPruning(ChannelPruner):
     stop_params: int | None = None
 
     when: ClassVar[str] = (
-        "pruning a little at a time until a budget, or an accuracy, is reached, where there is time for it"
+        "pruning a little at a time until a budget, or an accuracy, is reached, if there is time for it"
     )
     fast: ClassVar[Mapping[str, Any]] = {"runs": 1, "filters": 0.1, "epochs": 5}
 
@@ -87,7 +87,7 @@ class TaylorPruning(ChannelPruner):
         if isinstance(self.filters, Integral):
             expect.settings(self, expect.whole, "filters", least=1)
         else:
-            advice = "A whole number is one of channels."
+            advice = "A whole number is a number of channels."
             expect.settings(self, expect.number, "filters", above=0, at_most=1, advice=advice)
         expect.settings(self, expect.whole, "updates", or_none=True)
         expect.settings(self, expect.number, "update_rate", above=0)
@@ -97,8 +97,8 @@ class TaylorPruning(ChannelPruner):
 
     @classmethod
     def published(cls) -> Mapping[str, Mapping[str, Any]]:
-        """Five runs, as in N2N's paper (section 4.4.1), of steps as in Molchanov's: a filter, and 30 updates at 1e-4
-        with momentum 0.9 and weight decay 1e-4. Decided: what is left is trained as N2N's teachers are (section 10.2).
+        """Five runs, as in N2N's paper (section 4.4.1), with steps as in Molchanov's: a filter, and 30 updates at 1e-4
+        with momentum 0.9 and weight decay 1e-4. Decided: the student is trained as N2N's teachers are (section 10.2).
         """
         paper = {
             "runs": 5,
@@ -112,31 +112,31 @@ class TaylorPruning(ChannelPruner):
         return {network: {**training, **paper} for network, training in TRAININGS.items()}
 
     def budget(self, given: Budget) -> Budget:
-        """The budget; without one the rules say when to stop."""
+        """Returns the budget; without one the rules say when to stop."""
         if not given:
             return given
-        expect.unused(self, ["stop_accuracy", "stop_params"], "beside a budget, which says itself when to stop")
+        expect.unused(self, ["stop_accuracy", "stop_params"], "beside a budget, which already says when to stop")
         return super().budget(given)
 
     def check_model(self, task: Task) -> None:
-        """Refuses a model of which no channel may go, where no budget says that none has to."""
+        """Refuses a model without removable channels, if there is no budget (a budget may be met already)."""
         if not task.budget and not task.widths.free.any():
             raise ValueError(
-                f"Expected a model with prunable channels. Received: {task.model.name!r}, of which no channel may go. "
+                f"Expected a model with prunable channels. Received: {task.model.name!r}, without a removable channel. "
                 "tfcompress.inspect(model) shows why; loosen exclude=, only= or ratio_limits= where they are given."
             )
 
     def check(self, task: Task) -> None:
-        """Refuses a teaching that does not fit, and without a budget metrics of which no rule can speak."""
+        """Refuses a teaching that does not fit, and without a budget metrics that the rules cannot use."""
         super().check(task)
         if not task.budget and (task.objective.metric_name is None or task.objective.sign < 0):
             raise ValueError(
-                "Expected a budget, or a metric that is better the higher it is, as a run ends before it falls. "
+                "Expected a budget, or a metric for which higher is better, because a run ends before it falls. "
                 f"Received: neither; the metric is {task.objective.metric_name}. Give for example params_budget=0.5."
             )
 
     def phases(self, task: Task) -> tuple[PhasePlan, ...]:
-        """The runs, in rounds of some steps, and fine-tuning."""
+        """Returns the runs, in rounds of some steps, and fine-tuning."""
         teacher, rounds = phases.cost_of_teacher(self.teaching_for(task)), self._rounds(task)
         batches = task.splits.train.num_batches(self.batch_size) or 1
         share = 1 if self.updates is None else self.updates / batches
@@ -149,7 +149,7 @@ class TaylorPruning(ChannelPruner):
         return (*runs, self.finetuning_phase(task, self.epochs))
 
     def _rounds(self, task: Task) -> int:
-        """How many rounds a run has, if groups lose the same share."""
+        """Returns how many rounds a run has, if all groups lose the same share."""
         limits = dict(task.limits)
         if not task.budget and self.stop_params is not None:
             limits["params"] = self.stop_params
@@ -158,7 +158,7 @@ class TaylorPruning(ChannelPruner):
         return max(1, math.ceil(steps / ROUND))
 
     def _filters(self, task: Task) -> int:
-        """How many channels go in a step."""
+        """Returns how many channels to remove in a step."""
         return self.filters if isinstance(self.filters, int) else max(1, round(self.filters * task.costs.sizes.sum()))
 
     def search(self, task: Task) -> Search:
@@ -204,7 +204,7 @@ class TaylorPruning(ChannelPruner):
         return Rules(least, self.stop_params)
 
     def _worth(self, end: Pruned, task: Task) -> float:
-        """How good the end of a run is: by its metric within a budget, by N2N's reward without one."""
+        """Returns the quality of the end of a run: its metric with a budget, N2N's reward without one."""
         if end.metric is None or not math.isfinite(end.metric):
             return -math.inf
         if task.budget:
@@ -213,6 +213,6 @@ class TaylorPruning(ChannelPruner):
         return reward(end.cost.params, task.costs.total.params, end.metric, task.accuracy)
 
     def recover(self, student: keras.Model, task: Task) -> dict[str, list[Any]]:
-        """Fine-tunes the student, which its updates have trained already."""
+        """Fine-tunes the student, which the updates have already trained."""
         anew = self.updates == 0
         return self.train_cut(student, task, self.training, "fine-tuning", anew=anew, keep=self.keep)

@@ -1,4 +1,4 @@
-"""One run of greedy pruning: the filters that matter least go, the rest is trained for some updates, and so on."""
+"""One run of greedy pruning: removes the least important filters, trains for some updates, and repeats."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from tfcompress.training.thawing import cut_layers, thawed, to_thaw
 __all__ = ["ROUND", "GreedyRun", "Pruned", "Rules", "Steps", "measured", "normalised", "phase_of"]
 
 ROUND = 10
-"""Steps in a round, which is what the display counts."""
+"""Steps in a round, the unit of the display."""
 
 _EPOCHS = 10**6  # of the training data between the first epochs of two runs
 _COLUMNS = ("run", "step", "removed", "params", "macs", "loss", "metric")
@@ -49,11 +49,11 @@ class Steps:
 
     Attributes:
         criterion: scores channels.
-        filters: how many go in a step.
-        updates: of the weights after it; `None` for an epoch.
+        filters: number of filters to remove in a step.
+        updates: training updates after it; `None` for an epoch.
         rate: learning rate of the updates.
-        training: how they train otherwise.
-        teaching: beside the labels, or `None`.
+        training: other settings of the updates.
+        teaching: in addition to the labels, or `None`.
     """
 
     criterion: Criterion
@@ -79,12 +79,12 @@ class Rules:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Pruned:
-    """A network on the way, or at the end of a run.
+    """A network during a run, or at its end.
 
     Attributes:
         network: the network, trained so far.
-        kept: of each channel group of the task's model the positions that are left, ascending.
-        metric: on the validation split, or the loss there where the task has no metric; `None` if not measured.
+        kept: the remaining positions of each channel group of the task's model, ascending.
+        metric: on the validation split, or the loss there if the task has no metric; `None` if not measured.
     """
 
     network: Network
@@ -93,42 +93,42 @@ class Pruned:
 
     @property
     def cost(self) -> Cost:
-        """The cost of what is left."""
+        """Returns the cost of the network."""
         return self.network.costs.total
 
 
 def phase_of(number: int) -> str:
-    """The phase of a run, counted from 1."""
+    """Returns the name of a run's phase; runs are counted from 1."""
     return f"run {number} of pruning"
 
 
 def normalised(scores: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    """Scores of a group divided by their l2 norm (Molchanov et al. 2017, section 2.2); zeros stay so."""
+    """Returns scores of a group divided by their l2 norm (Molchanov et al. 2017, section 2.2); zeros stay zeros."""
     values = np.asarray(scores, np.float64)
     norm = float(np.sqrt(np.sum(values**2)))
     return values / norm if norm and np.isfinite(norm) else values
 
 
 def measured(model: keras.Model, task: Task) -> float:
-    """The metric of a model on the validation split, or its loss there where the task has no metric."""
+    """Returns the metric of a model on the validation split, or its loss there if the task has no metric."""
     return Evaluator(model, task.objective)(task.splits.validation.batches(250))[task.objective.metric_name or "loss"]
 
 
 class GreedyRun:
     """One run, from the task's model to a pruned network.
 
-    An interrupted run goes on after its last finished step, and ends as it would have.
+    An interrupted run continues after its last finished step, and ends as it would have without the interruption.
 
     Args:
         task: the task.
-        number: of the run, counted from 1: runs see the training data in other orders and draw other numbers.
+        number: number of the run, counted from 1: runs differ in the order of the training data and in random numbers.
         steps: how it prunes and trains.
-        rules: when it stops; `None` for a task with a budget, which alone says so.
-        rounds: how many it will have, roughly, for the display.
+        rules: when it stops; `None` for a task with a budget, which alone decides.
+        rounds: expected number of rounds, for the display.
 
     Attributes:
-        history: by name a list with a number for each step, see `TaylorPruning`.
-        ended: why it ended, in words, once it has.
+        history: a list with a number for each step, by name, see `TaylorPruning`.
+        ended: the reason for its end in words, once it has ended.
     """
 
     def __init__(self, task: Task, number: int, steps: Steps, rules: Rules | None, rounds: int) -> None:
@@ -162,7 +162,7 @@ class GreedyRun:
             progress.doing(f"step {step + 1}: {now.cost.params:,} parameters, {now.cost.macs:,} MACs")
             smaller = self._smaller(now)
             if smaller is None:
-                ended = "nothing more may go"
+                ended = "nothing more may be removed"
                 break
             loss = self._trained(smaller, step)
             if self._rules is not None:
@@ -185,7 +185,7 @@ class GreedyRun:
         return now
 
     def plan(self, kept: _Kept) -> Plan:
-        """The plan of the task's model that leaves these positions."""
+        """Returns the plan of the task's model that keeps these positions."""
         sizes = {group.name: group.size for group in self._task.groups}
         return Plan.keeping({name: tuple(p.tolist()) for name, p in kept.items() if len(p) < sizes[name]})
 
@@ -193,7 +193,7 @@ class GreedyRun:
         return {"kept": {name: positions.tolist() for name, positions in now.kept.items()}, "history": self.history}
 
     def _first(self) -> Pruned:
-        """The task's model, without what has to go in any case."""
+        """Returns the task's model without the channels that have to be removed in any case."""
         task, kept = self._task, {group.name: np.arange(group.size) for group in self._task.groups}
         now = Pruned(task.network, kept)
         if np.array_equal(task.widths.greatest, task.widths.sizes):
@@ -204,7 +204,7 @@ class GreedyRun:
         return self._rebuilt({**kept, **forced})
 
     def _rebuilt(self, kept: _Kept) -> Pruned:
-        """The rest of the task's model, with its weights."""
+        """Returns the task's model with only these positions, with its weights."""
         plan, whole = self.plan(kept), self._task.network
         return Pruned(self._cut(whole, plan) if plan.edits else whole, kept)
 
@@ -213,21 +213,21 @@ class GreedyRun:
         return Network(student, self._task.control.through_norms)
 
     def _ended(self, now: Pruned) -> str:
-        """Why a network is the end of the run, or nothing."""
+        """Returns why a network is the end of the run, or an empty string."""
         if self._rules is None:
-            return "the budget is held" if self._task.fits(now.cost) else ""
+            return "the budget is met" if self._task.fits(now.cost) else ""
         few = self._rules.params is not None and now.cost.params < self._rules.params
         return f"fewer than {self._rules.params:,} parameters" if few else ""
 
     def _failed(self, pruned: Pruned) -> str:
-        """Why the network before this one is the end of the run, or nothing."""
+        """Returns why the network before this one is the end of the run, or an empty string."""
         if self._rules is None or pruned.metric is None or pruned.metric >= self._rules.least_metric:
             return ""
         name, least = self._task.objective.metric_name, self._rules.least_metric
         return f"{name} would fall to {pruned.metric:.4f}, below {least:.4f}"
 
     def _scores(self, now: Pruned) -> dict[str, npt.NDArray[np.float64]]:
-        """Of each group that may lose channels, normalised, by the weights as they are now."""
+        """Returns the normalized scores of each group that may lose channels, by the present weights."""
         task, least = self._task, self._task.widths.least.tolist()
         self._quiet.networks[self._known :] = [now.network]
         evidence = self._quiet.on(now.network.model).evidence()
@@ -236,7 +236,7 @@ class GreedyRun:
         return {name: normalised(scores_of(groups[name], evidence, self._steps.criterion)) for name in free}
 
     def _smaller(self, now: Pruned) -> Pruned | None:
-        """The network without the filters of the lowest scores, or `None` where nothing more may go."""
+        """Returns the network without the filters of the lowest scores, or `None` if nothing more may be removed."""
         task = self._task
         scores = self._scores(now)
         blocks = [
@@ -261,9 +261,9 @@ class GreedyRun:
         return Pruned(self._cut(now.network, plan), kept)
 
     def _blocks(self, index: int, scores: npt.NDArray[np.float64]) -> Iterator[tuple[float, list[int]]]:
-        """The positions of a group that may go one block after the other, each with the mean of its scores.
+        """Yields the removable positions of a group, block by block, each with the mean of its scores.
 
-        A block is one filter, or as many as lead to the next width that is allowed.
+        A block is one filter, or as many as lead to the next allowed width.
         """
         widths, order = self._task.widths, np.argsort(scores, kind="stable")
         width = whole = len(scores)
@@ -319,17 +319,17 @@ class GreedyRun:
 
 
 def _best(scores: npt.NDArray[np.float64], count: int) -> npt.NDArray[np.int64]:
-    """The positions of the highest scores, ascending."""
+    """Returns the positions of the highest scores, ascending."""
     return np.sort(np.argsort(-scores, kind="stable")[:count])
 
 
 class _Updates(keras.callbacks.Callback):  # type: ignore[misc]
-    """Makes a training end after some updates, and begin with the batches of an epoch of its own.
+    """Ends a training after some updates, and begins it with the batches of an epoch of its own.
 
     Args:
         batches: the training data.
         first: number of the first epoch.
-        count: how many updates; `None` for whole epochs.
+        count: number of updates; `None` for whole epochs.
     """
 
     def __init__(self, batches: Any, first: int, count: int | None) -> None:
@@ -337,11 +337,11 @@ class _Updates(keras.callbacks.Callback):  # type: ignore[misc]
         self._batches, self._first, self._left = batches, first, count
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Tells the data which epoch this is."""
+        """Tells the data the number of the epoch."""
         set_epoch(self._batches, self._first + epoch)
 
     def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Makes this update the last one where it is."""
+        """Stops the training if this is its last update."""
         if self._left is not None:
             self._left -= 1
             if self._left <= 0:

@@ -1,4 +1,4 @@
-"""Training a student on what a teacher gives: its outputs, and what its sections hand on."""
+"""Training of a student by a teacher: on its outputs, and on the outputs of its sections."""
 
 from tfcompress.training.teaching.adversarial import Adversarial, DomainCritic, check_discriminator
 from tfcompress.training.teaching.cached import bytes_of_cache, cached_batches, check_cache

@@ -1,6 +1,6 @@
 """Fine-tuning a generator against a discriminator: the losses of StarGAN (Choi et al. 2018).
 
-Needs the TensorFlow backend where the discriminator learns, for the gradient of its gradient penalty.
+Needs the TensorFlow backend when the discriminator learns, for the gradient of its gradient penalty.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ __all__ = ["Adversarial", "DomainCritic"]
 class Adversarial:
     """The generator's loss of StarGAN, Equation (6): `L_adv + domain_weight * L_cls + reconstruction_weight * L_rec`.
 
-    L_adv (Equation 8, of Wasserstein GANs) is minus the mean of the discriminator's map for what the generator made,
-    L_cls (Equation 3) its cross-entropy with the domain that was asked for, L_rec (Equation 4) the absolute difference
-    between an image and its translation back. A generator without domains has no way back: L_rec is then the absolute
-    difference to what the teacher makes, or to the labels, and L_cls is absent.
+    L_adv (Equation 8, of Wasserstein GANs) is minus the mean of the discriminator's map for the generated images, L_cls
+    (Equation 3) its cross-entropy with the requested domain, L_rec (Equation 4) the absolute difference between an
+    image and its translation back. A generator without domains cannot translate back: L_rec is then the absolute
+    difference to the teacher's output, or to the labels, and there is no L_cls.
 
     Attributes:
         generator: from `(images [batch, h, w, c], domains [batch, domains])`, or images alone, to images.
-        discriminator: from images to `(map of real and made places, domain logits [batch, domains])`, or the map alone.
-        domain_weight: lambda_cls; StarGAN's is 1.
-        reconstruction_weight: lambda_rec; StarGAN's is 10.
-        exclusive: whether an image is of one domain (softmax), or may be of several (attributes, sigmoid).
+        discriminator: from images to `(map of real and made places, domain logits [batch, domains])`, or only the map.
+        domain_weight: weight of the domain loss (lambda_cls); StarGAN's is 1.
+        reconstruction_weight: weight of the reconstruction loss (lambda_rec); StarGAN's is 10.
+        exclusive: whether an image belongs to one domain (softmax), or may belong to several (attributes, sigmoid).
         against_labels: whether a generator without domains is compared with the labels.
     """
 
@@ -49,16 +49,16 @@ class Adversarial:
 
     @property
     def has_domains(self) -> bool:
-        """Whether the generator is told a domain."""
+        """Whether the generator reads a domain."""
         return len(self.generator.inputs) == 2
 
     @property
     def needs_teacher(self) -> bool:
-        """Whether there is no other measure of what was made."""
+        """Whether a teacher is needed as reference for the generated images."""
         return not self.has_domains and not self.against_labels
 
     def __call__(self, step: Step) -> Any:
-        """The loss, a scalar."""
+        """Returns the loss, a scalar."""
         made = ops.cast(step.outputs, "float32")
         judged = keras.tree.flatten(self.discriminator(made, training=False))
         loss = -ops.mean(ops.cast(judged[0], "float32"))
@@ -74,7 +74,7 @@ class Adversarial:
 
 
 def domain_loss(wanted: Any, logits: Any, exclusive: bool) -> Any:
-    """Cross-entropy of domain logits `[batch, domains]` with domains of the same shape, a scalar."""
+    """Returns the cross-entropy of domain logits `[batch, domains]` with domains of the same shape, a scalar."""
     wanted, logits = ops.cast(wanted, "float32"), ops.cast(logits, "float32")
     if exclusive:
         return ops.mean(ops.categorical_crossentropy(wanted, logits, from_logits=True))
@@ -82,21 +82,21 @@ def domain_loss(wanted: Any, logits: Any, exclusive: bool) -> Any:
 
 
 def check_discriminator(generator: keras.Model, discriminator: Any) -> None:
-    """Expects a discriminator that reads what the generator gives, and gives what its domains need.
+    """Checks that a discriminator reads the generator's outputs, and has the outputs that its domains need.
 
     Raises:
         TypeError: not a built model.
         ValueError: other shapes.
     """
     if not isinstance(discriminator, keras.Model) or not discriminator.built:
-        raise TypeError(f"Expected `discriminator` to be a built keras.Model. Received: {discriminator!r}")
+        raise TypeError(f"Expected `discriminator` to be a built keras.Model. Received: {discriminator!r}.")
     inputs = [tuple(tensor.shape) for tensor in generator.inputs]
     made, read = tuple(generator.outputs[0].shape), tuple(discriminator.inputs[0].shape)
     outputs = [tuple(tensor.shape) for tensor in discriminator.outputs]
     if made != read or len(inputs) > 2:
         raise ValueError(
-            f"Expected a generator of images and a discriminator that reads them, {made}. Received: a generator of the "
-            f"inputs {inputs}, and a discriminator of {read}."
+            f"Expected a generator of images and a discriminator that reads them, {made}. Received: a generator with "
+            f"inputs {inputs}, and a discriminator for {read}."
         )
     if len(inputs) == 2 and (len(outputs) != 2 or outputs[1] != inputs[1]):
         raise ValueError(
@@ -110,12 +110,12 @@ class DomainCritic:
 
     Args:
         discriminator: as for `Adversarial`; trained in place.
-        steps: its updates before each of the generator's; StarGAN's are 5.
-        learning_rate: of Adam (0.5, 0.999); StarGAN's is 1e-4.
-        domain_weight: lambda_cls.
-        penalty_weight: lambda_gp; StarGAN's is 10.
+        steps: its updates before each update of the generator; 5 in StarGAN.
+        learning_rate: learning rate of Adam (0.5, 0.999); StarGAN's is 1e-4.
+        domain_weight: weight of the domain loss (lambda_cls).
+        penalty_weight: weight of the gradient penalty (lambda_gp); StarGAN's is 10.
         exclusive: as for `Adversarial`.
-        seed: of the places between real and made images at which the penalty is taken.
+        seed: random seed for the points between real and made images where the penalty is computed.
     """
 
     def __init__(
@@ -136,7 +136,7 @@ class DomainCritic:
         self._random = keras.random.SeedGenerator(seed)
 
     def learn(self, inputs: Any, feed: Callable[[Any], Any], student: keras.Model) -> None:
-        """Takes `steps` steps, each on other translations of the batch."""
+        """Takes `steps` steps, each on new translations of the batch."""
         import tensorflow as tf
 
         real, *domains = keras.tree.flatten(inputs)
@@ -162,7 +162,7 @@ class DomainCritic:
         return keras.tree.flatten(self.discriminator(images, training=True))[0]
 
     def gradient_penalty(self, real: Any, made: Any) -> Any:
-        """The mean of `(|gradient of the map's sum| - 1)^2` between real and made images (Gulrajani et al. 2017)."""
+        """Returns the mean of `(|gradient of the sum| - 1)^2` between real and made images (Gulrajani et al. 2017)."""
         import tensorflow as tf
 
         share = keras.random.uniform((ops.shape(real)[0], *[1] * (len(real.shape) - 1)), seed=self._random)
@@ -175,13 +175,13 @@ class DomainCritic:
         return tf.reduce_mean(tf.square(norms - 1))
 
     def state_dict(self) -> dict[str, np.ndarray]:
-        """Discriminator and optimizer, for a checkpoint."""
+        """Returns the state of discriminator and optimizer, for a checkpoint."""
         parts = {"model": model_state(self.discriminator), "optimizer": optimizer_state(self._optimizer)}
         named = {f"{part}:{name}": value for part, values in parts.items() for name, value in values.items()}
         return {**named, "random": np.array(ops.convert_to_numpy(self._random.state))}
 
     def load_state_dict(self, tensors: Mapping[str, np.ndarray]) -> None:
-        """Takes up where `state_dict` was called."""
+        """Restores the state that `state_dict` returned."""
 
         def part(name: str) -> dict[str, np.ndarray]:
             return {key.partition(":")[2]: v for key, v in tensors.items() if key.startswith(f"{name}:")}

@@ -1,4 +1,4 @@
-"""Outputs of the teacher for each sample, computed once and kept on disk while a student trains."""
+"""The teacher's outputs for each sample, computed once and kept on disk while a student trains."""
 
 from __future__ import annotations
 
@@ -25,26 +25,26 @@ _DONE = "complete"
 
 
 def bytes_of_cache(model: Distillation, split: Split) -> int:
-    """How large the cache of a split is, in bytes, worked out from one sample.
+    """Returns the size of a split's cache in bytes, estimated from one sample.
 
     Raises:
-        ValueError: samples that are augmented, or that are not arrays in memory.
+        ValueError: samples are augmented, or are not arrays in memory.
     """
     source = split.source
     if not isinstance(source, ArraySource) or source.augment is not None:
         why = "augmented ones" if isinstance(source, ArraySource) else f"{split.describe()} that come batch by batch"
         raise ValueError(
-            "Expected samples that are the same in every epoch, as arrays in memory, to cache what the teacher gives "
+            "Expected samples that are the same in every epoch, as arrays in memory, to cache the teacher's outputs "
             f"for them. Received: {why}. Leave cache_gb out, or load the data with augment=None."
         )
     return source.num_samples * sum(array.nbytes for array in _arrays(_with_taps(model, *source.take(1))))
 
 
 def check_cache(model: Distillation, split: Split, limit_gb: float) -> int:
-    """How large the cache will be, in bytes, if that is within the limit of `limit_gb` x 10^9.
+    """Returns the size of the cache in bytes, if that is within the limit of `limit_gb` x 10^9.
 
     Raises:
-        ValueError: a larger cache; data that cannot be cached.
+        ValueError: the cache is larger, or the data cannot be cached.
     """
     size = bytes_of_cache(model, split)
     if size > limit_gb * 1e9:
@@ -75,25 +75,25 @@ def cached_batches(
     seed: int,
     note: Callable[[str], None] = lambda text: None,
 ) -> Iterator[Any]:
-    """Batches for a `Distillation(cached=True)`, shuffled by `(seed, epoch)`; the cache is removed after the `with`.
+    """Yields batches for a `Distillation(cached=True)`, shuffled by `(seed, epoch)`; removes the cache afterwards.
 
-    A cache that was written whole is used again, after a run was killed; a half or damaged one is written anew.
+    A complete cache is used again after a run was killed; an incomplete or damaged one is written again.
 
     Args:
-        model: gives what is cached.
+        model: computes the outputs to cache.
         split: the samples.
         batch_size: samples in a batch.
-        limit_gb: what the cache may take of the disk, in 10^9 bytes; checked before anything is written.
-        folder: where to; `None` for a temporary folder.
-        seed: of the order.
-        note: is told of a damaged cache.
+        limit_gb: limit of the cache on disk, in 10^9 bytes; checked before anything is written.
+        folder: folder of the cache; `None` for a temporary folder.
+        seed: seed of the order.
+        note: called with a message if a cache is damaged.
 
     Yields:
         A tf.data.Dataset with `epoch_variable`, as `fit` takes it.
 
     Raises:
-        ValueError: a cache above the limit or larger than the disk has room; data that cannot be cached.
-        NoRoomError: the disk became full while it was written.
+        ValueError: the cache exceeds the limit or the room on the disk, or the data cannot be cached.
+        NoRoomError: the disk became full while the cache was written.
     """
     size = check_cache(model, split, limit_gb)
     where = pathlib.Path(tempfile.mkdtemp()) if folder is None else folder
@@ -117,16 +117,16 @@ def cached_batches(
 
 
 def _is_whole(where: pathlib.Path, note: Callable[[str], None]) -> bool:
-    """Whether the cache was written to its end, and its files are as they were then."""
+    """Whether the cache was written completely, and its files are unchanged."""
     if not (where / _DONE).exists():
         return False
     try:
         for name, checksum in _files.read_json(where / _DONE).items():
             file = where / name
             if not file.is_file() or _files.sha256(file) != checksum:
-                raise _files.DamagedFileError(file, "its checksum is another")
+                raise _files.DamagedFileError(file, "it has another checksum")
     except _files.DamagedFileError as error:
-        note(f"{error.path} is damaged ({error.why}): what the teacher gives is written anew.")
+        note(f"{error.path} is damaged ({error.why}): the teacher's outputs are computed again.")
         return False
     return True
 
@@ -134,7 +134,7 @@ def _is_whole(where: pathlib.Path, note: Callable[[str], None]) -> bool:
 def _filled(
     model: Distillation, split: Split, batch_size: int, where: pathlib.Path, note: Callable[[str], None]
 ) -> Any:
-    """The samples one by one, read from the cache."""
+    """Yields the samples one by one, read from the cache."""
     import tensorflow as tf
 
     source = split.source.shuffled()  # arrays may be sorted by class

@@ -1,4 +1,4 @@
-"""The logits of a classifier, whether it gives them or probabilities."""
+"""The logits of a classifier that returns logits or probabilities."""
 
 from __future__ import annotations
 
@@ -16,17 +16,18 @@ _TINY = 1e-30  # far below what float32 probabilities of a trained network come 
 
 
 def logits_of(model: keras.Model, normalized: bool = False, binary: bool = False) -> Callable[[Any], Any]:
-    """A function from a model's outputs to logits `[..., classes]`, float32, of which a softmax gives probabilities.
+    """Returns a function from a model's outputs to logits `[..., classes]`, float32, for a softmax.
 
-    Logits stay as they are. Of probabilities it takes the logarithm, which is the logits up to a constant for each
-    sample, and a softmax does not see that constant at any temperature. A single probability, or several of their own
-    (sigmoid), becomes the logits of two classes `[..., 2]`.
+    Logits stay unchanged. For probabilities it returns the logarithm, which equals the logits up to a constant for each
+    sample, and a softmax does not depend on that constant at any temperature. A single probability, or several
+    independent ones (sigmoid), become the logits of two classes `[..., 2]`.
 
     Args:
         model: a classifier with one output.
-        binary: whether each output is an answer of its own, yes or no, as with a binary cross-entropy; a single output
+        binary: whether each output is an independent yes-or-no answer, as with a binary cross-entropy; a single output
             always is.
-        normalized: whether to give the logits whose exponentials sum to 1, the same ones for logits and probabilities.
+        normalized: whether to return logits whose exponentials sum to 1, which are the same for logits and
+            probabilities.
 
     Raises:
         ValueError: several outputs, or a last activation that gives neither logits nor probabilities.
@@ -47,7 +48,7 @@ def logits_of(model: keras.Model, normalized: bool = False, binary: bool = False
         raise ValueError(
             "Expected a classifier with one output that gives logits, or probabilities by softmax or sigmoid, to "
             f"distil its outputs. Received: model {model.name!r} with {activation!r} at its end. "
-            "Train on what its sections "
-            "hand on alone: method=LIT(beta=0)."
+            "Train only on the outputs of its sections: "
+            "method=LIT(beta=0)."
         )
     return (lambda outputs: ops.log_softmax(logits(outputs), axis=-1)) if normalized else logits

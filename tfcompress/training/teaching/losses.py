@@ -1,4 +1,4 @@
-"""Lessons of a teacher: soft targets (Hinton et al. 2014) and hints (Romero et al. 2015)."""
+"""Losses by a teacher: soft targets (Hinton et al. 2014) and hints (Romero et al. 2015)."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ HINT_LOSSES: dict[str, Callable[[Any, Any], Any]] = {
 class SoftTargets:
     """Equation (2) of LIT: `alpha * H(labels, student) + (1 - alpha) * soft`.
 
-    `soft` is the cross-entropy of the student's distribution against the teacher's, both softened by tau, which has the
-    gradient of their Kullback-Leibler divergence. Equation (2) writes the arguments the other way round, and leaves out
-    the factor tau^2 (Hinton et al. 2014, section 2), without which the soft term vanishes at high temperatures.
+    `soft` is the cross-entropy of the student's distribution against the teacher's, both softened by tau; its gradient
+    is that of their Kullback-Leibler divergence. Equation (2) has the arguments in the other order, and lacks the
+    factor tau^2 (Hinton et al. 2014, section 2), without which the soft term vanishes at high temperatures.
 
     Attributes:
         alpha: weight of the labels, in [0, 1].
@@ -51,7 +51,7 @@ class SoftTargets:
         scale_by_tau: whether the soft term is multiplied by tau^2.
 
     Raises:
-        TypeError, ValueError: a value of another type, or out of its range.
+        TypeError, ValueError: a value has another type, or is out of range.
     """
 
     alpha: float = 0.5
@@ -66,17 +66,17 @@ class SoftTargets:
         expect.settings(self, expect.flag, "scale_by_tau")
 
     def __call__(self, hard: Any, student: Any, teacher: Any, weights: Any = None) -> Any:
-        """The loss, a scalar.
+        """Returns the loss, a scalar.
 
         Args:
             hard: `H(labels, student)`, a scalar.
             student, teacher: logits, float32 `[batch, ..., classes]`.
-            weights: of samples, or of samples and positions; `None` for none.
+            weights: weights of samples, or of samples and positions; `None` for none.
         """
         return self.alpha * hard + (1 - self.alpha) * self.of_logits(student, teacher, weights)
 
     def of_logits(self, student: Any, teacher: Any, weights: Any = None) -> Any:
-        """The soft term, the mean over samples and positions, each times its weight; a scalar."""
+        """Returns the soft term, the mean over samples and positions, each times its weight; a scalar."""
         if self.soft == "logits":
             return _mean(ops.sum(ops.square(student - teacher), axis=-1), weights)
         if self.soft == "mean_logits":
@@ -88,10 +88,10 @@ class SoftTargets:
 
 
 def _mean(values: Any, weights: Any) -> Any:
-    """The mean of `values`, `[batch, ...]`, each times its weight, as Keras' losses take it: divided by their number.
+    """Returns the mean of `values`, `[batch, ...]`, each times its weight, over their number, as in Keras' losses.
 
-    Weights may have fewer axes than values. Where their places are no places of the values, as of a section inside the
-    network, a sample has the mean of its weights.
+    Weights may have fewer axes than values. If the places of weights do not correspond to those of the values, as for a
+    section inside the network, a sample gets the mean of its weights.
     """
     if weights is None:
         return ops.mean(values)
@@ -108,13 +108,13 @@ def _mean(values: Any, weights: Any) -> Any:
 
 
 def hint_loss(name: str, teacher: Any, student: Any, relative: bool = False, weights: Any = None) -> Any:
-    """`l(S_i, T_i)` of Equation (3) of LIT, the mean over all elements, a float32 scalar.
+    """Returns `l(S_i, T_i)` of Equation (3) of LIT, the mean over all elements, a float32 scalar.
 
     Args:
         name: `"l2"` (squared error), `"l1"` (absolute error) or `"smooth_l1"`.
         teacher, student: tensors of one shape `[batch, ...]`.
-        relative: whether both are divided by the root mean square of the teacher's first; not where that is zero.
-        weights: of samples; `None` for none.
+        relative: whether both are first divided by the root mean square of the teacher's tensor, unless that is zero.
+        weights: sample weights; `None` for none.
     """
     teacher, student = ops.cast(teacher, "float32"), ops.cast(student, "float32")
     if relative:
@@ -125,7 +125,7 @@ def hint_loss(name: str, teacher: Any, student: Any, relative: bool = False, wei
 
 
 def weights_of_samples(weights: Any) -> Any:
-    """The weights by which what a teacher gives counts: those of the batch; of several outputs their mean."""
+    """Returns the weights for losses of a teacher: those of the batch; for several outputs their mean."""
     if not keras.tree.is_nested(weights):
         return weights
     parts = [part for part in keras.tree.flatten(weights) if part is not None]
@@ -136,15 +136,15 @@ def weights_of_samples(weights: Any) -> Any:
 
 
 class Step(NamedTuple):
-    """A batch as a loss on outputs sees it.
+    """A batch, with everything that a loss on outputs may need.
 
     Attributes:
-        x: inputs as the data have them.
-        fed: inputs as the networks were given them.
+        x: inputs as in the data.
+        fed: inputs as the networks read them.
         y: labels.
-        outputs: what the student gives for `fed`, in training.
-        teacher: what the teacher gives for `fed`, where the loss needs it.
-        weights: of samples, as they come with the batch; `None` for none.
+        outputs: the student's outputs for `fed`, in training.
+        teacher: the teacher's outputs for `fed`, if the loss needs them.
+        weights: sample weights of the batch; `None` for none.
     """
 
     x: Any
@@ -156,15 +156,15 @@ class Step(NamedTuple):
 
 
 class OutputsLoss(Protocol):
-    """A loss on what the whole student gives."""
+    """A loss on the outputs of the whole student."""
 
     @property
     def needs_teacher(self) -> bool:
-        """Whether it looks at what the teacher gives."""
+        """Whether it needs the teacher's outputs."""
         ...
 
     def __call__(self, step: Step) -> Any:
-        """The loss, a scalar."""
+        """Returns the loss, a scalar."""
         ...
 
 
@@ -172,13 +172,13 @@ class KDLoss:
     """L_KD of a student and its teacher, Equation (2) of LIT.
 
     Args:
-        student, teacher: classifiers; `logits_of` says which can be.
+        student, teacher: classifiers; see `logits_of`.
         targets: alpha, tau and form of the soft term.
         hard_loss: `H(y, outputs, weights)`, a scalar.
-        binary: whether each output is an answer of its own, yes or no.
+        binary: whether each output is an independent yes-or-no answer.
 
     Raises:
-        ValueError: a model that gives neither logits nor probabilities.
+        ValueError: a model gives neither logits nor probabilities.
     """
 
     needs_teacher = True
@@ -198,7 +198,7 @@ class KDLoss:
         self._student, self._teacher = (logits_of(model, normalized, binary) for model in (student, teacher))
 
     def __call__(self, step: Step) -> Any:
-        """The loss, a scalar."""
+        """Returns the loss, a scalar."""
         hard = of_batch(self._hard_loss, step.y, step.outputs, step.weights)
         logits = self._student(step.outputs), self._teacher(step.teacher)
         return self._targets(hard, *logits, weights_of_samples(step.weights))
@@ -206,7 +206,7 @@ class KDLoss:
 
 @dataclasses.dataclass(frozen=True)
 class LabelsLoss:
-    """The loss on labels as a loss on outputs, where hints alone come from the teacher.
+    """The loss on labels, for students that learn only hints from the teacher.
 
     Attributes:
         hard_loss: `H(y, outputs, weights)`, a scalar.
@@ -217,13 +217,13 @@ class LabelsLoss:
     needs_teacher = False
 
     def __call__(self, step: Step) -> Any:
-        """The loss, a scalar."""
+        """Returns the loss, a scalar."""
         return of_batch(self.hard_loss, step.y, step.outputs, step.weights)
 
 
 @dataclasses.dataclass(frozen=True)
 class OutputLoss:
-    """The difference between what student and teacher give, for models whose outputs are no classes.
+    """The difference between the outputs of student and teacher, for models whose outputs are not classes.
 
     Attributes:
         loss: "l2", "l1" or "smooth_l1".
@@ -237,7 +237,7 @@ class OutputLoss:
         expect.settings(self, expect.one_of, "loss", options=tuple(HINT_LOSSES))
 
     def __call__(self, step: Step) -> Any:
-        """The sum over outputs of the mean over elements, a scalar."""
+        """Returns the sum over outputs of the mean over elements, a scalar."""
         pairs = zip(keras.tree.flatten(step.teacher), keras.tree.flatten(step.outputs), strict=True)
         weights = weights_of_samples(step.weights)
         return sum((hint_loss(self.loss, target, output, False, weights) for target, output in pairs), ops.zeros(()))

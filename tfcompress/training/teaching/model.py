@@ -1,4 +1,4 @@
-"""The model that Keras' `fit` trains a student with: its sections fed by the teacher, and its outputs as a whole."""
+"""The model in which Keras' `fit` trains a student: its sections on the teacher's outputs, and the whole student."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Critic(Protocol):
     """A network that is trained against the student."""
 
     def learn(self, inputs: Any, feed: Callable[[Any], Any], student: keras.Model) -> None:
-        """Takes its own steps on a batch, on what the student gives for `feed(inputs)`."""
+        """Takes its own steps on a batch, using the student's outputs for `feed(inputs)`."""
         ...
 
 
@@ -32,14 +32,15 @@ class Hints:
     """The comparison of the student's sections with the teacher's: the loss L_I, Equation (3) of LIT.
 
     Attributes:
-        student, teacher: both, split at points where they hand on the same shapes.
-        sections: which sections are compared, counted from 1.
+        student, teacher: both models, split at points with the same shapes.
+        sections: the compared sections, counted from 1.
         loss: "l2", "l1" or "smooth_l1".
-        teacher_input: whether the teacher's output of section i - 1 is what the student's section i reads (LIT), or
-            the student's own (hint training).
-        stem_is_shared: whether the student's stem gives what the teacher's gives, so that the first section can be fed.
+        teacher_input: whether the student's section i reads the teacher's output of section i - 1 (LIT), or the
+            student's own (hint training).
+        stem_is_shared: whether the student's stem gives the same output as the teacher's, so that the first section can
+            read it.
         regressors: for each of `sections` a layer that brings the student's output to the teacher's shape, or `None`.
-        relative: whether they are compared in units of what the teacher's section gives, see `hint_loss`.
+        relative: whether outputs are compared in units of the teacher's section, see `hint_loss`.
     """
 
     student: SplitModel
@@ -56,7 +57,7 @@ class Hints:
         object.__setattr__(self, "regressors", tuple(self.regressors) or (None,) * len(self.sections))
 
     def paths(self) -> list[tuple[int | None, FedSection]]:
-        """For each section the teacher's split point that feeds it (`None`: the inputs) and what is fed."""
+        """Returns for each section the teacher's split point that feeds it (`None`: the inputs), and the section."""
         paths: list[tuple[int | None, FedSection]] = []
         for number in self.sections:
             from_inputs = number == 1 and not self.stem_is_shared
@@ -64,9 +65,9 @@ class Hints:
         return paths
 
     def unreached(self) -> list[Any]:
-        """The student's operations that no comparison looks at.
+        """Returns the student's operations that no comparison uses.
 
-        Where there is no other loss they are to be frozen: weight decay alone would take their weights to zero.
+        If there is no other loss they have to be frozen: weight decay alone would drive their weights to zero.
         """
         parts = self.student.layers
         if self.teacher_input:
@@ -81,13 +82,13 @@ class Hints:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class PointHints:
-    """Outputs of single layers that a student, which feeds itself, is compared in with its teacher; a form of L_I.
+    """A form of L_I that compares outputs of single layers of student and teacher; the student reads its own outputs.
 
     Attributes:
-        student, teacher: both, with as many points.
+        student, teacher: both models, with equally many points.
         loss: "l2", "l1" or "smooth_l1".
         regressors: for each point a layer that brings the student's output to the teacher's shape, or `None`.
-        relative: whether they are compared in units of what the teacher gives there, see `hint_loss`.
+        relative: whether outputs are compared in units of the teacher's output, see `hint_loss`.
     """
 
     student: Points
@@ -104,18 +105,18 @@ class PointHints:
         return tuple(range(len(self.teacher.boundaries)))
 
     def paths(self) -> list[tuple[int | None, FedSection]]:
-        """None: the teacher feeds nothing."""
+        """Returns an empty list: the teacher feeds no section."""
         return []
 
 
 @dataclasses.dataclass
 class _Apart:
-    """Models that Keras must not take for parts of the one that is trained.
+    """A wrapper that hides models from Keras, so that they do not become part of the trained model.
 
     Attributes:
-        taps: gives what is needed of the teacher, if anything is.
-        own: gives what the student hands on by itself, and its outputs.
-        paths: the student's sections, as `Hints.paths` gives them.
+        taps: computes the needed tensors of the teacher, if there are any.
+        own: computes the student's own tensors at the points, and its outputs.
+        paths: the student's sections, as from `Hints.paths`.
     """
 
     taps: keras.Model | None
@@ -126,29 +127,30 @@ class _Apart:
 class Distillation(OwnLoss):
     """Trains `student` in place: `beta * L_KD + (1 - beta) * L_I`, Equation (1) of LIT.
 
-    In the place of L_KD stands any loss on the student's outputs. The teacher runs once a step, with `training=False`;
-    none of its variables is a part of this model. With `beta=0` the student as a whole is not run in training.
-    Statistics of layers in compared sections are updated on the path that the teacher feeds, those of other layers on
-    the path of the whole student.
+    Any loss on the student's outputs may replace L_KD. The teacher runs once per step, with `training=False`; its
+    variables are not part of this model. With `beta=0` the whole student is not run in training. Statistics of layers
+    in compared sections are updated on the path that the teacher feeds, those of other layers on the path of the whole
+    student.
 
-    Its output in training is a dict with what the loss needs, see `outputs_of`; otherwise that of the student.
+    Its output in training is a dict with everything that the loss needs, see `outputs_of`; otherwise the student's
+    output.
 
     Args:
         student: a built model.
         teacher: a built model with the same inputs and outputs.
-        outputs_loss: L_KD; `None` where `beta` is 0.
-        hints: L_I; `None` where `beta` is 1.
+        outputs_loss: L_KD; `None` if `beta` is 0.
+        hints: L_I; `None` if `beta` is 1.
         beta: weight of L_KD, in [0, 1].
         validation_loss: `(y, outputs, sample_weight) -> scalar`; `None` for none.
-        shuffled_inputs: which inputs, counted from 0, each training step shuffles within the batch: the domains that a
+        shuffled_inputs: inputs, counted from 0, that each training step shuffles within the batch: the domains that a
             generator translates to.
-        critic: what learns beside the student, before each of its steps.
-        seed: of what is shuffled.
-        cached: whether inputs come in training as `{"inputs": ..., "taps": ..., "outputs": ...}`, with what the teacher
-            gives for them (`teacher_taps`), as `cached_batches` makes them.
+        critic: a network that learns before each step of the student.
+        seed: random seed of the shuffling.
+        cached: whether inputs in training have the form `{"inputs": ..., "taps": ..., "outputs": ...}`, with the
+            teacher's tensors (`teacher_taps`), as `cached_batches` makes them.
 
     Raises:
-        ValueError: a beta out of its range, or a loss that it needs and that is not given.
+        ValueError: beta is out of range, or a loss that it needs is missing.
     """
 
     def __init__(
@@ -168,7 +170,7 @@ class Distillation(OwnLoss):
         super().__init__(name=f"{student.name}_with_teacher", dtype=policy_of(student))
         if not 0 <= beta <= 1 or (beta > 0 and outputs_loss is None) or (beta < 1 and hints is None):
             raise ValueError(
-                "Expected `beta` in [0, 1], a loss on outputs where it is above 0, and hints where it is below 1. "
+                "Expected `beta` in [0, 1], a loss on outputs if it is above 0, and hints if it is below 1. "
                 f"Received: beta={beta}, outputs_loss={outputs_loss}, hints={hints}"
             )
         self.student = student
@@ -206,7 +208,7 @@ class Distillation(OwnLoss):
 
     @property
     def _tapped(self) -> list[int]:
-        """The teacher's split points that are needed."""
+        """Returns the teacher's split points that are needed."""
         if self.hints is None:
             return []
         fed = [number - 1 for number in self.hints.sections] if self.hints.teacher_input else []
@@ -219,7 +221,7 @@ class Distillation(OwnLoss):
         return keras.Model(teacher.input, ([], teacher.output)) if with_outputs else None
 
     def teacher_taps(self, inputs: Any) -> tuple[list[Any], Any]:
-        """The teacher's tensors for a batch.
+        """Computes the teacher's tensors for a batch.
 
         Returns:
             `(tensors at the split points that are compared or fed, outputs or [])`.
@@ -230,7 +232,7 @@ class Distillation(OwnLoss):
         return keras.tree.map_structure(ops.stop_gradient, (list(taps), outputs))
 
     def feed(self, inputs: Any) -> Any:
-        """The inputs with those shuffled that are to be, each time in another order."""
+        """Returns the inputs, with `shuffled_inputs` in a new order each time."""
         if not self._shuffled:
             return inputs
         flat = keras.tree.flatten(inputs)
@@ -239,12 +241,12 @@ class Distillation(OwnLoss):
         return keras.tree.pack_sequence_as(inputs, mixed)
 
     def before_step(self, inputs: Any) -> None:
-        """Trains the parts beside the student, before it."""
+        """Trains the critic before the student's step."""
         if self.critic is not None:
             self.critic.learn(inputs, self.feed, self.student)
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
-        """The student's outputs; in training everything that the loss needs."""
+        """Returns the student's outputs; in training everything that the loss needs."""
         if not training:
             return self.student(inputs, training=False)
         if self.cached:
@@ -274,7 +276,7 @@ class Distillation(OwnLoss):
         return tensors
 
     def _whole(self, inputs: Any) -> Any:
-        """The whole student in training; statistics of what the teacher feeds are those of the path that it feeds."""
+        """Runs the whole student in training; sections that the teacher feeds keep the statistics of that path."""
         if not self._apart.paths:
             return self.student(inputs, training=True)
         fed = {id(variable) for _, path in self._apart.paths for variable in path.variables}
@@ -287,13 +289,13 @@ class Distillation(OwnLoss):
         return outputs
 
     def outputs_of(self, y_pred: Any) -> Any:
-        """The student's outputs among what `call` gave, `None` where there are none."""
+        """Returns the student's outputs from the value of `call`, `None` if there are none."""
         return y_pred["outputs"] if isinstance(y_pred, dict) and "targets" in y_pred else y_pred
 
     def compute_loss(
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
     ) -> Any:
-        """Equation (1) of LIT in training, each sample by its weight; the loss on labels otherwise."""
+        """Returns Equation (1) of LIT in training, with sample weights; otherwise the loss on labels."""
         if not training:
             measured = self._validation_loss
             return ops.zeros(()) if measured is None else of_batch(measured, y, y_pred, sample_weight)

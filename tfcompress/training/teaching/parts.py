@@ -1,4 +1,4 @@
-"""Points of a model where it is read; a model cut at such points: stem, sections and head, each runs alone."""
+"""Points of a model that are read, and a model cut at such points: stem, sections and head, each runs alone."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ __all__ = ["FedSection", "Points", "SplitModel"]
 
 
 class Points:
-    """A model and nodes of it whose outputs are read.
+    """A model, and nodes of it whose outputs are read.
 
     Args:
         model: a built model without nested ones, such as `tfcompress.rewrite.apply` makes.
         boundaries: names of nodes.
 
     Raises:
-        ValueError: a name that is not a node of the model, or a node with several outputs.
+        ValueError: a name is not a node of the model, or a node has several outputs.
     """
 
     def __init__(self, model: keras.Model | Network, boundaries: Sequence[str]) -> None:
@@ -50,14 +50,14 @@ class Points:
                 )
 
     def shape(self, boundary: int) -> tuple[int | None, ...]:
-        """Static shape of the output of a point, the batch first."""
+        """Returns the static shape of a point's output, the batch first."""
         return self._graph.shape(TensorRef(self.boundaries[boundary]))
 
     def _tensor(self, boundary: int) -> Any:
         return self._graph.tensors[TensorRef(self.boundaries[boundary])]
 
     def taps(self, boundaries: Sequence[int], with_outputs: bool = True) -> keras.Model:
-        """A model, with this model's layers, that gives `(outputs of the points, outputs or [])`."""
+        """Returns a model with this model's layers that gives `(outputs of the points, outputs or [])`."""
         outputs = self.model.output if with_outputs else []
         return keras.Model(self.model.input, ([self._tensor(i) for i in boundaries], outputs))
 
@@ -67,12 +67,12 @@ class SplitModel(Points):
 
     Args:
         model: a built model without nested ones, such as `tfcompress.rewrite.apply` makes.
-        boundaries: the nodes at which it is split, in their order: what the first section reads, and what each section
-            gives. At least two. Paths may go round all of them (a long skip), but every path to one of them goes
+        boundaries: the nodes at which it is split, in their order: the input of the first section, and the output of
+            each section. At least two. Paths may bypass all of them (a long skip), but every path to one of them goes
             through the one before it.
 
     Raises:
-        ValueError: a name that is not a node of the model, or one that some path to the next goes round.
+        ValueError: a name is not a node of the model, or some path to the next point bypasses it.
     """
 
     def __init__(self, model: keras.Model | Network, boundaries: Sequence[str]) -> None:
@@ -81,8 +81,8 @@ class SplitModel(Points):
         places = [order.index(name) for name in self.boundaries]
         if len(places) < 2 or places != sorted(set(places)):
             raise ValueError(
-                "Expected at least two different split points, in the order of the model: what the first section "
-                f"reads, and what each section gives. Received: {self.boundaries}"
+                "Expected at least two different split points, in the order of the model: the input of the first "
+                f"section, and the output of each section. Received: {self.boundaries}"
             )
         plain = without_context(self._graph)
         dominators = [(graph.nodes, immediate_dominators(graph)) for graph in (self._graph, plain)]
@@ -90,24 +90,24 @@ class SplitModel(Points):
             passed = any(following in nodes and dominates(name, following, above) for nodes, above in dominators)
             if len(self._graph.nodes[name].outputs) != 1 or not passed:
                 raise ValueError(
-                    "Expected split points of which every path to one goes through the one before it. Received: "
-                    f"{name!r} of {self._graph.name!r}, which some path to {following!r} goes round. Take the sum that "
+                    "Expected split points such that every path to one goes through the one before it. Received: "
+                    f"{name!r} of {self._graph.name!r}, which some path to {following!r} bypasses. Use the sum that "
                     "ends its block."
                 )
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The parts: "stem", "section1", ..., "head"."""
+        """The names of the parts: "stem", "section1", ..., "head"."""
         return ("stem", *(f"section{i}" for i in range(1, len(self.boundaries))), "head")
 
     @property
     def is_inside(self) -> bool:
-        """Whether some path goes round a split point: they lie inside a long skip."""
+        """Whether some path bypasses a split point: the points lie inside a long skip."""
         return not set(self.boundaries) <= set(cut_points(self._graph))
 
     @cached_property
     def layers(self) -> dict[str, tuple[Any, ...]]:
-        """The operations of each part; what a skip carries past the last split point is in the head."""
+        """Returns the operations of each part; operations on a skip beyond the last split point belong to the head."""
         members: dict[str, dict[int, Any]] = {name: {} for name in self.names}
         part_of = dict.fromkeys(self._graph.nodes, "head")
         for boundary, part in reversed(list(zip(self.boundaries, self.names, strict=False))):
@@ -117,7 +117,7 @@ class SplitModel(Points):
         return {name: tuple(operations.values()) for name, operations in members.items()}
 
     def section(self, number: int, from_inputs: bool = False) -> keras.Model:
-        """The part from one split point to the next, with the model's own layers.
+        """Returns the part from one split point to the next, with the model's own layers.
 
         Args:
             number: 1 for the first section.
@@ -127,7 +127,7 @@ class SplitModel(Points):
         return keras.Model(start, self._tensor(number), name=f"{self.model.name}_section{number}")
 
     def fed(self, number: int, from_inputs: bool = False) -> FedSection:
-        """A section to be fed with what another network hands on.
+        """Returns a section that reads the output of another network.
 
         Args:
             number, from_inputs: as for `section`.
@@ -152,11 +152,11 @@ class SplitModel(Points):
 
 
 class FedSection:
-    """A section that is fed by another network, and that reads masks and their like of the inputs beside it.
+    """A section that reads another network's output; it also reads masks and similar tensors from the inputs.
 
     Args:
-        model: from what it is fed with, and what it reads beside, to what it gives.
-        context: from the inputs to what it reads beside, and to the mask of what it is fed with; `None` for neither.
+        model: from the fed tensor and the context to the section's output.
+        context: from the inputs to the tensors read beside the fed one, and its mask; `None` for neither.
         masked: whether there is such a mask.
     """
 
@@ -172,11 +172,11 @@ class FedSection:
         return variables
 
     def __call__(self, tensor: Any, inputs: Any, training: bool) -> Any:
-        """Its output.
+        """Returns the section's output.
 
         Args:
-            tensor: what it is fed with.
-            inputs: the network's inputs of the same batch.
+            tensor: the tensor to read.
+            inputs: the network's inputs for the same batch.
             training: whether its layers are in training.
         """
         if self._context is None:

@@ -1,4 +1,4 @@
-"""Layers that bring a student's narrower outputs to the width of its teacher's, and are dropped after training."""
+"""Layers that bring a student's narrower outputs to the width of its teacher's, and are removed after training."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ __all__ = ["regressor"]
 def regressor(
     own: tuple[int | None, ...], wanted: tuple[int | None, ...], seed: int, name: str = "regressor"
 ) -> keras.Layer | None:
-    """A linear layer from the student's channels to the teacher's, the same at all places; `None` for equal ones.
+    """Returns a linear layer from the student's channels to the teacher's, shared by all places; `None` if equal.
 
     Args:
         own: static shape of the student's output, the batch first.
-        wanted: of the teacher's.
-        seed: of the run.
-        name: of the layer.
+        wanted: the teacher's.
+        seed: random seed.
+        name: name of the layer.
     """
     if own == wanted:
         return None

@@ -1,4 +1,4 @@
-"""Outputs of the teacher for each sample, computed once and held in memory, for many students of one teacher."""
+"""The teacher's outputs for each sample, computed once and held in memory, for many students of one teacher."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ _BATCH = 250
 
 
 def remembered(source: Source, teacher: keras.Model) -> ArraySource | None:
-    """The same samples with what the teacher gives for them, as a `Distillation(cached=True)` without hints reads them.
+    """Returns the samples with the teacher's outputs, for a `Distillation(cached=True)` without hints.
 
-    Batches come in the same order as those of `source`.
+    Batches have the same order as those of `source`.
 
     Args:
-        source: of the training split.
+        source: source of the training split.
         teacher: a built model.
 
     Returns:
-        A source whose inputs are `{"inputs": ..., "taps": (), "outputs": ...}`; `None` for samples that are augmented,
-        which are others in every epoch, and for data that are no arrays in memory.
+        A source with inputs `{"inputs": ..., "taps": (), "outputs": ...}`; `None` for augmented samples, which differ
+        in every epoch, and for data that are not arrays in memory.
     """
     if not isinstance(source, ArraySource) or source.augment is not None:
         return None

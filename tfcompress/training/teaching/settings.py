@@ -1,4 +1,4 @@
-"""Settings of a model's layers that hold for one phase of training only."""
+"""Settings of a model's layers that apply only during one training phase."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ __all__ = ["computing_in", "frozen"]
 
 @contextlib.contextmanager
 def computing_in(policy: str | None, models: Iterable[keras.Model]) -> Iterator[None]:
-    """Models whose layers compute in a dtype policy such as "mixed_bfloat16" inside the `with`; weights stay float32.
+    """Makes models compute in a dtype policy such as "mixed_bfloat16" inside the `with`; weights stay float32.
 
-    All layers do, those inside wrappers, cells and nested models too. Layers that do not compute in float32 keep their
-    own policy, and those that give the outputs stay in float32: the probabilities of float16 are zero too soon to be
-    distilled.
+    This covers all layers, also those inside wrappers, cells and nested models. Layers that do not compute in float32
+    keep their own policy, and output layers stay in float32: small probabilities would become zero in float16 too soon
+    to be distilled.
     """
     were = []
     if policy is not None:

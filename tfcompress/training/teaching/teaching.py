@@ -1,4 +1,4 @@
-"""`Teaching`: the lessons of a student beside its labels, a value that methods hold."""
+"""`Teaching`: what a student learns beside its labels; a setting of methods."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ Teach = Literal["auto", "kd"]
 class Teaching:
     """Soft targets and hints for the student of any method, `beta * L_KD + (1 - beta) * L_I`.
 
-    L_KD is Equation (2) of LIT, `alpha * H(labels, student) + (1 - alpha) * soft`; L_I the sum of the differences at
-    the hints, Equation (3), the student feeding itself. `teach="kd"` is `Teaching()`.
+    L_KD is Equation (2) of LIT, `alpha * H(labels, student) + (1 - alpha) * soft`; L_I is the sum of the differences at
+    the hints, Equation (3), with the student reading its own outputs. `teach="kd"` is `Teaching()`.
 
     Attributes:
         teacher: a classifier with the model's inputs and classes, which is not changed; `None` for the original model.
-        alpha: weight of the labels in L_KD; with 1 there are no soft targets, and a hint is needed.
+        alpha: weight of the labels in L_KD; 1 means no soft targets, and needs a hint.
         tau: temperature of soft targets.
         soft: `"cross_entropy"`, or `"logits"` for the squared error of logits, summed over classes; `"mean_logits"` for
             its mean.
         scale_by_tau: whether the soft term is multiplied by tau^2, as in Hinton et al. (2014).
-        hints: layers, by name, whose outputs are compared with those of the teacher's layers of these names;
-            `"sections"` for the last layer of each section. Where pruning made the student's narrower, a linear layer,
-            trained beside it and then dropped, brings it to the teacher's width (Romero et al. 2015).
-        loss: `"l2"`, `"l1"` or `"smooth_l1"`: how they are compared.
-        relative: whether in units of the root mean square of what the teacher's layer gives, so that hints weigh the
-            same however large its numbers are; or as they are, as in LIT and FitNets.
-        beta: weight of L_KD beside L_I, above 0 and below 1, where there are hints.
+        hints: names of layers whose outputs are compared with those of the teacher's layers of the same names;
+            `"sections"` for the last layer of each section. If pruning made the student's output narrower, a linear
+            layer, trained with it and then removed, brings it to the teacher's width (Romero et al. 2015).
+        loss: how outputs are compared: `"l2"`, `"l1"` or `"smooth_l1"`.
+        relative: whether to compare in units of the root mean square of the teacher's output, so that hints weigh the
+            same whatever its scale; False as in LIT and FitNets.
+        beta: weight of L_KD beside L_I, above 0 and below 1, if there are hints.
 
     Raises:
-        TypeError, ValueError: a setting of another type, out of its range, or without effect.
+        TypeError, ValueError: a setting has another type, is out of range, or has no effect.
     """
 
     teacher: keras.Model | None = None
@@ -64,10 +64,10 @@ class Teaching:
         if self.soft != "cross_entropy":
             expect.unused(self, ["tau", "scale_by_tau"], f"with soft={self.soft!r}, which has no temperature")
         if self.hints is None:
-            expect.unused(self, ["loss", "relative", "beta"], "without hints=, which it is about")
+            expect.unused(self, ["loss", "relative", "beta"], "without hints=")
         if not self.has_soft_targets:
             if self.hints is None:
-                expect.refuse("alpha", "below 1 where there are no hints, as nothing is taught then", self.alpha)
+                expect.refuse("alpha", "below 1 if there are no hints, because nothing would be taught", self.alpha)
             expect.unused(self, ["tau", "soft", "scale_by_tau"], "with alpha=1, which leaves soft targets out")
 
     @classmethod
@@ -75,9 +75,9 @@ class Teaching:
         """Returns the teaching that a setting stands for: `None`, a `Teaching`, or `"kd"`.
 
         Args:
-            name: of the setting.
-            value: of the setting.
-            what: the values that it may have, in words.
+            name: name of the setting.
+            value: value of the setting.
+            what: the allowed values, in words.
         """
         if value is None or isinstance(value, cls):
             return value
@@ -89,10 +89,10 @@ class Teaching:
 
     @property
     def soft_targets(self) -> SoftTargets:
-        """L_KD."""
+        """The settings of L_KD."""
         return SoftTargets(self.alpha, self.tau, self.soft, self.scale_by_tau)
 
     @property
     def has_soft_targets(self) -> bool:
-        """Whether the teacher's outputs are learned from."""
+        """Whether the student learns from the teacher's outputs."""
         return self.alpha < 1
