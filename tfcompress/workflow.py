@@ -103,7 +103,7 @@ def compress(
         data: the name of a dataset (`"cifar10"`, `"digits"`), the path of a folder of images or of an .npz file,
             `"package.module:function"`, `tfcompress.data.load(...)`, a tuple `(x, y)` of arrays, a batched
             `tf.data.Dataset` or a keras `PyDataset`. Weights of samples may be a third part: they count in the training
-            loss, as in `fit` (docs/data.md).
+            loss, as in `fit` (docs/guides/own_data.md).
         validation_data: what choices are made by; without it a seeded part of the training data is held out.
         validation_split: the share of the training data to hold out, between 0 and 1; `None` for a tenth. Not beside
             `validation_data`.

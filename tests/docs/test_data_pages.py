@@ -4,6 +4,7 @@ import pathlib
 
 import doc_pages
 import readers
+import small_tasks
 import tensorflow as tf
 import tiny_texts
 
@@ -33,8 +34,11 @@ class TextsTest(doc_pages.PageTest):
 
 class DataTest(doc_pages.PageTest):
     def test_all_code(self):
-        page = self.open_page("docs/data.md")
+        x, y = small_tasks.pictures(40)
+        page = self.open_page("docs/guides/own_data.md", model=small_tasks.three_convolutions(), x=x, y=y)
         made = page.run(1)
+        self.assertIn("held out", page.printed)
+        page.run(1)
         self.assertIn("of photos (2 classes: cats, dogs)", " ".join(made["result"].notes))
         page.run()
         self.assertIn("12 images held out", " ".join(made["result"].notes))

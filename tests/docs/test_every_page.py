@@ -47,7 +47,9 @@ class EveryPageTest(tf.test.TestCase):
                 self.assertTrue(target.exists(), f"{name}: {target}")
 
     def test_every_page_is_found_from_the_readme(self):
-        seen, following = set(), ["README.md"]
+        site = doc_pages.ROOT / "mkdocs.yml"  # whose menu is a way to a page too
+        menu = re.findall(r"[\w/.-]+\.md", site.read_text(encoding="utf-8")) if site.exists() else []
+        seen, following = set(), ["README.md", *(f"docs/{name}" for name in menu)]
         while following:
             seen.add(name := following.pop())
             here = {path.relative_to(doc_pages.ROOT).as_posix() for path in links_of(name) if path.suffix == ".md"}
@@ -92,6 +94,7 @@ x = 1
 pip install tfcompress && tfcompress methods  # what there is
 .venv/bin/tfcompress compress model.keras \\
     --data "my photos"
+nohup tfcompress report run > log 2>&1 &
 ```
 
 ```text
@@ -110,6 +113,7 @@ class StepsTest(doc_pages.PageTest):
                 ("python", "x += 1\n", 12),
                 ("command", "methods", 16),
                 ("command", "compress model.keras --data 'my photos'", 16),
+                ("command", "report run", 16),
             ],
         )
 

@@ -19,7 +19,7 @@ from tfcompress.rewrite import apply
 class OwnMethodTest(doc_pages.PageTest):
     def opened(self, **sizes):
         model = small_tasks.residual_network(activation="softmax", **sizes)
-        return self.open_page("docs/own_method.md", model=model, data=small_tasks.pictures())
+        return self.open_page("docs/guides/own_method.md", model=model, data=small_tasks.pictures())
 
     def test_the_deepest_layers_are_narrowed_first(self):
         page = self.opened(inner=(5, 7))
@@ -49,7 +49,8 @@ class OwnMethodTest(doc_pages.PageTest):
 
 class OwnLayerTest(doc_pages.PageTest):
     def test_the_layer_with_its_handler_is_pruned(self):
-        made = self.open_page("docs/custom_layers.md").run()
+        made = self.open_page("docs/guides/own_layer.md").run()
+        self.assertLess(made["result"].model.get_layer("gated").units, 12)
         x = keras.Input((4,))
         y = layers.ReLU()(made["GatedDense"](6, name="gated")(layers.Dense(5, name="before")(x)))
         model = keras.Model(x, layers.Dense(3)(y))

@@ -4,11 +4,10 @@ import pathlib
 from unittest import mock
 
 import doc_pages
+import readers
 import small_tasks
 import tensorflow as tf
 
-import tfcompress
-from tfcompress.methods import Uniform
 from tfcompress.training import StepTime
 
 
@@ -38,13 +37,12 @@ class TrainingTest(doc_pages.PageTest):
 
 class LongRunsTest(doc_pages.PageTest):
     def test_all_code(self):
-        model = small_tasks.three_convolutions()
-        settings = {"flops_budget": 0.5, "run_dir": "runs/first", "verbose": 0}
-        result = tfcompress.compress(model, Uniform(epochs=1), small_tasks.pictures(40), **settings)
-        names = {"model": model, "tfcompress": tfcompress, "text": result.trail.to_json()}
-        student = self.open_page("docs/run_folders.md", **names).run()["student"]
-        self.assertAllClose(student.get_weights(), result.model.get_weights())
-        self.assertTrue(pathlib.Path("runs/first/run.json").exists())
+        names = self.enterContext(readers.folder_of_a_reader())
+        made = self.open_page("docs/guides/long_runs.md", **names).run()
+        self.assertAllClose(made["again"].model.get_weights(), made["result"].model.get_weights())
+        self.assertAllClose(made["student"].get_weights(), made["result"].model.get_weights())
+        self.assertIn(pathlib.Path("runs/first/run.json"), made["sizes"])
+        self.assertTrue(pathlib.Path("runs/second/result/model.keras").exists())
 
 
 if __name__ == "__main__":

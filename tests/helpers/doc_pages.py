@@ -9,6 +9,7 @@ import contextlib
 import dataclasses
 import glob
 import io
+import itertools
 import pathlib
 import re
 import shlex
@@ -74,12 +75,18 @@ def steps_of(text):
 
 
 def _commands(code):
-    """The arguments of each `tfcompress` in lines of a shell, of which several may be joined by `&&`."""
+    """The arguments of each `tfcompress` in lines of a shell, without what the shell does with it."""
     for line in code.replace("\\\n", " ").splitlines():
         for command in line.split("&&"):
-            words = shlex.split(command, comments=True)
+            words = list(itertools.takewhile(_is_no_redirection, shlex.split(command, comments=True)))
+            if words[:1] == ["nohup"]:
+                words = words[1:]
             if words and pathlib.PurePath(words[0]).name == "tfcompress":
                 yield shlex.join(words[1:])
+
+
+def _is_no_redirection(word):
+    return word not in ("&", "|", "<", ">", ">>", "2>", "2>&1")
 
 
 def command(line):

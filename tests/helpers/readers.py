@@ -65,6 +65,11 @@ def _shortened(method_by_name):
     return shortened
 
 
+def short_methods():
+    """`compress` trains and searches for a few epochs and episodes, whatever the method says."""
+    return mock.patch("tfcompress.workflow.method_by_name", _shortened(registry.method_by_name))
+
+
 @contextlib.contextmanager
 def folder_of_a_reader(finished=()):
     """The current folder has a model and photos; a method is short however long it is asked to train.
@@ -93,8 +98,5 @@ def folder_of_a_reader(finished=()):
     data = draw.random((IMAGES, 8, 8, 3), "float32"), np.arange(IMAGES) % CLASSES
     for run_dir in finished:
         tfcompress.compress(model, Uniform(epochs=1), data, flops_budget=0.5, run_dir=run_dir, verbose=0)
-    with (
-        sets_of(pathlib.Path("sets").resolve()),
-        mock.patch("tfcompress.workflow.method_by_name", _shortened(registry.method_by_name)),
-    ):
+    with sets_of(pathlib.Path("sets").resolve()), short_methods():
         yield {"model": model, "data": data}

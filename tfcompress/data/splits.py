@@ -223,12 +223,12 @@ def splits(
     so it needs `validation_data`; it is refused without, as far as two short readings show it.
 
     Args:
-        data: the name of a dataset, a path or a function of a module (docs/data.md), what `tfcompress.data.load`
-            returns, a tuple `(inputs, labels)` of arrays (inputs may be a tuple or dict for several inputs; labels int
-            `[samples]` or one-hot `[samples, classes]`, or numbers of any shape, for several outputs a list, tuple or
-            dict), a batched tf.data.Dataset of such pairs, or a keras PyDataset (or any object with `__len__` and
-            `__getitem__`) that gives such batches. Arrays and datasets hold what the model reads. Sample weights may be
-            a third part: they count in the training loss.
+        data: the name of a dataset, a path or a function of a module (docs/guides/own_data.md), what
+            `tfcompress.data.load` returns, a tuple `(inputs, labels)` of arrays (inputs may be a tuple or dict for
+            several inputs; labels int `[samples]` or one-hot `[samples, classes]`, or numbers of any shape, for several
+            outputs a list, tuple or dict), a batched tf.data.Dataset of such pairs, or a keras PyDataset (or any object
+            with `__len__` and `__getitem__`) that gives such batches. Arrays and datasets hold what the model reads.
+            Sample weights may be a third part: they count in the training loss.
         validation_data: the same, but no name; `None` to hold out a part of `data`. Of a folder or file it is the
             training part.
         test_data: the same, but no name; `None` for the test split of a named dataset, else none.
