@@ -14,13 +14,12 @@ import tfcompress
 from tfcompress.methods import Uniform, registry
 
 CLASSES, IMAGES = 10, 60
-# At most so much of each setting; RLAL's joint training takes four epochs.
+# At most so much of each setting.
 _AT_MOST = {
-    "epochs": 4,
+    "epochs": 1,
     "finetune_epochs": 1,
-    "episodes": 4,
-    "episodes_per_epoch": 1,
-    "local_search": 2,
+    "episodes": 1,
+    "local_search": 1,
     "tries": 4,
     "runs": 1,
     "updates": 1,
@@ -60,6 +59,8 @@ def _shortened(method_by_name):
             for name, most in _AT_MOST.items()
             if isinstance(value := getattr(method, name, None), int) and value > most
         }
+        if getattr(method, "joint", False) is None:
+            long["joint"] = False  # joint training takes four epochs, and an agent that learns
         return dataclasses.replace(method, **long)
 
     return shortened
