@@ -62,7 +62,7 @@ def _check_counted(budget: Budget, costs: CostModel) -> None:
             "Expected a model whose multiply-adds are known, for a FLOPs budget. Received: "
             f"{budget.said('macs')}, for {costs.groups.graph.name!r} with {shown}, whose multiply-adds are known "
             "neither from a handler nor from TensorFlow's graph. Register a handler for its class "
-            "(docs/custom_layers.md), or give a params_budget instead."
+            "(docs/guides/own_layer.md), or give a params_budget instead."
         )
 
 

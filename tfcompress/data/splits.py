@@ -223,7 +223,7 @@ def splits(
     needs `validation_data`; without, it is refused if two short readings show this.
 
     Args:
-        data: the name of a dataset, a path or a function of a module (docs/data.md), the result of
+        data: the name of a dataset, a path or a function of a module (docs/guides/own_data.md), the result of
             `tfcompress.data.load`, a tuple `(inputs, labels)` of arrays (inputs may be a tuple or dict for several
             inputs; labels int `[samples]` or one-hot `[samples, classes]`, or numbers of any shape, for several outputs
             a list, tuple or dict), a batched tf.data.Dataset of such pairs, or a keras PyDataset (or any object with
