@@ -77,7 +77,7 @@ class DataTest(tf.test.TestCase):
 
 class DistillationTest(tf.test.TestCase):
     def test_all_code(self):
-        first, generators = code_of("distillation.md")
+        first, generators = code_of("methods/distillation.md")
         made = {}
         exec(first, made)
         self.assertLessEqual(made["result"].after.macs, 0.5 * made["result"].before.macs)
@@ -175,7 +175,7 @@ class DarcTest(tf.test.TestCase):
     def test_all_code(self):
         self.enterContext(contextlib.chdir(self.get_temp_dir()))
         made = {"model": small_tasks.three_convolutions(), "data": small_tasks.pictures(96, seed=1)}
-        learned, pictures, words, rules = code_of("darc.md")
+        learned, pictures, words, rules = code_of("methods/darc.md")
         exec(learned, made)
         self.assertLessEqual(made["result"].after.params, 0.5 * made["result"].before.params)
         exec(pictures, made)
@@ -204,13 +204,13 @@ class ReportTest(tf.test.TestCase):
 class AmcTest(tf.test.TestCase):
     def test_all_code(self):
         made = {"model": small_tasks.trained_network(), "data": small_tasks.pictures(64)}
-        within, against = code_of("amc.md")
+        within, against = code_of("methods/amc.md")
         exec(within, made)
         self.assertLessEqual(made["result"].after.macs, 0.5 * made["result"].before.macs)
         self.assertEqual(made["result"].candidates[0].score, max(made["result"].history["search"]["reward"]))
         exec(against, made)
         self.assertLess(made["result"].after.params, made["result"].before.params)
-        text = (DOCS / "amc.md").read_text(encoding="utf-8")
+        text = (DOCS / "methods/amc.md").read_text(encoding="utf-8")
         for name in made["result"].history["search"]:
             self.assertIn(f"`{name}`", text)
 
@@ -218,14 +218,14 @@ class AmcTest(tf.test.TestCase):
 class N2nTest(tf.test.TestCase):
     def test_all_code(self):
         made = {"model": small_tasks.trained_network(), "data": small_tasks.pictures(64)}
-        code, constrained = code_of("n2n.md")
+        code, constrained = code_of("methods/n2n.md")
         with contextlib.redirect_stdout(io.StringIO()):
             exec(code, made)
             self.assertLessEqual(made["result"].after.params, 0.5 * made["result"].before.params)
             self.addCleanup(tfcompress.costs.unregister_metric, "depth")
             exec(constrained, made)
         self.assertLess(len(made["result"].model.layers), len(made["model"].layers))
-        text = (DOCS / "n2n.md").read_text(encoding="utf-8")
+        text = (DOCS / "methods/n2n.md").read_text(encoding="utf-8")
         for name in made["students"]:
             self.assertIn(f"`{name}`", text)
 
@@ -233,13 +233,13 @@ class N2nTest(tf.test.TestCase):
 class TaylorTest(tf.test.TestCase):
     def test_all_code(self):
         made = {"model": small_tasks.trained_network(), "data": small_tasks.pictures(64)}
-        within, ruled = code_of("taylor.md")
+        within, ruled = code_of("methods/taylor.md")
         with contextlib.redirect_stdout(io.StringIO()) as printed:
             exec(within, made)
             self.assertLessEqual(made["result"].after.params, 0.5 * made["result"].before.params)
             exec(ruled, made)
         self.assertRegex(printed.getvalue().splitlines()[-1], "run 1 of pruning: (accuracy would fall|fewer than 900)")
-        text = (DOCS / "taylor.md").read_text(encoding="utf-8")
+        text = (DOCS / "methods/taylor.md").read_text(encoding="utf-8")
         for name in made["result"].history["search"]:
             self.assertIn(f"`{name}`", text)
         for name in ("runs", "filters", "updates", "update_rate", "criterion", "stop_accuracy", "stop_params"):
@@ -298,7 +298,7 @@ class LatencyTest(tf.test.TestCase):
 class RlalTest(tf.test.TestCase):
     def test_all_code(self):
         made = {"model": small_tasks.trained_network(), "data": small_tasks.pictures(400)}
-        for code in code_of("rlal.md"):
+        for code in code_of("methods/rlal.md"):
             exec(code, made)
         self.assertLen(made["result"].history["search"]["reward"], 12)
         self.assertIn("RLAL: the model is trained", " ".join(made["result"].notes))

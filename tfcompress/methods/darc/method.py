@@ -72,7 +72,7 @@ class DARC(Replacing):
         strength: lambda of the first block, where costs are shares of what all units cost together. `None`: the penalty
             is a tenth of the loss at the start. The paper balances their orders of magnitude by hand, for losses that
             are sums over a batch: with the mean over a batch and equal terms, alpha goes to the cheapest before the
-            weights can follow (docs/darc.md).
+            weights can follow (docs/methods/darc.md).
         growth: factor of lambda after each block.
         rate_decay: factor of the learning rate after each block.
         mixup: concentration of the Beta distribution by which images are mixed in joint training (Zhang et al. 2018), 0

@@ -63,7 +63,7 @@ class Distilling(TrainedMethod):
     Attributes:
         learning_rate: initial learning rate. `None`: 0.1 for fresh weights, and for a student that was given; for one
             that begins with the teacher's blocks 0.01 in batches of 32, and in proportion to them, see
-            docs/distillation.md.
+            docs/methods/distillation.md.
         alpha: weight of the labels in L_KD, Equation (2); 1 - alpha is that of the teacher's soft targets.
         tau: temperature of soft targets.
         soft: `"cross_entropy"`, or `"logits"` for the squared error of logits, summed over classes; `"mean_logits"` for

@@ -82,7 +82,7 @@ class N2N(TrainedMethod):
             `score_epochs`, divided by it once, twice and so on down to one epoch, and the worse ones are not trained
             further and keep the score that they have. `None` to train all of them for `score_epochs`.
         as_released: whether the search follows the authors' code where that departs from the paper's text, in all
-            points that docs/n2n.md lists.
+            points that docs/methods/n2n.md lists.
 
     Raises:
         TypeError, ValueError: a setting of another type, or out of its range.

@@ -1,4 +1,4 @@
-"""The points in which N2N's paper and its authors' code differ: the same names, two sets of values (docs/n2n.md)."""
+"""N2N's rules where its paper and its authors' code differ: equal names, two sets of values (docs/methods/n2n.md)."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ class Removable:
         """Works out what may be removed.
 
         The first and the last layer with weights stay, with what lies before and after, and strided convolutions do
-        (decided, docs/n2n.md). Of the others those may go without which the network still runs.
+        (decided, docs/methods/n2n.md). Of the others those may go without which the network still runs.
         """
         graph, sequence, calls = groups.graph, LayerSequence.of(groups, rules), calls_of(groups.graph)
         with_weights = [
