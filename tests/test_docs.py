@@ -75,23 +75,6 @@ class DataTest(tf.test.TestCase):
         self.assertIn("compiled with weighted_metrics", " ".join(made["result"].notes))
 
 
-class DistillationTest(tf.test.TestCase):
-    def test_all_code(self):
-        first, generators = code_of("methods/distillation.md")
-        made = {}
-        exec(first, made)
-        self.assertLessEqual(made["result"].after.macs, 0.5 * made["result"].before.macs)
-        self.assertEqual(made["result"].settings["epochs"], 2)
-        exec(generators, made)
-        images = np.random.default_rng(0).uniform(-1, 1, (20, 16, 16, 3)).astype("float32")
-        domains = np.eye(2, dtype="float32")[np.arange(20) % 2]
-        found = tfcompress.compress(made["generator"], made["lit"], ((images, domains), images), verbose=0)
-        self.assertEqual(
-            found.model.count_params(),
-            tfcompress.zoo.stargan_generator((16, 16, 3), domains=2, blocks=2, width=8).count_params(),
-        )
-
-
 class OwnMethodTest(tf.test.TestCase):
     def test_the_deepest_layers_are_narrowed_first(self):
         method, call = code_of("own_method.md")
@@ -171,22 +154,6 @@ class ReplacementsTest(tf.test.TestCase):
             self.assertIn(f"| `{name}` |", text)
 
 
-class DarcTest(tf.test.TestCase):
-    def test_all_code(self):
-        self.enterContext(contextlib.chdir(self.get_temp_dir()))
-        made = {"model": small_tasks.three_convolutions(), "data": small_tasks.pictures(96, seed=1)}
-        learned, pictures, words, rules = code_of("methods/darc.md")
-        exec(learned, made)
-        self.assertLessEqual(made["result"].after.params, 0.5 * made["result"].before.params)
-        exec(pictures, made)
-        self.assertLessEqual(made["smaller"].after.macs, 0.5 * made["smaller"].before.macs)
-        self.assertContainsSubset({"spectrum.png", "changes.png"}, {path.name for path in pathlib.Path().iterdir()})
-        exec(words, made)
-        self.assertEqual(made["words"].training.optimizer, "adam")
-        exec(rules, made)
-        self.assertEqual((made["result"].method, made["result"].settings["choice"]), ("replaced", "knapsack"))
-
-
 class ReportTest(tf.test.TestCase):
     def test_all_code(self):
         self.enterContext(contextlib.chdir(self.get_temp_dir()))
@@ -199,51 +166,6 @@ class ReportTest(tf.test.TestCase):
             {"structure.png", "report.html", "comparison.png"}, {path.name for path in pathlib.Path().iterdir()}
         )
         self.assertEqual([row[0] for row in made["comparison"].rows()], ["", "original", "half", "uniform"])
-
-
-class AmcTest(tf.test.TestCase):
-    def test_all_code(self):
-        made = {"model": small_tasks.trained_network(), "data": small_tasks.pictures(64)}
-        within, against = code_of("methods/amc.md")
-        exec(within, made)
-        self.assertLessEqual(made["result"].after.macs, 0.5 * made["result"].before.macs)
-        self.assertEqual(made["result"].candidates[0].score, max(made["result"].history["search"]["reward"]))
-        exec(against, made)
-        self.assertLess(made["result"].after.params, made["result"].before.params)
-        text = (DOCS / "methods/amc.md").read_text(encoding="utf-8")
-        for name in made["result"].history["search"]:
-            self.assertIn(f"`{name}`", text)
-
-
-class N2nTest(tf.test.TestCase):
-    def test_all_code(self):
-        made = {"model": small_tasks.trained_network(), "data": small_tasks.pictures(64)}
-        code, constrained = code_of("methods/n2n.md")
-        with contextlib.redirect_stdout(io.StringIO()):
-            exec(code, made)
-            self.assertLessEqual(made["result"].after.params, 0.5 * made["result"].before.params)
-            self.addCleanup(tfcompress.costs.unregister_metric, "depth")
-            exec(constrained, made)
-        self.assertLess(len(made["result"].model.layers), len(made["model"].layers))
-        text = (DOCS / "methods/n2n.md").read_text(encoding="utf-8")
-        for name in made["students"]:
-            self.assertIn(f"`{name}`", text)
-
-
-class TaylorTest(tf.test.TestCase):
-    def test_all_code(self):
-        made = {"model": small_tasks.trained_network(), "data": small_tasks.pictures(64)}
-        within, ruled = code_of("methods/taylor.md")
-        with contextlib.redirect_stdout(io.StringIO()) as printed:
-            exec(within, made)
-            self.assertLessEqual(made["result"].after.params, 0.5 * made["result"].before.params)
-            exec(ruled, made)
-        self.assertRegex(printed.getvalue().splitlines()[-1], "run 1 of pruning: (accuracy would fall|fewer than 900)")
-        text = (DOCS / "methods/taylor.md").read_text(encoding="utf-8")
-        for name in made["result"].history["search"]:
-            self.assertIn(f"`{name}`", text)
-        for name in ("runs", "filters", "updates", "update_rate", "criterion", "stop_accuracy", "stop_params"):
-            self.assertIn(f"`{name}`", text)
 
 
 class ReadmeTest(tf.test.TestCase):
@@ -293,16 +215,6 @@ class LatencyTest(tf.test.TestCase):
         self.assertEqual(data["format"], 1)
         for name in {*data, *next(iter(data["entries"].values()))}:
             self.assertIn(f"`{name}`", text)
-
-
-class RlalTest(tf.test.TestCase):
-    def test_all_code(self):
-        made = {"model": small_tasks.trained_network(), "data": small_tasks.pictures(400)}
-        for code in code_of("methods/rlal.md"):
-            exec(code, made)
-        self.assertLen(made["result"].history["search"]["reward"], 12)
-        self.assertIn("RLAL: the model is trained", " ".join(made["result"].notes))
-        self.assertEqual(made["shorter"].timetable(types.SimpleNamespace(is_trained=False)).learn, 2)
 
 
 class TrainingTest(tf.test.TestCase):
