@@ -4,9 +4,9 @@
     python recipes/darc_table4_cifar10.py --networks resnet20 resnet56
 
 (S) limits parameters and (T) the latency that LiteRT has here, where the paper measures on a GPU. Settings are the
-paper's, but that replacements imitate by Adam (docs/darc.md): 20 epochs a block, for a GPU; on one core an epoch of the
-relaxed ResNet-20 took 16 s for 3,600 images. Not run in full; `recipes/darc_against_baselines.py` has figures of a
-short run.
+paper's, but that replacements imitate by Adam (docs/methods/darc.md): 20 epochs a block, for a GPU; on one core an
+epoch of the relaxed ResNet-20 took 16 s for 3,600 images. Not run in full; `recipes/darc_against_baselines.py` has
+figures of a short run.
 """
 
 import darc_tables

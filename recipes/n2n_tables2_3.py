@@ -5,9 +5,9 @@
     python recipes/n2n_tables2_3.py --data svhn_cropped --network resnet18 --methods squeezenet
     python recipes/n2n_tables2_3.py --data cifar10 --network resnet18 --methods fitnet4 vgg_small
 
-Pruning is that of Molchanov et al. (docs/taylor.md), the best of five runs. A run ends by the rules of section 4.4.1:
-before the accuracy falls by more than 1% below that of N2N's student, or with fewer parameters than it. Decided: these
-accuracies are on the validation split, and 16 filters go in a step, as each step builds and compiles a network.
+Pruning is that of Molchanov et al. (docs/methods/taylor.md), the best of five runs. A run ends by the rules of section
+4.4.1: before the accuracy falls by more than 1% below that of N2N's student, or with fewer parameters than it. Decided:
+these accuracies are on the validation split, and 16 filters go in a step, as each step builds and compiles a network.
 Students by hand learn from the same teacher by knowledge distillation. The paper's tables, number of runs not told:
 
     Table 2   MNIST, VGG-13        teacher 99.54%  9.4M     pruning     99.12%  162K  58x    N2N 99.55%  73K    127x

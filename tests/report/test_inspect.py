@@ -79,7 +79,7 @@ class InspectTest(tf.test.TestCase):
 
     def test_which_layers_may_go_and_what_may_be_smaller(self):
         """inner may: outer reads what it read. outer may not, as a sum reads 4 channels; stem and head stay."""
-        start = self.lines.index('What method="n2n" decides on (docs/n2n.md)')
+        start = self.lines.index('What method="n2n" decides on (docs/methods/n2n.md)')
         removable, *smaller = self.lines[start + 1 : start + 5]
         self.assertRegex(removable, r"  layers that may be removed, 3 of 8: inner, norm, re_lu(_\d+)?$")
         expected = [
@@ -97,7 +97,7 @@ class InspectTest(tf.test.TestCase):
             x = layers.Add(name=f"sum{number}")([x, layers.Conv2D(4, 3, padding="same", use_bias=False)(x)])
         x = layers.GlobalAveragePooling2D()(x)
         lines = describe(keras.Model(inputs, layers.Dense(7)(x))).splitlines()
-        start = lines.index('What method="lit", "kd", "hint" and "scratch" can leave (docs/distillation.md)')
+        start = lines.index('What method="lit", "kd", "hint" and "scratch" can leave (docs/methods/distillation.md)')
         expected = [
             "  stem: up to stem",
             "  section1: 3 blocks, to sum2 (None, 5, 5, 4)",

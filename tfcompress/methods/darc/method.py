@@ -72,7 +72,7 @@ class DARC(Replacing):
         strength: lambda of the first block, with costs as shares of the cost of all units together. `None`: the initial
             penalty is a tenth of the loss. The paper balances their orders of magnitude by hand, for losses that are
             sums over a batch: with the mean over a batch and equal terms, alpha goes to the cheapest before the weights
-            can follow (docs/darc.md).
+            can follow (docs/methods/darc.md).
         growth: factor of lambda after each block.
         rate_decay: factor of the learning rate after each block.
         mixup: concentration of the Beta distribution for mixing images in joint training, 0 for none; `None`: 1 if the

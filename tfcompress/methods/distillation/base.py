@@ -63,7 +63,7 @@ class Distilling(TrainedMethod):
     Attributes:
         learning_rate: initial learning rate. `None`: 0.1 for fresh weights, and for a given student; for a student with
             the teacher's blocks, 0.01 with batches of 32, and proportional to their size, see
-            docs/distillation.md.
+            docs/methods/distillation.md.
         alpha: weight of the labels in the distillation loss L_KD, Equation (2); that of the soft targets is 1 - alpha.
         tau: temperature of soft targets.
         soft: form of the soft loss: `"cross_entropy"`, or `"logits"` for the squared error of logits, summed over

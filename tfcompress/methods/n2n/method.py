@@ -84,7 +84,7 @@ class N2N(TrainedMethod):
             `score_epochs` divided by it once, twice and so on down to one epoch, and the worse ones are not trained
             further and keep their score. `None` to train all of them for `score_epochs`.
         as_released: whether the search follows the authors' code where that differs from the paper's text, in all
-            points that docs/n2n.md lists.
+            points that docs/methods/n2n.md lists.
 
     Raises:
         TypeError, ValueError: a setting has another type, or is out of range.

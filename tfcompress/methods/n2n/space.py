@@ -59,7 +59,7 @@ class Removable:
         """Finds the layers that may be removed.
 
         The first and the last layer with weights stay, with everything before and after, and so do strided convolutions
-        (decided, docs/n2n.md). Of the others, those without which the network still runs may be removed.
+        (decided, docs/methods/n2n.md). Of the others, those without which the network still runs may be removed.
         """
         graph, sequence, calls = groups.graph, LayerSequence.of(groups, rules), calls_of(groups.graph)
         with_weights = [
