@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -15,6 +16,7 @@ from tfcompress.rewrite.working_copy import any_batch, flat_copy
 from tfcompress.task import Task
 from tfcompress.training import Keep, Objective, Schedule, Training, WeightDecay, fit, loss_function, words_for_kept
 from tfcompress.training.compiled import last_activation, names_accuracy
+from tfcompress.training.moving_statistics import keeping_up, words_for_momentum
 from tfcompress.training.teaching import (
     Distillation,
     KDLoss,
@@ -37,6 +39,7 @@ __all__ = [
     "kd_loss",
     "score_of",
     "share_of_macs",
+    "statistics_keep_up",
     "take_statistics_anew",
     "taught",
     "train_phase",
@@ -101,6 +104,7 @@ def train_student(
     phase: str,
     *,
     teaching: Teaching | None = None,
+    keep_up: bool = True,
     **options: Any,
 ) -> dict[str, list[Any]]:
     """Trains a student in place for one phase, on labels and by its teacher; returns its history.
@@ -111,11 +115,23 @@ def train_student(
         training: the settings of the training.
         phase: name of the phase.
         teaching: soft targets and hints, checked by `check_teaching`; `None` for labels alone.
+        keep_up: whether statistics of BatchNormalization keep up with a short training, see `statistics_keep_up`.
         options: further arguments of `train_phase`.
     """
-    with computing_in(training.mixed_precision, (student,)):
+    short = statistics_keep_up(student, task, training) if keep_up else contextlib.nullcontext()
+    with short, computing_in(training.mixed_precision, (student,)):
         model = student if teaching is None else taught(student, task, teaching)
         return train_phase(model, task, training, phase, **options)
+
+
+@contextlib.contextmanager
+def statistics_keep_up(student: keras.Model, task: Task, training: Training) -> Iterator[None]:
+    """Makes BatchNormalization statistics of a student keep up with a training of few steps, inside the `with`."""
+    steps = task.splits.train.num_batches(training.batch_size)
+    with keeping_up(student, steps) as changed:
+        if changed:
+            task.say(words_for_momentum(changed, steps or 1))
+        yield
 
 
 def score_of(student: keras.Model, task: Task) -> float | None:

@@ -45,7 +45,8 @@ def train_on_outputs(
         keep: which epoch's weights to keep.
         shuffled_inputs, critic: as for `Distillation`.
     """
-    with computing_in(training.mixed_precision, (student, teacher)):
+    short = phases.statistics_keep_up(student, task, training)
+    with short, computing_in(training.mixed_precision, (student, teacher)):
         if isinstance(lesson, Teaching):
             model = phases.taught(student, task, lesson, teacher)
         else:

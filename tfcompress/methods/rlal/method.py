@@ -223,6 +223,7 @@ class RLAL(ChannelPruner):
             self.training,
             "joint training",
             teaching=self.teaching_for(task),
+            keep_up=False,  # rewards take statistics anew by each layer's own momentum
             penalties=[alignment] if self.alignment else [],
             callbacks=[joint],
             stateful={"agent": agent, "joint": joint},
