@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from tfcompress import expect
-from tfcompress.cli.arguments import add_model, add_seed, checked, existing, in_existing_folder, plot_path
+from tfcompress.cli.arguments import add_model, add_seed, checked, drawn, existing, in_existing_folder, plot_path
 from tfcompress.cli.command import Command
 from tfcompress.cli.data_flags import add_data_flags, given_data
 
@@ -33,6 +33,7 @@ def _add_flags(parser: argparse.ArgumentParser) -> None:
 def _run(args: argparse.Namespace) -> None:
     path = existing(args.model)
     in_existing_folder(args.plot, args.json)  # before all is measured
+    drawn(args.plot)
     import tfcompress
 
     measured = tfcompress.sensitivity(

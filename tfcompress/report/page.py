@@ -18,7 +18,7 @@ from tfcompress.report.history import draw_history
 from tfcompress.report.layer_plot import draw_structure
 from tfcompress.report.layers import KEPT, LayerChange, layer_changes
 from tfcompress.report.page_style import STYLE
-from tfcompress.report.plots import plain_text
+from tfcompress.report.plots import load_matplotlib, plain_text
 from tfcompress.report.spectrum import NARROWED, draw_spectrum
 
 __all__ = ["page_of", "write_page"]
@@ -152,7 +152,11 @@ def _cards(result: Any) -> str:
 
 
 def _picture(words: str, draw: Callable[..., Any], result: Any) -> str:
-    """A picture in two widths, of which the browser takes the one that fits."""
+    """A picture in two widths, of which the browser takes the one that fits; words where there is no matplotlib."""
+    try:
+        load_matplotlib()
+    except ImportError as error:
+        return f"<p>{html.escape(f'{words}: no picture. {error}')}</p>\n"
     with plain_text():
         wide, narrow = (_data_of(draw(result, width=width)) for width in (_WIDE, _NARROW))
     return (
@@ -163,10 +167,8 @@ def _picture(words: str, draw: Callable[..., Any], result: Any) -> str:
 
 def _data_of(figure: Any) -> str:
     """A figure as the address of an SVG picture that lies in the address itself."""
-    import matplotlib
-
     content = io.BytesIO()
-    with matplotlib.rc_context({"svg.fonttype": "path", "svg.hashsalt": "tfcompress"}):
+    with load_matplotlib().rc_context({"svg.fonttype": "path", "svg.hashsalt": "tfcompress"}):
         figure.savefig(content, format="svg", metadata={"Date": None})
     return f"data:image/svg+xml;base64,{base64.b64encode(content.getvalue()).decode()}"
 
