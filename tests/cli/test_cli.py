@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import io
+import json
 import os
 import pathlib
 import subprocess
@@ -275,6 +276,11 @@ class InspectTest(CommandTest):
         self.assertEqual(code, 0)
         self.assertStartsWith(out, f"tiny: {MACS:,} MACs")
         self.assertRegex(out, r"conv7 +Conv2D +\(4, 4, 7\) +5,040 +315\n")
+
+    def test_as_json(self):
+        code, out, _ = run("inspect", self.model, "--json", "--exclude", "conv7")
+        self.assertEqual(code, 0)
+        self.assertEqual(json.loads(out), tfcompress.inspect(self.model, lambda text: None, exclude="conv7").to_dict())
 
     def test_controls(self):
         """conv7 excluded, one channel of conv5: 64 * 9 + 16 * 9 * 7 + 70 MACs; half of conv5 at most, so 3: 5 times 3/5."""
