@@ -15,7 +15,7 @@ def _nothing(args: argparse.Namespace) -> None:
 
 def _nothing_kept(args: argparse.Namespace) -> str:
     del args
-    return "Nothing is kept of what was begun."
+    return "nothing is kept of what was begun"
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Command:
         run: does it.
         add_flags: gives a parser its arguments.
         check: looks at arguments together, once each is right by itself; ends with `args.parser.error`.
-        interrupted: what to say when it was interrupted: what is kept, and how to go on.
+        interrupted: gives the words that follow "interrupted;": what is kept, and how to go on.
     """
 
     name: str
