@@ -337,6 +337,10 @@ class SensitivityTest(CommandTest):
         self.assertEqual(tf.io.decode_image(plot.read_bytes()).shape[-1], 4)
         self.assertIn(f"Written to {plot}", out)
 
+    def test_the_size_of_inputs(self):
+        answer = run("sensitivity", self.model, "--data", "digits", "--input-shape", "8,8,3")
+        self.assert_refused(answer, "Received: input_shape=(8, 8, 3)")
+
     def test_refusals(self):
         for flags, words in (
             (("--data", "digits", "--keep-ratios", "0.5", "0.5"), ["different shares", "[0.5, 0.5]"]),
