@@ -1,11 +1,12 @@
-"""Tables and lines of text that fit a terminal."""
+"""Tables as text and as HTML, and lines of text that fit a terminal."""
 
 from __future__ import annotations
 
+import html
 import textwrap
 from collections.abc import Sequence
 
-__all__ = ["WIDTH", "fitted", "in_columns", "shortened", "wrapped"]
+__all__ = ["WIDTH", "fitted", "html_table", "in_columns", "shortened", "wrapped"]
 
 WIDTH = 100  # columns of a terminal
 _LEAST = 12  # columns of a name
@@ -40,6 +41,26 @@ def fitted(rows: Sequence[Sequence[str]], left: int, width: int = WIDTH) -> list
         cells = [[shortened(row[0], room), *(row[i] for i in columns)] for row in rows]
         lines += [*[""] * bool(lines), *in_columns(cells, left)]
     return lines
+
+
+def html_table(rows: Sequence[Sequence[str]], caption: str = "", has_style: bool = True) -> str:
+    """A table in HTML, headings first, the first cell of each row its heading; texts are escaped.
+
+    Args:
+        rows: its cells.
+        caption: a title above it.
+        has_style: whether a style sheet aligns its cells; without one the table says it itself.
+    """
+    style = "" if has_style else ' style="text-align: left"'
+    head, *body = rows
+    lines = ["<table>", *([f"<caption>{html.escape(caption)}</caption>"] if caption else [])]
+    corner, *heads = (html.escape(cell) for cell in head)
+    titles = f'<th scope="col"{style}>{corner}</th>' + "".join(f'<th scope="col">{cell}</th>' for cell in heads)
+    lines += [f"<thead><tr>{titles}</tr></thead>", "<tbody>"]
+    for first, *cells in body:
+        data = "".join(f"<td>{html.escape(cell)}</td>" for cell in cells)
+        lines.append(f'<tr><th scope="row"{style}>{html.escape(first)}</th>{data}</tr>')
+    return "\n".join([*lines, "</tbody>", "</table>"])
 
 
 def shortened(name: str, room: int) -> str:
