@@ -22,7 +22,8 @@ import small_tasks  # noqa: E402
 import tfcompress  # noqa: E402
 from tfcompress import methods, outcome  # noqa: E402
 
-assert pathlib.Path(tfcompress.__file__).is_relative_to(sys.prefix), tfcompress.__file__
+package = pathlib.Path(tfcompress.__file__).parent
+assert package.is_relative_to(sys.prefix) and (package / "py.typed").exists(), package
 
 folder = pathlib.Path(tempfile.mkdtemp())
 model, (x, y) = small_tasks.trained_network(), small_tasks.pictures()

@@ -1,6 +1,7 @@
 """What is not installed is named with the line that installs it, before any work."""
 
 import pathlib
+import re
 import sys
 import tomllib
 import types
@@ -10,9 +11,10 @@ import numpy as np
 import pytest
 import shown_results
 import small_tasks
+from absl.testing import flagsaver
 
 import tfcompress
-from tfcompress import expect, report
+from tfcompress import cli, expect, report
 from tfcompress.agents import _tf_agents
 from tfcompress.data.named.builders import known_builder
 from tfcompress.methods import N2N
@@ -139,6 +141,18 @@ def test_pictures(hidden):
     ):
         with pytest.raises(ImportError, match=f"^Expected matplotlib, which pictures are drawn with.*{line('plot')}"):
             draw()
+
+
+def test_a_plot_on_the_command_line_is_refused_before_the_work(hidden, capsys, tmp_path):
+    hidden("matplotlib")
+    model = tmp_path / "model.keras"
+    small_tasks.residual_network().save(model)
+    plot = ["--plot", str(tmp_path / "plot.png")]
+    for command in (["compare", "nowhere"], ["sensitivity", str(model), "--data", "no_such_data"]):
+        with flagsaver.flagsaver(), pytest.raises(SystemExit) as ended:
+            cli.main([*command, *plot])
+        assert ended.value.code == 1
+        assert re.fullmatch(f"tfcompress: error: Expected matplotlib.*{line('plot')}.*\n", capsys.readouterr().err)
 
 
 def test_a_report_is_written_without_pictures_and_says_why(hidden, tmp_path):
