@@ -11,15 +11,15 @@ from tfcompress.methods import Uniform
 from tfcompress.rewrite import replay
 
 
-def _of_any_size():
-    """A stem, a nested backbone with a residual block, pooling and a head; images of any size."""
+def _of_any_size(size=(None, None)):
+    """A stem, a nested backbone with a residual block, pooling and a head; images of any size, or of one."""
     keras.utils.set_random_seed(3)
-    inside = keras.Input((None, None, 4))
+    inside = keras.Input((*size, 4))
     x = layers.Conv2D(6, 3, padding="same", name="first")(inside)
     x = layers.ReLU()(layers.BatchNormalization()(x))
     x = layers.Add()([inside, layers.Conv2D(4, 3, padding="same", name="second")(x)])
     backbone = keras.Model(inside, x, name="backbone")
-    image = keras.Input((None, None, 1), name="image")
+    image = keras.Input((*size, 1), name="image")
     x = backbone(layers.Conv2D(4, 3, padding="same", activation="relu", name="stem")(image))
     model = keras.Model(image, layers.Dense(4, activation="softmax", name="head")(layers.GlobalAveragePooling2D()(x)))
     model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
@@ -77,6 +77,24 @@ def test_the_result_takes_any_size(tmp_path):
 def test_refusals(shape, error, words):
     with pytest.raises(error, match=words):
         tfcompress.cost(_of_any_size(), input_shape=shape)
+
+
+def test_sensitivity_is_that_of_the_size():
+    """As of a model with the same weights that takes this size alone."""
+    settings = {"keep_ratios": (0.5,), "images": 32, "verbose": 0}
+    model = _of_any_size()
+    measured = tfcompress.sensitivity(model, small_tasks.pictures(64), input_shape=(8, 8, 1), **settings)
+    fixed = tfcompress.sensitivity(_of_any_size((8, 8)), small_tasks.pictures(64), **settings)
+    assert measured.total_macs == fixed.total_macs == 64 * 9 * (4 + 24 + 24) + 16
+    assert measured.groups == fixed.groups
+    np.testing.assert_array_equal(measured.accuracy, fixed.accuracy)
+    np.testing.assert_array_equal(measured.macs, fixed.macs)
+    assert (measured.metric, measured.baseline) == ("accuracy", fixed.baseline)
+    assert model.input_shape == (None, None, None, 1)
+    with pytest.raises(ValueError, match=r"input_shape=\(height, width, channels\)"):
+        tfcompress.sensitivity(model, small_tasks.pictures(64), **settings)
+    with pytest.raises(ValueError, match="Expected `input_shape`"):
+        tfcompress.sensitivity(model, small_tasks.pictures(64), input_shape=(8, 8, 3), **settings)
 
 
 def test_a_model_of_any_size_without_one_is_told_what_to_do():

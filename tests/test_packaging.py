@@ -60,12 +60,14 @@ def normalized(name):
 
 
 def imported_modules(path):
-    """Top-level names of all modules that a file imports: by statement, or by `import_module("literal")`."""
+    """Top-level names of all modules that a file imports: by statement, `import_module("literal")`, `expect.extra`."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             names = [node.module] if node.level == 0 else []
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) == "expect.extra":
+            names = [node.args[1].value]
         elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
             names = [argument.value for argument in node.args if isinstance(argument, ast.Constant)]
         else:
@@ -115,7 +117,11 @@ class SourcesTest(tf.test.TestCase):
         self.assertEmpty([str(folder.relative_to(ROOT)) for folder in folders if not (folder / "__init__.py").exists()])
 
     def test_every_import_is_declared(self):
-        texts = [*project()["dependencies"], *project()["optional-dependencies"]["ray"]]
+        extras = project()["optional-dependencies"]
+        texts = [
+            *project()["dependencies"],
+            *(text for name in ("rl", "datasets", "plot", "ray") for text in extras[name]),
+        ]
         declared = {normalized(re.match(r"[\w.-]+", text)[0]) for text in texts}
         undeclared = {
             f"{path.relative_to(ROOT)}: {name}"
@@ -145,7 +151,10 @@ class DocumentsTest(tf.test.TestCase):
         blocks = dict(re.findall(r"^<!-- ci: (\w+) -->\n```bash\n(.+?)\n```$", (ROOT / "README.md").read_text(), re.M))
         self.assertEqual(set(blocks), {"quickstart", "tests"})
         for name, end in {"quickstart": "recipes/quickstart.py", "tests": "-m pytest -n 2 --dist loadfile"}.items():
-            self.assertStartsWith(blocks[name], "python3.11 -m venv .venv && ")
+            extra = {"quickstart": "all", "tests": "test"}[name]
+            self.assertStartsWith(
+                blocks[name], f'python3.11 -m venv .venv && .venv/bin/pip install -q ".[{extra}]" && '
+            )
             self.assertEndsWith(blocks[name], end)
 
     def test_there_is_one_version(self):

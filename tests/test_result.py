@@ -17,6 +17,7 @@ from tfcompress import Plan, Result, Trail, measured, outcome
 from tfcompress.export import ExportError, convert, run_tflite
 from tfcompress.manifest import write_manifest
 from tfcompress.methods import Uniform
+from tfcompress.report import page
 from tfcompress.result import Measured
 
 
@@ -295,6 +296,27 @@ class ResultTest(tf.test.TestCase):
         without = dataclasses.replace(loaded, held_out=None).export(self.folder / "own_score", formats="keras")
         self.assertIn("no labels", without.notes[0])
 
+    def test_a_report_in_its_folder_is_part_of_it(self):
+        drawn = mock.patch.object(page, "page_of", lambda result: "<!doctype html>")
+        self.enterContext(drawn)
+        folder = self.folder / "with_a_report"
+        self.result.save(folder)
+        self.result.report(folder / "report.html")
+        self.assertSame(Result.load(folder), self.result)
+        self.result.save(folder)  # it replaces the page, which was one of the older result
+        self.assertFalse((folder / "report.html").exists())
+        self.result.report(folder / "report.html")
+        self.result.report(folder / "report.html")
+        self.result.save(folder)
+        self.result.report(folder / "report.html")
+        (folder / "report.html").write_text("my own words")
+        self.assertSame(Result.load(folder), self.result)
+        with self.assertRaisesRegex(FileExistsError, "Received: report.html. Nothing was written"):
+            self.result.save(folder)
+        (folder / "report.html").unlink()
+        self.assertSame(Result.load(folder), self.result)
+        self.result.save(folder)
+
     def test_the_table(self):
         before = Measured(2000, 100, 400, 0.9, "test", 0.8)
         after = Measured(500, 25, 100, 0.85, "test", 0.82)
@@ -328,10 +350,10 @@ class ResultTest(tf.test.TestCase):
         self.assertEqual([" ".join(line.split()) for line in table], [" ".join(row) for row in rows])
         self.assertIn("result.export(folder)", following)
         self.assertIn("(2 notes)", following)
-        page = xml.etree.ElementTree.fromstring(f"<div>{result._repr_html_()}</div>")
-        self.assertEqual(page.find("table/caption").text, title)
-        self.assertEqual([[cell.text for cell in row] for row in page.iter("tr")][1:], rows)
-        self.assertEqual([paragraph.text for paragraph in page.iter("p")], [warning, following])
+        shown = xml.etree.ElementTree.fromstring(f"<div>{result._repr_html_()}</div>")
+        self.assertEqual(shown.find("table/caption").text, title)
+        self.assertEqual([[cell.text for cell in row] for row in shown.iter("tr")][1:], rows)
+        self.assertEqual([paragraph.text for paragraph in shown.iter("p")], [warning, following])
         self.assertEqual(repr(result), "<Result of uniform, seed 4: 500 of 2,000 MACs>")
         self.assertEqual((after["file_bytes"], after["latency_ms"], after["macs"]), (600, 0.2, 500))
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tfcompress.costs import Budget, Cost, cost
     from tfcompress.plan import KeepChannels, Plan, Reconfigure, RemoveLayers, ReplaceLayers, Trail
     from tfcompress.report.inspect import inspect
+    from tfcompress.report.inspection import Inspection
     from tfcompress.report.sensitivity import Sensitivity, sensitivity
     from tfcompress.result import Result
     from tfcompress.training import Objective
@@ -27,6 +28,7 @@ _HOMES = {
     "Budget": "costs",
     "Control": "channels",
     "Cost": "costs",
+    "Inspection": "report",
     "KeepChannels": "plan",
     "Objective": "training",
     "Plan": "plan",
@@ -51,6 +53,7 @@ __all__ = [
     "Budget",
     "Control",
     "Cost",
+    "Inspection",
     "KeepChannels",
     "Objective",
     "Plan",

@@ -23,7 +23,7 @@ def compare(
 
         comparison = tfcompress.compare(["runs/uniform", "runs/rlal", result])
         print(comparison)
-        comparison.plot("params", "comparison.png")
+        comparison.plot("comparison.png", "params")
 
     Args:
         results: results, run folders of finished runs, or folders that `Result.save` wrote; of a folder only the

@@ -17,6 +17,7 @@ __all__ = [
     "MANIFEST",
     "ManifestError",
     "check_manifest",
+    "enlist",
     "foreign",
     "owned",
     "read_manifest",
@@ -111,6 +112,19 @@ def check_manifest(folder: str | os.PathLike[str], names: Iterable[str] | None =
             raise ManifestError(f"Expected {path / name}, which {MANIFEST} lists. Received: no such file.")
         if sha256(path / name) not in sums[name]:
             raise ManifestError(f"Expected {path / name} to be what tfcompress wrote. Received: a damaged file.")
+
+
+def enlist(path: pathlib.Path) -> None:
+    """Adds a file to the manifest of its folder, or says that it has other content; nothing where there is none.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    try:
+        sums = read_manifest(path.parent)
+    except ManifestError:
+        return
+    write_manifest(path.parent, {**sums, path.name: (sha256(path),)})
 
 
 def owned(folder: str | os.PathLike[str]) -> bool:

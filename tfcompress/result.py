@@ -20,8 +20,8 @@ from tfcompress.plan import Trail
 from tfcompress.report.layers import LayerFacts
 from tfcompress.report.page import write_page
 from tfcompress.report.pictures import draw
+from tfcompress.report.result_table import as_html, as_text, rows_of
 from tfcompress.report.spectrum import least_of
-from tfcompress.result_table import as_html, as_text, rows_of
 from tfcompress.task import WARNING
 
 __all__ = ["Measured", "Result"]
@@ -138,7 +138,8 @@ class Result:
         that repeats the run.
 
         Args:
-            path: the file to write, such as "report.html"; an older one is replaced.
+            path: where the page goes, such as "report.html"; an older one is replaced. In the folder of a saved result
+                the page is part of the result, which `save` replaces as a whole.
 
         Raises:
             ValueError: the name does not end with .html.

@@ -17,7 +17,7 @@ from tfcompress import expect
 from tfcompress.candidates import candidate_from_dict, candidate_to_dict, named
 from tfcompress.export import kept_lambdas, without_lambdas
 from tfcompress.input_shapes import InputShape, of_one_size, shapes_of_samples
-from tfcompress.manifest import check_manifest
+from tfcompress.manifest import check_manifest, read_manifest
 from tfcompress.measured import Measured
 from tfcompress.methods import Candidate
 from tfcompress.network import Network
@@ -33,6 +33,7 @@ __all__ = ["MODEL", "about_lambdas", "figures", "read", "refuse_others", "write"
 MODEL = "model.keras"
 _TRAIL, _RESULT = "trail.json", "result.json"
 _CALIBRATION, _HELD_OUT = "calibration", "held_out"
+_PAGES = (".html", ".htm")  # which `Result.report` wrote, and which may be moved or changed
 _FORMAT = 5
 _WITHOUT_LAYERS = 4  # the format before, which says nothing of the original's layers
 _STORED = {
@@ -173,7 +174,7 @@ def _folder(folder: str | os.PathLike[str]) -> pathlib.Path:
             "Expected the folder of a saved result, or the run folder of a finished run. "
             f"Received: {str(folder)!r}, which has no {_RESULT}."
         )
-    check_manifest(path)
+    check_manifest(path, [name for name in read_manifest(path) if not name.lower().endswith(_PAGES)])
     return path
 
 

@@ -66,7 +66,10 @@ def _decide(method: Method, task: Task) -> Search:
             task.progress.note(f"{error.filename} is missing and is made again.")
         else:
             task.progress.note("the search was finished before, taken from the run folder")
+            for text in stored.get("said", ()):
+                task.say(text)
             return search
+    before = len(task.said)
     search = method.search(task)
     if search.teacher is not None:
         raise RuntimeError(
@@ -74,7 +77,7 @@ def _decide(method: Method, task: Task) -> Search:
             "folder cannot keep. Received: stores_search = True. Set it to False in the class."
         )
     search = _checked(search, task)
-    _store(search, task)
+    _store(search, task, task.said[before:])
     return search
 
 
@@ -103,8 +106,8 @@ def _models(search: Search) -> dict[str, keras.Model]:
     return {"source": search.source, **student, **trained}
 
 
-def _store(search: Search, task: Task) -> None:
-    """Writes a search into the run folder: first its models, then its description."""
+def _store(search: Search, task: Task, said: Sequence[str]) -> None:
+    """Writes a search into the run folder: its models, and then what they are; and what it said on its way."""
     sums = {name: task.run.save_model(name, model) for name, model in _models(search).items()}
     stored = {
         "trail": task.run.trail_to_json(search.trail),
@@ -112,6 +115,7 @@ def _store(search: Search, task: Task) -> None:
         "candidates": [candidate_to_dict(candidate, task.run.trail_to_json) for candidate in search.candidates],
         "history": search.history,
         "notes": list(search.notes),
+        "said": list(said),
         "models": sums,
     }
     task.run.write_json("search", stored)

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import io
+import json
 import os
 import pathlib
 import subprocess
@@ -276,6 +277,11 @@ class InspectTest(CommandTest):
         self.assertStartsWith(out, f"tiny: {MACS:,} MACs")
         self.assertRegex(out, r"conv7 +Conv2D +\(4, 4, 7\) +5,040 +315\n")
 
+    def test_as_json(self):
+        code, out, _ = run("inspect", self.model, "--json", "--exclude", "conv7")
+        self.assertEqual(code, 0)
+        self.assertEqual(json.loads(out), tfcompress.inspect(self.model, lambda text: None, exclude="conv7").to_dict())
+
     def test_controls(self):
         """conv7 excluded, one channel of conv5: 64 * 9 + 16 * 9 * 7 + 70 MACs; half of conv5 at most, so 3: 5 times 3/5."""
         code, out, _ = run(
@@ -330,6 +336,10 @@ class SensitivityTest(CommandTest):
         self.assertIn("(seed 3)", out)
         self.assertEqual(tf.io.decode_image(plot.read_bytes()).shape[-1], 4)
         self.assertIn(f"Written to {plot}", out)
+
+    def test_the_size_of_inputs(self):
+        answer = run("sensitivity", self.model, "--data", "digits", "--input-shape", "8,8,3")
+        self.assert_refused(answer, "Received: input_shape=(8, 8, 3)")
 
     def test_refusals(self):
         for flags, words in (

@@ -2,14 +2,18 @@
 
 import contextlib
 import io
+import json
+import re
 
 import keras
 import tensorflow as tf
 from keras import layers
 
 import tfcompress
+from tfcompress import zoo
 from tfcompress.report import describe
-from tfcompress.report.structure import grouped
+from tfcompress.report.names import grouped
+from tfcompress.report.table import fitted, shortened, wrapped
 
 
 def small():
@@ -38,6 +42,15 @@ class Odd(layers.Layer):
 
     def call(self, x):
         return x * self.scale
+
+
+def unwrapped(text):
+    """The text with each line whole that was continued on further ones."""
+    return re.sub(r"\n {4,}(?=\S)", " ", text)
+
+
+def quietly(model, **control):
+    return tfcompress.inspect(model, print_fn=lambda text: None, **control)
 
 
 class InspectTest(tf.test.TestCase):
@@ -96,7 +109,7 @@ class InspectTest(tf.test.TestCase):
         for number in range(3):
             x = layers.Add(name=f"sum{number}")([x, layers.Conv2D(4, 3, padding="same", use_bias=False)(x)])
         x = layers.GlobalAveragePooling2D()(x)
-        lines = describe(keras.Model(inputs, layers.Dense(7)(x))).splitlines()
+        lines = unwrapped(describe(keras.Model(inputs, layers.Dense(7)(x)))).splitlines()
         start = lines.index('What method="lit", "kd", "hint" and "scratch" can leave (docs/methods/distillation.md)')
         expected = [
             "  stem: up to stem",
@@ -111,7 +124,8 @@ class InspectTest(tf.test.TestCase):
         inputs = x = keras.Input((4,))
         for _ in range(30):
             x = layers.Add()([x, layers.Dense(4, use_bias=False)(x)])
-        line = next(line for line in describe(keras.Model(inputs, x)).splitlines() if "students by blocks" in line)
+        lines = unwrapped(describe(keras.Model(inputs, x))).splitlines()
+        line = next(line for line in lines if "students by blocks" in line)
         self.assertRegex(line, r"reaches them, 11 of 30: 30 \(1.0000\), 27 \(0.9000\), .*, 3 \(0.1000\), 1 \(0.0334\)$")
         plain = keras.Model(inputs, layers.Dense(2)(inputs))
         self.assertIn("  no sections, as no blocks that keep the shape", describe(plain))
@@ -142,7 +156,7 @@ class InspectTest(tf.test.TestCase):
         x = layers.Conv2D(4, 3, name="conv")(inputs)
         x = layers.Conv2D(3, 1, name="after")(Odd(name="odd")(x))
         text = describe(keras.Model(inputs, layers.Dense(2, name="head")(layers.Flatten()(x))))
-        self.assertRegex(text, "conv: 4 channels stay: .*Odd.* \\(at odd\\)")
+        self.assertRegex(unwrapped(text), "conv: 4 channels stay: .*Odd.* \\(at odd\\)")
         self.assertIn("MACs of these layers are not known, and not counted: odd", text)
         self.assertIn("after: 3 channels", text)
 
@@ -161,3 +175,103 @@ class InspectTest(tf.test.TestCase):
 
         with self.assertRaisesRegex(TypeError, "Expected.*Functional or Sequential.*Received"):
             tfcompress.inspect(Mine())
+
+
+def deep_stage(blocks=10):
+    """Blocks of three layers, 3x3 from 4 to 4 channels at 5x5 places: 25 * 9 * 4 * 4 = 3,600 MACs, 144 parameters each."""
+    x = inputs = keras.Input((5, 5, 4), name="image")
+    for number in range(1, blocks + 1):
+        y = layers.Conv2D(4, 3, padding="same", use_bias=False, name=f"block{number}_conv")(x)
+        x = layers.ReLU(name=f"block{number}_relu")(layers.Add(name=f"block{number}_sum")([x, y]))
+    return keras.Model(inputs, layers.Dense(2, name="head")(layers.Flatten(name="flat")(x)))
+
+
+class WidthTest(tf.test.TestCase):
+    def test_no_line_is_wider_than_100_columns(self):
+        backbone = keras.applications.MobileNetV2(include_top=False, weights=None, input_shape=(32, 32, 3))
+        long = "a_head" + 30 * "_that_goes_on"
+        nested = keras.Sequential([backbone, layers.GlobalAveragePooling2D(), layers.Dense(5, name=long)])
+        controls = {"exclude": "conv_*", "only": "block_*", "ratio_limits": {"block_1_*": 0.5}, "round_to": 16}
+        for model, control in (
+            (zoo.resnet20(), {}),
+            (keras.applications.MobileNetV2(weights=None), {}),
+            (nested, {}),
+            (nested, controls | {"exclude": "Conv_1", "only": ["block_*", "Conv_1"]}),
+            (zoo.vdcnn9(length=64), {}),
+        ):
+            text = str(quietly(model, **control))
+            self.assertEqual([line for line in text.splitlines() if len(line) > 100], [])
+        self.assertNotIn(long, text)
+
+    def test_blocks_that_are_alike_are_one_line_with_their_count(self):
+        lines = describe(deep_stage()).splitlines()
+        start = next(i for i, line in enumerate(lines) if line.startswith("image "))
+        rows = [re.split(r" {2,}", line) for line in lines[start : lines.index("", start)]]
+        self.assertEqual([row[0] for row in rows[:4]], ["image", "block1_conv", "block1_sum", "block1_relu"])
+        # nine of ten are left, with 9 * 3,600 MACs and 9 * 144 parameters
+        self.assertEqual(rows[4], ["", "9 more, to block10_relu", "27 layers", "(5, 5, 4)", "32,400", "1,296"])
+        self.assertEqual([row[0] for row in rows[5:]], ["flat", "head"])
+
+    def test_groups_that_are_alike_are_one_line_with_their_count(self):
+        text = unwrapped(describe(zoo.resnet20()))
+        self.assertIn(
+            "  section1_block*_conv1: 16 channels, written by section1_block*_conv1, through section1_block*_bn1, "
+            "read by section1_block*_conv2 (3 groups alike)\n",
+            text,
+        )
+        self.assertIn("Channel groups (12)", text)
+
+    def test_all_of_it_as_plain_data(self):
+        model = deep_stage()
+        inspection = quietly(model, exclude="block1_conv")
+        facts = json.loads(inspection.to_json())
+        self.assertEqual(facts, inspection.to_dict())
+        self.assertEqual(facts["total"], {"macs": 36000 + 200, "params": 1440 + 202, "bytes": 4 * (1440 + 202)})
+        self.assertEqual([layer["name"] for layer in facts["layers"]], [layer.name for layer in model.layers])
+        self.assertEqual(
+            facts["layers"][1],
+            {"name": "block1_conv", "type": "Conv2D", "output_shape": [None, 5, 5, 4]}
+            | {"macs": 3600, "params": 144, "bytes": 576},
+        )
+        self.assertEqual(facts["fixed"][-1]["layer"], "head")
+        self.assertEqual((facts["fixed"][-1]["channels"], facts["fixed"][-1]["node"]), (2, "head"))
+        self.assertEqual(facts["lit"]["sections"][0]["blocks"], 10)
+        self.assertEqual(facts["lit"]["students"][-1], {"blocks": [1], "macs": 3800, "flops_budget": 0.105})
+        self.assertIn("block10_conv", facts["n2n"]["removable"])
+        feasibility = facts["feasibility"]
+        self.assertEqual(list(feasibility["reached"]), ["all groups", "inside blocks", "round_to=8", "exclude"])
+        self.assertEqual(feasibility["shares"][0], 0.9)
+        for name, shares in feasibility["reached"].items():
+            self.assertLen(shares, 9)
+            for limit, share in zip(feasibility["shares"], shares, strict=True):
+                self.assertTrue(share is None or feasibility["smallest"][name] <= share <= limit)
+
+    def test_groups_as_plain_data(self):
+        groups = {group["name"]: group for group in quietly(small()).to_dict()["groups"]}
+        self.assertEqual(
+            groups["inner"],
+            {"name": "inner", "channels": 3, "written_by": ["inner"], "through": ["norm"], "read_by": ["outer"]},
+        )
+
+    def test_in_short(self):
+        self.assertEqual(repr(quietly(small())), "<Inspection of net: 7,228 MACs, 2 channel groups>")
+
+    def test_names_lack_their_middle(self):
+        self.assertEqual(shortened("abcdefghij", 10), "abcdefghij")
+        self.assertEqual(shortened("abcdefghijk", 10), "abcd…ghijk")
+
+    def test_tables_that_do_not_fit_are_continued_below(self):
+        rows = [["name", "a" * 8, "b" * 8, "c" * 8], ["n" * 30, "1", "2", "3"]]
+        self.assertEqual(
+            fitted(rows, left=1, width=45),
+            [
+                f"name{'a' * 8:>31}{'b' * 8:>10}",
+                f"{'n' * 12}…{'n' * 12}{1:>10}{2:>10}",
+                "",
+                f"name{'c' * 8:>36}",
+                f"{'n' * 30}{3:>10}",
+            ],
+        )
+
+    def test_lines_are_continued_further_in(self):
+        self.assertEqual(wrapped("  a b c", 5), ["  a b", "      c"])

@@ -1,6 +1,7 @@
 """The page of a run: what it shows, that it loads nothing, that no text of a result can break it, and its look."""
 
 import base64
+import dataclasses
 import html.parser
 import json
 import re
@@ -118,6 +119,21 @@ def test_its_sections_and_tables(page):
     assert "validation: 24 images" in page.texts["notes"]
     assert "flops_budget=0.9,\n    seed=3,\n)" in page.texts["settings"]
     assert ["epochs", "2"] in page.tables["settings"][0]
+
+
+def test_its_table_is_the_one_that_is_printed_with_further_metrics(tmp_path):
+    result = shown_results.with_fields()
+    before, after = (
+        dataclasses.replace(side, metrics={"f1": f1}, on_device={"file_bytes": size})
+        for side, f1, size in ((result.before, 0.5, 1500), (result.after, 0.25, 600))
+    )
+    result = dataclasses.replace(result, before=before, after=after)
+    result.report(tmp_path / "page.html")
+    (table,) = Page((tmp_path / "page.html").read_text(encoding="utf-8")).tables["table"]
+    assert table[-1] == ["f1 (test)", "0.5000", "0.2500", "-0.2500"]
+    assert table[3] == ["TFLite file (bytes)", "1,500", "600", "40.0%"]
+    _, *printed = result.table().splitlines()
+    assert [" ".join(line.split()) for line in printed] == [" ".join(row).strip() for row in table]
 
 
 def test_it_can_be_read_on_a_phone(written):

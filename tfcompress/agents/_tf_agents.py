@@ -104,9 +104,8 @@ def _keras_2_for_tensorflow() -> Iterator[None]:
 
 
 def _how_to_install() -> str:
-    if sys.version_info >= (3, 12):
-        return "pip install --no-deps tf-agents==0.18.0"
-    return 'pip install "tf-agents>=0.18,<0.19"'
+    line = "pip install 'tfcompress[rl]'"  # as expect.install_line has it, which is above this package
+    return f"{line} && pip install --no-deps tf-agents==0.18.0" if sys.version_info >= (3, 12) else line
 
 
 @functools.cache
@@ -135,7 +134,7 @@ def _import_all() -> types.SimpleNamespace:
         raise ImportError(
             f"Expected tf-agents 0.18, which the reinforcement-learning methods (RLAL, AMC, N2N) are built on. "
             f"Received: {type(error).__name__}: {error}. "
-            f"Run `{_how_to_install()}`. The other methods work without it."
+            f"Install it with `{_how_to_install()}`. The other methods work without it."
         ) from error
     return types.SimpleNamespace(
         tf_agents=tf_agents,

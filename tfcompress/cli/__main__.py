@@ -1,5 +1,5 @@
 """Runs the command as `python -m tfcompress.cli`."""
 
-from tfcompress.cli.entry import main
+from tfcompress.cli import main
 
 main()

@@ -15,6 +15,7 @@ __all__ = [
     "add_run",
     "add_seed",
     "checked",
+    "drawn",
     "existing",
     "in_existing_folder",
     "name_and_value",
@@ -93,6 +94,14 @@ def in_existing_folder(*files: str | pathlib.Path | None) -> None:
     for file in files:
         if file is not None and not pathlib.Path(file).parent.is_dir():
             raise FileNotFoundError(f"Expected a file in an existing folder. Received: {str(file)!r}")
+
+
+def drawn(plot: str | None) -> None:
+    """Refuses a plot where nothing can be drawn, before the work. Raises ImportError."""
+    if plot is not None:
+        from tfcompress.report.plots import load_matplotlib
+
+        load_matplotlib()
 
 
 def number(text: str) -> int | float:

@@ -15,7 +15,7 @@ def _nothing(args: argparse.Namespace) -> None:
 
 def _nothing_kept(args: argparse.Namespace) -> str:
     del args
-    return "Nothing of the unfinished work is kept."
+    return "nothing of the unfinished work is kept"
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Command:
         run: does the work.
         add_flags: adds its arguments to a parser.
         check: checks arguments in combination, after each has been checked alone; ends with `args.parser.error`.
-        interrupted: the message after an interruption: what is kept, and how to continue.
+        interrupted: returns the words that follow "interrupted;": what is kept, and how to continue.
     """
 
     name: str

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from tfcompress import expect
-from tfcompress.cli.arguments import add_run, checked, in_existing_folder, plot_path
+from tfcompress.cli.arguments import add_run, checked, drawn, in_existing_folder, plot_path
 from tfcompress.cli.command import Command
 
 __all__ = ["COMMAND"]
@@ -27,6 +27,7 @@ def _check(args: argparse.Namespace) -> None:
 
 def _run(args: argparse.Namespace) -> None:
     in_existing_folder(args.plot)
+    drawn(args.plot)
     import tfcompress
 
     comparison = tfcompress.compare(args.run_dirs)

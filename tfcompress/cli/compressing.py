@@ -131,7 +131,9 @@ def _run(args: argparse.Namespace) -> None:
 
 
 def _interrupted(args: argparse.Namespace) -> str:
-    return f"The same command goes on after the last finished epoch, in the run folder {args.run_dir}."
+    if not args.run_dir.is_dir():
+        return "nothing was begun, the same command begins"
+    return f"the same command goes on, after the last epoch that is finished in the run folder {args.run_dir}"
 
 
 COMMAND = Command("compress", "makes a model cheaper, within a budget", _run, _add_flags, _check, _interrupted)

@@ -12,8 +12,9 @@ from absl import app, flags, logging
 from absl.flags import argparse_flags
 
 from tfcompress.cli import comparing, compressing, exporting, inspecting, listing, reporting, sensitivities
+from tfcompress.cli.interrupts import Interrupts
 
-__all__ = ["main"]
+__all__ = ["run"]
 
 _COMMANDS = (
     inspecting.COMMAND,
@@ -29,20 +30,30 @@ _EPILOG = """\
 Answers go to standard output; logs, warnings and errors to standard error. Exit codes: 0 done, 1 refused or failed,
 2 wrong usage, 130 interrupted (Ctrl-C). -v 1 (absl's verbosity) shows more of the logs, and tracebacks as --debug
 does; --helpfull lists absl's other flags."""
-_INTERRUPTED = 130  # as shells say it of a process that SIGINT ended
 _DEBUG = "show the traceback of an error"
 
 
-def main(argv: Sequence[str] | None = None) -> NoReturn:
+def run(argv: Sequence[str] | None, interrupts: Interrupts) -> NoReturn:
     """Runs the command and ends the process.
 
     Args:
         argv: arguments without the program's name; those of the process by default.
+        interrupts: learn here what to say of an interruption.
 
     Raises:
-        SystemExit: always, with code 0 (done), 1 (refused or failed), 2 (wrong usage) or 130 (interrupted).
+        SystemExit: always.
     """
-    app.run(_run, argv=["tfcompress", *(sys.argv[1:] if argv is None else argv)], flags_parser=_parse)
+
+    def parse(argv: Sequence[str]) -> argparse.Namespace:
+        args = _parse(argv)
+        interrupts.words = lambda: args.command.interrupted(args)
+        interrupts.traceback = args.debug or logging.level_debug()
+        return args
+
+    def work(args: argparse.Namespace) -> int:
+        return _run(args, interrupts)
+
+    app.run(work, argv=["tfcompress", *(sys.argv[1:] if argv is None else argv)], flags_parser=parse)
     raise AssertionError("absl.app.run returned")
 
 
@@ -59,9 +70,9 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     return args
 
 
-def _run(args: argparse.Namespace) -> int:
+def _run(args: argparse.Namespace, interrupts: Interrupts) -> int:
     """Runs the subcommand; returns the exit code."""
-    debug = args.debug or logging.level_debug()
+    debug = interrupts.traceback
     try:
         args.command.run(args)
         if sys.stdout is not None:
@@ -69,13 +80,8 @@ def _run(args: argparse.Namespace) -> int:
     except BrokenPipeError:  # who reads the output, such as `head`, has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still to be flushed goes nowhere
         return 1
-    except KeyboardInterrupt:
-        if debug:
-            raise
-        print(f"tfcompress: interrupted. {args.command.interrupted(args)}", file=sys.stderr)
-        return _INTERRUPTED
     except Exception as error:
-        if debug or not _is_expected(error):
+        if debug or interrupts.came or not _is_expected(error):
             raise
         print(f"tfcompress: error: {error}", file=sys.stderr)
         return 1

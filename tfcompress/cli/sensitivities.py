@@ -5,7 +5,16 @@ from __future__ import annotations
 import argparse
 
 from tfcompress import expect
-from tfcompress.cli.arguments import add_model, add_seed, checked, existing, in_existing_folder, plot_path
+from tfcompress.cli.arguments import (
+    add_input_shape,
+    add_model,
+    add_seed,
+    checked,
+    drawn,
+    existing,
+    in_existing_folder,
+    plot_path,
+)
 from tfcompress.cli.command import Command
 from tfcompress.cli.data_flags import add_data_flags, given_data
 
@@ -14,6 +23,7 @@ __all__ = ["COMMAND"]
 
 def _add_flags(parser: argparse.ArgumentParser) -> None:
     add_model(parser)
+    add_input_shape(parser)
     add_data_flags(parser)
     text = "shares of the group's channels to keep (default: 0.75 0.5 0.25)"
     ratio = checked(float, expect.number, "keep_ratios", above=0, at_most=1)
@@ -33,11 +43,13 @@ def _add_flags(parser: argparse.ArgumentParser) -> None:
 def _run(args: argparse.Namespace) -> None:
     path = existing(args.model)
     in_existing_folder(args.plot, args.json)  # before all is measured
+    drawn(args.plot)
     import tfcompress
 
     measured = tfcompress.sensitivity(
         path,
         **given_data(args),
+        input_shape=args.input_shape,
         keep_ratios=args.keep_ratios,
         criterion=args.criterion,
         images=args.images,

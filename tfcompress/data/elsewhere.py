@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from tfcompress import expect
 from tfcompress.data.batches.class_weights import ClassWeights
 from tfcompress.data.batches.failures import reading
 from tfcompress.data.batches.scaling import Prepared
@@ -318,8 +319,7 @@ def _open_arrays(entry: Mapping[str, Any]) -> Source:
 
 
 def _builder(folder: str) -> Any:
-    import tensorflow_datasets as tfds
-
+    tfds = expect.extra("datasets", "tensorflow_datasets", "the data were read by")
     return tfds.builder_from_directory(folder)
 
 

@@ -9,6 +9,7 @@ stores (numpy's numbers as Python's, lists as tuples), or raises an error in the
 """
 
 from tfcompress.expect.choices import each, flag, one_of, some_of
+from tfcompress.expect.extras import extra, install_line
 from tfcompress.expect.fields import settings, unused
 from tfcompress.expect.numbers import number, seed, share_or_count, whole
 from tfcompress.expect.objects import function, instance
@@ -18,8 +19,10 @@ from tfcompress.expect.texts import path, text
 __all__ = [
     "WrongType",
     "each",
+    "extra",
     "flag",
     "function",
+    "install_line",
     "instance",
     "number",
     "one_of",

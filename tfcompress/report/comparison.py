@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import html
 import os
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -11,9 +10,9 @@ from typing import Any, NamedTuple
 from tfcompress import expect
 from tfcompress.costs.metrics import BUILT_IN, metric_of
 from tfcompress.report.plots import MARKERS, new_figure, plain_text, write_figure
-from tfcompress.report.table import in_columns
+from tfcompress.report.table import html_table, in_columns
 
-__all__ = ["Compared", "Comparison", "costs_of", "html_table", "title_of"]
+__all__ = ["Compared", "Comparison", "costs_of", "title_of"]
 
 _TITLES = {
     "macs": "MACs",
@@ -165,19 +164,6 @@ class Comparison:
     def _score(self, measured: Any) -> float | None:
         score: float | None = measured.accuracy if self.split == "test" else measured.validation_accuracy
         return score
-
-
-def html_table(rows: Sequence[Sequence[str]]) -> str:
-    """Returns a table in HTML, headings first; the first cell of each row is its heading; texts are escaped."""
-    head, *body = rows
-    lines = ["<table>"]
-    heads = "".join(f'<th scope="col">{html.escape(cell)}</th>' for cell in head)
-    lines.append(f"<thead><tr>{heads}</tr></thead>")
-    lines.append("<tbody>")
-    for first, *cells in body:
-        data = "".join(f"<td>{html.escape(cell)}</td>" for cell in cells)
-        lines.append(f'<tr><th scope="row">{html.escape(first)}</th>{data}</tr>')
-    return "\n".join([*lines, "</tbody>", "</table>"])
 
 
 def title_of(cost: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -11,27 +12,63 @@ from tfcompress.channels import Control, Widths, inside_units, pruning_units, re
 from tfcompress.costs import CostModel
 from tfcompress.graph import ChannelGroups
 
-__all__ = ["feasibility", "share_of"]
+__all__ = ["Feasibility"]
 
 SHARES = tuple(n / 10 for n in range(9, 0, -1))
 _MULTIPLE = 8
 
 
-def feasibility(costs: CostModel, control: Control) -> list[list[str]]:
-    """Returns, as rows of a table, the shares reached under each control for shares of the MACs from 0.9 to 0.1.
+@dataclasses.dataclass(frozen=True)
+class Feasibility:
+    """The shares of a model's MACs that can be reached.
 
-    A cell is the share that `Uniform` reaches within its row's share: with one pruning ratio for all channels that may
-    be pruned, and the rest of the budget spent channel by channel; `-` if the share cannot be reached. The last row is
-    the smallest share.
+    Reached is what `Uniform` does: one pruning ratio for all channels that may be pruned, and what is left spent
+    channel by channel.
 
-    Args:
-        costs: costs of the model, with the groups of the control.
-        control: the user's control; each of its settings gets a column, and all of them together another one.
+    Attributes:
+        total_macs: of the model.
+        reached: by name, for each of the shares 0.9 to 0.1 the MACs that are reached within it, or `None` where it
+            cannot be reached: of all groups, inside blocks, for each setting of a control alone and for all of them.
+        smallest: by the same names the smallest number of MACs.
     """
-    columns = list(_columns(costs, control))
-    rows = [["share of the MACs", *(name for name, _, _ in columns)]]
-    rows += [[f"{share:.1f}", *(_reached(model, widths, share) for _, model, widths in columns)] for share in SHARES]
-    return [*rows, ["smallest", *(share_of(model, reachable(model, widths).macs) for _, model, widths in columns)]]
+
+    total_macs: int
+    reached: dict[str, tuple[int | None, ...]]
+    smallest: dict[str, int]
+
+    @classmethod
+    def of(cls, costs: CostModel, control: Control) -> Feasibility:
+        """Works it out.
+
+        Args:
+            costs: of the model, whose groups are those of the control.
+            control: what the user has chosen; each of its settings is looked at alone, and all of them together.
+        """
+        columns = list(_columns(costs, control))
+        reached = {name: tuple(_reached(model, widths, share) for share in SHARES) for name, model, widths in columns}
+        smallest = {name: int(reachable(model, widths).macs) for name, model, widths in columns}
+        return cls(costs.total.macs, reached, smallest)
+
+    def rows(self) -> list[list[str]]:
+        """Rows of a table, headings first; the last is the smallest share."""
+        rows = [["share of the MACs", *self.reached]]
+        for index, share in enumerate(SHARES):
+            macs = [of_control[index] for of_control in self.reached.values()]
+            rows.append([f"{share:.1f}", *("-" if number is None else self.said(number) for number in macs)])
+        return [*rows, ["smallest", *map(self.said, self.smallest.values())]]
+
+    def said(self, macs: int) -> str:
+        """A part of the model's MACs as text."""
+        return f"{macs / self.total_macs:.4f}" if self.total_macs else "no MACs counted"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain data: shares of the model's MACs."""
+        reached = {name: list(map(self._share, macs)) for name, macs in self.reached.items()}
+        smallest = {name: self._share(macs) for name, macs in self.smallest.items()}
+        return {"shares": list(SHARES), "reached": reached, "smallest": smallest}
+
+    def _share(self, macs: int | None) -> float | None:
+        return None if macs is None or not self.total_macs else macs / self.total_macs
 
 
 def _columns(costs: CostModel, control: Control) -> Iterator[tuple[str, CostModel, Widths]]:
@@ -53,15 +90,10 @@ def _columns(costs: CostModel, control: Control) -> Iterator[tuple[str, CostMode
         yield "all settings", costs, control.widths(groups)
 
 
-def _reached(costs: CostModel, widths: Widths, share: float) -> str:
+def _reached(costs: CostModel, widths: Widths, share: float) -> int | None:
     limit = share * costs.total.macs
 
     def fits(kept: np.ndarray) -> bool:
         return int(costs.count("macs", kept)) <= limit
 
-    return share_of(costs, int(costs.count("macs", widths.even(fits)))) if fits(widths.least) else "-"
-
-
-def share_of(costs: CostModel, macs: int) -> str:
-    """Returns a part of the model's MACs as text."""
-    return f"{macs / costs.total.macs:.4f}" if costs.total.macs else "no MACs counted"
+    return int(costs.count("macs", widths.even(fits))) if fits(widths.least) else None

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tfcompress.report.plots import new_figure, write_figure
+from tfcompress.report.plots import load_matplotlib, new_figure, write_figure
 
 __all__ = ["add_title", "draw_history", "plot_history"]
 
@@ -168,6 +168,7 @@ def plot_history(result: Any, path: str | os.PathLike[str] | None = None) -> Any
 
 def draw_history(result: Any, width: float = 8.0) -> Any:
     """Returns the figure of `plot_history`, `width` inches wide."""
+    load_matplotlib()
     from matplotlib.ticker import MaxNLocator
 
     drawing = _Drawing(result)

@@ -8,7 +8,7 @@ from typing import Any
 
 from tfcompress.report.history import add_title
 from tfcompress.report.layers import KEPT, NEW, REMOVED, REPLACED, LayerChange, layer_changes
-from tfcompress.report.plots import new_figure, write_figure
+from tfcompress.report.plots import load_matplotlib, new_figure, write_figure
 from tfcompress.report.spectrum import NARROWED
 
 __all__ = ["draw_structure", "plot_structure"]
@@ -52,6 +52,7 @@ def plot_structure(result: Any, path: str | os.PathLike[str] | None = None) -> A
 
 def draw_structure(result: Any, width: float = 8.0) -> Any:
     """Returns the figure of `plot_structure`, `width` inches wide."""
+    load_matplotlib()
     from matplotlib.patches import Patch
     from matplotlib.ticker import PercentFormatter
 

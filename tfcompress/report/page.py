@@ -11,15 +11,17 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from tfcompress import expect
-from tfcompress.costs.metrics import BUILT_IN
+from tfcompress.manifest import enlist
 from tfcompress.report.call import call_of
-from tfcompress.report.comparison import costs_of, html_table, title_of
+from tfcompress.report.comparison import title_of
 from tfcompress.report.history import draw_history
 from tfcompress.report.layer_plot import draw_structure
 from tfcompress.report.layers import KEPT, LayerChange, layer_changes
 from tfcompress.report.page_style import STYLE
-from tfcompress.report.plots import plain_text
+from tfcompress.report.plots import load_matplotlib, plain_text
+from tfcompress.report.result_table import rows_of, scores_of
 from tfcompress.report.spectrum import NARROWED, draw_spectrum
+from tfcompress.report.table import html_table
 
 __all__ = ["page_of", "write_page"]
 
@@ -30,7 +32,7 @@ _Section = tuple[str, str, str]  # id, title, content
 
 
 def write_page(result: Any, path: str | os.PathLike[str]) -> pathlib.Path:
-    """Writes the page of a run to another file and renames it.
+    """Writes the page of a run beside its place and renames it; in the folder of a saved result it is part of that.
 
     Args:
         result: a `Result`, which may be a loaded one.
@@ -53,14 +55,16 @@ def write_page(result: Any, path: str | os.PathLike[str]) -> pathlib.Path:
     part = whole.with_name(f"part.{whole.name}")
     part.write_text(page_of(result), encoding="utf-8")
     part.replace(whole)
+    enlist(whole)
     return whole
 
 
 def page_of(result: Any) -> str:
     """Returns the page as text."""
     name = f"{result.model.name}, compressed by {result.method}"
+    rows = rows_of(result.before, result.after, result.metric)
     sections = [
-        ("table", "Before and after", _cards(result) + _scrolled(html_table(_measured(result)))),
+        ("table", "Before and after", _cards(result) + _scrolled(html_table(rows))),
         ("history", "History", _picture("Metric over search and recovery", draw_history, result) + _logs(result)),
         *_layer_sections(result),
         *_candidates(result),
@@ -104,27 +108,6 @@ def _limit(limit: float) -> str:
     return f"{limit:,}" if isinstance(limit, int) else f"{limit:.4g} of the original"
 
 
-def _measured(result: Any) -> list[tuple[str, str, str, str]]:
-    """Returns the rows of the table: figures known before and after."""
-    before, after = costs_of(result.before), costs_of(result.after)
-    rows = [("", "before", "after", "share")]
-    for name in (*BUILT_IN, *(name for name in after if name not in BUILT_IN)):
-        first, last = before.get(name), after[name]
-        rows.append((title_of(name), _number(first), _number(last), f"{last / first:.1%}" if first else "-"))
-    for split, first, last in _scores(result):
-        rows.append((f"{result.metric} ({split})", f"{first:.4f}", f"{last:.4f}", f"{last - first:+.4f}"))
-    return rows
-
-
-def _scores(result: Any) -> Iterable[tuple[str, float, float]]:
-    """Yields the metric before and after, on each split that both were measured on."""
-    sides = result.before, result.after
-    tested = [side.accuracy if side.split == "test" else None for side in sides]
-    for split, values in (("test", tested), ("validation", [side.validation_accuracy for side in sides])):
-        if result.metric and None not in values:
-            yield split, *values
-
-
 def _number(value: float | None) -> str:
     if value is None:
         return "-"
@@ -142,7 +125,7 @@ def _cards(result: Any) -> str:
         )
         if first
     ]
-    for split, first, last in list(_scores(result))[:1]:
+    for split, first, last in list(scores_of(before, after))[:1]:
         cards.append((f"{result.metric} ({split})", f"{last:.4g}", f"{first:.4g} before"))
     shown = "".join(
         f"<div><strong>{html.escape(value)}</strong><span>{html.escape(unit)}</span><small>{html.escape(more)}</small></div>"
@@ -152,7 +135,11 @@ def _cards(result: Any) -> str:
 
 
 def _picture(words: str, draw: Callable[..., Any], result: Any) -> str:
-    """Returns a picture in two widths, of which the browser uses the one that fits."""
+    """Returns a picture in two widths, of which the browser uses the one that fits; text if matplotlib is missing."""
+    try:
+        load_matplotlib()
+    except ImportError as error:
+        return f"<p>{html.escape(f'{words}: no picture. {error}')}</p>\n"
     with plain_text():
         wide, narrow = (_data_of(draw(result, width=width)) for width in (_WIDE, _NARROW))
     return (
@@ -163,10 +150,8 @@ def _picture(words: str, draw: Callable[..., Any], result: Any) -> str:
 
 def _data_of(figure: Any) -> str:
     """Returns a figure as a data URL that contains an SVG picture."""
-    import matplotlib
-
     content = io.BytesIO()
-    with matplotlib.rc_context({"svg.fonttype": "path", "svg.hashsalt": "tfcompress"}):
+    with load_matplotlib().rc_context({"svg.fonttype": "path", "svg.hashsalt": "tfcompress"}):
         figure.savefig(content, format="svg", metadata={"Date": None})
     return f"data:image/svg+xml;base64,{base64.b64encode(content.getvalue()).decode()}"
 

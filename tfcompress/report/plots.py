@@ -12,7 +12,15 @@ import numpy as np
 
 from tfcompress import expect
 
-__all__ = ["MARKERS", "new_figure", "plain_text", "plot_lines", "plot_sensitivity", "write_figure"]
+__all__ = [
+    "MARKERS",
+    "load_matplotlib",
+    "new_figure",
+    "plain_text",
+    "plot_lines",
+    "plot_sensitivity",
+    "write_figure",
+]
 
 _NAMED = 20  # groups that a legend can tell apart
 _WORST = 10  # of more groups, those that are named
@@ -32,8 +40,7 @@ def plot_sensitivity(sensitivity: Any, path: str | os.PathLike[str] | None = Non
     Returns:
         The matplotlib figure.
     """
-    import matplotlib
-
+    matplotlib = load_matplotlib()
     figure = new_figure(9, 5.5)
     axes = figure.subplots()
     count = len(sensitivity.groups)
@@ -84,8 +91,7 @@ def plot_lines(
     Returns:
         The matplotlib figure.
     """
-    import matplotlib
-
+    matplotlib = load_matplotlib()
     figure = new_figure(9, 5.5)
     axes = figure.subplots()
     colors = matplotlib.colormaps["tab10" if len(lines) <= 10 else "tab20"]
@@ -98,8 +104,18 @@ def plot_lines(
     return write_figure(figure, path)
 
 
+def load_matplotlib() -> Any:
+    """The module matplotlib.
+
+    Raises:
+        ImportError: it is not installed; the message has the line that installs it.
+    """
+    return expect.extra("plot", "matplotlib", "pictures are drawn with", "Tables and reports are written without it.")
+
+
 def new_figure(width: float, height: float) -> Any:
     """Returns a figure of this size in inches, without a window; Jupyter shows it at the end of a cell."""
+    load_matplotlib()
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -118,9 +134,7 @@ def new_figure(width: float, height: float) -> Any:
 
 def plain_text() -> Any:
     """Returns a context in which texts of figures are literal: names with dollar signs are not formulas."""
-    import matplotlib
-
-    return matplotlib.rc_context({"text.parse_math": False})
+    return load_matplotlib().rc_context({"text.parse_math": False})
 
 
 def write_figure(figure: Any, path: str | os.PathLike[str] | None) -> Any:

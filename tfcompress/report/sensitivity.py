@@ -17,9 +17,10 @@ from tfcompress import expect
 from tfcompress.costs import Budget
 from tfcompress.data import check_forms
 from tfcompress.evaluation import Reward
-from tfcompress.given import check_surroundings, given_objective, given_seed, given_splits, read_model
+from tfcompress.given import check_surroundings, given_objective, given_seed, given_splits, given_with_shape, read_model
 from tfcompress.graph import check_runs_here
 from tfcompress.importance import Criterion, by_name, ranking
+from tfcompress.input_shapes import InputShape
 from tfcompress.network import Network
 from tfcompress.plan import Plan
 from tfcompress.process import log
@@ -138,6 +139,7 @@ def sensitivity(
     *,
     validation_data: Any = None,
     validation_split: float | None = None,
+    input_shape: InputShape | None = None,
     keep_ratios: Sequence[float] = (0.75, 0.5, 0.25),
     criterion: str | Criterion = "l1_norm",
     images: int | None = 1000,
@@ -159,6 +161,8 @@ def sensitivity(
         validation_data: the data to measure on, as in `tfcompress.compress`; without it the part of the training data
             that `compress` with the same seed would hold out.
         validation_split: the share of the training data to hold out, as in `tfcompress.compress`.
+        input_shape: for a model that takes inputs of any size, such as images `(None, None, 3)`, the size that costs
+            are counted for and that the data have, without the batch; see `tfcompress.cost`.
         keep_ratios: shares of a group's channels to keep, each above 0 and at most 1. A group of `size` channels keeps
             `floor(ratio * size)`, and at least one.
         criterion: ranks the channels: a name, an instance or a function, as for the methods.
@@ -184,12 +188,14 @@ def sensitivity(
     check_forms(data, validation_data, validation_split=validation_split)
     check_surroundings()
     given = read_model(model)
-    original = given.model
-    check_runs_here(given.graph)
+    network = Network(given.model, graph=given.graph)
+    if input_shape is not None:
+        network = Network(given_with_shape(given.model, input_shape))
+    original = network.model
+    check_runs_here(network.graph)
     splits = given_splits(
         original, data, validation_data, seed=seed, objective=objective, validation_split=validation_split
     )
-    network = Network(original, graph=given.graph)
     task = Task.of(network, splits, Budget(), seed, NoRunFolder(), progress, objective=objective)
     kept = _kept(task, shares)
     plans = _plans(task, kept, chosen)

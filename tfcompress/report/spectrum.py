@@ -13,7 +13,7 @@ from tfcompress.costs.budget import as_budget
 from tfcompress.costs.metrics import BUILT_IN, metric_of
 from tfcompress.methods import Candidate
 from tfcompress.plan import Edit, KeepChannels, Reconfigure, RemoveLayers, ReplaceLayers, Trail
-from tfcompress.report.plots import new_figure, write_figure
+from tfcompress.report.plots import load_matplotlib, new_figure, write_figure
 
 __all__ = ["NARROWED", "REMOVED", "changes", "draw_spectrum", "least_of", "plot_changes", "plot_spectrum"]
 
@@ -46,6 +46,7 @@ def plot_spectrum(result: Any, path: str | os.PathLike[str] | None = None, cost:
 
 def draw_spectrum(result: Any, cost: str = "macs", width: float = 7.0) -> Any:
     """Returns the figure of `plot_spectrum`, `width` inches wide."""
+    load_matplotlib()
     from matplotlib.ticker import EngFormatter
 
     cost = expect.one_of("cost", cost, (*BUILT_IN, *result.before.others))
@@ -109,8 +110,7 @@ def plot_changes(
     Raises:
         ValueError: the metric is unknown, there are no candidates, or none changes one of the layers.
     """
-    import matplotlib
-
+    matplotlib = load_matplotlib()
     cost = expect.one_of("cost", cost, (*BUILT_IN, *result.before.others))
     candidates: list[Candidate] = sorted(result.candidates, key=lambda c: c.cost[cost])
     made = [changes(candidate.trail) for candidate in candidates]

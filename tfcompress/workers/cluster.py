@@ -10,6 +10,7 @@ import socket
 from collections.abc import Iterator
 from typing import Any
 
+from tfcompress import expect
 from tfcompress.workers import child
 from tfcompress.workers.pool import Lost, Pool
 from tfcompress.workers.settings import Workers
@@ -24,14 +25,7 @@ _ADVICE = (
 
 
 def _ray() -> Any:
-    try:
-        import ray
-    except ImportError:
-        raise ImportError(
-            "Expected Ray for workers='ray'. Received: no module of that name. Install it with "
-            "pip install 'tfcompress[ray]', or use workers=2 for processes of this machine."
-        ) from None
-    return ray
+    return expect.extra("ray", "ray", "workers='ray' runs on", "workers=2 takes processes of this machine.")
 
 
 def connect() -> Any:

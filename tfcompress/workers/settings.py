@@ -75,12 +75,14 @@ class Workers:
         return int(psutil.virtual_memory().total) // shares
 
     def check(self) -> None:
-        """Refuses a Ray cluster that cannot be reached, before any work.
+        """Refuses what is not installed, and a Ray cluster that cannot be reached, before any work.
 
         Raises:
-            ImportError: Ray is not installed.
+            ImportError: Pebble, psutil or Ray is not installed.
             ValueError: there is no cluster, or it does not answer.
         """
+        expect.extra("rl", "psutil", "watches the memory of workers", "workers=None works without it.")
+        expect.extra("rl", "pebble", "runs workers", "workers=None works without it.")
         if self.where == "ray":
             from tfcompress.workers import cluster
 

@@ -207,6 +207,18 @@ class DarcTest(tf.test.TestCase):
         table = functools.partial(LatencyTable, measure=by_macs)
         self.enterContext(mock.patch("tfcompress.methods.darc.latency.LatencyTable", table))
 
+    def test_what_the_search_said_is_said_where_the_run_goes_on(self):
+        """Also where the search is not repeated, but taken from the run folder."""
+        model, data = one_separable(0)
+        folder = pathlib.Path(self.get_temp_dir()) / "run"
+        call = {"flops_budget": 0.9, "verbose": 0, "run_dir": folder}
+        interrupted = mock.patch.object(DARC, "recover", side_effect=KeyboardInterrupt)
+        with interrupted, self.assertRaises(KeyboardInterrupt):
+            tfcompress.compress(model, DARC(**QUICK), data, **call)
+        with mock.patch.object(DARC, "search", side_effect=AssertionError("searched again")):
+            result = tfcompress.compress(model, DARC(**QUICK), data, **call)
+        self.assertLen([note for note in result.notes if note.startswith("lambda begins at ")], 1)
+
     def test_latency_is_planned_by_a_table_and_measured(self):
         """With a clock that says a microsecond for each thousand multiply-adds, as two measurements of so small a model
         differ by more than what is asked for.

@@ -44,9 +44,15 @@ def is_known(name: str) -> bool:
 
 
 def known_builder(name: str, data_dir: str | os.PathLike[str] | None) -> tfds.core.DatasetBuilder:
-    """Returns the builder of a name, not yet prepared. Raises ValueError if there is none."""
-    import tensorflow_datasets as tfds
+    """The builder of a name, not yet prepared.
 
+    Raises:
+        ValueError: there is none.
+        ImportError: tensorflow-datasets is not installed.
+    """
+    what = f"data={expect.received(name)} is a name of"
+    advice = "Arrays, datasets, folders of images and .npz files are data without it."
+    tfds = expect.extra("datasets", "tensorflow_datasets", what, advice)
     try:
         return tfds.builder(name, data_dir=data_dir)
     except (ValueError, AssertionError) as error:  # an unknown name, configuration, or version

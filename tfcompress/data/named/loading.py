@@ -50,9 +50,8 @@ _AUGMENTATION: dict[str | None, Augmentation] = {"auto": "auto", None: None}
 
 
 def _digits() -> NamedArrays:
-    from sklearn.datasets import load_digits
-
-    data = load_digits()
+    datasets = expect.extra("datasets", "sklearn.datasets", "data='digits' comes with")
+    data = datasets.load_digits()
     images = np.round(data.images * (255 / 16)).astype("uint8")[..., None]
     labels = data.target.astype("int64")
     # The order of the file groups writers; every fifth image makes a test split that nobody has to choose.

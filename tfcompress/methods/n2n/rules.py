@@ -1,4 +1,4 @@
-"""The differences between N2N's paper and its authors' code: the same names, two sets of values (docs/methods/n2n.md)."""
+"""The differences between the paper of N2N and its authors' code, as two sets of values (docs/methods/n2n.md)."""
 
 from __future__ import annotations
 
