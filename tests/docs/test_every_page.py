@@ -73,7 +73,7 @@ class EveryPageTest(tf.test.TestCase):
             "n2n",
             "taylor",
         ):
-            self.assertIn(f"| `{name}` |", text)
+            self.assertIn(f"| [`{name}`](docs/methods/{name}.md) |", text)
 
 
 PAGE = """
