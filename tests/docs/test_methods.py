@@ -180,7 +180,7 @@ def run_code(codes, names):
 def run_commands(text):
     """Runs the commands of a page, as far as the call that they make; returns these calls."""
     calls = []
-    lines = [line for block in blocks(text, "bash") for line in block.splitlines()]
+    lines = [line for block in blocks(text, "bash") for line in block.replace("\\\n", " ").splitlines()]
 
     def compress(model, method, data, **given):
         assert (model, data) == ("model.keras", "digits")
