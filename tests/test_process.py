@@ -183,6 +183,19 @@ def test_a_program_that_loads_tfcompress_first_sees_nothing_of_tensorflow():
     assert run_quietly("", 0) == ("begin\nend\n", "begin\nend\n")
 
 
+@pytest.mark.parametrize(("level", "inside", "heard"), [(None, "3", ""), ("2", "2", ""), ("0", "0", "said\n")])
+def test_a_level_of_the_user_stays_and_only_0_lets_all_be_heard(monkeypatch, capfd, level, inside, heard):
+    monkeypatch.delitem(sys.modules, "tensorflow")
+    monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL", raising=False)
+    if level is not None:
+        monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", level)
+    with process.quiet_tensorflow():
+        os.write(2, b"said\n")
+        assert os.environ["TF_CPP_MIN_LOG_LEVEL"] == inside
+    assert os.environ.get("TF_CPP_MIN_LOG_LEVEL") == level
+    assert capfd.readouterr().err == heard
+
+
 def test_what_tensorflow_says_before_a_call_is_all_it_says():
     shown, errors = run_quietly("import keras", 1)
     assert "fine-tuning  epoch 1/1" in shown

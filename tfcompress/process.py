@@ -114,17 +114,19 @@ def quiet_tensorflow() -> Iterator[None]:
     """Loads TensorFlow if the program has not, and hides its messages on processors and drivers, then and later.
 
     Its C++ code reads TF_CPP_MIN_LOG_LEVEL once, while it is loaded: the variable is set for that time, unless the user
-    has set it, and removed afterwards. Messages from before that are discarded.
+    has set it, and removed afterwards. Messages from before that are discarded. A user who sets it to 0 sees them all.
     """
-    if "tensorflow" in sys.modules or _LEVEL in os.environ:
+    level = os.environ.get(_LEVEL)
+    if "tensorflow" in sys.modules or level == "0":
         yield
         return
     with lock, quiet():
-        os.environ[_LEVEL] = "3"
+        os.environ.setdefault(_LEVEL, "3")
         try:
             yield
         finally:
-            os.environ.pop(_LEVEL, None)
+            if level is None:
+                del os.environ[_LEVEL]
 
 
 def warmed_up() -> None:
