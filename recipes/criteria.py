@@ -1,14 +1,14 @@
-"""Criteria of importance by the reward of their plans and by accuracy after recovery, on trained networks.
+"""Importance criteria compared by the reward of their plans and by accuracy after recovery, on trained networks.
 
     python recipes/criteria.py --out runs/criteria
     python recipes/criteria.py --model savedmodels/teachers/vgg7_fashion_mnist_half.keras --data fashion_mnist --half \\
         --out runs/criteria_vgg
 
-Each criterion ranks channels for the same three: `plans`, random widths within the agents' bounds, the same ones for
-every criterion; `local`, the same ratio everywhere; `global`, one ranking of all channels. A reward is the accuracy of
-the sub-network with BatchNormalization statistics taken anew from one batch. `local` and `global` recover in three
-epochs with labels alone. All of it is measured on training images that are held out: no test image is read, as defaults
-are chosen by this. docs/criteria.md has the table, and what it says.
+Each criterion ranks channels for the same three measurements: `plans`, random widths within the agents' bounds, the
+same ones for every criterion; `local`, the same ratio everywhere; `global`, one ranking of all channels. A reward is
+the accuracy of the sub-network with BatchNormalization statistics computed from one batch. `local` and `global` recover
+in three epochs with labels only. Everything is measured on held-out training images: no test image is read, because
+defaults are chosen by these results. docs/criteria.md has the table, and its discussion.
 """
 
 import dataclasses

@@ -3,11 +3,10 @@
     python recipes/train_teacher.py --model resnet20_v2 --data cifar10 --epochs 200   # and so on, a file a network
     python recipes/darc_table4_cifar10.py --networks resnet20 resnet56
 
-(S) limits parameters and (T) the latency that LiteRT has here, where the paper measures on a GPU. Settings are the
-paper's, but that replacements imitate by Adam (docs/methods/darc.md): 20 epochs a block, for a GPU; on one core an
-epoch of the relaxed ResNet-20 took 16 s for 3,600 images. Not run in full; `recipes/darc_against_baselines.py` has
-figures of a short run.
-"""
+(S) limits parameters and (T) the latency in LiteRT on this machine, where the paper measures on a GPU. Settings are the
+paper's, except that replacements imitate with Adam (docs/methods/darc.md): 20 epochs per block, for a GPU; on one core
+an epoch of the relaxed ResNet-20 took 16 s for 3,600 images. Not run in full; `recipes/darc_against_baselines.py` has
+figures of a short run. """
 
 import darc_tables
 import runner

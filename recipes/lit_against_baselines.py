@@ -15,7 +15,7 @@ training images, a tenth of them held out, and 12 epochs in batches of 64 for ea
 
 "lit published" and "kd published" have the paper's settings for ResNets (fresh weights, alpha 0.95, tau 6, steps, the
 last epoch's weights; LIT 8 + 4 epochs), "kd fresh" KD's defaults from fresh weights. The test split is read once for
-each run. docs/results/defaults.md has the table and what was found.
+each run. docs/results/defaults.md has the table and its discussion.
 """
 
 import runner

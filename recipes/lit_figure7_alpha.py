@@ -4,10 +4,10 @@
     python recipes/lit_figure7_alpha.py --network resnext --data cifar100
 
 Students of 20 layers learn from a teacher of 110. Alpha is a setting of KD, and was chosen before beta, so the students
-are those of KD; `--method lit` takes LIT's.
+are KD's; `--method lit` uses LIT's.
 
-In the paper's figure, which has no table, accuracy depends on alpha, and the best alpha differs between networks; 0.95
-is what it took for all of CIFAR.
+In the paper's figure, which has no table, accuracy depends on alpha, and the best alpha differs between networks; the
+paper used 0.95 for all of CIFAR.
 
 Not run at full length here: with the paper's settings (250 or 300 epochs a point) it takes weeks on two CPU cores.
 """

@@ -3,11 +3,11 @@
     python recipes/lit_figure8_beta.py --network resnet
     python recipes/lit_figure8_beta.py --network resnext
 
-Students of 20 layers learn from a teacher of 110 on CIFAR-10. Beta = 1 is KD alone, with KD's own schedule. Beta = 0
-trains sections on intermediate representations alone, and fine-tunes with KD as the others do.
+Students of 20 layers learn from a teacher of 110 on CIFAR-10. Beta = 1 is only KD, with KD's own schedule. Beta = 0
+trains sections only on intermediate representations, and fine-tunes with KD as the others do.
 
-In the paper's figure, which has no table, both ends are below what lies between; the best beta is lower for the more
-accurate network (0.75 for ResNet, 0.5 for ResNeXt).
+In the paper's figure, which has no table, both ends are below the values between them; the best beta is lower for the
+more accurate network (0.75 for ResNet, 0.5 for ResNeXt).
 
 Not run at full length here: with the paper's settings (250 or 325 epochs a point) it takes weeks on two CPU cores.
 """

@@ -12,7 +12,7 @@ images translated to other domains.
 
 Scores need a feature network: `--classifier FILE` is a Keras classifier of such images; without it a small one is
 trained on the training images and their domains, and the table says so. Scores of different networks cannot be
-compared, nor with the paper's, which are those of Inception v3 on CelebA:
+compared with each other, nor with the paper's scores, which are those of Inception v3 on CelebA:
 
     model                                Inception score   FID
     teacher (18 layers)                  3.49              6.43
@@ -25,7 +25,7 @@ compared, nor with the paper's, which are those of Inception v3 on CelebA:
 attributes (128x128 pixels, through tensorflow-datasets; images may have several).
 
 A short run on real images (500 of CIFAR-10, width 16; tensorflow 2.21.0, keras 3.15.1, two CPU cores, minutes), which
-shows that everything runs, not what the method is worth: a GAN of four epochs has learned little, and the small
+shows only that everything runs, not the quality of the method: a GAN of four epochs has learned little, and the small
 classifier gets 30% right.
 
     python recipes/lit_table2_stargan.py --images 500 --width 16 --epochs 4 --section-epochs 40 --finetune-epochs 4

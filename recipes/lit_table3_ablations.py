@@ -3,8 +3,8 @@
     python recipes/lit_table3_ablations.py --network resnet
     python recipes/lit_table3_ablations.py --network resnext
 
-Students of 20 layers learn from a teacher of 110 on CIFAR-10. "One IR" compares what the second of three sections hands
-on. The paper reports:
+Students of 20 layers learn from a teacher of 110 on CIFAR-10. "One IR" compares the output of the second of three
+sections. The paper reports:
 
                                           ResNet   ResNeXt
     LIT                                   93.25%   94.72%
@@ -13,8 +13,9 @@ on. The paper reports:
     One IR, no teacher input (FitNets)    92.68%   94.18%
     Multiple IRs, no teacher input        90.42%   91.27%
 
-It does not say which intermediate representation the one is; the middle is Romero et al.'s choice. Stem and classifier
-are copied in all rows but KD. FitNets in its own two stages is the method `Hint`, in recipes/lit_against_baselines.py.
+The paper does not say which intermediate representation the single one is; the middle is Romero et al.'s choice. Stem
+and classifier are copied in all rows but KD. FitNets in its own two stages is the method `Hint`, in
+recipes/lit_against_baselines.py.
 
 Not run at full length here: with the paper's settings (250 or 325 epochs a row) it takes weeks on two CPU cores.
 """

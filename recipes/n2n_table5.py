@@ -3,10 +3,10 @@
     python recipes/n2n_table5.py
     python recipes/n2n_table5.py --pairs vgg11-vgg19 --stage removal
 
-For each pair a search on the first teacher is made in full; then one of 10 updates on the second starts from its
-policies, another from fresh ones. Reward, compression and accuracy are means over the students of these updates and
-over seeds, a row a stage; decided: a student that is not trained counts with compression and accuracy 0 beside its
-reward of -1, and accuracies are on the validation split. The paper's table, which does not tell stages apart:
+For each pair, a full search on the first teacher is made; then a search of 10 updates on the second one starts from its
+policies, and another from fresh ones. Reward, compression and accuracy are means over the students of these updates
+and over seeds, one row per stage. Decided: a student that is not trained counts with compression and accuracy 0, and
+its reward of -1; accuracies are on the validation split. The paper's table, which does not distinguish stages:
 
                             pre-trained                scratch
                             reward  comp.   acc.       reward  comp.   acc.

@@ -1,4 +1,4 @@
-"""N2N, Tables 1 and 4, Figures 3, 4, 5, 11 and 12: what the two stages make of each teacher, with and without a limit.
+"""N2N, Tables 1 and 4, Figures 3, 4, 5, 11 and 12: the two stages on each teacher, with and without a limit.
 
     python recipes/n2n_tables1_4.py --data mnist --network vgg13
     python recipes/n2n_tables1_4.py --data cifar10 --network resnet18
@@ -19,9 +19,9 @@ Table 1, number of runs not told:
                  ResNet-34  72.86%  21.33M    70.11%  4.25M  -2.75%  5.02x
     Caltech-256  ResNet-18  47.65%  11.31M    44.71%  3.62M  -2.94%  3.12x
 
-With `--params` the limit is part of the reward (section 3.3.1), by default relaxed in time: a student above it earns
+With `--params` the limit is part of the reward (section 3.3.1), by default relaxed over time: a student above it earns
 `epsilon (R + 1) - 1`, with epsilon falling from 1 to 0; `--constraint strict` gives it -1 at once, and does not train
-it. The finished student holds the limit in any case. The paper's Table 4:
+it. The finished student meets the limit in any case. The paper's Table 4:
 
     --params 20000    MNIST     VGG-13  99.54%  9.4M     stages 1 and 2  98.91%  17K   553x
     --params 1000000  CIFAR-10  VGG-19  91.97%  20.2M    stages 1 and 2  90.8%   573K  35x

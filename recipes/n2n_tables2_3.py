@@ -7,8 +7,9 @@
 
 Pruning is that of Molchanov et al. (docs/methods/taylor.md), the best of five runs. A run ends by the rules of section
 4.4.1: before the accuracy falls by more than 1% below that of N2N's student, or with fewer parameters than it. Decided:
-these accuracies are on the validation split, and 16 filters go in a step, as each step builds and compiles a network.
-Students by hand learn from the same teacher by knowledge distillation. The paper's tables, number of runs not told:
+these accuracies are on the validation split, and 16 filters are removed in a step, because each step builds and
+compiles a network. Students by hand learn from the same teacher by knowledge distillation. The paper's tables, number
+of runs unknown:
 
     Table 2   MNIST, VGG-13        teacher 99.54%  9.4M     pruning     99.12%  162K  58x    N2N 99.55%  73K    127x
               CIFAR-10, VGG-19     teacher 91.97%  20.2M    pruning     91.06%  2.3M  8.7x   N2N 92.05%  1.7M   11.8x

@@ -5,14 +5,14 @@
         --model savedmodels/teachers/resnet20_fashion_mnist_half.keras
 
 A trained network is cut by the same plan each time, Uniform's, and trained for 10 epochs on 4,500 images. Choices are
-made by the validation split, 500 images more; the table has both splits. A row differs from "default" in what it says:
+made on the validation split, 500 more images; the table has both splits. Each row differs from "default" in one thing:
 
     labels          no teacher
-    A, T            weight A of the labels beside soft targets of temperature T
+    A, T            weight A of the labels, with soft targets of temperature T
     rate R          R as the initial learning rate, 0.01 by default
-    step            milestones in place of the cosine
-    old statistics  BatchNormalization begins with the statistics of the whole network
-    last            the last epoch's weights in place of the best one's
+    step            milestones instead of the cosine
+    old statistics  BatchNormalization starts with the statistics of the whole network
+    last            the last epoch's weights instead of the best one's
 """
 
 import runner

@@ -5,12 +5,12 @@
         --model savedmodels/teachers/resnet20_fashion_mnist_half.keras --out runs/rlal_fashion
 
 A trained ResNet-20 is pruned and trained for 10 epochs on 4,500 images; 500 more are held out for choices. "rlal" has
-its defaults: 150 episodes and 50 moves of channels on the trained weights, then all epochs of recovery; "random" draws
-200 plans; "published" has the paper's settings, shortened: joint training for half of the epochs, fine-tuning for the
-other, labels alone, no statistics of its own for a plan. `--fresh` begins with weights drawn anew ("dense" trains them
-for half of the epochs first; "joint" and "published" train while they prune), `--methods labels` takes Uniform's
-teacher away, `--methods replay --replay RUN` trains the network cut by another run's plan, and `--epochs 0` compares
-searches alone. docs/results/defaults.md has the table and what was found.
+its defaults: 150 episodes and 50 moves of channels with the trained weights fixed, then all epochs of recovery;
+"random" draws 200 plans; "published" has the paper's settings, shortened: joint training for half of the epochs,
+fine-tuning for the other half, labels only, no recomputed statistics for a plan. `--fresh` starts with new random
+weights ("dense" trains them for half of the epochs first; "joint" and "published" train while they prune),
+`--methods labels` runs Uniform without its teacher, `--methods replay --replay RUN` trains the network cut by another
+run's plan, and `--epochs 0` compares only the searches. docs/results/defaults.md has the table and its discussion.
 """
 
 import argparse

@@ -4,7 +4,7 @@
 
 Measures the ResNet-20 teacher of `savedmodels/teachers` on CIFAR-10, as Li et al. (2017), "Pruning filters for
 efficient convnets", section 3.2, do with VGG-16: 37 networks on 1,000 validation images, about two minutes on two CPU
-cores. The table is printed; a plot and the numbers go into the folder. docs/sensitivity.md has both, and what they say.
+cores. The table is printed; a plot and the numbers go into the folder. docs/sensitivity.md has both, and a discussion.
 """
 
 import pathlib

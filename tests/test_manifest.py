@@ -37,7 +37,7 @@ def test_any_flipped_bit_is_found_and_the_file_is_named(folder):
         content = path.read_bytes()
         for place in range(len(content)):
             path.write_bytes(content[:place] + bytes([content[place] ^ 1 << place % 8]) + content[place + 1 :])
-            with pytest.raises(ManifestError, match=f"{name} to be what tfcompress wrote"):
+            with pytest.raises(ManifestError, match=f"{name} as tfcompress wrote it"):
                 check_manifest(folder)
         path.write_bytes(content)
 

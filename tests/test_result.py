@@ -178,7 +178,7 @@ class ResultTest(tf.test.TestCase):
         for name in ("trail.json", "result.json"):
             own = (self.folder / "one" / name).read_bytes()
             (self.folder / "one" / name).write_bytes((self.folder / "other" / name).read_bytes())
-            with self.assertRaisesRegex(ValueError, f"{name} to be what tfcompress wrote"):
+            with self.assertRaisesRegex(ValueError, f"{name} as tfcompress wrote it"):
                 Result.load(self.folder / "one")
             (self.folder / "one" / name).write_bytes(own)
 

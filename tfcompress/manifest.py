@@ -76,7 +76,7 @@ def read_manifest(folder: str | os.PathLike[str]) -> dict[str, tuple[str, ...]]:
     except (ValueError, KeyError, TypeError, AttributeError):
         intact = False
     if not intact:
-        raise ManifestError(f"Expected {path} to be what tfcompress wrote. Received: a damaged file.")
+        raise ManifestError(f"Expected {path} as tfcompress wrote it. Received: a damaged file.")
     return sums
 
 
@@ -111,7 +111,7 @@ def check_manifest(folder: str | os.PathLike[str], names: Iterable[str] | None =
         if not (path / name).is_file():
             raise ManifestError(f"Expected {path / name}, which {MANIFEST} lists. Received: no such file.")
         if sha256(path / name) not in sums[name]:
-            raise ManifestError(f"Expected {path / name} to be what tfcompress wrote. Received: a damaged file.")
+            raise ManifestError(f"Expected {path / name} as tfcompress wrote it. Received: a damaged file.")
 
 
 def enlist(path: pathlib.Path) -> None:

@@ -107,7 +107,7 @@ def measurements_of(model: keras.Model | Network, budget: Budget) -> dict[str, f
     """Measures the metrics of a budget that are measured, not counted, on a copy of the model that is not compiled.
 
     Raises:
-        TypeError, ValueError: a number is no valid cost; or an error of the metrics' own functions.
+        TypeError, ValueError: a number is not a valid cost; or an error of the metrics' own functions.
     """
     network = Network.of(model)
     return budget.measure(apply(network.model, Plan(), network.groups)) if budget.measured else {}

@@ -194,7 +194,7 @@ def compress(
         splits.check_whole()
         task = task.with_data(splits, objective, monitor)
         chosen.check(task)
-        progress.doing("measuring the model as it is")
+        progress.doing("measuring the original model")
         on_test = metrics_of(original, task, ("test",)).get("test")  # what is wrong with it shows before training
         # All that can be refused was: from here on it is the folder of this run.
         notes = begin_run(original, chosen, task, time_s)

@@ -228,7 +228,7 @@ def test_a_scale_of_each_channel_does_not_fit_another_width():
     x = keras.Input((2,))
     y = layers.Rescaling([0.5, 1.0, 1.5], name="rescaling")(layers.Dense(3, name="three")(x))
     model = keras.Model(x, layers.Dense(2)(y))
-    with pytest.raises(ValueError, match=r"every layer fits what it reads. Received: 'rescaling'.*\(None, 2\)"):
+    with pytest.raises(ValueError, match=r"every layer fits its inputs. Received: 'rescaling'.*\(None, 2\)"):
         restructured(LayerGraph.from_keras(model), [RemoveLayers(("three",))], "fresh")
 
 
@@ -237,7 +237,7 @@ def test_a_tensor_is_not_taken_apart_into_another_number():
     y, _ = keras.ops.unstack(layers.Conv1D(2, 1, strides=2, padding="same", name="half")(x), 2, axis=1)
     model = keras.Model(x, layers.Dense(2)(y))
     apart = node_of(model, "unstack")
-    with pytest.raises(ValueError, match=rf"every layer fits what it reads. Received: '{apart}'.*\(None, 3, 2\)"):
+    with pytest.raises(ValueError, match=rf"every layer fits its inputs. Received: '{apart}'.*\(None, 3, 2\)"):
         restructured(LayerGraph.from_keras(model), [RemoveLayers(("half",))], "fresh")
 
 

@@ -357,9 +357,9 @@ def cost(model: keras.Model | str | os.PathLike[str], input_shape: InputShape | 
 
     Returns:
         A `ModelCost`: `macs` of one sample (one multiply-add = 1, FLOPs = 2 x MACs; convolutions, dense and recurrent
-        layers, attention, and what TensorFlow's graph shows of layers without a handler), `params` (numbers, without
-        running statistics), `bytes` (all weights) and the metrics that were registered; by name `uncounted`, `unknown`
-        and `unmeasured` layers.
+        layers, attention, and the multiply-adds in TensorFlow's graph of layers without a handler), `params` (number
+        of weights without running statistics), `bytes` (all weights) and registered metrics; by name `uncounted`,
+        `unknown` and `unmeasured` layers.
 
     Raises:
         TypeError: not a model, or a subclassed one.

@@ -283,7 +283,7 @@ def _read(path: pathlib.Path) -> dict[str, dict[str, Any]]:
     entries = data.get("entries") if isinstance(data, dict) and data.get("format") == _FORMAT else None
     if not isinstance(entries, dict) or not all(isinstance(e, dict) and set(e) == fields for e in entries.values()):
         raise ValueError(
-            f"Expected a latency table of format {_FORMAT}. Received: {path}, which is none. Remove the file, or give "
+            f"Expected a latency table of format {_FORMAT}. Received: {path}, which is not one. Remove it, or give "
             "another path: latencies are measured again."
         )
     return entries

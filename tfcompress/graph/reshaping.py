@@ -157,7 +157,7 @@ class _Shapes:
             raise
         except Exception as error:
             raise ValueError(
-                f"Expected edits after which every layer fits what it reads. Received: {node.name!r} "
+                f"Expected edits after which every layer fits its inputs. Received: {node.name!r} "
                 f"({node.type_name}), which would read {list(shapes)}: {line_of(error)}"
             ) from error
 

@@ -273,7 +273,7 @@ def check_teaching(
         wanted, given = (_ends(model) for model in (task.original, teacher))
         if wanted != given:
             raise ValueError(
-                "Expected a teacher that reads and gives what the model does, inputs of shapes "
+                "Expected a teacher with inputs and outputs like the model's, inputs of shapes "
                 f"{wanted[0]} and outputs of {wanted[1]}. Received: teach=Teaching(teacher=...) with {teacher.name!r}, "
                 f"of {given[0]} and {given[1]}. Build it for the same inputs and classes."
             )

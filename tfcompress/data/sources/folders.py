@@ -63,7 +63,7 @@ class ImageFolder:
         folder = cls(path, tuple(map(str, listed.file_paths)), np.array(labels, "int64"), names)
         if empty := [name for number, name in enumerate(names) if number not in set(labels)]:
             raise ValueError(
-                f"Expected images in each folder of {str(path)!r}. Received: none in {empty}, each of which  "
+                f"Expected images in each folder of {str(path)!r}. Received: none in {empty}, each of which "
                 "would be a class. Remove these folders, or put images into them."
             )
         return folder
