@@ -34,8 +34,8 @@ _TABLES = (registry._METHODS, replacements._REPLACEMENTS, handlers._BY_CLASS, me
 
 def pages():
     """The names of README.md and of all pages in docs/, in alphabetical order."""
-    found = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
-    return sorted(path.relative_to(ROOT).as_posix() for path in found)
+    paths = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
+    return sorted(path.relative_to(ROOT).as_posix() for path in paths)
 
 
 def text_of(name):
