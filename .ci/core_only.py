@@ -25,7 +25,8 @@ from tfcompress import methods, outcome  # noqa: E402
 package = pathlib.Path(tfcompress.__file__).parent
 assert package.is_relative_to(sys.prefix) and (package / "py.typed").exists(), package
 
-folder = pathlib.Path(tempfile.mkdtemp())
+temporary = tempfile.TemporaryDirectory()
+folder = pathlib.Path(temporary.name)
 model, (x, y) = small_tasks.trained_network(), small_tasks.pictures()
 model.save(folder / "model.keras")
 np.savez(folder / "set.npz", x=x, y=y)

@@ -19,6 +19,14 @@ from tfcompress.cli.interrupts import Interrupts
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
+@pytest.fixture(autouse=True)
+def heard():
+    """Signals are heard, and so they are in processes begun here, also where the tests run in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def test_a_run_that_is_interrupted_says_how_it_goes_on(tmp_path):
     small_tasks.trained_network().save(tmp_path / "model.keras")
     x, y = small_tasks.pictures()
@@ -57,9 +65,7 @@ def main(monkeypatch):
             cli.main([*argv, "methods"])
         return ended.value.code, said.getvalue()
 
-    before = signal.getsignal(signal.SIGINT)
-    yield call
-    signal.signal(signal.SIGINT, before)
+    return call
 
 
 def test_what_follows_a_signal_counts_as_its_consequence(main):
@@ -104,9 +110,6 @@ def test_where_it_was_interrupted_is_shown_on_demand(monkeypatch):
 
 
 def test_a_process_that_ignores_the_signal_goes_on_ignoring_it():
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        with Interrupts():
-            assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-    finally:
-        signal.signal(signal.SIGINT, before)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with Interrupts():
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
