@@ -56,12 +56,10 @@ from tfcompress.training.state import check_finite_weights
 
 __all__ = ["compress"]
 
-_METHOD = "rlal"
-
 
 def compress(
     model: keras.Model | str | os.PathLike[str],
-    method: str | Method = _METHOD,
+    method: str | Method = "rlal",
     data: Any = None,
     *,
     validation_data: Any = None,
@@ -215,7 +213,7 @@ def compress(
 def _in_their_places(method: Any, data: Any) -> tuple[Any, Any]:
     """Returns method and data, swapped if only data was given, in the method's place."""
     if data is None and not isinstance(method, str) and data_lib.has_form(method):
-        return _METHOD, method
+        return "rlal", method  # as if it had been left out
     return method, data
 
 
