@@ -5,7 +5,7 @@
 FOLDER holds trained networks as NETWORK_imagenet2012.keras; the paper's ResNet-50 at 79.15% is GluonCV's v1d,
 `zoo.resnet50(variant="v1d")`. A bottleneck of ResNet-50 is replaced as a whole. (S) limits parameters, (T) the latency
 in LiteRT on this machine. Settings are the paper's, except that replacements imitate with Adam (docs/methods/darc.md):
-10 epochs per block, for several GPUs. Not run in full. """
+10 epochs per block, for several GPUs. Not run in full."""
 
 import darc_tables
 import runner

@@ -6,7 +6,7 @@
 (S) limits parameters and (T) the latency in LiteRT on this machine, where the paper measures on a GPU. Settings are the
 paper's, except that replacements imitate with Adam (docs/methods/darc.md): 20 epochs per block, for a GPU; on one core
 an epoch of the relaxed ResNet-20 took 16 s for 3,600 images. Not run in full; `recipes/darc_against_baselines.py` has
-figures of a short run. """
+figures of a short run."""
 
 import darc_tables
 import runner
