@@ -249,7 +249,7 @@ class RefusalTest(tf.test.TestCase):
         task = small_tasks.task_for(small_tasks.residual_network(), flops=1.0)
         new = layers.Conv2D(5, 1, name="new")
         student = apply(task.model, Plan((ReplaceLayers.by(("block1_conv1",), new),)))
-        with self.assertRaisesRegex(ValueError, r"keeps.*\['block1_conv1'\].*'block1_conv1_new'.*behind"):
+        with self.assertRaisesRegex(ValueError, r"keeps.*\['block1_conv1'\].*'block1_conv1_new'.*Name later"):
             phases.taught(student, task, Teaching(alpha=1, hints=("block1_conv1",)))
         phases.taught(student, task, Teaching(alpha=1, hints=("bn1",)))
 
