@@ -1,32 +1,14 @@
 """The first page of the site: its code and its commands run as they stand there, on a model and a folder like its reader's."""
 
-import contextlib
-import io
 import pathlib
-import re
-import shlex
 
+import doc_pages
 import keras
 import numpy as np
 import tensorflow as tf
-from absl.testing import flagsaver
 from keras import layers
 
-from tfcompress import cli
-
-_ROOT = pathlib.Path(__file__).resolve().parents[2]
 _CLASSES = ("dark", "light")
-
-
-def blocks(page, language):
-    return re.findall(rf"^```{language}\n(.+?)^```$", page, re.M | re.S)
-
-
-def command(line):
-    """What a command prints."""
-    with contextlib.redirect_stdout(io.StringIO()) as out, flagsaver.flagsaver(), contextlib.suppress(SystemExit):
-        cli.main(shlex.split(line)[1:])
-    return out.getvalue()
 
 
 def make_photos(folder, count, rng):
@@ -51,10 +33,9 @@ def transfer_model():
     return model
 
 
-class StartTest(tf.test.TestCase):
+class StartTest(doc_pages.PageTest):
     def setUp(self):
         super().setUp()
-        self.enterContext(contextlib.chdir(self.get_temp_dir()))
         rng = np.random.default_rng(0)
         make_photos(pathlib.Path("photos/train"), 24, rng)
         make_photos(pathlib.Path("photos/validation"), 24, rng)
@@ -66,14 +47,9 @@ class StartTest(tf.test.TestCase):
         )
         model.save("model.keras")
 
-    def open_page(self, name):
-        return (_ROOT / name).read_text(encoding="utf-8")
-
     def test_page(self):
-        page, made = self.open_page("docs/index.md"), {}
-        for code in blocks(page, "python"):
-            with contextlib.redirect_stdout(io.StringIO()) as out:
-                exec(code, made)
+        page = self.open_page("docs/index.md")
+        made = page.run(1)
         result, report = made["result"], made["report"]
         self.assertLessEqual(result.after.macs, result.before.macs // 2)
         self.assertGreater(result.after.validation_accuracy, 0.9)
@@ -82,14 +58,13 @@ class StartTest(tf.test.TestCase):
         self.assertEqual(
             [(file.quantize, file.suspect) for file in report.files], [("float32", False), ("int8", False)]
         )
-        self.assertIn("model_int8.tflite", out.getvalue())
+        self.assertIn("model_int8.tflite", page.printed)
         self.assertIn("</html>", pathlib.Path("report.html").read_text())
         # The same run: the folder refuses another one, and this one is finished.
         epochs = len(result.history["recover"]["loss"])
-        lines = [line for block in blocks(page, "bash") for line in block.replace("\\\n", "").splitlines()]
-        printed = [command(line) for line in lines if line.startswith("tfcompress")]
-        self.assertLen(printed, 3)
-        self.assertNotIn(f"epoch {epochs}/{epochs}", printed[0])
+        page.run(1)
+        self.assertNotIn(f"epoch {epochs}/{epochs}", page.printed)
+        page.run(2)
         self.assertTrue(pathlib.Path("runs/half/export/model_int8.tflite").is_file())
         self.assertTrue(pathlib.Path("runs/half/report.html").is_file())
 
