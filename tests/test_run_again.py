@@ -460,7 +460,7 @@ class TestInterrupted:
         finally:
             signal.signal(signal.SIGINT, before)
         assert code == 130
-        assert err.count("\n") == 1 and str(tmp_path / "run") in err and "The same command goes on" in err
+        assert err.count("\n") == 1 and str(tmp_path / "run") in err and "the same command goes on" in err
         code, out, err = command()
         assert code == 0, err
         assert "going on with epoch 3 of 3" in out

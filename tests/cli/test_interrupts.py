@@ -74,7 +74,7 @@ def test_what_follows_a_signal_counts_as_its_consequence(main):
             signal.raise_signal(signal.SIGINT)
         raise ImportError("half of it")
 
-    assert main(imports) == (130, "tfcompress: interrupted; nothing is kept of what was begun\n")
+    assert main(imports) == (130, "tfcompress: interrupted; nothing of the unfinished work is kept\n")
 
 
 def test_without_a_signal_all_is_as_before(main):

@@ -274,6 +274,7 @@ class BaselinesTest(KilledRunTest):
         history = self.check("uniform", ["training after step 1, epoch 2: step 2"], last=2)["history"]
         self.assertLen(history["search"]["loss"], 2)
 
+    @pytest.mark.slow
     def test_a_search_that_returns_candidates_with_weights(self):
         """The best of them is the student; the others are there too, each with the weights that it was trained to."""
         moments = ["student 2, epoch 2: step 2", "save candidate-2: save 1"]

@@ -72,7 +72,7 @@ def test_what_is_not_clear_is_asked_for(tmp_path, monkeypatch):
     assert note.startswith("Warning: it is not clear how the images were scaled")
     for name in same:
         assert f"preprocess={name!r}" in note
-    assert "preprocess='unit_interval' ([0, 1]) is taken" in note
+    assert "preprocess='unit_interval' ([0, 1]) is used" in note
 
 
 def test_surer_answers_are_not_better_ones():

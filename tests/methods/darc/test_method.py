@@ -217,7 +217,7 @@ class DarcTest(tf.test.TestCase):
             tfcompress.compress(model, DARC(**QUICK), data, **call)
         with mock.patch.object(DARC, "search", side_effect=AssertionError("searched again")):
             result = tfcompress.compress(model, DARC(**QUICK), data, **call)
-        self.assertLen([note for note in result.notes if note.startswith("lambda begins at ")], 1)
+        self.assertLen([note for note in result.notes if note.startswith("initial lambda ")], 1)
 
     def test_latency_is_planned_by_a_table_and_measured(self):
         """With a clock that says a microsecond for each thousand multiply-adds, as two measurements of so small a model

@@ -102,6 +102,7 @@ def test_scores_and_winner_are_those_of_this_process_though_a_worker_was_killed(
     assert capfd.readouterr().err == ""
 
 
+@pytest.mark.slow
 def test_on_a_ray_cluster_with_a_worker_killed(here):
     pytest.importorskip("ray")
     with clusters.started(), first_worker_killed() as killed:
