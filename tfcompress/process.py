@@ -116,12 +116,12 @@ def quiet_tensorflow() -> Iterator[None]:
     Its C++ code reads TF_CPP_MIN_LOG_LEVEL once, while it is loaded: the variable is set for that time, unless the user
     has set it, and removed afterwards. Messages from before that are discarded. A user who sets it to 0 sees them all.
     """
-    level = os.environ.get(_LEVEL)
+    level = os.environ.get(_LEVEL) or None
     if "tensorflow" in sys.modules or level == "0":
         yield
         return
     with lock, quiet():
-        os.environ.setdefault(_LEVEL, "3")
+        os.environ[_LEVEL] = level or "3"
         try:
             yield
         finally:

@@ -94,6 +94,9 @@ class Comparison:
         kept = [i for i in range(len(lines[0])) if i == 0 or any(line[i] for line in lines)]
         return [tuple(line[i] for i in kept) for line in lines]
 
+    def __repr__(self) -> str:
+        return f"<Comparison of {len(self.results)} results>"
+
     def __str__(self) -> str:
         return "\n".join(in_columns(self.rows(), left=1))
 
