@@ -88,6 +88,8 @@ def test_the_time_of_all_phases(task, tmp_path):
         kept = dataclasses.replace(task, run=run)
         assert warning_of_time(method, kept, StepTime(101.0, 15.0)) is None
         assert "; Ctrl-C is safe, the same call goes on; preset=" in lines(method, kept, StepTime(60.0, 15.0))["time"]
+        (run.path / "result").mkdir()
+        assert lines(method, kept, None)["time"].startswith("this run was finished before; ")
 
 
 def test_without_a_measured_step_the_time_is_said_later(task):

@@ -353,6 +353,7 @@ class TestDamage:
         with contextlib.redirect_stdout(io.StringIO()) as shown:
             assert_same(compress(tmp_path / "run", method=method, verbose=2), expected)
         assert "training after step 1: finished before" in shown.getvalue()
+        assert "this run was finished before; only files" in shown.getvalue()
 
 
 def full(path, free):

@@ -197,7 +197,8 @@ def compress(
         # All that can be refused was: from here on it is the folder of this run.
         notes = begin_run(original, chosen, task, time_s)
         task, first, notes = _measured(original, chosen, task, measurements, notes, given.model)
-        step = measured_step(chosen, task) if verbose or time_s is not None else None
+        again = isinstance(run, RunFolder) and run.has_result
+        step = measured_step(chosen, task) if time_s is not None or (verbose and not again) else None
         if time_s is not None:
             chosen = _in_time(chosen, task, step, time_s)
         _say_first(original, chosen, task, notes, step)
