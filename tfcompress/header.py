@@ -91,7 +91,7 @@ def _counted(phase: PhasePlan) -> str:
 
 
 def _time(method: Method, task: Task, phases: Sequence[PhasePlan], step: StepTime | None) -> str:
-    if isinstance(task.run, RunFolder) and task.run.has_result:
+    if task.run.is_finished:
         return "this run was finished before; only files that are damaged or missing are made again"
     parts = Forecast(phases, step).whole()
     safe = "Ctrl-C is safe, the same call goes on" if isinstance(task.run, RunFolder) else ""

@@ -197,8 +197,7 @@ def compress(
         # All that can be refused was: from here on it is the folder of this run.
         notes = begin_run(original, chosen, task, time_s)
         task, first, notes = _measured(original, chosen, task, measurements, notes, given.model)
-        again = isinstance(run, RunFolder) and run.has_result
-        step = measured_step(chosen, task) if time_s is not None or (verbose and not again) else None
+        step = measured_step(chosen, task) if time_s is not None or (verbose and not run.is_finished) else None
         if time_s is not None:
             chosen = _in_time(chosen, task, step, time_s)
         _say_first(original, chosen, task, notes, step)
@@ -207,7 +206,7 @@ def compress(
         result = result_of(before, recovered, chosen, task, [*given.notes, *notes], as_given)
         if isinstance(run, RunFolder):
             with run.room(result.after.bytes):
-                result.save(run.path / "result")
+                result.save(run.result)
         return result
 
 
@@ -234,7 +233,7 @@ def _calm(verbose: int) -> Iterator[None]:
 def _check_result_folder(run: RunFolder) -> None:
     """Refuses a run whose result could not be written to its folder, before any work."""
     try:
-        refuse_others(run.path / "result")
+        refuse_others(run.result)
     except FileExistsError as error:
         again = "Without them the same call makes the result again, from the checkpoints of the run."
         raise FileExistsError(f"{error} {again}") from None

@@ -10,15 +10,13 @@ import shlex
 import types
 from unittest import mock
 
+import doc_pages
 import keras
 import numpy as np
 import pytest
-from absl.testing import flagsaver
 from keras import layers
 
 import tfcompress
-from tfcompress import cli
-from tfcompress.costs import metrics
 from tfcompress.methods import method_by_name, registered_methods
 from tfcompress.methods.settings import settings_of
 
@@ -169,7 +167,7 @@ def run_code(codes, names):
     out = io.StringIO()
     with (
         mock.patch.object(tfcompress, "compress", compress),
-        mock.patch.dict(metrics._METRICS),
+        doc_pages.registered_for_a_while(),
         contextlib.redirect_stdout(out),
     ):
         for code in codes:
@@ -187,14 +185,11 @@ def run_commands(text):
         calls.append(asked(method, **given))
         return types.SimpleNamespace(table=lambda: "")
 
-    out, err = io.StringIO(), io.StringIO()
-    with mock.patch.object(tfcompress, "compress", compress), contextlib.redirect_stdout(out):
+    with mock.patch.object(tfcompress, "compress", compress):
         for line in lines:
-            program, *argv = shlex.split(line)
+            program, *arguments = shlex.split(line)
             assert program == "tfcompress"
-            with contextlib.redirect_stderr(err), flagsaver.flagsaver(), pytest.raises(SystemExit) as end:
-                cli.main(argv)
-            assert end.value.code == 0, err.getvalue()
+            doc_pages.command(shlex.join(arguments))
     return calls
 
 

@@ -144,6 +144,15 @@ class Page:
         return names
 
 
+@contextlib.contextmanager
+def registered_for_a_while():
+    """Takes out again what is registered inside: methods, metrics, layers, replacements."""
+    with contextlib.ExitStack() as stack:
+        for table in (*_TABLES, keras.saving.get_custom_objects()):
+            stack.enter_context(mock.patch.dict(table))
+        yield
+
+
 class PageTest(tf.test.TestCase):
     """A test in an empty folder, which leaves no method, metric, layer or replacement of a page behind.
 
@@ -153,8 +162,7 @@ class PageTest(tf.test.TestCase):
     def setUp(self):
         super().setUp()
         self.enterContext(contextlib.chdir(self.get_temp_dir()))
-        for table in (*_TABLES, keras.saving.get_custom_objects()):
-            self.enterContext(mock.patch.dict(table))
+        self.enterContext(registered_for_a_while())
         self.enterContext(mock.patch("tfcompress.workflow.measured_step", return_value=StepTime(0.01, 1.0)))
 
     def open_page(self, name, **names):

@@ -37,7 +37,7 @@ def extra(name: str, module: str, needs: str, advice: str = "") -> Any:
 
 
 def install_line(name: str) -> str:
-    """The line that installs an extra. Of "rl" it has a second part on Python 3.12 and later, see the README."""
+    """The line that installs an extra. Of "rl" it has a second part on Python 3.12 and later (docs/install.md)."""
     if name not in _EXTRAS:
         raise AssertionError(f"no extra {name!r}")
     line = f"pip install 'tfcompress[{name}]'"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 from tfcompress.costs import LayerCost
 from tfcompress.report.table import shortened
@@ -16,9 +16,10 @@ _TYPE = 24  # characters of a class name
 def layer_rows(layers: Sequence[LayerCost]) -> list[tuple[str, ...]]:
     """Rows of a table, headings first: layer, type, output, MACs, parameters."""
     rows: list[tuple[str, ...]] = [("layer", "type", "output", "MACs", "parameters")]
+    kinds = [(layer.type_name, layer.output_shape, layer.macs, layer.params) for layer in layers]
     at = 0
     while at < len(layers):
-        period, count = _repeated(layers, at)
+        period, count = _repeated(kinds, at)
         rows += map(_row, layers[at : at + period])
         at += period * count
         if count > 1:
@@ -41,22 +42,21 @@ def _output(layer: LayerCost) -> str:
     return str(tuple(layer.output_shape[1:]))
 
 
-def _repeated(layers: Sequence[LayerCost], at: int) -> tuple[int, int]:
+def _repeated(kinds: Sequence[Hashable], at: int) -> tuple[int, int]:
     """The length of the block that begins here, and how often it stands there, one after the other; (1, 1) for none.
 
     Of several the one that saves most rows counts. A run is not begun as long as one that begins with the next layer
     is no shorter: so a block ends where the pattern does, and what stands before the first block is not part of it.
     """
-    best = _best(layers, at)
-    if best[1] > 1 and at + 1 < len(layers):
-        period, count = _best(layers, at + 1)
+    best = _best(kinds[at:])
+    if best[1] > 1 and at + 1 < len(kinds):
+        period, count = _best(kinds[at + 1 :])
         if period * count >= best[0] * best[1]:
             return 1, 1
     return best
 
 
-def _best(layers: Sequence[LayerCost], at: int) -> tuple[int, int]:
-    kinds = [(layer.type_name, layer.output_shape, layer.macs, layer.params) for layer in layers[at:]]
+def _best(kinds: Sequence[Hashable]) -> tuple[int, int]:
     best, saved = (1, 1), 0
     for period in range(1, min(_LONGEST, len(kinds) // 2) + 1):
         if kinds[0] != kinds[period]:

@@ -17,6 +17,7 @@ class NoRunFolder:
     """The substitute for a run folder: keeps JSON in memory, drops everything else."""
 
     path = None
+    is_finished = False
 
     def __init__(self) -> None:
         self._json: dict[str, str] = {}
@@ -32,7 +33,7 @@ class NoRunFolder:
 
     @property
     def earlier(self) -> None:
-        """False: an earlier call is never there. (or as its type is)"""
+        """`None`: there is no earlier call."""
         return None
 
     def begin(self, fingerprint: Mapping[str, Any]) -> None:

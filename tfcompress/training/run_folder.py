@@ -60,9 +60,14 @@ class RunFolder:
         self._names: tuple[list[str], list[str]] = ([], [])  # of the model's layers, in the first call and in this one
 
     @property
-    def has_result(self) -> bool:
-        """Whether the run was finished: its result is in the folder."""
-        return (self.path / "result").is_dir()
+    def result(self) -> pathlib.Path:
+        """The folder of the run's result."""
+        return self.path / "result"
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the run has a result."""
+        return self.result.is_dir()
 
     def open(self, fingerprint: Mapping[str, Any] | None = None) -> Self:
         """Locks the folder for this process. A folder that is new disappears again if no run begins.
