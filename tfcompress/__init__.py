@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from tfcompress._lazy import loader
 
 if TYPE_CHECKING:
+    from tfcompress.benchmarking import Benchmark, FileBenchmark, benchmark
     from tfcompress.channels import Control
     from tfcompress.comparing import compare
     from tfcompress.costs import Budget, Cost, cost
@@ -25,9 +26,11 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Benchmark": "benchmarking",
     "Budget": "costs",
     "Control": "channels",
     "Cost": "costs",
+    "FileBenchmark": "benchmarking",
     "Inspection": "report",
     "KeepChannels": "plan",
     "Objective": "training",
@@ -38,6 +41,7 @@ _HOMES = {
     "Result": "result",
     "Sensitivity": "report",
     "Trail": "plan",
+    "benchmark": "benchmarking",
     "compare": "comparing",
     "compress": "workflow",
     "cost": "costs",
@@ -50,9 +54,11 @@ _PACKAGES = (
 )  # fmt: skip
 
 __all__ = [
+    "Benchmark",
     "Budget",
     "Control",
     "Cost",
+    "FileBenchmark",
     "Inspection",
     "KeepChannels",
     "Objective",
@@ -64,6 +70,7 @@ __all__ = [
     "Sensitivity",
     "Trail",
     "__version__",
+    "benchmark",
     "compare",
     "compress",
     "cost",

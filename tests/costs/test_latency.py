@@ -7,8 +7,8 @@ import tensorflow as tf
 from keras import layers
 
 from tfcompress.costs import device, measure_latency
-from tfcompress.costs.latency import timed
 from tfcompress.export import ExportError, MissingOperatorError, convert
+from tfcompress.litert import timed
 
 
 class Clock:

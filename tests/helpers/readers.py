@@ -11,6 +11,7 @@ import tensorflow_datasets as tfds
 import tiny_texts
 
 import tfcompress
+from tfcompress.benchmarking import comparing, tensorflow_process
 from tfcompress.methods import Uniform, registry
 
 CLASSES, IMAGES = 10, 60
@@ -71,6 +72,17 @@ def short_methods():
     return mock.patch("tfcompress.workflow.method_by_name", _shortened(registry.method_by_name))
 
 
+def short_measurements():
+    """`benchmark` measures for a moment, and Keras files and SavedModels in this process, which has TensorFlow already."""
+    whole = comparing._in_process
+
+    def short(module, job):
+        job = dataclasses.replace(job, runs=2, seconds=0.05)
+        return whole(module, job) if job.kind == "tflite" else tensorflow_process.measure(job)
+
+    return mock.patch.object(comparing, "_in_process", short)
+
+
 @contextlib.contextmanager
 def folder_of_a_reader(finished=()):
     """The current folder has a model and photos; a method is short however long it is asked to train.
@@ -98,5 +110,5 @@ def folder_of_a_reader(finished=()):
     data = draw.random((IMAGES, 8, 8, 3), "float32"), np.arange(IMAGES) % CLASSES
     for run_dir in finished:
         tfcompress.compress(model, Uniform(epochs=1), data, flops_budget=0.5, run_dir=run_dir, verbose=0)
-    with sets_of(pathlib.Path("sets").resolve()), short_methods():
+    with sets_of(pathlib.Path("sets").resolve()), short_methods(), short_measurements():
         yield {"model": model, "data": data}

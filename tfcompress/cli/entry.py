@@ -11,7 +11,16 @@ from typing import Any, NoReturn
 from absl import app, flags, logging
 from absl.flags import argparse_flags
 
-from tfcompress.cli import comparing, compressing, exporting, inspecting, listing, reporting, sensitivities
+from tfcompress.cli import (
+    benchmarking,
+    comparing,
+    compressing,
+    exporting,
+    inspecting,
+    listing,
+    reporting,
+    sensitivities,
+)
 from tfcompress.cli.interrupts import Interrupts
 
 __all__ = ["run"]
@@ -21,6 +30,7 @@ _COMMANDS = (
     sensitivities.COMMAND,
     compressing.COMMAND,
     exporting.COMMAND,
+    benchmarking.COMMAND,
     comparing.COMMAND,
     reporting.COMMAND,
     listing.COMMAND,

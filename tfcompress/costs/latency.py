@@ -12,7 +12,6 @@ import pathlib
 import platform
 import re
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
@@ -23,15 +22,13 @@ import numpy as np
 from tfcompress import expect
 from tfcompress.costs.metrics import register_metric
 from tfcompress.export import ExportError, MissingOperatorError, convert
+from tfcompress.litert import numbers, timed, unrunnable
 from tfcompress.process import quiet
 
-__all__ = ["LATENCY", "Latency", "device", "file_for_latency", "measure_latency", "timed"]
+__all__ = ["LATENCY", "Latency", "device", "file_for_latency", "measure_latency"]
 
 LATENCY = "latency_ms"
 """The metric's name."""
-
-_AGREEING = 3  # rounds
-_RESOLUTION_MS = 1e-4  # differences below the clock's own steps say nothing
 
 
 @dataclass(frozen=True)
@@ -102,44 +99,6 @@ def measure_latency(
     return Latency(float(median), float(high - low), len(times), size, threads, settled)
 
 
-def timed(
-    invoke: Callable[[], Any],
-    warm_up: int,
-    runs: int,
-    tolerance: float,
-    seconds: float,
-    clock: Callable[[], float] = time.perf_counter,
-    limit: Callable[[], float] = time.monotonic,
-) -> tuple[list[float], bool]:
-    """Times calls as described in `measure_latency`.
-
-    Args:
-        invoke: the function to time.
-        warm_up, runs, tolerance, seconds: as for `measure_latency`.
-        clock: returns seconds for timing a call.
-        limit: returns seconds for the time limit.
-
-    Returns:
-        Milliseconds of the calls that count, and whether three rounds agreed.
-    """
-    for _ in range(warm_up):
-        invoke()
-    end = limit() + seconds
-    rounds: list[list[float]] = []
-    while True:
-        rounds.append([])
-        while len(rounds[-1]) < runs and (limit() < end or sum(map(len, rounds)) < _AGREEING):
-            start = clock()
-            invoke()
-            rounds[-1].append(1e3 * (clock() - start))
-        if len(rounds[-1]) < runs:
-            return [each for part in rounds for each in part], False
-        medians = [float(np.median(part)) for part in rounds[-_AGREEING:]]
-        apart = max(medians) - min(medians)
-        if len(medians) == _AGREEING and apart <= max(tolerance * float(np.median(medians)), _RESOLUTION_MS):
-            return [each for part in rounds[-_AGREEING:] for each in part], True
-
-
 def device() -> dict[str, str]:
     """Returns the machine and programs that a latency is valid for, as data."""
     cpu = platform.processor() or platform.machine()
@@ -196,12 +155,12 @@ def _interpreter(content: bytes, threads: int) -> tuple[Any, int]:
             interpreter.allocate_tensors()
             generator = np.random.default_rng(0)
             for detail in details:
-                interpreter.set_tensor(detail["index"], _numbers(detail, generator))
+                interpreter.set_tensor(detail["index"], numbers(detail["shape"], detail["dtype"], generator))
             interpreter.invoke()
     except (RuntimeError, ValueError) as error:
         if str(error).startswith("Expected"):
             raise
-        raise ExportError(_unrunnable(str(error))) from error
+        raise ExportError(unrunnable(str(error))) from error
     return interpreter, int(details[0]["shape"][0]) if details and len(details[0]["shape"]) else 1
 
 
@@ -211,23 +170,6 @@ def _refuse_unknown_size(detail: dict[str, Any]) -> None:
             f"Expected inputs of known size, which latency depends on. Received: input {detail['name']!r} of shape "
             f"{tuple(map(int, detail['shape_signature']))}. Convert the model with a shape and batch that are known."
         )
-
-
-def _numbers(detail: dict[str, Any], generator: np.random.Generator) -> Any:
-    kind = np.dtype(detail["dtype"])
-    shape = detail["shape"]
-    return (generator.standard_normal(shape) if kind.kind == "f" else np.zeros(shape)).astype(kind)
-
-
-def _unrunnable(text: str) -> str:
-    """Returns a message for LiteRT's error about a file, with the operator by name."""
-    named = re.findall(r"custom op: (\w+)|Node number \d+ \((\w+)\)", text)
-    operators = sorted({custom or builtin for custom, builtin in named})
-    first = " ".join(text.split())[:200] or "nothing"
-    what = f"a file with {', '.join(operators)}, which LiteRT cannot run" if operators else "a file that it cannot run"
-    return (
-        f"Expected a TFLite file that LiteRT runs. Received: {what} ({first}). Convert it with only built-in operators."
-    )
 
 
 def _latency_ms(model: keras.Model) -> float:
