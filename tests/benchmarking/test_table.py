@@ -46,7 +46,7 @@ class TableTest(tf.test.TestCase):
                 "Milliseconds of an invocation of 1 sample: median, interquartile range in brackets.",
                 "file                             1 thread              2 threads",
                 "a/model.tflite (original)   2.000 (0.250)          1.000 (0.125)",
-                "b/model.tflite            1.000 (0.125)*  50.0%  0.500 (0.062)*  50.0%",
+                "b/model.tflite             1.000 (0.125)*  50.0%  0.500 (0.062)*  50.0%",
                 "broken.keras                            -                      -",
                 "",
                 "Milliseconds of an invocation of 8 samples: median, interquartile range in brackets.",
