@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from tfcompress.export import ExportedFile, MetricError, export
-from tfcompress.export.quality import drop_tolerance, relative_error
+from tfcompress.export.differences import relative_error
+from tfcompress.export.quality import drop_tolerance
 from tfcompress.export.report import ExportReport
 
 SCALES = np.array([1.0, 1.0, 1e3, 1e3], "float32")
@@ -35,7 +36,9 @@ def features():
 def test_a_wrong_int8_file_is_marked_said_and_warned_of(features, tmp_path):
     model, x, y = features
     with pytest.warns(UserWarning, match=r"\(!\) model_int8.tflite does not .*its right is 0\.\d+, that of the Keras"):
-        report = export(model, tmp_path, "tflite", (None, "int8"), x, samples=x, labels=y, metric=right)
+        report = export(
+            model, tmp_path, "tflite", (None, "int8"), x, samples=x, labels=y, metric=right, on_mismatch="warn"
+        )
     exact, int8 = report.files
     assert (report.metric_name, report.metric, exact.metric) == ("right", 1.0, 1.0)
     assert not exact.suspect and int8.suspect
@@ -62,7 +65,7 @@ def test_a_sound_int8_file_is_not_marked(features, tmp_path):
 def test_top1_and_relative_error_mark_without_labels(features, tmp_path):
     model, x, _ = features
     with pytest.warns(UserWarning, match="its outputs differ by .*; its top-1 answers agree on"):
-        report = export(model, tmp_path, "tflite", "int8", x)
+        report = export(model, tmp_path, "tflite", "int8", x, on_mismatch="warn")
     assert report.files[0].suspect and report.metric is None
 
 

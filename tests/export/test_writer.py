@@ -94,8 +94,8 @@ class ExportTest(tf.test.TestCase):
         weights = 4 * (200 * 200 + 200 + 200 * 2 + 2)
         self.assertBetween(size["float32"], weights, weights + 3000)
         self.assertAllClose(size["float16"] / size["float32"], 0.5, atol=0.03)
-        self.assertAllClose(size["dynamic"] / size["float32"], 0.25, atol=0.03)
-        self.assertAllClose(size["int8"] / size["float32"], 0.25, atol=0.04)
+        self.assertAllClose(size["dynamic"] / size["float32"], 0.25, atol=0.04)
+        self.assertAllClose(size["int8"] / size["float32"], 0.25, atol=0.06)
         # Keras' own model.export stores every variable twice.
         self.assertBetween(size["saved_model"], weights, 1.3 * weights)
 
@@ -107,7 +107,7 @@ class ExportTest(tf.test.TestCase):
 
         self.enter(writer.saved_model, "write_keras", write_another)
         with self.assertWarnsRegex(UserWarning, "model.keras does not compute what the Keras model computes"):
-            report = export(model, self.folder, formats="keras", samples=IMAGES)
+            report = export(model, self.folder, formats="keras", samples=IMAGES, on_mismatch="warn")
         expected = np.abs(model(IMAGES) - residual_network(seed=7)(IMAGES)).max()
         self.assertTrue(report.files[0].suspect)
         self.assertAllClose(report.files[0].max_difference, expected, rtol=1e-4)
@@ -128,7 +128,7 @@ class ExportTest(tf.test.TestCase):
         self.enter(writer, "_write", write_corrupted)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            report = export(model, self.folder, samples=IMAGES)
+            report = export(model, self.folder, samples=IMAGES, on_mismatch="warn")
         self.assertEqual([file.suspect for file in report.files], [True] * 3)
         for file in report.files:  # the bias is zero, so that every output is 1% off
             self.assertAllClose(file.max_difference, 0.01 * report.largest_output, rtol=1e-3)
@@ -206,7 +206,13 @@ class ExportTest(tf.test.TestCase):
         model = keras.Model(vector, keras.layers.Dense(2)(keras.ops.floor(keras.layers.Dense(4)(vector))))
         numbers = 3 * np.random.default_rng(0).standard_normal((20, 6))
         report = export(model, self.folder, formats="tflite", quantize="int8", calibration=numbers)
-        self.assertIn("model_int8.tflite still computes these operators in float32: FLOOR.", report.notes)
+        self.assertIn(
+            "model_int8.tflite still computes these operators in float32: FLOOR (TensorFlow's converter has no int8 form of it).",
+            report.notes,
+        )
+        (row,) = report.files[0].unquantized
+        self.assertEqual(row.operator, "FLOOR")
+        self.assertEqual(json.loads(report.to_json())["files"][0]["unquantized"][0]["operator"], "FLOOR")
 
     def test_files_are_replaced_only_when_all_went_well(self):
         export(dense_network(), self.folder, formats=("keras", "saved_model"))
@@ -293,9 +299,11 @@ class ExportTest(tf.test.TestCase):
     def test_bad_arguments_are_refused_before_anything_is_written(self):
         model = dense_network()
         refused = {
-            r"`formats` to be one or several of \('keras', 'saved_model', 'tflite'\).*onnx": {"formats": "onnx"},
-            r"`quantize` to be one or several of \(None, 'float32', 'float16', 'dynamic', 'int8'\).*int4": {
-                "quantize": (None, "int4")
+            r"`formats` to be one or several of \('keras', 'saved_model', 'tflite', 'onnx'\).*onyx": {
+                "formats": "onyx"
+            },
+            r"`quantize` to be one or several of \(None, 'float32', 'float16', 'dynamic', 'int8', 'int16x8', 'int4', 'mixed'\).*int2": {
+                "quantize": (None, "int2")
             },
             r"formats=\(\)": {"formats": ()},
             "calibration inputs for quantize='int8'": {"quantize": "int8"},

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from tfcompress.export.errors import ExportError
 from tfcompress.export.inputs import batches, compiled
+from tfcompress.export.recurrent import UNROLLED_STEPS
 from tfcompress.export.responsible import calls_of, responsible_part
 
 _SAMPLES_AT_A_TIME = 4  # all activations of the network are held for so many
@@ -25,33 +26,37 @@ def representative(
     return generate
 
 
-def refuse_what_crashes(network: keras.Model, arrays: list[np.ndarray]) -> None:
+def refuse_what_crashes(network: keras.Model, arrays: list[np.ndarray], is_known_loopless: bool = False) -> None:
     """Refuses loops, and activations that are not finite on the calibration inputs.
 
     Raises:
         ExportError: names the layer.
     """
-    _refuse_loops(network)
+    if not is_known_loopless:
+        _refuse_loops(network)
     _refuse_infinity(network, arrays)
 
 
 def _refuse_loops(network: keras.Model) -> None:
     """Refuses loops: on many while loops the calibrator reads freed memory (tensorflow issue 75140)."""
-    part, _ = responsible_part(network, _has_loop)
+    part, _ = responsible_part(network, lambda part: has_loop(part) or None)
     if part is not None:
         raise ExportError(
-            f"Expected a model without loops for quantize='int8'. Received: layer {part.path!r} ({part.kind}), which"
-            " loops. Build a recurrent layer with unroll=True, or use 'dynamic', which stores its weights in int8 too."
+            "Expected a model without loops where activations are integers (int8, int16x8, mixed). Received: layer"
+            f" {part.path!r} ({part.kind}), which loops. A recurrent layer is unrolled if its inputs have a known"
+            f" length of at most {UNROLLED_STEPS}: state it in keras.Input, or build the layer with unroll=True, or"
+            " use 'dynamic', which stores weights in int8 too."
         )
 
 
-def _has_loop(network: keras.Model) -> bool | None:
+def has_loop(network: keras.Model) -> bool:
+    """Whether a network computes in a while loop."""
     specs = [tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in network.inputs]
     flat = keras.Model(network.inputs, network.outputs)
     graph = tf.function(lambda *tensors: flat(list(tensors), training=False)).get_concrete_function(*specs).graph
     definition = graph.as_graph_def()
     nodes = [*definition.node, *(node for function in definition.library.function for node in function.node_def)]
-    return any(node.op in ("While", "StatelessWhile") for node in nodes) or None
+    return any(node.op in ("While", "StatelessWhile") for node in nodes)
 
 
 def _refuse_infinity(network: keras.Model, arrays: list[np.ndarray]) -> None:

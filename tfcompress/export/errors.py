@@ -1,5 +1,7 @@
 """The errors of an export."""
 
+from typing import Any
+
 
 class ExportError(ValueError):
     """A model could not be written, or a written file could not be read back."""
@@ -23,3 +25,16 @@ class MissingOperatorError(ExportError):
 
 class MetricError(ValueError):
     """The metric for comparing files gives no number for the model's own outputs."""
+
+
+class ExportMismatch(ExportError):
+    """A written file does not compute what the model computes. It lies in its folder all the same.
+
+    Attributes:
+        report: the report of all files; those in question are `suspect`.
+    """
+
+    def __init__(self, message: str, report: Any):
+        """Stores the message and the report."""
+        super().__init__(message)
+        self.report = report

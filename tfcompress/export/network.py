@@ -1,5 +1,6 @@
 """Reduces a model to its network: without optimizer, loss and subclass, and in float32 if a converter needs it."""
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -72,10 +73,13 @@ def in_float32(network: keras.Model) -> keras.Model:
 
     TensorFlow Lite has no convolution, product or bias in half precision; its float16 files store float16 weights.
     """
-    if is_float32(network):
-        return network
+    return network if is_float32(network) else copy_of(network, _float32_config)
+
+
+def copy_of(network: keras.Model, change: Callable[[Any], Any] | None = None) -> keras.Model:
+    """Returns a copy of a network with the same weights, in which `change` has changed each layer's config."""
     operations = _operations(network)
-    with Copies(operations, lambda operation: copied(operation, _float32_config)) as copies:
+    with Copies(operations, lambda operation: copied(operation, change)) as copies:
         copy = keras.models.clone_model(network, clone_function=copies.new, recursive=True)
         copy.set_weights(network.get_weights())
         for operation in operations:

@@ -1,6 +1,5 @@
 """Reads written files back, runs them, and compares their outputs with those of the Keras model."""
 
-import contextlib
 import pathlib
 from collections.abc import Callable
 from typing import Any
@@ -10,9 +9,9 @@ import numpy as np
 import tensorflow as tf
 
 from tfcompress.export import inputs as inputs_lib
-from tfcompress.export import tflite
+from tfcompress.export import onnx_file, saved_model
 from tfcompress.export.errors import ExportError
-from tfcompress.process import quiet
+from tfcompress.export.running import run_tflite
 
 BATCH = 32  # samples at a time where the model leaves it open
 
@@ -45,66 +44,27 @@ def keras_file_outputs(path: pathlib.Path, network: keras.Model, arrays: list[np
 
 
 def saved_model_outputs(path: pathlib.Path, network: keras.Model, arrays: list[np.ndarray]) -> list[np.ndarray]:
-    """Loads a SavedModel and returns the outputs of its endpoint `serve`."""
+    """Loads a SavedModel and returns the outputs of its signature `serving_default`, as a server calls it."""
     loaded = tf.saved_model.load(str(path))
-    return _outputs(loaded.serve, network, arrays)
+    names, output_names = saved_model.signature_names(network)
+
+    def call(structure: Any) -> list[tf.Tensor]:
+        answers = loaded.signatures[saved_model.SERVING](**dict(zip(names, keras.tree.flatten(structure), strict=True)))
+        return [answers[name] for name in output_names]
+
+    return _outputs(call, network, arrays)
+
+
+def onnx_outputs(path: pathlib.Path, network: keras.Model, arrays: list[np.ndarray]) -> list[np.ndarray]:
+    """Runs an ONNX file and returns its outputs, in the order of `network.outputs`."""
+    return onnx_file.outputs(path, network, arrays, BATCH)
 
 
 def tflite_outputs(path: pathlib.Path, network: keras.Model, arrays: list[np.ndarray]) -> list[np.ndarray]:
     """Runs a TFLite file and returns its outputs, in the order of `network.outputs`."""
-    input_names, output_names = tflite.signature_names(network)
+    input_names, output_names = saved_model.signature_names(network)
     outputs = run_tflite(path, dict(zip(input_names, arrays, strict=True)))
     return [outputs[name] for name in output_names]
-
-
-def run_tflite(path: Any, inputs: Any) -> dict[str, np.ndarray]:
-    """Runs a TFLite file in LiteRT, in batches of the file's own size.
-
-    Args:
-        path: the file, or its content as bytes.
-        inputs: arrays [samples, ...] by input name; for a file with one input, only the array.
-
-    Returns:
-        The outputs [samples, ...] by output name.
-    """
-    from ai_edge_litert.interpreter import Interpreter
-
-    source = {"model_content": path} if isinstance(path, bytes) else {"model_path": str(path)}
-    with quiet():
-        runner = Interpreter(**source).get_signature_runner()
-        details = runner.get_input_details()
-    if not isinstance(inputs, dict):
-        inputs = {next(iter(details)): inputs}
-    arrays = [np.asarray(inputs[name]).astype(detail["dtype"], copy=False) for name, detail in details.items()]
-    size = int(next(iter(details.values()))["shape"][0])
-    results: list[dict[str, np.ndarray]] = []
-    for batch in inputs_lib.batches(arrays, size):
-        with contextlib.nullcontext() if results else quiet():  # the first call says which delegate it made
-            results.append(runner(**dict(zip(details, batch, strict=True))))
-    samples = len(arrays[0])
-    return {name: np.concatenate([result[name] for result in results])[:samples] for name in results[0]}
-
-
-def largest_difference(expected: list[np.ndarray], actual: list[np.ndarray]) -> float:
-    """Returns the largest absolute difference over all outputs; infinite if a number or a shape is missing."""
-    return max(_difference(first, second) for first, second in zip(expected, actual, strict=True))
-
-
-def top1_agreement(expected: list[np.ndarray], actual: list[np.ndarray]) -> float | None:
-    """Returns the share of samples with the same largest class in every output [samples, classes > 1], else None."""
-    agree = [
-        np.argmax(first, axis=1) == np.argmax(second, axis=1)
-        for first, second in zip(expected, actual, strict=True)
-        if first.ndim == 2 and first.shape[1] > 1 and first.shape == second.shape
-    ]
-    return float(np.mean(np.all(agree, axis=0))) if agree else None
-
-
-def largest_magnitude(outputs: list[np.ndarray]) -> float:
-    """Returns the largest absolute finite number in the outputs, 0.0 if there is none."""
-    return max(
-        float(np.max(np.abs(_numbers(output)), initial=0.0, where=np.isfinite(_numbers(output)))) for output in outputs
-    )
 
 
 def _outputs(call: Callable[[Any], Any], network: keras.Model, arrays: list[np.ndarray]) -> list[np.ndarray]:
@@ -116,18 +76,3 @@ def _outputs(call: Callable[[Any], Any], network: keras.Model, arrays: list[np.n
         traced = traced or inputs_lib.compiled(flat, batch)
         parts.append([np.asarray(tensor) for tensor in traced(*map(tf.constant, batch))])
     return [np.concatenate(column)[: len(arrays[0])] for column in zip(*parts, strict=True)]
-
-
-def _numbers(array: np.ndarray) -> np.ndarray:
-    return np.asarray(array, np.float64)
-
-
-def _difference(expected: np.ndarray, actual: np.ndarray) -> float:
-    if expected.shape != actual.shape:
-        return float("inf")
-    first, second = _numbers(expected), _numbers(actual)
-    with np.errstate(invalid="ignore"):
-        difference = np.abs(first - second)
-    same = (first == second) | (np.isnan(first) & np.isnan(second))
-    difference = np.where(same, 0.0, np.where(np.isnan(difference), np.inf, difference))
-    return float(np.max(difference, initial=0.0))

@@ -8,7 +8,6 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfcompress.export import parity
 from tfcompress.export.errors import MetricError
 
 # What a quantised file may differ by before it is marked. Post-training int8 costs a sound network less than a point
@@ -91,22 +90,6 @@ class TaskMetric:
                 f"Expected `metric` ({self.name}) to give one number for the labels and the model's outputs. Received:"
                 f" {type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}"
             ) from error
-
-
-def relative_error(expected: list[np.ndarray], actual: list[np.ndarray]) -> float:
-    """Returns the root mean square of the differences, divided by that of the outputs; the largest over all outputs.
-
-    It is infinite if a number or a shape is missing.
-    """
-    return max(map(_relative_error, expected, actual), default=0.0)
-
-
-def _relative_error(expected: np.ndarray, actual: np.ndarray) -> float:
-    if not math.isfinite(parity.largest_difference([expected], [actual])):
-        return float("inf")
-    first, second = (np.asarray(part, np.float64)[np.isfinite(expected)] for part in (expected, actual))
-    size = float(np.linalg.norm(first))
-    return float(np.linalg.norm(first - second)) / max(size, float(np.finfo(np.float32).tiny))
 
 
 def drop_tolerance(own: float, higher_is_better: bool, samples: int, top1: float | None) -> float:

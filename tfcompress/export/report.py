@@ -5,6 +5,8 @@ import json
 import math
 import pathlib
 
+from tfcompress.export.operators import Unquantized
+
 
 @dataclasses.dataclass(frozen=True)
 class ExportedFile:
@@ -12,8 +14,8 @@ class ExportedFile:
 
     Attributes:
         path: the file, or the folder of a SavedModel.
-        format: `"keras"`, `"saved_model"` or `"tflite"`.
-        quantize: `"float32"`, `"float16"`, `"dynamic"` or `"int8"` for TFLite, None otherwise.
+        format: `"keras"`, `"saved_model"`, `"tflite"` or `"onnx"`.
+        quantize: for TFLite the name of its form, such as `"float32"` or `"int8"`; None otherwise.
         bytes: size of the file, or of all files in the folder.
         max_difference: largest absolute difference of any output number from the Keras model's; infinite if one of the
             two is not a number, or if shapes differ.
@@ -26,6 +28,7 @@ class ExportedFile:
             report's notes give the reasons.
         relative_error: root mean square of the differences, divided by that of the Keras model's outputs.
         metric: the task's metric of the file's outputs on the samples; None if the task's labels are not known.
+        unquantized: the operators that a quantised file computes in float32, or whose weights it stores so, and why.
     """
 
     path: str
@@ -38,6 +41,7 @@ class ExportedFile:
     suspect: bool = False
     relative_error: float = 0.0
     metric: float | None = None
+    unquantized: tuple[Unquantized, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +49,7 @@ class ExportReport:
     """The written files, and notes on their numbers.
 
     Attributes:
-        files: one entry per file, in the order keras, saved_model, tflite.
+        files: one entry per file, in the order keras, saved_model, tflite, onnx.
         largest_output: the largest absolute output of the Keras model on the samples, to compare `max_difference` with.
         notes: sentences, such as that the comparison was made on random inputs.
         metric_name: the name of the task's metric, "" if it is not known.

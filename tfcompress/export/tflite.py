@@ -1,5 +1,6 @@
-"""Conversion to TensorFlow Lite in float32, float16, dynamic range and int8, with built-in operators only."""
+"""Conversion to TensorFlow Lite, with built-in operators only: float32, float16, and integers in several widths."""
 
+import dataclasses
 import re
 import tempfile
 from collections.abc import Sequence
@@ -10,79 +11,131 @@ import numpy as np
 import tensorflow as tf
 
 from tfcompress import expect
+from tfcompress.export import edge_quantizer, integers
 from tfcompress.export import inputs as inputs_lib
-from tfcompress.export.calibration import refuse_what_crashes, representative
+from tfcompress.export.calibration import has_loop, refuse_what_crashes, representative
 from tfcompress.export.errors import ExportError, MissingOperatorError
 from tfcompress.export.network import in_float32, network_of
+from tfcompress.export.operators import float_operators
+from tfcompress.export.recurrent import fused, unrolled
 from tfcompress.export.responsible import responsible_part
-from tfcompress.export.saved_model import SIGNATURE, archive_of, write_archive
+from tfcompress.export.running import run_tflite
+from tfcompress.export.saved_model import SIGNATURE, archive_of, signature_names, write_archive
 from tfcompress.process import ignored_warnings, quiet
 
-QUANTIZATIONS = ("float32", "float16", "dynamic", "int8")
+__all__ = [
+    "QUANTIZATIONS",
+    "Conversion",
+    "batch_size",
+    "convert",
+    "convert_network",
+    "float_operators",
+    "signature_names",
+]
+
+QUANTIZATIONS = ("float32", "float16", "dynamic", "int8", "int16x8", "int4", "mixed")
+_JUDGED = 256  # calibration inputs on which "mixed" is compared with float32
 
 
-def convert(model: keras.Model, quantize: str = "float32", calibration: Any = None, batch: int | None = None) -> bytes:
+@dataclasses.dataclass(frozen=True, eq=False)
+class Conversion:
+    """Settings of a conversion.
+
+    Attributes:
+        calibration: inputs that the ranges of activations are taken from, one array for each input; None for none.
+        batch: number of samples at a time; None for one wherever the network runs with one.
+        integer_io: type of inputs and outputs of int8 files, "int8" or "uint8"; None for float32.
+        recipe: the user's own rules of ai-edge-quantizer for "mixed"; None for ours.
+    """
+
+    calibration: list[np.ndarray] | None = None
+    batch: int | None = None
+    integer_io: str | None = None
+    recipe: list[dict[str, Any]] | None = None
+
+
+def convert(
+    model: keras.Model,
+    quantize: str = "float32",
+    calibration: Any = None,
+    batch: int | None = None,
+    integer_io: str | None = None,
+    recipe: Any = None,
+) -> bytes:
     """Returns the content of a TensorFlow Lite file of the model.
 
     The file takes one sample at a time if the model runs with one, else the fixed number of the model's inputs: with an
     unknown number the converter computes shapes in the graph (three more operators for every Reshape), which
-    accelerators of phones refuse.
+    accelerators of phones refuse. An LSTM becomes the one fused operator of TensorFlow Lite wherever there is one for
+    it; the file then keeps its state from call to call, until `reset_all_variables()` of the interpreter.
 
     Args:
         model: a Functional or Sequential model; it is not changed.
         quantize: `"float32"`; `"float16"`, weights stored in float16; `"dynamic"`, weights in int8, activations
-            quantized at run time; `"int8"`, weights and activations in int8. Inputs and outputs of an int8 file are
-            float32 (its first operator quantizes, its last dequantizes), so that it can replace the float32 file.
-        calibration: inputs that `"int8"` takes the ranges of the activations from; all are used, some hundred are
-            enough.
+            quantized at run time; `"int8"`, weights and activations in int8; `"int16x8"`, weights in int8, activations
+            in int16; `"int4"`, weights in int4 or int8, activations quantized at run time; `"mixed"`, activations in
+            int8, weights in int8, or in int4 where the answers on the calibration inputs stay. The last two need the
+            extra `quantizer`.
+        calibration: inputs that `"int8"`, `"int16x8"` and `"mixed"` take the ranges of the activations from; all are
+            used, some hundred are enough.
         batch: another number of samples at a time, for a file that is used or measured in that way.
+        integer_io: the type of the file's inputs and outputs where activations are integers: `"int8"`, `"uint8"` (not
+            for `"mixed"`; `"int16x8"` takes int16 for either), or None for float32, so that the file can replace the
+            float32 file (its first operator quantizes, its last dequantizes).
+        recipe: rules of ai-edge-quantizer for `"mixed"`, as a list or a JSON file, in place of ours.
 
     Raises:
         ExportError: the model cannot be converted.
+        ImportError: the extra is not installed.
         MissingOperatorError: TensorFlow Lite lacks an operator; names the layer.
-        ValueError: `quantize` is unknown, or `"int8"` comes without calibration inputs.
+        ValueError: a name is unknown, or the calibration inputs are missing or constant.
     """
     quantize = expect.one_of("quantize", quantize, QUANTIZATIONS, "Use one of these names.")
     batch = expect.whole("batch", batch, 1, or_none=True)
-    require_calibration((quantize,), calibration)
+    integer_io = integers.checked(integer_io, (quantize,))
+    recipe = integers.checked_recipe(recipe, (quantize,))
+    require_calibration((quantize,), calibration, recipe)
     network = network_of(model)
+    integers.refuse_inputs_without_range(integer_io, network)
     arrays = None if calibration is None else inputs_lib.as_arrays(calibration, network, "calibration")
-    return convert_network(network, (quantize,), arrays, batch)[quantize]
+    return convert_network(network, (quantize,), Conversion(arrays, batch, integer_io, recipe))[quantize]
 
 
-def require_calibration(quantizations: Sequence[str], calibration: Any) -> None:
-    """Refuses int8 without calibration inputs."""
-    if "int8" in quantizations and calibration is None:
-        raise ValueError(
-            "Expected calibration inputs for quantize='int8'. Received: calibration=None."
-            " Give some hundred real inputs, without labels."
-        )
+def require_calibration(quantizations: Sequence[str], calibration: Any, recipe: Any = None) -> None:
+    """Refuses forms with integer activations without calibration inputs, and missing packages."""
+    if {"int4", "mixed"} & set(quantizations):
+        edge_quantizer.require()
+    for name in integers.CALIBRATED:
+        if name in quantizations and calibration is None and not (name == "mixed" and recipe is not None):
+            raise ValueError(
+                f"Expected calibration inputs for quantize={name!r}. Received: calibration=None."
+                " Give some hundred real inputs, without labels."
+            )
 
 
 def convert_network(
-    network: keras.Model, quantizations: Sequence[str], calibration: list[np.ndarray] | None, batch: int | None = None
+    network: keras.Model, quantizations: Sequence[str], conversion: Conversion | None = None
 ) -> dict[str, bytes]:
     """Converts a Functional model once for each name in `quantizations`; see `convert`."""
-    network = in_float32(network)
-    if "int8" in quantizations:
-        assert calibration is not None
-        refuse_what_crashes(network, calibration)
+    conversion = conversion or Conversion()
+    network = fused(in_float32(network))
+    calibrated = [name for name in quantizations if name in integers.CALIBRATED]
+    without_loops = network
+    if calibrated and conversion.calibration is not None:
+        integers.refuse_constant(conversion.calibration, network)
+        without_loops = unrolled(network) if has_loop(network) else network
+        refuse_what_crashes(without_loops, conversion.calibration, is_known_loopless=without_loops is network)
     try:
-        return _convert(network, quantizations, calibration, batch)
+        if without_loops is network:
+            return _convert(network, quantizations, conversion)
+        others = [name for name in quantizations if name not in calibrated]
+        contents = _convert(network, others, conversion) if others else {}
+        contents |= _convert(without_loops, calibrated, conversion)
+    except (ExportError, ImportError):
+        raise
     except Exception as error:  # the converter raises its own type, RuntimeError and ValueError
         raise _explained(error, network) from error
-
-
-def signature_names(network: keras.Model) -> tuple[list[str], list[str]]:
-    """Returns the names of inputs and outputs in the file's signature, in the order of `.inputs` and `.outputs`.
-
-    Inputs have their Keras names; outputs their key in the dictionary that the model returns, else their layer's name.
-    """
-    outputs = network.output
-    names = [key for key, _ in sorted(outputs.items())] if isinstance(outputs, dict) else network.output_names
-    if len(names) != len(network.outputs):
-        names = network.output_names
-    return _unique_names(inputs_lib.input_keys(network)), _unique_names(names)
+    return {name: contents[name] for name in quantizations}
 
 
 def batch_size(network: keras.Model) -> int:
@@ -115,36 +168,41 @@ def _runs_alone(network: keras.Model, size: int) -> bool:
     )
 
 
-def float_operators(content: bytes) -> tuple[str, ...]:
-    """Returns the built-in names of the operators in a file that read or give float32, without quantizing ones.
-
-    The converter leaves operators without an int8 kernel in float32, even if int8 is asked for.
-    """
-    from ai_edge_litert import schema_py_generated as schema
-
-    names = {value: name for name, value in vars(schema.BuiltinOperator).items() if isinstance(value, int)}
-    model = schema.Model.GetRootAs(content)
-    operators: dict[str, None] = {}
-    for graph in (model.Subgraphs(index) for index in range(model.SubgraphsLength())):
-        for operator in (graph.Operators(index) for index in range(graph.OperatorsLength())):
-            name = names[model.OperatorCodes(operator.OpcodeIndex()).BuiltinCode()]
-            tensors = [operator.Inputs(index) for index in range(operator.InputsLength())]
-            tensors += [operator.Outputs(index) for index in range(operator.OutputsLength())]
-            is_float = any(graph.Tensors(index).Type() == schema.TensorType.FLOAT32 for index in tensors if index >= 0)
-            if is_float and name not in ("QUANTIZE", "DEQUANTIZE"):
-                operators[name] = None
-    return tuple(operators)
-
-
-def _convert(
-    network: keras.Model, quantizations: Sequence[str], calibration: list[np.ndarray] | None, batch: int | None = None
-) -> dict[str, bytes]:
-    size = batch or batch_size(network)
+def _convert(network: keras.Model, quantizations: Sequence[str], conversion: Conversion) -> dict[str, bytes]:
+    size = conversion.batch or batch_size(network)
+    made_here = [name for name in quantizations if name not in integers.FROM_FLOAT32]
+    if len(made_here) < len(quantizations) and "float32" not in made_here:
+        made_here.append("float32")
     with tempfile.TemporaryDirectory() as folder:
         write_archive(_archive(network, size), folder)
         # The calibrator of int8 is built on an interpreter that says it is deprecated.
         with quiet(), ignored_warnings(r"\s*Warning: tf\.lite\.Interpreter is deprecated"):
-            return {name: _converter(folder, name, network, size, calibration).convert() for name in quantizations}
+            contents = {name: _converter(folder, name, network, size, conversion).convert() for name in made_here}
+    with quiet():
+        if "int4" in quantizations:
+            contents["int4"] = edge_quantizer.int4(contents["float32"])
+        if "mixed" in quantizations:
+            contents["mixed"] = _mixed(contents["float32"], network, size, conversion)
+    return {name: contents[name] for name in quantizations}
+
+
+def _mixed(content: bytes, network: keras.Model, size: int, conversion: Conversion) -> bytes:
+    names, output_names = signature_names(network)
+    arrays = conversion.calibration or []
+    judged = dict(zip(names, (array[:_JUDGED] for array in arrays), strict=False))
+
+    def outputs(file: bytes) -> list[np.ndarray]:
+        answers = run_tflite(file, judged)
+        return [answers[name] for name in output_names]
+
+    return edge_quantizer.mixed(
+        content,
+        list(representative(arrays, names, size)()) if arrays else [],
+        SIGNATURE,
+        outputs,
+        has_integer_io=conversion.integer_io is not None,
+        recipe=conversion.recipe,
+    )
 
 
 def _archive(network: keras.Model, size: int) -> keras.export.ExportArchive:
@@ -164,18 +222,26 @@ def _archive(network: keras.Model, size: int) -> keras.export.ExportArchive:
 
 
 def _converter(
-    folder: str, quantize: str, network: keras.Model, size: int, calibration: list[np.ndarray] | None
+    folder: str, quantize: str, network: keras.Model, size: int, conversion: Conversion
 ) -> tf.lite.TFLiteConverter:
+    operators = tf.lite.OpsSet
     converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=[SIGNATURE])
-    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+    converter.target_spec.supported_ops = [operators.TFLITE_BUILTINS]
     if quantize != "float32":
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if quantize == "float16":
         converter.target_spec.supported_types = [tf.float16]
+    if quantize in integers.CALIBRATED:
+        assert conversion.calibration is not None
+        converter.representative_dataset = representative(conversion.calibration, signature_names(network)[0], size)
     if quantize == "int8":
-        assert calibration is not None
-        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-        converter.representative_dataset = representative(calibration, signature_names(network)[0], size)
+        converter.target_spec.supported_ops = [operators.TFLITE_BUILTINS_INT8]
+    if quantize == "int16x8":  # what has no form in int16 stays in float32
+        int16 = operators.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
+        converter.target_spec.supported_ops = [int16, operators.TFLITE_BUILTINS]
+    if conversion.integer_io is not None and quantize in integers.CALIBRATED:
+        kind = tf.int16 if quantize == "int16x8" else tf.as_dtype(conversion.integer_io)
+        converter.inference_input_type = converter.inference_output_type = kind
     return converter
 
 
@@ -184,7 +250,7 @@ def _explained(error: Exception, network: keras.Model) -> ExportError:
 
     def failure(part: keras.Model) -> Exception | None:
         try:
-            _convert(part, ("float32",), None)
+            _convert(part, ("float32",), Conversion())
         except Exception as caught:
             return caught
         return None
@@ -210,13 +276,3 @@ def _missing_operators(error: Exception) -> tuple[str, ...]:
 
 def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
-
-
-def _unique_names(names: Sequence[str]) -> list[str]:
-    """Returns the names in a form valid for signatures: letters, digits and underscores, all different."""
-    unique: list[str] = []
-    for name in names:
-        name = re.sub(r"\W", "_", name)
-        same = sum(taken == name or taken.startswith(f"{name}__") for taken in unique)
-        unique.append(f"{name}__{same}" if same else name)
-    return unique

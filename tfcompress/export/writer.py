@@ -11,78 +11,104 @@ import keras
 import numpy as np
 
 from tfcompress import expect
+from tfcompress.export import differences, edge_quantizer, integers, onnx_file, parity, saved_model, tflite
 from tfcompress.export import inputs as inputs_lib
-from tfcompress.export import parity, saved_model, tflite
-from tfcompress.export.errors import ExportError
+from tfcompress.export.comparison import Compared, Written
+from tfcompress.export.errors import ExportError, ExportMismatch
 from tfcompress.export.lambdas import kept_lambdas
-from tfcompress.export.network import is_float32, network_of
-from tfcompress.export.quality import RELATIVE_TOLERANCE, TOP1_TOLERANCE, TaskMetric, drop_tolerance, relative_error
-from tfcompress.export.report import ExportedFile, ExportReport
+from tfcompress.export.metadata import Metadata, facts_of, with_metadata
+from tfcompress.export.network import in_float32, network_of
+from tfcompress.export.operators import keeps_state, unquantized
+from tfcompress.export.quality import TaskMetric
+from tfcompress.export.report import ExportReport
 from tfcompress.graph import check_runs_here
 from tfcompress.staging import Stage, refuse_foreign
 
-FORMATS = ("keras", "saved_model", "tflite")
-_FILES = {"keras": "model.keras", "saved_model": "saved_model"}
-_SUFFIXES = (".keras", ".tflite", ".h5", ".pb")
-_OUTPUTS_OF = {
-    "keras": parity.keras_file_outputs,
-    "saved_model": parity.saved_model_outputs,
-    "tflite": parity.tflite_outputs,
-}
+DEFAULT_FORMATS = ("keras", "saved_model", "tflite")
+FORMATS = (*DEFAULT_FORMATS, "onnx")
+ON_MISMATCH = ("error", "warn")
+_FILES = {"keras": "model.keras", "saved_model": "saved_model", "onnx": "model.onnx"}
+_LABELS = "labels.txt"
+_SUFFIXES = (".keras", ".tflite", ".onnx", ".h5", ".pb")
 
 
 def export(
     model: keras.Model,
     path: str | os.PathLike[str],
-    formats: str | Sequence[str] = FORMATS,
+    formats: str | Sequence[str] = DEFAULT_FORMATS,
     quantize: str | Sequence[str | None] | None = (None,),
     calibration: Any = None,
     samples: Any = None,
     labels: Any = None,
     metric: Callable[[Any, Any], Any] | None = None,
     higher_is_better: bool = True,
+    integer_io: str | None = None,
+    recipe: Any = None,
+    metadata: Metadata | None = None,
+    on_mismatch: str = "error",
 ) -> ExportReport:
     """Writes a model into a folder, reads every file back, runs it and compares it with the model.
 
-    The files are `model.keras`, `saved_model/`, `model_float32.tflite`, `model_float16.tflite`, `model_dynamic.tflite`
-    and `model_int8.tflite`, and a manifest of them. They hold only the network, without optimizer and loss. All are
-    written and run in another place first and then renamed: after an error no file in the folder has changed.
+    The files are `model.keras`, `saved_model/`, `model.onnx`, and one `.tflite` for each form, such as
+    `model_float32.tflite` and `model_int8.tflite`; `labels.txt` where the metadata have labels; and a manifest of them.
+    They hold only the network, without optimizer and loss. All are written and run in another place first and then
+    renamed: after an error, but for `ExportMismatch`, no file in the folder has changed.
 
     Args:
         model: a Functional or built Sequential Keras model on the TensorFlow backend; it is not changed.
         path: the folder; it is created if it is missing. Files of the same names in it are replaced if the manifest
             proves that an export wrote them; all other files are left alone.
-        formats: one or several of `"keras"`, `"saved_model"`, `"tflite"`.
-        quantize: one or several of None or `"float32"`, `"float16"`, `"dynamic"`, `"int8"`; for TFLite only. See
-            `tfcompress.export.convert`. Inputs and outputs of an int8 file are float32.
-        calibration: inputs that int8 takes the ranges of the activations from: an array [samples, ...]; for several
-            inputs a tuple of arrays or a dictionary by input name; or an iterable of such batches, without labels.
-            All of them are used; some hundred are enough.
+        formats: one or several of `"keras"`, `"saved_model"`, `"tflite"`, `"onnx"` (needs the extra `onnx`).
+        quantize: one or several of None or `"float32"`, `"float16"`, `"dynamic"`, `"int8"`, `"int16x8"`, and with the
+            extra `quantizer` `"int4"` and `"mixed"`; for TFLite only. See `tfcompress.export.convert`.
+        calibration: inputs that int8, int16x8 and mixed take the ranges of the activations from: an array
+            [samples, ...]; for several inputs a tuple of arrays or a dictionary by input name; or an iterable of such
+            batches, without labels. All of them are used; some hundred are enough.
         samples: real inputs on which the files are compared with the model, in the same forms. By default the
             calibration inputs; without these, seeded random numbers, and the report says so.
         labels: labels of the samples, for `metric`.
         metric: the metric of the task: a function `(y, outputs) -> float` of all labels and of outputs in the model's
             own structure, or a `keras.metrics.Metric`. The report contains it for the model and for each file.
         higher_is_better: whether a larger metric means a better model.
+        integer_io: the type of inputs and outputs of int8, int16x8 and mixed files: `"int8"`, `"uint8"`, or None for
+            float32. See `tfcompress.export.convert`.
+        recipe: rules of ai-edge-quantizer for `"mixed"`, as a list or a JSON file, in place of ours.
+        metadata: facts about the network that the TFLite files shall hold: labels, range and normalisation of inputs,
+            provenance. `tfcompress.export.metadata_of` reads them.
+        on_mismatch: `"error"` or `"warn"`: what follows where a file does not compute what the model computes.
 
     Returns:
         The report, one entry per file.
 
     Raises:
+        ExportMismatch: a file does not compute what the model computes, and `on_mismatch` is `"error"`. All files lie
+            in the folder, and the error has the report.
+        ImportError: an extra is not installed.
         ExportError: the model is not Functional or Sequential, cannot be converted, or a file cannot be read back.
         MissingOperatorError: a layer needs an operator that TensorFlow Lite lacks; names the layer.
         FileExistsError: a file with one of these names is not from an export, or has been changed since.
-        ValueError: a name is unknown, int8 has no calibration inputs, inputs do not fit the model, or TensorFlow
-            cannot run a layer on this machine.
+        OSError: the disk is full, or the folder cannot be written.
+        ValueError: a name is unknown, calibration inputs are missing or constant, inputs do not fit the model, integer
+            inputs are asked for where an input has no range, or TensorFlow cannot run a layer on this machine.
     """
     formats = _names("formats", formats, FORMATS)
     quantizations = _names("quantize", quantize, tflite.QUANTIZATIONS)
     if "tflite" not in formats:
         quantizations = ()
-    folder = _folder(path, [*(_FILES[name] for name in formats if name != "tflite"), *map(_tflite_name, quantizations)])
+    on_mismatch = expect.one_of("on_mismatch", on_mismatch, ON_MISMATCH)
+    metadata = expect.instance(
+        "metadata", Metadata() if metadata is None else metadata, Metadata, "a tfcompress.export.Metadata"
+    )
+    integer_io = integers.checked(integer_io, quantizations)
+    recipe = integers.checked_recipe(recipe, quantizations)
+    names = [*(_FILES[name] for name in formats if name != "tflite"), *map(_tflite_name, quantizations)]
+    folder = _folder(path, [*names, *([_LABELS] if quantizations and metadata.labels else [])])
     network = network_of(model)
     check_runs_here(network)
-    tflite.require_calibration(quantizations, calibration)
+    tflite.require_calibration(quantizations, calibration, recipe)
+    integers.refuse_inputs_without_range(integer_io, network)
+    if "onnx" in formats:
+        onnx_file.require()
     if "keras" in formats and (kept := kept_lambdas(network)):
         raise ExportError(
             f"Expected layers that Keras reads back from a .keras file. Received: Lambda {kept[0]!r}, whose function is"
@@ -90,10 +116,12 @@ def export(
             " leave 'keras' out of the formats."
         )
     calibration = None if calibration is None else inputs_lib.as_arrays(calibration, network, "calibration")
+    if calibration is not None and set(integers.CALIBRATED) & set(quantizations):
+        integers.refuse_constant(calibration, network)
     arrays, notes = _samples(samples, calibration, network)
     task_metric = TaskMetric.checked(metric, labels, samples, len(arrays[0]), higher_is_better)
     expected = parity.keras_outputs(model, network, arrays)
-    compared = _Compared(
+    compared = Compared(
         network,
         arrays,
         expected,
@@ -102,36 +130,36 @@ def export(
         own_metric=None if task_metric is None else task_metric.of(expected, network),
     )
 
+    conversion = tflite.Conversion(calibration, None, integer_io, recipe)
     with Stage(folder) as stage:
-        written = _write(network, stage.new, formats, quantizations, calibration)
+        written = _write(network, stage.new, formats, quantizations, conversion)
+        _add_metadata(written, metadata, arrays if compared.is_real else None)
         entries = [compared.entry(file) for file in written]
-        notes += _float_notes(written) + _batch_notes(network, formats, quantizations)
+        notes += _notes_of(written) + _batch_notes(network, formats, quantizations)
         stage.place()
-    for (_, reasons), file in zip(entries, written, strict=True):
-        if reasons:
-            notes.append(_warning(file.path.name, reasons))
-            warnings.warn(notes[-1], stacklevel=2)
-    return ExportReport(
+    mismatches = [
+        _mismatch(file.path.name, reasons) for (_, reasons), file in zip(entries, written, strict=True) if reasons
+    ]
+    report = ExportReport(
         tuple(dataclasses.replace(entry, path=str(folder / pathlib.Path(entry.path).name)) for entry, _ in entries),
-        parity.largest_magnitude(expected),
-        tuple(notes),
+        differences.largest_magnitude(expected),
+        (*notes, *mismatches),
         "" if task_metric is None else task_metric.name,
         compared.own_metric,
     )
+    if mismatches and on_mismatch == "error":
+        advice = f"All files are in {folder}; the error's `report` has the numbers, on_mismatch='warn' only warns."
+        raise ExportMismatch(" ".join([*mismatches, advice]), report)
+    for mismatch in mismatches:
+        warnings.warn(mismatch, stacklevel=2)
+    return report
 
 
 def _tflite_name(quantize: str) -> str:
     return f"model_{quantize}.tflite"
 
 
-_NAMES = {*_FILES.values(), *map(_tflite_name, tflite.QUANTIZATIONS)}
-
-
-@dataclasses.dataclass(frozen=True)
-class _Written:
-    path: pathlib.Path
-    format: str
-    quantize: str | None
+_NAMES = {*_FILES.values(), _LABELS, *map(_tflite_name, tflite.QUANTIZATIONS)}
 
 
 def _names(argument: str, given: Any, known: tuple[str, ...]) -> tuple[str, ...]:
@@ -174,81 +202,60 @@ def _write(
     stage: pathlib.Path,
     formats: tuple[str, ...],
     quantizations: tuple[str, ...],
-    calibration: list[np.ndarray] | None,
-) -> list[_Written]:
+    conversion: tflite.Conversion,
+) -> list[Written]:
     written = []
     if "keras" in formats:
-        written.append(_Written(stage / _FILES["keras"], "keras", None))
+        written.append(Written(stage / _FILES["keras"], "keras", None))
         saved_model.write_keras(network, written[-1].path)
     if "saved_model" in formats:
-        written.append(_Written(stage / _FILES["saved_model"], "saved_model", None))
+        written.append(Written(stage / _FILES["saved_model"], "saved_model", None))
         saved_model.write_saved_model(network, written[-1].path)
     if quantizations:
-        for name, content in tflite.convert_network(network, quantizations, calibration).items():
-            written.append(_Written(stage / _tflite_name(name), "tflite", name))
+        for name, content in tflite.convert_network(network, quantizations, conversion).items():
+            kept_float = unquantized(content, name, has_own_recipe=conversion.recipe is not None)
+            written.append(Written(stage / _tflite_name(name), "tflite", name, kept_float))
             written[-1].path.write_bytes(content)
+    if "onnx" in formats:
+        written.append(Written(stage / _FILES["onnx"], "onnx", None))
+        onnx_file.write(in_float32(network), written[-1].path)
     return written
 
 
-@dataclasses.dataclass(frozen=True)
-class _Compared:
-    """The reference for files: the network's outputs on the samples, and its metric."""
-
-    network: keras.Model
-    arrays: list[np.ndarray]
-    expected: list[np.ndarray]
-    is_real: bool
-    metric: TaskMetric | None
-    own_metric: float | None
-
-    def entry(self, file: _Written) -> tuple[ExportedFile, list[str]]:
-        """Runs a file; returns its entry in the report, and the reasons to suspect it."""
-        actual = _OUTPUTS_OF[file.format](file.path, self.network, self.arrays)
-        entry = ExportedFile(
-            path=str(file.path),
-            format=file.format,
-            quantize=file.quantize,
-            bytes=saved_model.size_in_bytes(file.path),
-            max_difference=parity.largest_difference(self.expected, actual),
-            top1_agreement=parity.top1_agreement(self.expected, actual),
-            samples=len(self.arrays[0]),
-            relative_error=relative_error(self.expected, actual),
-            metric=None if self.metric is None else self.metric.of(actual, self.network),
+def _add_metadata(written: list[Written], metadata: Metadata, samples: list[np.ndarray] | None) -> None:
+    """Adds facts to the TFLite files, and writes the labels beside them."""
+    files = [file for file in written if file.quantize is not None]
+    for file in files:
+        assert file.quantize is not None
+        content = file.path.read_bytes()
+        facts = facts_of(content, file.quantize, metadata, samples, keeps_state(content))
+        file.path.write_bytes(with_metadata(content, facts))
+    if files and metadata.labels:
+        (files[0].path.parent / _LABELS).write_text(
+            "".join(f"{label}\n" for label in metadata.labels), encoding="utf-8"
         )
-        reasons = self._reasons(entry)
-        return dataclasses.replace(entry, suspect=bool(reasons)), reasons
-
-    def _reasons(self, entry: ExportedFile) -> list[str]:
-        if not np.isfinite(entry.max_difference):
-            return ["some of its outputs are not numbers, or have another shape"]
-        if entry.quantize in (None, "float32"):
-            tolerance = parity.FLOAT32_TOLERANCE if is_float32(self.network) else parity.HALF_TOLERANCE
-            largest = max(parity.largest_magnitude(self.expected), float(np.finfo(np.float32).tiny))
-            if entry.max_difference > tolerance * largest:
-                return [f"its outputs differ by up to {entry.max_difference:.3g}, where rounding explains far less"]
-            return []
-        reasons = []
-        if entry.relative_error > RELATIVE_TOLERANCE:
-            reasons.append(f"its outputs differ by {entry.relative_error:.0%} of their size")
-        if self.is_real and entry.top1_agreement is not None and entry.top1_agreement < TOP1_TOLERANCE:
-            reasons.append(f"its top-1 answers agree on {entry.top1_agreement:.2%} of the samples")
-        if self.metric is not None and self.own_metric is not None and entry.metric is not None:
-            drop = self.own_metric - entry.metric if self.metric.higher_is_better else entry.metric - self.own_metric
-            better = self.metric.higher_is_better
-            tolerated = drop_tolerance(self.own_metric, better, entry.samples, entry.top1_agreement)
-            if not drop <= tolerated:
-                reasons.append(
-                    f"its {self.metric.name} is {entry.metric:.4g}, that of the Keras model {self.own_metric:.4g}"
-                )
-        return reasons
 
 
-def _float_notes(written: list[_Written]) -> list[str]:
+def _notes_of(written: list[Written]) -> list[str]:
+    """Returns what to know of the TFLite files: what stayed float32 and why, int4 weights, states that are kept."""
     notes = []
     for file in written:
-        operators = tflite.float_operators(file.path.read_bytes()) if file.quantize == "int8" else ()
-        if operators:
-            notes.append(f"{file.path.name} still computes these operators in float32: {', '.join(operators)}.")
+        rows: dict[tuple[str, str], None] = {(row.operator, row.reason): None for row in file.unquantized}
+        if file.quantize in integers.CALIBRATED and rows:
+            named = ", ".join(f"{operator} ({reason})" for operator, reason in rows)
+            notes.append(f"{file.path.name} still computes these operators in float32: {named}.")
+        elif rows:
+            named = ", ".join(f"{operator} ({reason})" for operator, reason in rows)
+            notes.append(f"{file.path.name} holds weights in float32: {named}.")
+        if file.quantize in edge_quantizer.FORMS:
+            narrow, all_weighted = edge_quantizer.counts(file.path.read_bytes())
+            notes.append(f"{file.path.name} has int4 weights in {narrow} of its {all_weighted} operators with weights.")
+    stateful = [file.path.name for file in written if file.quantize and keeps_state(file.path.read_bytes())]
+    if stateful:
+        notes.append(
+            f"The LSTM of {', '.join(stateful)} keeps its state from call to call: an app calls reset_all_variables()"
+            " of the interpreter before each new sequence."
+        )
     return notes
 
 
@@ -264,7 +271,7 @@ def _batch_notes(network: keras.Model, formats: tuple[str, ...], quantizations: 
     return notes
 
 
-def _warning(name: str, reasons: list[str]) -> str:
+def _mismatch(name: str, reasons: list[str]) -> str:
     return (
         f"(!) {name} does not compute what the Keras model computes: {'; '.join(reasons)}. Do not use it before the"
         " reason is known."
