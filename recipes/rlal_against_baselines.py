@@ -9,7 +9,8 @@ its defaults: 150 episodes and 50 moves of channels with the trained weights fix
 "random" draws 200 plans; "published" has the paper's settings, shortened: joint training for half of the epochs,
 fine-tuning for the other half, labels only, no recomputed statistics for a plan. `--fresh` starts with new random
 weights ("dense" trains them for half of the epochs first; "joint" and "published" train while they prune),
-`--methods labels` runs Uniform without its teacher, `--methods replay --replay RUN` trains the network cut by another
+`--methods labels` runs Uniform without its teacher, `--methods global knapsack` one ranking of all channels and the
+exact choice of widths (docs/methods/knapsack.md), `--methods replay --replay RUN` trains the network cut by another
 run's plan, and `--epochs 0` compares only the searches. docs/results/defaults.md has the table and its discussion.
 """
 
@@ -21,7 +22,7 @@ import runner
 
 import tfcompress
 from tfcompress import Trail
-from tfcompress.methods import AMC, RLAL, Candidate, Random, Search, Uniform
+from tfcompress.methods import AMC, RLAL, Candidate, Knapsack, Random, Search, Uniform
 from tfcompress.methods.rlal import AgentSettings
 from tfcompress.rewrite import replay
 
@@ -63,6 +64,8 @@ def runs(args):
     joint = RLAL(epochs=max(4, before), finetune_epochs=max(0, args.epochs - max(4, before)), joint=True, **searched)
     made = {
         "uniform": runner.Run("uniform", Uniform(epochs=after), model=start),
+        "global": runner.Run("global", Uniform(epochs=after, scope="global"), model=start),
+        "knapsack": runner.Run("knapsack", Knapsack(epochs=after), model=start),
         "random": runner.Run("random", Random(epochs=after, tries=tries, **searched), model=start),
         "amc": runner.Run("amc", AMC(epochs=after, episodes=tries, **searched), model=start),
         "rlal": runner.Run("rlal", RLAL(epochs=after, joint=False, agent=agent, **rlal), model=start),

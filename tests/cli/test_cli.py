@@ -178,7 +178,7 @@ class RefusalTest(CommandTest):
         answer = self.compress("--flops-budget", "0.5", method="magic")
         self.assert_refused(
             answer,
-            "['amc', 'born_again', 'darc', 'hint', 'kd', 'lit', 'n2n', 'random', 'replaced', 'rlal', 'scratch', 'taylor', 'uniform']",
+            "['amc', 'born_again', 'darc', 'hint', 'kd', 'knapsack', 'lit', 'n2n', 'random', 'replaced', 'rlal', 'scratch', 'taylor', 'uniform']",
             "'magic'",
         )
 
@@ -396,6 +396,7 @@ class MethodsTest(tf.test.TestCase):
                 "darc",
                 "hint",
                 "kd",
+                "knapsack",
                 "lit",
                 "n2n",
                 "random",

@@ -62,6 +62,7 @@ class EveryPageTest(tf.test.TestCase):
             "rlal",
             "amc",
             "uniform",
+            "knapsack",
             "random",
             "lit",
             "kd",

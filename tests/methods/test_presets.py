@@ -9,12 +9,14 @@ import pytest
 import small_tasks
 
 import tfcompress
+from tfcompress.importance import Taylor
 from tfcompress.methods import (
     AMC,
     DARC,
     N2N,
     RLAL,
     Candidate,
+    Knapsack,
     Random,
     Replaced,
     Search,
@@ -123,6 +125,10 @@ def test_papers_settings_by_hand():
     uniform = Uniform.as_published()
     assert settings(uniform, "epochs", "learning_rate", "milestones", "teach") == (40, 0.001, (), None)
     assert Uniform.as_published("resnet34-imagenet").epochs == 20
+
+    halp = Knapsack.as_published()
+    assert settings(halp, "epochs", "batch_size", "learning_rate", "momentum") == (90, 1024, 1.024, 0.875)
+    assert settings(halp, "criterion", "scale", "teach") == (Taylor(absolute=True), "none", None)
 
     rates = Random.as_published()
     assert settings(rates, "tries", "epochs", "reward_images", "recalibrate_batches") == (800, 200, 5000, 0)

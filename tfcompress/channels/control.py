@@ -250,6 +250,15 @@ class Widths:
         last = [high] if high > low else []
         return np.concatenate([[low], multiples, last]).astype(np.int64)
 
+    def some(self, group: int, count: int) -> _Int:
+        """Returns ascending int64: all allowed widths of a group, or `count` of them, evenly spaced, with the least and
+        the greatest.
+        """
+        widths = self._between(group, int(self.least[group]), int(self.greatest[group]))
+        if len(widths) <= count:
+            return widths
+        return widths[np.unique(np.round(np.linspace(0, len(widths) - 1, count)).astype(np.int64))]
+
     def even(self, fits: Callable[[_Int], bool], most: _Int | None = None) -> _Int:
         """Returns int64 `[groups]`: the widths at an equal ratio for all groups, with the unused budget spent by steps.
 

@@ -26,6 +26,7 @@ import numpy.typing as npt
 
 from tfcompress import expect
 from tfcompress.costs.metrics import BUILT_IN, Metric, columns
+from tfcompress.costs.parts import CostPart, parts_of_products
 from tfcompress.graph import ChannelGroups, LayerGraph, bypasses, groups_after
 from tfcompress.graph.labels import Ids
 from tfcompress.input_shapes import InputShape, with_input_shape
@@ -239,6 +240,16 @@ class CostModel:
         widths = self._fixed_widths + np.asarray(kept, np.int64) @ self._widths
         total: _Int = self._terms[metric].products(widths).sum(axis=-1)
         return total
+
+    def parts(self, metric: str) -> list[CostPart]:
+        """Returns the parts of a cost, whose sum is `count`, each depending on the widths of few groups."""
+        terms = self._terms[metric]
+        widths = [
+            (fixed, {int(group): int(of_group[group]) for group in np.flatnonzero(of_group)})
+            for fixed, of_group in zip(self._fixed, self._multiplicity, strict=True)
+        ]
+        products = zip(terms.nodes, terms.factors, terms.widths, strict=True)
+        return parts_of_products((node, factor, [widths[i] for i in indices]) for node, factor, indices in products)
 
     def of_kept(self, kept: npt.ArrayLike) -> Cost:
         """Returns the cost when group i keeps `kept[i]` channels."""

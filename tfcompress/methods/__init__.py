@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tfcompress.methods.channel_pruner import ChannelPruner
     from tfcompress.methods.darc import DARC, Replaced
     from tfcompress.methods.distillation import KD, LIT, AdversarialSettings, BornAgain, Hint, Scratch, Tuning
+    from tfcompress.methods.knapsack import Knapsack
     from tfcompress.methods.n2n import N2N
     from tfcompress.methods.random import Random
     from tfcompress.methods.rlal import RLAL
@@ -36,6 +37,7 @@ __all__ = [
     "Candidate",
     "ChannelPruner",
     "Hint",
+    "Knapsack",
     "Method",
     "Random",
     "Replaced",
@@ -59,6 +61,7 @@ _HOMES = {
     "ChannelPruner": "channel_pruner",
     "DARC": "darc",
     "Hint": "distillation",
+    "Knapsack": "knapsack",
     "KD": "distillation",
     "LIT": "distillation",
     "N2N": "n2n",

@@ -20,6 +20,7 @@ _BUILT_IN = {
     "darc": "tfcompress.methods.darc.method:DARC",
     "hint": "tfcompress.methods.distillation.hint:Hint",
     "kd": "tfcompress.methods.distillation.baselines:KD",
+    "knapsack": "tfcompress.methods.knapsack:Knapsack",
     "lit": "tfcompress.methods.distillation.lit:LIT",
     "n2n": "tfcompress.methods.n2n.method:N2N",
     "random": "tfcompress.methods.random:Random",

@@ -29,6 +29,34 @@ def uniform() -> Drawing:
     return d
 
 
+def knapsack() -> Drawing:
+    """Widths of three groups, what they are worth and what they cost together."""
+    d = Drawing("knapsack: of all widths of all layers, those of the greatest value that the budget holds", 300)
+    d.words(WIDTH / 2, 34, "Every group of channels gets a value for each width; costs belong to pairs of groups")
+    for number, (name, heights, kept) in enumerate(
+        (
+            ("stream", (60, 58, 55, 53, 50, 48), 6),
+            ("conv1", (58, 50, 34, 20, 12, 8), 2),
+            ("conv2", (56, 44, 40, 22, 10), 3),
+        )
+    ):
+        x = 40 + number * 150
+        d.bars(x, 130, heights, kept=kept)
+        d.path((x - 6, 130), (x + 80, 130))
+        d.words(x + 37, 154, name, bold=True)
+        d.note(x + 37, 172, f"{kept} of {len(heights)} stay")
+    for left, right, text in ((77, 227, "stream x conv1"), (77, 377, "stream x conv2")):
+        y = 206 if right == 227 else 244
+        d.path((left, 180), (left, y), (right, y), (right, 180), colour=ORANGE)
+        d.note((left + right) / 2, y + 16, text, "middle", ORANGE)
+    d.arrow((440, 110), (488, 110))
+    d.box(492, 70, 208, 80, "integer program", "greatest value, within", "all limits at once", fill="teal")
+    d.arrow((596, 150), (596, 196))
+    d.box(492, 200, 208, 50, "cut, and train", fill="grey")
+    d.note(WIDTH / 2, 288, "the stream is one group in every layer that touches it")
+    return d
+
+
 def random() -> Drawing:
     """Plans drawn at random, each measured; the best one is kept."""
     d = Drawing("random: many random plans within the budget are measured, and the best is kept", 260)
@@ -341,7 +369,7 @@ def n2n() -> Drawing:
     return d
 
 
-DRAWINGS = (uniform, random, taylor, rlal, amc, kd, hint, lit, born_again, scratch, darc, replaced, n2n)
+DRAWINGS = (uniform, knapsack, random, taylor, rlal, amc, kd, hint, lit, born_again, scratch, darc, replaced, n2n)
 """A function for each method, of the method's name."""
 
 
