@@ -218,7 +218,8 @@ def _run_one(call: Call, chosen: Method, limited: Budget, run_dir: Any) -> Resul
         progress.doing("checking model, budget and data")
         check_budget(chosen, limited, original.costs, control)
         task = Task.before_data(original, limited, seed, run, progress, control)
-        task = dataclasses.replace(task, first_of_flow=call.first_of_flow)
+        if call.first_of_flow is not None:
+            task = dataclasses.replace(task, first_of_flow=call.first_of_flow)
         chosen.check_model(task)
         measurements = measurements_of(task.network, limited)  # a function that does not work shows here
         splits = call.splits or given_splits(original.model, **call.data, seed=seed, objective=call.objective)

@@ -94,7 +94,7 @@ def merged(
 
 def _histories(labels: Sequence[str], stages: Sequence[FinishedStage]) -> dict[str, list[Any]]:
     """Returns the logs of all stages by name, in their order: "1-lit: loss", "2-rlal search: reward"."""
-    logs = {}
+    logs: dict[str, list[Any]] = {}
     for label, stage in zip(labels, stages, strict=True):
         for part, title in (("search", f"{label} search"), ("recover", label)):
             logs |= {f"{title}: {name}": values for name, values in stage.history.get(part, {}).items()}

@@ -86,6 +86,7 @@ class _Flow:
         if isinstance(run, RunFolder):
             check_result_folder(run.result)
         call.progress.doing("checking model, budget and data")
+        self._check_control()
         check_split(self._shares, self._methods, self._budget, self._total)
         self._limits = limits_of(self._shares, self._methods, self._budget, self._total)
         whole = Task.before_data(call.original, self._budget, call.seed, run, call.progress, call.control)
@@ -105,6 +106,16 @@ class _Flow:
         return self._finished(whole, first["measurements"], notes)
 
     # Before the first stage.
+
+    def _check_control(self) -> None:
+        """Refuses settings of the control that no stage obeys."""
+        obeyed = {name for method in self._methods for name in method.controlled_by}
+        if unused := {name: said for name, said in self._call.control.settings().items() if name not in obeyed}:
+            raise ValueError(
+                f"Expected settings that a stage obeys, of {sorted(obeyed) or 'none'}. Received: "
+                f"{', '.join(f'{name}={said}' for name, said in unused.items())} for "
+                f"method={[method.name for method in self._methods]}. Leave them out."
+            )
 
     def _control(self, place: int, control: Control) -> Control:
         return control.part(self._methods[place].controlled_by)
@@ -198,7 +209,8 @@ class _Flow:
     # Stage by stage.
 
     def _finished(self, whole: Task, measurements: Mapping[str, float], notes: Sequence[str]) -> Result:
-        call, stages, plans = self._call, [], []
+        call, stages = self._call, []
+        plans: list[Plan] = []
         results: list[Result] = []
         for place, method in enumerate(self._methods):
             with self._named(place):

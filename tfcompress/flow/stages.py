@@ -51,7 +51,9 @@ def methods_of(
     for name, value in given.items():
         if not any(_has(each, name) for each in plain):
             expect.refuse(name, "None for stages that have no such setting", value, "Leave it out.")
-    by_name = [isinstance(each, str) and preset in made.presets() for each, made in zip(method, plain, strict=True)]
+    known = isinstance(preset, str)
+    pairs = zip(method, plain, strict=True)
+    by_name = [known and isinstance(each, str) and preset in made.presets() for each, made in pairs]
     if preset is not None and not any(by_name):
         method_by_name(method[0], preset)  # says why not
     return tuple(
