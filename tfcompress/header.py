@@ -21,7 +21,7 @@ from tfcompress.training.step_time import timed_step
 from tfcompress.training.teaching import computing_in
 from tfcompress.training.thawing import inner_layers, own_variables, thawed
 
-__all__ = ["header", "measured_step", "warning_of_time"]
+__all__ = ["header", "measured_step", "processor", "warning_of_seconds", "warning_of_time"]
 
 _LONG_S = 3600.0
 _BATCH = 32  # of a method that does not say
@@ -108,6 +108,11 @@ def _time(method: Method, task: Task, phases: Sequence[PhasePlan], step: StepTim
     return "; ".join(filter(None, (f"about {duration(seconds)} on {_processor()}{listed}", safe, faster)))
 
 
+def processor() -> str:
+    """Returns what trains here: "2 CPU cores"."""
+    return _processor()
+
+
 def _processor() -> str:
     import tensorflow as tf
 
@@ -120,7 +125,11 @@ def _processor() -> str:
 def warning_of_time(method: Method, task: Task, step: StepTime | None) -> str | None:
     """Returns a warning if a run is long and an interruption would lose it; else `None`."""
     parts = Forecast(method.phases(task), step).whole()
-    seconds = 0.0 if parts is None else sum(parts.values())
+    return warning_of_seconds(0.0 if parts is None else sum(parts.values()), task)
+
+
+def warning_of_seconds(seconds: float, task: Task) -> str | None:
+    """Returns the same warning for a run of a known time."""
     if seconds <= _LONG_S or isinstance(task.run, RunFolder):
         return None
     return (

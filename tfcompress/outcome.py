@@ -22,7 +22,7 @@ from tfcompress.stage import Recovered
 from tfcompress.task import Task
 from tfcompress.training import Objective
 
-__all__ = ["put_together", "result_of"]
+__all__ = ["on_one_machine", "put_together", "result_of"]
 
 _CALIBRATION_SAMPLES = 256
 _HELD_OUT_SAMPLES = 256
@@ -50,6 +50,19 @@ def put_together(
     on_validation, on_test = (None if split is None else split.get(name) for split in (validation, test))
     further = further_of(test or validation or {}, task.objective)
     return Measured.of(cost, on_validation, on_test, measurements, further, on_device)
+
+
+def on_one_machine(
+    original: keras.Model, student: keras.Model, before: Measured, after: Measured
+) -> tuple[Measured, Measured]:
+    """Returns the measurements with file size and latency of both models, measured side by side.
+
+    Args:
+        original, student: the models, of one input size.
+        before, after: what is known of them.
+    """
+    first, last, _ = on_this_machine(original, student, (before.measurements, after.measurements))
+    return dataclasses.replace(before, on_device=first), dataclasses.replace(after, on_device=last)
 
 
 def _inputs(task: Task, count: int) -> Any:

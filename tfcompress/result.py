@@ -14,6 +14,7 @@ from tfcompress import result_files
 from tfcompress.costs.budget import Budget
 from tfcompress.export import ExportReport, MetricError
 from tfcompress.export import export as write_exports
+from tfcompress.finished_stage import FinishedStage
 from tfcompress.measured import Measured, file_size, measurements_of
 from tfcompress.methods import Candidate
 from tfcompress.plan import Trail
@@ -22,6 +23,8 @@ from tfcompress.report.page import write_page
 from tfcompress.report.pictures import draw
 from tfcompress.report.result_table import as_html, as_text, rows_of
 from tfcompress.report.spectrum import least_of
+from tfcompress.report.stage_table import stage_rows
+from tfcompress.report.table import fitted, html_table
 from tfcompress.task import WARNING
 
 __all__ = ["Measured", "Result"]
@@ -55,6 +58,7 @@ class Result:
         higher_is_better: whether a larger `metric` means a better model.
         layers_before: the layers of the model that was given: name, class, channels, multiply-adds, parameters. Empty
             for a result that an earlier version saved, until it is loaded with `model=`.
+        stages: of a flow its stages in figures, in their order; empty for a run of one method.
     """
 
     model: keras.Model
@@ -75,6 +79,7 @@ class Result:
     measure: Callable[[Any, Any], Any] | None = None
     higher_is_better: bool = True
     layers_before: tuple[LayerFacts, ...] = ()
+    stages: tuple[FinishedStage, ...] = ()
 
     def __str__(self) -> str:
         return "\n".join([self.table(), *[""] * (not self._warnings), self._next])
@@ -83,11 +88,13 @@ class Result:
         return f"<Result of {self._title}: {self.after.macs:,} of {self.before.macs:,} MACs>"
 
     def _repr_html_(self) -> str:
-        return as_html(self._title, self._rows, [*self._warnings, self._next])
+        stages = html_table(stage_rows(self), has_style=False) if self.stages else ""
+        return as_html(self._title, self._rows, [*self._warnings, self._next], stages)
 
     def table(self) -> str:
-        """Returns the table, with the warnings below it, as text."""
-        return as_text(self._title, self._rows, ["", *self._warnings] if self._warnings else [])
+        """Returns the table, of a flow that of its stages too, with the warnings below it, as text."""
+        stages = ["", *fitted(stage_rows(self), left=1)] if self.stages else []
+        return as_text(self._title, self._rows, [*stages, *(["", *self._warnings] if self._warnings else [])])
 
     @property
     def _title(self) -> str:
@@ -120,7 +127,7 @@ class Result:
             what: "history", the metric over search and recovery beside the original's; "structure", the channels that
                 each layer keeps, and which layers were removed or replaced; "spectrum" and "changes", the candidates
                 of a search, with their scores and the changes to each layer; "updates" and "students", the students of
-                `method="n2n"`.
+                `method="n2n"`; "stages", metric and costs after each stage of a flow.
             path: the file to write, its ending gives the format (.png, .svg, .pdf); `None` for no file.
 
         Returns:

@@ -16,6 +16,7 @@ import keras
 from tfcompress import expect
 from tfcompress.candidates import candidate_from_dict, candidate_to_dict, named
 from tfcompress.export import kept_lambdas, without_lambdas
+from tfcompress.finished_stage import FinishedStage
 from tfcompress.input_shapes import InputShape, of_one_size, shapes_of_samples
 from tfcompress.manifest import check_manifest, read_manifest
 from tfcompress.measured import Measured
@@ -28,7 +29,7 @@ from tfcompress.rewrite import replay
 from tfcompress.staging import Stage, recover, refuse_foreign
 from tfcompress.training import load_arrays, save_arrays
 
-__all__ = ["MODEL", "about_lambdas", "figures", "read", "refuse_others", "write"]
+__all__ = ["MODEL", "about_lambdas", "check_result_folder", "figures", "read", "refuse_others", "write"]
 
 MODEL = "model.keras"
 _TRAIL, _RESULT = "trail.json", "result.json"
@@ -51,6 +52,7 @@ _STORED = {
     "higher_is_better",
     "layers_before",
 }
+_OF_A_FLOW = "stages"  # which results of a single method do not have
 
 
 def write(
@@ -63,6 +65,7 @@ def write(
     before: Measured,
     after: Measured,
     layers_before: Sequence[LayerFacts],
+    stages: Sequence[FinishedStage] = (),
     **others: Any,
 ) -> None:
     """Writes the fields of a result, see `Result.save`; `others` are fields that already are JSON data."""
@@ -79,6 +82,7 @@ def write(
         "after": dataclasses.asdict(after),
         "candidates": [{**candidate_to_dict(c), "model": c.model is not None} for c in candidates],
         "layers_before": [dataclasses.asdict(facts) for facts in layers_before],
+        **({_OF_A_FLOW: [stage.to_dict() for stage in stages]} if stages else {}),
         **others,
     }
     with Stage(path) as stage:
@@ -158,6 +162,19 @@ def refuse_others(path: pathlib.Path) -> None:
         )
 
 
+def check_result_folder(path: pathlib.Path) -> None:
+    """Refuses a run whose result could not be written to its folder, before any work.
+
+    Raises:
+        FileExistsError: names what is in the way.
+    """
+    try:
+        refuse_others(path)
+    except FileExistsError as error:
+        again = "Without them the same call makes the result again, from the checkpoints of the run."
+        raise FileExistsError(f"{error} {again}") from None
+
+
 def _folder(folder: str | os.PathLike[str]) -> pathlib.Path:
     """Returns the folder of a result, checked for damage: the given folder, or the one in a run folder.
 
@@ -192,13 +209,15 @@ def _read(path: pathlib.Path) -> dict[str, Any]:
         )
     if missing := sorted(_STORED - data.keys()):
         raise ValueError(f"Expected {', '.join(missing)} in {path}. Received: a result without them. Save it again.")
-    if unknown := sorted(data.keys() - _STORED):
+    data.setdefault(_OF_A_FLOW, [])
+    if unknown := sorted(data.keys() - _STORED - {_OF_A_FLOW}):
         raise ValueError(f"Expected {', '.join(sorted(_STORED))} in {path}. Received besides: {', '.join(unknown)}.")
     try:
         candidates = [(candidate_from_dict(entry), entry["model"]) for entry in data["candidates"]]
         data["candidates"] = tuple(candidates)
         data["before"], data["after"] = Measured(**data["before"]), Measured(**data["after"])
         data["notes"] = tuple(data["notes"])
+        data[_OF_A_FLOW] = tuple(FinishedStage.from_dict(stage) for stage in data[_OF_A_FLOW])
         data["layers_before"] = tuple(LayerFacts(**facts) for facts in data["layers_before"])
     except (TypeError, KeyError) as error:
         raise ValueError(f"Expected {path} to be what `Result.save` writes. Received: {error}") from error

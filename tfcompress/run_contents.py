@@ -16,20 +16,38 @@ from tfcompress.training import Objective, RunFolder
 __all__ = ["begin_run"]
 
 
-def begin_run(original: Network, method: Method, task: Task, time_s: float | None = None) -> list[str]:
+def begin_run(
+    original: Network,
+    method: Method | Sequence[Method],
+    task: Task,
+    time_s: float | None = None,
+    shares: Sequence[float | None] = (),
+    is_stage: bool = False,
+) -> list[str]:
     """Begins the run in its folder, or continues it; returns notes on that.
 
     Args:
         original: the network that was given.
-        method: the method, with its settings as they were given.
+        method: the method, with its settings as they were given; of a flow those of its stages.
         task: the task.
         time_s: seconds to which the settings are fitted; `None` if they are not.
+        shares: of a flow what `split` gave for each stage.
+        is_stage: whether this is a stage, whose data and objective the folder of its flow compares.
     """
     notes: list[str] = []
     if not isinstance(task.run, RunFolder):
         return notes
     contents = Contents()
-    fingerprint = _fingerprint(original, method, task, contents, notes)
+    methods = [method] if isinstance(method, Method) else method
+    fingerprint = {
+        "model": model_contents(original, contents, "model"),
+        **_methods(methods, contents),
+        **_budget(task.budget),
+        **({} if all(share is None for share in shares) else {"split": list(shares)}),
+        "control": _control(original, task),
+        **({} if is_stage else _data(original, task, contents, notes)),
+        "seed": task.seed,
+    }
     fingerprint |= {} if time_s is None else {"time_budget": time_s}
     task.run.begin({**fingerprint, "not_compared": contents.unknown})
     if contents.unknown:
@@ -40,21 +58,24 @@ def begin_run(original: Network, method: Method, task: Task, time_s: float | Non
     return notes
 
 
-def _fingerprint(original: Network, method: Method, task: Task, contents: Contents, notes: list[str]) -> dict[str, Any]:
-    """Returns everything that decides the outcome as plain data, without names that Keras generates."""
+def _methods(methods: Sequence[Method], contents: Contents) -> dict[str, Any]:
+    """Returns the method with its settings; of a flow those of all stages, by number and name."""
+    plain = [{"name": method.name, **method.contents(contents)} for method in methods]
+    if len(plain) == 1:
+        return {"method": plain[0]}
+    return {"stages": {f"{number}-{each['name']}": each for number, each in enumerate(plain, start=1)}}
+
+
+def _data(original: Network, task: Task, contents: Contents, notes: list[str]) -> dict[str, Any]:
+    """Returns objective and data as plain data."""
     splits, earlier = task.splits, (task.run.earlier or {}).get("samples", {})
     parts = [split for split in (splits.train, splits.validation, splits.test) if split is not None]
     return {
-        "model": model_contents(original, contents, "model"),
-        "method": {"name": method.name, **method.contents(contents)},
-        **_budget(task.budget),
-        "control": _control(original, task),
         "objective": _objective(original, task.objective, contents),
         "data": splits.describe().splitlines(),
         "samples": {
             split.name: split_contents(split, contents, earlier.get(split.name), notes.append) for split in parts
         },
-        "seed": task.seed,
     }
 
 

@@ -73,6 +73,7 @@ class Task:
         said: texts passed to `say`, for the report.
         given: the user's own model, which is never changed.
         callbacks: the user's, which see every epoch of the recovery; empty while a method searches.
+        first_of_flow: in a later stage of a flow the network that the first stage was given; else `None`.
     """
 
     model: keras.Model
@@ -91,6 +92,7 @@ class Task:
     given: keras.Model | None = None
     networks: list[Network] = field(default_factory=list)
     callbacks: tuple[keras.callbacks.Callback, ...] = ()
+    first_of_flow: Network | None = None
 
     @classmethod
     def of(
@@ -176,6 +178,11 @@ class Task:
     def teacher(self) -> keras.Model:
         """A copy of the model that was given, as a teacher for runs that train the working copy itself."""
         return flat_copy(self.whole)
+
+    @cached_property
+    def first_teacher(self) -> keras.Model:
+        """A copy of the model that teaches unless another is named: the user's own, also in a later stage of a flow."""
+        return self.teacher if self.first_of_flow is None else flat_copy(self.first_of_flow)
 
     def network_of(self, model: keras.Model | Network) -> Network:
         """Returns the network of a model, read once for this task and all made from it by `on`; keeps a given one."""

@@ -13,7 +13,7 @@ from tfcompress.task import Task
 from tfcompress.training import StepTime, duration
 from tfcompress.training.forecast import Forecast
 
-__all__ = ["fitted_settings", "given_time", "words_for_fitted"]
+__all__ = ["fitted_settings", "given_time", "span_of", "words_for_fitted"]
 
 _UNITS = {"s": 1, "sec": 1, "min": 60, "m": 60, "h": 3600, "d": 86400}
 _PART = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(s|sec|min|m|h|d)\b\.?")
@@ -60,6 +60,32 @@ def fitted_settings(method: Method, task: Task, step: StepTime | None, seconds: 
         ValueError: no step could be timed, or even the shortest run takes longer.
     """
     shortest = None
+    for changes, shortest in _times(method, task, step):
+        if shortest <= seconds:
+            return changes
+    least = "" if shortest is None else f", which is at least {duration(shortest)} here"
+    raise ValueError(
+        f"Expected `time_budget` to be long enough for a run{least}. Received: {duration(seconds)}. Give more time, "
+        'less data, or another method, such as "uniform".'
+    )
+
+
+def span_of(method: Method, task: Task, step: StepTime | None) -> tuple[float, float]:
+    """Returns the seconds of the shortest run that `fitted_settings` could make of a method, and those of the method.
+
+    Raises:
+        ValueError: no step could be timed.
+    """
+    times = [seconds for _, seconds in _times(method, task, step)]
+    return times[-1], times[0]
+
+
+def _times(method: Method, task: Task, step: StepTime | None) -> Iterator[tuple[dict[str, Any], float]]:
+    """Yields changes of settings that make a run ever shorter, with its seconds.
+
+    Raises:
+        ValueError: no step could be timed.
+    """
     for changes in _ever_shorter(method):
         try:
             shorter = dataclasses.replace(method, **changes) if changes else method  # type: ignore[type-var]
@@ -71,14 +97,7 @@ def fitted_settings(method: Method, task: Task, step: StepTime | None, seconds: 
                 "Expected data of a known length, and a model whose training step can be timed, for time_budget. "
                 "Received: no timed step. Leave time_budget out, and give epochs=."
             )
-        shortest = sum(parts.values())
-        if shortest <= seconds:
-            return changes
-    least = "" if shortest is None else f", which is at least {duration(shortest)} here"
-    raise ValueError(
-        f"Expected `time_budget` to be long enough for a run{least}. Received: {duration(seconds)}. Give more time, "
-        'less data, or another method, such as "uniform".'
-    )
+        yield changes, sum(parts.values())
 
 
 def _ever_shorter(method: Method) -> Iterator[dict[str, Any]]:

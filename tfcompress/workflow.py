@@ -1,4 +1,4 @@
-"""`compress`: checks everything, runs the method's stage, reports."""
+"""`compress`: checks everything, runs the method's stage, or those of several methods in turn, reports."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from tfcompress.costs import CostModel, registered_metrics
 from tfcompress.costs.budget import Budget, as_budget, shown
 from tfcompress.export import kept_lambdas
 from tfcompress.feasibility import check_budget
+from tfcompress.flow import Call, given_split, methods_of, run_flow
 from tfcompress.given import (
     check_surroundings,
     given_callbacks,
@@ -31,13 +32,13 @@ from tfcompress.graph import check_runs_here
 from tfcompress.header import header, measured_step, warning_of_time
 from tfcompress.input_shapes import InputShape
 from tfcompress.measured import measurements_of, metrics_of
-from tfcompress.methods import Method, method_by_name
+from tfcompress.methods import Method
 from tfcompress.methods.presets import share_of_fast, words_for_preset
 from tfcompress.network import Network
 from tfcompress.outcome import put_together, result_of
 from tfcompress.process import ignored_warnings, log, unheard_log, warmed_up, without_chatter
 from tfcompress.result import Result
-from tfcompress.result_files import about_lambdas, refuse_others
+from tfcompress.result_files import about_lambdas, check_result_folder
 from tfcompress.rewrite.working_copy import fixed_batch
 from tfcompress.run_contents import begin_run
 from tfcompress.stage import run_stage
@@ -59,7 +60,7 @@ __all__ = ["compress"]
 
 def compress(
     model: keras.Model | str | os.PathLike[str],
-    method: str | Method = "rlal",
+    method: str | Method | Sequence[str | Method] = "rlal",
     data: Any = None,
     *,
     validation_data: Any = None,
@@ -70,6 +71,7 @@ def compress(
     params_budget: float | int | None = None,
     latency_budget: float | int | None = None,
     budget: Mapping[str, float | int] | None = None,
+    split: Mapping[str | int, float] | Sequence[float | None] | None = None,
     exclude: Pattern | Iterable[Pattern] = (),
     only: Pattern | Iterable[Pattern] | None = None,
     ratio_limits: Mapping[Pattern, float | tuple[float, float]] | None = None,
@@ -97,8 +99,9 @@ def compress(
             `"uniform"`, `"taylor"` and `"random"` remove channels; `"darc"` and `"replaced"` put cheaper layers in the
             place of others (docs/methods/darc.md); `"n2n"` removes layers and makes kernels smaller
             (docs/methods/n2n.md); `"lit"`, `"kd"`, `"hint"`, `"born_again"` and `"scratch"` train a shallower student
-            (docs/methods/distillation.md). Data in this place, as in `compress(model, (x, y), ...)`, are taken for
-            `data`, with the default method.
+            (docs/methods/distillation.md). A list of several, `["lit", "rlal"]`, runs as a flow: one after the other,
+            each from the last one's result (docs/guides/flow.md). Data in this place, as in `compress(model, (x, y),
+            ...)`, are taken for `data`, with the default method.
         data: the name of a dataset (`"cifar10"`, `"digits"`), the path of a folder of images or of an .npz file,
             `"package.module:function"`, `tfcompress.data.load(...)`, a tuple `(x, y)` of arrays, a batched
             `tf.data.Dataset` or a keras `PyDataset`. Sample weights may be a third part: they count in the training
@@ -118,6 +121,9 @@ def compress(
         budget: `{metric: limit}` of "macs", "params", "bytes" and metrics that were registered
             (`tfcompress.costs.register_metric`), or a `Budget`: shares as floats, absolute numbers as ints. At
             least one budget is needed, and each metric may be limited once.
+        split: how far each stage of a flow has to come: `{"lit": 0.7}`, or shares of the original in the order of the
+            stages, `(0.7,)`. `None`: each stage that can lower a metric takes off the same factor. The last of them
+            holds the whole budget.
         exclude: layers whose output channels are all kept: names, patterns such as `"stage4_*"`, or classes.
         only: the layers that may be pruned; `None` for all.
         ratio_limits: `{pattern: (least, greatest)}`, shares in [0, 1] of the channels to remove, or only the greatest.
@@ -162,8 +168,10 @@ def compress(
         tfcompress.training.TrainingDiverged: the loss became NaN; the last good state is kept in the run folder.
     """
     method, data = _in_their_places(method, data)
-    chosen = method_by_name(method, preset, epochs=epochs, learning_rate=learning_rate, optimizer=optimizer)
-    limited = chosen.budget(Budget(budget, flops=flops_budget, params=params_budget, latency=latency_budget))
+    stages = methods_of(method, preset, epochs, learning_rate, optimizer)
+    shares = given_split(split, stages)
+    whole = Budget(budget, flops=flops_budget, params=params_budget, latency=latency_budget)
+    limited = stages[0].budget(whole) if len(stages) == 1 else whole
     control = Control.of(exclude, only, ratio_limits, round_to, through_norms)
     seed, objective, progress = given_seed(seed), given_objective(objective), Progress(verbose)
     callbacks, monitor = given_callbacks(callbacks), given_monitor(monitor, objective)
@@ -172,38 +180,66 @@ def compress(
     data_lib.check_forms(data, validation_data, test_data, validation_split, class_weight)
     check_surroundings()
     given = read_model(model)
-    chosen = chosen.for_model(given.model)
+    stages = tuple(each.for_model(given.model) for each in stages)
     original = Network(given.model, control.through_norms, given.graph)
     as_given = original.graph
     if input_shape is not None:
         original = Network(given_with_shape(given.model, input_shape), control.through_norms)
     check_runs_here(original.graph)
     check_finite_weights(original.model)
-    with _calm(verbose), progress, open_run(run_dir) as run:
+    how: dict[str, Any] = {"validation_split": validation_split, "class_weight": class_weight}
+    call = Call(
+        model=given.model,
+        original=original,
+        as_given=as_given,
+        notes=given.notes,
+        data={"data": data, "validation_data": validation_data, "test_data": test_data, **how},
+        control=control,
+        seed=seed,
+        progress=progress,
+        objective=objective,
+        monitor=monitor,
+        callbacks=callbacks,
+        time_s=time_s,
+        input_shape=input_shape,
+    )
+    with _calm(verbose), progress:
+        if len(stages) == 1:
+            return _run_one(call, stages[0], limited, run_dir)
+        return run_flow(call, stages, shares, limited, run_dir, _run_one)
+
+
+def _run_one(call: Call, chosen: Method, limited: Budget, run_dir: Any) -> Result:
+    """Runs a single method: the whole of a call, or one stage of a flow, whose data and objective are known."""
+    original, seed, control, progress, time_s = call.original, call.seed, call.control, call.progress, call.time_s
+    with open_run(run_dir) as run:
         if isinstance(run, RunFolder):
-            _check_result_folder(run)
+            check_result_folder(run.result)
         progress.doing("checking model, budget and data")
         check_budget(chosen, limited, original.costs, control)
         task = Task.before_data(original, limited, seed, run, progress, control)
+        if call.first_of_flow is not None:
+            task = dataclasses.replace(task, first_of_flow=call.first_of_flow)
         chosen.check_model(task)
         measurements = measurements_of(task.network, limited)  # a function that does not work shows here
-        how: dict[str, Any] = {"validation_split": validation_split, "class_weight": class_weight}
-        splits = given_splits(original.model, data, validation_data, test_data, seed, objective, **how)
-        splits.check_whole()
-        task = task.with_data(splits, objective, monitor)
+        splits = call.splits or given_splits(original.model, **call.data, seed=seed, objective=call.objective)
+        if call.splits is None:
+            splits.check_whole()
+        task = task.with_data(splits, call.objective, call.monitor)
         chosen.check(task)
         progress.doing("measuring the original model")
         on_test = metrics_of(original, task, ("test",)).get("test")  # what is wrong with it shows before training
         # All that can be refused was: from here on it is the folder of this run.
-        notes = begin_run(original, chosen, task, time_s)
-        task, first, notes = _measured(original, chosen, task, measurements, notes, given.model)
-        step = measured_step(chosen, task) if time_s is not None or (verbose and not run.is_finished) else None
+        notes = begin_run(original, chosen, task, time_s, is_stage=bool(call.turn))
+        task, first, notes = _measured(original, chosen, task, measurements, notes, call.model)
+        is_shown = progress.verbose and not run.is_finished
+        step = measured_step(chosen, task) if time_s is not None or is_shown else None
         if time_s is not None:
             chosen = _in_time(chosen, task, step, time_s)
-        _say_first(original, chosen, task, notes, step)
-        recovered = run_stage(chosen, task, callbacks)
+        _say_first(call, chosen, task, notes, step)
+        recovered = run_stage(chosen, task, call.callbacks)
         before = put_together(original.costs.total, first["validation"], on_test, task, first["measurements"])
-        result = result_of(before, recovered, chosen, task, [*given.notes, *notes], as_given)
+        result = result_of(before, recovered, chosen, task, [*call.notes, *notes], call.as_given)
         if isinstance(run, RunFolder):
             with run.room(result.after.bytes):
                 result.save(run.result)
@@ -228,15 +264,6 @@ def _calm(verbose: int) -> Iterator[None]:
             stack.enter_context(unheard_log())
             stack.enter_context(ignored_warnings())
         yield
-
-
-def _check_result_folder(run: RunFolder) -> None:
-    """Refuses a run whose result could not be written to its folder, before any work."""
-    try:
-        refuse_others(run.result)
-    except FileExistsError as error:
-        again = "Without them the same call makes the result again, from the checkpoints of the run."
-        raise FileExistsError(f"{error} {again}") from None
 
 
 def _measured(
@@ -274,12 +301,16 @@ def _in_time(method: Method, task: Task, step: StepTime | None, seconds: float) 
     return dataclasses.replace(method, **changes) if changes else method  # type: ignore[type-var]
 
 
-def _say_first(original: Network, method: Method, task: Task, notes: Sequence[str], step: StepTime | None) -> None:
-    """Prints the header of the run and warnings; declares its phases."""
+def _say_first(call: Call, method: Method, task: Task, notes: Sequence[str], step: StepTime | None) -> None:
+    """Prints the header of the run, or of a stage, and warnings; declares its phases."""
     if task.progress.verbose:
-        task.progress.header(header(original, method, task, step))
-    warnings = [note for note in notes if note.startswith(WARNING)]
-    if long := warning_of_time(method, task, step):
+        lines = header(call.original, method, task, step)
+        if call.turn:  # the header of the flow has said the rest
+            said = ("plan", "time") if call.first_of_flow is None else ("model", "plan", "time")
+            lines = {"stage": call.turn, **{name: lines[name] for name in said}}
+        task.progress.header(lines)
+    warnings = [note for note in notes if note.startswith(WARNING) and note not in call.shown]
+    if not call.turn and (long := warning_of_time(method, task, step)):
         task.say(long)
     for note in warnings:
         task.progress.note(note)

@@ -144,6 +144,24 @@ class WidthsTest(tf.test.TestCase):
         self.assertAllEqual(widths.grown(start, key, lambda kept: True), widths.greatest)
 
 
+class PartsTest(tf.test.TestCase):
+    def test_some_of_the_settings(self):
+        control = Control(exclude=("a",), only=("b",), round_to=4)
+        self.assertEqual(control.part(("exclude", "only")), Control(exclude=("a",), only=("b",)))
+        self.assertEqual(control.part(()), Control())
+
+    def test_what_is_left_in_a_model(self):
+        """The second block, which an earlier stage removed, is not there any more."""
+        groups = groups_of(small_tasks.residual_network(inner=(5,)))
+        limits = {"block2_*": (0.0, 0.5), "stem": (0.0, 0.25)}
+        control = Control(exclude=("block2_conv1", "stem", keras.layers.LSTM), ratio_limits=limits, round_to=2)
+        left = control.left_in(groups)
+        self.assertEqual(left, Control(exclude=("stem",), ratio_limits={"stem": (0.0, 0.25)}, round_to=2))
+        self.assertEqual(Control(only=("block2_*", "stem")).left_in(groups), Control(only=("stem",)))
+        gone = Control(only=("block2_*",))
+        self.assertEqual(gone.left_in(groups), gone)  # whose widths() says that it matches nothing
+
+
 class RefusedTest(tf.test.TestCase):
     def refused(self, words, **control):
         with self.assertRaisesRegex(ValueError, words):

@@ -204,6 +204,30 @@ class RefusalTest(CommandTest):
         answer = self.compress("--flops-budget", "0.5", "--preset", "quick")
         self.assert_refused(answer, "('fast', 'balanced', 'paper')", "preset='quick'")
 
+    def test_a_flow(self):
+        seen = []
+
+        def compress(path, method, data, **rest):
+            seen.append((method, rest["split"]))
+            raise ValueError("seen")
+
+        budget = ("--flops-budget", "0.5")
+        with mock.patch.object(tfcompress, "compress", compress):
+            sets = ("--set", "lit.epochs=3", "--set", "2.steps=2", "--set", "2.step_epochs=4", "--split", "lit=0.7")
+            self.assert_refused(self.compress(*budget, *sets, method="lit,uniform"), "seen")
+            flags = ("--method", "uniform", "--preset", "fast", "--split", "0.8,0.7", "--set", "1.epochs=1")
+            self.assert_refused(self.compress(*budget, *flags), "seen")
+        lit = [LIT(epochs=3), Uniform(steps=2, step_epochs=4)]
+        twice = [Uniform.with_preset("fast", epochs=1), Uniform.with_preset("fast")]
+        self.assertEqual(seen, [(lit, {"lit": 0.7}), (twice, [0.8, 0.7])])
+
+    def test_a_flow_that_is_refused(self):
+        budget = ("--flops-budget", "0.5")
+        self.assert_refused(self.compress(*budget, method="uniform,lit"), "The right order is", "['lit', 'uniform']")
+        words = ("--set STAGE.NAME=VALUE with a stage of 1, 2, lit, uniform", "--set epochs=3")
+        self.assert_refused(self.compress(*budget, "--set", "epochs=3", method="lit,uniform"), *words)
+        self.assert_refused(self.compress(*budget, "--split", "0.7"), "None for a single method")
+
     def test_a_setting_out_of_range(self):
         self.assert_refused(self.compress("--flops-budget", "0.5", "--set", "epochs=-1"), "epochs=-1")
 

@@ -34,6 +34,13 @@ class LimitsTest(tf.test.TestCase):
         self.assertEqual(self.limits(params=0.25), {"params": 100})
         self.assertEqual(self.limits(params=250), {"params": 250})
 
+    def test_a_part_keeps_its_words(self):
+        budget = Budget({"bytes": 0.5}, flops=1_000, params=0.7)
+        part = budget.part(["macs", "bytes", "latency_ms"])
+        self.assertEqual(dict(part), {"bytes": 0.5, "macs": 500})
+        self.assertEqual(part.said("macs"), "flops_budget=1000")
+        self.assertEqual(dict(budget.part([])), {})
+
     def test_both_budgets(self):
         self.assertEqual(self.limits(flops=0.7, params=0.3), {"macs": 700, "params": 120})
         self.assertEqual(self.limits(flops=1200, params=0.3), {"macs": 600, "params": 120})

@@ -69,6 +69,28 @@ class ChoosingTest(doc_pages.PageTest):
         self.assertLen(page.run()["curve"], 10)
 
 
+class FlowTest(doc_pages.PageTest):
+    def test_all_code(self):
+        """The first flow is run, the others up to their stages."""
+        self.enterContext(readers.short_methods())
+        model, data = small_tasks.trained_network(), small_tasks.pictures(64)
+        page = self.open_page("docs/guides/flow.md", model=model, data=data)
+        made = page.run(1)
+        self.assertEqual([stage.method for stage in made["result"].stages], ["lit", "uniform"])
+        self.assertIn("1 lit", page.printed)
+        model.save("model.keras")
+        np.savez("images.npz", x=data[0], y=data[1])
+        with mock.patch("tfcompress.workflow.run_flow", return_value=made["result"]) as run_flow:
+            page.run(1)
+            page.run(1)
+            self.assertIn("lit {'macs': ", page.printed)
+            self.assertTrue(pathlib.Path("stages.png").exists())
+            page.run()
+        calls = [[[method.name for method in call.args[1]], call.args[2]] for call in run_flow.call_args_list]
+        lit = ["lit", "uniform"]
+        self.assertEqual(calls, [[lit, (None, None)], [lit, (0.8, None)], [["uniform", "thin_out"], (None, None)]])
+
+
 class CriterionTest(doc_pages.PageTest):
     def test_all_code(self):
         page = self.open_page(

@@ -69,7 +69,7 @@ def _shortened(method_by_name):
 
 def short_methods():
     """`compress` trains and searches for a few epochs and episodes, whatever the method says."""
-    return mock.patch("tfcompress.workflow.method_by_name", _shortened(registry.method_by_name))
+    return mock.patch("tfcompress.flow.stages.method_by_name", _shortened(registry.method_by_name))
 
 
 def short_measurements():

@@ -93,6 +93,28 @@ class Control:
         }
         return {name: value for name, value in values.items() if value}
 
+    def part(self, names: Iterable[str]) -> Control:
+        """Returns the control with these of its settings alone, the others at their defaults."""
+        return Control(**{name: getattr(self, name) for name in names})
+
+    def left_in(self, groups: ChannelGroups) -> Control:
+        """Returns the control without those patterns of `exclude`, `only` and `ratio_limits` that match no layer.
+
+        For a model that lost layers since the patterns were checked. If nothing of `only` is left, it stays as it is.
+        """
+        matches = _Matches(groups)
+
+        def left(argument: str, pattern: Pattern) -> bool:
+            try:
+                return bool(matches(argument, pattern))
+            except ValueError:
+                return False
+
+        only = None if self.only is None else tuple(p for p in self.only if left("only", p)) or self.only
+        exclude = tuple(pattern for pattern in self.exclude if left("exclude", pattern))
+        limits = {pattern: pair for pattern, pair in self.ratio_limits.items() if left("ratio_limits", pattern)}
+        return Control(exclude, only, limits, self.round_to, self.through_norms)
+
     def layers(self, groups: ChannelGroups) -> set[str]:
         """Returns the layers in `only` and not in `exclude`, for methods that change layers rather than channels.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 from tfcompress import expect
 from tfcompress.cli.arguments import add_input_shape, add_model, add_seed, checked, existing, name_and_value, number
@@ -16,7 +17,18 @@ __all__ = ["COMMAND"]
 def _add_flags(parser: argparse.ArgumentParser) -> None:
     add_model(parser)
     add_input_shape(parser)
-    parser.add_argument("--method", default="rlal", help="a name that `tfcompress methods` lists (default: rlal)")
+    parser.add_argument(
+        "--method",
+        action="append",
+        metavar="NAME",
+        help="a name that `tfcompress methods` lists (default: rlal); several for a flow, as lit,uniform or repeated",
+    )
+    parser.add_argument(
+        "--split",
+        metavar="SHARES",
+        type=_split,
+        help="of a flow, the share of the original that each stage has to reach: lit=0.7, or 0.7,0.5 in their order",
+    )
     parser.add_argument(
         "--preset",
         metavar="NAME",
@@ -29,7 +41,8 @@ def _add_flags(parser: argparse.ArgumentParser) -> None:
         dest="settings",
         metavar="NAME=VALUE",
         type=name_and_value,
-        help="a setting of the method, such as epochs=90 or agent.gamma=0.9, in place of the preset's; may be repeated",
+        help="a setting of the method, such as epochs=90 or agent.gamma=0.9, in place of the preset's; of a stage of a "
+        "flow lit.epochs=90, or 1.epochs=90; may be repeated",
     )
     for name, kind, text in (
         ("--epochs", int, "epochs of training the finished model, short for --set epochs=N"),
@@ -77,6 +90,37 @@ def _add_flags(parser: argparse.ArgumentParser) -> None:
     add_control_flags(parser)
 
 
+def _split(text: str) -> dict[str | int, float] | list[float]:
+    """Reads `lit=0.7,2=0.5`, or `0.7,0.5`."""
+    parts = text.split(",")
+    if "=" not in text:
+        return [float(number(part)) for part in parts]
+    pairs = [name_and_value(part) for part in parts]
+    return {int(stage) if stage.isdecimal() else stage: float(number(share)) for stage, share in pairs}
+
+
+def _methods(args: argparse.Namespace) -> Any:
+    """Returns the method with its settings, or those of a flow in a list."""
+    from tfcompress.flow import methods_of
+    from tfcompress.methods.settings import configured
+
+    names = [name for given in args.method or ["rlal"] for name in given.split(",")]
+    methods = methods_of(names, args.preset)
+    if len(methods) == 1:
+        return configured(methods[0], dict(args.settings))
+    settings: list[dict[str, str]] = [{} for _ in methods]
+    stages = {str(number): number - 1 for number in range(1, len(names) + 1)}
+    stages |= {name: names.index(name) for name in names if names.count(name) == 1}
+    for name, value in args.settings:
+        stage, _, setting = name.partition(".")
+        if stage not in stages:
+            raise ValueError(
+                f"Expected --set STAGE.NAME=VALUE with a stage of {', '.join(stages)}. Received: --set {name}={value}"
+            )
+        settings[stages[stage]][setting] = value
+    return [configured(method, own) for method, own in zip(methods, settings, strict=True)]
+
+
 def _limit(text: str) -> tuple[str, int | float]:
     metric, value = name_and_value(text)
     limit = checked(number, expect.share_or_count, f"budget[{metric!r}]", of=metric)
@@ -104,12 +148,10 @@ def _check(args: argparse.Namespace) -> None:
 def _run(args: argparse.Namespace) -> None:
     path = existing(args.model)
     import tfcompress
-    from tfcompress.methods import method_by_name
-    from tfcompress.methods.settings import configured
 
     result = tfcompress.compress(
         path,
-        configured(method_by_name(args.method, args.preset), dict(args.settings)),
+        _methods(args),
         **given_data(args),
         monitor=args.monitor,
         time_budget=args.time_budget,
@@ -122,6 +164,7 @@ def _run(args: argparse.Namespace) -> None:
         params_budget=args.params_budget,
         latency_budget=args.latency_budget,
         budget=dict(args.budget),
+        split=args.split,
         run_dir=args.run_dir,
         seed=args.seed,
         **control(args),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from fractions import Fraction
 
 import keras
@@ -108,6 +108,14 @@ class Budget(Mapping[str, float | int]):
 
     def __repr__(self) -> str:
         return f"Budget({self._limits})"
+
+    def part(self, metrics: Iterable[str]) -> Budget:
+        """Returns the budget with the limits of these metrics alone, as they were given."""
+        part, kept = Budget(), set(metrics)
+        for metric, (name, value) in self._said.items():
+            if metric in kept:
+                part._add(metric, name, value)
+        return part
 
     def said(self, metric: str) -> str:
         """Returns the limit of a metric as it was given, such as "flops_budget=0.5"."""

@@ -174,13 +174,14 @@ def taught(
         student: a built model.
         task: the task.
         teaching: soft targets and hints.
-        teacher: the teacher, if `teaching` names none; the original model by default.
+        teacher: the teacher, if `teaching` names none; by default the original model, in a flow that of its first stage
+            (but for hints, which compare layers that the stage's own source has).
         cached: whether batches contain the teacher's outputs, see `Distillation`.
     """
     if teaching.teacher is not None:
         teacher = _runnable(teaching.teacher, teaching)
     elif teacher is None:
-        teacher = task.teacher
+        teacher = task.first_teacher if teaching.hints is None else task.teacher
     hard = loss_function(student, task.objective)
     assert hard is not None
     outputs: OutputsLoss = LabelsLoss(hard)

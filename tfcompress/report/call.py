@@ -27,7 +27,7 @@ def call_of(result: Any) -> str:
     Args:
         result: a `Result`, which may be a loaded one.
     """
-    method, remarks = _method(result)
+    method, remarks = _stages(result) if result.stages else _method(result)
     said = [line for note in result.notes if note.startswith("training: ") for line in note.splitlines()]
     given = [note for note in result.notes if note.endswith(_GIVEN)]
     controls = _control(result)
@@ -42,7 +42,7 @@ def call_of(result: Any) -> str:
         *(f"    # {line}" for line in remarks),
         "    data,",
         *(f"    # {line}" for line in said),
-        *(f"    {line}," for line in (*_budget(result), *controls)),
+        *(f"    {line}," for line in (*_budget(result), *_split(result), *controls)),
         *(f"    # objective= was given: {note}" for note in given),
         f"    seed={result.seed},",
         ")",
@@ -74,6 +74,22 @@ def _method(result: Any) -> tuple[str, list[str]]:
         inside = "".join(f"        {argument},\n" for argument in arguments)
         line = f"tfcompress.methods.{cls.__name__}{maker}(\n{inside}    )"
     return line, remarks
+
+
+def _stages(result: Any) -> tuple[str, list[str]]:
+    """Returns the methods of a flow as a list, and comments on settings that cannot be written as text."""
+    lines, remarks = [], []
+    for stage in result.stages:
+        method, said = _method(stage)
+        lines.append("        " + method.replace("\n", "\n    ") + ",")
+        remarks += [f"{stage.method}: {remark}" for remark in said]
+    return "[\n" + "\n".join(lines) + "\n    ]", remarks
+
+
+def _split(result: Any) -> list[str]:
+    """Returns the split of a flow's budget as an argument, if it was given."""
+    split = result.settings.get("split") if result.stages else None
+    return [] if split is None else [f"split={_text(split)}"]
 
 
 def _changes(given: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from tfcompress.report.page_style import STYLE
 from tfcompress.report.plots import load_matplotlib, plain_text
 from tfcompress.report.result_table import rows_of, scores_of
 from tfcompress.report.spectrum import NARROWED, draw_spectrum
+from tfcompress.report.stage_table import draw_stages, stage_rows
 from tfcompress.report.table import html_table
 
 __all__ = ["page_of", "write_page"]
@@ -65,6 +66,7 @@ def page_of(result: Any) -> str:
     rows = rows_of(result.before, result.after, result.metric)
     sections = [
         ("table", "Before and after", _cards(result) + _scrolled(html_table(rows))),
+        *_stages(result),
         ("history", "History", _picture("Metric over search and recovery", draw_history, result) + _logs(result)),
         *_layer_sections(result),
         *_candidates(result),
@@ -200,6 +202,14 @@ def _candidates(result: Any) -> list[_Section]:
     rows += [(c.origin or "-", f"{c.cost.macs:,}", f"{c.cost.params:,}", f"{c.score:.4f}") for c in ordered]
     picture = _picture("Candidates of the search", lambda of, width: draw_spectrum(of, width=width), result)
     return [("candidates", "Candidates of the search", picture + _scrolled(html_table(rows)))]
+
+
+def _stages(result: Any) -> list[_Section]:
+    """Returns the section on the stages of a flow."""
+    if not result.stages:
+        return []
+    picture = _picture("Metric and costs after each stage", lambda of, width: draw_stages(of, width=width), result)
+    return [("stages", "Stages", picture + _scrolled(html_table(stage_rows(result))))]
 
 
 def _logs(result: Any) -> str:

@@ -10,6 +10,7 @@ from tfcompress.report.history import plot_history
 from tfcompress.report.layer_plot import plot_structure
 from tfcompress.report.plots import plain_text
 from tfcompress.report.spectrum import plot_changes, plot_spectrum
+from tfcompress.report.stage_table import plot_stages
 from tfcompress.report.students import plot_students, plot_updates
 
 __all__ = ["draw"]
@@ -18,6 +19,7 @@ _PICTURES = {
     "history": plot_history,
     "structure": plot_structure,
     "spectrum": plot_spectrum,
+    "stages": plot_stages,
     "changes": plot_changes,
     "students": plot_students,
     "updates": plot_updates,

@@ -52,10 +52,10 @@ def as_text(title: str, rows: Sequence[_Row], below: Sequence[str]) -> str:
     return "\n".join([title, *in_columns(rows, left=1), *below])
 
 
-def as_html(title: str, rows: Sequence[_Row], below: Sequence[str]) -> str:
-    """Returns the same as HTML, which a notebook shows."""
+def as_html(title: str, rows: Sequence[_Row], below: Sequence[str], stages: str = "") -> str:
+    """Returns the same as HTML, which a notebook shows, with the table of stages between."""
     lines = "".join(f"<p>{html.escape(line)}</p>" for line in below if line)
-    return html_table(rows, title, has_style=False) + lines
+    return html_table(rows, title, has_style=False) + stages + lines
 
 
 def _both(first: Mapping[str, float], last: Mapping[str, float]) -> list[str]:

@@ -28,7 +28,16 @@ __all__ = ["DamagedFileError", "NoRoomError", "NoRunFolder", "RunFolder", "RunFo
 
 _RUN, _LOCK = "run", ".lock"
 _OF_A_RUN = (
-    *("before.json", "search.json", "source.keras", "student.keras", "candidate-1.keras", "checkpoints", "result"),
+    *(
+        "before.json",
+        "search.json",
+        "source.keras",
+        "student.keras",
+        "candidate-1.keras",
+        "checkpoints",
+        "result",
+        "stages",
+    ),
     *("before.json.part", "search.json.part", "source.part.keras", "student.part.keras", "candidate-1.part.keras"),
 )
 _FIRST = ("before", _RUN)  # what is written before any training, the name of the run last

@@ -109,6 +109,8 @@ class Replacing(TrainedMethod):
         expect.settings(self, expect.whole, "latency_batch", "latency_threads", least=1)
         expect.settings(self, expect.number, "imitation_rate", above=0, or_none=True)
 
+    kind: ClassVar[str] = "layers"
+    controlled_by: ClassVar[tuple[str, ...]] = ("exclude", "only")
     fast: ClassVar[Mapping[str, Any]] = {"epochs": 5}
 
     @classmethod

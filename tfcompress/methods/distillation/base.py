@@ -102,6 +102,8 @@ class Distilling(TrainedMethod):
     cardinality: int | None = None
 
     stores_search = False
+    kind: ClassVar[str] = "layers"
+    controlled_by: ClassVar[tuple[str, ...]] = ()
     fast: ClassVar[Mapping[str, Any]] = {"epochs": 5}
 
     def __post_init__(self) -> None:

@@ -113,6 +113,8 @@ class N2N(TrainedMethod):
     as_released: bool = False
 
     when: ClassVar[str] = "small networks on small data, with layers to spare, and no known budget"
+    kind: ClassVar[str] = "layers"
+    controlled_by: ClassVar[tuple[str, ...]] = ()
     fast: ClassVar[Mapping[str, Any]] = {"updates": 1, "epochs": 5}
 
     def __post_init__(self) -> None:

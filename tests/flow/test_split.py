@@ -1,0 +1,106 @@
+"""How a budget is split over the stages of a flow."""
+
+import flow_methods
+import tensorflow as tf
+
+from tfcompress.costs import Budget, Cost
+from tfcompress.flow.split import check_split, given_split, limits_of, words_for_split
+from tfcompress.methods import LIT, Random, Uniform
+
+TOTAL = Cost(10_000, 1_000, 4_000)
+TWO = (LIT(), Uniform())
+THREE = (LIT(), Uniform(), Random())
+WITH_LAST = (LIT(), Uniform(), flow_methods.Rounds())
+
+
+def limits(methods, split=None, **budget):
+    return limits_of(given_split(split, methods), methods, Budget(**budget), TOTAL)
+
+
+class SplitTest(tf.test.TestCase):
+    def test_equal_factors(self):
+        """0.25 ** (1/2) = 0.5; 0.125 ** (1/3) = 0.5, ** (2/3) = 0.25."""
+        self.assertEqual(limits(TWO, flops=0.25), [{"macs": 5_000}, {"macs": 2_500}])
+        # 0.125 ** (1/3) is a little less than a half in floats.
+        first, second, last = (each["macs"] for each in limits(THREE, flops=0.125))
+        self.assertAllClose([first, second], [5_000, 2_500], atol=1)
+        self.assertEqual(last, 1_250)
+
+    def test_each_metric_by_itself(self):
+        split = limits(TWO, flops=0.25, params=0.81)
+        self.assertEqual(split, [{"macs": 5_000, "params": 900}, {"macs": 2_500, "params": 810}])
+
+    def test_absolute_limits(self):
+        """2,500 MACs of 10,000 are a quarter."""
+        self.assertEqual(limits(TWO, flops=5_000), [{"macs": 5_000}, {"macs": 2_500}])
+        self.assertEqual(limits(TWO, flops=40_000), [{"macs": 10_000}, {"macs": 10_000}])
+
+    def test_stages_that_cannot_lower_a_metric_are_left_out(self):
+        self.assertEqual(limits(WITH_LAST, flops=0.25), [{"macs": 5_000}, {"macs": 2_500}, {}])
+
+    def test_the_last_one_holds_the_whole_to_the_digit(self):
+        """In floats 0.29 * 100 is below 29."""
+        held = limits_of((None, None), TWO, Budget({"macs": 0.29}), Cost(100, 100, 400))
+        self.assertEqual(held[-1], {"macs": 29})
+        self.assertEqual(held[0], {"macs": 53})  # 0.29 ** 0.5 = 0.5385
+
+    def test_given_shares(self):
+        for split in ({"lit": 0.8}, {1: 0.8}, (0.8,), [0.8, None]):
+            self.assertEqual(limits(TWO, split, flops=0.25), [{"macs": 8_000}, {"macs": 2_500}], split)
+
+    def test_equal_factors_between_given_shares(self):
+        """0.64 and 0.25: sqrt(0.64) = 0.8 before, sqrt(0.64 * 0.25) = 0.4 between."""
+        self.assertEqual([each["macs"] for each in limits(THREE, {"lit": 0.64}, flops=0.25)], [6_400, 4_000, 2_500])
+        self.assertEqual([each["macs"] for each in limits(THREE, (None, 0.64), flops=0.25)], [8_000, 6_400, 2_500])
+
+    def test_no_stage_is_held_below_the_whole(self):
+        """0.5 of both is below the limit of parameters, which stay at that."""
+        self.assertEqual(limits(TWO, (0.5,), flops=0.25, params=0.9)[0], {"macs": 5_000, "params": 900})
+
+    def test_words(self):
+        words = words_for_split(limits(WITH_LAST, flops=0.25, params=0.81), WITH_LAST, TOTAL)
+        self.assertEqual(
+            words,
+            "lit to 50.0% of the MACs and 90.0% of the parameters, "
+            "then uniform to 25.0% of the MACs and 81.0% of the parameters, then rounds",
+        )
+
+
+class RefusedSplitTest(tf.test.TestCase):
+    def assert_refused(self, methods, split, *words, error=ValueError):
+        with self.assertRaises(error) as caught:
+            given_split(split, methods)
+        for part in ("Expected `split`", "Received: split=", *words):
+            self.assertIn(part, str(caught.exception))
+
+    def test_what_is_no_split(self):
+        self.assert_refused(TWO[:1], {"lit": 0.5}, "None for a single method")
+        for split in ("lit", 0.5, {"lit": "a lot"}, (0.5, "x")):
+            self.assert_refused(TWO, split)
+        for split in ({"lit": 0.0}, {"lit": 1.5}, (float("nan"),)):
+            self.assert_refused(TWO, split)
+        self.assert_refused(TWO, (0.9, 0.8, 0.7), "at most 2")
+        self.assert_refused(THREE, (0.5, 0.7), "do not rise")
+
+    def test_stages_that_are_not_there(self):
+        self.assert_refused(TWO, {"rlal": 0.5}, "['lit', 'uniform']")
+        self.assert_refused(TWO, {3: 0.5})
+        self.assert_refused((Uniform(), Uniform()), {"uniform": 0.5}, "by number")
+
+    def refused(self, methods, split, *words, **budget):
+        with self.assertRaises(ValueError) as caught:
+            check_split(given_split(split, methods), methods, Budget(**budget), TOTAL)
+        for part in ("Expected ", "Received: ", *words):
+            self.assertIn(part, str(caught.exception))
+
+    def test_the_last_stage_holds_the_whole(self):
+        self.refused(TWO, (0.8, 0.6), "0.6 for stage 2, 'uniform'", flops=0.5)
+        self.refused(WITH_LAST, {"rounds": 0.6}, "lowers none of ['macs']", flops=0.5)
+
+    def test_shares_below_the_budget(self):
+        self.refused(TWO, (0.4,), "0.4 for stage 1, 'lit', which is below flops_budget=0.5", flops=0.5)
+        check_split((0.4, None), TWO, Budget(flops=0.5, params=0.3), TOTAL)  # above one of them
+
+    def test_a_metric_that_no_stage_can_lower(self):
+        last = (flow_methods.Rounds(), flow_methods.Rounds())
+        self.refused(last, None, "a stage that can lower 'macs'", "flops_budget=0.5", "['rounds', 'rounds']", flops=0.5)
