@@ -8,7 +8,7 @@ import os
 import pathlib
 import warnings
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -33,6 +33,7 @@ __all__ = ["MODEL", "about_lambdas", "figures", "read", "refuse_others", "write"
 MODEL = "model.keras"
 _TRAIL, _RESULT = "trail.json", "result.json"
 _CALIBRATION, _HELD_OUT = "calibration", "held_out"
+_FILES = "files"  # a folder with the TFLite files that the method made, each named for what it is
 _PAGES = (".html", ".htm")  # which `Result.report` wrote, and which may be moved or changed
 _FORMAT = 5
 _WITHOUT_LAYERS = 4  # the format before, which says nothing of the original's layers
@@ -63,6 +64,7 @@ def write(
     before: Measured,
     after: Measured,
     layers_before: Sequence[LayerFacts],
+    files: Mapping[str, bytes],
     **others: Any,
 ) -> None:
     """Writes the fields of a result, see `Result.save`; `others` are fields that already are JSON data."""
@@ -90,6 +92,10 @@ def write(
         save_arrays(stage.new / _CALIBRATION, calibration)
         if held_out is not None:
             save_arrays(stage.new / _HELD_OUT, held_out)
+        if files:
+            (stage.new / _FILES).mkdir()
+        for name, content in files.items():
+            (stage.new / _FILES / f"{name}.tflite").write_bytes(content)
         stage.place(whole=True)
 
 
@@ -125,6 +131,7 @@ def read(folder: str | os.PathLike[str], source: keras.Model | None) -> dict[str
         "trail": trail,
         "calibration": calibration,
         "held_out": load_arrays(path / _HELD_OUT),
+        "files": {file.stem: file.read_bytes() for file in sorted((path / _FILES).glob("*.tflite"))},
     }
 
 

@@ -12,7 +12,7 @@ _DOCS = _ROOT / "docs"
 _PACKAGE = _ROOT / "tfcompress"
 _DIRECTIVE = re.compile(r"^::: (\S+)$", re.M)
 # Learners, the command, and checks of settings: other packages do not call them.
-_NOT_PUBLIC = {"agents", "cli", "expect"}
+_NOT_PUBLIC = {"tfmot_bridge", "agents", "cli", "expect"}
 
 
 def pages_of(nav):

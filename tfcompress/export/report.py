@@ -13,7 +13,7 @@ class ExportedFile:
     Attributes:
         path: the file, or the folder of a SavedModel.
         format: `"keras"`, `"saved_model"` or `"tflite"`.
-        quantize: `"float32"`, `"float16"`, `"dynamic"` or `"int8"` for TFLite, None otherwise.
+        quantize: `"float32"`, `"float16"`, `"dynamic"`, `"int8"`, `"sparse"` or `"qat"` for TFLite, None otherwise.
         bytes: size of the file, or of all files in the folder.
         max_difference: largest absolute difference of any output number from the Keras model's; infinite if one of the
             two is not a number, or if shapes differ.

@@ -1,4 +1,5 @@
-"""Conversion to TensorFlow Lite in float32, float16, dynamic range and int8, with built-in operators only."""
+"""Conversion to TensorFlow Lite in float32 (dense or sparse), float16, dynamic range and int8, with built-in operators
+only."""
 
 import re
 import tempfile
@@ -18,7 +19,7 @@ from tfcompress.export.responsible import responsible_part
 from tfcompress.export.saved_model import SIGNATURE, archive_of, write_archive
 from tfcompress.process import ignored_warnings, quiet
 
-QUANTIZATIONS = ("float32", "float16", "dynamic", "int8")
+QUANTIZATIONS = ("float32", "float16", "dynamic", "int8", "sparse")
 
 
 def convert(model: keras.Model, quantize: str = "float32", calibration: Any = None, batch: int | None = None) -> bytes:
@@ -33,6 +34,8 @@ def convert(model: keras.Model, quantize: str = "float32", calibration: Any = No
         quantize: `"float32"`; `"float16"`, weights stored in float16; `"dynamic"`, weights in int8, activations
             quantized at run time; `"int8"`, weights and activations in int8. Inputs and outputs of an int8 file are
             float32 (its first operator quantizes, its last dequantizes), so that it can replace the float32 file.
+            `"sparse"`: float32, with the zeros of weights left out of the file where that saves space; LiteRT puts them
+            back when it loads the file.
         calibration: inputs that `"int8"` takes the ranges of the activations from; all are used, some hundred are
             enough.
         batch: another number of samples at a time, for a file that is used or measured in that way.
@@ -168,7 +171,9 @@ def _converter(
 ) -> tf.lite.TFLiteConverter:
     converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=[SIGNATURE])
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
-    if quantize != "float32":
+    if quantize == "sparse":
+        converter.optimizations = [tf.lite.Optimize.EXPERIMENTAL_SPARSITY]
+    elif quantize != "float32":
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if quantize == "float16":
         converter.target_spec.supported_types = [tf.float16]

@@ -4,7 +4,7 @@ import dataclasses
 import os
 import pathlib
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -41,20 +41,22 @@ def export(
     labels: Any = None,
     metric: Callable[[Any, Any], Any] | None = None,
     higher_is_better: bool = True,
+    ready: Mapping[str, bytes] | None = None,
 ) -> ExportReport:
     """Writes a model into a folder, reads every file back, runs it and compares it with the model.
 
-    The files are `model.keras`, `saved_model/`, `model_float32.tflite`, `model_float16.tflite`, `model_dynamic.tflite`
-    and `model_int8.tflite`, and a manifest of them. They hold only the network, without optimizer and loss. All are
-    written and run in another place first and then renamed: after an error no file in the folder has changed.
+    The files are `model.keras`, `saved_model/`, `model_float32.tflite`, `model_float16.tflite`,
+    `model_dynamic.tflite` `model_int8.tflite` and `model_sparse.tflite`, and a manifest of them. They hold only the
+    network, without optimizer and loss. All are written and run in another place first and then renamed: after an
+    error no file in the folder has changed.
 
     Args:
         model: a Functional or built Sequential Keras model on the TensorFlow backend; it is not changed.
         path: the folder; it is created if it is missing. Files of the same names in it are replaced if the manifest
             proves that an export wrote them; all other files are left alone.
         formats: one or several of `"keras"`, `"saved_model"`, `"tflite"`.
-        quantize: one or several of None or `"float32"`, `"float16"`, `"dynamic"`, `"int8"`; for TFLite only. See
-            `tfcompress.export.convert`. Inputs and outputs of an int8 file are float32.
+        quantize: any of None or `"float32"`, `"float16"`, `"dynamic"`, `"int8"`, `"sparse"`; for TFLite alone.
+            See `tfcompress.export.convert`. Inputs and outputs of an int8 file are float32.
         calibration: inputs that int8 takes the ranges of the activations from: an array [samples, ...]; for several
             inputs a tuple of arrays or a dictionary by input name; or an iterable of such batches, without labels.
             All of them are used; some hundred are enough.
@@ -64,6 +66,8 @@ def export(
         metric: the metric of the task: a function `(y, outputs) -> float` of all labels and of outputs in the model's
             own structure, or a `keras.metrics.Metric`. The report contains it for the model and for each file.
         higher_is_better: whether a larger metric means a better model.
+        ready: contents of TFLite files that were made already, by their `quantize`: `"sparse"`, `"qat"`. They are
+            written, run and compared like the others, where TFLite is among the formats.
 
     Returns:
         The report, one entry per file.
@@ -78,8 +82,11 @@ def export(
     formats = _names("formats", formats, FORMATS)
     quantizations = _names("quantize", quantize, tflite.QUANTIZATIONS)
     if "tflite" not in formats:
-        quantizations = ()
-    folder = _folder(path, [*(_FILES[name] for name in formats if name != "tflite"), *map(_tflite_name, quantizations)])
+        quantizations, ready = (), None
+    ready = ready or {}
+    quantizations = tuple(name for name in quantizations if name not in ready)
+    tflite_names = map(_tflite_name, (*quantizations, *ready))
+    folder = _folder(path, [*(_FILES[name] for name in formats if name != "tflite"), *tflite_names])
     network = network_of(model)
     check_runs_here(network)
     tflite.require_calibration(quantizations, calibration)
@@ -104,6 +111,9 @@ def export(
 
     with Stage(folder) as stage:
         written = _write(network, stage.new, formats, quantizations, calibration)
+        written += [_Written(stage.new / _tflite_name(name), "tflite", name) for name in ready]
+        for file in written[len(written) - len(ready) :]:
+            file.path.write_bytes(ready[file.quantize or ""])
         entries = [compared.entry(file) for file in written]
         notes += _float_notes(written) + _batch_notes(network, formats, quantizations)
         stage.place()
@@ -124,7 +134,7 @@ def _tflite_name(quantize: str) -> str:
     return f"model_{quantize}.tflite"
 
 
-_NAMES = {*_FILES.values(), *map(_tflite_name, tflite.QUANTIZATIONS)}
+_NAMES = {*_FILES.values(), *map(_tflite_name, (*tflite.QUANTIZATIONS, "qat"))}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -221,7 +231,7 @@ class _Compared:
     def _reasons(self, entry: ExportedFile) -> list[str]:
         if not np.isfinite(entry.max_difference):
             return ["some of its outputs are not numbers, or have another shape"]
-        if entry.quantize in (None, "float32"):
+        if entry.quantize in (None, "float32", "sparse"):
             tolerance = parity.FLOAT32_TOLERANCE if is_float32(self.network) else parity.HALF_TOLERANCE
             largest = max(parity.largest_magnitude(self.expected), float(np.finfo(np.float32).tiny))
             if entry.max_difference > tolerance * largest:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tfcompress.methods.taylor import TaylorPruning
     from tfcompress.methods.trained import TrainedMethod
     from tfcompress.methods.uniform import Uniform
+    from tfcompress.methods.weights import Magnitude
     from tfcompress.training.teaching import Teaching
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "Candidate",
     "ChannelPruner",
     "Hint",
+    "Magnitude",
     "Method",
     "Random",
     "Replaced",
@@ -61,6 +63,7 @@ _HOMES = {
     "Hint": "distillation",
     "KD": "distillation",
     "LIT": "distillation",
+    "Magnitude": "weights",
     "N2N": "n2n",
     "RLAL": "rlal",
     "Random": "random",

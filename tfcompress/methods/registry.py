@@ -21,6 +21,7 @@ _BUILT_IN = {
     "hint": "tfcompress.methods.distillation.hint:Hint",
     "kd": "tfcompress.methods.distillation.baselines:KD",
     "lit": "tfcompress.methods.distillation.lit:LIT",
+    "magnitude": "tfcompress.methods.weights.magnitude:Magnitude",
     "n2n": "tfcompress.methods.n2n.method:N2N",
     "random": "tfcompress.methods.random:Random",
     "replaced": "tfcompress.methods.darc.baselines:Replaced",
