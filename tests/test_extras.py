@@ -19,6 +19,7 @@ from tfcompress.agents import _tf_agents
 from tfcompress.data.named.builders import known_builder
 from tfcompress.methods import N2N
 from tfcompress.report.plots import plot_sensitivity
+from tfcompress.tfmot_bridge import _tfmot
 from tfcompress.workers import Workers
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -72,8 +73,8 @@ def test_a_module_that_misses_another_says_which(monkeypatch, tmp_path):
 
 def test_lines_that_install(monkeypatch):
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    assert {"rl", "datasets", "plot", "ray"} <= set(extras)  # the names that `expect.extra` takes
-    assert extras["all"] == ["tfcompress[rl,datasets,plot]"]
+    assert {"rl", "datasets", "plot", "ray", "tfmot"} <= set(extras)  # the names that `expect.extra` takes
+    assert extras["all"] == ["tfcompress[rl,datasets,plot,tfmot]"]
     for version, more in (((3, 11), ""), ((3, 12), " && pip install --no-deps tf-agents==0.18.0")):
         monkeypatch.setattr(sys, "version_info", version)
         # The agents import nothing of the package, and so say it themselves.
@@ -90,6 +91,16 @@ def test_agents_are_missed_before_data_are_read(method, hidden, monkeypatch):
         tfcompress.compress(
             small_tasks.residual_network(), method, data, validation_data=data, flops_budget=0.5, verbose=0
         )
+
+
+def test_tfmot_is_missed_before_data_are_read(hidden, monkeypatch):
+    monkeypatch.setattr(_tfmot, "_import_all", _tfmot._import_all.__wrapped__)
+    hidden("tensorflow_model_optimization")
+    data = Unread()
+    with pytest.raises(
+        ImportError, match=f"^Expected tensorflow_model_optimization, .*{line('tfmot')}.*other methods work"
+    ):
+        tfcompress.compress(small_tasks.residual_network(), "magnitude", data, validation_data=data, verbose=0)
 
 
 @pytest.mark.parametrize("package", ["pebble", "psutil"])

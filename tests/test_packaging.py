@@ -16,7 +16,7 @@ import tfcompress
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "tfcompress"
 
-# On Keras 2: only tfcompress.agents may import them.
+# On Keras 2: only tfcompress.agents and tfcompress.tfmot_bridge may import them, by the means of `_keras_2`.
 KERAS_2 = {"tf_agents", "tensorflow_probability", "tf_keras", "tensorflow_model_optimization"}
 # Heavy, and needed by some calls only.
 LAZY = KERAS_2 | {
@@ -120,7 +120,7 @@ class SourcesTest(tf.test.TestCase):
         extras = project()["optional-dependencies"]
         texts = [
             *project()["dependencies"],
-            *(text for name in ("rl", "datasets", "plot", "ray") for text in extras[name]),
+            *(text for name in ("rl", "datasets", "plot", "ray", "tfmot") for text in extras[name]),
         ]
         declared = {normalized(re.match(r"[\w.-]+", text)[0]) for text in texts}
         undeclared = {
@@ -132,14 +132,14 @@ class SourcesTest(tf.test.TestCase):
         }
         self.assertEmpty(undeclared)
 
-    def test_only_agents_import_what_runs_on_keras_2(self):
+    def test_only_agents_and_the_bridge_import_what_runs_on_keras_2(self):
         # import-linter does not see importlib.import_module.
         importers = {
             path.relative_to(PACKAGE).parts[0]
             for path in PACKAGE.rglob("*.py")
             if KERAS_2.intersection(imported_modules(path))
         }
-        self.assertEqual(importers, {"agents"})
+        self.assertEqual(importers, {"_keras_2.py", "agents", "tfmot_bridge"})
 
     def test_no_module_bears_the_name_of_a_public_function(self):
         # `import tfcompress.cost` would put the module in the place of the function.

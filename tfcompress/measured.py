@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gzip
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -21,6 +22,7 @@ from tfcompress.training import Objective
 
 __all__ = [
     "FILE",
+    "GZIPPED",
     "Measured",
     "file_size",
     "further_of",
@@ -32,6 +34,9 @@ __all__ = [
 
 FILE = "file_bytes"
 """The size of a float32 TFLite file."""
+
+GZIPPED = "gzip_bytes"
+"""The size of that file compressed by gzip, as it travels to a device."""
 
 _RUNS, _SECONDS = 20, 1.0  # of each round of invocations, and of all of them
 
@@ -51,7 +56,8 @@ class Measured:
         measurements: measured values that the budget limits, by the name of the metric.
         metrics: the further metrics that the model is compiled with, by name, on `split`.
         on_device: `"file_bytes"`, the size of the model as a float32 TFLite file, and `"latency_ms"`, the time of one
-            sample in LiteRT on one thread of the machine of the run; empty if LiteRT cannot run the model. Ignored when
+            sample in LiteRT on one thread of the machine of the run; of methods that change weights alone also
+            `"gzip_bytes"`, the size of the file compressed by gzip; empty if LiteRT cannot run the model. Ignored when
             two of these objects are compared, because no two runs measure the same latency.
     """
 
@@ -114,7 +120,11 @@ def measurements_of(model: keras.Model | Network, budget: Budget) -> dict[str, f
 
 
 def on_this_machine(
-    before: keras.Model, after: keras.Model, known: tuple[Mapping[str, float], Mapping[str, float]]
+    before: keras.Model,
+    after: keras.Model,
+    known: tuple[Mapping[str, float], Mapping[str, float]],
+    file: bytes | None = None,
+    gzipped: bool = False,
 ) -> tuple[dict[str, float], dict[str, float], str]:
     """Measures two models side by side as files: their sizes, and their latencies in LiteRT, one sample, one thread.
 
@@ -122,19 +132,25 @@ def on_this_machine(
         before: the original model.
         after: the compressed model.
         known: for each model the values that were measured already, which are kept.
+        file: the TFLite file of the compressed model; `None` for a float32 file.
+        gzipped: whether to give the sizes of the files compressed by gzip, too.
 
     Returns:
         For each model `{"file_bytes": int, "latency_ms": float}`, or both empty; and a note on how they were measured,
         or why they were not.
     """
     try:
-        files = [file_for_latency(model) for model in (before, after)]
+        files = [file_for_latency(before), file_for_latency(after) if file is None else file]
         latencies = [measure_latency(content, runs=_RUNS, seconds=_SECONDS) for content in files]
     except Exception as error:  # a converter has no one type for what it cannot take
         why = " ".join(str(error).split()) or type(error).__name__
         return {}, {}, f"File size and latency are not measured, because LiteRT does not take the model: {why}"
     first, last = (
-        {FILE: len(content), LATENCY: numbers.get(LATENCY, latency.median_ms)}
+        {
+            FILE: len(content),
+            **({GZIPPED: len(gzip.compress(content, mtime=0))} if gzipped else {}),
+            LATENCY: numbers.get(LATENCY, latency.median_ms),
+        }
         for content, latency, numbers in zip(files, latencies, known, strict=True)
     )
     return first, last, f"latency and file size: float32 TFLite, one sample, one thread, {device()['cpu']}"

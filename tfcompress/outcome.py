@@ -101,7 +101,13 @@ def result_of(
     measurements = measurements_of(task.network_of(student), task.budget)
     task.budget.check_measured(before.measurements, measurements, student)
     after = metrics_of(task.network_of(student), task, ("validation", "test"))
-    first, last, note = on_this_machine(task.model, student, (before.measurements, measurements))
+    known = before.measurements, measurements
+    # What the method made in place of the plain file; what changes weights alone shows in a compressed file, if at all.
+    made, own_file = next(iter(recovered.files.items()), ("", None))
+    of_weights = method.kind in ("sparsity", "clusters", "quantization")
+    first, last, note = on_this_machine(task.model, student, known, own_file, gzipped=of_weights)
+    if made and last:
+        note += f"; of the compressed model: the {made} file"
     all_notes = [*notes, *filter(None, (note,)), *search.notes, *task.said]
     candidates = tuple(
         each if each.model is None else dataclasses.replace(each, model=_handed_back(each.model, task, as_given))
@@ -131,6 +137,7 @@ def result_of(
         measure=measure_of(delivered, task.objective),
         higher_is_better=task.objective.higher_is_better,
         layers_before=layers_of(task.whole),
+        files=recovered.files,
     )
 
 

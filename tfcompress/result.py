@@ -56,6 +56,8 @@ class Result:
         measure: `metric` as a function `(y, outputs) -> float` of all labels and outputs, or `None`. A loaded result
             takes it from the metrics that its model is compiled with.
         higher_is_better: whether a larger `metric` means a better model.
+        files: contents of the TFLite files that the method made, by what they are: `"sparse"` for a float32 file
+            without the zeros of its weights, `"qat"` for the int8 file of a network that was trained quantized.
         layers_before: the layers of the model that was given: name, class, channels, multiply-adds, parameters. Empty
             for a result that an earlier version saved, until it is loaded with `model=`.
         stages: of a flow its stages in figures, in their order; empty for a run of one method.
@@ -80,6 +82,7 @@ class Result:
     higher_is_better: bool = True
     layers_before: tuple[LayerFacts, ...] = ()
     stages: tuple[FinishedStage, ...] = ()
+    files: Mapping[str, bytes] = dataclasses.field(default_factory=dict)
 
     def __str__(self) -> str:
         return "\n".join([self.table(), *[""] * (not self._warnings), self._next])
@@ -166,7 +169,8 @@ class Result:
         Args:
             path: a folder.
             formats: any of `"keras"`, `"saved_model"`, `"tflite"`.
-            quantize: for TFLite, any of `None` (float32), `"float16"`, `"dynamic"`, `"int8"`.
+            quantize: for TFLite, any of `None` (float32), `"float16"`, `"dynamic"`, `"int8"`, `"sparse"`. The files of
+                the result itself (`files`) are always among them.
             metric: the quality of outputs, `(y, outputs) -> float`, for a loaded result that no longer has its metric,
                 because that was a function of the caller. Larger is better if `higher_is_better`.
 
@@ -176,19 +180,20 @@ class Result:
         """
         inputs = self.calibration
         if self.held_out is None:
-            report = write_exports(self.model, path, formats, quantize, inputs)
+            report = write_exports(self.model, path, formats, quantize, inputs, ready=self.files)
             return report.noted("This result holds no labels to measure files with.")
         x, y = self.held_out
+        arguments = (self.model, path, formats, quantize, inputs)
         own = self.measure or (_compiled_measure(self.model, self.metric) if self.model.compiled else None)
         if metric is not None:
-            report = write_exports(self.model, path, formats, quantize, inputs, x, y, metric, self.higher_is_better)
+            report = write_exports(*arguments, x, y, metric, self.higher_is_better, ready=self.files)
             return report.noted("Compared on held-out samples.")
         if own is not None and self.metric:
             named = _named(own, self.metric)
             with contextlib.suppress(MetricError):
-                report = write_exports(self.model, path, formats, quantize, inputs, x, y, named, self.higher_is_better)
+                report = write_exports(*arguments, x, y, named, self.higher_is_better, ready=self.files)
                 return report.noted("Compared on held-out samples.")
-        report = write_exports(self.model, path, formats, quantize, inputs, x)
+        report = write_exports(*arguments, x, ready=self.files)
         lost = f"{self.metric} is no longer known, pass it as metric=" if self.metric else "the task has no metric"
         return report.noted(f"Compared on held-out samples by outputs alone: {lost}.")
 
@@ -252,6 +257,7 @@ class Result:
             trail=candidate.trail.ending_with(result_files.MODEL),
             after=Measured.of(candidate.cost, candidate.score, None),
             history={**self.history, "recover": {}},
+            files={},
             notes=(*self.notes, f"Picked from the candidates of the search: {candidate.origin}."),
         )
 

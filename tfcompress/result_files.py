@@ -8,7 +8,7 @@ import os
 import pathlib
 import warnings
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -34,6 +34,7 @@ __all__ = ["MODEL", "about_lambdas", "check_result_folder", "figures", "read", "
 MODEL = "model.keras"
 _TRAIL, _RESULT = "trail.json", "result.json"
 _CALIBRATION, _HELD_OUT = "calibration", "held_out"
+_FILES = "files"  # a folder with the TFLite files that the method made, each named for what it is
 _PAGES = (".html", ".htm")  # which `Result.report` wrote, and which may be moved or changed
 _FORMAT = 5
 _WITHOUT_LAYERS = 4  # the format before, which says nothing of the original's layers
@@ -65,6 +66,7 @@ def write(
     before: Measured,
     after: Measured,
     layers_before: Sequence[LayerFacts],
+    files: Mapping[str, bytes],
     stages: Sequence[FinishedStage] = (),
     **others: Any,
 ) -> None:
@@ -94,6 +96,10 @@ def write(
         save_arrays(stage.new / _CALIBRATION, calibration)
         if held_out is not None:
             save_arrays(stage.new / _HELD_OUT, held_out)
+        if files:
+            (stage.new / _FILES).mkdir()
+        for name, content in files.items():
+            (stage.new / _FILES / f"{name}.tflite").write_bytes(content)
         stage.place(whole=True)
 
 
@@ -129,6 +135,7 @@ def read(folder: str | os.PathLike[str], source: keras.Model | None) -> dict[str
         "trail": trail,
         "calibration": calibration,
         "held_out": load_arrays(path / _HELD_OUT),
+        "files": {file.stem: file.read_bytes() for file in sorted((path / _FILES).glob("*.tflite"))},
     }
 
 

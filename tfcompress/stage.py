@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -32,11 +32,13 @@ class Recovered:
         student: the finished model.
         search: what the method decided.
         history: logs of the recovery, by name.
+        files: TFLite files that the method made beside the student, by what they are.
     """
 
     student: keras.Model
     search: Search
     history: dict[str, list[Any]]
+    files: Mapping[str, bytes] = dataclasses.field(default_factory=dict)
 
 
 def run_stage(method: Method, task: Task, callbacks: Sequence[keras.callbacks.Callback] = ()) -> Recovered:
@@ -49,7 +51,8 @@ def run_stage(method: Method, task: Task, callbacks: Sequence[keras.callbacks.Ca
     """
     search = _decide(method, task)
     student = _edit(search, task)
-    return Recovered(student, search, _recover(method, student, search, task, callbacks))
+    history = _recover(method, student, search, task, callbacks)
+    return Recovered(student, search, history, dict(task.files))
 
 
 def _decide(method: Method, task: Task) -> Search:

@@ -71,6 +71,7 @@ class Task:
         first: the model of the task before `on`, if that was another one.
         networks: the networks of models that were read so far; see `network_of`.
         said: texts passed to `say`, for the report.
+        files: TFLite files passed to `deliver`, by what they are.
         given: the user's own model, which is never changed.
         callbacks: the user's, which see every epoch of the recovery; empty while a method searches.
         first_of_flow: in a later stage of a flow the network that the first stage was given; else `None`.
@@ -89,6 +90,7 @@ class Task:
     progress: Progress = field(default_factory=lambda: Progress(verbose=0))
     first: keras.Model | None = None
     said: list[str] = field(default_factory=list)
+    files: dict[str, bytes] = field(default_factory=dict)
     given: keras.Model | None = None
     networks: list[Network] = field(default_factory=list)
     callbacks: tuple[keras.callbacks.Callback, ...] = ()
@@ -274,6 +276,15 @@ class Task:
             self.said.append(text)
             if text.startswith(WARNING):
                 self.progress.note(text)
+
+    def deliver(self, name: str, content: bytes) -> None:
+        """Adds a TFLite file to the result, beside its model.
+
+        Args:
+            name: what it is: "sparse" or "qat".
+            content: the file.
+        """
+        self.files[name] = content
 
     def fits(self, cost: Cost) -> bool:
         """Whether a cost is within the limits."""

@@ -11,8 +11,8 @@ _ROOT = pathlib.Path(__file__).resolve().parents[2]
 _DOCS = _ROOT / "docs"
 _PACKAGE = _ROOT / "tfcompress"
 _DIRECTIVE = re.compile(r"^::: (\S+)$", re.M)
-# Learners, the command, checks of settings, and what runs a flow: other packages do not call them.
-_NOT_PUBLIC = {"agents", "cli", "expect", "flow"}
+# Learners, the bridge, the command, checks of settings, and what runs a flow: other packages do not call them.
+_NOT_PUBLIC = {"agents", "cli", "expect", "flow", "tfmot_bridge"}
 
 
 def pages_of(nav):

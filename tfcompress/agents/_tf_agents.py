@@ -1,106 +1,26 @@
-"""The only module that imports tf_agents, tensorflow_probability and tf_keras.
+"""The only module of the agents that imports tf_agents, tensorflow_probability and tf_keras; see `_keras_2`."""
 
-tf-agents is written for Keras 2 and finds it as `tf.keras`, which is Keras 3 today. Switching the whole process to
-Keras 2 would change the user's own `tf.keras`; so tf-agents is imported while `sys.modules` holds stand-ins for the
-tensorflow modules, which pass every attribute on to the real ones but have tf_keras as their `keras`.
-"""
-
-import contextlib
 import functools
 import importlib
-import os
 import sys
 import threading
 import types
-import warnings
-from collections.abc import Iterator
-from typing import Any
+
+from tfcompress._keras_2 import importing_on_keras_2
 
 __all__ = ["load"]
 
 _lock = threading.RLock()
 
-# What the packages set when they are imported. Other names are left to other threads.
-_VARIABLES = ("PYGAME_HIDE_SUPPORT_PROMPT", "TF_USE_LEGACY_KERAS")
-_WARNING = "(tf_agents|tensorflow|tf_keras|gym|pygame|gin|numpy|google|pkg_resources|flatbuffers)"
-
 # Loaded on first access by tensorflow_probability; that access must fall while the stand-ins are in place.
 _LAZY_PARTS_OF_TFP = ("bijectors", "distributions", "math", "random", "stats", "util")
 
 
-class _StandIn(types.ModuleType):
-    """A module that forwards all attributes to another one, except a few of its own."""
-
-    def __init__(self, real: types.ModuleType, **own: types.ModuleType):
-        super().__init__(real.__name__, real.__doc__)
-        for name in ("__file__", "__loader__", "__package__", "__path__", "__spec__"):
-            if hasattr(real, name):
-                own[name] = getattr(real, name)
-        self.__dict__.update(own, _real=real)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.__dict__["_real"], name)
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        setattr(self.__dict__["_real"], name, value)
-
-    def __dir__(self) -> list[str]:
-        return dir(self.__dict__["_real"])
-
-
-def _stand_ins() -> dict[str, types.ModuleType]:
-    """Returns stand-ins by the names of the real modules in `sys.modules`."""
-    import tensorflow as tf
-
-    keras_v1 = importlib.import_module("tf_keras.api._v1.keras")
-    keras_v2 = importlib.import_module("tf_keras.api._v2.keras")
-    v1 = _StandIn(tf.compat.v1, keras=keras_v1)
-    v2 = _StandIn(tf.compat.v2, keras=keras_v2)
-    compat = _StandIn(tf.compat, v1=v1, v2=v2)
-    silent = types.ModuleType("gym_notices.notices")  # gym prints them on standard error: it is no longer maintained
+def _silent_notices() -> dict[str, types.ModuleType]:
+    """Returns a stand-in for what gym prints on standard error when it is imported: it is no longer maintained."""
+    silent = types.ModuleType("gym_notices.notices")
     silent.notices = {}  # type: ignore[attr-defined]
-    return {
-        "tensorflow": _StandIn(tf, compat=compat, keras=keras_v2),
-        "tensorflow.compat": compat,
-        "tensorflow.compat.v1": v1,
-        "tensorflow.compat.v2": v2,
-        "tensorflow.keras": keras_v2,
-        "tensorflow.compat.v1.keras": keras_v1,
-        "tensorflow.compat.v2.keras": keras_v2,
-        "gym_notices.notices": silent,
-    }
-
-
-@contextlib.contextmanager
-def _unchanged_environment() -> Iterator[None]:
-    """Restores the variables and the warning filters that some packages change when they are imported."""
-    before = {name: os.environ.get(name) for name in _VARIABLES}
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module=_WARNING)
-            yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
-
-
-@contextlib.contextmanager
-def _keras_2_for_tensorflow() -> Iterator[None]:
-    """Makes modules that are imported inside see tf_keras as `tf.keras`; `sys.modules` is restored afterwards."""
-    stand_ins = _stand_ins()
-    before = {name: sys.modules.get(name) for name in stand_ins}
-    sys.modules.update(stand_ins)
-    try:
-        yield
-    finally:
-        for name, module in before.items():
-            if module is None:
-                sys.modules.pop(name, None)
-            else:
-                sys.modules[name] = module
+    return {"gym_notices.notices": silent}
 
 
 def _how_to_install() -> str:
@@ -111,7 +31,7 @@ def _how_to_install() -> str:
 @functools.cache
 def _import_all() -> types.SimpleNamespace:
     try:
-        with _unchanged_environment(), _keras_2_for_tensorflow():
+        with importing_on_keras_2(_silent_notices()):
             tfp = importlib.import_module("tensorflow_probability")
             for part in _LAZY_PARTS_OF_TFP:
                 dir(getattr(tfp, part))

@@ -12,7 +12,7 @@ __all__ = ["COMMAND"]
 
 # The names of tfcompress.export, which needs TensorFlow.
 _FORMATS = ("keras", "saved_model", "tflite")
-_QUANTIZATIONS = ("float32", "float16", "dynamic", "int8")
+_QUANTIZATIONS = ("float32", "float16", "dynamic", "int8", "sparse")
 
 
 def _add_flags(parser: argparse.ArgumentParser) -> None:

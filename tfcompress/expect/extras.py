@@ -8,14 +8,14 @@ from typing import Any
 
 __all__ = ["extra", "install_line"]
 
-_EXTRAS = ("rl", "datasets", "plot", "ray", "quantizer", "onnx")
+_EXTRAS = ("rl", "datasets", "plot", "ray", "tfmot", "quantizer", "onnx")
 
 
 def extra(name: str, module: str, needs: str, advice: str = "") -> Any:
     """Imports a module that an extra of tfcompress installs.
 
     Args:
-        name: of the extra: "rl", "datasets", "plot", "ray", "quantizer" or "onnx".
+        name: of the extra: "rl", "datasets", "plot", "ray", "tfmot", "quantizer" or "onnx".
         module: such as "matplotlib.figure".
         needs: what needs it, to follow "Expected matplotlib, which", such as "pictures are drawn with".
         advice: a sentence on what works without it.

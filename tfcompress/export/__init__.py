@@ -2,7 +2,7 @@
 
 `export` writes the files, reads each one back, runs it on real inputs and reports how close it is to the Keras model.
 `convert` returns the content of one TFLite file, `run_tflite` runs one with LiteRT, `metadata_of` reads
-the facts that an export wrote into one.
+the facts that an export wrote into one, `sparse_tensors` its sparse tensors.
 """
 
 from tfcompress._needs_tensorflow import BACKEND  # noqa: F401
@@ -12,6 +12,7 @@ from tfcompress.export.metadata import Metadata, metadata_of
 from tfcompress.export.operators import Unquantized
 from tfcompress.export.report import ExportedFile, ExportReport
 from tfcompress.export.running import run_tflite
+from tfcompress.export.sparse import SparseTensor, sparse_tensors
 from tfcompress.export.tflite import convert
 from tfcompress.export.writer import export
 
@@ -24,10 +25,12 @@ __all__ = [
     "MetricError",
     "MissingOperatorError",
     "Unquantized",
+    "SparseTensor",
     "convert",
     "export",
     "kept_lambdas",
     "metadata_of",
     "run_tflite",
+    "sparse_tensors",
     "without_lambdas",
 ]

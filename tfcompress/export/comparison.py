@@ -62,7 +62,7 @@ class Compared:
     def _reasons(self, entry: ExportedFile) -> list[str]:
         if not np.isfinite(entry.max_difference):
             return ["some of its outputs are not numbers, or have another shape"]
-        if entry.quantize in (None, "float32"):
+        if entry.quantize in (None, "float32", "sparse"):
             tolerance = parity.FLOAT32_TOLERANCE if is_float32(self.network) else parity.HALF_TOLERANCE
             largest = max(differences.largest_magnitude(self.expected), float(np.finfo(np.float32).tiny))
             if entry.max_difference > tolerance * largest:

@@ -1,4 +1,5 @@
-"""Conversion to TensorFlow Lite, with built-in operators only: float32, float16, and integers in several widths."""
+"""Conversion to TensorFlow Lite, with built-in operators only: float32 (dense or sparse), float16, and integers in
+several widths."""
 
 import dataclasses
 import re
@@ -33,7 +34,7 @@ __all__ = [
     "signature_names",
 ]
 
-QUANTIZATIONS = ("float32", "float16", "dynamic", "int8", "int16x8", "int4", "mixed")
+QUANTIZATIONS = ("float32", "float16", "dynamic", "int8", "int16x8", "int4", "mixed", "sparse")
 _JUDGED = 256  # calibration inputs on which "mixed" is compared with float32
 
 
@@ -75,7 +76,8 @@ def convert(
             quantized at run time; `"int8"`, weights and activations in int8; `"int16x8"`, weights in int8, activations
             in int16; `"int4"`, weights in int4 or int8, activations quantized at run time; `"mixed"`, activations in
             int8, weights in int8, or in int4 where the answers on the calibration inputs stay. The last two need the
-            extra `quantizer`.
+            extra `quantizer`. `"sparse"`: float32, with the zeros of weights left out of the file where that saves
+            space; LiteRT puts them back when it loads the file.
         calibration: inputs that `"int8"`, `"int16x8"` and `"mixed"` take the ranges of the activations from; all are
             used, some hundred are enough.
         batch: another number of samples at a time, for a file that is used or measured in that way.
@@ -227,7 +229,9 @@ def _converter(
     operators = tf.lite.OpsSet
     converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=[SIGNATURE])
     converter.target_spec.supported_ops = [operators.TFLITE_BUILTINS]
-    if quantize != "float32":
+    if quantize == "sparse":
+        converter.optimizations = [tf.lite.Optimize.EXPERIMENTAL_SPARSITY]
+    elif quantize != "float32":
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if quantize == "float16":
         converter.target_spec.supported_types = [tf.float16]

@@ -4,7 +4,7 @@ import dataclasses
 import os
 import pathlib
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -46,6 +46,7 @@ def export(
     recipe: Any = None,
     metadata: Metadata | None = None,
     on_mismatch: str = "error",
+    ready: Mapping[str, bytes] | None = None,
 ) -> ExportReport:
     """Writes a model into a folder, reads every file back, runs it and compares it with the model.
 
@@ -59,8 +60,8 @@ def export(
         path: the folder; it is created if it is missing. Files of the same names in it are replaced if the manifest
             proves that an export wrote them; all other files are left alone.
         formats: one or several of `"keras"`, `"saved_model"`, `"tflite"`, `"onnx"` (needs the extra `onnx`).
-        quantize: one or several of None or `"float32"`, `"float16"`, `"dynamic"`, `"int8"`, `"int16x8"`, and with the
-            extra `quantizer` `"int4"` and `"mixed"`; for TFLite only. See `tfcompress.export.convert`.
+        quantize: one or several of None or `"float32"`, `"float16"`, `"dynamic"`, `"int8"`, `"int16x8"`, `"sparse"`, and
+            with the extra `quantizer` `"int4"` and `"mixed"`; for TFLite only. See `tfcompress.export.convert`.
         calibration: inputs that int8, int16x8 and mixed take the ranges of the activations from: an array
             [samples, ...]; for several inputs a tuple of arrays or a dictionary by input name; or an iterable of such
             batches, without labels. All of them are used; some hundred are enough.
@@ -76,6 +77,8 @@ def export(
         metadata: facts about the network that the TFLite files shall hold: labels, range and normalisation of inputs,
             provenance. `tfcompress.export.metadata_of` reads them.
         on_mismatch: `"error"` or `"warn"`: what follows where a file does not compute what the model computes.
+        ready: contents of TFLite files that were made already, by their `quantize`: `"sparse"`, `"qat"`. They are
+            written, run and compared like the others, where TFLite is among the formats.
 
     Returns:
         The report, one entry per file.
@@ -94,15 +97,18 @@ def export(
     formats = _names("formats", formats, FORMATS)
     quantizations = _names("quantize", quantize, tflite.QUANTIZATIONS)
     if "tflite" not in formats:
-        quantizations = ()
+        quantizations, ready = (), None
+    ready = ready or {}
+    quantizations = tuple(name for name in quantizations if name not in ready)
     on_mismatch = expect.one_of("on_mismatch", on_mismatch, ON_MISMATCH)
     metadata = expect.instance(
         "metadata", Metadata() if metadata is None else metadata, Metadata, "a tfcompress.export.Metadata"
     )
     integer_io = integers.checked(integer_io, quantizations)
     recipe = integers.checked_recipe(recipe, quantizations)
-    names = [*(_FILES[name] for name in formats if name != "tflite"), *map(_tflite_name, quantizations)]
-    folder = _folder(path, [*names, *([_LABELS] if quantizations and metadata.labels else [])])
+    tflite_names = [_tflite_name(name) for name in (*quantizations, *ready)]
+    names = [*(_FILES[name] for name in formats if name != "tflite"), *tflite_names]
+    folder = _folder(path, [*names, *([_LABELS] if tflite_names and metadata.labels else [])])
     network = network_of(model)
     check_runs_here(network)
     tflite.require_calibration(quantizations, calibration, recipe)
@@ -133,6 +139,7 @@ def export(
     conversion = tflite.Conversion(calibration, None, integer_io, recipe)
     with Stage(folder) as stage:
         written = _write(network, stage.new, formats, quantizations, conversion)
+        written += _ready(stage.new, ready)
         _add_metadata(written, metadata, arrays if compared.is_real else None)
         entries = [compared.entry(file) for file in written]
         notes += _notes_of(written) + _batch_notes(network, formats, quantizations)
@@ -159,7 +166,7 @@ def _tflite_name(quantize: str) -> str:
     return f"model_{quantize}.tflite"
 
 
-_NAMES = {*_FILES.values(), _LABELS, *map(_tflite_name, tflite.QUANTIZATIONS)}
+_NAMES = {*_FILES.values(), _LABELS, *map(_tflite_name, (*tflite.QUANTIZATIONS, "qat"))}
 
 
 def _names(argument: str, given: Any, known: tuple[str, ...]) -> tuple[str, ...]:
@@ -219,6 +226,14 @@ def _write(
     if "onnx" in formats:
         written.append(Written(stage / _FILES["onnx"], "onnx", None))
         onnx_file.write(in_float32(network), written[-1].path)
+    return written
+
+
+def _ready(stage: pathlib.Path, ready: Mapping[str, bytes]) -> list[Written]:
+    """Writes TFLite files that were made already."""
+    written = [Written(stage / _tflite_name(name), "tflite", name) for name in ready]
+    for file in written:
+        file.path.write_bytes(ready[file.quantize or ""])
     return written
 
 

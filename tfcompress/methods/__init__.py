@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from tfcompress.methods.taylor import TaylorPruning
     from tfcompress.methods.trained import TrainedMethod
     from tfcompress.methods.uniform import Uniform
+    from tfcompress.methods.weights import Magnitude
     from tfcompress.training.teaching import Teaching
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "ChannelPruner",
     "Hint",
     "Knapsack",
+    "Magnitude",
     "Method",
     "Random",
     "Replaced",
@@ -64,6 +66,7 @@ _HOMES = {
     "Knapsack": "knapsack",
     "KD": "distillation",
     "LIT": "distillation",
+    "Magnitude": "weights",
     "N2N": "n2n",
     "RLAL": "rlal",
     "Random": "random",

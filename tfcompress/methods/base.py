@@ -101,6 +101,9 @@ class Method:
     # What to say of a budget that the method cannot reach.
     advice: ClassVar[str] = ADVICE
 
+    # What it changes: "layers", "channels", "sparsity", "clusters" or "quantization".
+    kind: ClassVar[str] = "channels"
+
     # In one line when to choose it, for `tfcompress methods`.
     when: ClassVar[str] = ""
 

@@ -166,7 +166,12 @@ def cost_of_teacher(teaching: Teaching | None) -> float:
 
 
 def taught(
-    student: keras.Model, task: Task, teaching: Teaching, teacher: keras.Model | None = None, cached: bool = False
+    student: keras.Model,
+    task: Task,
+    teaching: Teaching,
+    teacher: keras.Model | None = None,
+    cached: bool = False,
+    runs: keras.Model | None = None,
 ) -> Distillation:
     """Returns the student combined with its teacher; `fit` trains the student in place.
 
@@ -177,6 +182,7 @@ def taught(
         teacher: the teacher, if `teaching` names none; by default the original model, in a flow that of its first stage
             (but for hints, which compare layers that the stage's own source has).
         cached: whether batches contain the teacher's outputs, see `Distillation`.
+        runs: a model that is trained in the student's place; by default the student itself.
     """
     if teaching.teacher is not None:
         teacher = _runnable(teaching.teacher, teaching)
@@ -189,7 +195,7 @@ def taught(
         outputs = kd_loss(student, teacher, task, teaching.soft_targets)
     hints = None if teaching.hints is None else _hints(student, teacher, task, teaching)
     return Distillation(
-        student,
+        student if runs is None else runs,
         teacher,
         outputs_loss=outputs,
         hints=hints,

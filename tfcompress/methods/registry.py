@@ -22,6 +22,7 @@ _BUILT_IN = {
     "kd": "tfcompress.methods.distillation.baselines:KD",
     "knapsack": "tfcompress.methods.knapsack:Knapsack",
     "lit": "tfcompress.methods.distillation.lit:LIT",
+    "magnitude": "tfcompress.methods.weights.magnitude:Magnitude",
     "n2n": "tfcompress.methods.n2n.method:N2N",
     "random": "tfcompress.methods.random:Random",
     "replaced": "tfcompress.methods.darc.baselines:Replaced",

@@ -15,7 +15,7 @@ from tfcompress.training import Training, TrainingFields
 from tfcompress.training.optimizers import compiled_optimizer
 from tfcompress.training.teaching import Teach, Teaching
 
-__all__ = ["SGD_OF_PAPERS", "TrainedMethod"]
+__all__ = ["SGD_OF_PAPERS", "AutoTaught", "TrainedMethod"]
 
 SGD_OF_PAPERS: Mapping[str, Any] = {
     "optimizer": "sgd",
@@ -81,3 +81,42 @@ class TrainedMethod(TrainingFields, Method):
         """Refuses a teaching that does not fit the task."""
         if self.teaching is not None:
             phases.check_teaching(self.teaching, task)
+
+
+@dataclasses.dataclass(frozen=True)
+class AutoTaught(TrainedMethod):
+    """A method whose student learns from the original model, unless its settings say otherwise.
+
+    Attributes:
+        teach: teaching of the student: `"auto"`: soft targets from the original model, if it is a trained classifier,
+            because they restore more accuracy than labels alone; `"kd"` for soft targets in any case; a `Teaching` with
+            another teacher, temperature or hints; `None` for labels alone.
+    """
+
+    teach: Teach | Teaching | None = "auto"
+
+    @property
+    def teaching(self) -> Teaching | None:
+        """The teaching that was asked for; `None` for labels alone, or if the task decides."""
+        return None if self.is_auto else Teaching.of("teach", self.teach, "'auto', 'kd', Teaching(...) or None")
+
+    @property
+    def is_auto(self) -> bool:
+        """Whether the task decides about the teaching."""
+        return isinstance(self.teach, str) and self.teach == "auto"
+
+    def teaching_for(self, task: Task) -> Teaching | None:
+        """Returns the teaching of a task's students; with `"auto"`, by the original model if it can teach."""
+        if not self.is_auto:
+            return self.teaching
+        return Teaching() if task.is_trained and phases.can_teach(task) else None
+
+    def said_teaching_for(self, task: Task) -> Teaching | None:
+        """Returns the same, and adds a note to the task where the task decided."""
+        teaching = self.teaching_for(task)
+        if teaching is not None and self.is_auto:
+            task.say(
+                f"The original model teaches the student: soft targets with alpha {teaching.alpha:g} and tau "
+                f"{teaching.tau:g} (teach=None for labels alone)."
+            )
+        return teaching

@@ -1,4 +1,4 @@
-"""`OwnLoss`: the protocol of models whose loss needs more than labels and outputs."""
+"""Protocols of models that `fit` trains for another model: with another form, or with a loss of their own."""
 
 from __future__ import annotations
 
@@ -6,20 +6,24 @@ from typing import Any
 
 import keras
 
-__all__ = ["OwnLoss"]
+__all__ = ["InPlaceOf", "OwnLoss"]
 
 
-class OwnLoss(keras.Model):
-    """A model with its own loss, such as a student with its teacher: derive from it, and `fit` trains by that loss.
-
-    Training and validation use `compute_loss` of such a model, whatever loss the objective has. Its outputs in training
-    may be anything that the loss needs.
-    """
+class InPlaceOf(keras.Model):
+    """A model that is trained in the place of another one, which gets its weights."""
 
     @property
     def learner(self) -> keras.Model:
         """The model whose weights are the purpose of the training; callbacks save it."""
         return self
+
+
+class OwnLoss(InPlaceOf):
+    """A model with its own loss, such as a student with its teacher: derive from it, and `fit` trains by that loss.
+
+    Training and validation use `compute_loss` of such a model, whatever loss the objective has. Its outputs in training
+    may be anything that the loss needs.
+    """
 
     @property
     def training_metrics(self) -> list[keras.metrics.Metric]:

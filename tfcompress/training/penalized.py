@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import keras
 from keras import ops
 
-from tfcompress.training.own_loss import OwnLoss
+from tfcompress.training.own_loss import InPlaceOf, OwnLoss
 from tfcompress.training.penalties import Penalty
 
 __all__ = ["BatchNumber", "LabelRange", "PenalizedModel", "policy_of"]
@@ -148,7 +148,7 @@ class PenalizedModel(keras.Model):
     @property
     def learner(self) -> keras.Model:
         """The model whose training is the purpose: the inner one, or the student in it."""
-        return self.inner if self.own_loss is None else self.own_loss.learner
+        return self.inner.learner if isinstance(self.inner, InPlaceOf) else self.inner
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         """Saves the model that is trained, for callbacks such as ModelCheckpoint."""

@@ -369,7 +369,47 @@ def n2n() -> Drawing:
     return d
 
 
-DRAWINGS = (uniform, knapsack, random, taylor, rlal, amc, kd, hint, lit, born_again, scratch, darc, replaced, n2n)
+def magnitude() -> Drawing:
+    """The kernel of a layer as more and more of its smallest weights become zero."""
+    d = Drawing("magnitude: the smallest weights become zero, more and more of them, while the others are trained", 300)
+    sizes = (9, 2, 6, 1, 4, 8, 3, 7, 5, 2, 9, 4, 1, 6, 3, 8)
+    for column, (label, least, share) in enumerate(
+        (("trained", 0, "no"), ("after 2 epochs", 4, "38%"), ("after 4", 6, "56%"), ("after 10", 8, "75%"))
+    ):
+        x = 24 + 172 * column
+        d.words(x + 72, 40, label, 14, bold=True)
+        for number, size in enumerate(sizes):
+            stays = size >= least
+            left, top = x + 37 * (number % 4), 56 + 34 * (number // 4)
+            d.box(
+                left, top, 32, 28, *((str(size),) if stays else ()), fill="teal" if stays else "white", dashed=not stays
+            )
+        d.note(x + 72, 212, f"{share} zeros")
+        if column:
+            d.arrow((x - 22, 122), (x - 6, 122))
+    d.box(24, 240, 320, 36, "then the zeros stay, the others are trained", fill="orange")
+    d.arrow((350, 258), (394, 258))
+    d.box(400, 240, 284, 36, "the TFLite file leaves the zeros out")
+    return d
+
+
+DRAWINGS = (
+    uniform,
+    knapsack,
+    random,
+    taylor,
+    rlal,
+    amc,
+    kd,
+    hint,
+    lit,
+    born_again,
+    scratch,
+    darc,
+    replaced,
+    n2n,
+    magnitude,
+)
 """A function for each method, of the method's name."""
 
 

@@ -11,7 +11,7 @@ from keras import ops
 
 from tfcompress import expect
 from tfcompress.training.loss import LossFunction, of_batch
-from tfcompress.training.own_loss import OwnLoss
+from tfcompress.training.own_loss import InPlaceOf, OwnLoss
 from tfcompress.training.penalized import policy_of
 from tfcompress.training.teaching.losses import HINT_LOSSES, OutputsLoss, Step, hint_loss, weights_of_samples
 from tfcompress.training.teaching.parts import FedSection, Points, SplitModel
@@ -195,8 +195,8 @@ class Distillation(OwnLoss):
 
     @property
     def learner(self) -> keras.Model:
-        """The student."""
-        return self.student
+        """The student, or the model in whose place it is trained."""
+        return self.student.learner if isinstance(self.student, InPlaceOf) else self.student
 
     @property
     def training_metrics(self) -> list[keras.metrics.Metric]:

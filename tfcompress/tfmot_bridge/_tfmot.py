@@ -1,0 +1,51 @@
+"""The only module that imports tensorflow_model_optimization and tf_keras for the bridge; see `_keras_2`."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import types
+
+from tfcompress import expect
+from tfcompress._keras_2 import importing_on_keras_2
+
+__all__ = ["load"]
+
+
+@functools.cache
+def _import_all() -> types.SimpleNamespace:
+    with importing_on_keras_2():
+        needs = "the methods magnitude, cluster and qat are built on"
+        advice = "The other methods work without it."
+        tfmot = expect.extra("tfmot", "tensorflow_model_optimization", needs, advice)
+        keras = importlib.import_module("tf_keras.api._v2.keras")
+        core = "tensorflow_model_optimization.python.core"
+        wrapper = importlib.import_module(f"{core}.sparsity.keras.pruning_wrapper")
+        quantization = f"{core}.quantization.keras"
+        registry = importlib.import_module(f"{quantization}.default_8bit.default_8bit_quantize_registry")
+        configs = importlib.import_module(f"{quantization}.default_8bit.default_8bit_quantize_configs")
+        quant_ops = importlib.import_module(f"{quantization}.quant_ops")
+        collaborative = f"{quantization}.collab_opts"
+        preserving = importlib.import_module(f"{collaborative}.prune_preserve.prune_preserve_quantize_registry")
+    return types.SimpleNamespace(
+        tfmot=tfmot,
+        keras=keras,
+        PruneLowMagnitude=wrapper.PruneLowMagnitude,
+        registry=registry,
+        configs=configs,
+        quant_ops=quant_ops,
+        prune_preserve=preserving,
+    )
+
+
+def load() -> types.SimpleNamespace:
+    """Imports tensorflow-model-optimization on tf_keras, once; the user's `tf.keras` and `os.environ` do not change.
+
+    Returns:
+        A namespace with the modules `tfmot`, `keras` (tf_keras, Keras 2) and, of what tfmot does not export, the class
+        `PruneLowMagnitude` and the modules `registry`, `configs`, `quant_ops` and `prune_preserve` of quantization.
+
+    Raises:
+        ImportError: the package is missing; the message has the line that installs it.
+    """
+    return _import_all()
