@@ -15,6 +15,7 @@ from tfcompress import expect
 from tfcompress.channels import Control, Pattern
 from tfcompress.costs import CostModel, registered_metrics
 from tfcompress.costs.budget import Budget, as_budget, shown
+from tfcompress.costs.metrics import planned_by
 from tfcompress.export import kept_lambdas
 from tfcompress.feasibility import check_budget
 from tfcompress.given import (
@@ -30,7 +31,7 @@ from tfcompress.given import (
 from tfcompress.graph import check_runs_here
 from tfcompress.header import header, measured_step, warning_of_time
 from tfcompress.input_shapes import InputShape
-from tfcompress.measured import measurements_of, metrics_of
+from tfcompress.measured import measurements_of, metrics_of, planned_file
 from tfcompress.methods import Method, method_by_name
 from tfcompress.methods.presets import share_of_fast, words_for_preset
 from tfcompress.network import Network
@@ -69,6 +70,7 @@ def compress(
     flops_budget: float | int | None = None,
     params_budget: float | int | None = None,
     latency_budget: float | int | None = None,
+    size_budget: float | int | None = None,
     budget: Mapping[str, float | int] | None = None,
     exclude: Pattern | Iterable[Pattern] = (),
     only: Pattern | Iterable[Pattern] | None = None,
@@ -115,6 +117,8 @@ def compress(
         latency_budget: the same for the latency in LiteRT on this machine (one sample, one thread); an absolute number
             is in milliseconds. "darc" plans for it; other methods need another budget to plan for, and their finished
             model is checked against it.
+        size_budget: the same for the size of the model as a float32 TFLite file; an absolute number is in bytes. Every
+            method plans for it, and the finished model's file is made and measured.
         budget: `{metric: limit}` of "macs", "params", "bytes" and metrics that were registered
             (`tfcompress.costs.register_metric`), or a `Budget`: shares as floats, absolute numbers as ints. At
             least one budget is needed, and each metric may be limited once.
@@ -163,7 +167,9 @@ def compress(
     """
     method, data = _in_their_places(method, data)
     chosen = method_by_name(method, preset, epochs=epochs, learning_rate=learning_rate, optimizer=optimizer)
-    limited = chosen.budget(Budget(budget, flops=flops_budget, params=params_budget, latency=latency_budget))
+    limited = chosen.budget(
+        Budget(budget, flops=flops_budget, params=params_budget, latency=latency_budget, size=size_budget)
+    )
     control = Control.of(exclude, only, ratio_limits, round_to, through_norms)
     seed, objective, progress = given_seed(seed), given_objective(objective), Progress(verbose)
     callbacks, monitor = given_callbacks(callbacks), given_monitor(monitor, objective)
@@ -179,14 +185,16 @@ def compress(
         original = Network(given_with_shape(given.model, input_shape), control.through_norms)
     check_runs_here(original.graph)
     check_finite_weights(original.model)
-    with _calm(verbose), progress, open_run(run_dir) as run:
+    with _calm(verbose), progress, open_run(run_dir) as run, contextlib.ExitStack() as stack:
         if isinstance(run, RunFolder):
             _check_result_folder(run)
         progress.doing("checking model, budget and data")
+        limited, columns, known = planned_file(original, limited)
+        stack.enter_context(planned_by(columns))
         check_budget(chosen, limited, original.costs, control)
         task = Task.before_data(original, limited, seed, run, progress, control)
         chosen.check_model(task)
-        measurements = measurements_of(task.network, limited)  # a function that does not work shows here
+        measurements = measurements_of(task.network, limited, known)  # a function that does not work shows here
         how: dict[str, Any] = {"validation_split": validation_split, "class_weight": class_weight}
         splits = given_splits(original.model, data, validation_data, test_data, seed, objective, **how)
         splits.check_whole()
@@ -292,8 +300,8 @@ def _held_to(budget: Budget, before: Mapping[str, float]) -> list[str]:
     """Returns notes on the limits that are checked at the end, not planned."""
     units = {name: registered_metrics()[name].unit for name in budget.measured}
     return [
-        f"{name} is measured, not planned: the finished student is held to {shown(limit)} {units[name]} "
-        f"({budget.said(name)}; the original has {shown(before[name])})"
+        f"{name} is {'planned and measured' if name in budget.planned else 'measured, not planned'}: the finished "
+        f"student is held to {shown(limit)} {units[name]} ({budget.said(name)}; the original has {shown(before[name])})"
         for name, limit in budget.measured_limits(before).items()
     ]
 
