@@ -63,7 +63,7 @@ def _plan(original: Network, method: Method, task: Task) -> str:
         f"at most {as_budget({metric: limit})} ({limit / total[metric]:.1%})" if total[metric] else metric
         for metric, limit in task.limits.items()
     ]
-    shares += [task.budget.said(metric) for metric in task.budget.measured]
+    shares += [task.budget.said(metric) for metric in task.budget.only_measured]
     control = task.control.settings()
     words = [f"{method.name}, {' and '.join(shares) or 'without a budget'}", *words_for_preset(method)]
     criterion = method.settings().get("criterion")

@@ -10,8 +10,10 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfcompress.costs import Budget, Cost
+from tfcompress.costs import Budget, Cost, FileSize
+from tfcompress.costs.file_size import FILE
 from tfcompress.costs.latency import LATENCY, device, file_for_latency, measure_latency
+from tfcompress.costs.metrics import GraphTerms, metric_of
 from tfcompress.evaluation import Evaluator, meter
 from tfcompress.network import Network
 from tfcompress.plan import Plan
@@ -30,13 +32,11 @@ __all__ = [
     "measurements_of",
     "metrics_of",
     "on_this_machine",
+    "planned_file",
 ]
 
-FILE = "file_bytes"
-"""The size of a float32 TFLite file."""
-
 GZIPPED = "gzip_bytes"
-"""The size of that file compressed by gzip, as it travels to a device."""
+"""The size of the float32 TFLite file compressed by gzip, as it travels to a device."""
 
 _RUNS, _SECONDS = 20, 1.0  # of each round of invocations, and of all of them
 
@@ -93,7 +93,7 @@ class Measured:
             accuracy,
             split,
             validation,
-            dict(cost.others),
+            {name: number for name, number in cost.others.items() if metric_of(name).measure is None},
             **{name: dict(given or {}) for name, given in further.items()},
         )
 
@@ -109,14 +109,43 @@ class Measured:
         return Cost(self.macs, self.params, self.bytes, self.others)
 
 
-def measurements_of(model: keras.Model | Network, budget: Budget) -> dict[str, float]:
-    """Measures the metrics of a budget that are measured, not counted, on a copy of the model that is not compiled.
+def planned_file(network: Network, budget: Budget) -> tuple[Budget, dict[str, GraphTerms], dict[str, float]]:
+    """Makes the size of a model's file a metric that can be planned, if a budget limits it.
+
+    Args:
+        network: the original.
+        budget: the limits.
+
+    Returns:
+        The budget with a reserve for what the plan does not know; the terms, for `planned_by`; and the measurement of
+        the original. Without such a limit the same budget and nothing else.
+
+    Raises:
+        MissingOperatorError, ExportError: the model has no such file; the message names the operator.
+    """
+    if FILE not in budget:
+        return budget, {}, {}
+    size = FileSize.of(apply(network.model, Plan(), network.groups), network.groups)
+    return budget.reserving({FILE: size.reserve}), {FILE: size.terms}, {FILE: float(size.measured)}
+
+
+def measurements_of(
+    model: keras.Model | Network, budget: Budget, known: Mapping[str, float] | None = None
+) -> dict[str, float]:
+    """Measures the metrics of a budget that are measured, on a copy of the model that is not compiled.
+
+    Args:
+        model: the model.
+        budget: the limits.
+        known: numbers of the model that were measured already.
 
     Raises:
         TypeError, ValueError: a number is not a valid cost; or an error of the metrics' own functions.
     """
     network = Network.of(model)
-    return budget.measure(apply(network.model, Plan(), network.groups)) if budget.measured else {}
+    if set(budget.measured) <= set(known or {}):
+        return {name: (known or {})[name] for name in budget.measured}
+    return budget.measure(apply(network.model, Plan(), network.groups), known)
 
 
 def on_this_machine(

@@ -12,6 +12,7 @@ import keras
 
 from tfcompress import result_files
 from tfcompress.costs.budget import Budget
+from tfcompress.costs.file_size import FILE
 from tfcompress.export import ExportReport, MetricError
 from tfcompress.export import export as write_exports
 from tfcompress.finished_stage import FinishedStage
@@ -221,7 +222,9 @@ class Result:
                 of a metric that was not measured for the original.
         """
         limited, before = Budget(budget, flops=flops_budget, params=params_budget), self.before.cost
-        limits = limited.limits(before) | limited.measured_limits(self.before.measurements)
+        counted = Budget({name: limited[name] for name in limited if name not in limited.measured})
+        known = {name: number for name, number in self.before.on_device.items() if name == FILE}
+        limits = counted.limits(before) | limited.measured_limits({**known, **self.before.measurements})
         others = (self._of(candidate) for candidate in self.candidates if candidate.model is not None)
         trained = [result._measured(limited) for result in (self, *others)]
         within = [r for r in trained if all(r.after[metric] <= limit for metric, limit in limits.items())]

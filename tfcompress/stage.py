@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
 
 from tfcompress.candidates import candidate_from_dict, candidate_to_dict, named
+from tfcompress.costs.metrics import metric_of
 from tfcompress.methods import Method, Search
 from tfcompress.plan import Plan, Trail
 from tfcompress.rewrite import apply, replay
@@ -22,6 +24,7 @@ from tfcompress.training.thawing import cut_layers, thawed, to_thaw, words_for
 __all__ = ["Recovered", "run_stage"]
 
 _SAMPLES, _TOLERANCE = 8, 1e-3  # by which a student is compared with its source
+_PLANS = 4  # that are made until one measures as planned
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -51,6 +54,9 @@ def run_stage(method: Method, task: Task, callbacks: Sequence[keras.callbacks.Ca
     """
     search = _decide(method, task)
     student = _edit(search, task)
+    if numbers := task.budget.measure_planned(student):  # training changes none of these: too much is told before it
+        task.progress.doing("measuring the student")
+        task.budget.check_measured(_before(task), numbers, student)
     history = _recover(method, student, search, task, callbacks)
     return Recovered(student, search, history, dict(task.files))
 
@@ -58,7 +64,7 @@ def run_stage(method: Method, task: Task, callbacks: Sequence[keras.callbacks.Ca
 def _decide(method: Method, task: Task) -> Search:
     """Runs the method's search, or reads it back if an interrupted run had finished it."""
     if not method.stores_search:
-        return _checked(method.search(task), task)
+        return _checked(_searched(method, task), task)
     stored = task.run.recall("search", task.progress.note) if task.run.has_model("source") else None
     if stored is not None:
         try:
@@ -73,7 +79,7 @@ def _decide(method: Method, task: Task) -> Search:
                 task.say(text)
             return search
     before = len(task.said)
-    search = method.search(task)
+    search = _searched(method, task)
     if search.teacher is not None:
         raise RuntimeError(
             f"Expected stores_search = False of method {method.name!r}, whose search returns a teacher, which a run "
@@ -82,6 +88,35 @@ def _decide(method: Method, task: Task) -> Search:
     search = _checked(search, task)
     _store(search, task, task.said[before:])
     return search
+
+
+def _searched(method: Method, task: Task) -> Search:
+    """Runs the search; again with less, as long as a metric that is planned and measured is above its limit.
+
+    Each time as much less is planned for as the student measured too much.
+    """
+    search = method.search(task)
+    for _ in range(_PLANS - 1 if method.plans_again() and search.student is None else 0):
+        numbers = task.budget.measure_planned(apply(search.source, search.plan, task.network_of(search.source).groups))
+        limits = task.budget.measured_limits(_before(task)) if numbers else {}
+        over = {name: math.ceil(number - limits[name]) for name, number in numbers.items() if number > limits[name]}
+        if not over:
+            break
+        task = dataclasses.replace(task, budget=task.budget.reserving(over))
+        least = method.least(task.costs, task.control)
+        if any(task.limits[name] < least[name] for name in over):
+            break
+        more = " and ".join(f"{number:,} {metric_of(name).unit}" for name, number in over.items())
+        task.say(f"A first plan measured {more} more than the limit; it was made again with as much less.")
+        search = method.search(task)
+    return search
+
+
+def _before(task: Task) -> dict[str, float]:
+    """Returns what was measured of the original."""
+    stored = task.run.recall("before", task.progress.note) or {}
+    numbers: dict[str, float] = stored.get("measurements", {})
+    return numbers
 
 
 def _checked(search: Search, task: Task) -> Search:

@@ -15,6 +15,7 @@ from tfcompress import expect
 from tfcompress.channels import Control, Pattern
 from tfcompress.costs import CostModel, registered_metrics
 from tfcompress.costs.budget import Budget, as_budget, shown
+from tfcompress.costs.metrics import planned_by
 from tfcompress.export import kept_lambdas
 from tfcompress.feasibility import check_budget
 from tfcompress.flow import Call, given_split, methods_of, run_flow
@@ -31,7 +32,7 @@ from tfcompress.given import (
 from tfcompress.graph import check_runs_here
 from tfcompress.header import header, measured_step, warning_of_time
 from tfcompress.input_shapes import InputShape
-from tfcompress.measured import measurements_of, metrics_of
+from tfcompress.measured import measurements_of, metrics_of, planned_file
 from tfcompress.methods import Method
 from tfcompress.methods.presets import share_of_fast, words_for_preset
 from tfcompress.network import Network
@@ -70,6 +71,7 @@ def compress(
     flops_budget: float | int | None = None,
     params_budget: float | int | None = None,
     latency_budget: float | int | None = None,
+    size_budget: float | int | None = None,
     budget: Mapping[str, float | int] | None = None,
     split: Mapping[str | int, float] | Sequence[float | None] | None = None,
     exclude: Pattern | Iterable[Pattern] = (),
@@ -118,6 +120,8 @@ def compress(
         latency_budget: the same for the latency in LiteRT on this machine (one sample, one thread); an absolute number
             is in milliseconds. "darc" plans for it; other methods need another budget to plan for, and their finished
             model is checked against it.
+        size_budget: the same for the size of the model as a float32 TFLite file; an absolute number is in bytes. Every
+            method plans for it, and the finished model's file is made and measured.
         budget: `{metric: limit}` of "macs", "params", "bytes" and metrics that were registered
             (`tfcompress.costs.register_metric`), or a `Budget`: shares as floats, absolute numbers as ints. At
             least one budget is needed, and each metric may be limited once.
@@ -170,7 +174,7 @@ def compress(
     method, data = _in_their_places(method, data)
     stages = methods_of(method, preset, epochs, learning_rate, optimizer)
     shares = given_split(split, stages)
-    whole = Budget(budget, flops=flops_budget, params=params_budget, latency=latency_budget)
+    whole = Budget(budget, flops=flops_budget, params=params_budget, latency=latency_budget, size=size_budget)
     limited = stages[0].budget(whole) if len(stages) == 1 else whole
     control = Control.of(exclude, only, ratio_limits, round_to, through_norms)
     seed, objective, progress = given_seed(seed), given_objective(objective), Progress(verbose)
@@ -212,16 +216,18 @@ def compress(
 def _run_one(call: Call, chosen: Method, limited: Budget, run_dir: Any) -> Result:
     """Runs a single method: the whole of a call, or one stage of a flow, whose data and objective are known."""
     original, seed, control, progress, time_s = call.original, call.seed, call.control, call.progress, call.time_s
-    with open_run(run_dir) as run:
+    with open_run(run_dir) as run, contextlib.ExitStack() as stack:
         if isinstance(run, RunFolder):
             check_result_folder(run.result)
         progress.doing("checking model, budget and data")
+        limited, columns, known = planned_file(original, limited)
+        stack.enter_context(planned_by(columns))
         check_budget(chosen, limited, original.costs, control)
         task = Task.before_data(original, limited, seed, run, progress, control)
         if call.first_of_flow is not None:
             task = dataclasses.replace(task, first_of_flow=call.first_of_flow)
         chosen.check_model(task)
-        measurements = measurements_of(task.network, limited)  # a function that does not work shows here
+        measurements = measurements_of(task.network, limited, known)  # a function that does not work shows here
         splits = call.splits or given_splits(original.model, **call.data, seed=seed, objective=call.objective)
         if call.splits is None:
             splits.check_whole()
@@ -323,8 +329,8 @@ def _held_to(budget: Budget, before: Mapping[str, float]) -> list[str]:
     """Returns notes on the limits that are checked at the end, not planned."""
     units = {name: registered_metrics()[name].unit for name in budget.measured}
     return [
-        f"{name} is measured, not planned: the finished student is held to {shown(limit)} {units[name]} "
-        f"({budget.said(name)}; the original has {shown(before[name])})"
+        f"{name} is {'planned and measured' if name in budget.planned else 'measured, not planned'}: the finished "
+        f"student is held to {shown(limit)} {units[name]} ({budget.said(name)}; the original has {shown(before[name])})"
         for name, limit in budget.measured_limits(before).items()
     ]
 

@@ -92,7 +92,9 @@ class MetricsTest(tf.test.TestCase):
         try:
             self.assertEqual((metric_of("price").unit, metric_of("macs").unit), ("cents", "MACs"))
             self.assertNotIn("price", before)  # what there was then
-            self.assertEqual(list(registered_metrics()), ["macs", "params", "bytes", "latency_ms", "price"])
+            self.assertEqual(
+                list(registered_metrics()), ["macs", "params", "bytes", "file_bytes", "latency_ms", "price"]
+            )
             with self.assertRaisesRegex(ValueError, "Expected `name`.*'price'.*unregister_metric"):
                 register_metric("price", choices)
             with self.assertRaisesRegex(ValueError, r"2 of 9 cents.*budget\['price'\]=0.1"):
@@ -118,7 +120,7 @@ class MetricsTest(tf.test.TestCase):
         for name in ("macs", "activations"):
             with self.assertRaisesRegex(ValueError, "Expected `name`.*Received"):
                 unregister_metric(name)
-        self.assertEqual(list(registered_metrics()), ["macs", "params", "bytes", "latency_ms"])
+        self.assertEqual(list(registered_metrics()), ["macs", "params", "bytes", "file_bytes", "latency_ms"])
         self.register("less", lambda node: [Term(-1)])
         with self.assertRaisesRegex(ValueError, "factor of a term of 'less' at .*0 or more.*-1"):
             costs_of(chain())

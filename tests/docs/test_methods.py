@@ -147,7 +147,7 @@ def made(tmp_path_factory):
 
 def asked(method, **given):
     """What decides a call, whether Python or the command makes it."""
-    limits = ("flops_budget", "params_budget", "latency_budget", "only")
+    limits = ("flops_budget", "params_budget", "latency_budget", "size_budget", "only")
     given = {name: value for name, value in given.items() if name in limits and value is not None}
     return method_by_name(method), {
         name: [value] if isinstance(value, str) else list(value) if name == "only" else value

@@ -58,6 +58,7 @@ def _add_flags(parser: argparse.ArgumentParser) -> None:
         ("FLOPs", "--flops-budget"),
         ("parameters", "--params-budget"),
         ("milliseconds", "--latency-budget"),
+        ("bytes of the TFLite file", "--size-budget"),
     ):
         text = f"upper limit in {unit}: a share of the original such as 0.5, or an absolute whole number above 1"
         limit = checked(number, expect.share_or_count, name.strip("-").replace("-", "_"), of=unit)
@@ -135,8 +136,8 @@ def _class_weight(text: str) -> tuple[int, float]:
 
 def _check(args: argparse.Namespace) -> None:
     # A method may know it from its settings: `--method lit --set blocks=3,3,3`.
-    given = (args.flops_budget, args.params_budget, args.latency_budget)
-    if given == (None, None, None) and not args.budget and not args.settings:
+    given = (args.flops_budget, args.params_budget, args.latency_budget, args.size_budget)
+    if given == (None,) * len(given) and not args.budget and not args.settings:
         args.parser.error(
             "Expected a budget: give --flops-budget, --params-budget or both, or --budget, for example "
             "--flops-budget 0.5"
@@ -163,6 +164,7 @@ def _run(args: argparse.Namespace) -> None:
         flops_budget=args.flops_budget,
         params_budget=args.params_budget,
         latency_budget=args.latency_budget,
+        size_budget=args.size_budget,
         budget=dict(args.budget),
         split=args.split,
         run_dir=args.run_dir,

@@ -16,7 +16,7 @@ __all__ = ["ADVICE", "Budget", "LimitMissed", "as_budget", "share_that_reaches",
 
 # What a message says of a limit below what can be reached, where a method says nothing else.
 ADVICE = "tfcompress.inspect(model) shows what cannot be pruned, and why."
-_FLOPS, _PARAMS, _LATENCY = "flops_budget", "params_budget", "latency_budget"
+_FLOPS, _PARAMS, _LATENCY, _SIZE = "flops_budget", "params_budget", "latency_budget", "size_budget"
 
 
 class LimitMissed(RuntimeError):
@@ -47,6 +47,7 @@ class Budget(Mapping[str, float | int]):
         flops: the limit of "macs" in FLOPs, of which two are one MAC.
         params: the limit of "params".
         latency: the limit of "latency_ms", which is measured.
+        size: the limit of "file_bytes", the size of the float32 TFLite file, which is planned and measured.
 
     Raises:
         TypeError: not a mapping, or not a number.
@@ -61,12 +62,14 @@ class Budget(Mapping[str, float | int]):
         flops: float | int | None = None,
         params: float | int | None = None,
         latency: float | int | None = None,
+        size: float | int | None = None,
     ) -> None:
         what = "a mapping from metrics to limits, such as {'macs': 0.5, 'params': 100_000}"
         expect.instance("budget", limits, Mapping, what, or_none=True)
         self._limits: dict[str, float | int] = {}
         self._said: dict[str, tuple[str, float | int]] = {}  # each limit as it was given, for messages
         self._metrics: dict[str, Metric] = {}
+        self._reserve: dict[str, int] = dict(limits._reserve) if isinstance(limits, Budget) else {}
         given = limits or {}
         for metric, limit in given.items():
             if metric not in registered_metrics():
@@ -79,6 +82,7 @@ class Budget(Mapping[str, float | int]):
             (_FLOPS, "macs", flops),
             (_PARAMS, "params", params),
             (_LATENCY, "latency_ms", latency),
+            (_SIZE, "file_bytes", size),
         ):
             if value is not None:
                 self._add(metric, name, value)
@@ -115,7 +119,18 @@ class Budget(Mapping[str, float | int]):
         for metric, (name, value) in self._said.items():
             if metric in kept:
                 part._add(metric, name, value)
+        part._reserve = {metric: number for metric, number in self._reserve.items() if metric in kept}
         return part
+
+    def reserving(self, more: Mapping[str, int]) -> Budget:
+        """Returns the same limits, planned for with so much less, as a finished model may measure more than its plan.
+
+        Args:
+            more: for planned metrics a number in the unit of `Cost`, added to what is reserved already.
+        """
+        budget = Budget(self)
+        budget._reserve |= {name: self._reserve.get(name, 0) + number for name, number in more.items()}
+        return budget
 
     def said(self, metric: str) -> str:
         """Returns the limit of a metric as it was given, such as "flops_budget=0.5"."""
@@ -138,20 +153,34 @@ class Budget(Mapping[str, float | int]):
     @property
     def planned(self) -> tuple[str, ...]:
         """The limited metrics that are columns of a cost, which is known for any plan."""
-        return tuple(name for name in self if self._metrics[name].measure is None)
+        return tuple(name for name in self if name not in self.only_measured)
 
     @property
     def measured(self) -> tuple[str, ...]:
-        """The limited metrics that are measured on a finished model."""
+        """The limited metrics that are measured on a finished model, whether or not they are planned too."""
         return tuple(name for name in self if self._metrics[name].measure is not None)
 
-    def measure(self, model: keras.Model) -> dict[str, float]:
+    @property
+    def only_measured(self) -> tuple[str, ...]:
+        """The limited metrics that are measured on a finished model and cannot be planned."""
+        return tuple(name for name in self.measured if not self._metrics[name].is_planned)
+
+    def measure(self, model: keras.Model, known: Mapping[str, float] | None = None) -> dict[str, float]:
         """Measures the limited metrics of a model that are measured: `{metric: number}`.
+
+        Args:
+            model: the model.
+            known: numbers that were measured already.
 
         Raises:
             TypeError, ValueError: a number is not a valid cost; or an error of the functions.
         """
-        return {name: self._metrics[name].of(model) for name in self.measured}
+        known = known or {}
+        return {name: known[name] if name in known else self._metrics[name].of(model) for name in self.measured}
+
+    def measure_planned(self, model: keras.Model) -> dict[str, float]:
+        """Measures those limited metrics of a model that are planned and measured: `{metric: number}`."""
+        return {name: self._metrics[name].of(model) for name in self.measured if name not in self.only_measured}
 
     def measured_limits(self, before: Mapping[str, float]) -> dict[str, float]:
         """Returns the limits of the measured metrics.
@@ -186,13 +215,15 @@ class Budget(Mapping[str, float | int]):
             LimitMissed: a number is above its limit.
         """
         for name, limit in self.measured_limits(before).items():
-            if after[name] > limit:
+            if name in after and after[name] > limit:
                 unit = self._metrics[name].unit
                 less = " and ".join(map(self.said, self.planned or self.measured))
-                share = f", {after[name] / before[name]:.4f} of the original's" * bool(before[name])
+                whole = before.get(name)
+                share = f", {after[name] / whole:.4f} of the original's" if whole else ""
+                how = "It was planned for, and measures more" if name in self.planned else "It is measured, not planned"
                 raise LimitMissed(
                     f"Expected a finished student of at most {shown(limit)} {unit}: {self.said(name)}. Received: "
-                    f"{shown(after[name])} {unit}{share}. It is measured, not planned: ask for less "
+                    f"{shown(after[name])} {unit}{share}. {how}: ask for less "
                     f"than {less}. The student is the `model` of this error.",
                     student,
                     dict(after),
@@ -207,7 +238,10 @@ class Budget(Mapping[str, float | int]):
         Returns:
             `{metric: limit}` of the limited metrics; none is above the original.
         """
-        return {metric: min(self._limit(metric, total), total[metric]) for metric in self.planned}
+        return {
+            metric: total[metric] if limit >= total[metric] else limit - self._reserve.get(metric, 0)
+            for metric, limit in ((metric, self._limit(metric, total)) for metric in self.planned)
+        }
 
     def _limit(self, metric: str, total: Cost) -> int:
         value = self._limits[metric]
@@ -226,13 +260,14 @@ class Budget(Mapping[str, float | int]):
             ValueError: a limit is below `least`; the message gives the smallest share that is accepted.
         """
         for metric in self.planned:
-            if self._limit(metric, total) < least[metric]:
+            needed = min(least[metric] + self._reserve.get(metric, 0), total[metric])
+            if self._limit(metric, total) < needed:
                 name, _ = self._said[metric]
                 each, unit = (2, "FLOPs") if name == _FLOPS else (1, self._metrics[metric].unit)
                 raise ValueError(
                     f"Expected a {name} that can be reached: at least "
-                    f"{share_that_reaches(least[metric], total[metric])} of the "
-                    f"original ({each * least[metric]:,} of {each * total[metric]:,} {unit}). Received: "
+                    f"{share_that_reaches(needed, total[metric])} of the "
+                    f"original ({each * needed:,} of {each * total[metric]:,} {unit}). Received: "
                     f"{self.said(metric)}. {advice}"
                 )
 

@@ -207,15 +207,13 @@ class CostModel:
 
     def _add_registered(self, metric: Metric) -> None:
         """Adds the terms of one registered metric, node by node."""
-        if metric.terms is None:
-            return
-        for name, item in self.groups.analysis.items():
-            for term in metric.terms(item):
-                factor = expect.whole(f"factor of a term of {metric.name!r} at {name!r}", term.factor)
-                terms = self._terms[metric.name]
-                if term.alternative is not None:
-                    terms = self._alternatives[metric.name].setdefault(term.alternative, _Terms())
-                terms.add(item.node.layer_name, name, factor, tuple(self._width(ids) for ids in term.widths))
+        for name, term in metric.terms_of(self.groups):
+            factor = expect.whole(f"factor of a term of {metric.name!r} at {name!r}", term.factor)
+            terms = self._terms[metric.name]
+            if term.alternative is not None:
+                terms = self._alternatives[metric.name].setdefault(term.alternative, _Terms())
+            layer = self.groups.analysis[name].node.layer_name
+            terms.add(layer, name, factor, tuple(self._width(ids) for ids in term.widths))
 
     def kept(self, plan: Plan) -> _Int:
         """Returns int64 `[groups]`: how many channels each group keeps under a plan.

@@ -4,22 +4,27 @@ numbers that are measured on a finished model, which cannot be predicted from te
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 import keras
 
 from tfcompress import expect
-from tfcompress.graph.channel_groups import NodeAnalysis
+from tfcompress.graph.channel_groups import ChannelGroups, NodeAnalysis
 from tfcompress.graph.labels import Ids
 
 __all__ = [
     "BUILT_IN",
+    "GraphTerms",
     "Metric",
     "Term",
     "columns",
     "metric_of",
+    "planned_by",
+    "register_measured_column",
     "register_metric",
     "registered_metrics",
     "unregister_metric",
@@ -43,6 +48,8 @@ class Term:
 
 
 Terms = Callable[[NodeAnalysis], Iterable[Term]]
+GraphTerms = Callable[[ChannelGroups], Iterable[tuple[str, Term]]]
+"""A function from the channel groups of a graph to terms, each with the name of its node."""
 Measure = Callable[[keras.Model], float]
 
 
@@ -56,12 +63,25 @@ class Metric:
             counts, and for measured metrics.
         unit: its unit in messages.
         measure: a function that returns the number for a model; `None` for a column.
+        is_planned: whether a measured metric is a column too, while its terms are known (`planned_by`): methods plan by
+            the terms, and the finished model is measured.
+        graph_terms: a function that returns the terms of a whole graph; `None` for other metrics.
     """
 
     name: str
     terms: Terms | None
     unit: str
     measure: Measure | None = None
+    is_planned: bool = False
+    graph_terms: GraphTerms | None = None
+
+    def terms_of(self, groups: ChannelGroups) -> Iterator[tuple[str, Term]]:
+        """Yields the terms of a graph, each with the name of its node; none for what `CostModel` counts."""
+        if self.graph_terms is not None:
+            yield from self.graph_terms(groups)
+        elif self.terms is not None:
+            for name, item in groups.analysis.items():
+                yield from ((name, term) for term in self.terms(item))
 
     def of(self, model: keras.Model) -> float:
         """Measures a model.
@@ -78,6 +98,34 @@ BUILT_IN = ("macs", "params", "bytes")
 _METRICS: dict[str, Metric] = {
     name: Metric(name, None, unit) for name, unit in zip(BUILT_IN, ("MACs", "parameters", "bytes"), strict=True)
 }
+
+
+_PLANNED: ContextVar[Mapping[str, GraphTerms]] = ContextVar("planned", default=MappingProxyType({}))
+
+
+def register_measured_column(name: str, unit: str, measure: Measure) -> None:
+    """Registers a metric of the package that is measured, and planned by terms where these are known.
+
+    Args:
+        name: its name.
+        unit: its unit in messages.
+        measure: as for `register_metric`.
+    """
+    _METRICS[name] = Metric(name, None, unit, measure, is_planned=True)
+
+
+@contextlib.contextmanager
+def planned_by(terms: Mapping[str, GraphTerms]) -> Iterator[None]:
+    """Makes measured metrics columns of all cost models that are made in the block, of this thread.
+
+    Args:
+        terms: for each of these metrics, which are registered by `register_measured_column`, its terms.
+    """
+    token = _PLANNED.set({**_PLANNED.get(), **terms})
+    try:
+        yield
+    finally:
+        _PLANNED.reset(token)
 
 
 def register_metric(
@@ -133,9 +181,9 @@ def unregister_metric(name: str) -> None:
     """Removes a registered metric; cost models that were made with it keep their column.
 
     Raises:
-        ValueError: unknown, or macs, params or bytes.
+        ValueError: unknown, or macs, params, bytes or file_bytes.
     """
-    own = [metric for metric in _METRICS if metric not in BUILT_IN]
+    own = [name for name, metric in _METRICS.items() if name not in BUILT_IN and not metric.is_planned]
     expect.one_of("name", name, own)
     del _METRICS[name]
 
@@ -146,8 +194,10 @@ def registered_metrics() -> Mapping[str, Metric]:
 
 
 def columns() -> Mapping[str, Metric]:
-    """Returns the metrics that are columns of a cost: all except measured ones."""
-    return MappingProxyType({name: metric for name, metric in _METRICS.items() if metric.measure is None})
+    """Returns the metrics that are columns of a cost: all except measured ones whose terms are not known now."""
+    now = _PLANNED.get()
+    of_graphs = {name: replace(_METRICS[name], graph_terms=terms) for name, terms in now.items()}
+    return MappingProxyType({name: metric for name, metric in _METRICS.items() if metric.measure is None} | of_graphs)
 
 
 def metric_of(name: str) -> Metric:

@@ -99,7 +99,7 @@ def unquantized(content: bytes, quantize: str, has_own_recipe: bool = False) -> 
         quantize: the name of its form.
         has_own_recipe: whether a user's recipe made it.
     """
-    if quantize == "float32":
+    if quantize in ("float32", "sparse"):
         return ()
     rows = []
     for operator in operators_of(content):
@@ -133,6 +133,8 @@ def _float_weights(model: Any, tensors: list[Any], schema: Any) -> Iterator[np.n
     for tensor in tensors:
         if tensor.Type() != schema.TensorType.FLOAT32 or tensor.ShapeLength() < 2:
             continue
+        if tensor.Sparsity() is not None:
+            continue  # a sparse tensor is float32 on purpose, and its buffer has no zeros
         data = model.Buffers(tensor.Buffer()).DataAsNumpy()
         if isinstance(data, np.ndarray) and data.size:
             yield data.view(np.float32).reshape(tensor.ShapeAsNumpy())

@@ -210,7 +210,8 @@ def _mixed(content: bytes, network: keras.Model, size: int, conversion: Conversi
 def _archive(network: keras.Model, size: int) -> keras.export.ExportArchive:
     """Returns the SavedModel to convert, with a fixed batch size and named outputs."""
     input_names, output_names = signature_names(network)
-    flat = keras.Model(network.inputs, network.outputs)
+    # Its name is part of those of all tensors: by default it would be longer in a process that has made more models.
+    flat = keras.Model(network.inputs, network.outputs, name="network")
     signature = [
         tf.TensorSpec((size, *tensor.shape[1:]), tensor.dtype, name=name)
         for tensor, name in zip(network.inputs, input_names, strict=True)

@@ -60,8 +60,8 @@ def export(
         path: the folder; it is created if it is missing. Files of the same names in it are replaced if the manifest
             proves that an export wrote them; all other files are left alone.
         formats: one or several of `"keras"`, `"saved_model"`, `"tflite"`, `"onnx"` (needs the extra `onnx`).
-        quantize: one or several of None or `"float32"`, `"float16"`, `"dynamic"`, `"int8"`, `"int16x8"`, `"sparse"`, and
-            with the extra `quantizer` `"int4"` and `"mixed"`; for TFLite only. See `tfcompress.export.convert`.
+        quantize: one or several of None or `"float32"`, `"float16"`, `"dynamic"`, `"int8"`, `"int16x8"`, `"sparse"`,
+            and with the extra `quantizer` `"int4"` and `"mixed"`; for TFLite only. See `tfcompress.export.convert`.
         calibration: inputs that int8, int16x8 and mixed take the ranges of the activations from: an array
             [samples, ...]; for several inputs a tuple of arrays or a dictionary by input name; or an iterable of such
             batches, without labels. All of them are used; some hundred are enough.

@@ -12,6 +12,7 @@ from typing import Any
 from tfcompress.channels import Control
 from tfcompress.costs import Budget
 from tfcompress.costs.budget import LimitMissed, as_budget
+from tfcompress.costs.metrics import planned_by
 from tfcompress.expect import WrongType
 from tfcompress.feasibility import check_budget
 from tfcompress.finished_stage import FinishedStage
@@ -23,7 +24,7 @@ from tfcompress.flow.timing import fitted_methods, lines_of, long_run
 from tfcompress.given import given_splits, given_with_shape
 from tfcompress.header import measured_step
 from tfcompress.input_shapes import of_one_size
-from tfcompress.measured import measurements_of, metrics_of
+from tfcompress.measured import measurements_of, metrics_of, planned_file
 from tfcompress.methods import Method
 from tfcompress.network import Network
 from tfcompress.outcome import on_one_machine
@@ -58,8 +59,9 @@ def run_flow(
     Raises:
         TypeError, ValueError, LimitMissed, TrainingDiverged: as for `compress`; the message says which stage refuses.
     """
-    with open_run(run_dir) as run:
-        return _Flow(call, methods, shares, budget, run, run_one).run()
+    budget, columns, known = planned_file(call.original, budget)
+    with open_run(run_dir) as run, planned_by(columns):
+        return _Flow(call, methods, shares, budget, run, run_one, known).run()
 
 
 class _Flow:
@@ -73,7 +75,9 @@ class _Flow:
         budget: Budget,
         run: RunFolder | NoRunFolder,
         run_one: _RunOne,
+        known: Mapping[str, float],
     ) -> None:
+        self._known = known
         self._call, self._methods, self._shares = call, tuple(methods), shares
         self._budget, self._run, self._run_one = budget, run, run_one
         self._total = call.original.costs.total
@@ -91,7 +95,7 @@ class _Flow:
         self._limits = limits_of(self._shares, self._methods, self._budget, self._total)
         whole = Task.before_data(call.original, self._budget, call.seed, run, call.progress, call.control)
         tasks = [self._checked_model(place, whole) for place in range(len(self._methods))]
-        measurements = measurements_of(whole.network, self._budget)
+        measurements = measurements_of(whole.network, self._budget, self._known)
         splits = given_splits(call.original.model, **call.data, seed=call.seed, objective=call.objective)
         splits.check_whole()
         whole = whole.with_data(splits, call.objective, call.monitor)
@@ -135,7 +139,7 @@ class _Flow:
 
     def _measured_shares(self, place: int, network: Network) -> dict[str, float]:
         """Returns the measured limits that a stage is the last to lower, as shares of the model that it begins with."""
-        part = self._budget.part(m for m in self._budget.measured if stages_for(m, self._methods)[-1] == place)
+        part = self._budget.part(m for m in self._budget.only_measured if stages_for(m, self._methods)[-1] == place)
         if not part or not place:
             return dict(part)
         limits = part.measured_limits(self._run.read_json("before")["measurements"])

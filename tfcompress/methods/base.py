@@ -180,6 +180,10 @@ class Method:
         """Returns the training phases of the method, for the estimate of time."""
         raise NotImplementedError
 
+    def plans_again(self) -> bool:
+        """Whether `search` may be called again with a smaller budget: it trains nothing and writes nothing."""
+        return False
+
     def search(self, task: Task) -> Search:
         """Decides what to remove; may train `task.model` meanwhile."""
         raise NotImplementedError

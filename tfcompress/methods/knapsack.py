@@ -99,6 +99,10 @@ class Knapsack(ChannelPruner):
         """Fine-tuning."""
         return (self.finetuning_phase(task, self.epochs),)
 
+    def plans_again(self) -> bool:
+        """Whether the search may be repeated with a smaller budget."""
+        return True
+
     def search(self, task: Task) -> Search:
         """Solves for the widths."""
         orders, worths = self._ranked(task)

@@ -82,6 +82,10 @@ class Random(ChannelPruner):
         """Fine-tuning only."""
         return (self.finetuning_phase(task, self.epochs),)
 
+    def plans_again(self) -> bool:
+        """Whether the search may be repeated with a smaller budget."""
+        return True
+
     def search(self, task: Task) -> Search:
         """Plays `tries` episodes on the unchanged model."""
         episodes = Episodes(task, by_name(self.criterion), self.reward_images, self.recalibrate_batches)

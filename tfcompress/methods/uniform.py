@@ -98,6 +98,10 @@ class Uniform(ChannelPruner):
         ]
         return (*between, self.finetuning_phase(task, self.epochs))
 
+    def plans_again(self) -> bool:
+        """Whether the search may be repeated with a smaller budget."""
+        return self.steps == 1
+
     def search(self, task: Task) -> Search:
         """Prunes step by step, with a plan for each step."""
         now, trail = task, None

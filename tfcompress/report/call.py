@@ -18,7 +18,7 @@ __all__ = ["call_of"]
 _NAME = re.compile(r"\w+(\.[\w<>]+)+")  # of a function or a class, with its module
 _GIVEN = ("as given", "given by the caller")  # how the note on an objective ends that the call gave
 _LONG = 88
-_BUDGETS = {"params": "params_budget", "latency_ms": "latency_budget"}
+_BUDGETS = {"params": "params_budget", "latency_ms": "latency_budget", "file_bytes": "size_budget"}
 
 
 def call_of(result: Any) -> str:

@@ -283,7 +283,7 @@ class Students:
     def _holds(self, cost: Cost, built: Callable[[], keras.Model]) -> bool:
         """Whether a student is within the budget; it is built if something has to be measured."""
         task = self._task
-        return task.fits(cost) and (not task.budget.measured or holds_measured(task, built()))
+        return task.fits(cost) and (not task.budget.only_measured or holds_measured(task, built()))
 
     def _key(self, trail: Trail) -> str:
         return key_of(self._task, trail)

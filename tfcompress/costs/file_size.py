@@ -1,0 +1,207 @@
+"""The size of a model's TFLite file: measured, and predicted for plans from the weights that the file holds.
+
+A file holds the weights, and beside them operators, tensors and their names, whose number a plan that only narrows
+layers does not change. So what the original's file has beside its weights is a constant. The weights differ from those
+of the model: the converter folds a normalization into the convolution or dense layer before it, and leaves one offset a
+channel of its four numbers; behind anything else it becomes a scale and an offset.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfcompress.costs.metrics import GraphTerms, Term, register_measured_column
+from tfcompress.export import MissingOperatorError, convert
+from tfcompress.graph import ChannelGroups
+from tfcompress.graph.channel_groups import NodeAnalysis
+from tfcompress.graph.labels import Ids
+
+__all__ = ["FILE", "FLOAT32", "FileForm", "FileSize", "file_size"]
+
+FILE = "file_bytes"
+"""The metric's name."""
+
+_PADDING = 12  # bytes, at most, before a tensor's numbers, which lie at multiples of 16
+_FOLDING = (
+    keras.layers.Conv1D,
+    keras.layers.Conv2D,
+    keras.layers.DepthwiseConv2D,
+    keras.layers.SeparableConv2D,
+    keras.layers.Dense,
+)
+
+
+@dataclass(frozen=True)
+class FileForm:
+    """A form of TFLite file.
+
+    Attributes:
+        name: as `tfcompress.export.convert` names it.
+        matrix: bytes of each number of a kernel or another weight of several axes.
+        vector: bytes of each number of an offset or another weight of one axis.
+    """
+
+    name: str
+    matrix: int
+    vector: int
+
+
+FLOAT32 = FileForm("float32", 4, 4)
+"""The form that a size budget limits."""
+
+
+@dataclass(frozen=True)
+class FileSize:
+    """The file of an original model, and the terms that predict those of its students.
+
+    Attributes:
+        measured: bytes of the original's file.
+        terms: the terms of any graph that comes of the original.
+        reserve: bytes by which the file of a student may be larger than its terms: tensors are aligned, and the
+            original's may share numbers.
+    """
+
+    measured: int
+    terms: GraphTerms
+    reserve: int
+
+    @classmethod
+    def of(cls, model: keras.Model, groups: ChannelGroups, form: FileForm = FLOAT32) -> FileSize:
+        """Measures the file of a model, and works out what it has beside its weights.
+
+        Args:
+            model: a copy of the original. Its vectors are changed where several are equal, such as offsets that are all
+                zero: a file holds these once, and after training they differ.
+            groups: channel groups of the original.
+            form: the form of the file.
+
+        Raises:
+            MissingOperatorError, ExportError: LiteRT lacks an operator; the model cannot be converted.
+        """
+        content = varied = converted(model, form)
+        if _shares_vectors(content):
+            _vary_vectors(model)
+            varied = converted(model, form)
+        held = list(_weights(groups, form))
+        weights = sum(term.factor * math.prod(len(ids) for ids in term.widths) for _, term in held)
+        nodes = len({node for node, _ in held}) or 1
+        beside = max(0, len(varied) - weights)
+        each, rest = divmod(beside, nodes)
+        first = next((node for node, _ in held), next(iter(groups.analysis)))
+
+        def terms(any_groups: ChannelGroups) -> Iterator[tuple[str, Term]]:
+            seen = set()
+            for node, term in _weights(any_groups, form):
+                if node not in seen:
+                    yield node, Term(each + rest * (node == first))
+                seen.add(node)
+                yield node, term
+            if not held and first in any_groups.analysis:
+                yield first, Term(beside)
+
+        return cls(len(content), terms, _PADDING * len(held) + max(0, len(varied) - len(content)))
+
+
+def converted(model: keras.Model, form: FileForm = FLOAT32) -> bytes:
+    """Returns the file of a model.
+
+    Raises:
+        MissingOperatorError: LiteRT lacks an operator; the message names it and the layer.
+        ExportError: the model cannot be converted.
+    """
+    try:
+        return convert(model, form.name)
+    except MissingOperatorError as error:
+        where = f"layer {error.layer!r}" if error.layer else "the model (no single layer)"
+        raise MissingOperatorError(
+            "Expected a model that TensorFlow Lite can hold, for a size budget. "
+            f"Received: {where}, which needs {', '.join(error.operators)}, an operator that it lacks. Use another "
+            "layer in its place, or limit 'bytes' or 'params' instead.",
+            error.layer,
+            error.operators,
+        ) from error
+
+
+def file_size(model: keras.Model) -> float:
+    """Returns the bytes of a model's float32 file."""
+    return float(len(converted(model)))
+
+
+register_measured_column(FILE, unit="bytes of the TFLite file", measure=file_size)
+
+
+def _weights(groups: ChannelGroups, form: FileForm) -> Iterator[tuple[str, Term]]:
+    """Yields the weights in a file as terms, each with its node."""
+    readers: dict[str, list[str]] = {}
+    for item in groups.analysis.values():
+        for ref in item.node.inputs:
+            readers.setdefault(ref.node, []).append(item.node.name)
+    outputs = {ref.node for ref in groups.graph.output_refs}
+    counted: set[int] = set()
+    for item in groups.layers.values():
+        node, operation = item.node, item.node.operation
+        axes = {id(weight.variable): weight.axes for weight in item.weights}
+        if isinstance(operation, keras.layers.BatchNormalization):
+            yield from _of_normalization(item, axes, _layer_before(groups, item, readers, outputs), form)
+            continue
+        for variable in getattr(operation, "weights", ()):
+            if id(variable) in counted or "float" not in str(variable.dtype):  # states of random numbers are not in it
+                continue
+            counted.add(id(variable))
+            labelled = axes.get(id(variable), {})
+            rest = math.prod(size for axis, size in enumerate(variable.shape) if axis not in labelled)
+            each = form.matrix if len(variable.shape) > 1 else form.vector
+            yield node.name, Term(rest * each, tuple(labelled.values()))
+
+
+def _layer_before(
+    groups: ChannelGroups, item: NodeAnalysis, readers: dict[str, list[str]], outputs: Iterable[str]
+) -> Any:
+    """Returns the layer that a normalization is folded into; `None` if there is none."""
+    (ref, *_) = item.node.inputs
+    before = groups.graph.nodes[ref.node]
+    if readers[ref.node] != [item.node.name] or ref.node in outputs or not isinstance(before.operation, _FOLDING):
+        return None
+    activation = getattr(before.operation, "activation", None)
+    return before.operation if activation in (None, keras.activations.linear) else None
+
+
+def _of_normalization(
+    item: NodeAnalysis, axes: dict[int, dict[int, Ids]], before: Any, form: FileForm
+) -> Iterator[tuple[str, Term]]:
+    layer = item.node.operation
+    labelled = axes.get(id(layer.moving_variance), {})
+    rest = math.prod(s for axis, s in enumerate(layer.moving_variance.shape) if axis not in labelled)
+    numbers = 2 if before is None else int(not before.use_bias)
+    if numbers:
+        yield item.node.name, Term(numbers * rest * form.vector, tuple(labelled.values()))
+
+
+def _shares_vectors(content: bytes) -> bool:
+    """Whether operators of a file read the same vector of numbers."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    model = schema.Model.GetRootAs(content)
+    for graph in (model.Subgraphs(index) for index in range(model.SubgraphsLength())):
+        operators = (graph.Operators(index) for index in range(graph.OperatorsLength()))
+        read = Counter(op.Inputs(place) for op in operators for place in range(op.InputsLength()))
+        for index, times in read.items():
+            tensor = graph.Tensors(index) if index >= 0 and times > 1 else None
+            is_vector = tensor is not None and tensor.ShapeLength() == 1 and tensor.Type() == schema.TensorType.FLOAT32
+            if is_vector and model.Buffers(tensor.Buffer()).DataLength():
+                return True
+    return False
+
+
+def _vary_vectors(model: keras.Model) -> None:
+    rng = np.random.default_rng(0)
+    for weight in model.weights:
+        if len(weight.shape) == 1 and "float" in str(weight.dtype):
+            weight.assign(rng.uniform(0.5, 1.5, weight.shape))
