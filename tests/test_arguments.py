@@ -20,6 +20,7 @@ from tfcompress.methods.amc import AgentSettings as OfAMC
 from tfcompress.methods.distillation import AdversarialSettings, Tuning
 from tfcompress.methods.rlal import AgentSettings
 from tfcompress.network import Network
+from tfcompress.plan import Plan, Trail
 from tfcompress.training import Checkpoints, Objective, Progress, WeightDecay
 from tfcompress.training.schedules import Constant, Cosine, StepDecay, scaled
 from tfcompress.training.teaching import OutputLoss, SoftTargets
@@ -223,7 +224,8 @@ def test_arguments_of_export(model, monkeypatch, tmp_path):
     every_argument(export.export, {"model": model, "path": tmp_path / "out", "calibration": X})
     every_argument(export.convert, {"model": model, "calibration": X})
     result = tfcompress.Result(
-        **{field.name: None for field in dataclasses.fields(tfcompress.Result)} | {"model": model, "calibration": X}
+        **{field.name: None for field in dataclasses.fields(tfcompress.Result)}
+        | {"model": model, "calibration": X, "budget": {}, "trail": Trail((Plan(),))}
     )
     every_argument(result.export, {"path": tmp_path / "out"})
 

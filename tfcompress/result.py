@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
 
-from tfcompress import result_files
+from tfcompress import expect, result_files
 from tfcompress.costs.budget import Budget
 from tfcompress.costs.file_size import FILE
-from tfcompress.export import ExportReport, MetricError
+from tfcompress.export import ExportMismatch, ExportReport, Metadata, MetricError
 from tfcompress.export import export as write_exports
 from tfcompress.finished_stage import FinishedStage
 from tfcompress.measured import Measured, file_size, measurements_of
@@ -164,39 +165,80 @@ class Result:
         formats: str | Sequence[str] = ("keras", "saved_model", "tflite"),
         quantize: str | Sequence[str | None] | None = (None,),
         metric: Callable[[Any, Any], Any] | None = None,
+        integer_io: str | None = None,
+        recipe: Any = None,
+        metadata: Metadata | None = None,
+        on_mismatch: str = "error",
     ) -> ExportReport:
         """Writes the model for other runtimes; every file is read back, run, and compared with the model.
 
         Args:
             path: a folder.
-            formats: any of `"keras"`, `"saved_model"`, `"tflite"`.
-            quantize: for TFLite, any of `None` (float32), `"float16"`, `"dynamic"`, `"int8"`, `"sparse"`. The files of
-                the result itself (`files`) are always among them.
+            formats: any of `"keras"`, `"saved_model"`, `"tflite"`, and with the extra `onnx` `"onnx"`.
+            quantize: for TFLite, any of `None` (float32), `"float16"`, `"dynamic"`, `"int8"`, `"int16x8"`, `"sparse"`,
+                and with the extra `quantizer` `"int4"` and `"mixed"`; see `tfcompress.export.convert`. The files of the
+                result itself (`files`) are always among them.
             metric: the quality of outputs, `(y, outputs) -> float`, for a loaded result that no longer has its metric,
                 because that was a function of the caller. Larger is better if `higher_is_better`.
+            integer_io: the type of inputs and outputs of int8 files: `"int8"`, `"uint8"`, or None for float32.
+            recipe: rules of ai-edge-quantizer for `"mixed"`, as a list or a JSON file, in place of ours.
+            metadata: labels, range and normalisation of inputs for the TFLite files; method, seed, budget and trail of
+                this result are added to its provenance.
+            on_mismatch: `"error"` or `"warn"`: what follows where a file does not compute what the model computes.
 
         Returns:
             An `ExportReport`: for each file its size, the largest difference of outputs, the agreement of top-1
-            answers, and the task's metric, on held-out samples.
+            answers, the task's metric, and what stayed in float32, on held-out samples.
+
+        Raises:
+            ExportMismatch: a file does not compute what the model computes; all files lie in the folder, and the error
+                has the report. For the other errors see `tfcompress.export.export`.
         """
-        inputs = self.calibration
+        facts = expect.instance("metadata", metadata or Metadata(), Metadata, "a tfcompress.export.Metadata")
+        facts = dataclasses.replace(facts, provenance={**self._provenance, **facts.provenance})
+
+        def write(note: str, *held_out: Any) -> ExportReport:
+            try:
+                report = write_exports(
+                    self.model,
+                    path,
+                    formats,
+                    quantize,
+                    self.calibration,
+                    *held_out,
+                    integer_io=integer_io,
+                    recipe=recipe,
+                    metadata=facts,
+                    on_mismatch=on_mismatch,
+                    ready=self.files,
+                )
+            except ExportMismatch as error:
+                error.report = error.report.noted(note)
+                raise
+            return report.noted(note)
+
         if self.held_out is None:
-            report = write_exports(self.model, path, formats, quantize, inputs, ready=self.files)
-            return report.noted("This result holds no labels to measure files with.")
+            return write("This result holds no labels to measure files with.")
         x, y = self.held_out
-        arguments = (self.model, path, formats, quantize, inputs)
         own = self.measure or (_compiled_measure(self.model, self.metric) if self.model.compiled else None)
         if metric is not None:
-            report = write_exports(*arguments, x, y, metric, self.higher_is_better, ready=self.files)
-            return report.noted("Compared on held-out samples.")
+            return write("Compared on held-out samples.", x, y, metric, self.higher_is_better)
         if own is not None and self.metric:
             named = _named(own, self.metric)
             with contextlib.suppress(MetricError):
-                report = write_exports(*arguments, x, y, named, self.higher_is_better, ready=self.files)
-                return report.noted("Compared on held-out samples.")
-        report = write_exports(*arguments, x, ready=self.files)
+                return write("Compared on held-out samples.", x, y, named, self.higher_is_better)
         lost = f"{self.metric} is no longer known, pass it as metric=" if self.metric else "the task has no metric"
-        return report.noted(f"Compared on held-out samples by outputs alone: {lost}.")
+        return write(f"Compared on held-out samples by outputs alone: {lost}.", x)
+
+    @property
+    def _provenance(self) -> dict[str, Any]:
+        """How the model came about, for the metadata of files."""
+        return {
+            "methods": [self.method],
+            "seed": self.seed,
+            "budget": dict(self.budget),
+            "trail": json.loads(self.trail.to_json()),
+        }
 
     def pick(
         self,

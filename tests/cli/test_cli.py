@@ -21,12 +21,14 @@ import tfcompress
 from tfcompress import Budget, cli
 from tfcompress.cli import exporting
 from tfcompress.cli.arguments import name_and_value
-from tfcompress.export import run_tflite
+from tfcompress.export import comparison, metadata_of, run_tflite
 from tfcompress.export.tflite import QUANTIZATIONS
 from tfcompress.export.writer import FORMATS
 from tfcompress.manifest import MANIFEST
 from tfcompress.methods import LIT, RLAL, Uniform, registered_methods
 from tfcompress.methods.settings import configured
+from tfcompress.plan import Trail
+from tfcompress.result import Result
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
@@ -147,7 +149,9 @@ class UsageTest(tf.test.TestCase):
             (("sensitivity", "m.keras", "--data", "digits", "--images", "0"), "Received: images=0"),
             ((*self.COMPRESS, "--seed", "1.5"), "--seed"),
             ((*self.COMPRESS, "--flops", "0.5"), "unrecognized arguments: --flops"),
-            (("export", "x", "--format", "onnx"), "'onnx'"),
+            (("export", "x", "--format", "onyx"), "'onyx'"),
+            (("export", "x", "--integer-io", "int8"), "--integer-io together with --quantize int8, int16x8 or mixed"),
+            (("export", "x", "--quantize", "int8", "--recipe", "r.json"), "--recipe together with --quantize mixed"),
             (("export", "x", "--format", "keras", "--quantize", "int8"), "--quantize together with --format tflite"),
             (("compare",), "required: RUN"),
             (("compare", "x", "--plot", "x.txt"), "Received: 'x.txt'"),
@@ -605,6 +609,25 @@ class RunTest(CommandTest):
             {"model.keras", "model_float16.tflite", "model_float32.tflite", MANIFEST},
         )
         self.assertIn(f"Written to {folder}", out)
+
+    def test_export_ends_with_1_where_a_file_computes_something_else(self):
+        labels = self.folder / "labels.txt"
+        labels.write_text("\n".join(f"class {number}" for number in range(10)))
+        flags = ("--format=tflite", "--labels", labels, "--out", self.folder / "wrong")
+        with mock.patch.object(comparison.Compared, "_reasons", lambda self, entry: ["it is wrong"]):
+            code, out, err = run("export", self.run_dir / "result", *flags)
+            self.assertEqual(code, 1)
+            self.assertIn("error: (!) model_float32.tflite does not compute what the Keras model computes", err)
+            self.assertRegex(out, r"model_float32.tflite +tflite float32")
+            code, out, err = run("export", self.run_dir / "result", *flags, "--on-mismatch", "warn")
+            self.assertEqual(code, 0, err)
+        facts = metadata_of(self.folder / "wrong" / "model_float32.tflite")
+        self.assertEqual(facts["labels"][9], "class 9")
+        self.assertEqual((facts["provenance"]["methods"], facts["provenance"]["seed"]), (["uniform"], 0))
+        self.assertEqual(Trail.from_json(json.dumps(facts["provenance"]["trail"])), Result.load(self.run_dir).trail)
+        self.assert_refused(
+            run("export", self.run_dir, "--labels", self.folder / "no.txt"), "text file of labels", "no.txt"
+        )
 
     def test_compare_prints_a_table_and_draws(self):
         plot = self.folder / "compared.png"

@@ -108,10 +108,11 @@ def mixed(
         has_integer_io: whether inputs and outputs are int8.
         recipe: the user's own rules, which are taken as they are.
     """
-    maker = _quantizer(content, _static((), has_integer_io) if recipe is None else recipe)
-    ranges = maker.calibrate({signature: calibration}, num_threads=1) if maker.need_calibration else None
+    samples = {signature: calibration}
     if recipe is not None:
-        return _quantized(maker, ranges)
+        maker = _quantizer(content, recipe)
+        return _quantized(maker, maker.calibrate(samples, num_threads=1) if maker.need_calibration else None)
+    ranges = _ranges(content, _static((), has_integer_io), samples)
 
     def made(chosen: Sequence[Operator]) -> bytes:
         return _quantized(_quantizer(content, _static(chosen, has_integer_io)), ranges)
@@ -119,8 +120,9 @@ def mixed(
     expected, plain = outputs(content), made(())
     answers = outputs(plain)
     least, most = top1_agreement(expected, answers), _ERROR * relative_error(expected, answers)
-    weighted = [operator for operator in operators_of(content) if operator.name in _STATIC_INT4 and operator.weights]
-    chosen = sorted(weighted[1:-1], key=_lost_by_rounding)
+    weighted = [operator for operator in operators_of(content) if operator.weights is not None]
+    can_be = [operator for operator in weighted[1:-1] if operator.name in _STATIC_INT4]
+    chosen = sorted(can_be, key=_lost_by_rounding)
     while chosen:
         file = made(chosen)
         answers = outputs(file)
@@ -132,6 +134,21 @@ def mixed(
             return file
         chosen = chosen[: len(chosen) // 2]
     return plain
+
+
+def _ranges(content: bytes, rules: list[dict[str, Any]], samples: dict[str, Any]) -> Any:
+    """Returns the least and greatest numbers of each tensor over all samples.
+
+    The package's own default is a moving average over the samples, which cuts the largest numbers off.
+    """
+    from ai_edge_quantizer import calibrator, recipe_manager
+    from ai_edge_quantizer.utils import qsv_utils
+
+    manager = recipe_manager.RecipeManager()
+    manager.load_quantization_recipe(rules)
+    measured = calibrator.Calibrator(bytearray(content), num_threads=1, qsv_update_func=qsv_utils.min_max_update)
+    measured.calibrate(samples, manager)
+    return measured.get_model_qsvs()
 
 
 def counts(content: bytes) -> tuple[int, int]:

@@ -38,6 +38,11 @@ def unrolled(network: keras.Model) -> keras.Model:
     return _with_inner_loops(network, _is_loop, _unrolled_loop)
 
 
+def has_fused(network: keras.Model) -> bool:
+    """Whether a network has layers that `fused` prepared."""
+    return any(map(_is_fused, network._flatten_layers()))
+
+
 def _with_inner_loops(network: keras.Model, is_meant: Callable[[Any], bool], loop: Callable[..., Any]) -> keras.Model:
     layers = network._flatten_layers()
     if not any(map(is_meant, layers)):

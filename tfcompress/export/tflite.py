@@ -18,7 +18,7 @@ from tfcompress.export.calibration import has_loop, refuse_what_crashes, represe
 from tfcompress.export.errors import ExportError, MissingOperatorError
 from tfcompress.export.network import in_float32, network_of
 from tfcompress.export.operators import float_operators
-from tfcompress.export.recurrent import fused, unrolled
+from tfcompress.export.recurrent import fused, has_fused, unrolled
 from tfcompress.export.responsible import responsible_part
 from tfcompress.export.running import run_tflite
 from tfcompress.export.saved_model import SIGNATURE, archive_of, signature_names, write_archive
@@ -234,6 +234,8 @@ def _converter(
         converter.optimizations = [tf.lite.Optimize.EXPERIMENTAL_SPARSITY]
     elif quantize != "float32":
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    if quantize == "dynamic" and has_fused(network):
+        converter.experimental_new_dynamic_range_quantizer = False  # the new one leaves a fused LSTM in float32
     if quantize == "float16":
         converter.target_spec.supported_types = [tf.float16]
     if quantize in integers.CALIBRATED:
