@@ -51,7 +51,8 @@ class Measured:
         measurements: measured values that the budget limits, by the name of the metric.
         metrics: the further metrics that the model is compiled with, by name, on `split`.
         on_device: `"file_bytes"`, the size of the model as a float32 TFLite file, and `"latency_ms"`, the time of one
-            sample in LiteRT on one thread of the machine of the run; empty if LiteRT cannot run the model. Ignored when
+            sample in LiteRT on one thread of the machine of the run, and where latency was planned for
+            `"predicted_ms"`, what the table says; empty if LiteRT cannot run the model. Ignored when
             two of these objects are compared, because no two runs measure the same latency.
     """
 
@@ -87,7 +88,7 @@ class Measured:
             accuracy,
             split,
             validation,
-            dict(cost.others),
+            dict(cost.counted.others),  # what is looked up is in `on_device`
             **{name: dict(given or {}) for name, given in further.items()},
         )
 

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 
 from tfcompress.candidates import candidate_from_dict, candidate_to_dict, named
+from tfcompress.latency_planning import nearest
 from tfcompress.methods import Method, Search
 from tfcompress.plan import Plan, Trail
 from tfcompress.rewrite import apply, replay
@@ -55,7 +56,7 @@ def run_stage(method: Method, task: Task, callbacks: Sequence[keras.callbacks.Ca
 def _decide(method: Method, task: Task) -> Search:
     """Runs the method's search, or reads it back if an interrupted run had finished it."""
     if not method.stores_search:
-        return _checked(method.search(task), task)
+        return _checked(nearest(method, task), task)
     stored = task.run.recall("search", task.progress.note) if task.run.has_model("source") else None
     if stored is not None:
         try:
@@ -70,7 +71,7 @@ def _decide(method: Method, task: Task) -> Search:
                 task.say(text)
             return search
     before = len(task.said)
-    search = method.search(task)
+    search = nearest(method, task)
     if search.teacher is not None:
         raise RuntimeError(
             f"Expected stores_search = False of method {method.name!r}, whose search returns a teacher, which a run "

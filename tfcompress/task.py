@@ -20,6 +20,7 @@ from tfcompress.evaluation import check_objective, guessing
 from tfcompress.graph import ChannelGroups
 from tfcompress.importance import Evidence
 from tfcompress.network import Network
+from tfcompress.operators import LatencyPrediction
 from tfcompress.rewrite.working_copy import check_working_copy, flat_copy, unchecked_copy
 from tfcompress.streams import Stream
 from tfcompress.training import (
@@ -73,6 +74,7 @@ class Task:
         said: texts passed to `say`, for the report.
         given: the user's own model, which is never changed.
         callbacks: the user's, which see every epoch of the recovery; empty while a method searches.
+        latency: the prediction of latency, where that is planned for.
     """
 
     model: keras.Model
@@ -91,6 +93,7 @@ class Task:
     given: keras.Model | None = None
     networks: list[Network] = field(default_factory=list)
     callbacks: tuple[keras.callbacks.Callback, ...] = ()
+    latency: LatencyPrediction | None = None
 
     @classmethod
     def of(

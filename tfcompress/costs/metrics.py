@@ -16,6 +16,7 @@ from tfcompress.graph.labels import Ids
 
 __all__ = [
     "BUILT_IN",
+    "LOOKED_UP",
     "Metric",
     "Term",
     "columns",
@@ -56,12 +57,18 @@ class Metric:
             counts, and for measured metrics.
         unit: its unit in messages.
         measure: a function that returns the number for a model; `None` for a column.
+        per_unit: how many of a column's whole numbers make one unit.
     """
 
     name: str
     terms: Terms | None
     unit: str
     measure: Measure | None = None
+    per_unit: int = 1
+
+    def shown(self, number: int) -> str:
+        """Returns a column's number in its unit, such as "1,334 parameters" or "0.557 ms"."""
+        return f"{number:,} {self.unit}" if self.per_unit == 1 else f"{number / self.per_unit:,.3f} {self.unit}"
 
     def of(self, model: keras.Model) -> float:
         """Measures a model.
@@ -78,6 +85,10 @@ BUILT_IN = ("macs", "params", "bytes")
 _METRICS: dict[str, Metric] = {
     name: Metric(name, None, unit) for name, unit in zip(BUILT_IN, ("MACs", "parameters", "bytes"), strict=True)
 }
+
+LOOKED_UP = "latency_ns"
+"""Name of the column of latency, which `CostModel.look_up` adds where a table of operators was measured."""
+_LOOKED_UP = Metric(LOOKED_UP, None, "ms", per_unit=1_000_000)
 
 
 def register_metric(
@@ -152,4 +163,4 @@ def columns() -> Mapping[str, Metric]:
 
 def metric_of(name: str) -> Metric:
     """Returns the metric with this name; for one that is no longer registered, a metric that only has the name."""
-    return _METRICS.get(name) or Metric(name, None, name)
+    return _LOOKED_UP if name == LOOKED_UP else _METRICS.get(name) or Metric(name, None, name)

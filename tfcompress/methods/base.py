@@ -13,6 +13,7 @@ from tfcompress import expect
 from tfcompress.channels import Control, reachable
 from tfcompress.costs import Cost, CostModel
 from tfcompress.costs.budget import ADVICE, Budget
+from tfcompress.costs.latency import LATENCY
 from tfcompress.costs.metrics import columns
 from tfcompress.fingerprint import Contents, model_digest
 from tfcompress.plan import Plan, Trail
@@ -98,6 +99,9 @@ class Method:
     # Whether a run that goes on takes the search from its folder; otherwise it is done again, its phases restored.
     stores_search: ClassVar[bool] = True
 
+    # Whether a limit of latency becomes a column that the method plans for; otherwise it has a way of its own.
+    plans_latency: ClassVar[bool] = True
+
     # What to say of a budget that the method cannot reach.
     advice: ClassVar[str] = ADVICE
 
@@ -118,13 +122,18 @@ class Method:
                 "Expected a budget. Received neither `flops_budget` nor `params_budget`, and no `budget`. "
                 "Pass for example flops_budget=0.5 for half the FLOPs."
             )
-        if not given.planned:
+        if not given.planned and not (self.plans_latency and LATENCY in given):
             raise ValueError(
                 f"Expected a budget with a metric that can be planned, of {tuple(columns())}. Received: "
                 f"{', '.join(map(given.said, given))}, which is measured on the finished student. Limit one of the "
                 "others too, for example flops_budget=0.5."
             )
         return given
+
+    @property
+    def plans_again(self) -> bool:
+        """Whether `search` only plans, without training, so that it may be called again with other limits."""
+        return False
 
     def least(self, costs: CostModel, control: Control) -> Cost:
         """Returns the lowest cost that the method can reach: with the fewest channels that control allows."""

@@ -87,6 +87,11 @@ class Uniform(ChannelPruner):
             "resnet34-imagenet": {**paper, "epochs": 20, "batch_size": 256},
         }
 
+    @property
+    def plans_again(self) -> bool:
+        """With one step nothing is trained before the plan is made."""
+        return self.steps == 1
+
     def phases(self, task: Task) -> tuple[PhasePlan, ...]:
         """Training between the steps, and fine-tuning."""
         total, teacher = task.costs.total.macs, phases.cost_of_teacher(self.teaching_for(task))

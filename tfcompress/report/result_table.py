@@ -13,7 +13,11 @@ from tfcompress.report.table import html_table, in_columns
 __all__ = ["as_html", "as_text", "rows_of", "scores_of"]
 
 _HEAD = ("", "before", "after", "share")
-_ON_DEVICE = {"file_bytes": "TFLite file (bytes)", "latency_ms": "latency, one thread (ms)"}
+_ON_DEVICE = {
+    "file_bytes": "TFLite file (bytes)",
+    "latency_ms": "latency, one thread (ms)",
+    "predicted_ms": "latency predicted (ms)",
+}
 _Row = tuple[str, str, str, str]
 
 

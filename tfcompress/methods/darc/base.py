@@ -109,6 +109,7 @@ class Replacing(TrainedMethod):
         expect.settings(self, expect.whole, "latency_batch", "latency_threads", least=1)
         expect.settings(self, expect.number, "imitation_rate", above=0, or_none=True)
 
+    plans_latency: ClassVar[bool] = False  # its pieces are measured with their replacements
     fast: ClassVar[Mapping[str, Any]] = {"epochs": 5}
 
     @classmethod
