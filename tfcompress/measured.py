@@ -56,8 +56,8 @@ class Measured:
         measurements: measured values that the budget limits, by the name of the metric.
         metrics: the further metrics that the model is compiled with, by name, on `split`.
         on_device: `"file_bytes"`, the size of the model as a float32 TFLite file, and `"latency_ms"`, the time of one
-            sample in LiteRT on one thread of the machine of the run; of methods that change weights alone also
-            `"gzip_bytes"`, the size of the file compressed by gzip; empty if LiteRT cannot run the model. Ignored when
+            sample in LiteRT on one thread of the machine of the run, and where latency was planned for
+            `"predicted_ms"`, what the table says; empty if LiteRT cannot run the model. Ignored when
             two of these objects are compared, because no two runs measure the same latency.
     """
 
@@ -93,7 +93,7 @@ class Measured:
             accuracy,
             split,
             validation,
-            {name: number for name, number in cost.others.items() if metric_of(name).measure is None},
+            {name: number for name, number in cost.counted.others.items() if metric_of(name).measure is None},
             **{name: dict(given or {}) for name, given in further.items()},
         )
 

@@ -197,7 +197,7 @@ class Result:
         facts = expect.instance("metadata", metadata or Metadata(), Metadata, "a tfcompress.export.Metadata")
         facts = dataclasses.replace(facts, provenance={**self._provenance, **facts.provenance})
 
-        def write(note: str, *held_out: Any) -> ExportReport:
+        def write(note: str, samples: Any = None, labels: Any = None, metric: Any = None) -> ExportReport:
             try:
                 report = write_exports(
                     self.model,
@@ -205,7 +205,10 @@ class Result:
                     formats,
                     quantize,
                     self.calibration,
-                    *held_out,
+                    samples,
+                    labels,
+                    metric,
+                    self.higher_is_better,
                     integer_io=integer_io,
                     recipe=recipe,
                     metadata=facts,
@@ -222,11 +225,11 @@ class Result:
         x, y = self.held_out
         own = self.measure or (_compiled_measure(self.model, self.metric) if self.model.compiled else None)
         if metric is not None:
-            return write("Compared on held-out samples.", x, y, metric, self.higher_is_better)
+            return write("Compared on held-out samples.", x, y, metric)
         if own is not None and self.metric:
             named = _named(own, self.metric)
             with contextlib.suppress(MetricError):
-                return write("Compared on held-out samples.", x, y, named, self.higher_is_better)
+                return write("Compared on held-out samples.", x, y, named)
         lost = f"{self.metric} is no longer known, pass it as metric=" if self.metric else "the task has no metric"
         return write(f"Compared on held-out samples by outputs alone: {lost}.", x)
 
@@ -234,7 +237,7 @@ class Result:
     def _provenance(self) -> dict[str, Any]:
         """How the model came about, for the metadata of files."""
         return {
-            "methods": [self.method],
+            "methods": [stage.method for stage in self.stages] or [self.method],
             "seed": self.seed,
             "budget": dict(self.budget),
             "trail": json.loads(self.trail.to_json()),

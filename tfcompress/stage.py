@@ -11,6 +11,7 @@ import keras
 
 from tfcompress.candidates import candidate_from_dict, candidate_to_dict, named
 from tfcompress.costs.metrics import metric_of
+from tfcompress.latency_planning import nearest
 from tfcompress.methods import Method, Search
 from tfcompress.plan import Plan, Trail
 from tfcompress.rewrite import apply, replay
@@ -64,7 +65,7 @@ def run_stage(method: Method, task: Task, callbacks: Sequence[keras.callbacks.Ca
 def _decide(method: Method, task: Task) -> Search:
     """Runs the method's search, or reads it back if an interrupted run had finished it."""
     if not method.stores_search:
-        return _checked(_searched(method, task), task)
+        return _checked(_planned(method, task), task)
     stored = task.run.recall("search", task.progress.note) if task.run.has_model("source") else None
     if stored is not None:
         try:
@@ -79,7 +80,7 @@ def _decide(method: Method, task: Task) -> Search:
                 task.say(text)
             return search
     before = len(task.said)
-    search = _searched(method, task)
+    search = _planned(method, task)
     if search.teacher is not None:
         raise RuntimeError(
             f"Expected stores_search = False of method {method.name!r}, whose search returns a teacher, which a run "
@@ -88,6 +89,11 @@ def _decide(method: Method, task: Task) -> Search:
     search = _checked(search, task)
     _store(search, task, task.said[before:])
     return search
+
+
+def _planned(method: Method, task: Task) -> Search:
+    """Runs the search; again with less or more, as long as its student measures above a limit, or far below it."""
+    return nearest(method, task, lambda limited: _searched(method, limited))
 
 
 def _searched(method: Method, task: Task) -> Search:

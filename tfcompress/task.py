@@ -20,6 +20,7 @@ from tfcompress.evaluation import check_objective, guessing
 from tfcompress.graph import ChannelGroups
 from tfcompress.importance import Evidence
 from tfcompress.network import Network
+from tfcompress.operators import LatencyPrediction
 from tfcompress.rewrite.working_copy import check_working_copy, flat_copy, unchecked_copy
 from tfcompress.streams import Stream
 from tfcompress.training import (
@@ -75,6 +76,7 @@ class Task:
         given: the user's own model, which is never changed.
         callbacks: the user's, which see every epoch of the recovery; empty while a method searches.
         first_of_flow: in a later stage of a flow the network that the first stage was given; else `None`.
+        latency: the prediction of latency, where that is planned for.
     """
 
     model: keras.Model
@@ -95,6 +97,7 @@ class Task:
     networks: list[Network] = field(default_factory=list)
     callbacks: tuple[keras.callbacks.Callback, ...] = ()
     first_of_flow: Network | None = None
+    latency: LatencyPrediction | None = None
 
     @classmethod
     def of(

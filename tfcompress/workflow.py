@@ -32,10 +32,19 @@ from tfcompress.given import (
 from tfcompress.graph import check_runs_here
 from tfcompress.header import header, measured_step, warning_of_time
 from tfcompress.input_shapes import InputShape
+from tfcompress.latency_planning import (
+    calibrated,
+    check_latency_table,
+    given_table,
+    is_needed,
+    keep_table,
+    with_latency,
+)
 from tfcompress.measured import measurements_of, metrics_of, planned_file
 from tfcompress.methods import Method
 from tfcompress.methods.presets import share_of_fast, words_for_preset
 from tfcompress.network import Network
+from tfcompress.operators import OperatorTable
 from tfcompress.outcome import put_together, result_of
 from tfcompress.process import ignored_warnings, log, unheard_log, warmed_up, without_chatter
 from tfcompress.result import Result
@@ -77,7 +86,8 @@ def compress(
     exclude: Pattern | Iterable[Pattern] = (),
     only: Pattern | Iterable[Pattern] | None = None,
     ratio_limits: Mapping[Pattern, float | tuple[float, float]] | None = None,
-    round_to: int = 1,
+    round_to: int | str = 1,
+    latency_table: OperatorTable | str | os.PathLike[str] | None = None,
     through_norms: bool = False,
     objective: Objective | Score | None = None,
     monitor: str | None = None,
@@ -118,8 +128,8 @@ def compress(
             or an absolute number as an int above 1 (two FLOPs are one multiply-add).
         params_budget: the same for parameters.
         latency_budget: the same for the latency in LiteRT on this machine (one sample, one thread); an absolute number
-            is in milliseconds. "darc" plans for it; other methods need another budget to plan for, and their finished
-            model is checked against it.
+            is in milliseconds. Methods plan for it by a table of the model's operators, which is measured first
+            (docs/latency.md), and the finished model is checked by measuring.
         size_budget: the same for the size of the model as a float32 TFLite file; an absolute number is in bytes. Every
             method plans for it, and the finished model's file is made and measured.
         budget: `{metric: limit}` of "macs", "params", "bytes" and metrics that were registered
@@ -131,7 +141,11 @@ def compress(
         exclude: layers whose output channels are all kept: names, patterns such as `"stage4_*"`, or classes.
         only: the layers that may be pruned; `None` for all.
         ratio_limits: `{pattern: (least, greatest)}`, shares in [0, 1] of the channels to remove, or only the greatest.
-        round_to: channel counts are multiples of this in groups that are large enough; 8 suits most devices.
+        round_to: channel counts are multiples of this in groups that are large enough; 8 suits most devices. "auto":
+            the counts that pay in latency, by the same table.
+        latency_table: the table for the latter two, or the path of its file: it is read, and on the device that it was
+            measured on completed. A table of another device plans for that one. By default the table is kept in the run
+            folder.
         through_norms: whether channels that enter a layer's statistic may be removed too (LayerNormalization, the key
             width of attention), which changes the statistic. `Control` describes all these settings in full.
         objective: the quality of the model, where accuracy does not describe it (detectors, segmenters, several
@@ -177,6 +191,8 @@ def compress(
     whole = Budget(budget, flops=flops_budget, params=params_budget, latency=latency_budget, size=size_budget)
     limited = stages[0].budget(whole) if len(stages) == 1 else whole
     control = Control.of(exclude, only, ratio_limits, round_to, through_norms)
+    table = given_table(latency_table)
+    check_latency_table(table, limited, control, any(each.plans_latency for each in stages))
     seed, objective, progress = given_seed(seed), given_objective(objective), Progress(verbose)
     callbacks, monitor = given_callbacks(callbacks), given_monitor(monitor, objective)
     time_s = given_time(time_budget)
@@ -206,6 +222,7 @@ def compress(
         callbacks=callbacks,
         time_s=time_s,
         input_shape=input_shape,
+        latency_table=table,
     )
     with _calm(verbose), progress:
         if len(stages) == 1:
@@ -226,17 +243,25 @@ def _run_one(call: Call, chosen: Method, limited: Budget, run_dir: Any) -> Resul
         task = Task.before_data(original, limited, seed, run, progress, control)
         if call.first_of_flow is not None:
             task = dataclasses.replace(task, first_of_flow=call.first_of_flow)
-        chosen.check_model(task)
+        plans = is_needed(task, chosen.plans_latency)
+        if not plans:
+            chosen.check_model(task)
         measurements = measurements_of(task.network, limited, known)  # a function that does not work shows here
         splits = call.splits or given_splits(original.model, **call.data, seed=seed, objective=call.objective)
         if call.splits is None:
             splits.check_whole()
+        if plans:  # measuring takes a while: what could be refused without was
+            task = with_latency(original, task, call.latency_table, chosen.plans_latency)
+            check_budget(chosen, task.budget, original.costs, task.control)
+            task = calibrated(task)
+            chosen.check_model(task)
         task = task.with_data(splits, call.objective, call.monitor)
         chosen.check(task)
         progress.doing("measuring the original model")
         on_test = metrics_of(original, task, ("test",)).get("test")  # what is wrong with it shows before training
         # All that can be refused was: from here on it is the folder of this run.
         notes = begin_run(original, chosen, task, time_s, is_stage=bool(call.turn))
+        keep_table(task)
         task, first, notes = _measured(original, chosen, task, measurements, notes, call.model)
         is_shown = progress.verbose and not run.is_finished
         step = measured_step(chosen, task) if time_s is not None or is_shown else None
@@ -329,8 +354,9 @@ def _held_to(budget: Budget, before: Mapping[str, float]) -> list[str]:
     """Returns notes on the limits that are checked at the end, not planned."""
     units = {name: registered_metrics()[name].unit for name in budget.measured}
     return [
-        f"{name} is {'planned and measured' if name in budget.planned else 'measured, not planned'}: the finished "
-        f"student is held to {shown(limit)} {units[name]} ({budget.said(name)}; the original has {shown(before[name])})"
+        f"{name} is {'planned and measured' if budget.is_planned(name) else 'measured, not planned'}: the finished "
+        f"student is held to {shown(limit)} {units[name]} "
+        f"({budget.said(name)}; the original has {shown(before[name])})"
         for name, limit in budget.measured_limits(before).items()
     ]
 

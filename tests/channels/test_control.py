@@ -348,7 +348,7 @@ class SettingsTest(tf.test.TestCase):
 
     def test_widths_are_plain(self):
         fields = {field.name for field in dataclasses.fields(Widths)}
-        self.assertEqual(fields, {"sizes", "least", "greatest", "step"})
+        self.assertEqual(fields, {"sizes", "least", "greatest", "step", "floors", "rounds"})
 
 
 if __name__ == "__main__":

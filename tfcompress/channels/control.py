@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import fnmatch
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +21,7 @@ Pattern = str | type
 """A layer's name, a pattern with `*`, `?` or `[...]` (as in `fnmatch`), or a class of layers."""
 
 _Int = npt.NDArray[np.int64]
+_AUTO = "auto"
 
 
 @dataclass(frozen=True)
@@ -37,9 +38,11 @@ class Control:
         ratio_limits: `{pattern: (least, greatest)}`, shares in [0, 1] of the channels to remove; a single number is the
             greatest. One channel stays in any case. If several patterns match a group, all of them apply.
         round_to: channel counts are multiples of this, if the group is large enough and its limits allow it; a group
-            that is not pruned keeps its size.
+            that is not pruned keeps its size. "auto": those that pay in latency, once they are measured (`paying`).
         through_norms: whether channels that enter a layer's statistic (LayerNormalization, the key width of attention)
             may be removed.
+        paying: with `round_to="auto"` the widths that pay, ascending, by the name of their group; `compress` measures
+            them.
 
     Raises:
         TypeError, ValueError: an invalid setting.
@@ -48,8 +51,9 @@ class Control:
     exclude: tuple[Pattern, ...] = ()
     only: tuple[Pattern, ...] | None = None
     ratio_limits: Mapping[Pattern, tuple[float, float]] = field(default_factory=dict)
-    round_to: int = 1
+    round_to: int | str = 1
     through_norms: bool = False
+    paying: Mapping[str, tuple[int, ...]] = field(default_factory=dict, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "exclude", _patterns("exclude", self.exclude))
@@ -64,8 +68,16 @@ class Control:
         limits = {pattern: _limits(pattern, value) for pattern, value in self.ratio_limits.items()}
         _patterns("ratio_limits", tuple(limits))
         object.__setattr__(self, "ratio_limits", limits)
-        expect.settings(self, expect.whole, "round_to", least=1)
+        if self.is_auto:
+            object.__setattr__(self, "round_to", _AUTO)
+        else:
+            expect.settings(self, expect.whole, "round_to", least=1, advice="Or round_to='auto'.")
         expect.settings(self, expect.flag, "through_norms")
+
+    @property
+    def is_auto(self) -> bool:
+        """Whether widths are chosen that pay in latency."""
+        return isinstance(self.round_to, str) and self.round_to == _AUTO
 
     @classmethod
     def of(
@@ -73,7 +85,7 @@ class Control:
         exclude: Pattern | Iterable[Pattern] = (),
         only: Pattern | Iterable[Pattern] | None = None,
         ratio_limits: Mapping[Pattern, float | tuple[float, float]] | None = None,
-        round_to: int = 1,
+        round_to: int | str = 1,
         through_norms: bool = False,
     ) -> Control:
         """Returns the control, from short forms too: a single pattern, a single number for limits."""
@@ -88,7 +100,7 @@ class Control:
             "exclude": [_name(pattern) for pattern in self.exclude],
             "only": None if self.only is None else [_name(pattern) for pattern in self.only],
             "ratio_limits": {_name(pattern): list(limits) for pattern, limits in self.ratio_limits.items()},
-            "round_to": self.round_to if self.round_to > 1 else None,
+            "round_to": self.round_to if self.round_to != 1 else None,
             "through_norms": self.through_norms or None,
         }
         return {name: value for name, value in values.items() if value}
@@ -147,8 +159,10 @@ class Control:
                 out = "only"
             rows.append(_bounds(group, [limit for limit in limits if _holds(group) & limit.layers], out))
         least, greatest = (np.array([row[i] for row in rows], np.int64) for i in (0, 1))
-        step = np.array([_step(groups, group, self.round_to) for group in groups], np.int64)
-        return Widths.between(np.array([group.size for group in groups], np.int64), least, greatest, step)
+        multiple = 1 if isinstance(self.round_to, str) else self.round_to
+        step = np.array([_step(groups, group, multiple) for group in groups], np.int64)
+        widths = Widths.between(np.array([group.size for group in groups], np.int64), least, greatest, step)
+        return widths.among([self.paying.get(group.name) for group in groups]) if self.paying else widths
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,12 +171,17 @@ class Widths:
 
     Attributes:
         sizes, least, greatest, step: int64 `[groups]`.
+        floors: int64 `[groups, 1 + greatest size]`, the greatest allowed width not above another, where the allowed
+            ones are listed; `None` where they are multiples.
+        rounds: the same for the nearest allowed width.
     """
 
     sizes: _Int
     least: _Int
     greatest: _Int
     step: _Int
+    floors: _Int | None = None
+    rounds: _Int | None = None
 
     @classmethod
     def between(cls, sizes: _Int, least: _Int, greatest: _Int, step: _Int) -> Widths:
@@ -177,6 +196,22 @@ class Widths:
             step,
         )
 
+    def among(self, listed: Sequence[Sequence[int] | None]) -> Widths:
+        """Returns the same with only some widths of each group: those listed that lie between its bounds.
+
+        Args:
+            listed: widths for each group; `None` for all.
+        """
+        wanted = np.arange(int(self.sizes.max(initial=0)) + 1)
+        floors = self.floor(wanted[:, None]).T
+        rounds = floors.copy()
+        for group, each in enumerate(listed):
+            inside = np.array([w for w in each or () if self.least[group] <= w <= self.greatest[group]], np.int64)
+            if len(inside):
+                floors[group] = inside[np.maximum(np.searchsorted(inside, wanted, "right") - 1, 0)]
+                rounds[group] = inside[np.searchsorted((inside[1:] + inside[:-1]) / 2, wanted)]
+        return Widths(self.sizes, floors[:, 0], floors[:, -1], self.step, floors, rounds)
+
     @property
     def free(self) -> npt.NDArray[np.bool_]:
         """bool `[groups]`: whether a group has more than one allowed width."""
@@ -189,10 +224,21 @@ class Widths:
             widths: whole numbers.
             groups: the groups of the last axis.
         """
+        if self.floors is not None:
+            return self._listed(self.floors, widths, groups)
         wanted, least, step = np.asarray(widths, np.int64), self.least[groups], self.step[groups]
         greatest = self.greatest[groups]
         floored: _Int = np.where(wanted >= greatest, greatest, np.maximum(wanted // step * step, least))
         return floored
+
+    def rounded(self, widths: npt.ArrayLike, groups: Any = slice(None)) -> _Int:
+        """Returns `floor`, but the nearest allowed widths where these are listed: there may be few, far apart."""
+        return self.floor(widths, groups) if self.rounds is None else self._listed(self.rounds, widths, groups)
+
+    def _listed(self, table: _Int, widths: npt.ArrayLike, groups: Any) -> _Int:
+        places = np.clip(np.asarray(widths, np.int64), 0, table.shape[1] - 1)
+        listed: _Int = table[np.arange(len(self.sizes))[groups], places]
+        return np.clip(listed, self.least[groups], self.greatest[groups])
 
     def largest(
         self, levels: npt.NDArray[Any], kept: Callable[[Any], npt.ArrayLike], fits: Callable[[_Int], bool]
@@ -207,11 +253,11 @@ class Widths:
         low, high = -1, len(levels) - 1
         while low < high:
             middle = (low + high + 1) // 2
-            if fits(self.floor(kept(levels[middle]))):
+            if fits(self.rounded(kept(levels[middle]))):
                 low = middle
             else:
                 high = middle - 1
-        return self.floor(kept(levels[low])) if low >= 0 else self.least.copy()
+        return self.rounded(kept(levels[low])) if low >= 0 else self.least.copy()
 
     def same_ratio(self, fits: Callable[[_Int], bool]) -> _Int:
         """Returns int64 `[groups]`: the widths at the smallest pruning ratio, equal for all groups, that fits."""
@@ -267,6 +313,9 @@ class Widths:
 
     def _between(self, group: int, low: int, high: int) -> _Int:
         """Returns the allowed widths of a group from `low` to `high`, both included."""
+        if self.floors is not None:
+            listed = np.unique(self.floors[group])
+            return np.concatenate([[low], listed[(listed > low) & (listed <= high)]]).astype(np.int64)
         step = int(self.step[group])
         multiples = np.arange((low // step + 1) * step, high, step)
         last = [high] if high > low else []
@@ -292,7 +341,9 @@ class Widths:
 
     def only(self, free: npt.NDArray[np.bool_]) -> Widths:
         """Returns the same with choices only for groups that are `free`; the others have their greatest width."""
-        return Widths(self.sizes, np.where(free, self.least, self.greatest), self.greatest, self.step)
+        return Widths(
+            self.sizes, np.where(free, self.least, self.greatest), self.greatest, self.step, self.floors, self.rounds
+        )
 
 
 @dataclass(frozen=True)

@@ -150,7 +150,7 @@ class PruningEnvironment:
         """Returns int64 `[..., groups of the unit]`: its groups' widths if the widest one with a choice is `width`."""
         groups, widest = self._groups[unit], self._widest[unit]
         share = self._allowed.floor(np.asarray(width)[..., None], [widest]) / self.costs.sizes[widest]
-        return self._allowed.floor(np.ceil(self.costs.sizes[groups] * share - 1e-9), groups)
+        return self._allowed.rounded(np.ceil(self.costs.sizes[groups] * share - 1e-9), groups)
 
     def _fits(self, kept: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
         """Returns bool `[...]`: whether widths `[..., groups]` are within the budget."""

@@ -71,6 +71,9 @@ def _add_flags(parser: argparse.ArgumentParser) -> None:
         type=_limit,
         help="upper limit for another metric, such as bytes=100000; may be repeated",
     )
+    text = "file with the latencies of operators, such as another device's, that --latency-budget plans by"
+    table = checked(str, expect.path, "latency_table")
+    parser.add_argument("--latency-table", metavar="FILE", type=table, help=text)
     add_data_flags(parser, test=True)
     parser.add_argument(
         "--class-weight",
@@ -165,6 +168,7 @@ def _run(args: argparse.Namespace) -> None:
         params_budget=args.params_budget,
         latency_budget=args.latency_budget,
         size_budget=args.size_budget,
+        latency_table=args.latency_table,
         budget=dict(args.budget),
         split=args.split,
         run_dir=args.run_dir,

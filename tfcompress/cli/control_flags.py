@@ -25,8 +25,8 @@ def add_control_flags(parser: argparse.ArgumentParser) -> None:
         help="least and greatest share of the channels to remove, such as 'conv2_*=0.1:0.5', or only the greatest; "
         "may be repeated",
     )
-    whole = checked(int, expect.whole, "round_to", least=1)
-    group.add_argument("--round-to", type=whole, default=1, metavar="N", help="channel counts are multiples of N")
+    text = "channel counts are multiples of N; auto (compress): those that pay in latency"
+    group.add_argument("--round-to", type=_round_to, default=1, metavar="N", help=text)
     group.add_argument(
         "--through-norms",
         action="store_true",
@@ -43,6 +43,10 @@ def control(args: argparse.Namespace) -> dict[str, Any]:
         "round_to": args.round_to,
         "through_norms": args.through_norms,
     }
+
+
+def _round_to(text: str) -> int | str:
+    return text if text == "auto" else checked(int, expect.whole, "round_to", least=1)(text)
 
 
 def _limits(text: str) -> tuple[str, tuple[float, float]]:

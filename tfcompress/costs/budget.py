@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from fractions import Fraction
@@ -10,13 +12,14 @@ import keras
 
 from tfcompress import expect
 from tfcompress.costs.counts import Cost
-from tfcompress.costs.metrics import Metric, metric_of, registered_metrics
+from tfcompress.costs.metrics import LOOKED_UP, Measure, Metric, metric_of, registered_metrics
 
 __all__ = ["ADVICE", "Budget", "LimitMissed", "as_budget", "share_that_reaches", "shown"]
 
 # What a message says of a limit below what can be reached, where a method says nothing else.
 ADVICE = "tfcompress.inspect(model) shows what cannot be pruned, and why."
 _FLOPS, _PARAMS, _LATENCY, _SIZE = "flops_budget", "params_budget", "latency_budget", "size_budget"
+_LATENCY_MS = "latency_ms"
 
 
 class LimitMissed(RuntimeError):
@@ -46,7 +49,7 @@ class Budget(Mapping[str, float | int]):
             `tfcompress.costs.register_metric`; or another budget.
         flops: the limit of "macs" in FLOPs, of which two are one MAC.
         params: the limit of "params".
-        latency: the limit of "latency_ms", which is measured.
+        latency: the limit of "latency_ms", which is measured, and planned for by a table of operators.
         size: the limit of "file_bytes", the size of the float32 TFLite file, which is planned and measured.
 
     Raises:
@@ -70,6 +73,7 @@ class Budget(Mapping[str, float | int]):
         self._said: dict[str, tuple[str, float | int]] = {}  # each limit as it was given, for messages
         self._metrics: dict[str, Metric] = {}
         self._reserve: dict[str, int] = dict(limits._reserve) if isinstance(limits, Budget) else {}
+        self._scale: float | None = None  # of a limit of latency, where that is planned
         given = limits or {}
         for metric, limit in given.items():
             if metric not in registered_metrics():
@@ -81,7 +85,7 @@ class Budget(Mapping[str, float | int]):
         for name, metric, value in (
             (_FLOPS, "macs", flops),
             (_PARAMS, "params", params),
-            (_LATENCY, "latency_ms", latency),
+            (_LATENCY, _LATENCY_MS, latency),
             (_SIZE, "file_bytes", size),
         ):
             if value is not None:
@@ -128,14 +132,42 @@ class Budget(Mapping[str, float | int]):
         Args:
             more: for planned metrics a number in the unit of `Cost`, added to what is reserved already.
         """
-        budget = Budget(self)
-        budget._reserve |= {name: self._reserve.get(name, 0) + number for name, number in more.items()}
+        budget = copy.copy(self)
+        budget._reserve = self._reserve | {name: self._reserve.get(name, 0) + number for name, number in more.items()}
         return budget
 
     def said(self, metric: str) -> str:
         """Returns the limit of a metric as it was given, such as "flops_budget=0.5"."""
-        name, value = self._said[metric]
+        name, value = self._said[_of_column(metric)]
         return f"{name}={value!r}"
+
+    def with_latency_planned(self, measure: Measure | None, scale: float = 1.0) -> Budget:
+        """Returns the budget with the limit of latency as one that methods plan for, by the column "latency_ns".
+
+        Args:
+            measure: measures the latency of a finished model in milliseconds, to be checked; `None` if the device is
+                another one, where nothing can be measured.
+            scale: what is planned for, as a share of the limit; see `docs/latency.md`.
+        """
+        budget = copy.copy(self)
+        latency = self._metrics[_LATENCY_MS]
+        budget._metrics = {**self._metrics, _LATENCY_MS: dataclasses.replace(latency, measure=measure)}
+        budget._scale = scale
+        return budget
+
+    def tighter(self, factor: float) -> Budget:
+        """Returns the budget with as much less latency planned for; its limit stays."""
+        return self.with_latency_planned(self._metrics[_LATENCY_MS].measure, (self._scale or 1.0) * factor)
+
+    @property
+    def scale(self) -> float | None:
+        """What is planned for of a limit of latency, as a share of it; `None` if latency is not planned for."""
+        return self._scale
+
+    @property
+    def plans_latency(self) -> bool:
+        """Whether latency is planned for."""
+        return self._scale is not None
 
     def asked(self, metric: str, cost: Cost, total: Cost) -> str:
         """Returns the limit of a metric that would allow a cost, such as "flops_budget=0.5001".
@@ -145,15 +177,20 @@ class Budget(Mapping[str, float | int]):
             cost: the cost to allow.
             total: cost of the original.
         """
-        name, value = self._said[metric]
+        name, value = self._said[_of_column(metric)]
         if isinstance(value, float):
             return f"{name}={share_that_reaches(cost[metric], total[metric])}"
-        return f"{name}={cost[metric] * (2 if name == _FLOPS else 1)}"
+        return f"{name}={math.ceil(cost[metric] * (2 if name == _FLOPS else 1) / metric_of(metric).per_unit)}"
 
     @property
     def planned(self) -> tuple[str, ...]:
         """The limited metrics that are columns of a cost, which is known for any plan."""
-        return tuple(name for name in self if name not in self.only_measured)
+        planned = tuple(name for name in self if name not in self.only_measured and name != _LATENCY_MS)
+        return (*planned, *[LOOKED_UP] * self.plans_latency)
+
+    def is_planned(self, metric: str) -> bool:
+        """Whether methods plan for a limited metric."""
+        return self.plans_latency if metric == _LATENCY_MS else metric in self.planned
 
     @property
     def measured(self) -> tuple[str, ...]:
@@ -220,7 +257,9 @@ class Budget(Mapping[str, float | int]):
                 less = " and ".join(map(self.said, self.planned or self.measured))
                 whole = before.get(name)
                 share = f", {after[name] / whole:.4f} of the original's" if whole else ""
-                how = "It was planned for, and measures more" if name in self.planned else "It is measured, not planned"
+                how = (
+                    "It was planned for, and measures more" if self.is_planned(name) else "It is measured, not planned"
+                )
                 raise LimitMissed(
                     f"Expected a finished student of at most {shown(limit)} {unit}: {self.said(name)}. Received: "
                     f"{shown(after[name])} {unit}{share}. {how}: ask for less "
@@ -244,9 +283,13 @@ class Budget(Mapping[str, float | int]):
         }
 
     def _limit(self, metric: str, total: Cost) -> int:
-        value = self._limits[metric]
+        value = self._limits[_of_column(metric)]
+        scale = Fraction(self._scale or 1) if metric == LOOKED_UP else Fraction(1)
         # A share as it is written: in floats, 0.29 * 100 is below 29.
-        return math.floor(Fraction(str(value)) * total[metric]) if isinstance(value, float) else value
+        number = (
+            Fraction(str(value)) * total[metric] if isinstance(value, float) else value * metric_of(metric).per_unit
+        )
+        return math.floor(number * scale)
 
     def check_reachable(self, total: Cost, least: Cost, advice: str = ADVICE) -> None:
         """Refuses a limit that cannot be reached.
@@ -262,12 +305,12 @@ class Budget(Mapping[str, float | int]):
         for metric in self.planned:
             needed = min(least[metric] + self._reserve.get(metric, 0), total[metric])
             if self._limit(metric, total) < needed:
-                name, _ = self._said[metric]
-                each, unit = (2, "FLOPs") if name == _FLOPS else (1, self._metrics[metric].unit)
+                name, _ = self._said[_of_column(metric)]
+                amounts = [as_budget({metric: number}, name != _FLOPS) for number in (needed, total[metric])]
                 raise ValueError(
                     f"Expected a {name} that can be reached: at least "
                     f"{share_that_reaches(needed, total[metric])} of the "
-                    f"original ({each * needed:,} of {each * total[metric]:,} {unit}). Received: "
+                    f"original ({amounts[0].split(' ')[0]} of {amounts[1]}). Received: "
                     f"{self.said(metric)}. {advice}"
                 )
 
@@ -282,7 +325,20 @@ def share_that_reaches(least: int, whole: int) -> str:
     return f"{math.ceil(Fraction(least, whole) * 10**4) / 1e4:.4f}"
 
 
-def as_budget(costs: Mapping[str, int]) -> str:
-    """Returns limits or costs `{metric: number}` in the units of budgets, such as "1,334 FLOPs and 250 parameters"."""
-    each = {metric: (2, "FLOPs") if metric == "macs" else (1, metric_of(metric).unit) for metric in costs}
-    return " and ".join(f"{factor * costs[metric]:,} {unit}" for metric, (factor, unit) in each.items())
+def as_budget(costs: Mapping[str, int], in_macs: bool = False) -> str:
+    """Returns limits or costs in the units of budgets, such as "1,334 FLOPs and 250 parameters".
+
+    Args:
+        costs: `{metric: number}`.
+        in_macs: whether multiply-adds are given as such, and not as two FLOPs each.
+    """
+    flops = Metric("flops", None, "FLOPs")
+    return " and ".join(
+        flops.shown(2 * number) if metric == "macs" and not in_macs else metric_of(metric).shown(number)
+        for metric, number in costs.items()
+    )
+
+
+def _of_column(metric: str) -> str:
+    """Returns the metric that is limited, for a column."""
+    return _LATENCY_MS if metric == LOOKED_UP else metric

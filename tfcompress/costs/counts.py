@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -25,7 +25,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tfcompress import expect
-from tfcompress.costs.metrics import BUILT_IN, Metric, columns
+from tfcompress.costs.lookups import Lookup, Lookups
+from tfcompress.costs.metrics import BUILT_IN, LOOKED_UP, Metric, columns, metric_of
 from tfcompress.costs.parts import CostPart, parts_of_products
 from tfcompress.graph import ChannelGroups, LayerGraph, bypasses, groups_after
 from tfcompress.graph.labels import Ids
@@ -62,6 +63,11 @@ class Cost:
         if metric not in self.others:
             raise KeyError(f"Expected one of {(*BUILT_IN, *self.others)}. Received: {metric!r}")
         return self.others[metric]
+
+    @property
+    def counted(self) -> Cost:
+        """The cost without the column that is looked up, which only the network has that it was measured for."""
+        return Cost(self.macs, self.params, self.bytes, {n: v for n, v in self.others.items() if n != LOOKED_UP})
 
     def __eq__(self, other: object) -> bool:
         return self._columns() == other._columns() if isinstance(other, Cost) else NotImplemented
@@ -142,7 +148,7 @@ class CostModel:
         groups: the model's channel groups.
         uncounted: layers and operations without counted multiply-adds, as in `ModelCost`.
         unknown, unmeasured: as in `ModelCost`.
-        metrics: the columns, by name: all metrics registered when this was made.
+        metrics: the columns, by name: all metrics registered when this was made, and those of `look_up`.
     """
 
     def __init__(self, groups: ChannelGroups) -> None:
@@ -154,8 +160,9 @@ class CostModel:
         self._multiplicity: list[_Int] = [np.zeros(len(groups), np.int64)]
         self._keep_alive: list[Ids] = []
         self._counted: set[int] = set()
-        self.metrics = columns()
-        self._terms = {metric: _Terms() for metric in self.metrics}
+        self.metrics: dict[str, Metric] = dict(columns())
+        self._terms: dict[str, _Terms] = {metric: _Terms() for metric in self.metrics}
+        self._lookups: dict[str, Lookups] = {}
         self._alternatives: dict[str, dict[str, _Terms]] = {metric: {} for metric in self.metrics}
         self._names = {name: i for i, name in enumerate(groups.groups)}
         self.sizes = np.array([group.size for group in groups], np.int64)
@@ -181,11 +188,10 @@ class CostModel:
         """Returns the index of the width of these labels: a constant plus a multiple of what each group keeps."""
         if id(ids) not in self._width_of:
             self._keep_alive.append(ids)
-            owners = self._owner[ids]
-            counts = np.bincount(owners[owners >= 0], minlength=len(self.sizes))
             self._width_of[id(ids)] = len(self._fixed)
-            self._fixed.append(int((owners < 0).sum()))
-            self._multiplicity.append(counts // np.maximum(self.sizes, 1))
+            fixed, *multiplicity = self.width_of(ids)
+            self._fixed.append(int(fixed))
+            self._multiplicity.append(np.array(multiplicity, np.int64))
         return self._width_of[id(ids)]
 
     def _add_weights(self, item: Any) -> None:
@@ -235,12 +241,13 @@ class CostModel:
 
     def count(self, metric: str, kept: npt.ArrayLike) -> _Int:
         """Returns a cost for kept channel counts `[..., groups]`: int64 `[...]`, in the unit of `Cost`."""
-        widths = self._fixed_widths + np.asarray(kept, np.int64) @ self._widths
-        total: _Int = self._terms[metric].products(widths).sum(axis=-1)
+        total: _Int = self._products(metric, kept).sum(axis=-1)
         return total
 
     def parts(self, metric: str) -> list[CostPart]:
         """Returns the parts of a cost, whose sum is `count`, each depending on the widths of few groups."""
+        if metric in self._lookups:
+            return [CostPart(each.node, each.groups, each.of) for each in self._lookups[metric].lookups]
         terms = self._terms[metric]
         widths = [
             (fixed, {int(group): int(of_group[group]) for group in np.flatnonzero(of_group)})
@@ -249,10 +256,45 @@ class CostModel:
         products = zip(terms.nodes, terms.factors, terms.widths, strict=True)
         return parts_of_products((node, factor, [widths[i] for i in indices]) for node, factor, indices in products)
 
+    def _products(self, metric: str, kept: npt.ArrayLike) -> _Int:
+        """Returns the parts of a metric, int64 `[..., parts]`, for kept channel counts `[..., groups]`."""
+        if metric in self._lookups:
+            return self._lookups[metric].products(kept)
+        widths = self._fixed_widths + np.asarray(kept, np.int64) @ self._widths
+        return self._terms[metric].products(widths)
+
+    def _parts(self, metric: str) -> _Terms | Lookups:
+        """Returns what a metric is a sum of."""
+        return self._lookups[metric] if metric in self._lookups else self._terms[metric]
+
+    def look_up(self, metric: str, lookups: Sequence[Lookup]) -> None:
+        """Adds a column that is a sum of lookups, or replaces it.
+
+        Args:
+            metric: name of the column, such as "latency_ns".
+            lookups: its parts.
+        """
+        self._lookups[metric] = Lookups(lookups, len(self.sizes))
+        self.metrics[metric] = metric_of(metric)
+        self._after = None
+        for name in ("total", "smallest"):
+            self.__dict__.pop(name, None)
+
+    def width_of(self, ids: Ids) -> _Int:
+        """Returns int64 `[1 + groups]`: the width of labels as a constant and a multiple of what each group keeps."""
+        owners = self._owner[ids]
+        counts = np.bincount(owners[owners >= 0], minlength=len(self.sizes))
+        row: _Int = np.concatenate([[(owners < 0).sum()], counts // np.maximum(self.sizes, 1)])
+        return row
+
+    def known_widths(self) -> _Int:
+        """Returns int64 `[widths, 1 + groups]`: the widths of all terms, in the form of `width_of`."""
+        rows: _Int = np.concatenate([self._fixed_widths[:, None], self._widths.T], axis=1)
+        return rows
+
     def of_kept(self, kept: npt.ArrayLike) -> Cost:
         """Returns the cost when group i keeps `kept[i]` channels."""
-        widths = self._fixed_widths + np.asarray(kept, np.int64) @ self._widths
-        return self._cost(int(terms.products(widths).sum()) for terms in self._terms.values())
+        return self._cost(int(self._products(metric, kept).sum()) for metric in self.metrics)
 
     def _cost(self, numbers: Iterable[int]) -> Cost:
         """Returns a cost from one number per metric, in their order."""
@@ -280,9 +322,10 @@ class CostModel:
     def of_nodes(self, names: Iterable[str]) -> Cost:
         """Returns the cost of some unchanged nodes. Weights are counted at the first call of their layer."""
         inside = set(names)
-        widths = self._fixed_widths + self.sizes @ self._widths
-        terms = self._terms.values()
-        return self._cost(int(t.products(widths)[[node in inside for node in t.nodes]].sum()) for t in terms)
+        return self._cost(
+            int(self._products(metric, self.sizes)[[node in inside for node in self._parts(metric).nodes]].sum())
+            for metric in self.metrics
+        )
 
     def by_node(self, metric: str, kept: npt.ArrayLike | None = None) -> dict[str, dict[str, int]]:
         """Returns a metric node by node: `{node: {alternative: number}}`, for all alternatives of a node.
@@ -294,13 +337,14 @@ class CostModel:
             metric: its name.
             kept: int64 `[groups]`, the channels that each group keeps; all by default.
         """
-        widths = self._fixed_widths + np.asarray(self.sizes if kept is None else kept, np.int64) @ self._widths
+        kept = np.asarray(self.sizes if kept is None else kept, np.int64)
+        widths = self._fixed_widths + kept @ self._widths
         table: dict[str, dict[str, int]] = {}
         for name, item in self.groups.analysis.items():
             table[name] = {item.node.layer_name: 0}
-        for alternative, terms in ((None, self._terms[metric]), *self._alternatives[metric].items()):
-            products = terms.products(widths).tolist()
-            for node, layer, product in zip(terms.nodes, terms.layers, products, strict=True):
+        for alternative, terms in ((None, self._parts(metric)), *self._alternatives.get(metric, {}).items()):
+            products = self._products(metric, kept) if isinstance(terms, Lookups) else terms.products(widths)
+            for node, layer, product in zip(terms.nodes, terms.layers, products.tolist(), strict=True):
                 name = layer if alternative is None else alternative
                 table[node][name] = table[node].get(name, 0) + product
         return table
@@ -340,10 +384,10 @@ class CostModel:
 
     def by_layer(self) -> tuple[LayerCost, ...]:
         """Returns each layer's share, in the order of the graph."""
-        widths = self._fixed_widths + self.sizes @ self._widths
         sums: dict[str, dict[str, int]] = {metric: {} for metric in self.metrics}
-        for metric, terms in self._terms.items():
-            for layer, product in zip(terms.layers, terms.products(widths).tolist(), strict=True):
+        for metric in self.metrics:
+            products = self._products(metric, self.sizes).tolist()
+            for layer, product in zip(self._parts(metric).layers, products, strict=True):
                 sums[metric][layer] = sums[metric].get(layer, 0) + product
         rows = []
         for layer, item in self.groups.layers.items():

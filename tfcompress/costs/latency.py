@@ -25,7 +25,7 @@ from tfcompress.export import ExportError, MissingOperatorError, convert
 from tfcompress.litert import numbers, timed, unrunnable
 from tfcompress.process import quiet
 
-__all__ = ["LATENCY", "Latency", "device", "file_for_latency", "measure_latency"]
+__all__ = ["LATENCY", "Latency", "device", "file_for_latency", "measure_latency", "running"]
 
 LATENCY = "latency_ms"
 """The metric's name."""
@@ -89,7 +89,7 @@ def measure_latency(
     warm_up, runs = expect.whole("warm_up", warm_up), expect.whole("runs", runs, 1)
     tolerance, seconds = expect.number("tolerance", tolerance, above=0), expect.number("seconds", seconds, above=0)
     content = model if isinstance(model, bytes) else file_for_latency(model, batch or 1)
-    interpreter, size = _interpreter(content, threads)
+    interpreter, size = running(content, threads)
     if batch is not None and size != batch:
         expect.refuse("batch", f"the file's own, {size}", batch, "Convert the model with convert(model, batch=...).")
     # One thread is this one: the time that it computes does not grow with what else the machine does.
@@ -142,7 +142,7 @@ def file_for_latency(model: keras.Model, batch: int = 1) -> bytes:
         ) from error
 
 
-def _interpreter(content: bytes, threads: int) -> tuple[Any, int]:
+def running(content: bytes, threads: int) -> tuple[Any, int]:
     """Returns an interpreter that has run the file once, on deterministic inputs, and the file's batch size."""
     from ai_edge_litert.interpreter import Interpreter
 

@@ -18,6 +18,7 @@ from tfcompress.graph.labels import Ids
 
 __all__ = [
     "BUILT_IN",
+    "LOOKED_UP",
     "GraphTerms",
     "Metric",
     "Term",
@@ -66,6 +67,7 @@ class Metric:
         is_planned: whether a measured metric is a column too, while its terms are known (`planned_by`): methods plan by
             the terms, and the finished model is measured.
         graph_terms: a function that returns the terms of a whole graph; `None` for other metrics.
+        per_unit: how many of a column's whole numbers make one unit.
     """
 
     name: str
@@ -74,6 +76,7 @@ class Metric:
     measure: Measure | None = None
     is_planned: bool = False
     graph_terms: GraphTerms | None = None
+    per_unit: int = 1
 
     def terms_of(self, groups: ChannelGroups) -> Iterator[tuple[str, Term]]:
         """Yields the terms of a graph, each with the name of its node; none for what `CostModel` counts."""
@@ -82,6 +85,10 @@ class Metric:
         elif self.terms is not None:
             for name, item in groups.analysis.items():
                 yield from ((name, term) for term in self.terms(item))
+
+    def shown(self, number: int) -> str:
+        """Returns a column's number in its unit, such as "1,334 parameters" or "0.557 ms"."""
+        return f"{number:,} {self.unit}" if self.per_unit == 1 else f"{number / self.per_unit:,.3f} {self.unit}"
 
     def of(self, model: keras.Model) -> float:
         """Measures a model.
@@ -98,6 +105,10 @@ BUILT_IN = ("macs", "params", "bytes")
 _METRICS: dict[str, Metric] = {
     name: Metric(name, None, unit) for name, unit in zip(BUILT_IN, ("MACs", "parameters", "bytes"), strict=True)
 }
+
+LOOKED_UP = "latency_ns"
+"""Name of the column of latency, which `CostModel.look_up` adds where a table of operators was measured."""
+_LOOKED_UP = Metric(LOOKED_UP, None, "ms", per_unit=1_000_000)
 
 
 _PLANNED: ContextVar[Mapping[str, GraphTerms]] = ContextVar("planned", default=MappingProxyType({}))
@@ -202,4 +213,4 @@ def columns() -> Mapping[str, Metric]:
 
 def metric_of(name: str) -> Metric:
     """Returns the metric with this name; for one that is no longer registered, a metric that only has the name."""
-    return _METRICS.get(name) or Metric(name, None, name)
+    return _LOOKED_UP if name == LOOKED_UP else _METRICS.get(name) or Metric(name, None, name)

@@ -13,6 +13,7 @@ from tfcompress.data import Splits
 from tfcompress.graph import LayerGraph
 from tfcompress.input_shapes import InputShape
 from tfcompress.network import Network
+from tfcompress.operators import OperatorTable
 from tfcompress.training import Objective, Progress, Score
 
 __all__ = ["Call"]
@@ -36,6 +37,7 @@ class Call:
         callbacks: the user's, which see every epoch of the recovery.
         time_s: seconds that the run may take.
         input_shape: as for `compress`.
+        latency_table: the table that latency is planned by, if one was given.
         splits: the data, if it was read for the whole flow.
         first_of_flow: in a later stage the network that the first stage was given.
         turn: in a flow the place of the stage, such as "2 of 3: rlal"; "" for a run of one method.
@@ -55,6 +57,7 @@ class Call:
     callbacks: tuple[keras.callbacks.Callback, ...] = ()
     time_s: float | None = None
     input_shape: InputShape | None = None
+    latency_table: OperatorTable | None = None
     splits: Splits | None = None
     first_of_flow: Network | None = None
     turn: str = ""

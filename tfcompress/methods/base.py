@@ -13,6 +13,7 @@ from tfcompress import expect
 from tfcompress.channels import Control, reachable
 from tfcompress.costs import Cost, CostModel
 from tfcompress.costs.budget import ADVICE, Budget
+from tfcompress.costs.latency import LATENCY
 from tfcompress.costs.metrics import columns
 from tfcompress.fingerprint import Contents, model_digest
 from tfcompress.plan import Plan, Trail
@@ -98,16 +99,16 @@ class Method:
     # Whether a run that goes on takes the search from its folder; otherwise it is done again, its phases restored.
     stores_search: ClassVar[bool] = True
 
+    # Whether a limit of latency becomes a column that the method plans for; otherwise it has a way of its own.
+    plans_latency: ClassVar[bool] = True
+
     # What to say of a budget that the method cannot reach.
     advice: ClassVar[str] = ADVICE
-
-    # What it changes: "layers", "channels", "sparsity", "clusters" or "quantization".
-    kind: ClassVar[str] = "channels"
 
     # In one line when to choose it, for `tfcompress methods`.
     when: ClassVar[str] = ""
 
-    # The kind of change that it makes, by which a flow of several methods is ordered: see `tfcompress.methods.order`.
+    # What it changes, "layers", "channels", "sparsity", "clusters" or "quantization", by which a flow of several methods is ordered: see `tfcompress.methods.order`.
     kind: ClassVar[str] = "channels"
 
     # Of a flow: the kinds that may follow, and the metrics that it can lower; `None` for those of its kind.
@@ -131,7 +132,7 @@ class Method:
                 "Expected a budget. Received neither `flops_budget` nor `params_budget`, and no `budget`. "
                 "Pass for example flops_budget=0.5 for half the FLOPs."
             )
-        if not given.planned:
+        if not given.planned and not (self.plans_latency and LATENCY in given):
             raise ValueError(
                 f"Expected a budget with a metric that can be planned, of {tuple(columns())}. Received: "
                 f"{', '.join(map(given.said, given))}, which is measured on the finished student. Limit one of the "
@@ -181,7 +182,7 @@ class Method:
         raise NotImplementedError
 
     def plans_again(self) -> bool:
-        """Whether `search` may be called again with a smaller budget: it trains nothing and writes nothing."""
+        """Whether `search` may be called again with other limits: it trains nothing and writes nothing."""
         return False
 
     def search(self, task: Task) -> Search:

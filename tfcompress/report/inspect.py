@@ -56,6 +56,8 @@ def inspect(
         ValueError: an unknown dimension other than the batch; a control that cannot be meant, or that names no layer.
     """
     control = Control.of(exclude, only, ratio_limits, round_to, through_norms)
+    if control.is_auto:
+        expect.refuse("round_to", "a whole number, because an inspection measures nothing", round_to)
     expect.function("print_fn", print_fn, "a function of a text", arguments=1)
     given = read_model(model)
     network = Network(given.model, control.through_norms, given.graph)

@@ -17,6 +17,7 @@ _ON_DEVICE = {
     "file_bytes": "TFLite file (bytes)",
     "gzip_bytes": "the file gzipped (bytes)",
     "latency_ms": "latency, one thread (ms)",
+    "predicted_ms": "latency predicted (ms)",
 }
 _Row = tuple[str, str, str, str]
 

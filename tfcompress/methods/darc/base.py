@@ -111,6 +111,7 @@ class Replacing(TrainedMethod):
 
     kind: ClassVar[str] = "layers"
     controlled_by: ClassVar[tuple[str, ...]] = ("exclude", "only")
+    plans_latency: ClassVar[bool] = False  # its pieces are measured with their replacements
     fast: ClassVar[Mapping[str, Any]] = {"epochs": 5}
 
     @classmethod

@@ -331,7 +331,7 @@ class Distilling(TrainedMethod):
 
     def _lost_blocks(self, student: keras.Model, teacher: keras.Model, task: Task) -> bool:
         """Whether a student was made from the teacher and is smaller than it."""
-        return task.network_of(student).costs.total != task.network_of(teacher).costs.total
+        return task.network_of(student).costs.total.counted != task.network_of(teacher).costs.total.counted
 
     def recalibrate(self, student: keras.Model, task: Task) -> None:
         """Computes the statistics of BatchNormalization anew along the student's own path."""

@@ -1,0 +1,128 @@
+"""Latency as a budget that methods plan by, on a device of tiles whose latencies are known."""
+
+import json
+import pathlib
+from unittest import mock
+
+import keras
+import small_tasks
+import tensorflow as tf
+import tiled
+from keras import layers
+
+import tfcompress
+from tfcompress.export import MissingOperatorError
+from tfcompress.methods import Random, Uniform
+from tfcompress.network import Network
+from tfcompress.operators import LatencyPrediction, OperatorTable
+
+CLASSES = small_tasks.CLASSES
+
+
+def network():
+    """Two residual blocks on the pictures of `small_tasks`, with groups of several tiles."""
+    keras.utils.set_random_seed(0)
+    image = keras.Input((8, 8, 1), name="image")
+    x = layers.Conv2D(24, 3, padding="same", activation="relu", name="stem")(image)
+    for name in ("first", "second"):
+        y = layers.Conv2D(48, 3, padding="same", activation="relu", name=f"{name}_conv1")(x)
+        x = layers.ReLU(name=f"{name}_out")(
+            layers.Add(name=f"{name}_sum")([x, layers.Conv2D(24, 3, padding="same", name=f"{name}_conv2")(y)])
+        )
+    x = layers.GlobalAveragePooling2D(name="pool")(x)
+    model = keras.Model(image, layers.Dense(CLASSES, "softmax", name="head")(x), name="net")
+    model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    return model
+
+
+class TestPlannedLatency(tf.test.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.model, cls.data = network(), small_tasks.pictures(32)
+        cls.table = OperatorTable()
+
+    def setUp(self):
+        super().setUp()
+        self.enterContext(tiled.tiled_device())
+
+    def compress(self, method="uniform", **settings):
+        x, y = self.data
+        settings = {"validation_data": (x, y), "epochs": 0, "verbose": 0, "latency_table": self.table} | settings
+        return tfcompress.compress(self.model, method, (x, y), **settings)
+
+    def share(self, result):
+        return result.after.measurements["latency_ms"] / result.before.measurements["latency_ms"]
+
+    def test_latency_alone_is_a_budget(self):
+        for settings in ({}, {"round_to": "auto"}):
+            result = self.compress(latency_budget=0.5, **settings)
+            self.assertBetween(self.share(result), 0.4, 0.5)  # whole tiles are large steps here
+            self.assertTrue(any("predicted" in note and "measured" in note for note in result.notes))
+
+    def test_with_flops_both_hold(self):
+        result = self.compress(latency_budget=0.9, flops_budget=0.3)
+        self.assertLessEqual(result.after.macs, 0.3 * result.before.macs)
+        self.assertLessEqual(self.share(result), 0.9)
+
+    def test_widths_that_pay_are_ends_of_tiles(self):
+        result = self.compress(flops_budget=0.6, round_to="auto")
+        self.assertEqual({len(edit.indices) % 16 for edit in result.trail.last.channels} - {0, 8}, set())
+        self.assertEqual(result.control, {"round_to": "auto"})
+        self.assertNotIn("latency_ms", result.before.measurements)
+
+    def test_other_methods(self):
+        for method in (Random(tries=2, epochs=0, recalibrate_batches=0), Uniform(scope="global", epochs=0)):
+            result = self.compress(method, latency_budget=0.6, epochs=None)
+            self.assertLessEqual(self.share(result), 0.6)
+
+    def test_a_budget_below_the_fixed_part_is_refused_with_the_floor(self):
+        with self.assertRaisesRegex(
+            ValueError,
+            r"Expected a latency_budget that can be reached: at least 0\.\d{4} of the original \(0\.\d{3} of",
+        ):
+            self.compress(latency_budget=0.01)
+
+    def test_a_device_that_takes_longer_than_its_table_says_is_planned_for_again(self):
+        whole = tiled.milliseconds
+        prediction = LatencyPrediction(Network(self.model), self.table)
+        full = whole(prediction.file.content(Network(self.model).costs.sizes))
+
+        def slower(content, *args, **limits):
+            """All but the original take a tenth longer than the table says."""
+            ms = whole(content)
+            return ms if ms > 0.9 * full else 1.1 * ms
+
+        with mock.patch.object(tiled, "milliseconds", slower), tiled.tiled_device():
+            result = self.compress(latency_budget=0.6)
+        self.assertBetween(self.share(result), 0.5, 0.6)
+        predicted = result.after.on_device.get("predicted_ms", 0.55 * full)
+        self.assertLess(predicted, 0.6 * full / 1.05)
+
+    def test_a_table_of_another_device_plans_for_it_and_nothing_is_measured_here(self):
+        path = pathlib.Path(self.get_temp_dir()) / "phone.json"
+        self.compress(latency_budget=0.5)
+        self.table.save(path)
+        content = json.loads(path.read_text())
+        content["device"]["cpu"] = "a phone"
+        path.write_text(json.dumps(content))
+        run = pathlib.Path(self.get_temp_dir()) / "run"
+        result = self.compress(latency_budget=0.5, latency_table=str(path), run_dir=run)
+        self.assertNotIn("latency_ms", result.after.measurements)
+        self.assertTrue(any("a phone" in note for note in result.notes))
+        self.assertEqual(json.loads((run / "operators.json").read_text())["device"]["cpu"], "a phone")
+
+    def test_a_table_without_use_is_refused(self):
+        with self.assertRaisesRegex(ValueError, "Expected `latency_budget` or round_to='auto' together with"):
+            self.compress(flops_budget=0.5)
+        with self.assertRaisesRegex(TypeError, "Expected `latency_table` to be an OperatorTable, or the path"):
+            self.compress(latency_budget=0.5, latency_table=3)
+
+    def test_an_operator_that_litert_lacks_is_named_with_its_layer(self):
+        image = keras.Input((8, 8, 1))
+        x = keras.ops.erfinv(layers.Conv2D(8, 3, activation="tanh", name="conv")(image))
+        model = keras.Model(image, layers.Dense(CLASSES, "softmax", name="head")(layers.Flatten()(x)))
+        model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
+        x, y = self.data
+        with self.assertRaisesRegex(MissingOperatorError, r"layer '.*erfinv.*'.*an operator that LiteRT lacks"):
+            tfcompress.compress(model, "uniform", (x, y), latency_budget=0.5, verbose=0)
