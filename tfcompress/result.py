@@ -185,7 +185,7 @@ class Result:
         facts = expect.instance("metadata", metadata or Metadata(), Metadata, "a tfcompress.export.Metadata")
         facts = dataclasses.replace(facts, provenance={**self._provenance, **facts.provenance})
 
-        def write(note: str, *held_out: Any) -> ExportReport:
+        def write(note: str, samples: Any = None, labels: Any = None, measure: Any = None) -> ExportReport:
             try:
                 report = write_exports(
                     self.model,
@@ -193,7 +193,10 @@ class Result:
                     formats,
                     quantize,
                     self.calibration,
-                    *held_out,
+                    samples,
+                    labels,
+                    measure,
+                    bool(self.higher_is_better),
                     integer_io=integer_io,
                     recipe=recipe,
                     metadata=facts,
@@ -209,11 +212,11 @@ class Result:
         x, y = self.held_out
         own = self.measure or (_compiled_measure(self.model, self.metric) if self.model.compiled else None)
         if metric is not None:
-            return write("Compared on held-out samples.", x, y, metric, self.higher_is_better)
+            return write("Compared on held-out samples.", x, y, metric)
         if own is not None and self.metric:
             named = _named(own, self.metric)
             with contextlib.suppress(MetricError):
-                return write("Compared on held-out samples.", x, y, named, self.higher_is_better)
+                return write("Compared on held-out samples.", x, y, named)
         lost = f"{self.metric} is no longer known, pass it as metric=" if self.metric else "the task has no metric"
         return write(f"Compared on held-out samples by outputs alone: {lost}.", x)
 
