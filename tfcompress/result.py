@@ -197,7 +197,7 @@ class Result:
         facts = expect.instance("metadata", metadata or Metadata(), Metadata, "a tfcompress.export.Metadata")
         facts = dataclasses.replace(facts, provenance={**self._provenance, **facts.provenance})
 
-        def write(note: str, samples: Any = None, labels: Any = None, metric: Any = None) -> ExportReport:
+        def write(note: str, samples: Any = None, labels: Any = None, measure: Any = None) -> ExportReport:
             try:
                 report = write_exports(
                     self.model,
@@ -207,8 +207,8 @@ class Result:
                     self.calibration,
                     samples,
                     labels,
-                    metric,
-                    self.higher_is_better,
+                    measure,
+                    bool(self.higher_is_better),
                     integer_io=integer_io,
                     recipe=recipe,
                     metadata=facts,

@@ -1,6 +1,5 @@
 """Code of the guides runs as it stands there, and what it shows is what they say."""
 
-import json
 import pathlib
 from unittest import mock
 
@@ -115,14 +114,16 @@ class DeploymentTest(doc_pages.PageTest):
             small_tasks.trained_network(), Uniform(epochs=1), data, params_budget=0.8, verbose=0
         )
         page = self.open_page("docs/guides/deployment.md", result=result, images=data[0][:16])
-        made = page.run(2)
+        made = page.run(3)
         self.assertEqual((made["taken"]["dtype"], made["given"]["dtype"]), (np.float32, np.float32))
         in_keras = result.model.predict(data[0][:16], verbose=0).argmax(-1)
         self.assertGreater(np.mean(np.argmax(made["answers"], -1) == in_keras), 0.8)
-        page.run()
-        facts = json.loads(pathlib.Path("phone/model.json").read_text())
-        self.assertEqual(facts["input"]["shape"], [1, 8, 8, 1])
-        self.assertEqual(facts["quantization"], {"input": [0, 0], "output": [0, 0]})  # as the page says
+        made = page.run()
+        self.assertEqual(made["interpreter"].get_input_details()[0]["dtype"], np.uint8)
+        facts = made["facts"]
+        self.assertEqual((facts["inputs"][0]["shape"], facts["inputs"][0]["type"]), ([1, 8, 8, 1], "uint8"))
+        self.assertEqual(facts["provenance"]["methods"], ["uniform"])
+        self.assertLen(pathlib.Path("described/labels.txt").read_text().splitlines(), 4)
 
 
 class AccuracyTest(doc_pages.PageTest):
