@@ -1,10 +1,12 @@
 """How a budget is split over the stages of a flow."""
 
+from unittest import mock
+
 import flow_methods
 import tensorflow as tf
 
 from tfcompress.costs import Budget, Cost
-from tfcompress.flow.split import check_split, given_split, limits_of, words_for_split
+from tfcompress.flow.split import check_split, given_split, limits_of, measured_limits_of, words_for_split
 from tfcompress.methods import LIT, Random, Uniform
 
 TOTAL = Cost(10_000, 1_000, 4_000)
@@ -64,6 +66,33 @@ class SplitTest(tf.test.TestCase):
             "lit to 50.0% of the MACs and 90.0% of the parameters, "
             "then uniform to 25.0% of the MACs and 81.0% of the parameters, then rounds",
         )
+
+
+class MeasuredTest(tf.test.TestCase):
+    def held(self, methods, planned=(), split=None, **budget):
+        """What each stage is held to, where the original takes 8 ms."""
+        limited, shares = Budget(**budget), given_split(split, methods)
+        with mock.patch.object(Budget, "planned", planned):
+            return [
+                measured_limits_of(place, shares, methods, limited, {"latency_ms": 8.0})
+                for place in range(len(methods))
+            ]
+
+    def test_what_is_only_measured_is_held_by_the_last_that_can_lower_it(self):
+        self.assertEqual(self.held(TWO, latency=0.25), [{}, {"latency_ms": 2.0}])
+        self.assertEqual(self.held(TWO, latency=4), [{}, {"latency_ms": 4}])
+
+    def test_a_file_of_whole_numbers_is_checked_at_the_end(self):
+        self.assertEqual(self.held(WITH_LAST, latency=0.25), [{}, {}, {}])
+
+    def test_what_is_planned_too_is_split(self):
+        """0.25 in two stages: 4 ms and 2 ms; in three, of which the last plans nothing: 0.125 to 0.5 and 0.25."""
+        planned = ("latency_ms",)
+        self.assertEqual(self.held(TWO, planned, latency=0.25), [{"latency_ms": 4.0}, {"latency_ms": 2.0}])
+        self.assertEqual(self.held(TWO, planned, (0.75,), latency=0.25), [{"latency_ms": 6.0}, {"latency_ms": 2.0}])
+        first, second, last = self.held(WITH_LAST, planned, latency=0.125)
+        self.assertAllClose([first["latency_ms"], second["latency_ms"]], [4.0, 2.0])
+        self.assertEqual(last, {})
 
 
 class RefusedSplitTest(tf.test.TestCase):

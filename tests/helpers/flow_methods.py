@@ -17,7 +17,7 @@ class Drops(ChannelPruner):
 
     name: ClassVar[str] = "drops"
     kind: ClassVar[str] = "layers"
-    controlled_by: ClassVar[tuple[str, ...]] = ()
+    controlled_by: ClassVar[tuple[str, ...] | None] = ()
 
     def least(self, costs, control):
         return costs.of(Plan.without(["second"]))
@@ -41,7 +41,7 @@ class Rounds(Method):
 
     name: ClassVar[str] = "rounds"
     kind: ClassVar[str] = "quantization"
-    controlled_by: ClassVar[tuple[str, ...]] = ()
+    controlled_by: ClassVar[tuple[str, ...] | None] = ()
 
     def budget(self, given):
         return given or Budget()

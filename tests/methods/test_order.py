@@ -7,7 +7,7 @@ import flow_methods
 import tensorflow as tf
 
 from tfcompress.methods import DARC, LIT, N2N, Method, Random, Uniform, registered_methods
-from tfcompress.methods.order import KINDS, check_order, followers, lowers
+from tfcompress.methods.order import KINDS, check_order, followers, lowers, obeyed
 
 
 def of_kind(kind, name=None, followed_by=None):
@@ -86,5 +86,7 @@ class OrderTest(tf.test.TestCase):
         self.assertEqual([lowers(own, "params"), lowers(own, "file_bytes")], [True, False])
 
     def test_the_control_that_each_obeys(self):
-        self.assertEqual([LIT.controlled_by, N2N.controlled_by, DARC.controlled_by], [(), (), ("exclude", "only")])
-        self.assertIn("round_to", Uniform.controlled_by)
+        layers = ("exclude", "only")
+        every = (*layers, "ratio_limits", "round_to", "through_norms")
+        methods = (LIT(), N2N(), DARC(), Uniform(), of_kind("sparsity"), of_kind("quantization"))
+        self.assertEqual([obeyed(method) for method in methods], [(), (), layers, every, layers, layers])

@@ -12,20 +12,28 @@ from typing import Any
 from tfcompress.channels import Control
 from tfcompress.costs import Budget
 from tfcompress.costs.budget import LimitMissed, as_budget
-from tfcompress.costs.metrics import planned_by
 from tfcompress.expect import WrongType
 from tfcompress.feasibility import check_budget
 from tfcompress.finished_stage import FinishedStage
 from tfcompress.flow.call import Call
 from tfcompress.flow.merging import merged, stage_of
-from tfcompress.flow.split import Shares, check_split, limits_of, stages_for, words_for_split
+from tfcompress.flow.split import (
+    Shares,
+    check_split,
+    counted,
+    limits_of,
+    measured_limits_of,
+    stages_for,
+    words_for_split,
+)
 from tfcompress.flow.stages import label_of
 from tfcompress.flow.timing import fitted_methods, lines_of, long_run
 from tfcompress.given import given_splits, given_with_shape
 from tfcompress.header import measured_step
 from tfcompress.input_shapes import of_one_size
-from tfcompress.measured import measurements_of, metrics_of, planned_file
+from tfcompress.measured import measurements_of, metrics_of
 from tfcompress.methods import Method
+from tfcompress.methods.order import is_of_weights, obeyed
 from tfcompress.network import Network
 from tfcompress.outcome import on_one_machine
 from tfcompress.plan import Plan
@@ -59,9 +67,8 @@ def run_flow(
     Raises:
         TypeError, ValueError, LimitMissed, TrainingDiverged: as for `compress`; the message says which stage refuses.
     """
-    budget, columns, known = planned_file(call.original, budget)
-    with open_run(run_dir) as run, planned_by(columns):
-        return _Flow(call, methods, shares, budget, run, run_one, known).run()
+    with open_run(run_dir) as run:
+        return _Flow(call, methods, shares, budget, run, run_one).run()
 
 
 class _Flow:
@@ -75,9 +82,7 @@ class _Flow:
         budget: Budget,
         run: RunFolder | NoRunFolder,
         run_one: _RunOne,
-        known: Mapping[str, float],
     ) -> None:
-        self._known = known
         self._call, self._methods, self._shares = call, tuple(methods), shares
         self._budget, self._run, self._run_one = budget, run, run_one
         self._total = call.original.costs.total
@@ -93,9 +98,9 @@ class _Flow:
         self._check_control()
         check_split(self._shares, self._methods, self._budget, self._total)
         self._limits = limits_of(self._shares, self._methods, self._budget, self._total)
-        whole = Task.before_data(call.original, self._budget, call.seed, run, call.progress, call.control)
+        whole = Task.before_data(call.original, counted(self._budget), call.seed, run, call.progress, call.control)
         tasks = [self._checked_model(place, whole) for place in range(len(self._methods))]
-        measurements = measurements_of(whole.network, self._budget, self._known)
+        measurements = measurements_of(whole.network, self._budget)
         splits = given_splits(call.original.model, **call.data, seed=call.seed, objective=call.objective)
         splits.check_whole()
         whole = whole.with_data(splits, call.objective, call.monitor)
@@ -103,7 +108,8 @@ class _Flow:
             with self._named(place):
                 self._methods[place].check(_with_data(task, whole))
         # All that can be refused was: from here on it is the folder of this run.
-        notes = begin_run(call.original, self._methods, whole, call.time_s, self._shares)
+        named = dataclasses.replace(whole, budget=self._budget)
+        notes = begin_run(call.original, self._methods, named, call.time_s, self._shares)
         whole, first = self._measured(whole, measurements)
         notes = [*notes, *self._begun(whole, [_with_data(task, whole) for task in tasks])]
         self._call = dataclasses.replace(call, splits=splits, objective=whole.objective, monitor=None, time_s=None)
@@ -113,20 +119,16 @@ class _Flow:
 
     def _check_control(self) -> None:
         """Refuses settings of the control that no stage obeys."""
-        obeyed = {name for method in self._methods for name in method.controlled_by}
-        if unused := {name: said for name, said in self._call.control.settings().items() if name not in obeyed}:
+        known = {name for method in self._methods for name in obeyed(method)}
+        if unused := {name: said for name, said in self._call.control.settings().items() if name not in known}:
             raise ValueError(
-                f"Expected settings that a stage obeys, of {sorted(obeyed) or 'none'}. Received: "
+                f"Expected settings that a stage obeys, of {sorted(known) or 'none'}. Received: "
                 f"{', '.join(f'{name}={said}' for name, said in unused.items())} for "
                 f"method={[method.name for method in self._methods]}. Leave them out."
             )
 
     def _control(self, place: int, control: Control) -> Control:
-        return control.part(self._methods[place].controlled_by)
-
-    def _limited(self, place: int, network: Network) -> Budget:
-        """Returns the budget of a stage: its planned limits, and the measured ones that it is the last to lower."""
-        return self._budget_of(place, self._limits[place], self._measured_shares(place, network))
+        return control.part(obeyed(self._methods[place]))
 
     def _budget_of(
         self, place: int, limits: Mapping[str, int], held: Mapping[str, float] = MappingProxyType({})
@@ -138,12 +140,10 @@ class _Flow:
         return self._methods[place].budget(Budget({**given, **held}, flops=flops, params=params))
 
     def _measured_shares(self, place: int, network: Network) -> dict[str, float]:
-        """Returns the measured limits that a stage is the last to lower, as shares of the model that it begins with."""
-        part = self._budget.part(m for m in self._budget.only_measured if stages_for(m, self._methods)[-1] == place)
-        if not part or not place:
-            return dict(part)
-        limits = part.measured_limits(self._run.read_json("before")["measurements"])
-        now = measurements_of(network, part)
+        """Returns the measured limits that a stage is held to, as shares of the model that it begins with."""
+        before = self._run.read_json("before")["measurements"]
+        limits = measured_limits_of(place, self._shares, self._methods, self._budget, before)
+        now = before if not place else measurements_of(network, self._budget.part(limits))
         return {metric: min(1.0, limit / now[metric]) for metric, limit in limits.items() if now[metric]}
 
     def _checked_model(self, place: int, whole: Task) -> Task:
@@ -154,16 +154,20 @@ class _Flow:
         method, limits = self._methods[place], self._limits[place]
         control = self._control(place, whole.control)
         with self._named(place):
-            method.budget(self._budget.part(m for m in self._budget if place in stages_for(m, self._methods)))
+            lowered = [metric for metric in self._budget if place in stages_for(metric, self._methods)]
+            method.budget(self._budget.part([] if is_of_weights(method) and not limits else lowered))
             least = method.least(whole.costs, control)
             if not place:
                 limits = self._relaxed(place, least)
-                check_budget(method, self._limited(place, whole.network), whole.costs, control)
+                if limits:
+                    check_budget(method, self._budget_of(place, limits), whole.costs, control)
             else:
                 for metric in limits:
                     if stages_for(metric, self._methods)[0] == place:  # nothing lowers it before
                         check_budget(method, self._budget_of(place, {metric: limits[metric]}), whole.costs, control)
                 limits = {metric: max(limit, least[metric]) for metric, limit in limits.items()}
+            if not limits and not is_of_weights(method):  # all that it is held to is measured
+                limits = {"macs": self._total.macs}
             task = dataclasses.replace(whole, budget=self._budget_of(place, limits), control=control, said=[])
             method.check_model(task)
         return task
@@ -257,7 +261,7 @@ class _Flow:
             self._seconds.append(known)
             return result
         held = run.recall(f"limits of {label}", call.progress.note)
-        if held is None and (held := self._measured_shares(place, call.original)):
+        if held is None and (held := self._measured_shares(place, call.original)) and place:
             run.write_json(f"limits of {label}", held)  # in another call other numbers are measured
         budget = self._budget_of(place, self._limits[place], held)
         turn = dataclasses.replace(call, control=control, turn=f"{place + 1} of {number}: {method.name}")
@@ -292,11 +296,14 @@ class _Flow:
                 f"Expected a model within {dict(whole.limits)}. Received: {cost}. This is a bug: report it."
             )
         student = of_one_size(last.model, last.calibration)
-        now = measurements_of(student, self._budget)
+        # What changes weights alone is measured by the file that it made.
+        of_file = last.after.on_device if is_of_weights(self._methods[-1]) else {}
+        now = {metric: of_file[metric] for metric in self._budget.measured if metric in of_file}
+        now |= measurements_of(student, self._budget.part(set(self._budget.measured) - set(now)))
         self._budget.check_measured(measurements, now, last.model)
         before = dataclasses.replace(first.before, measurements=dict(measurements))
         after = dataclasses.replace(last.after, measurements=now)
-        if self._methods[-1].kind != "quantization":  # which measures a file of its own
+        if not is_of_weights(self._methods[-1]):
             before, after = on_one_machine(whole.model, student, before, after)
         result = merged(
             last=last,

@@ -14,9 +14,18 @@ from typing import Any
 from tfcompress import expect
 from tfcompress.costs import Budget, Cost
 from tfcompress.methods import Method
-from tfcompress.methods.order import lowers
+from tfcompress.methods.order import is_of_weights, lowers
 
-__all__ = ["Shares", "check_split", "given_split", "limits_of", "stages_for", "words_for_split"]
+__all__ = [
+    "Shares",
+    "check_split",
+    "counted",
+    "given_split",
+    "limits_of",
+    "measured_limits_of",
+    "stages_for",
+    "words_for_split",
+]
 
 Shares = tuple[float | None, ...]
 """For each stage the share of the original that it has to reach; `None` where the split decides."""
@@ -102,7 +111,7 @@ def check_split(shares: Shares, methods: Sequence[Method], budget: Budget, total
                 f"method={[method.name for method in methods]}. Add a stage such as 'uniform' in front, or leave this "
                 "limit out."
             )
-    whole = budget.limits(total)
+    whole = counted(budget).limits(total)
     for place, share in enumerate(shares):
         if share is None:
             continue
@@ -121,8 +130,13 @@ def check_split(shares: Shares, methods: Sequence[Method], budget: Budget, total
             )
 
 
+def counted(budget: Budget) -> Budget:
+    """Returns the limits of metrics that are counted on a plan and not measured."""
+    return budget.part(metric for metric in budget.planned if metric not in budget.measured)
+
+
 def limits_of(shares: Shares, methods: Sequence[Method], budget: Budget, total: Cost) -> list[dict[str, int]]:
-    """Returns for each stage `{metric: limit}` of the planned metrics that it can lower, in the units of `Cost`.
+    """Returns for each stage `{metric: limit}` of the counted metrics that it can lower, in the units of `Cost`.
 
     Args:
         shares: the shares that were given.
@@ -131,13 +145,41 @@ def limits_of(shares: Shares, methods: Sequence[Method], budget: Budget, total: 
         total: cost of the original.
     """
     limits: list[dict[str, int]] = [{} for _ in methods]
-    for metric, whole in budget.limits(total).items():
+    for metric, whole in counted(budget).limits(total).items():
         places = stages_for(metric, methods)
         reached = _reached([shares[place] for place in places], whole / total[metric] if total[metric] else 1.0)
         for place, share in zip(places[:-1], reached[:-1], strict=True):
             limits[place][metric] = max(math.floor(share * total[metric]), whole)
         limits[places[-1]][metric] = whole
     return limits
+
+
+def measured_limits_of(
+    place: int, shares: Shares, methods: Sequence[Method], budget: Budget, before: Mapping[str, float]
+) -> dict[str, float]:
+    """Returns `{metric: limit}` of the measured metrics that a stage is held to.
+
+    What is planned as well as measured is split like what is counted. What is only measured is held by the last stage
+    that can lower it. A method that changes weights alone plans for nothing: its file is checked at the end.
+
+    Args:
+        place: the place of the stage, from 0.
+        shares: the shares that were given.
+        methods: the methods.
+        budget: the whole budget.
+        before: measurements of the original.
+    """
+    held: dict[str, float] = {}
+    if is_of_weights(methods[place]):
+        return held
+    for metric, whole in budget.measured_limits(before).items():
+        places = stages_for(metric, methods)
+        if metric in budget.planned and place in places and before[metric]:
+            reached = _reached([shares[each] for each in places], min(1.0, whole / before[metric]))
+            held[metric] = max(reached[places.index(place)] * before[metric], whole)
+        elif places[-1] == place:
+            held[metric] = whole
+    return held
 
 
 def _reached(given: Sequence[float | None], whole: float) -> list[float]:

@@ -112,12 +112,11 @@ class Method:
     # is ordered: see `tfcompress.methods.order`.
     kind: ClassVar[str] = "channels"
 
-    # Of a flow: the kinds that may follow, and the metrics that it can lower; `None` for those of its kind.
+    # In a flow: the kinds that may follow, the metrics that it can lower, and the arguments of `Control` that it obeys
+    # and is given; `None` for those of its kind.
     followed_by: ClassVar[tuple[str, ...] | None] = None
     lowers: ClassVar[tuple[str, ...] | None] = None
-
-    # The arguments of `Control` that it obeys; in a flow it is given these alone.
-    controlled_by: ClassVar[tuple[str, ...]] = ("exclude", "only", "ratio_limits", "round_to", "through_norms")
+    controlled_by: ClassVar[tuple[str, ...] | None] = None
 
     # Of the preset "fast" the settings that are not defaults; `None` where a class does not say.
     fast: ClassVar[Mapping[str, Any] | None] = None

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from tfcompress.methods.base import Method
 
-__all__ = ["KINDS", "check_order", "followers", "lowers"]
+__all__ = ["KINDS", "check_order", "followers", "is_of_weights", "lowers", "obeyed"]
 
 KINDS: Mapping[str, tuple[str, ...]] = {
     "layers": ("layers", "channels", "sparsity", "clusters", "quantization"),
@@ -40,6 +40,19 @@ def lowers(method: Method, metric: str) -> bool:
     """Whether a method can lower a metric of a budget: one of its `lowers`, or of those of its kind."""
     metrics = _OF_FILES.get(method.kind) if method.lowers is None else method.lowers
     return metrics is None or metric in metrics
+
+
+def is_of_weights(method: Method) -> bool:
+    """Whether a method changes weights and leaves the architecture, so that its gain shows in a file alone."""
+    return method.kind in _OF_FILES
+
+
+def obeyed(method: Method) -> tuple[str, ...]:
+    """Returns the arguments of `Control` that a method obeys: its `controlled_by`, or those of its kind."""
+    if method.controlled_by is not None:
+        return method.controlled_by
+    layers = ("exclude", "only")
+    return layers if is_of_weights(method) else (*layers, "ratio_limits", "round_to", "through_norms")
 
 
 def check_order(methods: Sequence[Method]) -> None:

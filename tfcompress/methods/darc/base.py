@@ -110,7 +110,7 @@ class Replacing(TrainedMethod):
         expect.settings(self, expect.number, "imitation_rate", above=0, or_none=True)
 
     kind: ClassVar[str] = "layers"
-    controlled_by: ClassVar[tuple[str, ...]] = ("exclude", "only")
+    controlled_by: ClassVar[tuple[str, ...] | None] = ("exclude", "only")
     plans_latency: ClassVar[bool] = False  # its pieces are measured with their replacements
     fast: ClassVar[Mapping[str, Any]] = {"epochs": 5}
 

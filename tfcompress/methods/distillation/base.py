@@ -103,7 +103,7 @@ class Distilling(TrainedMethod):
 
     stores_search = False
     kind: ClassVar[str] = "layers"
-    controlled_by: ClassVar[tuple[str, ...]] = ()
+    controlled_by: ClassVar[tuple[str, ...] | None] = ()
     fast: ClassVar[Mapping[str, Any]] = {"epochs": 5}
 
     def __post_init__(self) -> None:

@@ -114,7 +114,7 @@ class N2N(TrainedMethod):
 
     when: ClassVar[str] = "small networks on small data, with layers to spare, and no known budget"
     kind: ClassVar[str] = "layers"
-    controlled_by: ClassVar[tuple[str, ...]] = ()
+    controlled_by: ClassVar[tuple[str, ...] | None] = ()
     fast: ClassVar[Mapping[str, Any]] = {"updates": 1, "epochs": 5}
 
     def __post_init__(self) -> None:
