@@ -92,7 +92,9 @@ class MetricsTest(tf.test.TestCase):
         try:
             self.assertEqual((metric_of("price").unit, metric_of("macs").unit), ("cents", "MACs"))
             self.assertNotIn("price", before)  # what there was then
-            self.assertEqual(list(registered_metrics()), ["macs", "params", "bytes", "file_bytes", "latency_ms", "price"])
+            self.assertEqual(
+                list(registered_metrics()), ["macs", "params", "bytes", "file_bytes", "latency_ms", "price"]
+            )
             with self.assertRaisesRegex(ValueError, "Expected `name`.*'price'.*unregister_metric"):
                 register_metric("price", choices)
             with self.assertRaisesRegex(ValueError, r"2 of 9 cents.*budget\['price'\]=0.1"):
