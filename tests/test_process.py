@@ -1,6 +1,7 @@
 """State of the whole process: changed for a while, and put back whoever else was there meanwhile."""
 
 import contextlib
+import ctypes
 import logging
 import os
 import pathlib
@@ -13,7 +14,7 @@ import warnings
 import pytest
 
 from tfcompress import process
-from tfcompress.process import ignored_warnings, quiet
+from tfcompress.process import ignored_warnings, quiet, quiet_output
 from tfcompress.training import checkpoints
 
 
@@ -216,3 +217,13 @@ def test_what_tensorflow_logs_of_files_and_tracing_is_left_out_and_nothing_else(
     finally:
         logger.removeHandler(handler)
     assert heard == ["something else", "Assets written to: y"]
+
+
+def test_quiet_output_silences_what_c_writes_and_nothing_before_or_after(capfd):
+    c = ctypes.CDLL(None)
+    c.puts(b"before")
+    with quiet_output():
+        c.puts(b"within")
+    c.puts(b"after")
+    c.fflush(None)
+    assert capfd.readouterr().out == "before\nafter\n"

@@ -78,7 +78,7 @@ def test_a_plan_that_measures_more_is_made_again_with_less(model, monkeypatch):
 
 def test_what_no_plan_reaches_is_refused_with_the_floor_and_what_misses_has_its_student(model, monkeypatch):
     with pytest.raises(ValueError, match=r"size_budget that can be reached: at least 0\.\d+ of .* bytes of the TFLite"):
-        compressed(model, methods.Uniform(epochs=0), size_budget=0.1)
+        compressed(model, methods.Uniform(epochs=0), size_budget=0.05)
     for value, error in ((0, "above 0"), (1.5, "a share of the original"), ("small", "a number")):
         with pytest.raises(ValueError, match=f"`size_budget`.*{error}"):
             compressed(model, methods.Uniform(epochs=0), size_budget=value)

@@ -7,6 +7,7 @@ Objects that other code may hold (`sys.stdout`, `sys.stderr`, log handlers, log 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import logging
 import os
 import re
@@ -21,6 +22,7 @@ __all__ = [
     "lock",
     "log",
     "quiet",
+    "quiet_output",
     "quiet_tensorflow",
     "unheard_log",
     "warmed_up",
@@ -48,7 +50,7 @@ def absl_level_kept() -> Iterator[None]:
 
 
 class _Silence:
-    """Redirects the descriptor of standard error to nowhere, as long as at least one thread wants that."""
+    """Redirects a descriptor, of standard error or output, to nowhere, as long as at least one thread wants that."""
 
     def __init__(self, descriptor: int):
         self._descriptor = descriptor
@@ -70,7 +72,7 @@ class _Silence:
 
     def _begin(self) -> None:
         with contextlib.suppress(Exception):  # what a user put there may be anything
-            sys.stderr.flush()
+            (sys.stdout if self._descriptor == 1 else sys.stderr).flush()
         try:
             self._saved = os.dup(self._descriptor)
         except OSError:  # a program without a terminal may have no standard error
@@ -90,7 +92,7 @@ class _Silence:
         self._saved = None
 
 
-_standard_error = _Silence(2)
+_standard_error, _standard_output = _Silence(2), _Silence(1)
 
 
 @contextlib.contextmanager
@@ -104,6 +106,23 @@ def quiet() -> Iterator[None]:
         yield
     finally:
         _standard_error.leave()
+
+
+@contextlib.contextmanager
+def quiet_output() -> Iterator[None]:
+    """Silences, while it lasts, C++ code that writes to standard output past Python."""
+    _flush_c()
+    _standard_output.enter()
+    try:
+        yield
+    finally:
+        _flush_c()  # C keeps what is written to a file or a pipe, and would write it afterwards
+        _standard_output.leave()
+
+
+def _flush_c() -> None:
+    with contextlib.suppress(Exception):  # of a system whose C library is not the process itself
+        ctypes.CDLL(None).fflush(None)
 
 
 _LEVEL = "TF_CPP_MIN_LOG_LEVEL"

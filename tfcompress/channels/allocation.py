@@ -19,6 +19,7 @@ import numpy.typing as npt
 from tfcompress.channels.control import Widths
 from tfcompress.costs import CostModel
 from tfcompress.costs.parts import CostPart
+from tfcompress.process import quiet_output
 
 __all__ = ["Allocation", "allocated", "choices_of"]
 
@@ -230,13 +231,14 @@ class _Program:
         size = float(np.abs(worth).max()) or 1.0
         kinds = np.zeros(count)
         kinds[:whole] = 1
-        solved = milp(
-            -worth / size,
-            constraints=LinearConstraint(matrix, [row[2] for row in rows], [row[3] for row in rows]),
-            bounds=Bounds(0, np.array(self._upper)),
-            integrality=kinds,
-            options={"time_limit": seconds, "mip_rel_gap": gap},
-        )
+        with quiet_output():  # HiGHS reports some of its steps
+            solved = milp(
+                -worth / size,
+                constraints=LinearConstraint(matrix, [row[2] for row in rows], [row[3] for row in rows]),
+                bounds=Bounds(0, np.array(self._upper)),
+                integrality=kinds,
+                options={"time_limit": seconds, "mip_rel_gap": gap},
+            )
         if solved.x is None:
             return None
         chosen = [int(np.argmax(solved.x[first:last])) for first, last in itertools.pairwise(self._first)]

@@ -192,9 +192,8 @@ def _shares_vectors(content: bytes) -> bool:
     for graph in (model.Subgraphs(index) for index in range(model.SubgraphsLength())):
         operators = (graph.Operators(index) for index in range(graph.OperatorsLength()))
         read = Counter(op.Inputs(place) for op in operators for place in range(op.InputsLength()))
-        for index, times in read.items():
-            tensor = graph.Tensors(index) if index >= 0 and times > 1 else None
-            is_vector = tensor is not None and tensor.ShapeLength() == 1 and tensor.Type() == schema.TensorType.FLOAT32
+        for tensor in (graph.Tensors(index) for index, times in read.items() if index >= 0 and times > 1):
+            is_vector = tensor.ShapeLength() == 1 and tensor.Type() == schema.TensorType.FLOAT32
             if is_vector and model.Buffers(tensor.Buffer()).DataLength():
                 return True
     return False
