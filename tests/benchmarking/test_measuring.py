@@ -112,6 +112,13 @@ class ProcessTest(Files):
         size = sum(file.stat().st_size for file in self.saved.rglob("*") if file.is_file())
         self.assertEqual([file.bytes for file in measured.files], [self.keras.stat().st_size, size])
 
+    def test_a_keras_file_in_a_process_of_its_own(self):
+        measured = tfcompress.benchmark(self.keras, batch=1, threads=1, runs=2, seconds=0.05).files[0]
+        self.assertEqual((measured.error, measured.runtime), ("", "TensorFlow"))
+        self.assertEqual([(each.batch, each.threads) for each in measured.latencies], [(1, 1)])
+        # TensorFlow itself takes more than 400 MiB, which is not the file's.
+        self.assertBetween(measured.memory_bytes, 1, 200 << 20)
+
     def test_arguments(self):
         with mock.patch.object(comparing, "_in_process", side_effect=AssertionError("measured")):
             for name, value in (("batch", 0), ("threads", 0), ("runs", 0), ("seconds", 0), ("against", 3)):

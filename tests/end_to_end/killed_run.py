@@ -188,7 +188,11 @@ class Double(layers.Layer):
         return 2 * x
 
 
-def network(repeated=1):
+# By method, how often the first block follows itself. What a run of these takes is tracing its networks, layer by layer.
+_REPEATED = {"lit": 3, "n2n": 0, "uniform": 0}
+
+
+def network(repeated):
     """Residual blocks with 6 channels inside, and one with 9; the weights are the same in every process."""
 
     def convolution(x, filters, size, strides, name):
@@ -254,7 +258,7 @@ def run(method, folder, kill_at, copy_at):
     watch_everything(Places(folder / "places", actions))
     if method != "uniform":  # one method's training is timed beforehand; that compiles it once more, in each process
         workflow.measured_step = lambda *_: StepTime(epoch_s=0.01, compile_s=1.0)
-    model = network(repeated=3 if method == "lit" else 1)
+    model = network(_REPEATED.get(method, 1))
     result = tfcompress.compress(
         model, METHODS[method], train, validation_data=validation, flops_budget=0.6, run_dir=folder / "run", seed=7
     )

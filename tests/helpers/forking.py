@@ -1,5 +1,6 @@
 """A process that forks a run for each line that it reads, so that all of them share one import of TensorFlow."""
 
+import gc
 import json
 import os
 import sys
@@ -13,6 +14,10 @@ def serve(run):
     Args:
         run: a function; an exception makes the exit code 1.
     """
+    # As in tests/conftest.py: a collection would look at all of TensorFlow each time.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 10, 10)
     print("ready", flush=True)
     for line in sys.stdin:
         process = os.fork()
