@@ -202,7 +202,7 @@ def compress(
         progress.doing("checking model, budget and data")
         check_budget(chosen, limited, original.costs, control)
         task = Task.before_data(original, limited, seed, run, progress, control)
-        plans = is_needed(task, chosen.plans_latency)
+        plans = is_needed(limited, control, chosen.plans_latency)
         if not plans:
             chosen.check_model(task)
         measurements = measurements_of(task.network, limited)  # a function that does not work shows here
