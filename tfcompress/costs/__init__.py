@@ -6,6 +6,7 @@ from tfcompress.costs.budget import Budget, LimitMissed
 from tfcompress.costs.counts import Cost, CostModel, LayerCost, ModelCost, cost
 from tfcompress.costs.latency import Latency, device, measure_latency
 from tfcompress.costs.latency_table import LatencyTable, PartLatency, latency_of_parts
+from tfcompress.costs.lookups import Lookup
 from tfcompress.costs.metrics import Metric, Term, register_metric, registered_metrics, unregister_metric
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "LatencyTable",
     "LayerCost",
     "LimitMissed",
+    "Lookup",
     "Metric",
     "ModelCost",
     "PartLatency",
