@@ -175,6 +175,7 @@ def test_arguments_of_compress_sensitivity_and_inspect(model, monkeypatch, tmp_p
     monkeypatch.chdir(tmp_path)
     task = types.SimpleNamespace(with_data=begin, network=Network(model))
     monkeypatch.setattr(importlib.import_module("tfcompress.workflow").Task, "before_data", lambda *_: task)
+    monkeypatch.setattr(importlib.import_module("tfcompress.workflow"), "with_latency", begin)
     monkeypatch.setattr(importlib.import_module("tfcompress.report.sensitivity"), "_measured", begin)
     good = {"model": model, "data": (X, Y), "verbose": 0}
     every_argument(tfcompress.compress, {**good, "method": methods.Uniform(epochs=0), "flops_budget": 0.5})

@@ -55,9 +55,9 @@ class TestPlannedLatency(tf.test.TestCase):
         return result.after.measurements["latency_ms"] / result.before.measurements["latency_ms"]
 
     def test_latency_alone_is_a_budget(self):
-        for settings in ({}, {"round_to": "auto"}):
+        for settings, least in (({}, 0.4), ({"round_to": "auto"}, 0.3)):  # whole tiles are large steps here
             result = self.compress(latency_budget=0.5, **settings)
-            self.assertBetween(self.share(result), 0.4, 0.5)  # whole tiles are large steps here
+            self.assertBetween(self.share(result), least, 0.5)
             self.assertTrue(any("predicted" in note and "measured" in note for note in result.notes))
 
     def test_with_flops_both_hold(self):

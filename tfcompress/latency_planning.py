@@ -55,9 +55,9 @@ def given_table(value: Any) -> OperatorTable | None:
     return OperatorTable(value)
 
 
-def is_needed(task: Task, plans: bool) -> bool:
+def is_needed(budget: Budget, control: Control, plans: bool) -> bool:
     """Whether a run needs the table: for a limit of latency that the method plans for, or for the widths that pay."""
-    return task.control.is_auto or (plans and LATENCY in task.budget)
+    return control.is_auto or (plans and LATENCY in budget)
 
 
 def check_latency_table(table: OperatorTable | None, budget: Budget, control: Control, plans: bool) -> None:
@@ -66,7 +66,7 @@ def check_latency_table(table: OperatorTable | None, budget: Budget, control: Co
     Raises:
         ValueError: neither is latency limited, for a method that plans for it, nor `round_to="auto"` asked for.
     """
-    if table is not None and not control.is_auto and not (plans and LATENCY in budget):
+    if table is not None and not is_needed(budget, control, plans):
         raise ValueError(
             "Expected `latency_budget` or round_to='auto' together with `latency_table`, and a method that plans by "
             "it (not 'darc', which measures its own pieces). Received: latency_table without them. Leave it out."

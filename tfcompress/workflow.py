@@ -243,7 +243,7 @@ def _run_one(call: Call, chosen: Method, limited: Budget, run_dir: Any) -> Resul
         task = Task.before_data(original, limited, seed, run, progress, control)
         if call.first_of_flow is not None:
             task = dataclasses.replace(task, first_of_flow=call.first_of_flow)
-        plans = is_needed(task, chosen.plans_latency)
+        plans = is_needed(limited, control, chosen.plans_latency)
         if not plans:
             chosen.check_model(task)
         measurements = measurements_of(task.network, limited, known)  # a function that does not work shows here

@@ -7,6 +7,7 @@ from tfcompress.costs.counts import Cost, CostModel, LayerCost, ModelCost, cost
 from tfcompress.costs.file_size import FileSize
 from tfcompress.costs.latency import Latency, device, measure_latency
 from tfcompress.costs.latency_table import LatencyTable, PartLatency, latency_of_parts
+from tfcompress.costs.lookups import Lookup
 from tfcompress.costs.metrics import Metric, Term, register_metric, registered_metrics, unregister_metric
 from tfcompress.costs.parts import CostPart
 
@@ -21,6 +22,7 @@ __all__ = [
     "LatencyTable",
     "LayerCost",
     "LimitMissed",
+    "Lookup",
     "Metric",
     "ModelCost",
     "PartLatency",

@@ -161,7 +161,7 @@ class Budget(Mapping[str, float | int]):
 
     @property
     def scale(self) -> float | None:
-        """What is planned for of a limit of latency, as a share of it; `None` if latency is not planned for."""
+        """The share of a limit of latency that is planned for; `None` if latency is not planned for."""
         return self._scale
 
     @property

@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tfcompress import expect
-from tfcompress.costs.lookups import Lookup, Lookups
+from tfcompress.costs.lookups import Lookup, Lookups, carried
 from tfcompress.costs.metrics import BUILT_IN, LOOKED_UP, Metric, columns, metric_of
 from tfcompress.costs.parts import CostPart, parts_of_products
 from tfcompress.graph import ChannelGroups, LayerGraph, bypasses, groups_after
@@ -362,6 +362,8 @@ class CostModel:
         key = plan.structural, plan.weights
         if self._after is None or self._after[0] != key:
             self._after = key, CostModel(groups_after(self.groups, plan)[0])
+            for metric, known in self._lookups.items():
+                self._after[1].look_up(metric, carried(known.lookups, self, self._after[1]))
         return self._after[1]
 
     def heavy_unmeasured(self) -> dict[str, float]:

@@ -5,13 +5,28 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Lookup", "Lookups"]
+from tfcompress.graph import ChannelGroups
+from tfcompress.graph.channel_groups import NodeAnalysis
+from tfcompress.graph.labels import Ids
+
+__all__ = ["Lookup", "Lookups", "carried"]
 
 _Int = npt.NDArray[np.int64]
+
+
+class Widened(Protocol):
+    """Protocol: what `carried` reads of a `CostModel`."""
+
+    groups: ChannelGroups
+    sizes: _Int
+
+    def width_of(self, ids: Ids) -> _Int:
+        """Returns the width of labels, see `CostModel.width_of`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,6 +122,56 @@ class Lookups:
         mixed = self._table[low] * (1 - share) + self._table[low + self._strides] * share
         costs: _Int = np.rint(mixed).astype(np.int64)
         return costs
+
+
+def carried(lookups: Sequence[Lookup], before: Widened, after: Widened) -> list[Lookup]:
+    """Returns the lookups of those nodes that a graph still has after structural edits.
+
+    A width that a node reads or writes is that of the node's labels in the new graph; any other stays as it is in the
+    whole graph. A node with another kernel takes as much less as it has fewer multiply-adds.
+
+    Args:
+        lookups: the lookups of the graph before the edits.
+        before, after: cost models of the two graphs.
+    """
+    kept = []
+    for each in lookups:
+        old, new = (model.groups.analysis.get(each.node) for model in (before, after))
+        if old is None or new is None:
+            continue
+        places = [
+            (model.width_of(item.outputs[0].ids), [model.width_of(labels.ids) for labels in item.call.inputs[:1]])
+            for model, item in ((before, old), (after, new))
+        ]
+        (written, read), (now_written, now_read) = places
+        share = _macs(new) / _macs(old) if _macs(old) else 1.0
+        rows, knots, values = [], [], each.values * share
+        for axis in reversed(range(len(each.rows))):
+            row = each.rows[axis]
+            if np.array_equal(row, written):
+                now = now_written
+            elif read and np.array_equal(row, read[0]):
+                now = now_read[0]
+            else:
+                width = int(row @ np.concatenate([[1], before.sizes]))
+                at = values.reshape(*values.shape[: axis + 1], -1).swapaxes(axis, -1)
+                values = _at(each.knots[axis], at, width).reshape(*values.shape[:axis], *values.shape[axis + 1 :])
+                continue
+            rows.insert(0, now)
+            knots.insert(0, each.knots[axis])
+        table = np.array(rows, np.int64).reshape(len(rows), 1 + len(after.sizes))
+        kept.append(Lookup(each.node, new.node.layer_name, table, tuple(knots), np.rint(values).astype(np.int64)))
+    return kept
+
+
+def _at(knots: _Int, values: npt.NDArray[np.float64], width: int) -> npt.NDArray[np.float64]:
+    """Returns values `[...]` at a width, of those at all knots `[..., knots]`."""
+    flat = values.reshape(-1, len(knots))
+    return np.array([np.interp(width, knots, row) for row in flat]).reshape(values.shape[:-1])
+
+
+def _macs(item: NodeAnalysis) -> int:
+    return sum(mac.factor for mac in item.macs)
 
 
 def _with_two_axes(lookup: Lookup) -> tuple[_Int, list[_Int], npt.NDArray[np.float64]]:

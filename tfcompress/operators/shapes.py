@@ -76,9 +76,9 @@ class WidthOperator:
 
     def shaped(self, kept: _Int) -> Shaped:
         """Returns the operator when group i keeps `kept[i]` channels."""
-        one = np.concatenate([[1], kept])
-        shapes = [(rows @ one).tolist() for rows in self.shapes]
-        return Shaped(self.operator, shapes, self._integers(shapes, lambda rows: (rows @ one).tolist()))
+        factors = np.concatenate([[1], kept])
+        shapes = [(rows @ factors).tolist() for rows in self.shapes]
+        return Shaped(self.operator, shapes, self._integers(shapes, lambda rows: (rows @ factors).tolist()))
 
     def with_widths(self, widths: Sequence[int]) -> Shaped:
         """Returns the operator with a number for each of its letters; it must be free."""

@@ -215,7 +215,8 @@ class GreedyRun:
     def _ended(self, now: Pruned) -> str:
         """Returns why a network is the end of the run, or an empty string."""
         if self._rules is None:
-            return "the budget is met" if self._task.fits(now.cost) else ""
+            widths = np.array([len(now.kept[group.name]) for group in self._task.groups], np.int64)
+            return "the budget is met" if self._task.fits_kept(widths) else ""
         few = self._rules.params is not None and now.cost.params < self._rules.params
         return f"fewer than {self._rules.params:,} parameters" if few else ""
 

@@ -1,0 +1,105 @@
+"""Speed at half and a quarter of the multiply-adds, latency budgets, and predicted against measured latency.
+
+    python recipes/latency_budgets.py --networks resnet56 mobilenet_v2 resnet50
+
+For each network a table of its operators is measured. Widths are those of `Uniform` (one ratio, the rest spent step by
+step) for `round_to` 1, 4, 8, 16 and "auto", to half and a quarter of the multiply-adds, and to half of the latency.
+30 random plans, none of which the prediction was fitted to, are predicted and measured. Measured are files of these
+widths with random weights, one sample, one thread; nothing is trained. docs/latency.md has the tables. A minute or two
+for each network on two CPU cores, most of it for ResNet50.
+"""
+
+import argparse
+
+import keras
+import numpy as np
+
+from tfcompress import zoo
+from tfcompress.channels import Control
+from tfcompress.channels.paying import paying_widths
+from tfcompress.costs import device
+from tfcompress.costs.lookups import Lookups
+from tfcompress.network import Network
+from tfcompress.operators import LatencyPrediction, OperatorTable
+from tfcompress.report.table import in_columns
+
+NETWORKS = {
+    "resnet56": lambda: zoo.resnet56(),
+    "mobilenet_v2": lambda: keras.applications.MobileNetV2(weights=None),
+    "resnet50": lambda: keras.applications.ResNet50(weights=None),
+}
+SMOKE = {"tiny": lambda: zoo.wide_resnet(10, 1, (8, 8, 3))}
+MULTIPLES = (1, 4, 8, 16, "auto")
+COLUMN = "latency_ns"
+GOAL, TRIES = 0.98, 5  # of a latency budget, what is aimed at; how often a plan is made again
+
+
+def even(network, widths, metric, share):
+    """Returns the widths of `Uniform` within a share of a metric."""
+    limit = share * network.costs.total[metric]
+    return widths.even(lambda kept: int(network.costs.count(metric, kept)) <= limit)
+
+
+def within_latency(network, widths, prediction, share):
+    """Returns widths that measure as near to a share of the latency as some tries come, and the measured share."""
+    best, scale = None, GOAL
+    for _ in range(TRIES):
+        kept = even(network, widths, COLUMN, share * scale)
+        reached = prediction.measured_ms(kept) / prediction.measured_ms(network.costs.sizes)
+        if reached <= share and (best is None or reached > best[1]):
+            best = kept, reached
+        if best is not None and best[1] >= 0.96 * share:
+            break
+        scale *= min(1.2, max(0.5, GOAL * share / reached))
+    return best or (kept, reached)
+
+
+def speeds(network, prediction):
+    """Returns rows: for each `round_to` shares of multiply-adds and how many times as fast, and half of the latency."""
+    costs = network.costs
+    paying = paying_widths(network.groups, Lookups(prediction.lookups, len(costs.sizes)))
+    for multiple in MULTIPLES:
+        control = Control(round_to=multiple, paying=paying if multiple == "auto" else {})
+        widths = control.widths(network.groups)
+        row = [str(multiple)]
+        for share in (0.5, 0.25):
+            kept = even(network, widths, "macs", share)
+            whole, ms = prediction.measured_ms(costs.sizes), prediction.measured_ms(kept)
+            row += [f"{costs.count('macs', kept) / costs.total.macs:.3f}", f"{whole / ms:.2f}"]
+        kept, reached = within_latency(network, widths, prediction, 0.5)
+        yield (*row, f"{reached:.3f}", f"{costs.count('macs', kept) / costs.total.macs:.3f}")
+
+
+def errors(network, prediction, count=30):
+    """Returns the relative errors of predicted latency for random plans."""
+    rng, sizes, off = np.random.default_rng(7), network.costs.sizes, []
+    for _ in range(count):
+        low, high = sorted(rng.uniform(0.1, 1, 2))
+        kept = np.maximum(1, np.floor(sizes * rng.uniform(low, high, len(sizes)))).astype(np.int64)
+        off.append(float(prediction.predicted_ms(kept)) / prediction.measured_ms(kept) - 1)
+    return np.abs(off)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--networks", nargs="+", choices=tuple(NETWORKS), default=list(NETWORKS))
+    parser.add_argument("--table", default="operators.json", help="file of the operators' latencies")
+    parser.add_argument("--smoke", action="store_true", help="one tiny network")
+    args = parser.parse_args()
+    head = ("round_to", "MACs", "times as fast", "MACs", "times as fast", "latency of 0.5", "its MACs")
+    for name, build in (SMOKE if args.smoke else {name: NETWORKS[name] for name in args.networks}).items():
+        network = Network(build())
+        prediction = LatencyPrediction(network, OperatorTable(args.table))
+        network.costs.look_up(COLUMN, prediction.lookups)
+        off = errors(network, prediction, 4 if args.smoke else 30)
+        print(f"{name}: {prediction.measured_ms(network.costs.sizes):.3f} ms; {prediction.correction}")
+        print(
+            f"{len(off)} random plans: median error {np.median(off):.1%}, {np.mean(off <= 0.05):.0%} within 5%, "
+            f"{np.mean(off <= 0.1):.0%} within 10%, the worst {off.max():.1%}"
+        )
+        print("\n".join(in_columns([head, *speeds(network, prediction)], left=1)), flush=True)
+    print(", ".join(f"{name} {value}" for name, value in device().items()))
+
+
+if __name__ == "__main__":
+    main()
