@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tfcompress.methods.taylor import TaylorPruning
     from tfcompress.methods.trained import TrainedMethod
     from tfcompress.methods.uniform import Uniform
-    from tfcompress.methods.weights import Magnitude
+    from tfcompress.methods.weights import QAT, Cluster, Magnitude
     from tfcompress.training.teaching import Teaching
 
 __all__ = [
@@ -31,11 +31,13 @@ __all__ = [
     "KD",
     "LIT",
     "N2N",
+    "QAT",
     "RLAL",
     "AdversarialSettings",
     "BornAgain",
     "Candidate",
     "ChannelPruner",
+    "Cluster",
     "Hint",
     "Magnitude",
     "Method",
@@ -59,12 +61,14 @@ _HOMES = {
     "AdversarialSettings": "distillation",
     "BornAgain": "distillation",
     "ChannelPruner": "channel_pruner",
+    "Cluster": "weights",
     "DARC": "darc",
     "Hint": "distillation",
     "KD": "distillation",
     "LIT": "distillation",
     "Magnitude": "weights",
     "N2N": "n2n",
+    "QAT": "weights",
     "RLAL": "rlal",
     "Random": "random",
     "Replaced": "darc",
