@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tfcompress.methods.taylor import TaylorPruning
     from tfcompress.methods.trained import TrainedMethod
     from tfcompress.methods.uniform import Uniform
-    from tfcompress.methods.weights import Magnitude
+    from tfcompress.methods.weights import QAT, Cluster, Magnitude
     from tfcompress.training.teaching import Teaching
 
 __all__ = [
@@ -32,11 +32,13 @@ __all__ = [
     "KD",
     "LIT",
     "N2N",
+    "QAT",
     "RLAL",
     "AdversarialSettings",
     "BornAgain",
     "Candidate",
     "ChannelPruner",
+    "Cluster",
     "Hint",
     "Knapsack",
     "Magnitude",
@@ -61,6 +63,7 @@ _HOMES = {
     "AdversarialSettings": "distillation",
     "BornAgain": "distillation",
     "ChannelPruner": "channel_pruner",
+    "Cluster": "weights",
     "DARC": "darc",
     "Hint": "distillation",
     "Knapsack": "knapsack",
@@ -68,6 +71,7 @@ _HOMES = {
     "LIT": "distillation",
     "Magnitude": "weights",
     "N2N": "n2n",
+    "QAT": "weights",
     "RLAL": "rlal",
     "Random": "random",
     "Replaced": "darc",

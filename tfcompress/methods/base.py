@@ -108,8 +108,8 @@ class Method:
     # In one line when to choose it, for `tfcompress methods`.
     when: ClassVar[str] = ""
 
-    # What it changes, "layers", "channels", "sparsity", "clusters" or "quantization", by which a flow of several methods
-    # is ordered: see `tfcompress.methods.order`.
+    # What it changes, "layers", "channels", "sparsity", "clusters" or "quantization", by which a flow is ordered,
+    # see `tfcompress.methods.order`.
     kind: ClassVar[str] = "channels"
 
     # In a flow: the kinds that may follow, the metrics that it can lower, and the arguments of `Control` that it obeys

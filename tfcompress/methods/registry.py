@@ -17,6 +17,7 @@ _GROUP = "tfcompress.methods"
 _BUILT_IN = {
     "amc": "tfcompress.methods.amc.method:AMC",
     "born_again": "tfcompress.methods.distillation.baselines:BornAgain",
+    "cluster": "tfcompress.methods.weights.cluster:Cluster",
     "darc": "tfcompress.methods.darc.method:DARC",
     "hint": "tfcompress.methods.distillation.hint:Hint",
     "kd": "tfcompress.methods.distillation.baselines:KD",
@@ -24,6 +25,7 @@ _BUILT_IN = {
     "lit": "tfcompress.methods.distillation.lit:LIT",
     "magnitude": "tfcompress.methods.weights.magnitude:Magnitude",
     "n2n": "tfcompress.methods.n2n.method:N2N",
+    "qat": "tfcompress.methods.weights.qat:QAT",
     "random": "tfcompress.methods.random:Random",
     "replaced": "tfcompress.methods.darc.baselines:Replaced",
     "rlal": "tfcompress.methods.rlal.method:RLAL",

@@ -21,20 +21,21 @@ def _import_all() -> types.SimpleNamespace:
         keras = importlib.import_module("tf_keras.api._v2.keras")
         core = "tensorflow_model_optimization.python.core"
         wrapper = importlib.import_module(f"{core}.sparsity.keras.pruning_wrapper")
+        cluster_config = importlib.import_module(f"{core}.clustering.keras.cluster_config")
+        clustering = importlib.import_module(f"{core}.clustering.keras.experimental.cluster")
         quantization = f"{core}.quantization.keras"
         registry = importlib.import_module(f"{quantization}.default_8bit.default_8bit_quantize_registry")
         configs = importlib.import_module(f"{quantization}.default_8bit.default_8bit_quantize_configs")
         quant_ops = importlib.import_module(f"{quantization}.quant_ops")
-        collaborative = f"{quantization}.collab_opts"
-        preserving = importlib.import_module(f"{collaborative}.prune_preserve.prune_preserve_quantize_registry")
     return types.SimpleNamespace(
         tfmot=tfmot,
         keras=keras,
         PruneLowMagnitude=wrapper.PruneLowMagnitude,
+        cluster_weights=clustering.cluster_weights,
+        GradientAggregation=cluster_config.GradientAggregation,
         registry=registry,
         configs=configs,
         quant_ops=quant_ops,
-        prune_preserve=preserving,
     )
 
 
@@ -43,7 +44,8 @@ def load() -> types.SimpleNamespace:
 
     Returns:
         A namespace with the modules `tfmot`, `keras` (tf_keras, Keras 2) and, of what tfmot does not export, the class
-        `PruneLowMagnitude` and the modules `registry`, `configs`, `quant_ops` and `prune_preserve` of quantization.
+        `PruneLowMagnitude`, `GradientAggregation`, the function `cluster_weights` that preserves zeros, and the
+        modules `registry`, `configs` and `quant_ops` of quantization.
 
     Raises:
         ImportError: the package is missing; the message has the line that installs it.

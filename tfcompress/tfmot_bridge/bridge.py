@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import keras
@@ -38,16 +39,23 @@ class Legacy(NamedTuple):
         model: the tf_keras model; its inputs and outputs are those of the graph, flat.
         layers: the tf_keras layer of each Keras 3 layer that was carried as such, by layer name, before any wrapping.
         pairs: the weights on both sides.
+        constraints: functions of a weight that are applied after each training step, by the id of the Keras 3 weight,
+            in place of its own constraint.
+        values: functions that return what a Keras 3 weight is to be, by its id, where that is not the carried one.
     """
 
     model: Any
     layers: Mapping[str, Any]
     pairs: tuple[Pair, ...]
+    constraints: Mapping[int, Callable[[Any], Any]] = MappingProxyType({})
+    values: Mapping[int, Callable[[], Any]] = MappingProxyType({})
 
     def carry_back(self) -> None:
         """Gives the Keras 3 model the weights of the tf_keras model."""
         for own, carried in self.pairs:
-            if own.value is not carried:
+            if id(own) in self.values:
+                own.assign(self.values[id(own)]())
+            elif own.value is not carried:
                 own.assign(keras.ops.convert_to_tensor(carried) + 0)  # masks leave zeros with a sign
 
 
@@ -125,7 +133,8 @@ class Bridged(InPlaceOf):
             trainable = id(carried) in learned and (own is None or own.trainable)
             variable = keras.Variable(carried, trainable=trainable, dtype=carried.dtype.name, name=_name(carried))
             if own is not None:
-                variable.regularizer, variable.constraint = own.regularizer, own.constraint
+                variable.regularizer = own.regularizer
+                variable.constraint = legacy.constraints.get(id(own), own.constraint)
             self._track_variable(variable)
         self.output_names = list(getattr(student, "output_names", None) or ())
         self.built = True

@@ -393,22 +393,53 @@ def magnitude() -> Drawing:
     return d
 
 
+def cluster() -> Drawing:
+    """Weights of a kernel that share the values of their groups."""
+    d = Drawing("cluster: weights are grouped, and each group has one value, which is trained", 270)
+    weights = (0.9, -0.4, 0.8, 0.1, 0.2, 0.7, -0.5, 0.0, -0.3, 0.1, 1.0, -0.6)
+    fills = {0.85: "teal", 0.1: "white", -0.45: "orange"}
+    for column, title in ((0, "trained weights"), (1, "three values")):
+        x = 24 + 260 * column
+        d.words(x + 98, 40, title, 14, bold=True)
+        for number, weight in enumerate(weights):
+            value = min(fills, key=lambda value: abs(value - weight))
+            text = f"{weight if column == 0 else value:g}"
+            d.box(x + 50 * (number % 4), 56 + 40 * (number // 4), 44, 34, text, fill=fills[value])
+    d.arrow((228, 110), (276, 110))
+    d.words(620, 40, "what is stored", 14, bold=True)
+    for number, (value, fill) in enumerate(fills.items()):
+        d.box(560, 56 + 40 * number, 120, 34, f"{number}: {value:g}", fill=fill)
+    d.arrow((488, 110), (548, 110))
+    d.note(350, 204, "a value learns for all weights of its group")
+    d.note(350, 226, "weights may change their group while values move")
+    d.note(620, 204, "and for each weight its number,")
+    d.note(620, 226, "in few bits, once it is gzipped")
+    return d
+
+
+def qat() -> Drawing:
+    """A layer whose weights and output are rounded in the forward pass."""
+    d = Drawing("qat: the forward pass rounds to 256 steps, the gradient passes straight through", 290)
+    d.box(24, 60, 120, 52, "input")
+    d.box(204, 60, 140, 52, "layer", fill="teal")
+    d.box(404, 60, 130, 52, "rounded", "256 steps", fill="orange")
+    d.box(594, 60, 102, 52, "next layer", fill="teal")
+    d.box(204, 160, 140, 40, "rounded weights", fill="orange")
+    d.box(24, 160, 120, 40, "weights, float")
+    d.arrow((144, 86), (200, 86))
+    d.arrow((344, 86), (400, 86))
+    d.arrow((534, 86), (590, 86))
+    d.arrow((144, 180), (200, 180))
+    d.arrow((274, 160), (274, 116))
+    d.note(469, 40, "the range follows the activations")
+    d.arrow((640, 112), (640, 240), (84, 240), (84, 206), colour=ORANGE, dashed=True)
+    d.note(362, 262, "the gradient passes as if nothing had been rounded", "middle", ORANGE)
+    return d
+
+
 DRAWINGS = (
-    uniform,
-    knapsack,
-    random,
-    taylor,
-    rlal,
-    amc,
-    kd,
-    hint,
-    lit,
-    born_again,
-    scratch,
-    darc,
-    replaced,
-    n2n,
-    magnitude,
+    *(uniform, knapsack, random, taylor, rlal, amc, kd, hint, lit, born_again, scratch, darc, replaced, n2n),
+    *(magnitude, cluster, qat),
 )
 """A function for each method, of the method's name."""
 

@@ -21,7 +21,10 @@ from tfcompress.tfmot_bridge.sparsity import KERNELS
 from tfcompress.training import PhasePlan, Training
 from tfcompress.training.thawing import thawed, words_for
 
-__all__ = ["WeightMethod", "kernels_of", "share_of_zeros"]
+__all__ = ["WeightMethod", "clustered_layers", "kernels_of", "pruned_layers", "share_of_zeros"]
+
+_MANY_ZEROS = 0.2  # of the weights of a layer, which then is a pruned one
+_FEW_VALUES = 64  # of a kernel, which then is a clustered one
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,6 +147,25 @@ def kernels_of(graph: LayerGraph) -> Mapping[str, tuple[Any, ...]]:
         if weights:
             kernels[name] = weights
     return kernels
+
+
+def pruned_layers(graph: LayerGraph) -> tuple[str, ...]:
+    """Returns the layers with many zeros in their weights, such as those that were pruned."""
+    return tuple(
+        name
+        for name, kernels in kernels_of(graph).items()
+        if np.mean([np.mean(keras.ops.convert_to_numpy(kernel) == 0) for kernel in kernels]) >= _MANY_ZEROS
+    )
+
+
+def clustered_layers(graph: LayerGraph) -> tuple[str, ...]:
+    """Returns the layers whose weights have few values, such as those that were clustered."""
+
+    def is_clustered(kernel: Any) -> bool:
+        array = keras.ops.convert_to_numpy(kernel)
+        return len(np.unique(array)) <= min(_FEW_VALUES, array.size // 4)
+
+    return tuple(name for name, kernels in kernels_of(graph).items() if all(map(is_clustered, kernels)))
 
 
 def share_of_zeros(kernels: Mapping[str, tuple[Any, ...]], names: tuple[str, ...]) -> tuple[int, int]:
