@@ -8,6 +8,16 @@ A network of four residual blocks is trained on 1,000 digits and brought to 15% 
     lit                 by LIT alone, to the part of the budget that the first stage of the flow has
     flow                LIT, then Uniform, which is taught by the network itself, as in every flow
     by the last stage   the same in two calls: Uniform is taught by the student of LIT
+
+Test accuracy in percent, means over seeds 0 to 4 of the runs; one network for all (tensorflow 2.21.0, keras 3.15.1, two
+cores of a loaded x86-64 machine, about ten minutes):
+
+                           MACs  accuracy   +-                               runs
+    before              670,584     95.54
+    uniform              95,090     70.53  2.91  75.21, 66.85, 72.14, 69.92, 68.52
+    lit                 172,920     90.47  1.88  89.97, 89.97, 92.76, 92.20, 87.47
+    flow                 98,586     92.70  1.55  94.15, 90.53, 94.71, 91.64, 92.48
+    by the last stage    98,586     90.64  1.87  90.53, 91.36, 87.19, 92.76, 91.36
 """
 
 import keras

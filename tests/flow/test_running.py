@@ -266,6 +266,13 @@ class RefusedTest(tf.test.TestCase):
         hints = Uniform(epochs=1, teach=Teaching(hints=("nowhere",)))
         self.refused("'nowhere'", "Said by stage 2 of 2, 'uniform'", method=[DROPS, hints])
 
+    def test_what_only_the_first_search_finds_out_leaves_no_trace(self):
+        folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory())) / "runs" / "x"
+        words = "normalisation|BatchNormalization.* Said by stage 1 of 2, 'uniform'"
+        with self.assertRaisesRegex(ValueError, words):
+            compress(self.model, [Uniform(epochs=0, criterion="bn_scale"), ROUNDS], run_dir=folder)
+        self.assertFalse(folder.parent.exists())
+
     def test_control_that_no_stage_obeys(self):
         self.refused("round_to=4", "Leave them out", method=[DROPS, ROUNDS], round_to=4)
         self.refused("Expected `exclude` to match", "Said by stage 2 of 3", exclude="nothing")

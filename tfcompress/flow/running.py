@@ -264,7 +264,10 @@ class _Flow:
         if held is None and (held := self._measured_shares(place, call.original)) and place:
             run.write_json(f"limits of {label}", held)  # in another call other numbers are measured
         budget = self._budget_of(place, self._limits[place], held)
-        turn = dataclasses.replace(call, control=control, turn=f"{place + 1} of {number}: {method.name}")
+        # Read anew, as its costs may have other columns under the limits of this stage.
+        network = Network(call.original.model, call.original.through_norms)
+        title = f"{place + 1} of {number}: {method.name}"
+        turn = dataclasses.replace(call, original=network, control=control, turn=title)
         since = time.monotonic()
         try:
             result = self._run_one(turn, method, budget, folder)
