@@ -11,7 +11,7 @@ import numpy as np
 
 from tfcompress import expect
 from tfcompress.export import run_tflite
-from tfcompress.export.parity import largest_difference, largest_magnitude, top1_agreement
+from tfcompress.export.differences import largest_difference, largest_magnitude, top1_agreement
 from tfcompress.export.tflite import float_operators, signature_names
 from tfcompress.graph import LayerGraph
 from tfcompress.methods.base import Candidate, Search
