@@ -12,7 +12,7 @@ from keras import layers
 
 import tfcompress
 from tfcompress.export import MissingOperatorError
-from tfcompress.methods import Random, Uniform
+from tfcompress.methods import Random, TaylorPruning, Uniform
 from tfcompress.network import Network
 from tfcompress.operators import LatencyPrediction, OperatorTable
 
@@ -72,7 +72,11 @@ class TestPlannedLatency(tf.test.TestCase):
         self.assertNotIn("latency_ms", result.before.measurements)
 
     def test_other_methods(self):
-        for method in (Random(tries=2, epochs=0, recalibrate_batches=0), Uniform(scope="global", epochs=0)):
+        for method in (
+            Random(tries=2, epochs=0, recalibrate_batches=0),
+            Uniform(scope="global", epochs=0),
+            TaylorPruning(runs=1, filters=0.2, updates=0, epochs=0),
+        ):
             result = self.compress(method, latency_budget=0.6, epochs=None)
             self.assertLessEqual(self.share(result), 0.6)
 

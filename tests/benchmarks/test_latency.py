@@ -7,12 +7,11 @@ import measuring
 import numpy as np
 import pytest
 
-from recipes import latency_budgets
 from tfcompress.network import Network
 from tfcompress.operators import LatencyPrediction, OperatorTable
 
 
-def predicted(name):
+def predicted(latency_budgets, name):
     network = Network(latency_budgets.NETWORKS[name]())
     prediction = LatencyPrediction(network, OperatorTable())
     network.costs.look_up(latency_budgets.COLUMN, prediction.lookups)
@@ -20,8 +19,9 @@ def predicted(name):
 
 
 @pytest.mark.parametrize("name", ["resnet56", "mobilenet_v2"])
-def test_predicted_against_measured(table, name):
-    network, prediction = predicted(name)
+def test_predicted_against_measured(table, recipe, name):
+    latency_budgets = recipe("latency_budgets")
+    network, prediction = predicted(latency_budgets, name)
     off = latency_budgets.errors(network, prediction)
     note = f"median error {np.median(off):.1%}, worst {off.max():.1%}, of 30 random plans"
     for near, least in ((0.1, 0.95), (0.05, 0.8)):
@@ -31,8 +31,9 @@ def test_predicted_against_measured(table, name):
 
 
 @pytest.mark.parametrize("name", ["resnet56", "mobilenet_v2", "resnet50"])
-def test_speed_and_budget(table, name):
-    network, prediction = predicted(name)
+def test_speed_and_budget(table, recipe, name):
+    latency_budgets = recipe("latency_budgets")
+    network, prediction = predicted(latency_budgets, name)
     for multiple, _, half, _, quarter, latency, _ in latency_budgets.speeds(network, prediction):
         note = f"round_to={multiple}; latency_budget=0.5 measures {latency}"
         for what, times, asked in (("half", half, "1.7 asked"), ("a quarter of", quarter, "2.8 asked")):

@@ -198,6 +198,11 @@ class PruningEnvironment:
 
     def bounds(self) -> tuple[int, int]:
         """Returns the least and the greatest width of the current unit that can still meet the budget exactly."""
+        least, greatest, _ = self._bounds()
+        return least, greatest
+
+    def _bounds(self) -> tuple[int, int, npt.NDArray[np.int64]]:
+        """Returns `bounds`, and all widths of the current unit that can meet the budget, ascending."""
         at = self._position
         groups = self._groups[at]
         size = self.costs.sizes[self._widest[at]]
@@ -207,13 +212,13 @@ class PruningEnvironment:
         for later in self._groups[at + 1 :]:
             candidates[:, later] = self._smallest[later]
             whole[:, later] = self._whole[later]
-        fits = self._fits(candidates)
+        fitting = np.flatnonzero(self._fits(candidates)) + 1
         reaches = np.zeros(len(candidates), dtype=bool)
         for metric, limit in self.limits.items():
             reaches |= self.costs.count(metric, whole) >= limit
-        greatest = int(fits.nonzero()[0][-1]) + 1
+        greatest = int(fitting[-1])
         least = int(reaches.argmax()) + 1 if reaches.any() else len(candidates)
-        return min(least, greatest), greatest
+        return min(least, greatest), greatest, fitting
 
     def step(self, rate: float) -> tuple[npt.NDArray[np.float32], float]:
         """Prunes the current unit.
@@ -226,9 +231,11 @@ class PruningEnvironment:
         """
         widest = self._widest[self._position]
         size = self.costs.sizes[widest]
-        least, greatest = self.bounds()
+        least, greatest, fitting = self._bounds()
         removed = int(np.floor(np.clip(rate, 0.0, 1.0) * size + 1e-6))
         width = int(np.clip(size - removed, least, greatest))
+        # Latency may fall where a width grows: then not all widths between the bounds are within the budget.
+        width = int(fitting[max(0, np.searchsorted(fitting, width, "right") - 1)])
         self._kept[self._groups[self._position]] = self.widths(self._position, width)
         self._last_rate = float((size - self._kept[widest]) / size)
         self._position += 1

@@ -28,6 +28,7 @@ from tfcompress import expect
 from tfcompress.costs.lookups import Lookup, Lookups, carried
 from tfcompress.costs.metrics import BUILT_IN, LOOKED_UP, Metric, columns, metric_of
 from tfcompress.costs.parts import CostPart, parts_of_products
+from tfcompress.costs.terms import Terms
 from tfcompress.graph import ChannelGroups, LayerGraph, bypasses, groups_after
 from tfcompress.graph.labels import Ids
 from tfcompress.input_shapes import InputShape, with_input_shape
@@ -111,36 +112,6 @@ class LayerCost:
     others: Mapping[str, int] = field(default_factory=dict, hash=False)
 
 
-class _Terms:
-    """Sums of `factor * width * width * ...`, each belonging to a layer and a node."""
-
-    def __init__(self) -> None:
-        self.factors: list[int] = []
-        self.widths: list[tuple[int, ...]] = []
-        self.layers: list[str] = []
-        self.nodes: list[str] = []  # whose removal takes the term away
-
-    def add(self, layer: str, node: str, factor: int, widths: tuple[int, ...]) -> None:
-        self.factors.append(factor)
-        self.widths.append(widths)
-        self.layers.append(layer)
-        self.nodes.append(node)
-
-    @cached_property
-    def arrays(self) -> tuple[_Int, _Int]:
-        longest = max(map(len, self.widths), default=0)
-        padded = [(*widths, *[0] * (longest - len(widths))) for widths in self.widths]  # width 0 is the constant 1
-        return np.array(self.factors, np.int64), np.array(padded, np.int64).reshape(len(padded), longest)
-
-    def products(self, widths: _Int) -> _Int:
-        """int64 `[..., terms]`."""
-        factors, index = self.arrays
-        products: _Int = np.broadcast_to(factors, (*widths.shape[:-1], len(factors)))
-        for column in index.T:
-            products = products * widths[..., column]
-        return products
-
-
 class CostModel:
     """The cost of any plan for one model, computed from the number of channels that each group keeps.
 
@@ -161,9 +132,9 @@ class CostModel:
         self._keep_alive: list[Ids] = []
         self._counted: set[int] = set()
         self.metrics: dict[str, Metric] = dict(columns())
-        self._terms: dict[str, _Terms] = {metric: _Terms() for metric in self.metrics}
+        self._terms: dict[str, Terms] = {metric: Terms() for metric in self.metrics}
         self._lookups: dict[str, Lookups] = {}
-        self._alternatives: dict[str, dict[str, _Terms]] = {metric: {} for metric in self.metrics}
+        self._alternatives: dict[str, dict[str, Terms]] = {metric: {} for metric in self.metrics}
         self._names = {name: i for i, name in enumerate(groups.groups)}
         self.sizes = np.array([group.size for group in groups], np.int64)
         for item in groups.analysis.values():
@@ -217,7 +188,7 @@ class CostModel:
             factor = expect.whole(f"factor of a term of {metric.name!r} at {name!r}", term.factor)
             terms = self._terms[metric.name]
             if term.alternative is not None:
-                terms = self._alternatives[metric.name].setdefault(term.alternative, _Terms())
+                terms = self._alternatives[metric.name].setdefault(term.alternative, Terms())
             layer = self.groups.analysis[name].node.layer_name
             terms.add(layer, name, factor, tuple(self._width(ids) for ids in term.widths))
 
@@ -263,7 +234,7 @@ class CostModel:
         widths = self._fixed_widths + np.asarray(kept, np.int64) @ self._widths
         return self._terms[metric].products(widths)
 
-    def _parts(self, metric: str) -> _Terms | Lookups:
+    def _parts(self, metric: str) -> Terms | Lookups:
         """Returns what a metric is a sum of."""
         return self._lookups[metric] if metric in self._lookups else self._terms[metric]
 
@@ -337,13 +308,13 @@ class CostModel:
             metric: its name.
             kept: int64 `[groups]`, the channels that each group keeps; all by default.
         """
-        kept = np.asarray(self.sizes if kept is None else kept, np.int64)
-        widths = self._fixed_widths + kept @ self._widths
+        counts = np.asarray(self.sizes if kept is None else kept, np.int64)
+        widths: _Int = self._fixed_widths + counts @ self._widths
         table: dict[str, dict[str, int]] = {}
         for name, item in self.groups.analysis.items():
             table[name] = {item.node.layer_name: 0}
         for alternative, terms in ((None, self._parts(metric)), *self._alternatives.get(metric, {}).items()):
-            products = self._products(metric, kept) if isinstance(terms, Lookups) else terms.products(widths)
+            products = self._products(metric, counts) if isinstance(terms, Lookups) else terms.products(widths)
             for node, layer, product in zip(terms.nodes, terms.layers, products.tolist(), strict=True):
                 name = layer if alternative is None else alternative
                 table[node][name] = table[node].get(name, 0) + product

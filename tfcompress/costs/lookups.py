@@ -17,6 +17,7 @@ from tfcompress.graph.labels import Ids
 __all__ = ["Lookup", "Lookups", "carried"]
 
 _Int = npt.NDArray[np.int64]
+_Float = npt.NDArray[np.float64]
 
 
 class Widened(Protocol):
@@ -53,7 +54,7 @@ class Lookup:
     @cached_property
     def groups(self) -> tuple[int, ...]:
         """Indices of the channel groups that its widths depend on, ascending."""
-        return tuple(self.rows[:, 1:].any(axis=0).nonzero()[0].tolist())
+        return tuple(np.flatnonzero(self.rows[:, 1:].any(axis=0)).tolist())
 
     def of(self, widths: npt.ArrayLike) -> _Int:
         """Returns the cost int64 `[n]` for what its groups keep `[n, len(groups)]`."""
@@ -105,7 +106,9 @@ class Lookups:
             share.append(part)
             at, place = at + dense.size, place + last + 1
         self._starts, self._strides, self._offsets = starts, strides, offsets
-        self._table, self._below, self._share = map(np.concatenate, (tables, below, share))
+        self._table: _Float = np.concatenate(tables)
+        self._below: _Int = np.concatenate(below)
+        self._share: _Float = np.concatenate(share)
 
     def products(self, kept: npt.ArrayLike) -> _Int:
         """Returns the costs int64 `[..., lookups]` for what groups keep `[..., groups]`."""
@@ -145,7 +148,9 @@ def carried(lookups: Sequence[Lookup], before: Widened, after: Widened) -> list[
         ]
         (written, read), (now_written, now_read) = places
         share = _macs(new) / _macs(old) if _macs(old) else 1.0
-        rows, knots, values = [], [], each.values * share
+        rows: list[_Int] = []
+        knots: list[_Int] = []
+        values: _Float = np.asarray(each.values * share, np.float64)
         for axis in reversed(range(len(each.rows))):
             row = each.rows[axis]
             if np.array_equal(row, written):

@@ -150,7 +150,7 @@ class LatencyPrediction:
         alone, moved = plain.products(many), bytes_.products(many).sum(axis=1)
         fitted = np.arange(len(plans)) < _FITTED
         best: tuple[float, float, _Float, _Float] | None = None
-        for less in _LESS_NS:
+        for less in _LESS_NS.tolist():
             parts = np.maximum(alone - less, 0)
             columns = np.stack([*(parts[:, own == index].sum(axis=1) for index in range(len(names))), moved], axis=1)
             factors = _nonnegative(columns[fitted] / goal[fitted, None], [1.0] * len(names) + [0.0])
@@ -159,9 +159,9 @@ class LatencyPrediction:
             if best is None or squares < best[0]:
                 best = squares, float(less), factors, off
         assert best is not None
-        _, less, factors, off = best
+        _, fewer, factors, off = best
         each = dict(zip(names, factors[:-1].tolist(), strict=True))
-        return Correction(each, less, float(factors[-1]), len(plans), tuple(off[~fitted].tolist()))
+        return Correction(each, fewer, float(factors[-1]), len(plans), tuple(off[~fitted].tolist()))
 
     def _random_plans(self, count: int) -> list[_Int]:
         """Returns the whole network, and others with shares of channels that are drawn in a range of their own."""

@@ -253,10 +253,10 @@ def _nodes(network: Network, file: LiteFile) -> list[str]:
             named = (last or before or list(graph.nodes))[:1]
             if is_last and operator.kind != "SOFTMAX":
                 named = _with_weights_before(network, named[0], weighted) or named
-        node = min(named, key=lambda name: (name not in weighted, order[name]))
+        first = min(named, key=lambda name: (name not in weighted, order[name]))
         for operand in operator.outputs:
-            made[operand.tensor] = node
-        nodes.append(node)
+            made[operand.tensor] = first
+        nodes.append(first)
     return nodes
 
 

@@ -96,10 +96,10 @@ class OperatorTable:
             FileNotFoundError: there is no such file.
             ValueError: the file is no such table.
         """
-        path = expect.path("path", path)
-        if not path.exists():
+        place: pathlib.Path = expect.path("path", path)
+        if not place.exists():
             raise FileNotFoundError(f"Expected a latency table. Received: path={str(path)!r}, where there is no file.")
-        return cls(path)
+        return cls(place)
 
     @property
     def is_of_this_device(self) -> bool:
