@@ -50,7 +50,7 @@ def test_the_file_is_within_the_budget_and_close_to_it(model, method, budgets):
     assert size <= limit
     assert result.after.measurements == {FILE: size}
     assert FILE not in result.after.others
-    assert result.after[FILE] == size
+    assert result.after[FILE] == result.pick(budget={FILE: limit / whole}).after[FILE] == size
     assert result.before.measurements[FILE] == pytest.approx(whole, abs=64)
     if "flops_budget" in budgets:
         assert result.after.macs <= budgets["flops_budget"] * result.before.macs

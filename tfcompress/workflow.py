@@ -108,8 +108,8 @@ def compress(
         model: a built Functional or Sequential `keras.Model`, or the path of a .keras, .h5 or .hdf5 file. It is never
             changed.
         method: a name, or an instance with settings, such as `tfcompress.methods.RLAL(epochs=90)`. `"rlal"`, `"amc"`,
-            `"uniform"`, `"taylor"` and `"random"` remove channels; `"darc"` and `"replaced"` put cheaper layers in the
-            place of others (docs/methods/darc.md); `"n2n"` removes layers and makes kernels smaller
+            `"uniform"`, `"knapsack"`, `"taylor"` and `"random"` remove channels; `"darc"` and `"replaced"` put cheaper
+            layers in the place of others (docs/methods/darc.md); `"n2n"` removes layers and makes kernels smaller
             (docs/methods/n2n.md); `"lit"`, `"kd"`, `"hint"`, `"born_again"` and `"scratch"` train a shallower student
             (docs/methods/distillation.md). A list of several, `["lit", "rlal"]`, runs as a flow: one after the other,
             each from the last one's result (docs/guides/flow.md). Data in this place, as in `compress(model, (x, y),
