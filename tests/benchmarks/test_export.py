@@ -10,7 +10,7 @@ from tfcompress.export import export
 from tfcompress.methods import Uniform
 from tfcompress.process import quiet
 
-_PAIRS = 3
+_PAIRS = 2
 _SAMPLES = 100
 
 

@@ -14,7 +14,7 @@ import tensorflow as tf
 from tfcompress import expect
 from tfcompress.export import edge_quantizer, integers
 from tfcompress.export import inputs as inputs_lib
-from tfcompress.export.calibration import has_loop, refuse_what_crashes, representative
+from tfcompress.export.calibration import Activations, representative
 from tfcompress.export.errors import ExportError, MissingOperatorError
 from tfcompress.export.network import in_float32, network_of
 from tfcompress.export.operators import float_operators
@@ -125,8 +125,11 @@ def convert_network(
     without_loops = network
     if calibrated and conversion.calibration is not None:
         integers.refuse_constant(conversion.calibration, network)
-        without_loops = unrolled(network) if has_loop(network) else network
-        refuse_what_crashes(without_loops, conversion.calibration, is_known_loopless=without_loops is network)
+        activations = Activations(network, conversion.calibration)
+        if activations.has_loop:
+            without_loops = unrolled(network)
+            activations = Activations(without_loops, conversion.calibration)
+        activations.refuse_what_crashes()
     try:
         if without_loops is network:
             return _convert(network, quantizations, conversion)
