@@ -294,7 +294,7 @@ class ExportTest(tf.test.TestCase):
         model = dense_network()
         refused = {
             r"`formats` to be one or several of \('keras', 'saved_model', 'tflite'\).*onnx": {"formats": "onnx"},
-            r"`quantize` to be one or several of \(None, 'float32', 'float16', 'dynamic', 'int8'\).*int4": {
+            r"`quantize` to be one or several of \(None, 'float32', 'float16', 'dynamic', 'int8', 'sparse'\).*int4": {
                 "quantize": (None, "int4")
             },
             r"formats=\(\)": {"formats": ()},

@@ -23,6 +23,7 @@ from tfcompress.staging import Stage, refuse_foreign
 
 FORMATS = ("keras", "saved_model", "tflite")
 _FILES = {"keras": "model.keras", "saved_model": "saved_model"}
+_READY = ("sparse", "qat")  # what methods make beside a model
 _SUFFIXES = (".keras", ".tflite", ".h5", ".pb")
 _OUTPUTS_OF = {
     "keras": parity.keras_file_outputs,
@@ -79,11 +80,11 @@ def export(
         ValueError: a name is unknown, int8 has no calibration inputs, inputs do not fit the model, or TensorFlow
             cannot run a layer on this machine.
     """
+    ready = _checked_files(ready)
     formats = _names("formats", formats, FORMATS)
     quantizations = _names("quantize", quantize, tflite.QUANTIZATIONS)
     if "tflite" not in formats:
-        quantizations, ready = (), None
-    ready = ready or {}
+        quantizations, ready = (), {}
     quantizations = tuple(name for name in quantizations if name not in ready)
     tflite_names = map(_tflite_name, (*quantizations, *ready))
     folder = _folder(path, [*(_FILES[name] for name in formats if name != "tflite"), *tflite_names])
@@ -130,11 +131,20 @@ def export(
     )
 
 
+def _checked_files(ready: Any) -> Mapping[str, bytes]:
+    """Returns contents of TFLite files by what they are; empty for `None`."""
+    what = f"contents of TFLite files by what they are, of {_READY}"
+    files: Mapping[str, bytes] = expect.instance("ready", ready, Mapping, what, or_none=True) or {}
+    if not all(name in _READY and isinstance(content, bytes) for name, content in files.items()):
+        expect.refuse("ready", what, {name: type(content).__name__ for name, content in files.items()})
+    return files
+
+
 def _tflite_name(quantize: str) -> str:
     return f"model_{quantize}.tflite"
 
 
-_NAMES = {*_FILES.values(), *map(_tflite_name, (*tflite.QUANTIZATIONS, "qat"))}
+_NAMES = {*_FILES.values(), *map(_tflite_name, (*tflite.QUANTIZATIONS, *_READY))}
 
 
 @dataclasses.dataclass(frozen=True)
