@@ -98,8 +98,8 @@ def compress(
             place of others (docs/methods/darc.md); `"n2n"` removes layers and makes kernels smaller
             (docs/methods/n2n.md); `"lit"`, `"kd"`, `"hint"`, `"born_again"` and `"scratch"` train a shallower student
             (docs/methods/distillation.md); `"magnitude"`, `"cluster"` and `"qat"` change weights and leave the
-            architecture, and take no budget on FLOPs or parameters. Data in this place, as in `compress(model, (x, y), ...)`, are taken for
-            `data`, with the default method.
+            architecture, and take no budget on FLOPs or parameters. Data in this place, as in `compress(model, (x, y),
+            ...)`, are taken for `data`, with the default method.
         data: the name of a dataset (`"cifar10"`, `"digits"`), the path of a folder of images or of an .npz file,
             `"package.module:function"`, `tfcompress.data.load(...)`, a tuple `(x, y)` of arrays, a batched
             `tf.data.Dataset` or a keras `PyDataset`. Sample weights may be a third part: they count in the training
