@@ -111,9 +111,10 @@ def compress(
             `"uniform"`, `"knapsack"`, `"taylor"` and `"random"` remove channels; `"darc"` and `"replaced"` put cheaper
             layers in the place of others (docs/methods/darc.md); `"n2n"` removes layers and makes kernels smaller
             (docs/methods/n2n.md); `"lit"`, `"kd"`, `"hint"`, `"born_again"` and `"scratch"` train a shallower student
-            (docs/methods/distillation.md). A list of several, `["lit", "rlal"]`, runs as a flow: one after the other,
-            each from the last one's result (docs/guides/flow.md). Data in this place, as in `compress(model, (x, y),
-            ...)`, are taken for `data`, with the default method.
+            (docs/methods/distillation.md); `"magnitude"`, `"cluster"` and `"qat"` change weights and leave the
+            architecture, and take no budget on FLOPs or parameters. A list of several, `["lit", "rlal"]`, runs as a
+            flow: one after the other, each from the last one's result (docs/guides/flow.md). Data in
+            this place, as in `compress(model, (x, y), ...)`, are taken for `data`, with the default method.
         data: the name of a dataset (`"cifar10"`, `"digits"`), the path of a folder of images or of an .npz file,
             `"package.module:function"`, `tfcompress.data.load(...)`, a tuple `(x, y)` of arrays, a batched
             `tf.data.Dataset` or a keras `PyDataset`. Sample weights may be a third part: they count in the training

@@ -182,7 +182,7 @@ class RefusalTest(CommandTest):
         answer = self.compress("--flops-budget", "0.5", method="magic")
         self.assert_refused(
             answer,
-            "['amc', 'born_again', 'darc', 'hint', 'kd', 'knapsack', 'lit', 'n2n', 'random', 'replaced', 'rlal', 'scratch', 'taylor', 'uniform']",
+            "['amc', 'born_again', 'cluster', 'darc', 'hint', 'kd', 'knapsack', 'lit', 'magnitude', 'n2n', 'qat', 'random', 'replaced', 'rlal', 'scratch', 'taylor', 'uniform']",
             "'magic'",
         )
 
@@ -405,7 +405,10 @@ class MethodsTest(tf.test.TestCase):
             "  presets: fast (epochs=5), balanced (the defaults below), paper (Uniform.as_published(), of "
             "resnet56-cifar10, resnet34-imagenet)",
         )
-        for line in self.presets.values():
+        for name, line in self.presets.items():
+            if name in ("cluster", "magnitude", "qat"):  # their settings are those of a library
+                self.assertRegex(line, r"^  presets: fast \(.*\), balanced \(the defaults below\)$")
+                continue
             self.assertRegex(line, r"^  presets: fast \(.*\), balanced \(.*\), paper \(\w+\.as_published\(\), of .*\)$")
 
     def test_says_in_a_line_when_to_choose_each(self):
@@ -421,12 +424,15 @@ class MethodsTest(tf.test.TestCase):
             [
                 "amc",
                 "born_again",
+                "cluster",
                 "darc",
                 "hint",
                 "kd",
                 "knapsack",
                 "lit",
+                "magnitude",
                 "n2n",
+                "qat",
                 "random",
                 "replaced",
                 "rlal",

@@ -78,6 +78,9 @@ class SparseTest(tf.test.TestCase):
         with self.assertWarnsRegex(UserWarning, r"model_sparse.tflite does not compute"):
             report = export(model, folder, "tflite", ready={"sparse": convert(other, "sparse")}, on_mismatch="warn")
         self.assertTrue(report.files[1].suspect)
+        for wrong in ({"other": b""}, {"sparse": "text"}, [b""]):
+            with self.assertRaisesRegex(ValueError, "^Expected `ready` to be .*contents of TFLite files"):
+                export(model, folder, "tflite", ready=wrong)
 
 
 class DecodingTest(tf.test.TestCase):

@@ -302,7 +302,7 @@ class ExportTest(tf.test.TestCase):
             r"`formats` to be one or several of \('keras', 'saved_model', 'tflite', 'onnx'\).*onyx": {
                 "formats": "onyx"
             },
-            r"`quantize` to be one or several of \(None, 'float32', 'float16', 'dynamic', 'int8', 'int16x8', 'int4', 'mixed'\).*int2": {
+            r"`quantize` to be one or several of \(None, 'float32', 'float16', 'dynamic', 'int8', 'int16x8', 'int4', 'mixed', 'sparse'\).*int2": {
                 "quantize": (None, "int2")
             },
             r"formats=\(\)": {"formats": ()},

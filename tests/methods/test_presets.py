@@ -33,6 +33,7 @@ from tfcompress.methods.presets import nearest_preset, share_of_fast, words_for_
 from tfcompress.training import PhasePlan, Progress
 
 METHODS = registered_methods()
+WITHOUT_A_PAPER = ("cluster", "magnitude", "qat")  # their settings are those of a library
 
 
 def settings(method, *names):
@@ -54,11 +55,13 @@ def task():
 @pytest.mark.parametrize("name", METHODS)
 def test_every_method_has_three_presets_whose_settings_hold(name):
     cls = METHODS[name]
-    assert list(cls.presets()) == ["fast", "balanced", "paper"]
+    assert list(cls.presets()) == ["fast", "balanced", *([] if name in WITHOUT_A_PAPER else ["paper"])]
     assert cls.with_preset() == cls.with_preset("balanced") == cls()
-    assert cls.with_preset("paper") == cls.as_published() == cls.as_published(next(iter(cls.published())))
-    assert cls.with_preset("fast") not in (cls(), cls.with_preset("paper"))
-    assert cls.with_preset("paper").keep == "last"  # no paper chooses an epoch
+    assert cls.with_preset("fast") != cls()
+    if name not in WITHOUT_A_PAPER:
+        assert cls.with_preset("paper") == cls.as_published() == cls.as_published(next(iter(cls.published())))
+        assert cls.with_preset("fast") != cls.with_preset("paper")
+        assert cls.with_preset("paper").keep == "last"  # no paper chooses an epoch
     for network in cls.published():
         cls.as_published(network)
     for preset in cls.presets():
@@ -73,15 +76,18 @@ def test_single_settings_overrule_a_preset(name):
     for preset in METHODS[name].presets():
         made = METHODS[name].with_preset(preset, epochs=17)
         assert made == dataclasses.replace(METHODS[name].with_preset(preset), epochs=17)
-    assert METHODS[name].as_published(epochs=17).epochs == 17
+    if name not in WITHOUT_A_PAPER:
+        assert METHODS[name].as_published(epochs=17).epochs == 17
 
 
 @pytest.mark.parametrize("name", METHODS)
 def test_no_method_starts_a_run_of_hundreds_of_epochs_by_itself(task, name):
-    fast, balanced, paper = (work(METHODS[name].with_preset(preset).phases(task)) for preset in METHODS[name].presets())
+    fast, balanced, *paper = (
+        work(METHODS[name].with_preset(preset).phases(task)) for preset in METHODS[name].presets()
+    )
     assert balanced <= 110
     assert fast <= balanced / 3
-    assert balanced < paper or name in ("replaced", "uniform")  # whose papers are short
+    assert [balanced] < paper or name in WITHOUT_A_PAPER or name in ("replaced", "uniform")  # whose papers are short
 
 
 def test_papers_settings_by_hand():

@@ -118,7 +118,7 @@ print(methods.rlal.AgentSettings.__name__, methods.Teaching.__name__, len(method
         register_method("ours")(Ours)
         with self.assertRaisesRegex(
             ValueError,
-            r"one of \[.*'ours', 'random', 'replaced', 'rlal', 'scratch', 'taylor', 'uniform'\]\. Received: method='rlol'",
+            r"one of \[.*'ours', 'qat', 'random', 'replaced', 'rlal', 'scratch', 'taylor', 'uniform'\]\. Received: method='rlol'",
         ):
             method_by_name("rlol")
 

@@ -23,7 +23,7 @@ from tfcompress.graph import ChannelGroups
 from tfcompress.graph.channel_groups import NodeAnalysis
 from tfcompress.graph.labels import Ids
 
-__all__ = ["FILE", "FLOAT32", "FileForm", "FileSize", "file_size"]
+__all__ = ["FILE", "FLOAT32", "FileForm", "FileSize", "file_size", "vary_vectors"]
 
 FILE = "file_bytes"
 """The metric's name."""
@@ -87,7 +87,7 @@ class FileSize:
         """
         content = varied = converted(model, form)
         if _shares_vectors(content):
-            _vary_vectors(model)
+            vary_vectors(model)
             varied = converted(model, form)
         held = list(_weights(groups, form))
         weights = sum(term.factor * math.prod(len(ids) for ids in term.widths) for _, term in held)
@@ -199,7 +199,8 @@ def _shares_vectors(content: bytes) -> bool:
     return False
 
 
-def _vary_vectors(model: keras.Model) -> None:
+def vary_vectors(model: keras.Model) -> None:
+    """Gives every weight of one axis different numbers: of equal ones the converter makes a single number."""
     rng = np.random.default_rng(0)
     for weight in model.weights:
         if len(weight.shape) == 1 and "float" in str(weight.dtype):

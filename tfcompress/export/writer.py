@@ -30,6 +30,7 @@ ON_MISMATCH = ("error", "warn")
 _FILES = {"keras": "model.keras", "saved_model": "saved_model", "onnx": "model.onnx"}
 _LABELS = "labels.txt"
 _SUFFIXES = (".keras", ".tflite", ".onnx", ".h5", ".pb")
+_READY = ("sparse", "qat")  # what methods make beside a model
 
 
 def export(
@@ -94,11 +95,11 @@ def export(
         ValueError: a name is unknown, calibration inputs are missing or constant, inputs do not fit the model, integer
             inputs are asked for where an input has no range, or TensorFlow cannot run a layer on this machine.
     """
+    ready = _checked_files(ready)
     formats = _names("formats", formats, FORMATS)
     quantizations = _names("quantize", quantize, tflite.QUANTIZATIONS)
     if "tflite" not in formats:
-        quantizations, ready = (), None
-    ready = ready or {}
+        quantizations, ready = (), {}
     quantizations = tuple(name for name in quantizations if name not in ready)
     on_mismatch = expect.one_of("on_mismatch", on_mismatch, ON_MISMATCH)
     metadata = expect.instance(
@@ -162,11 +163,20 @@ def export(
     return report
 
 
+def _checked_files(ready: Any) -> Mapping[str, bytes]:
+    """Returns contents of TFLite files by what they are; empty for `None`."""
+    what = f"contents of TFLite files by what they are, of {_READY}"
+    files: Mapping[str, bytes] = expect.instance("ready", ready, Mapping, what, or_none=True) or {}
+    if not all(name in _READY and isinstance(content, bytes) for name, content in files.items()):
+        expect.refuse("ready", what, {name: type(content).__name__ for name, content in files.items()})
+    return files
+
+
 def _tflite_name(quantize: str) -> str:
     return f"model_{quantize}.tflite"
 
 
-_NAMES = {*_FILES.values(), _LABELS, *map(_tflite_name, (*tflite.QUANTIZATIONS, "qat"))}
+_NAMES = {*_FILES.values(), _LABELS, *map(_tflite_name, (*tflite.QUANTIZATIONS, *_READY))}
 
 
 def _names(argument: str, given: Any, known: tuple[str, ...]) -> tuple[str, ...]:

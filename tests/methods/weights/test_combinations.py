@@ -4,6 +4,7 @@ import tempfile
 
 import keras
 import numpy as np
+import pytest
 import small_tasks
 import tensorflow as tf
 from keras import layers
@@ -85,6 +86,26 @@ class CombinationsTest(tf.test.TestCase):
         count = max(len(np.unique(kernel)) for kernel in kernels(model).values())
         self.assertKept(model, compressed(model, QAT(**SHORT)), zeros=True, values=count)
 
+    def test_a_run_that_is_stopped_while_it_rounds_goes_on_as_if_it_had_not_been(self):
+        class StopAt(keras.callbacks.Callback):
+            def on_epoch_begin(self, epoch, logs=None):
+                if epoch == 1:
+                    raise KeyError("stopped")
+
+        method = QAT(**{**SHORT, "epochs": 2})
+        with tempfile.TemporaryDirectory() as folder:
+            with self.assertRaisesRegex(KeyError, "stopped"):
+                compressed(network(), method, run_dir=folder, callbacks=[StopAt()])
+            resumed = compressed(network(), method, run_dir=folder)
+        whole = compressed(network(), method)
+        self.assertLen(resumed.history["recover"]["loss"], 2)
+        for first, second in zip(whole.model.get_weights(), resumed.model.get_weights(), strict=True):
+            self.assertAllClose(first, second, rtol=1e-5, atol=1e-6)
+        x, _ = small_tasks.pictures(16, seed=5)
+        answers = [next(iter(run_tflite(result.files["qat"], x).values())) for result in (whole, resumed)]
+        self.assertAllClose(*answers, atol=1e-6)
+
+    @pytest.mark.slow
     def test_nothing_is_kept_where_that_is_asked_for(self):
         model = network(zeros=True)
         after = kernels(compressed(model, QAT(preserve="none", **SHORT)).model)["head"]

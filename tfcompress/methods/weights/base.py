@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import keras
@@ -19,9 +19,10 @@ from tfcompress.task import Task
 from tfcompress.tfmot_bridge import Bridged, Legacy, check_graph, load_tfmot
 from tfcompress.tfmot_bridge.sparsity import KERNELS
 from tfcompress.training import PhasePlan, Training
+from tfcompress.training.teaching import Teaching
 from tfcompress.training.thawing import thawed, words_for
 
-__all__ = ["WeightMethod", "clustered_layers", "kernels_of", "pruned_layers", "share_of_zeros"]
+__all__ = ["WeightMethod", "clustered_layers", "kernels_of", "pruned_layers", "share_of_zeros", "train_bridged"]
 
 _MANY_ZEROS = 0.2  # of the weights of a layer, which then is a pruned one
 _FEW_VALUES = 64  # of a kernel, which then is a clustered one
@@ -101,41 +102,45 @@ class WeightMethod(AutoTaught):
         """Returns a training phase, for the estimate of time."""
         return PhasePlan(name, epochs, 1 + self._MORE + phases.cost_of_teacher(self.teaching_for(task)))
 
-    def train(
-        self,
-        student: keras.Model,
-        task: Task,
-        training: Training,
-        phase: str,
-        carried: Callable[[LayerGraph], Legacy],
-        **options: Any,
-    ) -> tuple[dict[str, list[Any]], Legacy]:
-        """Trains a student in place through the bridge, on labels and by its teacher.
 
-        Args:
-            student: a built model without nested models.
-            task: the task.
-            training: the settings of the training.
-            phase: name of the phase.
-            carried: makes the tf_keras model of the student's graph.
-            options: further arguments of `phases.train_phase`.
+def train_bridged(
+    student: keras.Model,
+    task: Task,
+    training: Training,
+    phase: str,
+    carried: Callable[[LayerGraph], Legacy],
+    *,
+    teaching: Teaching | None,
+    layers: Sequence[str],
+    **options: Any,
+) -> tuple[dict[str, list[Any]], Legacy]:
+    """Trains a student in place through the bridge, on labels and by its teacher.
 
-        Returns:
-            The history, and the tf_keras model as it was trained.
-        """
-        teaching = self.said_teaching_for(task)
-        graph = task.network_of(student).graph
-        frozen = [graph.operations[name] for name in self.layers(task) if not graph.operations[name].trainable]
-        if frozen:
-            task.say(words_for(frozen))
-        with thawed(student, frozen), phases.statistics_keep_up(student, task, training):
-            legacy = carried(graph)
-            model: keras.Model = Bridged(student, graph, legacy)
-            if teaching is not None:
-                model = phases.taught(student, task, teaching, runs=model)
-            history = phases.train_phase(model, task, training, phase, **options)
-        legacy.carry_back()
-        return history, legacy
+    Args:
+        student: a built model without nested models.
+        task: the task.
+        training: the settings of the training.
+        phase: name of the phase.
+        carried: makes the tf_keras model of the student's graph.
+        teaching: soft targets; `None` for labels alone.
+        layers: names of the layers whose weights are changed, which are trained even if they are frozen.
+        options: further arguments of `phases.train_phase`.
+
+    Returns:
+        The history, and the tf_keras model as it was trained.
+    """
+    graph = task.network_of(student).graph
+    frozen = [graph.operations[name] for name in layers if not graph.operations[name].trainable]
+    if frozen:
+        task.say(words_for(frozen))
+    with thawed(student, frozen), phases.statistics_keep_up(student, task, training):
+        legacy = carried(graph)
+        model: keras.Model = Bridged(student, graph, legacy)
+        if teaching is not None:
+            model = phases.taught(student, task, teaching, runs=model)
+        history = phases.train_phase(model, task, training, phase, **options)
+    legacy.carry_back()
+    return history, legacy
 
 
 def kernels_of(graph: LayerGraph) -> Mapping[str, tuple[Any, ...]]:

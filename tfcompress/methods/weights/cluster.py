@@ -11,7 +11,7 @@ import keras
 from tfcompress import expect
 from tfcompress.methods.base import Candidate, Search
 from tfcompress.methods.registry import register_method
-from tfcompress.methods.weights.base import WeightMethod, kernels_of, pruned_layers
+from tfcompress.methods.weights.base import WeightMethod, kernels_of, pruned_layers, train_bridged
 from tfcompress.plan import Plan, Trail
 from tfcompress.task import Task
 from tfcompress.tfmot_bridge.clustering import CENTROIDS, Centroids, clustered, number_of_values
@@ -84,12 +84,14 @@ class Cluster(WeightMethod):
         keeps = self.preserve == "sparsity" or (self.preserve == "auto" and bool(with_zeros))
         if keeps:
             task.say(f"weights that are zero stay zero ({len(with_zeros)} layers have many)")
-        history, _ = self.train(
+        history, _ = train_bridged(
             student,
             task,
             self.training,
             _PHASE,
             lambda graph: clustered(graph, names, self.clusters, self.centroids, keeps),
+            teaching=self.said_teaching_for(task),
+            layers=names,
             keep=self.keep,
         )
         counts = [number_of_values(kernel) for name in names for kernel in kernels_of(graph)[name]]

@@ -12,7 +12,7 @@ from tfcompress import expect
 from tfcompress.export import convert, sparse_tensors
 from tfcompress.methods.base import Candidate, Search
 from tfcompress.methods.registry import register_method
-from tfcompress.methods.weights.base import WeightMethod, kernels_of, share_of_zeros
+from tfcompress.methods.weights.base import WeightMethod, kernels_of, share_of_zeros, train_bridged
 from tfcompress.plan import Plan, Trail
 from tfcompress.rewrite import apply
 from tfcompress.streams import Stream
@@ -125,8 +125,14 @@ class Magnitude(WeightMethod):
         seed_layers(student, task.seed, Stream.STEP, 1)
         names = self.layers(task)
         training = dataclasses.replace(self.training, epochs=self.pruning_epochs, schedule="constant")
-        history, _ = self.train(
-            student, task, training, _PRUNING, lambda graph: sparsity_lib.pruned(graph, names, self._pruning(task))
+        history, _ = train_bridged(
+            student,
+            task,
+            training,
+            _PRUNING,
+            lambda graph: sparsity_lib.pruned(graph, names, self._pruning(task)),
+            teaching=self.said_teaching_for(task),
+            layers=names,
         )
         trail = Trail((Plan(),))
         zeros, weights = share_of_zeros(kernels_of(task.network_of(student).graph), names)
@@ -143,12 +149,14 @@ class Magnitude(WeightMethod):
     def recover(self, student: keras.Model, task: Task) -> dict[str, list[Any]]:
         """Fine-tunes the student; what is zero stays zero."""
         names = self.layers(task)
-        history, _ = self.train(
+        history, _ = train_bridged(
             student,
             task,
             self.training,
             "fine-tuning",
             lambda graph: sparsity_lib.keeping_zeros(graph, names),
+            teaching=self.said_teaching_for(task),
+            layers=names,
             keep=self.keep,
         )
         self._deliver(student, task)

@@ -16,7 +16,7 @@ from tfcompress.export.tflite import float_operators, signature_names
 from tfcompress.graph import LayerGraph
 from tfcompress.methods.base import Candidate, Search
 from tfcompress.methods.registry import register_method
-from tfcompress.methods.weights.base import WeightMethod, clustered_layers, pruned_layers
+from tfcompress.methods.weights.base import WeightMethod, clustered_layers, pruned_layers, train_bridged
 from tfcompress.plan import Plan, Trail
 from tfcompress.task import WARNING, Task
 from tfcompress.tfmot_bridge import Bridged, Legacy
@@ -98,7 +98,16 @@ class QAT(WeightMethod):
         steps = task.splits.train.num_batches(self.batch_size)
         decay = DECAY if steps is None else momentum_of_short_epochs(DECAY, steps)
         with ranges_following(decay):
-            history, legacy = self.train(student, task, self.training, _PHASE, carried, keep=self.keep)
+            history, legacy = train_bridged(
+                student,
+                task,
+                self.training,
+                _PHASE,
+                carried,
+                teaching=self.said_teaching_for(task),
+                layers=self.layers(task),
+                keep=self.keep,
+            )
         self._deliver(student, legacy, task, [array[:_COMPARED] for array in inputs])
         return history
 
