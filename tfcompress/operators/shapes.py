@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tfcompress.costs import CostModel
+from tfcompress.costs.file_size import vary_vectors
 from tfcompress.costs.latency import file_for_latency
 from tfcompress.network import Network
 from tfcompress.operators.lite_file import LiteFile, Operator, Shaped, written
@@ -124,7 +125,7 @@ class FileOfWidths:
     def __init__(self, network: Network, batch: int = 1) -> None:
         costs, groups = network.costs, network.groups
         kept = [costs.sizes]
-        files = [LiteFile(file_for_latency(network.model, batch))]
+        files = [_file(network, Plan(), batch)]
         if files[0].several:
             raise Unresolved("it has loops or branches")
         rows = _rows(costs)
@@ -134,8 +135,7 @@ class FileOfWidths:
             plan = Plan.keeping({g.name: tuple(range(width)) for g, width in widths if width < g.size})
             if not plan.edits:
                 break
-            student = apply(network.model, plan, groups)
-            files.append(LiteFile(file_for_latency(student, batch)))
+            files.append(_file(network, plan, batch))
         kept = kept[: len(files)]
         kinds = [[operator.kind for operator in file.operators] for file in files]
         if any(each != kinds[0] for each in kinds):
@@ -150,6 +150,13 @@ class FileOfWidths:
     def content(self, kept: _Int) -> bytes:
         """Returns the file when group i keeps `kept[i]` channels, with weights that are noise."""
         return written([operator.shaped(kept) for operator in self.operators])
+
+
+def _file(network: Network, plan: Plan, batch: int) -> LiteFile:
+    """Returns the file of a student, which has an operand of its own for each vector, as after training."""
+    student = apply(network.model, plan, network.groups)
+    vary_vectors(student)
+    return LiteFile(file_for_latency(student, batch))
 
 
 class _Sizes:
