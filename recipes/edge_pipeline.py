@@ -17,6 +17,7 @@ invocation in LiteRT, one sample, one thread; bytes are those of the file.
 
 import pathlib
 
+import keras
 import numpy as np
 import runner
 
@@ -30,6 +31,7 @@ _CALIBRATION = 256  # images
 def model(name, data, args):
     """Returns the trained network, or a tiny fresh one with `--smoke`."""
     del name
+    keras.utils.set_random_seed(0)  # so that a fresh network is the same one each time
     return runner.from_file("resnet", data, args)
 
 
@@ -85,11 +87,11 @@ RECIPE = {
     "flags": {
         "model": "savedmodels/teachers/resnet20_cifar10.keras",
         "data": "cifar10",
-        "images": {"default": 10000, "help": "number of training images, including the held-out tenth"},
+        "images": {"default": 5000, "help": "number of training images, including the held-out tenth"},
         "flops_share": {"default": 0.5, "help": "share of the multiply-adds to keep"},
         "latency_share": {"default": 0.6, "help": "share of the latency to keep"},
         "epochs": {"default": 10, "help": "epochs of training of each stage but QAT"},
-        "qat_epochs": {"default": 3, "help": "epochs of quantisation-aware training"},
+        "qat_epochs": {"default": 5, "help": "epochs of quantisation-aware training"},
         "episodes": 100,
         "local_search": 50,
         "reward_images": 500,
