@@ -98,7 +98,7 @@ def mixed(
 
     The first and the last operator with weights keep int8. All others begin with int4; as long as the file has lost
     more than one point of its top-1 answers on the calibration inputs, the half of them whose weights lose most by
-    rounding goes back to int8. So at most some seven files are made.
+    rounding for each byte saved goes back to int8. So at most some seven files are made.
 
     Args:
         content: the float32 file.
@@ -122,7 +122,7 @@ def mixed(
     least, most = top1_agreement(expected, answers), _ERROR * relative_error(expected, answers)
     weighted = [operator for operator in operators_of(content) if operator.weights is not None]
     can_be = [operator for operator in weighted[1:-1] if operator.name in _STATIC_INT4]
-    chosen = sorted(can_be, key=_lost_by_rounding)
+    chosen = sorted(can_be, key=_lost_for_a_byte)
     while chosen:
         file = made(chosen)
         answers = outputs(file)
@@ -183,6 +183,11 @@ def _lost_by_rounding(operator: Operator) -> float:
     steps = np.maximum(np.abs(rows).max(axis=1, keepdims=True), np.finfo(np.float64).tiny) / 7
     lost = rows - np.round(rows / steps) * steps
     return float(np.linalg.norm(lost) / max(np.linalg.norm(rows), np.finfo(np.float64).tiny))
+
+
+def _lost_for_a_byte(operator: Operator) -> float:
+    assert operator.weights is not None
+    return _lost_by_rounding(operator) / operator.weights.size
 
 
 def _operation(name: str) -> Any:
