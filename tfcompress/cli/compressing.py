@@ -13,6 +13,9 @@ from tfcompress.cli.data_flags import add_data_flags, given_data
 __all__ = ["COMMAND"]
 
 
+_WITHOUT_BUDGET = ("cluster", "magnitude", "qat")  # what they reach is a setting
+
+
 def _add_flags(parser: argparse.ArgumentParser) -> None:
     add_model(parser)
     add_input_shape(parser)
@@ -92,7 +95,8 @@ def _class_weight(text: str) -> tuple[int, float]:
 def _check(args: argparse.Namespace) -> None:
     # A method may know it from its settings: `--method lit --set blocks=3,3,3`.
     given = (args.flops_budget, args.params_budget, args.latency_budget)
-    if given == (None, None, None) and not args.budget and not args.settings:
+    has_budget = given != (None, None, None) or args.budget
+    if not has_budget and not args.settings and args.method not in _WITHOUT_BUDGET:
         args.parser.error(
             "Expected a budget: give --flops-budget, --params-budget or both, or --budget, for example "
             "--flops-budget 0.5"
