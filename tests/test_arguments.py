@@ -226,7 +226,7 @@ def test_arguments_of_export(model, monkeypatch, tmp_path):
     every_argument(export.convert, {"model": model, "calibration": X})
     result = tfcompress.Result(
         **{field.name: None for field in dataclasses.fields(tfcompress.Result)}
-        | {"model": model, "calibration": X, "budget": {}, "trail": Trail((Plan(),))}
+        | {"model": model, "calibration": X, "budget": {}, "trail": Trail((Plan(),)), "stages": ()}
     )
     every_argument(result.export, {"path": tmp_path / "out"})
 

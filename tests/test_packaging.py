@@ -67,7 +67,7 @@ def imported_modules(path):
         elif isinstance(node, ast.ImportFrom):
             names = [node.module] if node.level == 0 else []
         elif isinstance(node, ast.Call) and ast.unparse(node.func) == "expect.extra":
-            names = [node.args[1].value]
+            names = [node.args[1].value] if isinstance(node.args[1], ast.Constant) else []  # a name of a table there
         elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
             names = [argument.value for argument in node.args if isinstance(argument, ast.Constant)]
         else:

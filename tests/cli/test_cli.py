@@ -257,6 +257,18 @@ class RefusalTest(CommandTest):
         self.assert_refused(self.compress(*budget, "--size", "8", data="some.module:function"), "no --size")
         self.assert_refused(self.compress(*budget, data="no_such_module:function"), "no module 'no_such_module'")
 
+    def test_methods_that_change_weights_need_no_budget(self):
+        seen = []
+
+        def compress(path, method, data, **rest):
+            seen.append((method.name, rest.get("flops_budget"), rest.get("budget")))
+            raise ValueError("seen")
+
+        with mock.patch.object(tfcompress, "compress", compress):
+            for name in ("cluster", "magnitude", "qat"):
+                self.assert_refused(self.compress("--preset", "fast", method=name), "seen")
+        self.assertEqual([name for name, *_ in seen], ["cluster", "magnitude", "qat"])
+
     def test_blocks_stand_for_a_budget(self):
         method = configured(
             LIT(), {"blocks": "1,2", "sections": "2,", "cache_gb": "1.5", "tune": "true", "tuning.taus": "1,2"}

@@ -231,7 +231,8 @@ class PruningEnvironment:
         """
         widest = self._widest[self._position]
         size = self.costs.sizes[widest]
-        least, greatest, fitting = self._bounds()
+        least, greatest = self.bounds()  # of the environment's own class
+        *_, fitting = self._bounds()
         removed = int(np.floor(np.clip(rate, 0.0, 1.0) * size + 1e-6))
         width = int(np.clip(size - removed, least, greatest))
         # Latency may fall where a width grows: then not all widths between the bounds are within the budget.

@@ -14,6 +14,9 @@ from tfcompress.cli.data_flags import add_data_flags, given_data
 __all__ = ["COMMAND"]
 
 
+_WITHOUT_BUDGET = ("cluster", "magnitude", "qat")  # what they reach is a setting
+
+
 def _add_flags(parser: argparse.ArgumentParser) -> None:
     add_model(parser)
     add_input_shape(parser)
@@ -103,13 +106,17 @@ def _split(text: str) -> dict[str | int, float] | list[float]:
     return {int(stage) if stage.isdecimal() else stage: float(number(share)) for stage, share in pairs}
 
 
+def _names(args: argparse.Namespace) -> list[str]:
+    """Returns the names of the methods."""
+    return [name for given in args.method or ["rlal"] for name in given.split(",")]
+
+
 def _methods(args: argparse.Namespace) -> Any:
     """Returns the method with its settings, or those of a flow in a list."""
     from tfcompress.flow import methods_of
     from tfcompress.methods.settings import configured
 
-    names = [name for given in args.method or ["rlal"] for name in given.split(",")]
-    methods = methods_of(names, args.preset)
+    methods = methods_of(_names(args), args.preset)
     if len(methods) == 1:
         return configured(methods[0], dict(args.settings))
     settings: list[dict[str, str]] = [{} for _ in methods]
@@ -140,7 +147,8 @@ def _class_weight(text: str) -> tuple[int, float]:
 def _check(args: argparse.Namespace) -> None:
     # A method may know it from its settings: `--method lit --set blocks=3,3,3`.
     given = (args.flops_budget, args.params_budget, args.latency_budget, args.size_budget)
-    if given == (None,) * len(given) and not args.budget and not args.settings:
+    has_budget = given != (None,) * len(given) or args.budget
+    if not has_budget and not args.settings and not set(_names(args)) <= set(_WITHOUT_BUDGET):
         args.parser.error(
             "Expected a budget: give --flops-budget, --params-budget or both, or --budget, for example "
             "--flops-budget 0.5"

@@ -122,7 +122,7 @@ class Magnitude(WeightMethod):
     def search(self, task: Task) -> Search:
         """Trains a copy of the model while its weights become zero."""
         student = apply(task.model, Plan(), task.groups)
-        seed_layers(student, task.seed, Stream.STEP, 1)
+        seed_layers(student, task.seed, Stream.STEP)
         names = self.layers(task)
         training = dataclasses.replace(self.training, epochs=self.pruning_epochs, schedule="constant")
         history, _ = train_bridged(
