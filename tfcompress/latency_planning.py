@@ -52,7 +52,7 @@ def given_table(value: Any) -> OperatorTable | None:
         return value
     what = "an OperatorTable, or the path of its file"
     expect.instance("latency_table", value, (str, os.PathLike), what)
-    return OperatorTable(value)
+    return OperatorTable(expect.path("latency_table", value))
 
 
 def is_needed(budget: Budget, control: Control, plans: bool) -> bool:
