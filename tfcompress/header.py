@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from tfcompress.costs.budget import as_budget
+from tfcompress.costs.latency import LATENCY
 from tfcompress.methods import Method
 from tfcompress.methods.presets import share_of_fast, words_for_preset, work
 from tfcompress.methods.trained import TrainedMethod
@@ -63,14 +64,16 @@ def _plan(original: Network, method: Method, task: Task) -> str:
         f"at most {as_budget({metric: limit})} ({limit / total[metric]:.1%})" if total[metric] else metric
         for metric, limit in task.limits.items()
     ]
-    shares += [task.budget.said(metric) for metric in task.budget.measured]
+    by_column = {LATENCY} if task.budget.plans_latency else set()
+    shares += [task.budget.said(metric) for metric in task.budget.measured if metric not in by_column]
     control = task.control.settings()
     words = [f"{method.name}, {' and '.join(shares) or 'without a budget'}", *words_for_preset(method)]
     criterion = method.settings().get("criterion")
     if isinstance(criterion, str):
         words.append(f"channels ranked by {criterion}")
     if round_to := control.pop("round_to", None):
-        words.append(f"widths in multiples of {round_to}")
+        pays = "widths that pay in latency, by a table of operators that is measured"
+        words.append(pays if round_to == "auto" else f"widths in multiples of {round_to}")
     return "; ".join([*words, *(f"{name}={value}" for name, value in control.items())])
 
 
