@@ -240,6 +240,10 @@ class CostModel:
         for name in ("total", "smallest"):
             self.__dict__.pop(name, None)
 
+    def lookups(self, metric: str) -> tuple[Lookup, ...]:
+        """Returns the parts of a column of `look_up`; of other metrics none."""
+        return self._lookups[metric].lookups if metric in self._lookups else ()
+
     def width_of(self, ids: Ids) -> _Int:
         """Returns int64 `[1 + groups]`: the width of labels as a constant and a multiple of what each group keeps."""
         owners = self._owner[ids]
