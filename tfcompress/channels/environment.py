@@ -237,7 +237,7 @@ class PruningEnvironment:
         width = int(np.clip(size - removed, least, greatest))
         if LOOKED_UP in self.limits:  # latency may fall where a width grows: not all widths between are within it
             fitting = self._bounds()[2]
-            width = int(fitting[max(0, np.searchsorted(fitting, width, "right") - 1)])
+            width = int(fitting[max(0, int(np.searchsorted(fitting, width, "right")) - 1)])
         self._kept[self._groups[self._position]] = self.widths(self._position, width)
         self._last_rate = float((size - self._kept[widest]) / size)
         self._position += 1
