@@ -5,8 +5,8 @@
 For each network a table of its operators is measured. Widths are those of `Uniform` (one ratio, the rest spent step by
 step) for `round_to` 1, 4, 8, 16 and "auto", to half and a quarter of the multiply-adds, and to half of the latency.
 30 random plans, none of which the prediction was fitted to, are predicted and measured. Measured are files of these
-widths with random weights, one sample, one thread; nothing is trained. docs/latency.md has the tables. A minute or two
-for each network on two CPU cores, most of it for ResNet50.
+widths with random weights, one sample, one thread; nothing is trained. docs/latency.md has the tables. One to five
+minutes for each network on two busy CPU cores, most of them for ResNet50.
 """
 
 import argparse

@@ -66,6 +66,8 @@ def test_control_and_frozen_layers():
     said = lines(Uniform(), dataclasses.replace(task, control=control))
     assert said["plan"].endswith("widths in multiples of 4; exclude=['block1_conv1']")
     assert said["training"].endswith("of 2 frozen layers, only those whose weights change are trained")
+    said = lines(Uniform(), dataclasses.replace(task, control=tfcompress.Control(round_to="auto")))
+    assert said["plan"].endswith("widths that pay in latency, by a table of operators that is measured")
 
 
 def test_the_time_of_all_phases(task, tmp_path):

@@ -63,14 +63,15 @@ def _plan(original: Network, method: Method, task: Task) -> str:
         f"at most {as_budget({metric: limit})} ({limit / total[metric]:.1%})" if total[metric] else metric
         for metric, limit in task.limits.items()
     ]
-    shares += [task.budget.said(metric) for metric in task.budget.only_measured]
+    shares += [task.budget.said(metric) for metric in task.budget.only_measured if not task.budget.is_planned(metric)]
     control = task.control.settings()
     words = [f"{method.name}, {' and '.join(shares) or 'without a budget'}", *words_for_preset(method)]
     criterion = method.settings().get("criterion")
     if isinstance(criterion, str):
         words.append(f"channels ranked by {criterion}")
     if round_to := control.pop("round_to", None):
-        words.append(f"widths in multiples of {round_to}")
+        pays = "widths that pay in latency, by a table of operators that is measured"
+        words.append(pays if round_to == "auto" else f"widths in multiples of {round_to}")
     return "; ".join([*words, *(f"{name}={value}" for name, value in control.items())])
 
 

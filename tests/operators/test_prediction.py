@@ -94,6 +94,8 @@ class TestPrediction(tf.test.TestCase):
         total = int(costs.count("latency_ns", kept))
         self.assertEqual(costs.of_kept(kept)["latency_ns"], total)
         self.assertAllClose(total, 1e6 * self.prediction.predicted_ms(kept))
+        parts = [int(part.of(kept[None, list(part.groups)])[0]) for part in costs.lookups("latency_ns")]
+        self.assertEqual(sum(parts), total)
         by_node = costs.by_node("latency_ns", kept)
         self.assertEqual(sum(sum(each.values()) for each in by_node.values()), total)
         # 8 x 8 places, 27 numbers read, and 40 channels in three tiles of 16.

@@ -12,6 +12,7 @@ from tfcompress.channels.control import Control, Widths
 from tfcompress.channels.feasibility import INSIDE_BLOCKS, inside_units, reachable
 from tfcompress.channels.units import PruningUnit
 from tfcompress.costs import Budget, CostModel
+from tfcompress.costs.metrics import LOOKED_UP
 
 __all__ = ["STATE_SIZE", "PruningEnvironment"]
 
@@ -231,12 +232,12 @@ class PruningEnvironment:
         """
         widest = self._widest[self._position]
         size = self.costs.sizes[widest]
-        least, greatest = self.bounds()  # of the environment's own class
-        *_, fitting = self._bounds()
+        least, greatest = self.bounds()
         removed = int(np.floor(np.clip(rate, 0.0, 1.0) * size + 1e-6))
         width = int(np.clip(size - removed, least, greatest))
-        # Latency may fall where a width grows: then not all widths between the bounds are within the budget.
-        width = int(fitting[max(0, np.searchsorted(fitting, width, "right") - 1)])
+        if LOOKED_UP in self.limits:  # latency may fall where a width grows: not all widths between are within it
+            fitting = self._bounds()[2]
+            width = int(fitting[max(0, int(np.searchsorted(fitting, width, "right")) - 1)])
         self._kept[self._groups[self._position]] = self.widths(self._position, width)
         self._last_rate = float((size - self._kept[widest]) / size)
         self._position += 1

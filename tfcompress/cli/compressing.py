@@ -116,7 +116,8 @@ def _methods(args: argparse.Namespace) -> Any:
     from tfcompress.flow import methods_of
     from tfcompress.methods.settings import configured
 
-    methods = methods_of(_names(args), args.preset)
+    names = _names(args)
+    methods = methods_of(names, args.preset)
     if len(methods) == 1:
         return configured(methods[0], dict(args.settings))
     settings: list[dict[str, str]] = [{} for _ in methods]

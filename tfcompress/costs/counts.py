@@ -218,7 +218,7 @@ class CostModel:
     def parts(self, metric: str) -> list[CostPart]:
         """Returns the parts of a cost, whose sum is `count`, each depending on the widths of few groups."""
         if metric in self._lookups:
-            return [CostPart(each.node, each.groups, each.of) for each in self._lookups[metric].lookups]
+            return [CostPart(each.node, each.groups, each.of) for each in self.lookups(metric)]
         terms = self._terms[metric]
         widths = [
             (fixed, {int(group): int(of_group[group]) for group in np.flatnonzero(of_group)})
@@ -250,6 +250,10 @@ class CostModel:
         self._after = None
         for name in ("total", "smallest"):
             self.__dict__.pop(name, None)
+
+    def lookups(self, metric: str) -> tuple[Lookup, ...]:
+        """Returns the parts of a column of `look_up`; of other metrics none."""
+        return self._lookups[metric].lookups if metric in self._lookups else ()
 
     def width_of(self, ids: Ids) -> _Int:
         """Returns int64 `[1 + groups]`: the width of labels as a constant and a multiple of what each group keeps."""

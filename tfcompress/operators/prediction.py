@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import keras
 import numpy as np
 import numpy.typing as npt
 
@@ -26,7 +28,8 @@ _FITTED, _HELD_OUT = 24, 8  # whole networks that are measured
 _KINDS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")  # with a factor of their own, if the network has them
 _LESS_NS = np.arange(0, 2001, 200)
 _PRIOR = 0.05  # weight of a factor of 1 beside a measured network
-_NAMED = 3
+# By model, then by batch size and groups.
+_FILES: weakref.WeakKeyDictionary[keras.Model, dict[tuple[Any, ...], FileOfWidths]] = weakref.WeakKeyDictionary()
 
 
 class MissingFromTable(ValueError):
@@ -58,7 +61,7 @@ class LatencyPrediction:
     def __init__(self, network: Network, table: OperatorTable, say: Callable[[str], None] = lambda text: None) -> None:
         self._sizes, self.table = network.costs.sizes, table
         say("converting the model, to predict its latency")
-        self.file = FileOfWidths(network, table.batch)
+        self.file = _file_of(network, table.batch)
         grids = self._grids(say)
         known = table.correction(self.digest)
         if known is None:
@@ -138,7 +141,7 @@ class LatencyPrediction:
         measured = []
         for number, kept in enumerate(plans, start=1):
             say(f"measuring whole network {number} of {len(plans)} of random widths")
-            measured.append(1e6 * self.measured_ms(kept, seconds=0.3) - (self.table.overhead_ns or 0.0))
+            measured.append(max(1.0, 1e6 * self.measured_ms(kept, seconds=0.3) - (self.table.overhead_ns or 0.0)))
         goal, many = np.array(measured), np.stack(plans)
         kinds = [operator.operator.kind for operator, _ in grids]
         names = [*(kind for kind in _KINDS if kind in kinds), "rest"]
@@ -172,6 +175,15 @@ class LatencyPrediction:
             shares = rng.uniform(low, high, len(self._sizes))
             plans.append(np.maximum(1, np.floor(self._sizes * shares)).astype(np.int64))
         return plans
+
+
+def _file_of(network: Network, batch: int) -> FileOfWidths:
+    """Returns the file of a network, which takes conversions: made once for a model in a process."""
+    files = _FILES.setdefault(network.model, {})
+    key = batch, network.through_norms, tuple(network.costs.sizes.tolist())
+    if key not in files:
+        files[key] = FileOfWidths(network, batch)
+    return files[key]
 
 
 def _nonnegative(columns: _Float, prior: Sequence[float]) -> _Float:
