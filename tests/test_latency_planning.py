@@ -5,6 +5,7 @@ import pathlib
 from unittest import mock
 
 import keras
+import pytest
 import small_tasks
 import tensorflow as tf
 import tiled
@@ -71,6 +72,7 @@ class TestPlannedLatency(tf.test.TestCase):
         self.assertEqual(result.control, {"round_to": "auto"})
         self.assertNotIn("latency_ms", result.before.measurements)
 
+    @pytest.mark.slow
     def test_other_methods(self):
         for method in (
             Random(tries=2, epochs=0, recalibrate_batches=0),

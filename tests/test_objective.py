@@ -5,6 +5,7 @@ import tempfile
 
 import keras
 import numpy as np
+import pytest
 import segmentation
 import tensorflow as tf
 from keras import layers, ops
@@ -66,6 +67,7 @@ class SegmentationTest(tf.test.TestCase):
             loaded.model.predict(self.test[0], verbose=0)["mask"], result.model.predict(self.test[0], verbose=0)["mask"]
         )
 
+    @pytest.mark.slow
     def test_the_agents_reward_is_the_objective(self):
         method = RLAL(
             epochs=4,

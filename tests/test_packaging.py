@@ -120,7 +120,11 @@ class SourcesTest(tf.test.TestCase):
         extras = project()["optional-dependencies"]
         texts = [
             *project()["dependencies"],
-            *(text for name in ("rl", "datasets", "plot", "ray", "tfmot") for text in extras[name]),
+            *(
+                text
+                for name in ("rl", "datasets", "plot", "ray", "tfmot", "quantizer", "onnx")
+                for text in extras[name]
+            ),
         ]
         declared = {normalized(re.match(r"[\w.-]+", text)[0]) for text in texts}
         undeclared = {

@@ -38,7 +38,11 @@ def compressed(model, method, **budgets):
     [
         (methods.Uniform(epochs=0), {"size_budget": 32_000}),
         (methods.Knapsack(epochs=0), {"size_budget": 0.5, "flops_budget": 0.6, "params_budget": 0.5}),
-        (methods.RLAL(episodes=2, local_search=0, epochs=0, joint=False), {"size_budget": 0.6, "flops_budget": 0.7}),
+        pytest.param(
+            methods.RLAL(episodes=2, local_search=0, epochs=0, joint=False),
+            {"size_budget": 0.6, "flops_budget": 0.7},
+            marks=pytest.mark.slow,
+        ),
     ],
     ids=lambda value: getattr(value, "name", ""),
 )

@@ -104,7 +104,7 @@ class RefusedTest(tf.test.TestCase):
 
     def test_methods(self):
         self.assertRefused(
-            r"one of .*'lit', 'n2n', 'random', 'replaced', 'rlal', 'scratch', 'taylor', 'uniform'\].*method='rlql'",
+            r"one of .*'lit', 'magnitude', 'n2n', 'qat', 'random', 'replaced', 'rlal', 'scratch', 'taylor', 'uniform'\].*method='rlql'",
             method="rlql",
         )
         self.assertRefused((r"Received: method=<class", r"Write its parentheses: method=RLAL\(\)"), method=RLAL)

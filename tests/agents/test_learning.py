@@ -114,6 +114,7 @@ class LearningTest(tf.test.TestCase):
                 idle, _ = train_agent(seed, learning=False)
                 self.assertGreater(agent[-LAST_EPOCHS:].mean(), 1.3 * idle[-LAST_EPOCHS:].mean())
 
+    @pytest.mark.slow
     def test_standardised_rewards_weigh_more_beside_the_entropy(self):
         """As much as an entropy coefficient of 0.01 does; with rewards as they are, the mean is 0.25."""
         standardised, _ = train_agent(0, standardise_rewards=True)

@@ -10,6 +10,7 @@ import coverage_models
 import coverage_table
 import keras
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from tfcompress.graph import find_sections
@@ -37,6 +38,7 @@ class ApplicationsTest(tf.test.TestCase):
         self.assertLessEqual(row["tflite"], 1e-4)
         self.assertEqual(row["whole"], {"output of the model": [1, 1000]})
 
+    @pytest.mark.slow
     def test_convnext(self):
         row = self.check("ConvNeXtTiny")
         self.assertIn("LayerNormalization normalises over the channels", row["whole"])

@@ -222,6 +222,7 @@ class RLALTest(KilledRunTest):
             self.assertEqual(run.finished, JOINT_EPOCHS + FINETUNE_EPOCHS)
             self.assert_same(outcome, self.expected)
 
+    @pytest.mark.slow
     def test_a_damaged_checkpoint_costs_one_more_epoch_and_is_said(self):
         run = self.new_run("damaged", "rlal")
         shutil.copytree(self.whole.folder / "copy", run.folder / "run")

@@ -286,6 +286,7 @@ print(megabytes() - before)
 """
 
 
+@pytest.mark.slow
 def test_the_memory_of_200_students_comes_back():
     """A student's kernel has 128 x about 123 x 1, 4 or 9 numbers, 0.3 MB: 200 would be 60 MB, and their graphs as much."""
     root = pathlib.Path(__file__).parents[2]

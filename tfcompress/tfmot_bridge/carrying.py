@@ -17,7 +17,7 @@ from typing import Any
 import keras
 
 from tfcompress.graph import Node, TensorRef
-from tfcompress.graph.layer_graph import map_refs
+from tfcompress.graph.run import call as call_node
 from tfcompress.tfmot_bridge._tfmot import load
 
 __all__ = ["CANNOT", "CARRIED", "CannotBeCarried", "check_node", "is_shell", "legacy_layer", "shell_class", "shell_for"]
@@ -171,10 +171,9 @@ def shell_class() -> Any:
             node = self.node
             refs = list(dict.fromkeys(node.inputs))
             given = dict(zip(refs, inputs if isinstance(inputs, (list, tuple)) else [inputs], strict=True))
-            args, kwargs = map_refs(given.__getitem__, (node.args, dict(node.kwargs)))
-            if getattr(node.operation, "_call_has_training_arg", False):
-                kwargs["training"] = training  # as a Functional model does, whatever the call says
-            outputs = keras.tree.flatten(node.operation(*args, **kwargs))
+            # As in a Functional model, whatever the call says.
+            is_trained = getattr(node.operation, "_call_has_training_arg", False)
+            outputs = call_node(node, given.__getitem__, **({"training": training} if is_trained else {}))
             return outputs[0] if len(outputs) == 1 else outputs
 
         def get_config(self) -> dict[str, Any]:

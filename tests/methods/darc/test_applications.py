@@ -2,11 +2,13 @@
 
 import keras
 import numpy as np
+import pytest
 from relaxed_networks import OPTIONS, check_forms, settle
 
 from tfcompress.methods import DARC
 
 
+@pytest.mark.slow
 def test_the_first_blocks_of_mobilenet_v2(tmp_path):
     """Padding before strided depthwise convolutions, linear bottlenecks, a sum, and ReLU6."""
     keras.utils.set_random_seed(0)

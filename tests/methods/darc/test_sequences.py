@@ -4,6 +4,7 @@ import pathlib
 
 import keras
 import numpy as np
+import pytest
 import relaxed_networks
 import tensorflow as tf
 from keras import layers
@@ -74,6 +75,7 @@ class SequencesTest(tf.test.TestCase):
         self.assertNotIn("lstm", [layer.name for layer in result.model.layers])
         self.assertIn("0 of 1 units stay", " ".join(result.notes))
 
+    @pytest.mark.slow
     def test_texts_with_padding(self):
         model, x = padded()
         method = DARC(replacements=REPLACEMENTS, **relaxed_networks.OPTIONS)
