@@ -10,7 +10,17 @@ import sys
 import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-EXTRAS = ("tf_agents", "tf_keras", "tensorflow_datasets", "sklearn", "matplotlib", "pebble", "psutil", "ray")
+EXTRAS = (
+    "tf_agents",
+    "tf_keras",
+    "tensorflow_model_optimization",
+    "tensorflow_datasets",
+    "sklearn",
+    "matplotlib",
+    "pebble",
+    "psutil",
+    "ray",
+)
 
 assert (there := [name for name in EXTRAS if importlib.util.find_spec(name)]) == [], there
 
@@ -44,9 +54,10 @@ begun = [
     )
 ]
 
-outcome.on_this_machine = lambda before, after, known: ({}, {}, "")  # the command measures files and latency
+outcome.on_this_machine = lambda *_, **__: ({}, {}, "")  # the command measures files and latency
 for method, budget in (
     (methods.KD(epochs=1), 0.8),
+    (methods.Knapsack(epochs=1), 0.8),
     (methods.LIT(epochs=1, finetune_epochs=1), 0.8),
     (methods.TaylorPruning(epochs=1), 0.8),
     (methods.DARC(epochs=1), 0.9),
@@ -58,6 +69,7 @@ result.report(folder / "report.html")
 
 for missing, call in {
     "rl": lambda: tfcompress.compress(model, "rlal", (x, y), flops_budget=0.5, verbose=0),
+    "tfmot": lambda: tfcompress.compress(model, "magnitude", (x, y), verbose=0),
     "datasets": lambda: tfcompress.data.load("cifar10"),
     "plot": result.plot,
 }.items():

@@ -14,9 +14,10 @@ __all__ = ["load"]
 
 @functools.cache
 def _import_all() -> types.SimpleNamespace:
+    needs = "the methods magnitude, cluster and qat are built on"
+    advice = "The other methods work without it."
+    expect.extra("tfmot", "tf_keras", needs, advice)  # the stand-ins are made of it
     with importing_on_keras_2():
-        needs = "the methods magnitude, cluster and qat are built on"
-        advice = "The other methods work without it."
         tfmot = expect.extra("tfmot", "tensorflow_model_optimization", needs, advice)
         keras = importlib.import_module("tf_keras.api._v2.keras")
         core = "tensorflow_model_optimization.python.core"
