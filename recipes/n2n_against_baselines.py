@@ -28,16 +28,15 @@ Fashion-MNIST, the second command with `--updates 30 --removal-rate 0.01` (150 s
     random, removal              0.365, 0.403, 0.371  0.412, 0.370, 0.431
     random, shrinkage            0.455, 0.355, 0.353  0.481, 0.361, 0.318
 
-MNIST, the first command with `--removal-rate 0.01 --score-epochs 2` (100 students a stage); seeds 0, 1, 2, and of
-`n2n removal` and `random limited` seeds 0 and 1:
+MNIST, the first command with `--removal-rate 0.01 --score-epochs 2` (100 students a stage), seeds 0, 1, 2:
 
     method          parameters           MACs                   test accuracy                best reward
     (before)        100%                 100%                   99.33
     n2n             14.0%, 13.8%, 15.3%  25.5%, 24.6%, 100.0%   97.10 (97.29, 97.30, 96.70)  0.925, 0.925, 0.869
     random          15.3%, 10.9%, 15.2%  28.1%, 20.1%,  28.1%   96.53 (96.66, 96.66, 96.26)  0.898, 0.922, 0.918
-    n2n removal     15.3%, 15.4%         28.1%, 28.1%           97.52 (97.56, 97.48)         0.911, 0.901
+    n2n removal     15.3%, 15.4%, 15.3%  28.1%, 28.1%, 100.0%   97.29 (97.56, 97.48, 96.83)  0.911, 0.901, 0.859
     n2n limited      4.0%,  3.0%,  3.1%   6.9%,  5.4%, 19.7%    93.36 (93.55, 93.92, 92.61)  0.911, 0.901, 0.859
-    random limited   3.4%,  3.5%          5.1%,  4.0%           92.97 (92.92, 93.01)         0.898, 0.882
+    random limited   3.4%,  3.5%,  4.1%   5.1%,  4.0%,  3.6%    93.66 (92.92, 93.01, 95.05)  0.898, 0.882, 0.915
     taylor           5.0%                 7.4%                  98.26 (98.54, 98.17, 98.08)  -
     uniform          5.0%                 5.6%                  97.63 (97.58, 97.71, 97.60)  -
     by hand          3.8%                 3.7%                  93.16 (92.71, 93.20, 93.56)  -
@@ -72,9 +71,9 @@ Policies of the MNIST search of seed 0 (a Conv4) that go on with Fashion-MNIST (
 - Pruning is ahead of all of them at these lengths, Taylor pruning by far: it has 5% of the parameters at the accuracy
   of searches that keep 15%. Pruned networks keep the teacher's weights, and students begin afresh and have 15 epochs
   of 2,700 images; the paper trains for 150 of 45,000.
-- With a limit of 5% of the parameters the best reward at seeds 0 and 1 is of a student of stage 1, above it; N2N is
-  ahead of random search at two of two seeds, 93.55 and 93.92 against 92.92 and 93.01.
-- Not run: `n2n removal` and `random limited` at seed 2, limits on Fashion-MNIST.
+- With a limit of 5% of the parameters N2N is ahead of random search at two of three seeds, and behind in the mean
+  (93.36 against 93.66): the third search is the one whose best student of stage 1 lacks a pooling layer.
+- Not run: limits on Fashion-MNIST.
 """
 
 import pathlib
