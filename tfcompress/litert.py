@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["numbers", "operators_outside_xnnpack", "timed", "unrunnable"]
+__all__ = ["names_of", "numbers", "operators_outside_xnnpack", "timed", "unrunnable"]
 
 _AGREEING = 3  # rounds
 _RESOLUTION_MS = 1e-4  # differences below the clock's own steps say nothing
@@ -56,6 +56,11 @@ def timed(
         apart = max(medians) - min(medians)
         if len(medians) == _AGREEING and apart <= max(tolerance * float(np.median(medians)), _RESOLUTION_MS):
             return [each for part in rounds[-_AGREEING:] for each in part], True
+
+
+def names_of(enum: type) -> dict[int, str]:
+    """Returns the names of an enum of LiteRT's schema, such as `BuiltinOperator`, by their numbers."""
+    return {value: name for name, value in vars(enum).items() if isinstance(value, int)}
 
 
 def numbers(shape: Any, dtype: Any, generator: np.random.Generator) -> Any:

@@ -29,6 +29,7 @@ __all__ = [
     "file_size",
     "further_of",
     "measure_of",
+    "measured_first",
     "measurements_of",
     "metrics_of",
     "on_this_machine",
@@ -209,6 +210,29 @@ def measure_of(student: keras.Model, objective: Objective) -> Callable[[Any, Any
 def further_of(values: Mapping[str, float], objective: Objective) -> dict[str, float]:
     """Returns the further metrics among the values that were measured on a split."""
     return {name: values[name] for name in objective.further_names if name in values}
+
+
+def measured_first(
+    original: Network, task: Task, measurements: Mapping[str, float], note: Callable[[str], None]
+) -> tuple[Task, dict[str, Any]]:
+    """Returns the task with the metric of the uncompressed model, and what this run's first call measured of it.
+
+    Args:
+        original: the original.
+        task: the task.
+        measurements: the measured limits of the original, if this is the first call.
+        note: is told of a file of the run folder that is damaged.
+
+    Returns:
+        The task, and `{"validation": all metrics on the validation split, "measurements": the measured limits}`.
+    """
+    before: dict[str, Any] | None = task.run.recall("before", note)
+    if before is None:
+        validation = metrics_of(original, task, ("validation",)).get("validation")
+        before = {"validation": validation, "measurements": dict(measurements)}
+        task.run.write_json("before", before)
+    accuracy = (before["validation"] or {}).get(task.objective.metric_name or "")
+    return dataclasses.replace(task, accuracy=accuracy), before
 
 
 def metrics_of(model: keras.Model | Network, task: Task, names: tuple[str, ...]) -> dict[str, dict[str, float]]:

@@ -16,6 +16,7 @@ from tfcompress.graph import LayerGraph
 from tfcompress.latency_planning import words_for_latency
 from tfcompress.measured import Measured, further_of, measure_of, measurements_of, metrics_of, on_this_machine
 from tfcompress.methods import Method
+from tfcompress.methods.order import is_of_weights
 from tfcompress.report.layers import layers_of
 from tfcompress.result import Result
 from tfcompress.result_files import MODEL
@@ -108,8 +109,7 @@ def result_of(
     known = before.measurements, measurements
     # What the method made in place of the plain file; what changes weights alone shows in a compressed file, if at all.
     made, own_file = next(iter(recovered.files.items()), ("", None))
-    of_weights = method.kind in ("sparsity", "clusters", "quantization")
-    first, last, note = on_this_machine(task.model, student, known, own_file, gzipped=of_weights)
+    first, last, note = on_this_machine(task.model, student, known, own_file, gzipped=is_of_weights(method))
     if made and last:
         note += f"; of the compressed model: the {made} file"
     if predicted and first:

@@ -40,7 +40,7 @@ from tfcompress.latency_planning import (
     keep_table,
     with_latency,
 )
-from tfcompress.measured import measurements_of, metrics_of, planned_file
+from tfcompress.measured import measured_first, measurements_of, metrics_of, planned_file
 from tfcompress.methods import Method
 from tfcompress.methods.presets import share_of_fast, words_for_preset
 from tfcompress.network import Network
@@ -310,16 +310,10 @@ def _measured(
     metrics on the validation split, and measured limits), and notes on them, which are shown first.
     """
     said: list[str] = []
-    before = task.run.recall("before", said.append)
-    if before is None:
-        validation = metrics_of(original, task, ("validation",)).get("validation")
-        before = {"validation": validation, "measurements": measurements}
-        task.run.write_json("before", before)
-    accuracy = (before["validation"] or {}).get(task.objective.metric_name or "")
-    task, measurements = dataclasses.replace(task, accuracy=accuracy), before["measurements"]
+    task, before = measured_first(original, task, measurements, said.append)
     used = getattr(method, "optimizer", None)
     ignored = words_for_ignored(given, task.objective, method.trains_with(task), used)
-    first = [*_first_notes(task, original.costs, ignored), *_held_to(task.budget, measurements)]
+    first = [*_first_notes(task, original.costs, ignored), *_held_to(task.budget, before["measurements"])]
     return task, before, [*first, *words_for_preset(method), *notes, *said]
 
 

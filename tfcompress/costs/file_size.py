@@ -119,13 +119,10 @@ def converted(model: keras.Model, form: FileForm = FLOAT32) -> bytes:
     try:
         return convert(model, form.name)
     except MissingOperatorError as error:
-        where = f"layer {error.layer!r}" if error.layer else "the model (no single layer)"
-        raise MissingOperatorError(
-            "Expected a model that TensorFlow Lite can hold, for a size budget. "
-            f"Received: {where}, which needs {', '.join(error.operators)}, an operator that it lacks. Use another "
-            "layer in its place, or limit 'bytes' or 'params' instead.",
-            error.layer,
-            error.operators,
+        raise error.said_for(
+            "Expected a model that TensorFlow Lite can hold, for a size budget.",
+            "an operator that it lacks",
+            "Use another layer in its place, or limit 'bytes' or 'params' instead.",
         ) from error
 
 

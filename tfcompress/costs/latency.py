@@ -132,13 +132,10 @@ def file_for_latency(model: keras.Model, batch: int = 1) -> bytes:
     try:
         return convert(model, batch=batch)
     except MissingOperatorError as error:
-        where = f"layer {error.layer!r}" if error.layer else "the model (no single layer)"
-        raise MissingOperatorError(
-            "Expected a model that LiteRT can run, to measure its latency. "
-            f"Received: {where}, which needs {', '.join(error.operators)}, an operator that LiteRT lacks. "
+        raise error.said_for(
+            "Expected a model that LiteRT can run, to measure its latency.",
+            "an operator that LiteRT lacks",
             "Use another layer in its place, or limit 'macs' or 'params' instead.",
-            error.layer,
-            error.operators,
         ) from error
 
 

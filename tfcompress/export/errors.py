@@ -22,6 +22,18 @@ class MissingOperatorError(ExportError):
         self.layer = layer
         self.operators = operators
 
+    def said_for(self, expected: str, lacking: str, advice: str) -> "MissingOperatorError":
+        """Returns the same error in the words of what needed the file.
+
+        Args:
+            expected: the sentence on what was expected.
+            lacking: such as "an operator that LiteRT lacks".
+            advice: the sentence on what to do.
+        """
+        where = f"layer {self.layer!r}" if self.layer else "the model (no single layer)"
+        message = f"{expected} Received: {where}, which needs {', '.join(self.operators)}, {lacking}. {advice}"
+        return MissingOperatorError(message, self.layer, self.operators)
+
 
 class MetricError(ValueError):
     """The metric for comparing files gives no number for the model's own outputs."""

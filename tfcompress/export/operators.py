@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from tfcompress.litert import names_of
+
 _NOT_COMPUTING = ("QUANTIZE", "DEQUANTIZE")
 _LSTM = "UNIDIRECTIONAL_SEQUENCE_LSTM"
 _SMALL = 1024  # TensorFlow's converter leaves weights of fewer numbers in float32 where ranges are found at run time
@@ -51,8 +53,7 @@ def operators_of(content: bytes) -> list[Operator]:
     """Returns the operators of a file, of all its subgraphs, in their order."""
     from ai_edge_litert import schema_py_generated as schema
 
-    names = {value: name for name, value in vars(schema.BuiltinOperator).items() if isinstance(value, int)}
-    types = {value: name for name, value in vars(schema.TensorType).items() if isinstance(value, int)}
+    names, types = names_of(schema.BuiltinOperator), names_of(schema.TensorType)
     model = schema.Model.GetRootAs(content)
     operators = []
     for graph in (model.Subgraphs(index) for index in range(model.SubgraphsLength())):

@@ -31,7 +31,7 @@ from tfcompress.flow.timing import fitted_methods, lines_of, long_run
 from tfcompress.given import given_splits, given_with_shape
 from tfcompress.header import measured_step
 from tfcompress.input_shapes import of_one_size
-from tfcompress.measured import measurements_of, metrics_of
+from tfcompress.measured import measured_first, measurements_of
 from tfcompress.methods import Method
 from tfcompress.methods.order import is_of_weights, obeyed
 from tfcompress.network import Network
@@ -110,7 +110,7 @@ class _Flow:
         # All that can be refused was: from here on it is the folder of this run.
         named = dataclasses.replace(whole, budget=self._budget)
         notes = begin_run(call.original, self._methods, named, call.time_s, self._shares)
-        whole, first = self._measured(whole, measurements)
+        whole, first = measured_first(call.original, whole, measurements, call.progress.note)
         notes = [*notes, *self._begun(whole, [_with_data(task, whole) for task in tasks])]
         self._call = dataclasses.replace(call, splits=splits, objective=whole.objective, monitor=None, time_s=None)
         return self._finished(whole, first["measurements"], notes)
@@ -184,16 +184,6 @@ class _Flow:
                 limits[metric] = min(max(limit, least[metric]), self._total[metric])
         self._limits[place] = limits
         return limits
-
-    def _measured(self, task: Task, measurements: Mapping[str, float]) -> tuple[Task, dict[str, Any]]:
-        """Returns the task with the metric of the original, and what the first call of this run measured of it."""
-        before = task.run.recall("before", task.progress.note)
-        if before is None:
-            validation = metrics_of(self._call.original, task, ("validation",)).get("validation")
-            before = {"validation": validation, "measurements": dict(measurements)}
-            task.run.write_json("before", before)
-        accuracy = (before["validation"] or {}).get(task.objective.metric_name or "")
-        return dataclasses.replace(task, accuracy=accuracy), before
 
     def _begun(self, whole: Task, tasks: Sequence[Task]) -> list[str]:
         """Fits the stages to the time, shows the header of the flow, and returns notes on it."""

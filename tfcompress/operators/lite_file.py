@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tfcompress.litert import names_of
+
 __all__ = ["LiteFile", "Operand", "Operator", "Shaped", "trivial_file", "written"]
 
 _Bytes = npt.NDArray[np.uint8]
@@ -96,7 +98,7 @@ class LiteFile:
     def __init__(self, content: bytes) -> None:
         schema = _schema()
         model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(content))
-        kinds = {value: name for name, value in vars(schema.BuiltinOperator).items() if isinstance(value, int)}
+        kinds = names_of(schema.BuiltinOperator)
         graph = model.subgraphs[0]
         self.several = len(model.subgraphs) > 1
         self.outputs = tuple(int(index) for index in graph.outputs)
