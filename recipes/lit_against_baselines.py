@@ -7,7 +7,7 @@
 A trained ResNet becomes one with fewer blocks in each section, with a schedule that fits two CPU cores: 4,000 of the
 training images, a tenth of them held out, and 12 epochs in batches of 64 for each method, with its defaults otherwise:
 
-    lit      4 epochs of sections, fed by the teacher, with KD; then 8 of fine-tuning with KD
+    lit      2 epochs of sections, fed by the teacher, with KD; then 10 of fine-tuning with KD
     kd       12 epochs
     hint     4 epochs up to the hint in the middle (FitNets), then 8 of KD
     hints    as lit, but the student feeds itself ("multiple IRs, no teacher input" in Table 3)
@@ -28,7 +28,8 @@ def methods(args):
     both = {"blocks": tuple(args.blocks), "batch_size": args.batch_size}
     shorter = args.epochs // 3
     longer = args.epochs - shorter
-    lit = both | {"epochs": shorter, "finetune_epochs": longer}
+    sections = max(1, args.epochs // 6) if args.section_epochs is None else args.section_epochs
+    lit = both | {"epochs": sections, "finetune_epochs": args.epochs - sections}
     rate = {"learning_rate": args.learning_rate} if args.learning_rate else {}
     paper = {"epochs": longer, "finetune_epochs": shorter, "batch_size": args.batch_size, "blocks": tuple(args.blocks)}
     return {
@@ -51,6 +52,7 @@ RECIPE = {
         "images": {"default": 4000, "help": "number of training images, including the held-out tenth"},
         "blocks": {"default": [2, 2, 2], "help": "blocks of the student's sections"},
         "epochs": {"default": 12, "help": "epochs of each method, over all its phases"},
+        "section_epochs": {"default": None, "type": int, "help": "those of LIT's sections; by default a sixth of all"},
         "batch_size": 64,
         "learning_rate": {
             "default": None,

@@ -58,7 +58,8 @@ class LIT(Sectioned, Generative):
     is trained too, as in StarGAN; with `adversarial=AdversarialSettings(steps=0)` it does not change.
 
     Attributes:
-        epochs: epochs of the first phase.
+        epochs: epochs of the first phase; a sixth of all. Decided: sections that start with the teacher's blocks have
+            little to learn alone (docs/results/defaults.md).
         finetune_epochs: epochs of the second phase.
         finetune_learning_rate: initial learning rate of the second phase; `None` for that of trained blocks, which is
             0.01 with batches of 32 and grows with them.
@@ -77,10 +78,10 @@ class LIT(Sectioned, Generative):
         tuning: the values to try.
     """
 
-    epochs: int = 10
+    epochs: int = 5
     milestones: tuple[int, ...] = (60, 100, 125)
     reference_epochs: int = 175
-    finetune_epochs: int = 20
+    finetune_epochs: int = 25
     finetune_learning_rate: float | None = None
     finetune_milestones: tuple[int, ...] = (35, 55)
     finetune_reference_epochs: int = 75
@@ -96,7 +97,7 @@ class LIT(Sectioned, Generative):
     when: ClassVar[str] = (
         "networks of repeated blocks (ResNets, VDCNNs) that should become shallower, for lower latency; generators"
     )
-    fast: ClassVar[Mapping[str, Any]] = {"epochs": 2, "finetune_epochs": 4}
+    fast: ClassVar[Mapping[str, Any]] = {"epochs": 1, "finetune_epochs": 5}
 
     def __post_init__(self) -> None:
         super().__post_init__()
