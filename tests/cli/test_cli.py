@@ -257,17 +257,30 @@ class RefusalTest(CommandTest):
         self.assert_refused(self.compress(*budget, "--size", "8", data="some.module:function"), "no --size")
         self.assert_refused(self.compress(*budget, data="no_such_module:function"), "no module 'no_such_module'")
 
-    def test_methods_that_change_weights_need_no_budget(self):
+    def test_methods_that_need_no_budget(self):
+        """The command asks for a budget where the method itself does, and only there."""
+        needs = set()
+        for name, cls in registered_methods().items():
+            try:
+                cls().budget(Budget())
+            except ValueError:
+                needs.add(name)
         seen = []
 
         def compress(path, method, data, **rest):
-            seen.append((method.name, rest.get("flops_budget"), rest.get("budget")))
+            seen.append((method.name, rest["flops_budget"], rest["budget"]))
             raise ValueError("seen")
 
         with mock.patch.object(tfcompress, "compress", compress):
-            for name in ("cluster", "magnitude", "qat"):
-                self.assert_refused(self.compress("--preset", "fast", method=name), "seen")
-        self.assertEqual([name for name, *_ in seen], ["cluster", "magnitude", "qat"])
+            for name in registered_methods():
+                code, _, err = self.compress(method=name)
+                self.assertEqual(code, 2 if name in needs else 1, name)
+                if name in needs:
+                    self.assertIn(f"Expected a budget with --method {name}: give --flops-budget", err)
+        rest = sorted(set(registered_methods()) - needs)
+        self.assertEqual(seen, [(name, None, {}) for name in rest])
+        self.assertContainsSubset(("amc", "born_again", "n2n", "qat", "taylor"), rest)
+        self.assertEqual(self.compress(method="amc,uniform")[0], 2)  # one of a flow is enough
 
     def test_blocks_stand_for_a_budget(self):
         method = configured(
