@@ -82,10 +82,10 @@ class CommandTest(tf.test.TestCase):
 
 
 class StartTest(tf.test.TestCase):
-    def imports(self, *argv):
+    def imports(self, *argv, module="tfcompress"):
         """Modules that the command loads in a process of its own, its exit code and standard output."""
         ended = subprocess.run(
-            [sys.executable, "-X", "importtime", "-m", "tfcompress.cli", *argv],
+            [sys.executable, "-X", "importtime", "-m", module, *argv],
             cwd=ROOT,
             capture_output=True,
             text=True,
@@ -102,7 +102,8 @@ class StartTest(tf.test.TestCase):
             self.assertRegex(out, rf"\n    {command}\s")
 
     def test_a_usage_error_loads_no_tensorflow(self):
-        modules, code, _ = self.imports("compress", "model.keras", "--data", "digits", "--run-dir", "x")
+        argv = ("compress", "model.keras", "--data", "digits", "--run-dir", "x")
+        modules, code, _ = self.imports(*argv, module="tfcompress.cli")
         self.assertEqual(code, 2)
         self.assertEmpty({"tensorflow", "keras", "numpy"} & modules)
 
@@ -256,6 +257,28 @@ class RefusalTest(CommandTest):
         budget = ("--flops-budget", "0.5")
         self.assert_refused(self.compress(*budget, "--size", "8", data="some.module:function"), "no --size")
         self.assert_refused(self.compress(*budget, data="no_such_module:function"), "no module 'no_such_module'")
+
+    def test_tables_of_latency_and_widths_that_pay(self):
+        seen = []
+
+        def compress(path, method, data, **rest):
+            seen.append((rest["latency_table"], rest["latency_budget"], rest["round_to"]))
+            raise ValueError("seen")
+
+        with mock.patch.object(tfcompress, "compress", compress):
+            flags = ("--latency-budget", "0.5", "--latency-table", self.folder / "phone.json")
+            self.assert_refused(self.compress(*flags), "seen")
+            self.assert_refused(self.compress("--flops-budget", "0.5", "--round-to", "auto"), "seen")
+        self.assertEqual(seen, [(self.folder / "phone.json", 0.5, 1), (None, None, "auto")])
+        without_use = self.compress("--flops-budget", "0.5", "--latency-table", self.folder / "phone.json")
+        self.assert_refused(without_use, "Expected `latency_budget` or round_to='auto' together with `latency_table`")
+        (self.folder / "no_table.json").write_text("{}")
+        no_table = ("--latency-table", self.folder / "no_table.json", "--round-to", "auto")
+        self.assert_refused(self.compress("--flops-budget", "0.5", *no_table), "Expected a table of operators")
+        self.assert_refused(run("inspect", self.model, "--round-to", "auto"), "an inspection measures nothing")
+        code, _, err = self.compress("--flops-budget", "0.5", "--latency-table", "")
+        self.assertEqual(code, 2)
+        self.assertIn("--latency-table", err)
 
     def test_methods_that_need_no_budget(self):
         """The command asks for a budget where the method itself does, and only there."""

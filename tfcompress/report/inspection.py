@@ -95,11 +95,11 @@ class Inspection:
             f"Smallest share of the MACs that can be reached: {self.feasibility.said(smallest)} (all groups)",
             "Share of the MACs that is reached with one pruning ratio for all channels that may be pruned, and what is "
             "left spent channel by channel; - where the row's share is out of reach ('inside blocks': where RLAL, AMC "
-            "and Random prune). Last, the smallest share of each cost; of the file only the weights count there, beside "
-            "which its operators and names stay",
+            "and Random prune). Last, the smallest share of each cost; of the file only the weights count, beside "
+            "which operators and names stay",
             *(f"  {line}".rstrip() for line in fitted(self.feasibility.rows(), left=1, width=WIDTH - 2)),
-            "Latency has to be measured: compress(..., latency_budget=) makes a table of this machine's operators first, "
-            "and refuses what that puts out of reach (docs/latency.md)",
+            "Latency has to be measured: compress(..., latency_budget=) makes a table of this machine's operators "
+            "first, and refuses what that puts out of reach (docs/latency.md)",
         ]
         return "\n".join(part for line in lines for part in wrapped(line))
 
