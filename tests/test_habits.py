@@ -1,11 +1,14 @@
 """What users of Keras are used to: `epochs=`, an optimizer, callbacks, in `compress` as in `fit`."""
 
+from unittest import mock
+
 import keras
 import numpy as np
 import pytest
 import small_tasks
 
 import tfcompress
+from tfcompress import workflow
 from tfcompress.methods import RLAL, Random, Uniform
 
 
@@ -64,6 +67,24 @@ def test_the_optimizer_that_the_model_is_compiled_with():
     assert seen.logs[0]["learning_rate"] == pytest.approx(0.005)
     assert not any("is not used" in note for note in result.notes)
     assert model.optimizer is compiled and not compiled.built
+
+
+def test_a_compiled_adam_goes_on_where_it_was_stopped(tmp_path):
+    """The run folder knows the optimizer again, fresh or used; tests/training/test_resume.py resumes one bit for bit."""
+    model = keras.models.clone_model(small_tasks.trained_network())
+    model.compile(keras.optimizers.Adam(0.004), "sparse_categorical_crossentropy", metrics=["accuracy"])
+
+    class Killed(BaseException):
+        """Stands for a kill: nothing catches it."""
+
+    with mock.patch.object(workflow, "_measured", side_effect=Killed):  # the folder is that of this run by then
+        for _ in range(2):
+            with pytest.raises(Killed):
+                _compressed(model=model, optimizer="compiled", run_dir=tmp_path)
+            model.optimizer.build(model.trainable_variables)
+        model.optimizer.beta_1 = 0.5
+        with pytest.raises(ValueError, match=r"method.optimizer.config.config.beta_1: 0.9 in the folder, 0.5 now"):
+            _compressed(model=model, optimizer="compiled", run_dir=tmp_path)
 
 
 def test_an_uncompiled_model_has_no_optimizer():

@@ -7,8 +7,11 @@ import small_tasks
 from keras import layers
 
 import tfcompress
+from tfcompress.input_shapes import with_input_shape
 from tfcompress.methods import Uniform
+from tfcompress.network import Network
 from tfcompress.rewrite import replay
+from tfcompress.rewrite.working_copy import nested_copy
 
 
 def _of_any_size(size=(None, None)):
@@ -110,3 +113,19 @@ def test_several_inputs_by_name():
     assert counted.macs == 5 * 2 * 4 + 7 * 2 * 4 + 4 * 3
     with pytest.raises(TypeError, match="a dictionary of"):
         tfcompress.cost(model, input_shape=(5, 2))
+
+
+def test_inputs_without_names():
+    """Keras calls such tensors all the same, and their layers by numbers; the student takes any size as the model does."""
+    a, b = keras.Input((None, 2)), keras.Input((None, 2))
+    x = layers.Concatenate(axis=1)([layers.Conv1D(4, 1)(a), layers.Conv1D(4, 1)(b)])
+    model = keras.Model([a, b], layers.Dense(3)(layers.GlobalAveragePooling1D()(x)))
+    first, second = (layer.name for layer in model.layers if isinstance(layer, layers.InputLayer))
+    counted = tfcompress.cost(model, input_shape={first: (5, 2), second: (7, 2)})
+    assert counted.macs == 5 * 2 * 4 + 7 * 2 * 4 + 4 * 3
+    given = keras.Sequential([keras.Input((None, None, 3)), layers.Conv2D(4, 1), layers.GlobalAveragePooling2D()])
+    student = Network(with_input_shape(given, (8, 8, 3)))
+    assert student.model.input_shape == (None, 8, 8, 3)
+    assert tfcompress.cost(given, input_shape=(8, 8, 3)).macs == 64 * 3 * 4
+    delivered = nested_copy(Network(given).graph, student)
+    assert delivered.input_shape == (None, None, None, 3)

@@ -5,6 +5,7 @@ import pathlib
 from unittest import mock
 
 import keras
+import numpy as np
 import pytest
 import small_tasks
 import tensorflow as tf
@@ -16,6 +17,8 @@ from tfcompress.export import MissingOperatorError
 from tfcompress.methods import Random, TaylorPruning, Uniform
 from tfcompress.network import Network
 from tfcompress.operators import LatencyPrediction, OperatorTable
+from tfcompress.run_contents import check_same_table
+from tfcompress.training import RunFolder, RunFolderError
 
 CLASSES = small_tasks.CLASSES
 
@@ -117,6 +120,18 @@ class TestPlannedLatency(tf.test.TestCase):
         self.assertNotIn("latency_ms", result.after.measurements)
         self.assertTrue(any("a phone" in note for note in result.notes))
         self.assertEqual(json.loads((run / "operators.json").read_text())["device"]["cpu"], "a phone")
+
+        # The run is of that table: another is refused before anything is measured, none is that of the folder.
+        with self.assertRaisesRegex(RunFolderError, r"the latency_table of the run in .* cpu is '.*', not 'a phone'"):
+            self.compress(latency_budget=0.5, latency_table=self.table, run_dir=run)
+        content["operators"][0]["ns"] = np.add(content["operators"][0]["ns"], 1.0).tolist()
+        path.write_text(json.dumps(content))
+        with self.assertRaisesRegex(RunFolderError, "the same device with other latencies"):
+            self.compress(latency_budget=0.5, latency_table=str(path), run_dir=run)
+        del content["operators"][0]  # what is gone says nothing else
+        path.write_text(json.dumps(content))
+        check_same_table(RunFolder(run), OperatorTable(path))
+        check_same_table(RunFolder(run), None)
 
     def test_a_table_without_use_is_refused(self):
         with self.assertRaisesRegex(ValueError, "Expected `latency_budget` or round_to='auto' together with"):

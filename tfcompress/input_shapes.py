@@ -26,7 +26,7 @@ def checked_shapes(model: keras.Model, input_shape: Any) -> dict[str, tuple[int,
     Raises:
         TypeError, ValueError: not shapes, not of these inputs, or not shapes that the model can take.
     """
-    known = {tensor.name: tuple(tensor.shape[1:]) for tensor in model.inputs}
+    known = {name: tuple(tensor.shape[1:]) for name, tensor in _inputs_of(model).items()}
     what = f"sizes without the batch such as (224, 224, 3), for inputs of shapes {known}"
     by_name = input_shape
     if not isinstance(input_shape, Mapping):
@@ -47,6 +47,13 @@ def checked_shapes(model: keras.Model, input_shape: Any) -> dict[str, tuple[int,
     return shapes
 
 
+def _inputs_of(model: keras.Model) -> dict[str, keras.KerasTensor]:
+    """Returns the inputs by the names of their layers, which Keras names where the user did not; of the tensors it
+    calls all such the same.
+    """
+    return {tensor._keras_history.operation.name: tensor for tensor in model.inputs}
+
+
 def shapes_of_samples(model: keras.Model, samples: Any) -> dict[str, tuple[int, ...]] | None:
     """Returns the input sizes of samples, for a model that takes inputs of any size; `None` for any other model.
 
@@ -57,7 +64,7 @@ def shapes_of_samples(model: keras.Model, samples: Any) -> dict[str, tuple[int, 
     if all(None not in tensor.shape[1:] for tensor in model.inputs):
         return None
     arrays = keras.tree.flatten(samples)
-    return {tensor.name: np.shape(array)[1:] for tensor, array in zip(model.inputs, arrays, strict=True)}
+    return {name: np.shape(array)[1:] for name, array in zip(_inputs_of(model), arrays, strict=True)}
 
 
 def with_input_shape(model: keras.Model, input_shape: Any) -> keras.Model:
@@ -72,10 +79,11 @@ def with_input_shape(model: keras.Model, input_shape: Any) -> keras.Model:
     """
     shapes = checked_shapes(model, input_shape)
     inputs = [
-        keras.Input(shapes[tensor.name], dtype=tensor.dtype, sparse=tensor.sparse or None, name=tensor.name)
-        for tensor in model.inputs
+        keras.Input(shapes[name], dtype=tensor.dtype, sparse=tensor.sparse or None, name=name)
+        for name, tensor in _inputs_of(model).items()
     ]
-    structure = keras.tree.pack_sequence_as(model.input, inputs)
+    functional = getattr(model, "_functional", None) or model  # a Sequential model has no `input` before a call
+    structure = keras.tree.pack_sequence_as(functional.input, inputs)
     try:
         outputs = model(structure)
     except Exception as error:

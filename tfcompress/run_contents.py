@@ -8,12 +8,14 @@ from typing import Any
 
 from tfcompress.costs.budget import Budget
 from tfcompress.fingerprint import Contents, canonical_loss, layer_names, model_contents, split_contents
+from tfcompress.latency_planning import FILE
 from tfcompress.methods import Method
 from tfcompress.network import Network
+from tfcompress.operators import OperatorTable
 from tfcompress.task import Task
-from tfcompress.training import Objective, RunFolder
+from tfcompress.training import NoRunFolder, Objective, RunFolder, RunFolderError
 
-__all__ = ["begin_run"]
+__all__ = ["begin_run", "check_same_table"]
 
 
 def begin_run(
@@ -56,6 +58,27 @@ def begin_run(
             "cannot go on in its folder after an interruption."
         )
     return notes
+
+
+def check_same_table(run: RunFolder | NoRunFolder, given: OperatorTable | None) -> None:
+    """Refuses another latency table than the one that a run began with, and keeps.
+
+    Without one the run goes on with its own. The table of a file may have got further operators since then.
+
+    Args:
+        run: the run's folder.
+        given: the table that the call gives.
+
+    Raises:
+        RunFolderError: it is of another device, or has other latencies.
+    """
+    if not isinstance(run, RunFolder) or given is None or not (run.path / FILE).exists():
+        return
+    if difference := OperatorTable(run.path / FILE).difference(given):
+        raise RunFolderError(
+            f"Expected the latency_table of the run in {run.path}. Received another: {difference}. Leave it out to go "
+            "on with the run's own, or give another run_dir for the new run."
+        )
 
 
 def _methods(methods: Sequence[Method], contents: Contents) -> dict[str, Any]:

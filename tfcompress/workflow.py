@@ -50,7 +50,7 @@ from tfcompress.process import ignored_warnings, log, unheard_log, warmed_up, wi
 from tfcompress.result import Result
 from tfcompress.result_files import about_lambdas, check_result_folder
 from tfcompress.rewrite.working_copy import fixed_batch
-from tfcompress.run_contents import begin_run
+from tfcompress.run_contents import begin_run, check_same_table
 from tfcompress.stage import run_stage
 from tfcompress.task import WARNING, Task
 from tfcompress.time_budget import fitted_settings, given_time, words_for_fitted
@@ -252,6 +252,7 @@ def _run_one(call: Call, chosen: Method, limited: Budget, run_dir: Any) -> Resul
         if call.splits is None:
             splits.check_whole()
         if plans:  # measuring takes a while: what could be refused without was
+            check_same_table(run, call.latency_table)
             task = with_latency(original, task, call.latency_table, chosen.plans_latency)
             check_budget(chosen, task.budget, original.costs, task.control)
             task = calibrated(task)

@@ -82,10 +82,10 @@ class CommandTest(tf.test.TestCase):
 
 
 class StartTest(tf.test.TestCase):
-    def imports(self, *argv):
+    def imports(self, *argv, module="tfcompress"):
         """Modules that the command loads in a process of its own, its exit code and standard output."""
         ended = subprocess.run(
-            [sys.executable, "-X", "importtime", "-m", "tfcompress.cli", *argv],
+            [sys.executable, "-X", "importtime", "-m", module, *argv],
             cwd=ROOT,
             capture_output=True,
             text=True,
@@ -102,7 +102,8 @@ class StartTest(tf.test.TestCase):
             self.assertRegex(out, rf"\n    {command}\s")
 
     def test_a_usage_error_loads_no_tensorflow(self):
-        modules, code, _ = self.imports("compress", "model.keras", "--data", "digits", "--run-dir", "x")
+        argv = ("compress", "model.keras", "--data", "digits", "--run-dir", "x")
+        modules, code, _ = self.imports(*argv, module="tfcompress.cli")
         self.assertEqual(code, 2)
         self.assertEmpty({"tensorflow", "keras", "numpy"} & modules)
 
@@ -257,17 +258,52 @@ class RefusalTest(CommandTest):
         self.assert_refused(self.compress(*budget, "--size", "8", data="some.module:function"), "no --size")
         self.assert_refused(self.compress(*budget, data="no_such_module:function"), "no module 'no_such_module'")
 
-    def test_methods_that_change_weights_need_no_budget(self):
+    def test_tables_of_latency_and_widths_that_pay(self):
         seen = []
 
         def compress(path, method, data, **rest):
-            seen.append((method.name, rest.get("flops_budget"), rest.get("budget")))
+            seen.append((rest["latency_table"], rest["latency_budget"], rest["round_to"]))
             raise ValueError("seen")
 
         with mock.patch.object(tfcompress, "compress", compress):
-            for name in ("cluster", "magnitude", "qat"):
-                self.assert_refused(self.compress("--preset", "fast", method=name), "seen")
-        self.assertEqual([name for name, *_ in seen], ["cluster", "magnitude", "qat"])
+            flags = ("--latency-budget", "0.5", "--latency-table", self.folder / "phone.json")
+            self.assert_refused(self.compress(*flags), "seen")
+            self.assert_refused(self.compress("--flops-budget", "0.5", "--round-to", "auto"), "seen")
+        self.assertEqual(seen, [(self.folder / "phone.json", 0.5, 1), (None, None, "auto")])
+        without_use = self.compress("--flops-budget", "0.5", "--latency-table", self.folder / "phone.json")
+        self.assert_refused(without_use, "Expected `latency_budget` or round_to='auto' together with `latency_table`")
+        (self.folder / "no_table.json").write_text("{}")
+        no_table = ("--latency-table", self.folder / "no_table.json", "--round-to", "auto")
+        self.assert_refused(self.compress("--flops-budget", "0.5", *no_table), "Expected a table of operators")
+        self.assert_refused(run("inspect", self.model, "--round-to", "auto"), "an inspection measures nothing")
+        code, _, err = self.compress("--flops-budget", "0.5", "--latency-table", "")
+        self.assertEqual(code, 2)
+        self.assertIn("--latency-table", err)
+
+    def test_methods_that_need_no_budget(self):
+        """The command asks for a budget where the method itself does, and only there."""
+        needs = set()
+        for name, cls in registered_methods().items():
+            try:
+                cls().budget(Budget())
+            except ValueError:
+                needs.add(name)
+        seen = []
+
+        def compress(path, method, data, **rest):
+            seen.append((method.name, rest["flops_budget"], rest["budget"]))
+            raise ValueError("seen")
+
+        with mock.patch.object(tfcompress, "compress", compress):
+            for name in registered_methods():
+                code, _, err = self.compress(method=name)
+                self.assertEqual(code, 2 if name in needs else 1, name)
+                if name in needs:
+                    self.assertIn(f"Expected a budget with --method {name}: give --flops-budget", err)
+        rest = sorted(set(registered_methods()) - needs)
+        self.assertEqual(seen, [(name, None, {}) for name in rest])
+        self.assertContainsSubset(("amc", "born_again", "n2n", "qat", "taylor"), rest)
+        self.assertEqual(self.compress(method="amc,uniform")[0], 2)  # one of a flow is enough
 
     def test_blocks_stand_for_a_budget(self):
         method = configured(
@@ -417,10 +453,7 @@ class MethodsTest(tf.test.TestCase):
             "  presets: fast (epochs=5), balanced (the defaults below), paper (Uniform.as_published(), of "
             "resnet56-cifar10, resnet34-imagenet)",
         )
-        for name, line in self.presets.items():
-            if name in ("cluster", "magnitude", "qat"):  # their settings are those of a library
-                self.assertRegex(line, r"^  presets: fast \(.*\), balanced \(the defaults below\)$")
-                continue
+        for line in self.presets.values():
             self.assertRegex(line, r"^  presets: fast \(.*\), balanced \(.*\), paper \(\w+\.as_published\(\), of .*\)$")
 
     def test_says_in_a_line_when_to_choose_each(self):

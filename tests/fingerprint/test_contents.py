@@ -180,6 +180,43 @@ def test_keras_objects():
     assert content(tf.function(my_loss)) == content(my_loss)
 
 
+def test_optimizers():
+    """By their settings and by the code of what is the user's own; their slots are made anew for each phase."""
+
+    class Falling(keras.optimizers.schedules.LearningRateSchedule):
+        def __init__(self, rate):
+            self.rate = rate
+
+        def __call__(self, step):
+            return self.rate / (step + 1)
+
+        def get_config(self):
+            return {"rate": 0.1}  # whatever it is
+
+    class Own(keras.optimizers.Adam):
+        def __init__(self, power, **rest):
+            super().__init__(**rest)
+            self.power = power
+
+    makers = [
+        keras.optimizers.Adam,
+        lambda: keras.optimizers.Adam(beta_1=0.5),
+        lambda: keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(0.1, 10)),
+        lambda: keras.optimizers.Adam(Falling(0.1)),
+        lambda: keras.optimizers.Adam(Falling(0.2)),
+        lambda: Own(1),  # its config says nothing of the power
+        lambda: Own(2),
+        keras.optimizers.SGD,
+    ]
+    texts = []
+    for make in makers:
+        new, used = make(), make()
+        used.build([keras.Variable(np.ones(3, "float32"))])
+        texts.append(content(new))
+        assert content(used) == texts[-1]
+    assert len(set(texts)) == len(makers)
+
+
 @pytest.mark.parametrize(
     ("thing", "words"),
     [

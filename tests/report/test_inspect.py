@@ -143,6 +143,23 @@ class InspectTest(tf.test.TestCase):
         # one channel of inner alone: 1,800 + 900 + 900 + 28
         self.assertRegex(self.text, f"smallest +{907 / 7228:.4f} +{3628 / 7228:.4f} ")
 
+    def test_the_smallest_shares_of_other_costs(self):
+        """One channel of each group: 18 + 9 + 2 + 9 + 14 parameters, and the norm's two running statistics.
+
+        In a file the norm is an offset of `inner`: 3 numbers, or one.
+        """
+        params, whole = 18 + 9 + 2 + 9 + 14, 329
+        file, whole_file = params - 1, 329 - 3
+        least = quietly(self.model).to_dict()["feasibility"]["least"]
+        self.assertEqual(list(least), ["params", "bytes", "file"])
+        shares = {"params": params / whole, "bytes": (params + 2) / (whole + 6), "file": file / whole_file}
+        for metric, share in shares.items():
+            self.assertAlmostEqual(least[metric]["all groups"], share)
+            self.assertRegex(self.text, rf"smallest {metric} +{share:.4f} ")
+        # One channel of inner alone: 36 + 2 + 36 of 222 stay beside 107.
+        self.assertAlmostEqual(least["params"]["inside blocks"], (107 + 74) / whole)
+        self.assertIn("compress(..., latency_budget=) makes a table", unwrapped(self.text))
+
     def test_printed_or_given_to_a_function(self):
         with contextlib.redirect_stdout(io.StringIO()) as shown:
             tfcompress.inspect(self.model)
@@ -241,6 +258,7 @@ class WidthTest(tf.test.TestCase):
         feasibility = facts["feasibility"]
         self.assertEqual(list(feasibility["reached"]), ["all groups", "inside blocks", "round_to=8", "exclude"])
         self.assertEqual(feasibility["shares"][0], 0.9)
+        self.assertTrue(all(set(least) == set(feasibility["reached"]) for least in feasibility["least"].values()))
         for name, shares in feasibility["reached"].items():
             self.assertLen(shares, 9)
             for limit, share in zip(feasibility["shares"], shares, strict=True):

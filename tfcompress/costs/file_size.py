@@ -17,13 +17,14 @@ from typing import Any
 import keras
 import numpy as np
 
+from tfcompress.costs.counts import CostModel
 from tfcompress.costs.metrics import GraphTerms, Term, register_measured_column
 from tfcompress.export import MissingOperatorError, convert
 from tfcompress.graph import ChannelGroups
 from tfcompress.graph.channel_groups import NodeAnalysis
 from tfcompress.graph.labels import Ids
 
-__all__ = ["FILE", "FLOAT32", "FileForm", "FileSize", "file_size", "vary_vectors"]
+__all__ = ["FILE", "FLOAT32", "FileForm", "FileSize", "file_size", "vary_vectors", "weights_in_file"]
 
 FILE = "file_bytes"
 """The metric's name."""
@@ -132,6 +133,19 @@ def file_size(model: keras.Model) -> float:
 
 
 register_measured_column(FILE, unit="bytes of the TFLite file", measure=file_size)
+
+
+def weights_in_file(costs: CostModel, kept: np.ndarray, form: FileForm = FLOAT32) -> int:
+    """Returns the bytes of the weights in a student's file, for kept channel counts `[groups]`; makes no file.
+
+    The file is larger by operators, tensors and their names.
+    """
+
+    def width(ids: Ids) -> int:
+        row = costs.width_of(ids)
+        return int(row[0] + row[1:] @ kept)
+
+    return sum(term.factor * math.prod(map(width, term.widths)) for _, term in _weights(costs.groups, form))
 
 
 def _weights(groups: ChannelGroups, form: FileForm) -> Iterator[tuple[str, Term]]:

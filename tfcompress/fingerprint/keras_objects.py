@@ -35,8 +35,9 @@ def held_besides_config(value: Any) -> dict[str, Any]:
     Returns:
         Attributes by name: the user's own functions and objects, and state that a user's class computes with.
     """
-    # Of Keras' own layers the configuration says all; of its losses it does not.
-    own = not isinstance(value, keras.Layer) or not is_installed(type(value).__module__)
+    # Of Keras' own layers and optimizers the configuration says all; of its losses it does not.
+    told = (keras.Layer, keras.optimizers.Optimizer)
+    own = not isinstance(value, told) or not is_installed(type(value).__module__)
     held = {name: part for name, part in vars(value).items() if name not in _of_keras(_kind(value))}
     # The weights of a layer are looked at apart from it, those that a loss computes with nowhere else.
     weights = () if isinstance(value, (keras.Layer, keras.optimizers.Optimizer)) else _weights_of(value)
@@ -94,6 +95,9 @@ def _of_keras(kind: type) -> frozenset[str]:
     """Returns the attributes that every object of a Keras kind has."""
     common = {"name", "dtype", "_name", "_dtype", "_dtype_policy", "built", "_tracker", "_inbound_nodes", "_lock"}
     common |= {"_auto_config", "_auto_registered", "supports_jit", "_parent_path", "_outbound_nodes", "iterations"}
+    if kind is keras.optimizers.Optimizer:
+        made = vars(kind(learning_rate=0.1)).keys()  # among them the strategy of distribution, which has no contents
+        return frozenset(common | made) - {"_learning_rate"}  # it may be a schedule of the user's
     try:
         return frozenset(common | vars(kind()).keys() | {"build", "quantize", "call", "_build_shapes_dict"})
     except Exception:

@@ -111,6 +111,21 @@ class OperatorTable:
         """All operators, as in the file."""
         return tuple(self._operators.values())
 
+    def difference(self, later: OperatorTable) -> str:
+        """Returns in words how another table contradicts this one, "" if it does not; either may have more operators.
+
+        Args:
+            later: the table to compare with.
+        """
+        mine, its = ({**each.device, "batch": each.batch, "threads": each.threads} for each in (self, later))
+        for name in mine | its:
+            if mine.get(name) != its.get(name):
+                return f"{name} is {its.get(name)!r}, not {mine.get(name)!r}"
+        both = [key for key in self._operators if key in later._operators]
+        if not all(self._operators[key] == later._operators[key] for key in both):
+            return "the same device with other latencies"
+        return ""
+
     def find(self, description: Mapping[str, Any], most: list[int]) -> _Grid | None:
         """Returns widths and nanoseconds of an operator, or `None` if it is not in the table up to these widths."""
         entry = self._operators.get(_key(description))

@@ -10,6 +10,7 @@ import numpy as np
 
 from tfcompress.channels import Control, Widths, inside_units, pruning_units, reachable
 from tfcompress.costs import CostModel
+from tfcompress.costs.file_size import weights_in_file
 from tfcompress.graph import ChannelGroups
 
 __all__ = ["Feasibility"]
@@ -20,7 +21,7 @@ _MULTIPLE = 8
 
 @dataclasses.dataclass(frozen=True)
 class Feasibility:
-    """The shares of a model's MACs that can be reached.
+    """The shares of a model's MACs that can be reached, and the smallest shares of its other costs.
 
     Reached is what `Uniform` does: one pruning ratio for all channels that may be pruned, and what is left spent
     channel by channel.
@@ -30,11 +31,14 @@ class Feasibility:
         reached: by name, for each of the shares 0.9 to 0.1 the MACs that are reached within it, or `None` where it
             cannot be reached: of all groups, inside blocks, for each setting of a control alone and for all of them.
         smallest: by the same names the smallest number of MACs.
+        least: by metric, "params", "bytes", registered ones and "file" (the weights in a float32 TFLite file), by the
+            same names the smallest share of the model's; empty for a metric of which the model has nothing.
     """
 
     total_macs: int
     reached: dict[str, tuple[int | None, ...]]
     smallest: dict[str, int]
+    least: dict[str, dict[str, float]]
 
     @classmethod
     def of(cls, costs: CostModel, control: Control) -> Feasibility:
@@ -46,16 +50,27 @@ class Feasibility:
         """
         columns = list(_columns(costs, control))
         reached = {name: tuple(_reached(model, widths, share) for share in SHARES) for name, model, widths in columns}
+        lowest = {name: _others(model, widths.least) for name, model, widths in columns}
         smallest = {name: int(reachable(model, widths).macs) for name, model, widths in columns}
-        return cls(costs.total.macs, reached, smallest)
+        least = {
+            metric: {name: of_control[metric] / whole for name, of_control in lowest.items()} if whole else {}
+            for metric, whole in _others(costs, costs.sizes).items()
+        }
+        return cls(costs.total.macs, reached, smallest, least)
 
     def rows(self) -> list[list[str]]:
-        """Rows of a table, headings first; the last is the smallest share."""
+        """Rows of a table, headings first; the last ones are the smallest shares, of the MACs and of other costs."""
         rows = [["share of the MACs", *self.reached]]
         for index, share in enumerate(SHARES):
             macs = [of_control[index] for of_control in self.reached.values()]
             rows.append([f"{share:.1f}", *("-" if number is None else self.said(number) for number in macs)])
-        return [*rows, ["smallest", *map(self.said, self.smallest.values())]]
+        rows.append(["smallest", *map(self.said, self.smallest.values())])
+        of_others = [
+            [f"smallest {name}", *(f"{share:.4f}" for share in shares.values())]
+            for name, shares in self.least.items()
+            if shares
+        ]
+        return rows + of_others
 
     def said(self, macs: int) -> str:
         """A part of the model's MACs as text."""
@@ -65,10 +80,16 @@ class Feasibility:
         """The same as plain data: shares of the model's MACs."""
         reached = {name: list(map(self._share, macs)) for name, macs in self.reached.items()}
         smallest = {name: self._share(macs) for name, macs in self.smallest.items()}
-        return {"shares": list(SHARES), "reached": reached, "smallest": smallest}
+        return {"shares": list(SHARES), "reached": reached, "smallest": smallest, "least": self.least}
 
     def _share(self, macs: int | None) -> float | None:
         return None if macs is None or not self.total_macs else macs / self.total_macs
+
+
+def _others(costs: CostModel, kept: np.ndarray) -> dict[str, int]:
+    """Returns the costs beside MACs for kept channel counts, by metric."""
+    cost = costs.of_kept(kept)
+    return {"params": cost.params, "bytes": cost.bytes, **cost.others, "file": weights_in_file(costs, kept)}
 
 
 def _columns(costs: CostModel, control: Control) -> Iterator[tuple[str, CostModel, Widths]]:

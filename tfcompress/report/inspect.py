@@ -37,7 +37,7 @@ def inspect(
 ) -> Inspection:
     """Prints costs layer by layer, the channel groups, what cannot be pruned and why, which layers N2N may remove and
     what of the others it may make smaller, the sections and which students LIT can make of them, and which shares of
-    the MACs can be reached, under each control alone and under all of them together.
+    the MACs, of the parameters and of the file can be reached, under each control alone and under all of them together.
 
     The text is 100 columns wide at most. A block that is repeated is shown once, with a line for its repetitions; the
     returned value has all of it.

@@ -35,7 +35,7 @@ class Inspection:
         fixed: the channels that cannot be pruned, and why.
         shrinking: what method="n2n" decides on.
         shallower: the sections, and the students that method="lit", "kd", "hint" and "scratch" can make of them.
-        feasibility: the shares of the MACs that can be reached.
+        feasibility: the shares of the MACs that can be reached, and the smallest shares of other costs.
     """
 
     model: str
@@ -95,8 +95,11 @@ class Inspection:
             f"Smallest share of the MACs that can be reached: {self.feasibility.said(smallest)} (all groups)",
             "Share of the MACs that is reached with one pruning ratio for all channels that may be pruned, and what is "
             "left spent channel by channel; - where the row's share is out of reach ('inside blocks': where RLAL, AMC "
-            "and Random prune)",
+            "and Random prune). Last, the smallest share of each cost; of the file only the weights count, beside "
+            "which operators and names stay",
             *(f"  {line}".rstrip() for line in fitted(self.feasibility.rows(), left=1, width=WIDTH - 2)),
+            "Latency has to be measured: compress(..., latency_budget=) makes a table of this machine's operators "
+            "first, and refuses what that puts out of reach (docs/latency.md)",
         ]
         return "\n".join(part for line in lines for part in wrapped(line))
 

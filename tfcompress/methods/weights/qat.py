@@ -74,6 +74,16 @@ class QAT(WeightMethod):
         expect.settings(self, expect.one_of, "preserve", options=("auto", "none", "sparsity", "clusters", "both"))
         expect.settings(self, expect.whole, "calibration_samples", least=1)
 
+    @classmethod
+    def published(cls) -> Mapping[str, Mapping[str, Any]]:
+        """Appendix D.1 of Jacob et al.: ResNet on ImageNet in batches of 32 with momentum 0.9, at 1e-5 with a tenth
+        every 30 epochs, normally for 100. Decided: calibration samples give the first ranges, where the paper
+        leaves activations unrounded for 500,000 steps; the weight decay, of which it has no number.
+        """
+        steps = {"schedule": "step", "milestones": (30, 60, 90), "reference_epochs": 100, "decay": 0.1}
+        training = {"epochs": 100, "batch_size": 32, "learning_rate": 1e-5, "momentum": 0.9, **steps}
+        return {"resnet-imagenet": {**training, "teach": None, "keep": "last"}}
+
     def phases(self, task: Task) -> tuple[PhasePlan, ...]:
         """The training."""
         return (self.phase_plan(task, _PHASE, self.epochs),)
