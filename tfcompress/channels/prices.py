@@ -1,4 +1,4 @@
-"""What channels are worth and what they cost: widths narrowed by the least worth per price.
+"""Prices of channels, and widths narrowed by the least worth per price.
 
 The greedy relaxation of a knapsack (Shen et al. 2022, HALP): the price of some channels is what a plan without them
 saves at the widths that all groups have at that moment, so it falls as the layers around them narrow.
