@@ -80,11 +80,13 @@ class FileSize:
         terms: the terms of any graph that comes of the original.
         reserve: bytes by which the file of a student may be larger than its terms: tensors are aligned, and the
             original's may share numbers.
+        form: the form of the file.
     """
 
     measured: int
     terms: GraphTerms
     reserve: int
+    form: FileForm = FLOAT32
 
     @classmethod
     def of(
@@ -116,10 +118,23 @@ class FileSize:
             if _shares_vectors(content):
                 vary_vectors(model)
                 varied = converted(model, form)
+        return cls.known(groups, form, len(content), len(varied))
+
+    @classmethod
+    def known(cls, groups: ChannelGroups, form: FileForm, measured: int, varied: int | None = None) -> FileSize:
+        """Returns the same for a file that was made before.
+
+        Args:
+            groups: channel groups of the original.
+            form: the form of the file.
+            measured: bytes of the original's file.
+            varied: bytes of its file when no two vectors are equal; the same by default.
+        """
+        varied = measured if varied is None else varied
         held = list(_weights(groups, form))
         weights = sum(term.factor * math.prod(len(ids) for ids in term.widths) for _, term in held)
         nodes = len({node for node, _ in held}) or 1
-        beside = max(0, len(varied) - weights)
+        beside = max(0, varied - weights)
         each, rest = divmod(beside, nodes)
         first = next((node for node, _ in held), next(iter(groups.analysis)))
 
@@ -133,7 +148,7 @@ class FileSize:
             if not held and first in any_groups.analysis:
                 yield first, Term(beside)
 
-        return cls(len(content), terms, _PADDING * len(held) + max(0, len(varied) - len(content)))
+        return cls(measured, terms, _PADDING * len(held) + max(0, varied - measured), form)
 
 
 def converted(model: keras.Model, form: FileForm = FLOAT32) -> bytes:

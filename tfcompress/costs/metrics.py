@@ -26,8 +26,8 @@ __all__ = [
     "metric_of",
     "planned_by",
     "register_measured_column",
-    "register_planned_column",
     "register_metric",
+    "register_planned_column",
     "registered_metrics",
     "unregister_metric",
 ]
@@ -78,6 +78,11 @@ class Metric:
     is_planned: bool = False
     graph_terms: GraphTerms | None = None
     per_unit: int = 1
+
+    @property
+    def is_of_package(self) -> bool:
+        """Whether a column is one of files, which reports show as measured, or not at all."""
+        return self.measure is not None or self.is_planned
 
     def terms_of(self, groups: ChannelGroups) -> Iterator[tuple[str, Term]]:
         """Yields the terms of a graph, each with the name of its node; none for what `CostModel` counts."""
@@ -212,8 +217,8 @@ def unregister_metric(name: str) -> None:
 
 
 def registered_metrics() -> Mapping[str, Metric]:
-    """Returns all metrics by name, the built-in ones first."""
-    return MappingProxyType(dict(_METRICS))
+    """Returns the metrics that a call may limit, by name, the built-in ones first."""
+    return MappingProxyType({n: m for n, m in _METRICS.items() if m.measure is not None or not m.is_planned})
 
 
 def columns() -> Mapping[str, Metric]:
