@@ -94,7 +94,7 @@ class Measured:
             accuracy,
             split,
             validation,
-            {name: number for name, number in cost.counted.others.items() if metric_of(name).measure is None},
+            {name: number for name, number in cost.counted.others.items() if not metric_of(name).is_of_package},
             **{name: dict(given or {}) for name, given in further.items()},
         )
 
@@ -124,7 +124,7 @@ def planned_file(network: Network, budget: Budget) -> tuple[Budget, dict[str, Gr
     Raises:
         MissingOperatorError, ExportError: the model has no such file; the message names the operator.
     """
-    if FILE not in budget:
+    if FILE not in budget.planned:
         return budget, {}, {}
     size = FileSize.of(apply(network.model, Plan(), network.groups), network.groups)
     return budget.reserving({FILE: size.reserve}), {FILE: size.terms}, {FILE: float(size.measured)}

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 
 from tfcompress.costs import Cost
+from tfcompress.costs.file_size import FILE
 from tfcompress.costs.latency import LATENCY
 from tfcompress.costs.metrics import LOOKED_UP
 from tfcompress.given import is_of_keras
@@ -102,13 +103,13 @@ def result_of(
             f"Expected a model within {dict(task.limits)}. Received: {finished}. This is a bug: report it."
         )
     task.progress.doing("measuring the result")
-    measurements = _measured_within(task, student, before)
+    # What the method made in place of the plain file; what changes weights alone shows in a compressed file, if at all.
+    made, own_file = next(iter(recovered.files.items()), ("", None))
+    measurements = _measured_within(task, student, before, {} if own_file is None else {FILE: float(len(own_file))})
     predicted = words_for_latency(task, search, measurements)
     task.budget.check_measured(before.measurements, measurements, student)
     after = metrics_of(task.network_of(student), task, ("validation", "test"))
     known = before.measurements, measurements
-    # What the method made in place of the plain file; what changes weights alone shows in a compressed file, if at all.
-    made, own_file = next(iter(recovered.files.items()), ("", None))
     first, last, note = on_this_machine(task.model, student, known, own_file, gzipped=is_of_weights(method))
     if made and last:
         note += f"; of the compressed model: the {made} file"
@@ -147,10 +148,19 @@ def result_of(
     )
 
 
-def _measured_within(task: Task, student: keras.Model, before: Measured) -> dict[str, float]:
-    """Returns the measurements that the budget limits; a planned latency above its limit is the median of three."""
+def _measured_within(
+    task: Task, student: keras.Model, before: Measured, known: Mapping[str, float]
+) -> dict[str, float]:
+    """Returns the measurements that the budget limits; a planned latency above its limit is the median of three.
+
+    Args:
+        task: the task.
+        student: the finished model.
+        before: measurements of the original.
+        known: numbers that were measured already.
+    """
     network, budget = task.network_of(student), task.budget
-    measured = measurements_of(network, budget)
+    measured = measurements_of(network, budget, {name: known[name] for name in known if name in budget})
     if budget.plans_latency and measured.get(LATENCY, 0.0) > budget.measured_limits(before.measurements).get(
         LATENCY, float("inf")
     ):

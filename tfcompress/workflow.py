@@ -132,7 +132,8 @@ def compress(
             is in milliseconds. Methods plan for it by a table of the model's operators, which is measured first
             (docs/latency.md), and the finished model is checked by measuring.
         size_budget: the same for the size of the model as a float32 TFLite file; an absolute number is in bytes. Every
-            method plans for it, and the finished model's file is made and measured.
+            method plans for it, and the finished model's file is made and measured. With `"qat"`, alone or last in a
+            flow, it limits the int8 file, as a share of the original's float32 file.
         budget: `{metric: limit}` of "macs", "params", "bytes" and metrics that were registered
             (`tfcompress.costs.register_metric`), or a `Budget`: shares as floats, absolute numbers as ints. At
             least one budget is needed, and each metric may be limited once.

@@ -6,7 +6,7 @@ import flow_methods
 import tensorflow as tf
 
 from tfcompress.costs import Budget, Cost
-from tfcompress.flow.split import check_split, given_split, limits_of, measured_limits_of, words_for_split
+from tfcompress.flow.split import check_split, file_shares, given_split, limits_of, measured_limits_of, words_for_split
 from tfcompress.methods import LIT, Random, Uniform
 
 TOTAL = Cost(10_000, 1_000, 4_000)
@@ -58,6 +58,25 @@ class SplitTest(tf.test.TestCase):
     def test_no_stage_is_held_below_the_whole(self):
         """0.5 of both is below the limit of parameters, which stay at that."""
         self.assertEqual(limits(TWO, (0.5,), flops=0.25, params=0.9)[0], {"macs": 5_000, "params": 900})
+
+    def test_the_file_of_the_last_stage(self):
+        """0.25 of 8,000 bytes in two stages that lower it; where it is small enough, nothing has to go."""
+        name = "int8_bytes"
+        held = file_shares((None,) * 3, WITH_LAST, 8_000, 2_000)
+        self.assertEqual(held, [{name: 4_000}, {name: 2_000}, {}])
+        self.assertEqual(file_shares((0.8, None, None), WITH_LAST, 8_000, 2_000)[0], {name: 6_400})
+        self.assertEqual(file_shares((None,) * 3, WITH_LAST, 8_000, 9_000), [{name: 8_000}, {name: 8_000}, {}])
+        self.assertEqual(file_shares((None,), WITH_LAST[2:], 8_000, 2_000), [{}])
+
+    def test_words_for_measured_limits(self):
+        """1 ms of 4 and 30 bytes of 40 are a quarter and three quarters."""
+        measured = [{"latency_ms": 2.0}, {"latency_ms": 1.0, "file_bytes": 30.0}]
+        words = words_for_split(limits(TWO, flops=0.25), TWO, TOTAL, measured, {"latency_ms": 4.0, "file_bytes": 40.0})
+        self.assertEqual(
+            words,
+            "lit to 50.0% of the MACs and 50.0% of the latency, "
+            "then uniform to 25.0% of the MACs and 25.0% of the latency and 75.0% of the file",
+        )
 
     def test_words(self):
         words = words_for_split(limits(WITH_LAST, flops=0.25, params=0.81), WITH_LAST, TOTAL)

@@ -8,8 +8,10 @@ import numpy as np
 import small_tasks
 import tensorflow as tf
 from keras import layers
+from perceptrons import perceptron
 
 from tfcompress import Budget, Control, cost
+from tfcompress.costs.lookups import Lookup
 from tfcompress.methods import Uniform, phases
 from tfcompress.rewrite import apply, replay
 
@@ -165,6 +167,34 @@ class UniformTest(tf.test.TestCase):
         budget = 2 * self.task.costs.of_kept([6, 5, 5]).macs
         _, found = self.search(Uniform(epochs=0, scope="global", criterion=flat_but_for_one), flops=budget)
         self.assertEqual([(edit.group, edit.indices) for edit in found.plan], [("block2_conv1", (0, 2, 4, 6, 8))])
+
+    def test_a_planned_latency_is_the_price_of_a_ranking_of_all_channels(self):
+        """Scores 4, 3, 2, 1 in the first group and 5, 4, 3, 3 in the second, each with two layers at it.
+
+        The last channel of the first group is worth 2 (1 - 0.9^0.3) = 0.0622, that of the second 2 (1 - 0.8^0.3) =
+        0.1295: 2.08 times as much. So where both cost 10 ns, the first group's goes first; where the second group's
+        costs 30, it goes first, at 0.0043 for each nanosecond against 0.0062; at 20, with 0.0065, it stays.
+        """
+        scores = {"first": [1, 4, 3, 2], "second": [3, 5, 3, 4]}
+        method = Uniform(epochs=0, scope="global", criterion=lambda group, evidence: np.array(scores[group.name]))
+        for ns, kept, rest in ((10, (1, 2, 3), None), (30, None, (0, 1, 3)), (20, (1, 2, 3), None)):
+            task = small_tasks.task_for(perceptron(4, 4), latency=0.99)
+            knots = (np.arange(1, 5),)
+            rows = np.array([[0, 1, 0]]), np.array([[0, 0, 1]])
+            prices = (10, ns)
+            task.costs.look_up(
+                "latency_ns",
+                [Lookup("head", "head", row, knots, each * knots[0]) for row, each in zip(rows, prices, strict=True)],
+            )
+            task.whole.costs.look_up("latency_ns", task.costs.lookups("latency_ns"))
+            task = dataclasses.replace(task, budget=task.budget.with_latency_planned(None))
+            search = method.search(task)
+            plan = {edit.group: edit.indices for edit in search.plan}
+            self.assertEqual((plan.get("first"), plan.get("second")), (kept, rest), ns)
+            self.assertEqual(search.candidates[0].origin, "the least worth per price removed")
+        infinite = Uniform(epochs=0, scope="global", criterion=lambda group, evidence: np.full(group.size, np.inf))
+        with self.assertRaisesRegex(ValueError, "Expected `criterion` to be finite scores of 'first'"):
+            infinite.search(task)
 
     def test_steps_reach_the_budget_by_equal_parts(self):
         task = small_tasks.task_for(small_tasks.trained_network(), flops=0.4)

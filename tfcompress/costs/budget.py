@@ -12,7 +12,7 @@ import keras
 
 from tfcompress import expect
 from tfcompress.costs.counts import Cost
-from tfcompress.costs.metrics import LOOKED_UP, Measure, Metric, metric_of, registered_metrics
+from tfcompress.costs.metrics import LOOKED_UP, Measure, Metric, columns, metric_of, registered_metrics
 
 __all__ = ["ADVICE", "Budget", "LimitMissed", "as_budget", "share_that_reaches", "shown"]
 
@@ -76,7 +76,7 @@ class Budget(Mapping[str, float | int]):
         self._scale: float | None = None  # of a limit of latency, where that is planned
         given = limits or {}
         for metric, limit in given.items():
-            if metric not in registered_metrics():
+            if metric not in registered_metrics() and metric not in columns():
                 hint = "Two FLOPs are one MAC: limit 'macs', or" if metric == "flops" else "To add a metric,"
                 named = f"metrics, of {tuple(registered_metrics())}"
                 expect.refuse("budget", named, metric, f"{hint} see tfcompress.costs.register_metric.")
@@ -153,6 +153,12 @@ class Budget(Mapping[str, float | int]):
         latency = self._metrics[_LATENCY_MS]
         budget._metrics = {**self._metrics, _LATENCY_MS: dataclasses.replace(latency, measure=measure)}
         budget._scale = scale
+        return budget
+
+    def only_measuring(self, metric: str) -> Budget:
+        """Returns the budget with the limit of a measured metric as one that is checked and not planned for."""
+        budget = copy.copy(self)
+        budget._metrics = {**self._metrics, metric: dataclasses.replace(self._metrics[metric], is_planned=False)}
         return budget
 
     def tighter(self, factor: float) -> Budget:

@@ -27,6 +27,7 @@ __all__ = [
     "planned_by",
     "register_measured_column",
     "register_metric",
+    "register_planned_column",
     "registered_metrics",
     "unregister_metric",
 ]
@@ -64,8 +65,8 @@ class Metric:
             counts, and for measured metrics.
         unit: its unit in messages.
         measure: a function that returns the number for a model; `None` for a column.
-        is_planned: whether a measured metric is a column too, while its terms are known (`planned_by`): methods plan by
-            the terms, and the finished model is measured.
+        is_planned: whether a metric is a column while its terms are known (`planned_by`): methods plan by the terms,
+            and the finished model is measured, if it is a measured metric too.
         graph_terms: a function that returns the terms of a whole graph; `None` for other metrics.
         per_unit: how many of a column's whole numbers make one unit.
     """
@@ -77,6 +78,11 @@ class Metric:
     is_planned: bool = False
     graph_terms: GraphTerms | None = None
     per_unit: int = 1
+
+    @property
+    def is_of_package(self) -> bool:
+        """Whether a column is one of files, which reports show as measured, or not at all."""
+        return self.measure is not None or self.is_planned
 
     def terms_of(self, groups: ChannelGroups) -> Iterator[tuple[str, Term]]:
         """Yields the terms of a graph, each with the name of its node; none for what `CostModel` counts."""
@@ -125,12 +131,23 @@ def register_measured_column(name: str, unit: str, measure: Measure) -> None:
     _METRICS[name] = Metric(name, None, unit, measure, is_planned=True)
 
 
-@contextlib.contextmanager
-def planned_by(terms: Mapping[str, GraphTerms]) -> Iterator[None]:
-    """Makes measured metrics columns of all cost models that are made in the block, of this thread.
+def register_planned_column(name: str, unit: str) -> None:
+    """Registers a metric of the package that is a column while its terms are known, and is not measured.
 
     Args:
-        terms: for each of these metrics, which are registered by `register_measured_column`, its terms.
+        name: its name.
+        unit: its unit in messages.
+    """
+    _METRICS[name] = Metric(name, None, unit, is_planned=True)
+
+
+@contextlib.contextmanager
+def planned_by(terms: Mapping[str, GraphTerms]) -> Iterator[None]:
+    """Makes metrics columns of all cost models that are made in the block, of this thread.
+
+    Args:
+        terms: for each of these metrics, which are registered by `register_measured_column` or
+            `register_planned_column`, its terms.
     """
     token = _PLANNED.set({**_PLANNED.get(), **terms})
     try:
@@ -192,7 +209,7 @@ def unregister_metric(name: str) -> None:
     """Removes a registered metric; cost models that were made with it keep their column.
 
     Raises:
-        ValueError: unknown, or macs, params, bytes or file_bytes.
+        ValueError: unknown, or a metric of the package.
     """
     own = [name for name, metric in _METRICS.items() if name not in BUILT_IN and not metric.is_planned]
     expect.one_of("name", name, own)
@@ -200,15 +217,16 @@ def unregister_metric(name: str) -> None:
 
 
 def registered_metrics() -> Mapping[str, Metric]:
-    """Returns all metrics by name, the built-in ones first."""
-    return MappingProxyType(dict(_METRICS))
+    """Returns the metrics that a call may limit, by name, the built-in ones first."""
+    return MappingProxyType({n: m for n, m in _METRICS.items() if m.measure is not None or not m.is_planned})
 
 
 def columns() -> Mapping[str, Metric]:
     """Returns the metrics that are columns of a cost: all except measured ones whose terms are not known now."""
     now = _PLANNED.get()
     of_graphs = {name: replace(_METRICS[name], graph_terms=terms) for name, terms in now.items()}
-    return MappingProxyType({name: metric for name, metric in _METRICS.items() if metric.measure is None} | of_graphs)
+    always = {name: metric for name, metric in _METRICS.items() if metric.measure is None and not metric.is_planned}
+    return MappingProxyType(always | of_graphs)
 
 
 def metric_of(name: str) -> Metric:

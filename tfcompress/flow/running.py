@@ -10,17 +10,21 @@ from types import MappingProxyType
 from typing import Any
 
 from tfcompress.channels import Control
-from tfcompress.costs import Budget
+from tfcompress.costs import Budget, Cost
 from tfcompress.costs.budget import LimitMissed, as_budget
+from tfcompress.costs.file_size import FILE, INT8_FILE
+from tfcompress.costs.metrics import planned_by
 from tfcompress.expect import WrongType
 from tfcompress.feasibility import check_budget
 from tfcompress.finished_stage import FinishedStage
 from tfcompress.flow.call import Call
+from tfcompress.flow.last_file import LastFile, keep_last_file, last_file
 from tfcompress.flow.merging import merged, stage_of
 from tfcompress.flow.split import (
     Shares,
     check_split,
     counted,
+    file_shares,
     limits_of,
     measured_limits_of,
     stages_for,
@@ -85,12 +89,21 @@ class _Flow:
     ) -> None:
         self._call, self._methods, self._shares = call, tuple(methods), shares
         self._budget, self._run, self._run_one = budget, run, run_one
-        self._total = call.original.costs.total
         self._limits: list[dict[str, int]] = []
+        self._last: LastFile | None = None
         self._seconds: list[float | None] = []
+
+    @property
+    def _total(self) -> Cost:
+        """The cost of the original."""
+        return self._call.original.costs.total
 
     def run(self) -> Result:
         """Checks everything, runs the stages, and returns the result of all."""
+        with contextlib.ExitStack() as stack:
+            return self._run_in(stack)
+
+    def _run_in(self, stack: contextlib.ExitStack) -> Result:
         call, run = self._call, self._run
         if isinstance(run, RunFolder):
             check_result_folder(run.result)
@@ -99,8 +112,20 @@ class _Flow:
         check_split(self._shares, self._methods, self._budget, self._total)
         self._limits = limits_of(self._shares, self._methods, self._budget, self._total)
         whole = Task.before_data(call.original, counted(self._budget), call.seed, run, call.progress, call.control)
+        measured: dict[str, float] = {}
+        with self._named(len(self._methods) - 1):
+            self._last = last_file(call, self._methods, whole, self._budget, run)
+        if self._last is not None:
+            stack.enter_context(planned_by({INT8_FILE: self._last.size.terms}))
+            # Read anew, as its costs have another column now.
+            original = Network(call.original.model, call.original.through_norms)
+            self._call = call = dataclasses.replace(call, original=original)
+            whole = Task.before_data(original, whole.budget, call.seed, run, call.progress, call.control)
+            file = file_shares(self._shares, self._methods, self._last.size.measured, self._last.limit)
+            self._limits = [held | more for held, more in zip(self._limits, file, strict=True)]
+            measured[FILE] = self._last.whole
         tasks = [self._checked_model(place, whole) for place in range(len(self._methods))]
-        measurements = measurements_of(whole.network, self._budget)
+        measurements = measurements_of(whole.network, self._budget, measured)
         splits = given_splits(call.original.model, **call.data, seed=call.seed, objective=call.objective)
         splits.check_whole()
         whole = whole.with_data(splits, call.objective, call.monitor)
@@ -110,6 +135,7 @@ class _Flow:
         # All that can be refused was: from here on it is the folder of this run.
         named = dataclasses.replace(whole, budget=self._budget)
         notes = begin_run(call.original, self._methods, named, call.time_s, self._shares)
+        keep_last_file(self._last, run)
         whole, first = measured_first(call.original, whole, measurements, call.progress.note)
         notes = [*notes, *self._begun(whole, [_with_data(task, whole) for task in tasks])]
         self._call = dataclasses.replace(call, splits=splits, objective=whole.objective, monitor=None, time_s=None)
@@ -142,9 +168,14 @@ class _Flow:
     def _measured_shares(self, place: int, network: Network) -> dict[str, float]:
         """Returns the measured limits that a stage is held to, as shares of the model that it begins with."""
         before = self._run.read_json("before")["measurements"]
-        limits = measured_limits_of(place, self._shares, self._methods, self._budget, before)
+        limits = self._held(place, before)
         now = before if not place else measurements_of(network, self._budget.part(limits))
         return {metric: min(1.0, limit / now[metric]) for metric, limit in limits.items() if now[metric]}
+
+    def _held(self, place: int, before: Mapping[str, float]) -> dict[str, float]:
+        """Returns the measured limits that a stage is held to; the size that is planned by another file is none."""
+        limits = measured_limits_of(place, self._shares, self._methods, self._budget, before)
+        return limits if self._last is None else {name: limit for name, limit in limits.items() if name != FILE}
 
     def _checked_model(self, place: int, whole: Task) -> Task:
         """Checks a stage against the model that is given, and returns its task there.
@@ -162,15 +193,28 @@ class _Flow:
                 if limits:
                     check_budget(method, self._budget_of(place, limits), whole.costs, control)
             else:
-                for metric in limits:
-                    if stages_for(metric, self._methods)[0] == place:  # nothing lowers it before
-                        check_budget(method, self._budget_of(place, {metric: limits[metric]}), whole.costs, control)
+                for metric, limit in limits.items():
+                    if (bound := self._bound(metric, place, control)) is not None:
+                        check_budget(method, self._budget_of(place, {metric: limit}), whole.costs, bound)
                 limits = {metric: max(limit, least[metric]) for metric, limit in limits.items()}
             if not limits and not is_of_weights(method):  # all that it is held to is measured
                 limits = {"macs": self._total.macs}
             task = dataclasses.replace(whole, budget=self._budget_of(place, limits), control=control, said=[])
             method.check_model(task)
         return task
+
+    def _bound(self, metric: str, place: int, control: Control) -> Control | None:
+        """Returns the control under which the original's least cost bounds what a later stage can reach, if it does.
+
+        If nothing lowers a metric before, it is the stage's own. Where only channels go before, the fewest channels of
+        all stages together are those of the original; limits of ratios hold in each stage anew. Which layers will be
+        left is not known.
+        """
+        able = [self._methods[each] for each in stages_for(metric, self._methods) if each <= place]
+        if len(able) == 1:
+            return control
+        whole = control.part(name for name in obeyed(able[-1]) if name != "ratio_limits")
+        return whole if all(each.kind == "channels" for each in able) else None
 
     def _relaxed(self, place: int, least: Any) -> dict[str, int]:
         """Returns the limits of a stage, without what it cannot reach, which is left to later stages.
@@ -188,7 +232,9 @@ class _Flow:
     def _begun(self, whole: Task, tasks: Sequence[Task]) -> list[str]:
         """Fits the stages to the time, shows the header of the flow, and returns notes on it."""
         call = self._call
-        words = words_for_split(self._limits, self._methods, self._total)
+        before = self._run.read_json("before")["measurements"]
+        held = [self._held(place, before) for place in range(len(self._methods))]
+        words = words_for_split(self._limits, self._methods, self._total, held, before)
         notes = [f"stages: {words}"]
         if whole.limits:
             notes.append(f"whole budget: at most {as_budget(whole.limits)}")
@@ -290,7 +336,9 @@ class _Flow:
             )
         student = of_one_size(last.model, last.calibration)
         # What changes weights alone is measured by the file that it made.
-        of_file = last.after.on_device if is_of_weights(self._methods[-1]) else {}
+        of_file = dict(last.after.on_device) if is_of_weights(self._methods[-1]) else {}
+        if last.files:
+            of_file[FILE] = float(len(next(iter(last.files.values()))))
         now = {metric: of_file[metric] for metric in self._budget.measured if metric in of_file}
         now |= measurements_of(student, self._budget.part(set(self._budget.measured) - set(now)))
         self._budget.check_measured(measurements, now, last.model)
@@ -326,6 +374,9 @@ class _Flow:
             method, number = self._methods[place], len(self._methods)
             before = f", which begins with what {self._methods[place - 1].name!r} leaves" if place else ""
             words = f" Said by stage {place + 1} of {number}, {method.name!r}{before}."
+            if INT8_FILE in str(error):
+                last = self._methods[-1].name
+                words += f" {INT8_FILE!r} is the size of the file that {last!r} leaves, by {self._budget.said(FILE)}."
             if type(error) not in (TypeError, ValueError, WrongType):
                 raise  # which may not be made again from its text
             raise type(error)(f"{error}{words}") from error

@@ -9,10 +9,13 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from tfcompress import expect
 from tfcompress.costs import Budget, Cost
+from tfcompress.costs.file_size import FILE, INT8_FILE
+from tfcompress.costs.latency import LATENCY
 from tfcompress.methods import Method
 from tfcompress.methods.order import is_of_weights, lowers
 
@@ -20,6 +23,7 @@ __all__ = [
     "Shares",
     "check_split",
     "counted",
+    "file_shares",
     "given_split",
     "limits_of",
     "measured_limits_of",
@@ -130,6 +134,23 @@ def check_split(shares: Shares, methods: Sequence[Method], budget: Budget, total
             )
 
 
+def file_shares(shares: Shares, methods: Sequence[Method], size: int, limit: int) -> list[dict[str, int]]:
+    """Returns for each stage `{"int8_bytes": limit}`, if it can lower the file that the last stage will leave.
+
+    Args:
+        shares: the shares that were given.
+        methods: the methods.
+        size: bytes of that file, of the original.
+        limit: its limit.
+    """
+    places = stages_for(INT8_FILE, methods)
+    held: list[dict[str, int]] = [{} for _ in methods]
+    reached = _reached([shares[place] for place in places], min(1.0, limit / size)) if places else []
+    for place, share in zip(places, reached, strict=True):
+        held[place][INT8_FILE] = min(size, max(math.floor(share * size), limit))
+    return held
+
+
 def counted(budget: Budget) -> Budget:
     """Returns the limits of metrics that are counted on a plan and not measured."""
     return budget.part(metric for metric in budget.planned if metric not in budget.measured)
@@ -192,15 +213,34 @@ def _reached(given: Sequence[float | None], whole: float) -> list[float]:
     return reached
 
 
-def words_for_split(limits: Sequence[Mapping[str, int]], methods: Sequence[Method], total: Cost) -> str:
-    """Returns the stages with what each has to reach: "lit to 70.7% of the MACs, then uniform to 50.0%"."""
-    titles = {"macs": "MACs", "params": "parameters"}
+def words_for_split(
+    limits: Sequence[Mapping[str, int]],
+    methods: Sequence[Method],
+    total: Cost,
+    measured: Sequence[Mapping[str, float]] = (),
+    before: Mapping[str, float] = MappingProxyType({}),
+) -> str:
+    """Returns the stages with what each has to reach: "lit to 70.7% of the MACs, then uniform to 50.0%".
+
+    Args:
+        limits: for each stage the limits of counted metrics.
+        methods: the methods.
+        total: cost of the original.
+        measured: for each stage the limits of measured metrics.
+        before: measurements of the original.
+    """
+    titles = {"macs": "MACs", "params": "parameters", INT8_FILE: "int8 file", FILE: "file", LATENCY: "latency"}
     said = []
-    for method, held in zip(methods, limits, strict=True):
+    for place, method in enumerate(methods):
         parts = [
             f"{limit / total[metric]:.1%} of the {titles.get(metric, metric)}"
-            for metric, limit in held.items()
+            for metric, limit in limits[place].items()
             if total[metric]
+        ]
+        parts += [
+            f"{limit / before[metric]:.1%} of the {titles.get(metric, metric)}"
+            for metric, limit in (measured[place] if measured else {}).items()
+            if before.get(metric)
         ]
         said.append(f"{method.name} to {' and '.join(parts)}" if parts else method.name)
     return ", then ".join(said)

@@ -11,11 +11,12 @@ import numpy as np
 
 from tfcompress import expect
 from tfcompress.channels import Control, reachable
-from tfcompress.costs import Cost, CostModel
+from tfcompress.costs import Cost, CostModel, FileSize
 from tfcompress.costs.budget import ADVICE, Budget
 from tfcompress.costs.latency import LATENCY
 from tfcompress.costs.metrics import columns
 from tfcompress.fingerprint import Contents, model_digest
+from tfcompress.network import Network
 from tfcompress.plan import Plan, Trail
 from tfcompress.task import Task
 from tfcompress.training import PhasePlan
@@ -143,6 +144,13 @@ class Method:
     def least(self, costs: CostModel, control: Control) -> Cost:
         """Returns the lowest cost that the method can reach: with the fewest channels that control allows."""
         return reachable(costs, control.widths(costs.groups))
+
+    def file_left(self, network: Network) -> FileSize | None:
+        """Returns the size of the file that the method makes of a network, by which a flow plans for the stages before.
+
+        `None` for a method that makes no file of its own: its model is judged by the float32 file.
+        """
+        return None
 
     def cheapest(self, costs: CostModel, control: Control, metrics: Sequence[str]) -> str:
         """Returns a sentence on the cheapest student by each metric, with a leading space; may be empty."""

@@ -7,14 +7,17 @@ from collections.abc import Mapping
 from typing import Any
 
 import keras
+import numpy as np
 
 from tfcompress import expect
+from tfcompress.graph import ChannelGroup
+from tfcompress.importance import Criterion
 from tfcompress.methods import phases
 from tfcompress.methods.trained import SGD_OF_PAPERS, AutoTaught
 from tfcompress.task import Task
 from tfcompress.training import PhasePlan, Training
 
-__all__ = ["PAPERS", "ChannelPruner"]
+__all__ = ["PAPERS", "ChannelPruner", "finite_scores"]
 
 PAPERS: Mapping[str, Any] = {
     **SGD_OF_PAPERS,
@@ -65,3 +68,15 @@ class ChannelPruner(AutoTaught):
     def recover(self, student: keras.Model, task: Task) -> dict[str, list[Any]]:
         """Fine-tunes the student."""
         return self.train_cut(student, task, self.training, "fine-tuning", keep=self.keep)
+
+
+def finite_scores(group: ChannelGroup, scores: np.ndarray, criterion: str | Criterion) -> np.ndarray:
+    """Returns scores as float64 `[size]`, for sums.
+
+    Raises:
+        ValueError: one of them is infinite.
+    """
+    if not np.isfinite(scores).all():
+        finite = f"finite scores of {group.name!r}"
+        expect.refuse("criterion", finite, criterion, "It gave infinite ones: choose another.")
+    return np.asarray(scores, np.float64)

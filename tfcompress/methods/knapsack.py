@@ -10,10 +10,11 @@ import numpy as np
 
 from tfcompress import expect
 from tfcompress.channels.allocation import Allocation, allocated, choices_of
+from tfcompress.channels.prices import worth_of_shares
 from tfcompress.graph import ChannelGroup
 from tfcompress.importance import Criterion, Taylor, by_name, scores_of
 from tfcompress.methods.base import Candidate, Search
-from tfcompress.methods.channel_pruner import PAPERS, ChannelPruner
+from tfcompress.methods.channel_pruner import PAPERS, ChannelPruner, finite_scores
 from tfcompress.methods.registry import register_method
 from tfcompress.plan import Plan, Trail
 from tfcompress.task import Task
@@ -132,10 +133,7 @@ class Knapsack(ChannelPruner):
             if not may:
                 worths.append(np.zeros(group.size + 1))
                 continue
-            scores = np.asarray(scores_of(group, evidence, criterion), np.float64)
-            if not np.isfinite(scores).all():
-                finite = f"finite scores of {group.name!r}"
-                expect.refuse("criterion", finite, self.criterion, "It gave infinite ones: choose another.")
+            scores = finite_scores(group, scores_of(group, evidence, criterion), self.criterion)
             orders[group.name] = np.argsort(-scores, kind="stable")
             worths.append(self._worth(group, -np.sort(-scores)))
         return orders, worths
@@ -144,11 +142,7 @@ class Knapsack(ChannelPruner):
         """Returns the value of each width from descending scores, float64 `[size + 1]`."""
         if self.scale == "none":
             return np.concatenate([[0.0], np.cumsum(scores)])
-        above = scores - min(0.0, float(scores.min()))
-        sums = np.concatenate([[0.0], np.cumsum(above if above.any() else np.ones(group.size))])
-        layers = len({*group.producers, *group.readers})
-        worth: np.ndarray = layers * (sums / sums[-1]) ** self.power
-        return worth
+        return worth_of_shares(group, scores, self.power)
 
     def _notes(self, task: Task, solved: Allocation | None, choices: list[np.ndarray]) -> list[str]:
         if solved is None:

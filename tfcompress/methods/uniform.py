@@ -10,10 +10,13 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from tfcompress import expect
+from tfcompress.channels.prices import narrowed, worth_of_shares
+from tfcompress.costs.metrics import LOOKED_UP
+from tfcompress.graph import ChannelGroup
 from tfcompress.importance import Criterion, by_name, scores_of
 from tfcompress.methods import phases
 from tfcompress.methods.base import Candidate, Search
-from tfcompress.methods.channel_pruner import PAPERS, ChannelPruner
+from tfcompress.methods.channel_pruner import PAPERS, ChannelPruner, finite_scores
 from tfcompress.methods.registry import register_method
 from tfcompress.plan import Plan, Trail
 from tfcompress.rewrite import apply
@@ -25,6 +28,7 @@ from tfcompress.training.thawing import cut_layers, thawed, to_thaw
 __all__ = ["Uniform"]
 
 _Scores = Mapping[str, np.ndarray]
+_POWER = 0.3  # of the shares that channels are worth by, as in `Knapsack`
 
 
 @register_method("uniform")
@@ -36,14 +40,17 @@ class Uniform(ChannelPruner):
     `scope="global"` ranks the channels of all groups together instead, as Molchanov et al. (2017) do. The part of the
     budget that the ratio or the ranking leaves unused is spent channel by channel: on the group that keeps the smallest
     share, or on the channel with the highest score, and if that does not fit on the next one, until no single step
-    fits. With several `steps` it prunes a little and trains a little (Han et al. 2015, "Learning both weights and
-    connections"), and fine-tunes at the end.
+    fits. Where latency is planned for, `scope="global"` removes channels by worth per price, as the greedy relaxation
+    of HALP does (Shen et al. 2022): the worth is that of `Knapsack`, the price is the latency that a plan without the
+    channels saves at the present widths. With several `steps` it prunes a little and trains a little (Han et al. 2015,
+    "Learning both weights and connections"), and fine-tunes at the end.
 
     Attributes:
         criterion: criterion that ranks channels: a name such as `"l1_norm"` or `"taylor"` (docs/criteria.md lists
             them), an instance with settings, or a function `(group, evidence) -> one number per channel`.
         scope: `"local"`: the same ratio in every group. `"global"`: the lowest scores of all groups together, each
-            divided by the mean of its group, because norms of layers of different sizes cannot be compared.
+            divided by the mean of its group, because norms of layers of different sizes cannot be compared. With a
+            planned limit of latency: the least worth per price, the worth being `channels.prices.worth_of_shares`.
         steps: number of steps in which the budget is reached: after step i of n, i/n of the way has been pruned.
         step_epochs: epochs of training after each step except the last; `epochs` of fine-tuning follow that one.
 
@@ -109,7 +116,7 @@ class Uniform(ChannelPruner):
         kept = task.widths.greatest
         for step in range(1, self.steps + 1):
             scores = self._scores(task, now)
-            kept = self._kept(task, scores, step, kept)
+            kept = self._kept(task, now, scores, step, kept)
             orders = {name: np.argsort(-group_scores, kind="stable") for name, group_scores in scores.items()}
             widths = zip(now.groups, kept.tolist(), strict=True)
             plan = Plan.keeping_first(orders, {group.name: w for group, w in widths if w < group.size})
@@ -127,6 +134,8 @@ class Uniform(ChannelPruner):
             now = task.on(source)
         assert trail is not None
         origin = "the same ratio everywhere" if self.scope == "local" else "one ranking of all channels"
+        if self._is_priced(task):
+            origin = "the least worth per price removed"
         return Search(now.model, trail, (Candidate(trail, task.costs.of_kept(kept), origin=origin),), history)
 
     def _scores(self, task: Task, now: Task) -> _Scores:
@@ -141,7 +150,11 @@ class Uniform(ChannelPruner):
         totals = {metric: task.costs.total[metric] for metric in task.limits}
         return {m: whole - (whole - task.limits[m]) * step // self.steps for m, whole in totals.items()}
 
-    def _kept(self, task: Task, scores: _Scores, step: int, before: np.ndarray) -> np.ndarray:
+    def _is_priced(self, task: Task) -> bool:
+        """Whether channels are removed by worth per price."""
+        return self.scope == "global" and LOOKED_UP in task.limits
+
+    def _kept(self, task: Task, now: Task, scores: _Scores, step: int, before: np.ndarray) -> np.ndarray:
         """Returns the largest widths, int64 `[groups]`, within a step's limits and the widths of the step before."""
         limits = self._limits(task, step)
 
@@ -150,6 +163,10 @@ class Uniform(ChannelPruner):
 
         if self.scope == "local":
             return task.widths.even(fits, before)
+        if self._is_priced(task):
+            worths = [self._worth(group, scores.get(group.name)) for group in now.groups]
+            kept = narrowed(task.costs, task.widths, worths, limits, before)
+            return task.widths.grown(kept, lambda group, widths: -np.diff(worths[group])[widths], fits, before)
         sizes = task.costs.sizes
         relative = [
             np.sort(_relative(scores[group.name])) if group.name in scores else np.empty(0) for group in task.groups
@@ -172,6 +189,12 @@ class Uniform(ChannelPruner):
 
         kept = np.minimum(task.widths.largest(levels, above, fits), before)
         return task.widths.grown(kept, worth, fits, before)
+
+    def _worth(self, group: ChannelGroup, scores: np.ndarray | None) -> np.ndarray:
+        """Returns the worth of each width of a group, float64 `[size + 1]`; zeros if it may not be pruned."""
+        if scores is None:
+            return np.zeros(group.size + 1)
+        return worth_of_shares(group, -np.sort(-finite_scores(group, scores, self.criterion)), _POWER)
 
 
 def _phase(step: int) -> str:

@@ -10,14 +10,20 @@ import keras
 import numpy as np
 
 from tfcompress import expect
+from tfcompress.costs import Budget, FileSize
+from tfcompress.costs.budget import share_that_reaches
+from tfcompress.costs.file_size import FILE, INT8, file_size
 from tfcompress.export import run_tflite
 from tfcompress.export.differences import largest_difference, largest_magnitude, top1_agreement
 from tfcompress.export.tflite import float_operators, signature_names
 from tfcompress.graph import LayerGraph
+from tfcompress.litert import numbers
 from tfcompress.methods.base import Candidate, Search
 from tfcompress.methods.registry import register_method
 from tfcompress.methods.weights.base import WeightMethod, clustered_layers, pruned_layers, train_bridged
+from tfcompress.network import Network
 from tfcompress.plan import Plan, Trail
+from tfcompress.rewrite import apply
 from tfcompress.task import WARNING, Task
 from tfcompress.tfmot_bridge import Bridged, Legacy
 from tfcompress.tfmot_bridge.quantization import (
@@ -83,6 +89,41 @@ class QAT(WeightMethod):
         steps = {"schedule": "step", "milestones": (30, 60, 90), "reference_epochs": 100, "decay": 0.1}
         training = {"epochs": 100, "batch_size": 32, "learning_rate": 1e-5, "momentum": 0.9, **steps}
         return {"resnet-imagenet": {**training, "teach": None, "keep": "last"}}
+
+    def budget(self, given: Budget) -> Budget:
+        """Returns the budget; a limit of the file is one of the int8 file, which is made and measured.
+
+        Raises:
+            ValueError: it limits what this method does not change.
+        """
+        return super().budget(given.only_measuring(FILE) if FILE in given else given)
+
+    def check_model(self, task: Task) -> None:
+        """Refuses a model that cannot be quantized, or whose int8 file is above the limit of the budget."""
+        super().check_model(task)
+        if FILE not in task.budget:
+            return
+        task.progress.doing("working out the size of the int8 file")
+        size, limit = self.file_left(task.network).measured, task.budget[FILE]
+        whole = file_size(apply(task.network.model, Plan(), task.groups)) if isinstance(limit, float) else 0.0
+        if size > (limit * whole if isinstance(limit, float) else limit):
+            share = f", {share_that_reaches(size, int(whole))} of the float32 file" if whole else ""
+            raise ValueError(
+                f"Expected a size_budget that the int8 file of {task.model.name!r} can meet, which has {size:,} "
+                f"bytes{share}. Received: {task.budget.said(FILE)}. Remove channels first, in a flow such as "
+                "method=['uniform', 'qat'], which plans for this file."
+            )
+
+    def file_left(self, network: Network) -> FileSize:
+        """Returns the size of the int8 file, from one that is made without training."""
+
+        def made(model: keras.Model) -> bytes:
+            legacy = quantized(LayerGraph.from_keras(model))
+            generator = np.random.default_rng(0)
+            calibrated(legacy, [[numbers((1, *t.shape[1:]), np.dtype(t.dtype), generator) for t in model.inputs]])
+            return tflite_of(legacy, model)
+
+        return FileSize.of(apply(network.model, Plan(), network.groups), network.groups, INT8, made)
 
     def phases(self, task: Task) -> tuple[PhasePlan, ...]:
         """The training."""
