@@ -106,3 +106,10 @@ class TestNarrowing(tf.test.TestCase):
         self.assertLess(result.after.macs, plain.after.macs)
         self.assertLessEqual(result.after.measurements["latency_ms"], 0.8 * result.before.measurements["latency_ms"])
         self.assertEqual(methods.KD(blocks=(2,)).plans_again(), False)
+
+    def test_students_of_n2n_are_within_a_limit_of_latency_in_both_stages(self):
+        self.enterContext(tiled.tiled_device())
+        method = methods.N2N(updates=1, rollouts=2, epochs=0, random=True)
+        result = self.compress(method, latency_budget=0.9, latency_table=self.table)
+        self.assertLessEqual(result.after.measurements["latency_ms"], 0.9 * result.before.measurements["latency_ms"])
+        self.assertLen(result.candidates, 2)
