@@ -18,6 +18,7 @@ from tfcompress.costs.metrics import LOOKED_UP
 from tfcompress.methods import Method, Search
 from tfcompress.network import Network
 from tfcompress.operators import LatencyPrediction, OperatorTable, Unresolved
+from tfcompress.rewrite import apply
 from tfcompress.task import WARNING, Task
 from tfcompress.training import RunFolder
 
@@ -161,9 +162,13 @@ def nearest(method: Method, task: Task, search_of: Callable[[Task], Search]) -> 
             return search
         if share <= 1 and (best is None or share > best[0]):
             best = share, search
-        if _TOO_LOW <= share <= _NEAR or not left or (share <= 1 and not _spends(search, task)):
+        is_near = _TOO_LOW <= share <= _NEAR or (share <= 1 and not _spends(search, task))
+        if is_near or not left or (share <= 1 and search.plan.structural):  # blocks are large steps
             break
-        task = dataclasses.replace(task, budget=task.budget.tighter(min(1.2, max(0.5, _GOAL / share))))
+        tighter = dataclasses.replace(task, budget=task.budget.tighter(min(1.2, max(0.5, _GOAL / share))))
+        if search.plan.structural and method.least(task.costs, task.control)[LOOKED_UP] > tighter.limits[LOOKED_UP]:
+            break
+        task = tighter
         del task.said[said:]
         search = search_of(task)
     return search if best is None else best[1]
@@ -177,8 +182,11 @@ def _spends(search: Search, task: Task) -> bool:
 def _measured_share(search: Search, task: Task) -> float | None:
     """Returns the latency of a search's student as a share of the limit; `None` if its file is not known."""
     assert task.latency is not None
-    if len(search.trail) > 1 or search.plan.structural or not task.latency.table.is_of_this_device:
+    if len(search.trail) > 1 or search.student is not None or not task.latency.table.is_of_this_device:
         return None
+    if search.plan.structural:  # in no file of the original
+        student = apply(search.source, search.plan, task.network_of(search.source).groups, seed=task.seed)
+        return task.budget.measure(student)[LATENCY] / _limit_ms(task)
     return task.latency.measured_ms(task.costs.kept(search.plan)) / _limit_ms(task)
 
 

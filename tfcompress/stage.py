@@ -13,6 +13,7 @@ from tfcompress.candidates import candidate_from_dict, candidate_to_dict, named
 from tfcompress.costs.metrics import metric_of
 from tfcompress.latency_planning import nearest
 from tfcompress.methods import Method, Search
+from tfcompress.narrowing import narrowed
 from tfcompress.plan import Plan, Trail
 from tfcompress.rewrite import apply, replay
 from tfcompress.rewrite.trails import check_end
@@ -92,8 +93,12 @@ def _decide(method: Method, task: Task) -> Search:
 
 
 def _planned(method: Method, task: Task) -> Search:
-    """Runs the search; again with less or more, as long as its student measures above a limit, or far below it."""
-    return nearest(method, task, lambda limited: _searched(method, limited))
+    """Runs the search; again with less or more, as long as its student measures above a limit, or far below it.
+
+    A student that is above it all the same, as where a search is not made again, is narrowed.
+    """
+    search = nearest(method, task, lambda limited: _searched(method, limited))
+    return narrowed(method, task, search, _before(task)) if task.budget.measured else search
 
 
 def _searched(method: Method, task: Task) -> Search:

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from tfcompress import expect
-from tfcompress.channels import Control, reachable
+from tfcompress.channels import Control, Widths, reachable
 from tfcompress.costs import Cost, CostModel, FileSize
 from tfcompress.costs.budget import ADVICE, Budget
 from tfcompress.costs.latency import LATENCY
@@ -151,6 +151,10 @@ class Method:
         `None` for a method that makes no file of its own: its model is judged by the float32 file.
         """
         return None
+
+    def widths(self, task: Task) -> Widths:
+        """Returns the widths that the groups of a student may have: those that the task allows."""
+        return task.widths
 
     def cheapest(self, costs: CostModel, control: Control, metrics: Sequence[str]) -> str:
         """Returns a sentence on the cheapest student by each metric, with a leading space; may be empty."""

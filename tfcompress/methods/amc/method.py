@@ -116,6 +116,10 @@ class AMC(ChannelPruner):
     def _environment(self, task: Task) -> AmcEnvironment:
         return AmcEnvironment(task.costs, pruning_units(task.groups), task.budget, self._widths(task.widths))
 
+    def widths(self, task: Task) -> Widths:
+        """Returns the widths that the groups of a student may have: all channels between blocks stay."""
+        return inside_units(self._widths(task.widths), task.groups, pruning_units(task.groups))
+
     def check_model(self, task: Task) -> None:
         """Refuses a model without channels inside blocks, minimum ratios for channels between them, and a buffer that
         cannot hold an episode; also if tf-agents is missing.

@@ -175,6 +175,10 @@ class Distilling(TrainedMethod):
             )
         return self.choice.least(costs)
 
+    def plans_again(self) -> bool:
+        """Whether the search may be repeated with a smaller budget: it trains nothing where no setting is a student."""
+        return not self.choice.is_told
+
     def check(self, task: Task) -> None:
         """Refuses outputs that cannot be distilled, and a teaching that does not fit."""
         if self.distils_outputs:

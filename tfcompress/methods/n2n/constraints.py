@@ -86,7 +86,7 @@ def student_within(task: Task, students: Sequence[SmallStudent]) -> SmallStudent
     """Returns the first student that meets all limits, measured ones included; `None` if none does."""
     for student in students:
         if task.fits(student.cost) and (
-            not task.budget.only_measured or holds_measured(task, student.built(task.network, task.seed))
+            not task.budget.measured or holds_measured(task, student.built(task.network, task.seed))
         ):
             return student
     return None
@@ -116,7 +116,7 @@ def check_limits(task: Task, students: Sequence[SmallStudent]) -> None:
             f"Expected limits that one student can meet. Received: {' and '.join(map(budget.said, budget))}. Of "
             f"the smallest known students, {words}. Raise one of the limits."
         )
-    if not budget.only_measured or task.run.recall("before", task.progress.note) is not None:
+    if not budget.measured or task.run.recall("before", task.progress.note) is not None:
         return
     limits = budget.measured_limits(_measured(task, task.network.model))
     numbers = [_measured(task, student.built(task.network, task.seed)) for student in within]
@@ -155,7 +155,7 @@ def holds_measured(task: Task, student: keras.Model) -> bool:
 
     Shares refer to the measurement of the original, made before the run begins or during it.
     """
-    if not task.budget.only_measured:
+    if not task.budget.measured:
         return True
     before = (task.run.recall("before", task.progress.note) or {}).get("measurements", {})
     return _holds(task.budget.measured_limits(before), task.budget.measure(student))

@@ -13,6 +13,7 @@ from tfcompress import expect
 from tfcompress.agents import load_tf_agents
 from tfcompress.channels import Control
 from tfcompress.costs import Budget, Cost, CostModel
+from tfcompress.costs.metrics import LOOKED_UP
 from tfcompress.fingerprint import Contents
 from tfcompress.methods import phases
 from tfcompress.methods.base import Search
@@ -297,7 +298,10 @@ class N2N(TrainedMethod):
         if self._shrinks:
             plans: tuple[Plan, ...] = ()
             if self._removes and trail.last.structural:
+                lookups = network.costs.after(trail.last).lookups(LOOKED_UP)
                 network = task.network_of(stage.students.built(network, trail.last))
+                if lookups:  # of latency, which nothing in a model says
+                    network.costs.look_up(LOOKED_UP, lookups)
                 plans = trail.plans
             shrinkable = Space.of(network.costs, rules).shrinkable
             if shrinkable.variables:

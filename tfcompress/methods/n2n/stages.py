@@ -121,7 +121,7 @@ class Stages:
         return (
             cost.params < self._task.costs.total.params
             and self._task.fits(cost)
-            and (not self._task.budget.only_measured or holds_measured(self._task, self.students.built(network, plan)))
+            and (not self._task.budget.measured or holds_measured(self._task, self.students.built(network, plan)))
         )
 
     def search(self) -> Search:
@@ -150,7 +150,7 @@ class Stages:
         smallest = Space.of(left, self._rules).shrinkable.uniform(self._rules.shares[0])
         if not task.fits(left.of(smallest)):
             return False
-        return not task.budget.only_measured or holds_measured(
+        return not task.budget.measured or holds_measured(
             task, SmallStudent((plan, smallest), left.of(smallest)).built(network, task.seed)
         )
 

@@ -169,7 +169,7 @@ class Students:
     def trained(self, network: Network, plan: Plan, trail: Trail, strict: bool) -> tuple[Scored, keras.Model]:
         """Returns the student, trained for a few epochs, and its score."""
         student = self.built(network, plan)
-        cost = Network(student, self._task.control.through_norms).costs.total
+        cost = network.costs.after(plan).of(Plan(plan.channels))
         self._task.progress.doing(f"training a student of {cost.params:,} parameters")
         within = self._holds(cost, lambda: student)
         if strict and not within:
@@ -283,7 +283,7 @@ class Students:
     def _holds(self, cost: Cost, built: Callable[[], keras.Model]) -> bool:
         """Whether a student is within the budget; it is built if something has to be measured."""
         task = self._task
-        return task.fits(cost) and (not task.budget.only_measured or holds_measured(task, built()))
+        return task.fits(cost) and (not task.budget.measured or holds_measured(task, built()))
 
     def _key(self, trail: Trail) -> str:
         return key_of(self._task, trail)

@@ -10,7 +10,7 @@ import keras
 
 from tfcompress import expect
 from tfcompress.agents import PruningAgent, SacSettings, load_tf_agents
-from tfcompress.channels import INSIDE_BLOCKS, Control, reachable_inside
+from tfcompress.channels import INSIDE_BLOCKS, Control, Widths, inside_units, pruning_units, reachable_inside
 from tfcompress.channels.environment import STATE_SIZE
 from tfcompress.costs import Cost, CostModel
 from tfcompress.importance import Criterion, by_name
@@ -127,6 +127,10 @@ class RLAL(ChannelPruner):
     def least(self, costs: CostModel, control: Control) -> Cost:
         """Returns the cost with the fewest channels inside blocks, and all channels between them."""
         return reachable_inside(costs, control.widths(costs.groups))
+
+    def widths(self, task: Task) -> Widths:
+        """Returns the widths that the groups of a student may have: all channels between blocks stay."""
+        return inside_units(task.widths, task.groups, pruning_units(task.groups))
 
     def check_model(self, task: Task) -> None:
         """Refuses a model without channels inside blocks, and minimum ratios for channels between them; also if

@@ -1,0 +1,115 @@
+"""Students that measure above their limit: narrowed, or planned again, and never missed for some percent."""
+
+import dataclasses
+from unittest import mock
+
+import keras
+import small_tasks
+import tensorflow as tf
+import tiled
+from keras import layers
+
+import tfcompress
+from tfcompress import methods
+from tfcompress.costs import metrics
+from tfcompress.costs.file_size import FILE
+from tfcompress.methods.rlal import AgentSettings
+from tfcompress.operators import LatencyPrediction, OperatorTable
+
+AGENT = AgentSettings(hidden=(8, 8), updates_per_epoch=1, batch_size=4)
+SEARCHES = {
+    "rlal": methods.RLAL(episodes=1, local_search=0, epochs=0, joint=False, agent=AGENT),
+    "amc": methods.AMC(episodes=1, exploring=0, epochs=0),
+    "taylor": methods.TaylorPruning(runs=1, filters=0.3, updates=0, epochs=0),
+}
+
+
+def network(blocks=2):
+    """Residual blocks on the pictures of `small_tasks`, with groups of several tiles."""
+    keras.utils.set_random_seed(0)
+    image = keras.Input((8, 8, 1), name="image")
+    x = layers.Conv2D(24, 3, padding="same", activation="relu", name="stem")(image)
+    for number in range(blocks):
+        y = layers.Conv2D(48, 3, padding="same", activation="relu", name=f"block{number}_conv1")(x)
+        y = layers.Conv2D(24, 3, padding="same", name=f"block{number}_conv2")(y)
+        x = layers.ReLU(name=f"block{number}_out")(layers.Add(name=f"block{number}_sum")([x, y]))
+    x = layers.GlobalAveragePooling2D(name="pool")(x)
+    model = keras.Model(image, layers.Dense(small_tasks.CLASSES, "softmax", name="head")(x), name="net")
+    model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    return model
+
+
+class TestNarrowing(tf.test.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.model, cls.data, cls.table = network(), small_tasks.pictures(32), OperatorTable()
+
+    def compress(self, method, model=None, **budgets):
+        settings = {"validation_data": self.data, "verbose": 0}
+        return tfcompress.compress(model or self.model, method, self.data, **settings, **budgets)
+
+    def slower(self):
+        """Within it, plans take a tenth longer than the table says; the calibration does not see it."""
+        measured = LatencyPrediction.measured_ms
+
+        def measured_ms(prediction, kept, seconds=1.0):
+            whole = (kept == prediction._sizes).all()
+            return measured(prediction, kept, seconds) * (1.0 if whole else 1.1)
+
+        self.enterContext(mock.patch("tfcompress.workflow.calibrated", lambda task: task))
+        self.enterContext(mock.patch.object(LatencyPrediction, "measured_ms", measured_ms))
+        self.enterContext(tiled.tiled_device())
+
+    def test_a_search_that_costs_much_is_not_made_again_for_latency(self):
+        self.slower()
+        for name, method in SEARCHES.items():
+            with mock.patch.object(type(method), "search", autospec=True, side_effect=type(method).search) as search:
+                result = self.compress(method, latency_budget=0.6, latency_table=self.table)
+            self.assertEqual(search.call_count, 1, name)
+            # Had it been measured as the plan was: a tenth more than this.
+            share = 1.1 * result.after.measurements["latency_ms"] / result.before.measurements["latency_ms"]
+            self.assertBetween(share, 0.4, 0.6, name)
+            (note,) = (note for note in result.notes if note.startswith("The student that was found measured"))
+            self.assertIn("latency_budget=0.6", note)
+            self.assertEqual(result.candidates[0].origin, "narrowed after the search")
+            found, now = result.candidates[1].cost, result.after
+            self.assertLess(now.macs, found.macs)
+            self.assertIn(f"{now.macs / found.macs:.1%} of its MACs", note)
+            kept = {edit.group: set(edit.indices) for edit in result.trail.last.channels}
+            for edit in result.candidates[1].trail.last.channels:
+                self.assertContainsSubset(kept[edit.group], set(edit.indices))
+
+    def test_a_file_above_its_limit_is_narrowed_too(self):
+        known = metrics._METRICS[FILE]
+        larger = dataclasses.replace(known, measure=lambda student: known.measure(student) + 3000.0)
+        self.enterContext(mock.patch.dict(metrics._METRICS, {FILE: larger}))
+        result = self.compress(SEARCHES["rlal"], size_budget=0.5)
+        self.assertLessEqual(result.after[FILE], 0.5 * result.before[FILE])
+        self.assertTrue(any("(size_budget=0.5)" in note and "narrowed" in note for note in result.notes))
+
+    def test_a_student_with_fewer_blocks_is_planned_again(self):
+        model = network(blocks=4)
+        sizes = model.count_params()
+        measured = tiled.measure_latency
+
+        def slower(student, **settings):
+            latency = measured(student, **settings)
+            longer = 1.0 if student.count_params() == sizes else 1.5
+            return dataclasses.replace(latency, median_ms=longer * latency.median_ms)
+
+        method = methods.KD(epochs=0)
+        self.enterContext(tiled.tiled_device())
+        plain = self.compress(method, model, latency_budget=0.8)
+        with mock.patch("tfcompress.latency_planning.measure_latency", slower):
+            result = self.compress(method, model, latency_budget=0.8)
+        self.assertLess(result.after.macs, plain.after.macs)
+        self.assertLessEqual(result.after.measurements["latency_ms"], 0.8 * result.before.measurements["latency_ms"])
+        self.assertEqual(methods.KD(blocks=(2,)).plans_again(), False)
+
+    def test_students_of_n2n_are_within_a_limit_of_latency_in_both_stages(self):
+        self.enterContext(tiled.tiled_device())
+        method = methods.N2N(updates=1, rollouts=2, epochs=0, random=True)
+        result = self.compress(method, latency_budget=0.9, latency_table=self.table)
+        self.assertLessEqual(result.after.measurements["latency_ms"], 0.9 * result.before.measurements["latency_ms"])
+        self.assertLen(result.candidates, 2)
