@@ -77,7 +77,8 @@ print(methods.rlal.AgentSettings.__name__, methods.Teaching.__name__, len(method
         before, after, names = answer.stdout.splitlines()[-3:]
         self.assertEqual(before, "['base', 'order', 'phases', 'presets', 'registry', 'settings', 'trained']")
         self.assertEqual(
-            after, "['base', 'channel_pruner', 'order', 'phases', 'presets', 'registry', 'settings', 'trained', 'uniform']"
+            after,
+            "['base', 'channel_pruner', 'order', 'phases', 'presets', 'registry', 'settings', 'trained', 'uniform']",
         )
         self.assertEqual(names, f"AgentSettings Teaching {len(registry._BUILT_IN)}")
 
