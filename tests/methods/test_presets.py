@@ -85,6 +85,14 @@ def test_no_method_starts_a_run_of_hundreds_of_epochs_by_itself(task, name):
     assert balanced < paper or name in ("cluster", "replaced", "uniform")  # whose papers are short, or say nothing
 
 
+def test_a_student_from_scratch_costs_no_teacher(task):
+    """A teacher is a forward pass, a third of a step, beside the student's share of the multiply-adds."""
+    made = METHODS["scratch"](), METHODS["scratch"](teach="kd"), METHODS["kd"]()
+    alone, *taught = (method.phases(task)[0].cost for method in made)
+    assert alone == phases.share_of_macs(task)
+    assert taught == pytest.approx([alone + 1 / 3] * 2)
+
+
 def test_papers_settings_by_hand():
     """N2N: "at least 100" updates, "batch size=5", "5 epochs was sufficient", rates 0.003 and 0.01; teachers for 150
     epochs at 0.001 with drops "in the 80th and 120th epochs" in batches of 128, on MNIST for 50 at 0.01 with one "in

@@ -75,9 +75,10 @@ print(methods.rlal.AgentSettings.__name__, methods.Teaching.__name__, len(method
 """
         answer = subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.PIPE, text=True)
         before, after, names = answer.stdout.splitlines()[-3:]
-        self.assertEqual(before, "['base', 'order', 'phases', 'presets', 'registry', 'trained']")
+        self.assertEqual(before, "['base', 'order', 'phases', 'presets', 'registry', 'settings', 'trained']")
         self.assertEqual(
-            after, "['base', 'channel_pruner', 'order', 'phases', 'presets', 'registry', 'trained', 'uniform']"
+            after,
+            "['base', 'channel_pruner', 'order', 'phases', 'presets', 'registry', 'settings', 'trained', 'uniform']",
         )
         self.assertEqual(names, f"AgentSettings Teaching {len(registry._BUILT_IN)}")
 

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from tfcompress.agents import _networks, _policy_files, _sequence_networks, _tf_agents
 from tfcompress.agents._rollouts import Rollout, Shapes
+from tfcompress.agents._saved import check_shapes, copies, numbered
 
 __all__ = ["Learner", "ReinforceSettings"]
 
@@ -227,8 +228,9 @@ class Learner:
         Returns:
             The networks, slots and step counter of the optimizer, the baseline, and the counters of the random streams.
         """
-        state = {name: variable.numpy().copy() for name, variable in self._variables().items()}
-        return state | {"counters": np.array([self._seed, self._rollouts_drawn, self._updates_made], "int64")}
+        return copies(self._variables()) | {
+            "counters": np.array([self._seed, self._rollouts_drawn, self._updates_made], "int64")
+        }
 
     def load_state_dict(self, state: dict[str, np.ndarray]) -> None:
         """Restores the state that `state_dict` returned; the learner then continues bit for bit.
@@ -242,13 +244,7 @@ class Learner:
         variables = self._variables()
         expected = {name: tuple(variable.shape) for name, variable in variables.items()} | {"counters": (3,)}
         received = {name: np.shape(value) for name, value in state.items()}
-        if expected != received:
-            names = sorted(name for name in {*expected, *received} if expected.get(name) != received.get(name))
-            raise ValueError(
-                f"Expected the state of a {self.kind} learner with the same features and settings: {names[0]} of shape "
-                f"{expected.get(names[0])}. Received: shape={received.get(names[0])}, and {len(names) - 1} more arrays "
-                "that differ. Make the learner with the settings that the state was saved with."
-            )
+        check_shapes(expected, received, f"a {self.kind} learner with the same features and settings")
         for name, variable in variables.items():
             variable.assign(state[name])
         self._seed, self._rollouts_drawn, self._updates_made = (int(value) for value in state["counters"])
@@ -262,9 +258,7 @@ class Learner:
             "agent": [self._agent.train_step_counter],
             "baseline": [self._baseline.total, self._baseline.weight],
         }
-        return {
-            f"{part}/{i:02d}": variable for part, variables in parts.items() for i, variable in enumerate(variables)
-        }
+        return numbered(parts)
 
     # Building.
 

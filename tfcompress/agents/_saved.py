@@ -10,7 +10,7 @@ import numpy as np
 
 from tfcompress.agents.replay import ReplayBuffer
 
-__all__ = ["SavedAgent", "as_graph", "means", "numbered"]
+__all__ = ["SavedAgent", "as_graph", "check_shapes", "copies", "means", "numbered"]
 
 
 class SavedAgent(abc.ABC):
@@ -51,7 +51,7 @@ class SavedAgent(abc.ABC):
             Networks, targets, slots and step counters of the optimizers, the buffer, and the counters of the random
             streams; of RLAL's agent the environment model and z of the current epoch too.
         """
-        state = {name: variable.numpy().copy() for name, variable in self._variables().items()}
+        state = copies(self._variables())
         state |= {f"buffer/{name}": value for name, value in self._buffer.state_dict().items()}
         return state | self._numbers()
 
@@ -69,13 +69,7 @@ class SavedAgent(abc.ABC):
         expected = {name: tuple(variable.shape) for name, variable in variables.items()}
         expected |= {name: value.shape for name, value in numbers.items()}
         received = {name: np.shape(value) for name, value in state.items() if not name.startswith("buffer/")}
-        if expected != received:
-            names = sorted(name for name in {*expected, *received} if expected.get(name) != received.get(name))
-            raise ValueError(
-                f"Expected the state of an agent with the same sizes and settings: {names[0]} of shape "
-                f"{expected.get(names[0])}. Received: shape={received.get(names[0])}, and {len(names) - 1} more arrays "
-                "that differ. Make the agent with the settings that the state was saved with."
-            )
+        check_shapes(expected, received, "an agent with the same sizes and settings")
         self._buffer.load_state_dict(buffer)
         for name, variable in variables.items():
             variable.assign(state[name])
@@ -100,6 +94,30 @@ class SavedAgent(abc.ABC):
     @staticmethod
     def _bounded(action: Any) -> float:
         return min(1.0, max(0.0, float(action)))
+
+
+def copies(variables: dict[str, Any]) -> dict[str, np.ndarray]:
+    """Returns copies of the values of variables, by their names."""
+    return {name: variable.numpy().copy() for name, variable in variables.items()}
+
+
+def check_shapes(expected: dict[str, Any], received: dict[str, Any], whose: str) -> None:
+    """Refuses a state whose arrays have other names or shapes.
+
+    Args:
+        expected, received: shapes by name.
+        whose: what the state has to belong to, in words.
+
+    Raises:
+        ValueError: they differ; the message names the first array.
+    """
+    if expected != received:
+        names = sorted(name for name in {*expected, *received} if expected.get(name) != received.get(name))
+        raise ValueError(
+            f"Expected the state of {whose}: {names[0]} of shape {expected.get(names[0])}. Received: "
+            f"shape={received.get(names[0])}, and {len(names) - 1} more arrays that differ. Use the settings that the "
+            "state was saved with."
+        )
 
 
 def numbered(parts: dict[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from tfcompress.importance import Criterion, ranking
 from tfcompress.plan import Plan
 from tfcompress.task import Task
 
-__all__ = ["Episode", "Episodes", "check_budget", "images_of_a_reward", "learned"]
+__all__ = ["Episode", "Episodes", "check_budget", "cost_of_rewards", "learned"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,10 +44,24 @@ def check_budget(task: Task) -> PruningEnvironment:
     return PruningEnvironment(task.costs, pruning_units(task.groups), task.budget, task.widths)
 
 
-def images_of_a_reward(task: Task, reward_images: int | None, recalibrate_batches: int) -> int:
-    """Returns the number of images that run for one reward, including those for BatchNormalization statistics."""
+def cost_of_rewards(
+    task: Task, count: float, share: float, reward_images: int | None, recalibrate_batches: int
+) -> float:
+    """Returns the cost of rewards in epochs of training the whole model, for the estimate of time.
+
+    A training step costs about three forward passes, and a reward is measured on the pruned network, on its images and
+    those for BatchNormalization statistics.
+
+    Args:
+        task: the task.
+        count: number of rewards.
+        share: the pruned network's share of the multiply-adds.
+        reward_images: number of validation samples for one reward; `None` for all.
+        recalibrate_batches: number of batches of 128 training images for the statistics.
+    """
     known = task.splits.validation.num_samples or reward_images or 0
-    return min(reward_images or known, known) + 128 * recalibrate_batches
+    images = count * (min(reward_images or known, known) + 128 * recalibrate_batches)
+    return images * share / 3 / (task.splits.train.num_samples or images or 1)
 
 
 def learned(learn: Callable[[], dict[str, float]], rewards: Sequence[float]) -> dict[str, float]:

@@ -160,7 +160,7 @@ def take_statistics_anew(student: keras.Model, task: Task, batches: int) -> None
     reestimate_statistics(task.network_of(student), calibration_batches(task.splits, batches))
 
 
-def cost_of_teacher(teaching: Teaching | None) -> float:
+def cost_of_teacher(teaching: SoftTargets | Teaching | None) -> float:
     """Returns the share that a teacher adds to the cost of a training step, which is about three forward passes."""
     return 0.0 if teaching is None else 1 / 3
 

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from tfcompress import expect
 from tfcompress.methods.base import Method
+from tfcompress.methods.settings import check_known
 
 __all__ = ["method_by_name", "register_method", "registered_methods"]
 
@@ -115,9 +116,5 @@ def method_by_name(method: str | Method, preset: str | None = None, **changes: A
 
 def _check_has(cls: type[Method], name: str, changes: dict[str, Any]) -> None:
     """Refuses settings that a method does not have."""
-    known: set[str] = {field.name for field in dataclasses.fields(cls)} if dataclasses.is_dataclass(cls) else set()
-    if missing := [setting for setting in changes if setting not in known]:
-        raise ValueError(
-            f"Expected settings that the method {name!r} has: {', '.join(sorted(known))}. "
-            f"Received: {missing[0]}={expect.received(changes[missing[0]])}. Leave it out."
-        )
+    known: list[str] = [field.name for field in dataclasses.fields(cls)] if dataclasses.is_dataclass(cls) else []
+    check_known(name, known, {name: f"{name}={expect.received(value)}" for name, value in changes.items()})

@@ -9,12 +9,12 @@ import json
 import re
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from tfcompress.methods.base import Method
 
-__all__ = ["Setting", "as_text", "configured", "settings_of"]
+__all__ = ["Setting", "as_text", "check_known", "configured", "settings_of"]
 
 
 class Setting(NamedTuple):
@@ -58,13 +58,27 @@ def configured(method: Method, given: Mapping[str, str]) -> Method:
         ValueError: a name is unknown (the message lists the known ones), or a value has another type.
     """
     settings = {setting.name: setting for setting in settings_of(method)}
-    unknown = [name for name in given if name not in settings]
-    if unknown:
-        raise ValueError(
-            f"Expected settings of the method {method.name!r}, which are {', '.join(settings)}. "
-            f"Received: --set {unknown[0]}={given[unknown[0]]}"
-        )
+    check_known(method.name, settings, {name: f"--set {name}={text}" for name, text in given.items()})
     return _replaced(method, {name: _value(settings[name], text) for name, text in given.items()})
+
+
+def check_known(method: str, known: Iterable[str], given: Mapping[str, str]) -> None:
+    """Refuses settings that a method does not have.
+
+    Args:
+        method: name of the method.
+        known: names of its settings.
+        given: by name the settings that were given, as they were written.
+
+    Raises:
+        ValueError: a name is unknown; the message lists the known ones.
+    """
+    known = list(known)
+    if unknown := [text for name, text in given.items() if name not in known]:
+        raise ValueError(
+            f"Expected settings of the method {method!r}, which are {', '.join(known)}. Received: {unknown[0]}. "
+            "Leave it out."
+        )
 
 
 def _replaced(owner: Any, values: Mapping[str, Any]) -> Any:

@@ -21,7 +21,7 @@ from tfcompress.methods.amc.rewards import AgentReward, RewardName, check_error
 from tfcompress.methods.amc.settings import AgentSettings
 from tfcompress.methods.base import Search
 from tfcompress.methods.channel_pruner import PAPERS, ChannelPruner
-from tfcompress.methods.episodes import Episodes, images_of_a_reward
+from tfcompress.methods.episodes import Episodes, cost_of_rewards
 from tfcompress.methods.registry import register_method
 from tfcompress.process import lock
 from tfcompress.task import Task
@@ -180,9 +180,7 @@ class AMC(ChannelPruner):
     def phases(self, task: Task) -> tuple[PhasePlan, ...]:
         """The search, in rounds of some episodes, and fine-tuning."""
         share = max(phases.share_of_macs(task), 0.1)
-        images = ROUND * images_of_a_reward(task, self.reward_images, self.recalibrate_batches)
-        # A training step costs about three forward passes, and a reward is measured on the pruned network.
-        cost = images * share / 3 / (task.splits.train.num_samples or images or 1)
+        cost = cost_of_rewards(task, ROUND, share, self.reward_images, self.recalibrate_batches)
         return (
             PhasePlan(PHASE, -(-self.episodes // ROUND), max(cost, 1e-6), unit="round"),
             self.finetuning_phase(task, self.epochs),

@@ -293,12 +293,16 @@ class Distilling(TrainedMethod):
         """Returns for each phase of one student its name, its epochs, and how often a step runs the student."""
         raise NotImplementedError
 
+    def cost_of_teacher(self) -> float:
+        """Returns the share that a teacher adds to the cost of a training step."""
+        return phases.cost_of_teacher(self.lesson)
+
     def phases(self, task: Task) -> tuple[PhasePlan, ...]:
         """Returns the stages of each student."""
         share = phases.share_of_macs(task)
-        # A training step costs about three forward passes; the teacher's is one.
+        teacher = self.cost_of_teacher()
         return tuple(
-            PhasePlan(prefix + name, epochs, 1 / 3 + runs * share)
+            PhasePlan(prefix + name, epochs, teacher + runs * share)
             for prefix in self._prefixes
             for name, epochs, runs in self.stages()
         )

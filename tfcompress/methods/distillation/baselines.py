@@ -52,6 +52,10 @@ class Scratch(Generative):
         """False: only labels are used."""
         return False
 
+    def cost_of_teacher(self) -> float:
+        """Returns the cost of the teacher of `teach`; there is no other."""
+        return phases.cost_of_teacher(self.teaching)
+
     def taught_by(self, task: Task) -> str | None:
         """Returns that labels are used, or the teacher of `teach`."""
         return super().taught_by(task) or "learns from labels only"

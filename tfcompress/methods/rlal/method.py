@@ -18,7 +18,7 @@ from tfcompress.methods import phases
 from tfcompress.methods.agent_search import PHASE, ROUND, AgentSearch
 from tfcompress.methods.base import Candidate, Search
 from tfcompress.methods.channel_pruner import ChannelPruner
-from tfcompress.methods.episodes import Episodes, check_budget, images_of_a_reward
+from tfcompress.methods.episodes import Episodes, check_budget, cost_of_rewards
 from tfcompress.methods.local_search import local_search
 from tfcompress.methods.registry import register_method
 from tfcompress.methods.rlal.alignment import Alignment, beta_for
@@ -164,16 +164,14 @@ class RLAL(ChannelPruner):
         """Returns joint training, or the search with fixed weights; and fine-tuning."""
         share = phases.share_of_macs(task)
         teacher = phases.cost_of_teacher(self.teaching_for(task))
-        # A training step costs about three forward passes, and a reward is measured on the pruned network.
-        reward = images_of_a_reward(task, self.reward_images, self.recalibrate_batches) * share / 3
+        of_reward = (share, self.reward_images, self.recalibrate_batches)
         finetuning = self.finetuning_phase(task, self.epochs_of_finetuning(task))
         if not self.is_joint(task):
-            of_round = (self.episodes + self.local_search) / self._rounds * reward
-            samples = task.splits.train.num_samples or of_round or 1
-            return (PhasePlan(PHASE, self._rounds, max(of_round / samples, 1e-6), unit="round"), finetuning)
+            cost = cost_of_rewards(task, (self.episodes + self.local_search) / self._rounds, *of_reward)
+            return (PhasePlan(PHASE, self._rounds, max(cost, 1e-6), unit="round"), finetuning)
         timetable = self.timetable(task)
-        rewards = (timetable.end - timetable.start) * self.episodes_per_epoch * reward
-        extra = rewards / (task.splits.train.num_samples or rewards)
+        rewards = (timetable.end - timetable.start) * self.episodes_per_epoch
+        extra = cost_of_rewards(task, rewards, *of_reward)
         return (PhasePlan("joint training", self.epochs, 1.0 + teacher, extra=extra), finetuning)
 
     @property
