@@ -5,6 +5,8 @@ import hashlib
 import json
 from unittest import mock
 
+import numpy as np
+
 from tfcompress.export import tflite
 
 _FILES = {}
@@ -15,20 +17,23 @@ def _key(network, quantizations, conversion):
     digest = hashlib.sha256(json.dumps(network.get_config(), default=str, sort_keys=True).encode())
     for weight in network.weights:
         digest.update(f"{weight.path} {weight.dtype} {weight.shape}".encode() + weight.numpy().tobytes())
-    return digest.hexdigest(), tuple(quantizations), conversion.batch, conversion.integer_io
+    for array in conversion.calibration or ():
+        digest.update(f"{array.dtype} {array.shape}".encode() + np.ascontiguousarray(array).tobytes())
+    settings = tuple(quantizations), conversion.calibration is None, conversion.batch, conversion.integer_io
+    return digest.hexdigest(), settings
 
 
 @contextlib.contextmanager
 def converted_once():
     """Within it, a model that equals one that was converted before in this process has that one's files.
 
-    Models of layers of Keras only; nothing that calibrates is kept.
+    For models of layers of Keras: of a layer of one's own only the settings are looked at, not its code.
     """
     real = tflite.convert_network
 
     def known(network, quantizations, conversion=None):
         conversion = conversion or tflite.Conversion()
-        if conversion.calibration is not None or conversion.recipe is not None:
+        if conversion.recipe is not None:
             return real(network, quantizations, conversion)
         key = _key(network, quantizations, conversion)
         if key not in _FILES:
