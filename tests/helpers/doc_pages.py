@@ -19,7 +19,6 @@ from unittest import mock
 import keras
 import tensorflow as tf
 from absl.testing import flagsaver
-from converted_once import converted_once
 
 import tfcompress.layers  # noqa: F401, so that its handlers are there before a test, and stay
 from tfcompress import cli
@@ -158,14 +157,12 @@ class PageTest(tf.test.TestCase):
     """A test in an empty folder, which leaves no method, metric, layer or replacement of a page behind.
 
     No step is timed for what a run says of its length: that compiles the training once more, a second or more a run.
-    And a model that a page exports again has the files of the first time.
     """
 
     def setUp(self):
         super().setUp()
         self.enterContext(contextlib.chdir(self.get_temp_dir()))
         self.enterContext(registered_for_a_while())
-        self.enterContext(converted_once())
         self.enterContext(mock.patch("tfcompress.workflow.measured_step", return_value=StepTime(0.01, 1.0)))
 
     def open_page(self, name, **names):
