@@ -10,6 +10,7 @@ import pytest
 import small_tasks
 import tensorflow as tf
 import tiled
+from converted_once import converted_once
 from keras import layers
 
 import tfcompress
@@ -49,6 +50,7 @@ class TestPlannedLatency(tf.test.TestCase):
     def setUp(self):
         super().setUp()
         self.enterContext(tiled.tiled_device())
+        self.enterContext(converted_once())
 
     def compress(self, method="uniform", **settings):
         x, y = self.data

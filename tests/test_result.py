@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import small_tasks
 import tensorflow as tf
+from converted_once import converted_once
 
 import tfcompress
 from tfcompress import Plan, Result, Trail, measured, outcome
@@ -360,6 +361,7 @@ class ResultTest(tf.test.TestCase):
     def test_the_file_and_the_latency_of_both_models_are_measured(self):
         model = small_tasks.trained_network()
         call = {"data": (self.x, self.y), "flops_budget": 0.5, "verbose": 0}
+        self.enterContext(converted_once())
         with mock.patch.object(outcome, "on_this_machine", measured.on_this_machine):
             result = tfcompress.compress(model, Uniform(epochs=0), **call)
             with mock.patch.object(measured, "file_for_latency", side_effect=ExportError("Expected no EinSum. So.")):

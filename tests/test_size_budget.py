@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 import small_tasks
+from converted_once import converted_once
 from keras import layers
 
 import tfcompress
@@ -15,6 +16,12 @@ from tfcompress.costs.file_size import FILE
 from tfcompress.export import ExportError, convert
 
 X, Y = small_tasks.pictures(64)
+
+
+@pytest.fixture(autouse=True)
+def files_are_made_once():
+    with converted_once():
+        yield
 
 
 @pytest.fixture(scope="module")

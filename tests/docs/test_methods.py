@@ -19,6 +19,7 @@ from keras import layers
 import tfcompress
 from tfcompress.methods import method_by_name, registered_methods
 from tfcompress.methods.settings import settings_of
+from tfcompress.training import StepTime
 
 DOCS = pathlib.Path(__file__).resolve().parents[2] / "docs"
 PAGES = DOCS / "methods"
@@ -167,6 +168,8 @@ def run_code(codes, names):
     out = io.StringIO()
     with (
         mock.patch.object(tfcompress, "compress", compress),
+        # What a run says of its length would compile the training once more, a second or more a run.
+        mock.patch("tfcompress.workflow.measured_step", return_value=StepTime(0.01, 1.0)),
         doc_pages.registered_for_a_while(),
         contextlib.redirect_stdout(out),
     ):

@@ -287,6 +287,7 @@ class BaselinesTest(KilledRunTest):
         self.assertLen(rewards, 3)
         self.assertGreater(len(set(rewards)), 1)
 
+    @pytest.mark.slow
     def test_amc_in_its_search(self):
         """Killed in the first round, in the second, and when its agent is written at the end."""
         moments = ["search of an agent: episode 7", "search of an agent: episode 15", "search, finish: sync 2"]
@@ -315,6 +316,7 @@ class BaselinesTest(KilledRunTest):
         history = self.check("taylor", moments)["history"]["search"]
         self.assertEqual((history["run"], history["step"]), ([1, 1, 2, 2], [1, 2, 1, 2]))
 
+    @pytest.mark.slow
     def test_n2n_in_both_stages_and_in_the_training_of_the_winner(self):
         """What was scored is not scored again, a student that was being trained is; policies learn anew."""
         expected = self.finish(self.new_run("n2n whole", "n2n"))

@@ -129,7 +129,7 @@ class RelaxationTest(tf.test.TestCase):
 
 class DarcTest(tf.test.TestCase):
     def test_it_replaces_the_layer_that_is_separable(self):
-        for seed in range(3):
+        for seed in range(2):
             model, data = one_separable(seed)
             method = DARC(
                 replacements=("3x3+1x1",),
