@@ -28,6 +28,7 @@ __all__ = [
     "given_table",
     "is_needed",
     "keep_table",
+    "limit_ms",
     "nearest",
     "with_latency",
     "words_for_latency",
@@ -133,7 +134,7 @@ def calibrated(task: Task) -> Task:
         kept = tried.widths.even(tried.fits_kept)
         if task.costs.count(LOOKED_UP, kept) < 0.9 * tried.limits[LOOKED_UP]:  # other limits end it
             break
-        share = prediction.measured_ms(kept) / _limit_ms(task)
+        share = prediction.measured_ms(kept) / limit_ms(task)
         scale *= min(1.2, max(0.8, _GOAL / share))
         if abs(share - _GOAL) < 1 - _GOAL:
             break
@@ -186,11 +187,11 @@ def _measured_share(search: Search, task: Task) -> float | None:
         return None
     if search.plan.structural:  # in no file of the original
         student = apply(search.source, search.plan, task.network_of(search.source).groups, seed=task.seed)
-        return task.budget.measure(student)[LATENCY] / _limit_ms(task)
-    return task.latency.measured_ms(task.costs.kept(search.plan)) / _limit_ms(task)
+        return task.budget.measure(student)[LATENCY] / limit_ms(task)
+    return task.latency.measured_ms(task.costs.kept(search.plan)) / limit_ms(task)
 
 
-def _limit_ms(task: Task) -> float:
+def limit_ms(task: Task) -> float:
     """Returns the limit of latency in milliseconds; a share is one of the original measured now."""
     assert task.latency is not None
     limit = task.budget[LATENCY]

@@ -14,6 +14,7 @@ from tfcompress.costs.budget import shown
 from tfcompress.costs.latency import LATENCY
 from tfcompress.costs.metrics import LOOKED_UP, metric_of
 from tfcompress.importance import by_name, ranking
+from tfcompress.latency_planning import limit_ms
 from tfcompress.methods import Candidate, Method, Search
 from tfcompress.network import Network
 from tfcompress.plan import Plan, Trail
@@ -54,7 +55,7 @@ def narrowed(method: Method, task: Task, search: Search, before: Mapping[str, fl
     numbers = first.measured(first.kept)
     limits = {name: limit for name, limit in task.budget.measured_limits(before).items() if name in numbers}
     if LATENCY in numbers:
-        limits[LATENCY] = _latency_limit(task)
+        limits[LATENCY] = limit_ms(task)
     above = {name: number for name, number in numbers.items() if number > limits[name]}
     if not above:
         return search
@@ -88,13 +89,6 @@ def narrowed(method: Method, task: Task, search: Search, before: Mapping[str, fl
             )
             return first.search_of(kept, note)
     return search
-
-
-def _latency_limit(task: Task) -> float:
-    """Returns the limit of latency in milliseconds, by which plans are measured as files."""
-    assert task.latency is not None
-    limit = task.budget[LATENCY]
-    return limit * task.latency.measured_ms(task.costs.sizes) if isinstance(limit, float) else float(limit)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
