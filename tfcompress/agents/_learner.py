@@ -244,7 +244,7 @@ class Learner:
         variables = self._variables()
         expected = {name: tuple(variable.shape) for name, variable in variables.items()} | {"counters": (3,)}
         received = {name: np.shape(value) for name, value in state.items()}
-        check_shapes(expected, received, f"a {self.kind} learner with the same features and settings")
+        check_shapes(expected, received, f"a {self.kind} learner", of_which="features")
         for name, variable in variables.items():
             variable.assign(state[name])
         self._seed, self._rollouts_drawn, self._updates_made = (int(value) for value in state["counters"])

@@ -69,7 +69,7 @@ class SavedAgent(abc.ABC):
         expected = {name: tuple(variable.shape) for name, variable in variables.items()}
         expected |= {name: value.shape for name, value in numbers.items()}
         received = {name: np.shape(value) for name, value in state.items() if not name.startswith("buffer/")}
-        check_shapes(expected, received, "an agent with the same sizes and settings")
+        check_shapes(expected, received, "an agent", of_which="sizes")
         self._buffer.load_state_dict(buffer)
         for name, variable in variables.items():
             variable.assign(state[name])
@@ -101,12 +101,13 @@ def copies(variables: dict[str, Any]) -> dict[str, np.ndarray]:
     return {name: variable.numpy().copy() for name, variable in variables.items()}
 
 
-def check_shapes(expected: dict[str, Any], received: dict[str, Any], whose: str) -> None:
+def check_shapes(expected: dict[str, Any], received: dict[str, Any], what: str, of_which: str) -> None:
     """Refuses a state whose arrays have other names or shapes.
 
     Args:
         expected, received: shapes by name.
-        whose: what the state has to belong to, in words.
+        what: what the state belongs to, such as "an agent".
+        of_which: what has to be the same beside the settings, such as "sizes".
 
     Raises:
         ValueError: they differ; the message names the first array.
@@ -114,9 +115,9 @@ def check_shapes(expected: dict[str, Any], received: dict[str, Any], whose: str)
     if expected != received:
         names = sorted(name for name in {*expected, *received} if expected.get(name) != received.get(name))
         raise ValueError(
-            f"Expected the state of {whose}: {names[0]} of shape {expected.get(names[0])}. Received: "
-            f"shape={received.get(names[0])}, and {len(names) - 1} more arrays that differ. Use the settings that the "
-            "state was saved with."
+            f"Expected the state of {what} with the same {of_which} and settings: {names[0]} of shape "
+            f"{expected.get(names[0])}. Received: shape={received.get(names[0])}, and {len(names) - 1} more arrays "
+            f"that differ. Make the {what.split()[-1]} with the settings that the state was saved with."
         )
 
 
