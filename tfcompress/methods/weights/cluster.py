@@ -62,7 +62,7 @@ class Cluster(WeightMethod):
     def published(cls) -> Mapping[str, Mapping[str, Any]]:
         """Table 2 of Deep Compression: 6 bits, which are 64 values, in each layer of LeNet-300-100. They begin
         linearly, which was best (section 6.2). Its other networks have 256 values in convolutions and 32 in dense
-        layers, which one setting cannot say. Decided, as the paper has no number for them: epochs and rate.
+        layers, which one setting cannot say. Decided: epochs and rate.
         """
         training = {"centroids": "linear", "epochs": 15, "teach": None, "keep": "last"}
         return {"lenet300-mnist": {**training, "clusters": 64}}

@@ -81,8 +81,8 @@ class Magnitude(WeightMethod):
     def published(cls) -> Mapping[str, Mapping[str, Any]]:
         """The example that Zhu and Gupta published with their code (TensorFlow's contrib/model_pruning): a network for
         CIFAR-10 from no zeros to 90% in 90,000 steps of 128 images, which are 230 epochs. The masks change every 100
-        steps, the least of the 100 to 1,000 between which the paper found no difference. Decided, as neither gives a
-        number: the rate, and the epochs of fine-tuning.
+        steps, the least of the 100 to 1,000 between which the paper found no difference. Decided: the rate, and the
+        epochs of fine-tuning.
         """
         schedule = {"sparsity": 0.9, "initial_sparsity": 0.0, "pruning_epochs": 230, "updates": 900}
         return {"cnn-cifar10": {**schedule, "epochs": 15, "batch_size": 128, "teach": None, "keep": "last"}}
