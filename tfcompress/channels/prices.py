@@ -16,7 +16,10 @@ from tfcompress.channels.widths import Widths
 from tfcompress.costs import CostModel
 from tfcompress.graph import ChannelGroup
 
-__all__ = ["narrowed", "worth_of_shares"]
+__all__ = ["POWER", "narrowed", "worth_of_shares"]
+
+POWER = 0.3
+"""The power of shares that methods take if nothing else is said."""
 
 _Int = npt.NDArray[np.int64]
 _Float = npt.NDArray[np.float64]

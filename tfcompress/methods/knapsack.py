@@ -10,7 +10,7 @@ import numpy as np
 
 from tfcompress import expect
 from tfcompress.channels.allocation import Allocation, allocated, choices_of
-from tfcompress.channels.prices import worth_of_shares
+from tfcompress.channels.prices import POWER, worth_of_shares
 from tfcompress.graph import ChannelGroup
 from tfcompress.importance import Criterion, Taylor, by_name, scores_of
 from tfcompress.methods.base import Candidate, Search
@@ -58,7 +58,7 @@ class Knapsack(ChannelPruner):
 
     criterion: str | Criterion = "next_layer_l1_norm"
     scale: Literal["share", "none"] = "share"
-    power: float = 0.3
+    power: float = POWER
     levels: int = 32
     gap: float = 1e-3
     solver_seconds: float = 60.0

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from tfcompress import expect
-from tfcompress.channels.prices import narrowed, worth_of_shares
+from tfcompress.channels.prices import POWER, narrowed, worth_of_shares
 from tfcompress.costs.metrics import LOOKED_UP
 from tfcompress.graph import ChannelGroup
 from tfcompress.importance import Criterion, by_name, scores_of
@@ -28,7 +28,6 @@ from tfcompress.training.thawing import cut_layers, thawed, to_thaw
 __all__ = ["Uniform"]
 
 _Scores = Mapping[str, np.ndarray]
-_POWER = 0.3  # of the shares that channels are worth by, as in `Knapsack`
 
 
 @register_method("uniform")
@@ -194,7 +193,7 @@ class Uniform(ChannelPruner):
         """Returns the worth of each width of a group, float64 `[size + 1]`; zeros if it may not be pruned."""
         if scores is None:
             return np.zeros(group.size + 1)
-        return worth_of_shares(group, -np.sort(-finite_scores(group, scores, self.criterion)), _POWER)
+        return worth_of_shares(group, -np.sort(-finite_scores(group, scores, self.criterion)), POWER)
 
 
 def _phase(step: int) -> str:
