@@ -5,8 +5,9 @@ Gradient Reinforcement Learning". Decided here where it says nothing:
 
 - Teachers on MNIST and Caltech-256 (learning rate 0.01) are trained with SGD, the others (0.001) with Adam.
 - Students of a search, students designed by hand and pruned networks are trained fully in the same way as their
-teacher. - MNIST's pixels are in [0, 1]; VGG networks, which halve images five times, read images below 32 pixels padded
-to 32x32 with black edges.
+  teacher.
+- MNIST's pixels are in [0, 1]; VGG networks, which halve images five times, read images below 32 pixels padded to 32x32
+  with black edges.
 - Caltech-256: a fifth is the test split; images are padded by an eighth before they are cropped; batches of 64.
 
 A search is large: 100 updates of 5 students, each trained for 5 epochs, are 2,500 epochs a stage. The hours that the

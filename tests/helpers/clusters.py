@@ -16,6 +16,7 @@ def started(*paths):
     environment = {
         "PYTHONPATH": os.pathsep.join(map(str, [ROOT, *paths])),
         "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_worker_niceness": "0",  # 15 otherwise: on a busy machine jobs then wait for minutes
         "TF_CPP_MIN_LOG_LEVEL": "3",
     }
     with mock.patch.dict(os.environ, environment):

@@ -212,7 +212,7 @@ class N2N(TrainedMethod):
         check_limits(task, self._small_students(task.costs))
 
     def check(self, task: Task) -> None:
-        """Refuses a teacher at chance level, and models without logits to learn from."""
+        """Refuses models without logits to learn from, and metrics for which less is better."""
         super().check(task)
         phases.check_outputs(task, (), "Use a method that needs no teacher, such as 'uniform'.")
         if task.objective.metric_name is None or task.objective.sign < 0:

@@ -15,7 +15,7 @@ _BOTH: dict[str, Any] = {
     "weight_decay": 1e-4,
     "keep": "last",
 }
-# Decided: with its rate of 0.01 the optimizer is SGD, with 0.001 Adam.
+# Decided: with its rate of 0.01 the optimizer is SGD, with 0.001 Adam; momentum and weight decay of `_BOTH`.
 _CIFAR = {
     **_BOTH,
     "epochs": 150,

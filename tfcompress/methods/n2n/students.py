@@ -218,7 +218,8 @@ class Students:
                     if self._records.get(key) is None:
                         self._records.add(key, {**_plain(waiting[key]), "epochs": epochs})
             alive = better
-        return [self._final[key] for key in keys]
+        # With its own trail: a student that the second stage leaves as it is was scored in the first.
+        return [dataclasses.replace(self._final[key], trail=trail) for key, trail in zip(keys, trails, strict=True)]
 
     def _note(
         self,

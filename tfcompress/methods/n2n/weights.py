@@ -18,8 +18,9 @@ __all__ = ["KeptStudents", "key_of"]
 
 
 def key_of(task: Task, trail: Trail) -> str:
-    """Returns the name under which a student is kept."""
-    return hashlib.sha256(task.run.trail_to_json(trail).encode()).hexdigest()
+    """Returns the name under which a student is kept: the same if a stage changes nothing about the one before."""
+    plans = tuple(plan for plan in trail.plans if len(plan)) or trail.plans[:1]
+    return hashlib.sha256(task.run.trail_to_json(Trail(plans)).encode()).hexdigest()
 
 
 class KeptStudents:
