@@ -5,7 +5,8 @@
 For each network a table of its operators is measured. Widths are those of `Uniform` (one ratio, the rest spent step by
 step) for `round_to` 1, 4, 8, 16 and "auto", to half and a quarter of the multiply-adds, and to half of the latency.
 30 random plans, none of which the prediction was fitted to, are predicted and measured. Measured are files of these
-widths with random weights, one sample, one thread; nothing is trained. docs/latency.md has the tables. One to five
+widths with random weights, one sample, one thread, in turn with the whole network, as shares of its latency; nothing is
+trained. docs/latency.md has the tables. One to five
 minutes for each network on two busy CPU cores, most of them for ResNet50.
 """
 
@@ -45,7 +46,7 @@ def within_latency(network, widths, prediction, share):
     best, scale = None, GOAL
     for _ in range(TRIES):
         kept = even(network, widths, COLUMN, share * scale)
-        reached = prediction.measured_ms(kept) / prediction.measured_ms(network.costs.sizes)
+        reached = prediction.measured_share(kept)
         if reached <= share and (best is None or reached > best[1]):
             best = kept, reached
         if best is not None and best[1] >= 0.96 * share:
@@ -64,19 +65,20 @@ def speeds(network, prediction):
         row = [str(multiple)]
         for share in (0.5, 0.25):
             kept = even(network, widths, "macs", share)
-            whole, ms = prediction.measured_ms(costs.sizes), prediction.measured_ms(kept)
-            row += [f"{costs.count('macs', kept) / costs.total.macs:.3f}", f"{whole / ms:.2f}"]
+            times = 1 / prediction.measured_share(kept)
+            row += [f"{costs.count('macs', kept) / costs.total.macs:.3f}", f"{times:.2f}"]
         kept, reached = within_latency(network, widths, prediction, 0.5)
         yield (*row, f"{reached:.3f}", f"{costs.count('macs', kept) / costs.total.macs:.3f}")
 
 
 def errors(network, prediction, count=30):
-    """Returns the relative errors of predicted latency for random plans."""
+    """Returns the relative errors of the latency that is predicted for random plans, as a share of the whole one's."""
     rng, sizes, off = np.random.default_rng(7), network.costs.sizes, []
+    whole = float(prediction.predicted_ms(sizes))
     for _ in range(count):
         low, high = sorted(rng.uniform(0.1, 1, 2))
         kept = np.maximum(1, np.floor(sizes * rng.uniform(low, high, len(sizes)))).astype(np.int64)
-        off.append(float(prediction.predicted_ms(kept)) / prediction.measured_ms(kept) - 1)
+        off.append(float(prediction.predicted_ms(kept)) / whole / prediction.measured_share(kept) - 1)
     return np.abs(off)
 
 

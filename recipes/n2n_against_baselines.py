@@ -126,6 +126,7 @@ def runs(args):
         "random": (N2N(**search, random=True), None),
         "n2n limited": (N2N(**search), limit),
         "random limited": (N2N(**search, random=True), limit),
+        "n2n relaxed": (N2N(**search, constraint="relaxed"), limit),
         "by hand": (by_hand, limit),
         "uniform": (Uniform(**training), limit),
         "taylor": (TaylorPruning(**training, runs=args.pruning_runs, filters=args.filters), limit),

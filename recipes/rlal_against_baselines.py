@@ -5,10 +5,11 @@
         --model savedmodels/teachers/resnet20_fashion_mnist_half.keras --out runs/rlal_fashion
 
 A trained ResNet-20 is pruned and trained for 10 epochs on 4,500 images; 500 more are held out for choices. "rlal" has
-its defaults: 150 episodes and 50 moves of channels with the trained weights fixed, then all epochs of recovery;
-"random" draws 200 plans; "published" has the paper's settings, shortened: joint training for half of the epochs,
-fine-tuning for the other half, labels only, no recomputed statistics for a plan. `--fresh` starts with new random
-weights ("dense" trains them for half of the epochs first; "joint" and "published" train while they prune),
+its defaults: it tries plans with the trained weights fixed, as many as read the images that recovery trains on (71 of
+4,500 images and 10 epochs; `--episodes 150 --local-search 50` tries as many as a long run does), then all epochs of
+recovery; "random" draws as many plans; "published" has the paper's settings, shortened: joint training for half of the
+epochs, fine-tuning for the other half, labels only, no recomputed statistics for a plan. `--fresh` starts with new
+random weights ("dense" trains them for half of the epochs first; "joint" and "published" train while they prune),
 `--methods labels` runs Uniform without its teacher, `--methods global knapsack` one ranking of all channels and the
 exact choice of widths (docs/methods/knapsack.md), `--methods replay --replay RUN` trains the network cut by another
 run's plan, and `--epochs 0` compares only the searches. docs/results/defaults.md has the table and its discussion.
@@ -45,7 +46,7 @@ class Replay(Uniform):
 def runs(args):
     """Returns each method on a trained model, or, with `--fresh`, on an untrained one."""
     searched = {"reward_images": args.reward_images, "recalibrate_batches": 1}
-    tries = args.episodes + args.local_search
+    tries = None if args.episodes is None else args.episodes + (args.local_search or 0)
     before = args.epochs // 2 if args.fresh else 0
     after = args.epochs - before
     rlal = {"episodes": args.episodes, "local_search": args.local_search, **searched}
@@ -58,7 +59,7 @@ def runs(args):
         finetune_epochs=max(0, args.epochs - max(4, args.epochs // 2)),
         learning_rate=None,  # a model that comes trained begins lower
         agent_epochs=(0, 25, 150),
-        episodes_per_epoch=-(-tries // max(1, args.epochs * 3 // 8)),
+        episodes_per_epoch=-(-(tries or 200) // max(1, args.epochs * 3 // 8)),
         reward_images=args.reward_images,
     )
     joint = RLAL(epochs=max(4, before), finetune_epochs=max(0, args.epochs - max(4, before)), joint=True, **searched)
@@ -67,7 +68,7 @@ def runs(args):
         "global": runner.Run("global", Uniform(epochs=after, scope="global"), model=start),
         "knapsack": runner.Run("knapsack", Knapsack(epochs=after), model=start),
         "random": runner.Run("random", Random(epochs=after, tries=tries, **searched), model=start),
-        "amc": runner.Run("amc", AMC(epochs=after, episodes=tries, **searched), model=start),
+        "amc": runner.Run("amc", AMC(epochs=after, episodes=tries or 200, **searched), model=start),
         "rlal": runner.Run("rlal", RLAL(epochs=after, joint=False, agent=agent, **rlal), model=start),
         "joint": runner.Run("joint", joint, model="residual"),
         "published": runner.Run("published", published, model="residual"),
@@ -108,8 +109,8 @@ RECIPE = {
         "fresh": {"default": False, "help": "start with new random weights"},
         "flops_budget": 0.5,
         "epochs": {"default": 14, "help": "total epochs of training for every method"},
-        "episodes": 150,
-        "local_search": 50,
+        "episodes": {"default": None, "type": int, "help": "episodes of rlal; as many as its default by default"},
+        "local_search": {"default": None, "type": int, "help": "moves of channels after the episodes of rlal"},
         "entropy_coefficient": 0.1,
         "replay": {"default": None, "metavar": "RUN", "help": "run folder of the plan that the method `replay` uses"},
         "reward_images": 500,

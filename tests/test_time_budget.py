@@ -7,8 +7,8 @@ import pytest
 import small_tasks
 
 import tfcompress
-from tfcompress.methods import N2N, RLAL, Uniform
-from tfcompress.time_budget import fitted_settings, given_time
+from tfcompress.methods import N2N, RLAL, Random, Uniform
+from tfcompress.time_budget import fitted_settings, given_time, words_for_fitted
 from tfcompress.training import PhasePlan, StepTime
 
 
@@ -59,6 +59,13 @@ def test_settings_that_do_not_go_together_are_passed_over():
     """RLAL trains jointly for four epochs at least."""
     changes = _in(45, RLAL(joint=True))
     assert changes["epochs"] == 4
+
+
+def test_numbers_that_follow_from_the_data_are_said():
+    splits = types.SimpleNamespace(train=types.SimpleNamespace(num_samples=45_000 // 30))
+    splits.validation = types.SimpleNamespace(num_samples=372)
+    words = words_for_fitted(Random(), types.SimpleNamespace(splits=splits), {"tries": 21}, 60)
+    assert words == "time_budget 1 min 0 s: tries 90 -> 21"  # 45,000 images of 30 epochs, 500 for a plan
 
 
 def test_in_compress_and_when_the_run_goes_on(tmp_path):

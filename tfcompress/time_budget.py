@@ -86,7 +86,7 @@ def _times(method: Method, task: Task, step: StepTime | None) -> Iterator[tuple[
     Raises:
         ValueError: no step could be timed.
     """
-    for changes in _ever_shorter(method):
+    for changes in _ever_shorter(method.for_data(task)):
         try:
             shorter = dataclasses.replace(method, **changes) if changes else method  # type: ignore[type-var]
             parts = Forecast(shorter.phases(task), step).whole()
@@ -122,7 +122,8 @@ def _larger(method: Method, name: str, value: int) -> bool:
     return type(own) is int and own > value
 
 
-def words_for_fitted(method: Method, changes: Mapping[str, Any], seconds: float) -> str:
+def words_for_fitted(method: Method, task: Task, changes: Mapping[str, Any], seconds: float) -> str:
     """Returns a line on the settings that were fitted, such as "time_budget 1 h 0 min: epochs 30 -> 12"."""
-    said = [f"{name} {getattr(method, name)} -> {value}" for name, value in changes.items()]
+    before = method.for_data(task)
+    said = [f"{name} {getattr(before, name)} -> {value}" for name, value in changes.items()]
     return f"time_budget {duration(seconds)}: {', '.join(said) or 'all settings stay, the run takes less'}"

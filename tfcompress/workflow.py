@@ -325,7 +325,7 @@ def _in_time(method: Method, task: Task, step: StepTime | None, seconds: float) 
     if changes is None:
         changes = fitted_settings(method, task, step, seconds)
         task.run.write_json("in_time", changes)
-    task.say(words_for_fitted(method, changes, seconds))
+    task.say(words_for_fitted(method, task, changes, seconds))
     return dataclasses.replace(method, **changes) if changes else method  # type: ignore[type-var]
 
 

@@ -33,6 +33,11 @@ def milliseconds(content, threads=1, **limits):
     return (OVERHEAD_NS + sum(map(ns_of, operators))) / 1e6
 
 
+def share_of(content, whole, threads=1, **limits):
+    """Stands for two files in turn."""
+    return milliseconds(content) / milliseconds(whole)
+
+
 def measure_latency(model, batch=None, threads=1, **settings):
     """Stands for `tfcompress.costs.measure_latency`."""
     ms = milliseconds(model if isinstance(model, bytes) else file_for_latency(model, batch or 1))
@@ -46,6 +51,7 @@ def tiled_device():
         for module, name, stand_in in (
             (measuring, "milliseconds", milliseconds),
             (prediction, "milliseconds", milliseconds),
+            (prediction, "share_of", share_of),
             (latency_planning, "measure_latency", measure_latency),
         ):
             stack.enter_context(mock.patch.object(module, name, stand_in))

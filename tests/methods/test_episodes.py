@@ -1,13 +1,16 @@
 """Episodes: plans of the most important channels, and rewards that are those of the network really cut."""
 
+import types
 import unittest.mock
 
 import keras
 import numpy as np
+import pytest
 import small_tasks
 import tensorflow as tf
 
 from tfcompress.importance import Evidence, l1_norm
+from tfcompress.methods import RLAL, Random
 from tfcompress.methods.episodes import Episodes
 from tfcompress.rewrite import apply
 
@@ -134,3 +137,40 @@ class EpisodesTest(tf.test.TestCase):
         task = small_tasks.task_for(small_tasks.residual_network(), flops=0.1)
         with self.assertRaisesRegex(ValueError, "at least 0[.].*pruning inside blocks can reach"):
             Episodes(task, l1_norm, 8)
+
+
+def short_task(train=4500, validation=500):
+    splits = types.SimpleNamespace(
+        train=types.SimpleNamespace(num_samples=train), validation=types.SimpleNamespace(num_samples=validation)
+    )
+    return types.SimpleNamespace(splits=splits, is_trained=True)
+
+
+@pytest.mark.parametrize(
+    ("method", "plans"),
+    [
+        (Random(epochs=10, reward_images=500), 71),  # 45,000 images of fine-tuning, 500 and a batch of 128 of a plan
+        (Random(epochs=10), 71),  # there are no more than 500 validation images
+        (Random(epochs=20, reward_images=100, recalibrate_batches=0), 200),  # 900 would be as many images
+        (Random(epochs=1), 20),
+        (Random(epochs=0), 200),
+        (Random(epochs=10, tries=300), 300),
+    ],
+)
+def test_the_number_of_plans_follows_the_length_of_the_recovery(method, plans):
+    assert method.for_data(short_task()).tries == plans
+    if method.tries is None:
+        settings = {name: getattr(method, name) for name in ("epochs", "reward_images", "recalibrate_batches")}
+        rlal = RLAL(**settings, joint=False).for_data(short_task())
+        assert (rlal.episodes + rlal.local_search, rlal.local_search) == (plans, plans // 4)
+
+
+def test_the_number_of_plans_where_the_length_of_the_data_is_not_known():
+    assert Random(epochs=1).for_data(short_task(train=None)).tries == 200
+
+
+def test_what_was_given_stays():
+    rlal = RLAL(epochs=10, episodes=90).for_data(short_task())
+    assert (rlal.episodes, rlal.local_search) == (90, 17)
+    assert RLAL(epochs=10, local_search=0).for_data(short_task()).local_search == 0
+    assert RLAL(joint=True).for_data(short_task()) == RLAL(joint=True)

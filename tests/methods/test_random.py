@@ -77,7 +77,9 @@ class RandomTest(tf.test.TestCase):
             self.assertAllEqual(old, new)
 
     def test_as_many_tries_as_rlal_measures_plans_of_a_trained_model(self):
-        self.assertEqual(Random().tries, RLAL().episodes + RLAL().local_search)
+        task = small_tasks.task_for(self.model, self.arrays, flops=0.6)
+        rlal = RLAL(epochs=9, joint=False).for_data(task)
+        self.assertEqual(Random(epochs=9).for_data(task).tries, rlal.episodes + rlal.local_search)
 
     def test_settings_refused(self):
         for name, value in (("tries", 0), ("tries", 1.5), ("reward_images", 0), ("criterion", "best"), ("epochs", -1)):

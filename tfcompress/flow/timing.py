@@ -59,8 +59,8 @@ def fitted_methods(
         dataclasses.replace(method, **change) if change else method  # type: ignore[type-var]
         for method, change in zip(methods, changes, strict=True)
     )
-    pairs = zip(methods, changes, strict=True)
-    return fitted, [f"{method.name}: {words_for_fitted(method, change, seconds)}" for method, change in pairs]
+    stages = zip(methods, tasks, changes, strict=True)
+    return fitted, [f"{stage[0].name}: {words_for_fitted(*stage, seconds)}" for stage in stages]
 
 
 def _seconds(methods: Sequence[Method], tasks: Sequence[Task], step: StepTime | None) -> list[float] | None:

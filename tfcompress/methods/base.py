@@ -171,6 +171,14 @@ class Method:
         """
         return self
 
+    def for_data(self, task: Task) -> Self:
+        """Returns the method with settings that depend on the data, such as the number of plans that a search tries.
+
+        Args:
+            task: the task, with its data.
+        """
+        return self
+
     def check_model(self, task: Task) -> None:
         """Refuses a model that this method cannot compress, before any data is read.
 

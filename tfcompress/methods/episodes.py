@@ -15,7 +15,9 @@ from tfcompress.importance import Criterion, ranking
 from tfcompress.plan import Plan
 from tfcompress.task import Task
 
-__all__ = ["Episode", "Episodes", "check_budget", "cost_of_rewards", "learned"]
+__all__ = ["Episode", "Episodes", "check_budget", "cost_of_rewards", "learned", "plans_for"]
+
+_MOST_PLANS, _LEAST_PLANS = 200, 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +46,29 @@ def check_budget(task: Task) -> PruningEnvironment:
     return PruningEnvironment(task.costs, pruning_units(task.groups), task.budget, task.widths)
 
 
+def plans_for(task: Task, epochs: int, reward_images: int | None, recalibrate_batches: int) -> int:
+    """Returns the number of plans that a search with fixed weights tries, if nobody says how many.
+
+    That is 200, or, where the recovery is short, as many as read no more images than the recovery trains on, but at
+    least 20. An image of a reward costs about a quarter of one of the recovery, which goes forwards, backwards and
+    through the teacher: so the search takes at most about a quarter as long.
+
+    Args:
+        task: the task.
+        epochs: epochs of the recovery; without any, only the search counts.
+        reward_images, recalibrate_batches: as in `cost_of_rewards`.
+    """
+    trained = (task.splits.train.num_samples or 0) * epochs
+    images = _images_of_reward(task, reward_images, recalibrate_batches)
+    return min(_MOST_PLANS, max(_LEAST_PLANS, trained // images)) if trained and images else _MOST_PLANS
+
+
+def _images_of_reward(task: Task, reward_images: int | None, recalibrate_batches: int) -> int:
+    """Returns the number of images that one reward reads; 0 if it is not known."""
+    known = task.splits.validation.num_samples or reward_images or 0
+    return min(reward_images or known, known) + 128 * recalibrate_batches
+
+
 def cost_of_rewards(
     task: Task, count: float, share: float, reward_images: int | None, recalibrate_batches: int
 ) -> float:
@@ -59,8 +84,7 @@ def cost_of_rewards(
         reward_images: number of validation samples for one reward; `None` for all.
         recalibrate_batches: number of batches of 128 training images for the statistics.
     """
-    known = task.splits.validation.num_samples or reward_images or 0
-    images = count * (min(reward_images or known, known) + 128 * recalibrate_batches)
+    images = count * _images_of_reward(task, reward_images, recalibrate_batches)
     return images * share / 3 / (task.splits.train.num_samples or images or 1)
 
 

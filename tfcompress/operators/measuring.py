@@ -14,11 +14,12 @@ from tfcompress.operators.grids import read_widths, written_widths
 from tfcompress.operators.lite_file import trivial_file, written
 from tfcompress.operators.shapes import WidthOperator
 
-__all__ = ["Grid", "grid_of", "measured_grid", "milliseconds", "overhead_ns"]
+__all__ = ["Grid", "grid_of", "measured_grid", "milliseconds", "overhead_ns", "share_of"]
 
 _Int = npt.NDArray[np.int64]
 Grid = tuple[tuple[_Int, ...], npt.NDArray[np.float64]]
 _LINE = 9  # points of an operator whose widths depend on one another
+_TURN = 10  # invocations of one file before the other has its turn
 Time = Callable[[bytes], float]
 """A function that returns the latency of a file, in nanoseconds."""
 
@@ -29,18 +30,48 @@ def milliseconds(content: bytes, threads: int = 1, warm_up: int = 3, runs: int =
     With one thread it is the time that this thread computes, as in `measure_latency`.
     """
     interpreter, _ = running(content, threads)
-    clock = time.thread_time_ns if threads == 1 else time.perf_counter_ns
     end = time.monotonic() + seconds
     for _ in range(warm_up):
         interpreter.invoke()
         if time.monotonic() > end:
             break
-    times: list[int] = []
+    times: list[float] = []
     while len(times) < runs and (len(times) < 5 or time.monotonic() < end):
-        start = clock()
-        interpreter.invoke()
-        times.append(clock() - start)
-    return float(np.median(times)) / 1e6
+        times.append(_milliseconds_of(interpreter.invoke, threads))
+    return float(np.median(times))
+
+
+def share_of(content: bytes, whole: bytes, threads: int = 1, rounds: int = 15, seconds: float = 1.0) -> float:
+    """Returns the time of an invocation of a file as a share of another's, measured in turn.
+
+    What the machine does besides, and the speed of its clock, change from one second to the next: they fall on both
+    alike. Each round has as many invocations of both, the one first and then the other, and gives a share; the median
+    of at least three is returned.
+
+    Args:
+        content, whole: the files.
+        threads: threads of the interpreters.
+        rounds: largest number of rounds.
+        seconds: time after which no further round begins.
+    """
+    invokes = [running(file, threads)[0].invoke for file in (content, whole)]
+    end = time.monotonic() + seconds
+    shares: list[float] = []
+    while len(shares) < rounds and (len(shares) < 3 or time.monotonic() < end):
+        medians = [float(np.median([_milliseconds_of(invoke, threads) for _ in range(_TURN)])) for invoke in invokes]
+        shares.append(medians[0] / medians[1])
+        invokes.reverse()
+        if len(shares) % 2 == 0:  # the other one came first
+            shares[-1] = 1 / shares[-1]
+    return float(np.median(shares))
+
+
+def _milliseconds_of(invoke: Callable[[], object], threads: int) -> float:
+    """Returns the time of one invocation: with one thread that which this thread computes."""
+    clock = time.thread_time_ns if threads == 1 else time.perf_counter_ns
+    start = clock()
+    invoke()
+    return (clock() - start) / 1e6
 
 
 def overhead_ns(threads: int = 1) -> float:

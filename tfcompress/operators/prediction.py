@@ -15,7 +15,7 @@ import numpy.typing as npt
 from tfcompress.costs.lookups import Lookup, Lookups
 from tfcompress.network import Network
 from tfcompress.operators.grids import between
-from tfcompress.operators.measuring import measured_grid, milliseconds, overhead_ns
+from tfcompress.operators.measuring import measured_grid, milliseconds, overhead_ns, share_of
 from tfcompress.operators.shapes import FileOfWidths, WidthOperator
 from tfcompress.operators.table import Correction, OperatorTable
 
@@ -94,6 +94,11 @@ class LatencyPrediction:
         """Measures the network's file of these widths, on this device."""
         return milliseconds(self.file.content(kept), self.table.threads, runs=60, seconds=seconds)
 
+    def measured_share(self, kept: _Int, seconds: float = 1.0) -> float:
+        """Measures the network's file of these widths as a share of the whole one's latency, both in turn."""
+        files = (self.file.content(kept), self.file.content(self._sizes))
+        return share_of(*files, self.table.threads, seconds=seconds)
+
     def _grids(self, say: Callable[[str], None]) -> list[tuple[WidthOperator, Any]]:
         table, known = self.table, {}
         for number, operator in enumerate(self.file.operators, start=1):
@@ -138,10 +143,13 @@ class LatencyPrediction:
     def _fitted(self, grids: Sequence[tuple[WidthOperator, Any]], say: Callable[[str], None]) -> Correction:
         """Fits the sum over operators to whole networks: by kind a factor, fewer nanoseconds each, and more a byte."""
         plans = self._random_plans(_FITTED + _HELD_OUT)
+        # Beside the whole network, as the speed of a machine changes from one second to the next.
+        overhead = self.table.overhead_ns or 0.0
+        whole_ns = 1e6 * self.measured_ms(self._sizes)
         measured = []
         for number, kept in enumerate(plans, start=1):
             say(f"measuring whole network {number} of {len(plans)} of random widths")
-            measured.append(max(1.0, 1e6 * self.measured_ms(kept, seconds=0.3) - (self.table.overhead_ns or 0.0)))
+            measured.append(max(1.0, whole_ns * self.measured_share(kept, seconds=0.5) - overhead))
         goal, many = np.array(measured), np.stack(plans)
         kinds = [operator.operator.kind for operator, _ in grids]
         names = [*(kind for kind in _KINDS if kind in kinds), "rest"]

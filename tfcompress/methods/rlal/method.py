@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import keras
 
@@ -18,7 +18,7 @@ from tfcompress.methods import phases
 from tfcompress.methods.agent_search import PHASE, ROUND, AgentSearch
 from tfcompress.methods.base import Candidate, Search
 from tfcompress.methods.channel_pruner import ChannelPruner
-from tfcompress.methods.episodes import Episodes, check_budget, cost_of_rewards
+from tfcompress.methods.episodes import Episodes, check_budget, cost_of_rewards, plans_for
 from tfcompress.methods.local_search import local_search
 from tfcompress.methods.registry import register_method
 from tfcompress.methods.rlal.alignment import Alignment, beta_for
@@ -60,8 +60,11 @@ class RLAL(ChannelPruner):
         agent_epochs: `(start, learn, end)` for a joint run of `reference_epochs`: episodes from `start`, learning from
             `learn`, the agent stops at `end`, and only weights are trained and aligned from there on.
         episodes_per_epoch: P of Algorithm 1, in joint training.
-        episodes: number of episodes of a search with fixed weights.
-        local_search: number of plans to try around the best one after the episodes: one unit gives channels to another.
+        episodes: number of episodes of a search with fixed weights; `None` for 150, or fewer where the recovery is
+            short: with `local_search` no more plans than read as many images as the recovery trains on, but at least
+            20. Decided.
+        local_search: number of plans to try around the best one after the episodes: one unit gives channels to another;
+            `None` for a quarter of the plans, 50 with 150 episodes.
         alignment: beta of Equation (11), for a run as long as the published one; 0 leaves the soft regularization out.
         scale_alignment: whether beta is scaled to the steps and the learning rate of this run, so that it moves weights
             as far as in the published one. Decided: without it, beta does nothing in a short run.
@@ -81,8 +84,8 @@ class RLAL(ChannelPruner):
     joint: bool | None = None
     agent_epochs: tuple[int, int, int] = (10, 20, 90)
     episodes_per_epoch: int = 10
-    episodes: int = 150
-    local_search: int = 50
+    episodes: int | None = None
+    local_search: int | None = None
     alignment: float = 1e-4
     scale_alignment: bool = True
     reward_images: int | None = 1000
@@ -112,8 +115,8 @@ class RLAL(ChannelPruner):
         if not start < learn < end <= self.reference_epochs:
             expect.refuse("agent_epochs", rising, self.agent_epochs)
         expect.settings(self, expect.whole, "episodes_per_epoch", least=1)
-        expect.settings(self, expect.whole, "episodes", least=1)
-        expect.settings(self, expect.whole, "local_search")
+        expect.settings(self, expect.whole, "episodes", least=1, or_none=True)
+        expect.settings(self, expect.whole, "local_search", or_none=True)
         expect.settings(self, expect.number, "alignment", at_least=0)
         expect.settings(self, expect.flag, "scale_alignment")
         expect.settings(self, expect.whole, "reward_images", least=1, or_none=True)
@@ -160,6 +163,19 @@ class RLAL(ChannelPruner):
             return self.epochs if self.finetune_epochs is None else self.finetune_epochs
         return self.epochs + (self.finetune_epochs or 0)
 
+    def for_data(self, task: Task) -> Self:
+        """Returns the method with the number of plans that a search on fixed weights tries."""
+        if self.is_joint(task):
+            return self
+        epochs = self.epochs_of_finetuning(task)
+        plans = plans_for(task, epochs, self.reward_images, self.recalibrate_batches)
+        moves = plans // 4
+        return dataclasses.replace(
+            self,
+            episodes=plans - moves if self.episodes is None else self.episodes,
+            local_search=moves if self.local_search is None else self.local_search,
+        )
+
     def phases(self, task: Task) -> tuple[PhasePlan, ...]:
         """Returns joint training, or the search with fixed weights; and fine-tuning."""
         share = phases.share_of_macs(task)
@@ -167,16 +183,20 @@ class RLAL(ChannelPruner):
         of_reward = (share, self.reward_images, self.recalibrate_batches)
         finetuning = self.finetuning_phase(task, self.epochs_of_finetuning(task))
         if not self.is_joint(task):
-            cost = cost_of_rewards(task, (self.episodes + self.local_search) / self._rounds, *of_reward)
-            return (PhasePlan(PHASE, self._rounds, max(cost, 1e-6), unit="round"), finetuning)
+            episodes, moves = self._plans(task)
+            rounds = -(-episodes // ROUND)
+            cost = cost_of_rewards(task, (episodes + moves) / rounds, *of_reward)
+            return (PhasePlan(PHASE, rounds, max(cost, 1e-6), unit="round"), finetuning)
         timetable = self.timetable(task)
         rewards = (timetable.end - timetable.start) * self.episodes_per_epoch
         extra = cost_of_rewards(task, rewards, *of_reward)
         return (PhasePlan("joint training", self.epochs, 1.0 + teacher, extra=extra), finetuning)
 
-    @property
-    def _rounds(self) -> int:
-        return -(-self.episodes // ROUND)
+    def _plans(self, task: Task) -> tuple[int, int]:
+        """Returns the number of episodes, and of plans that the local search tries."""
+        decided = self.for_data(task)
+        assert decided.episodes is not None and decided.local_search is not None
+        return decided.episodes, decided.local_search
 
     def search(self, task: Task) -> Search:
         """Plays with fixed weights, or trains weights and agent jointly (Algorithm 1)."""
@@ -197,13 +217,14 @@ class RLAL(ChannelPruner):
         note = f"RLAL: {why}: the agent searches with its weights fixed, and all epochs go into the recovery"
         of_agent = {field.name: getattr(self.agent, field.name) for field in dataclasses.fields(SacSettings)}
         settings = SacSettings(**of_agent | {"use_environment_model": False})
-        player = SacPlayer(self._agent(task, episodes, settings, 1), self.episodes // _FILLING)
-        search = AgentSearch(task, episodes, player, self.episodes)
+        count, moves = self._plans(task)
+        player = SacPlayer(self._agent(task, episodes, settings, 1), count // _FILLING)
+        search = AgentSearch(task, episodes, player, count)
         search.run()
         reward, kept = search.best
-        better, rewards = local_search(task, episodes, kept, reward, self.local_search, task.rng(Stream.MOVES))
+        better, rewards = local_search(task, episodes, kept, reward, moves, task.rng(Stream.MOVES))
         candidates = search.candidates()
-        words = f"RLAL: best reward {reward:.4f} of {self.episodes} episodes"
+        words = f"RLAL: best reward {reward:.4f} of {count} episodes"
         if rewards and max(rewards) > reward:
             plan = episodes.plan(better)
             best = Candidate(Trail((plan,)), task.costs.of(plan), max(rewards), "local search")
