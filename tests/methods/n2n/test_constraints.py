@@ -119,7 +119,7 @@ def test_several_limits_at_once_two_of_ones_own_relaxed_in_both_stages(depth):
     """The paper's `A x <= b`: what breaks one of four limits earns epsilon (R + 1) - 1, in the first stage too."""
     model = small_tasks.trained_network()
     limits = {"macs": 0.9, "params": 0.9, "activations": 0.65, "depth": len(model.layers) - 8}
-    epsilons = {"relaxed": lambda update: (1.0, 0.25)[update]}
+    epsilons = {"relaxed": lambda update, updates: (1.0, 0.25)[update]}
     register_metric("activations", activations)
     try:
         with mock.patch.object(stages, "RELAXATIONS", epsilons):

@@ -31,10 +31,15 @@ def test_a_broken_constraint_takes_the_reward_away_gradually():
 
 @pytest.mark.parametrize("name", sorted(RELAXATIONS))
 def test_epsilon_never_rises_and_ends_at_0(name):
-    values = [RELAXATIONS[name](update) for update in range(120)]
+    values = [RELAXATIONS[name](update, 100) for update in range(100)]
     assert values == sorted(values, reverse=True)
     assert values[0] == (0 if name == "strict" else 1)
-    assert values[60:] == [0.0] * 60
+    assert values[50:] == [0.0] * 50
+
+
+def test_a_relaxed_constraint_is_strict_in_the_second_half_of_a_search_of_any_length():
+    assert [RELAXATIONS["relaxed"](update, 8) for update in range(8)] == [1, 0.75, 0.5, 0.25, 0, 0, 0, 0]
+    assert [RELAXATIONS["relaxed"](update, 1) for update in range(1)] == [1]
 
 
 def test_degenerate_students_earn_minus_one():

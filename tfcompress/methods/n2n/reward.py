@@ -34,17 +34,18 @@ def constrained(value: float, within: bool, epsilon: float) -> float:
     return value if within else epsilon * (value + 1) - 1
 
 
-def _strict(update: int) -> float:
+def _strict(update: int, updates: int) -> float:
     return 0.0
 
 
-def _linear(update: int) -> float:
-    return max(0.0, 1 - update / 50)
+def _linear(update: int, updates: int) -> float:
+    return max(0.0, 1 - 2 * update / updates)
 
 
-def _released(update: int) -> float:
+def _released(update: int, updates: int) -> float:
     return float(max(0.0, 1 - update / 15) ** 4)
 
 
-RELAXATIONS: dict[str, Callable[[int], float]] = {"strict": _strict, "relaxed": _linear, "released": _released}
-"""Functions for epsilon by update, counted from 0, by name: it falls from 1 to 0 and never rises again."""
+RELAXATIONS: dict[str, Callable[[int, int], float]] = {"strict": _strict, "relaxed": _linear, "released": _released}
+"""Functions for epsilon by update, counted from 0, and the number of updates: it falls from 1 to 0 and never rises
+again. "relaxed" is strict in the second half of any search: after 50 of the paper's 100 updates."""

@@ -91,7 +91,7 @@ class Stages:
                 ):
                     best = score
             self.students.keep(name, None if best is None else best.trail)
-            rewards = [self._reward(score, epsilon(update)) for score in scores]
+            rewards = [self._reward(score, epsilon(update, self._updates)) for score in scores]
             if learner is not None:
                 learner.update(rollouts, rewards)
             for score, value in zip(scores, rewards, strict=True):
@@ -174,5 +174,5 @@ class Stages:
             self._history.setdefault(f"students: {column}", []).append(entry)
 
 
-def _unconstrained(update: int) -> float:
+def _unconstrained(update: int, updates: int) -> float:
     return 1.0
