@@ -28,6 +28,7 @@ _FITTED, _HELD_OUT = 24, 8  # whole networks that are measured
 _KINDS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")  # with a factor of their own, if the network has them
 _LESS_NS = np.arange(0, 2001, 200)
 _PRIOR = 0.05  # weight of a factor of 1 beside a measured network
+_WHOLE = 3.0  # weight of the whole network beside one of other widths: budgets are shares of it
 # By model, then by batch size and groups.
 _FILES: weakref.WeakKeyDictionary[keras.Model, dict[tuple[Any, ...], FileOfWidths]] = weakref.WeakKeyDictionary()
 
@@ -160,13 +161,14 @@ class LatencyPrediction:
         )
         alone, moved = plain.products(many), bytes_.products(many).sum(axis=1)
         fitted = np.arange(len(plans)) < _FITTED
+        weights = np.where(np.arange(len(plans)) == 0, _WHOLE, 1.0)[fitted]
         best: tuple[float, float, _Float, _Float] | None = None
         for less in _LESS_NS.tolist():
             parts = np.maximum(alone - less, 0)
             columns = np.stack([*(parts[:, own == index].sum(axis=1) for index in range(len(names))), moved], axis=1)
-            factors = _nonnegative(columns[fitted] / goal[fitted, None], [1.0] * len(names) + [0.0])
+            factors = _nonnegative(columns[fitted] / goal[fitted, None], weights, [1.0] * len(names) + [0.0])
             off = columns @ factors / goal - 1
-            squares = float((off[fitted] ** 2).sum())
+            squares = float(((weights * off[fitted]) ** 2).sum())
             if best is None or squares < best[0]:
                 best = squares, float(less), factors, off
         assert best is not None
@@ -194,14 +196,20 @@ def _file_of(network: Network, batch: int) -> FileOfWidths:
     return files[key]
 
 
-def _nonnegative(columns: _Float, prior: Sequence[float]) -> _Float:
-    """Returns the factors of columns of shares that add up to 1, near those of `prior` where columns do not tell."""
+def _nonnegative(columns: _Float, weights: _Float, prior: Sequence[float]) -> _Float:
+    """Returns the factors of columns of shares that add up to 1, near those of `prior` where columns do not tell.
+
+    Args:
+        columns: float64 `[networks, factors]`.
+        weights: float64 `[networks]`, by which a network counts.
+        prior: a value for each factor.
+    """
     from scipy.optimize import nnls  # a slow import that few calls need
 
     size = np.maximum(np.median(columns, axis=0), 1e-9)
     weight = _PRIOR * np.sqrt(len(columns) / 10)
-    rows = np.concatenate([columns, weight * np.diag(size)])
-    factors: _Float = nnls(rows, np.concatenate([np.ones(len(columns)), weight * size * np.array(prior)]))[0]
+    rows = np.concatenate([weights[:, None] * columns, weight * np.diag(size)])
+    factors: _Float = nnls(rows, np.concatenate([weights, weight * size * np.array(prior)]))[0]
     return factors
 
 

@@ -71,8 +71,8 @@ class N2N(TrainedMethod):
         actor_critic: whether a value network replaces the moving average.
         constraint: how students above the budget are treated. "strict": a student earns -1, and is not trained; in a
             search of both stages, this does not apply to the first. "relaxed": it earns `epsilon (R + 1) - 1` in both
-            stages, with epsilon falling from 1 to 0 in the first half of the updates. `None` for "strict", and with `as_released` for
-            "relaxed".
+            stages, with epsilon falling from 1 to 0 in the first half of the updates. `None` for "strict", and with
+            `as_released` for "relaxed".
         soft_weight: lambda of the winner's loss, `L_hard + lambda L_KD`, computed as the two's weighted mean. Decided.
         inherit: whether students start with the teacher's weights where the shapes allow it; in the paper they start
             fresh.
