@@ -15,10 +15,9 @@ from tfcompress.costs import Budget, measure_latency
 from tfcompress.costs.latency import LATENCY
 from tfcompress.costs.lookups import Lookups
 from tfcompress.costs.metrics import LOOKED_UP
-from tfcompress.methods import Method, Search
+from tfcompress.methods import Search
 from tfcompress.network import Network
 from tfcompress.operators import LatencyPrediction, OperatorTable, Unresolved
-from tfcompress.rewrite import apply
 from tfcompress.task import WARNING, Task
 from tfcompress.training import RunFolder
 
@@ -29,7 +28,6 @@ __all__ = [
     "is_needed",
     "keep_table",
     "limit_ms",
-    "nearest",
     "with_latency",
     "words_for_latency",
 ]
@@ -38,9 +36,7 @@ FILE = "operators.json"
 """The table's file in a run folder."""
 
 _GOAL = 0.98  # of the limit, what is planned for: the finished model is measured anew
-_TOO_LOW = 0.955  # of the limit: below this there is latency left to spend
-_NEAR = 0.995  # of the limit: above this another measurement may be above it
-_ROUNDS, _TRIES = 3, 5
+_ROUNDS = 3
 _TABLES: dict[tuple[int, int], OperatorTable] = {}  # of this process, where no file is given
 
 
@@ -139,56 +135,6 @@ def calibrated(task: Task) -> Task:
         if abs(share - _GOAL) < 1 - _GOAL:
             break
     return dataclasses.replace(task, budget=task.budget.tighter(scale))
-
-
-def nearest(method: Method, task: Task, search_of: Callable[[Task], Search]) -> Search:
-    """Returns the search of a method whose student, measured, comes nearest to the limit of latency from below.
-
-    The table plans; where the planned student measures above the limit, or far below it, the plan is made again with as
-    much less or more, if the method plans without training. It is measured as a file of its widths, before it is built.
-
-    Args:
-        method: the method.
-        task: the task.
-        search_of: runs the method's search for a task of these limits.
-    """
-    search = search_of(task)
-    if task.latency is None or not task.budget.plans_latency or not method.plans_again():
-        return search
-    best: tuple[float, Search] | None = None
-    said = len(task.said)
-    for left in reversed(range(_TRIES)):
-        share = _measured_share(search, task)
-        if share is None:
-            return search
-        if share <= 1 and (best is None or share > best[0]):
-            best = share, search
-        is_near = _TOO_LOW <= share <= _NEAR or (share <= 1 and not _spends(search, task))
-        if is_near or not left or (share <= 1 and search.plan.structural):  # blocks are large steps
-            break
-        tighter = dataclasses.replace(task, budget=task.budget.tighter(min(1.2, max(0.5, _GOAL / share))))
-        if search.plan.structural and method.least(task.costs, task.control)[LOOKED_UP] > tighter.limits[LOOKED_UP]:
-            break
-        task = tighter
-        del task.said[said:]
-        search = search_of(task)
-    return search if best is None else best[1]
-
-
-def _spends(search: Search, task: Task) -> bool:
-    """Whether a search comes near the planned limit of latency, so that more of it would give another plan."""
-    return int(task.costs.of(search.plan)[LOOKED_UP]) > 0.9 * task.limits[LOOKED_UP]
-
-
-def _measured_share(search: Search, task: Task) -> float | None:
-    """Returns the latency of a search's student as a share of the limit; `None` if its file is not known."""
-    assert task.latency is not None
-    if len(search.trail) > 1 or search.student is not None or not task.latency.table.is_of_this_device:
-        return None
-    if search.plan.structural:  # in no file of the original
-        student = apply(search.source, search.plan, task.network_of(search.source).groups, seed=task.seed)
-        return task.budget.measure(student)[LATENCY] / limit_ms(task)
-    return task.latency.measured_ms(task.costs.kept(search.plan)) / limit_ms(task)
 
 
 def limit_ms(task: Task) -> float:

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
 
 from tfcompress.candidates import candidate_from_dict, candidate_to_dict, named
-from tfcompress.costs.metrics import metric_of
-from tfcompress.latency_planning import nearest
+from tfcompress.holding import Held, held
 from tfcompress.methods import Method, Search
-from tfcompress.narrowing import narrowed
 from tfcompress.plan import Plan, Trail
 from tfcompress.rewrite import apply, replay
 from tfcompress.rewrite.trails import check_end
@@ -26,7 +23,6 @@ from tfcompress.training.thawing import cut_layers, thawed, to_thaw, words_for
 __all__ = ["Recovered", "run_stage"]
 
 _SAMPLES, _TOLERANCE = 8, 1e-3  # by which a student is compared with its source
-_PLANS = 4  # that are made until one measures as planned
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -54,19 +50,19 @@ def run_stage(method: Method, task: Task, callbacks: Sequence[keras.callbacks.Ca
         task: the task.
         callbacks: the user's, called in the recovery only: a search that they stopped early would find nothing.
     """
-    search = _decide(method, task)
+    decided = _decide(method, task)
+    search = decided.search
     student = _edit(search, task)
-    if numbers := task.budget.measure_planned(student):  # training changes none of these: too much is told before it
-        task.progress.doing("measuring the student")
-        task.budget.check_measured(_before(task), numbers, student)
+    if decided.numbers:  # training changes none of these: too much is told before it
+        task.budget.check_measured(_before(task), decided.numbers, student)
     history = _recover(method, student, search, task, callbacks)
     return Recovered(student, search, history, dict(task.files))
 
 
-def _decide(method: Method, task: Task) -> Search:
+def _decide(method: Method, task: Task) -> Held:
     """Runs the method's search, or reads it back if an interrupted run had finished it."""
     if not method.stores_search:
-        return _checked(_planned(method, task), task)
+        return _searched(method, task)
     stored = task.run.recall("search", task.progress.note) if task.run.has_model("source") else None
     if stored is not None:
         try:
@@ -79,48 +75,22 @@ def _decide(method: Method, task: Task) -> Search:
             task.progress.note("the search was finished before, taken from the run folder")
             for text in stored.get("said", ()):
                 task.say(text)
-            return search
+            return Held(search, stored.get("measured", {}))
     before = len(task.said)
-    search = _planned(method, task)
-    if search.teacher is not None:
+    decided = _searched(method, task)
+    if decided.search.teacher is not None:
         raise RuntimeError(
             f"Expected stores_search = False of method {method.name!r}, whose search returns a teacher, which a run "
             "folder cannot keep. Received: stores_search = True. Set it to False in the class."
         )
-    search = _checked(search, task)
-    _store(search, task, task.said[before:])
-    return search
+    _store(decided, task, task.said[before:])
+    return decided
 
 
-def _planned(method: Method, task: Task) -> Search:
-    """Runs the search; again with less or more, as long as its student measures above a limit, or far below it.
-
-    A student that is above it all the same, as where a search is not made again, is narrowed.
-    """
-    search = nearest(method, task, lambda limited: _searched(method, limited))
-    return narrowed(method, task, search, _before(task)) if task.budget.measured else search
-
-
-def _searched(method: Method, task: Task) -> Search:
-    """Runs the search; again with less, as long as a metric that is planned and measured is above its limit.
-
-    Each time as much less is planned for as the student measured too much.
-    """
-    search = method.search(task)
-    for _ in range(_PLANS - 1 if method.plans_again() and search.student is None else 0):
-        numbers = task.budget.measure_planned(apply(search.source, search.plan, task.network_of(search.source).groups))
-        limits = task.budget.measured_limits(_before(task)) if numbers else {}
-        over = {name: math.ceil(number - limits[name]) for name, number in numbers.items() if number > limits[name]}
-        if not over:
-            break
-        task = dataclasses.replace(task, budget=task.budget.reserving(over))
-        least = method.least(task.costs, task.control)
-        if any(task.limits[name] < least[name] for name in over):
-            break
-        more = " and ".join(f"{number:,} {metric_of(name).unit}" for name, number in over.items())
-        task.say(f"A first plan measured {more} more than the limit; it was made again with as much less.")
-        search = method.search(task)
-    return search
+def _searched(method: Method, task: Task) -> Held:
+    """Runs the search, held to what is measured, and checked."""
+    decided = held(method, task, _before(task))
+    return dataclasses.replace(decided, search=_checked(decided.search, task))
 
 
 def _before(task: Task) -> dict[str, float]:
@@ -155,8 +125,9 @@ def _models(search: Search) -> dict[str, keras.Model]:
     return {"source": search.source, **student, **trained}
 
 
-def _store(search: Search, task: Task, said: Sequence[str]) -> None:
+def _store(decided: Held, task: Task, said: Sequence[str]) -> None:
     """Writes a search into the run folder: its models, and then what they are; and what it said on its way."""
+    search = decided.search
     sums = {name: task.run.save_model(name, model) for name, model in _models(search).items()}
     stored = {
         "trail": task.run.trail_to_json(search.trail),
@@ -166,6 +137,7 @@ def _store(search: Search, task: Task, said: Sequence[str]) -> None:
         "notes": list(search.notes),
         "said": list(said),
         "models": sums,
+        "measured": dict(decided.numbers),
     }
     task.run.write_json("search", stored)
 

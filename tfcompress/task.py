@@ -15,6 +15,7 @@ import numpy as np
 
 from tfcompress.channels import Control, Widths
 from tfcompress.costs import Budget, Cost, CostModel
+from tfcompress.costs.metrics import LOOKED_UP
 from tfcompress.data import Splits
 from tfcompress.evaluation import check_objective, guessing
 from tfcompress.graph import ChannelGroups
@@ -292,6 +293,17 @@ class Task:
     def fits(self, cost: Cost) -> bool:
         """Whether a cost is within the limits."""
         return all(cost[metric] <= limit for metric, limit in self.limits.items())
+
+    def check_finished(self, cost: Cost) -> None:
+        """Checks the cost of a finished model against the limits that can be counted.
+
+        Raises:
+            RuntimeError: it is above a limit, which is a bug.
+        """
+        if any(cost[metric] > limit for metric, limit in self.limits.items() if metric != LOOKED_UP):
+            raise RuntimeError(
+                f"Expected a model within {dict(self.limits)}. Received: {cost}. This is a bug: report it."
+            )
 
     def fits_kept(self, kept: Any, limits: Mapping[str, int] | None = None) -> bool:
         """Whether the plan that keeps `kept[i]` channels of group i is within the given limits, or the task's."""

@@ -16,7 +16,7 @@ from tfcompress.channels.widths import Widths
 from tfcompress.costs import CostModel
 from tfcompress.graph import ChannelGroup
 
-__all__ = ["POWER", "narrowed", "worth_of_shares"]
+__all__ = ["POWER", "widths_by_price", "worth_of_shares"]
 
 POWER = 0.3
 """The power of shares that methods take if nothing else is said."""
@@ -48,7 +48,9 @@ def worth_of_shares(group: ChannelGroup, scores: npt.NDArray[np.floating], power
     return worth
 
 
-def narrowed(costs: CostModel, widths: Widths, worths: Sequence[_Float], limits: Mapping[str, int], kept: _Int) -> _Int:
+def widths_by_price(
+    costs: CostModel, widths: Widths, worths: Sequence[_Float], limits: Mapping[str, int], kept: _Int
+) -> _Int:
     """Returns widths within limits, after narrowing one group at a time where the least worth is lost per price.
 
     A step goes to one of the next narrower allowed widths of a group: the one that loses the least worth for what it

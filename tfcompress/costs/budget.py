@@ -208,22 +208,22 @@ class Budget(Mapping[str, float | int]):
         """The limited metrics that are measured on a finished model and cannot be planned."""
         return tuple(name for name in self.measured if not self._metrics[name].is_planned)
 
-    def measure(self, model: keras.Model, known: Mapping[str, float] | None = None) -> dict[str, float]:
+    def measure(
+        self, model: keras.Model, known: Mapping[str, float] | None = None, names: Iterable[str] | None = None
+    ) -> dict[str, float]:
         """Measures the limited metrics of a model that are measured: `{metric: number}`.
 
         Args:
             model: the model.
             known: numbers that were measured already.
+            names: those of `measured` that are asked for; all by default.
 
         Raises:
             TypeError, ValueError: a number is not a valid cost; or an error of the functions.
         """
         known = known or {}
-        return {name: known[name] if name in known else self._metrics[name].of(model) for name in self.measured}
-
-    def measure_planned(self, model: keras.Model) -> dict[str, float]:
-        """Measures those limited metrics of a model that are planned and measured: `{metric: number}`."""
-        return {name: self._metrics[name].of(model) for name in self.measured if name not in self.only_measured}
+        asked = self.measured if names is None else names
+        return {name: known[name] if name in known else self._metrics[name].of(model) for name in asked}
 
     def measured_limits(self, before: Mapping[str, float]) -> dict[str, float]:
         """Returns the limits of the measured metrics.

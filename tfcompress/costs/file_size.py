@@ -188,17 +188,20 @@ register_measured_column(FILE, unit="bytes of the TFLite file", measure=file_siz
 register_planned_column(INT8_FILE, unit="bytes of the int8 TFLite file")
 
 
-def weights_in_file(costs: CostModel, kept: np.ndarray, form: FileForm = FLOAT32) -> int:
-    """Returns the bytes of the weights in a student's file, for kept channel counts `[groups]`; makes no file.
+def weights_in_file(costs: CostModel, kept: np.ndarray, form: FileForm = FLOAT32) -> np.ndarray:
+    """Returns the bytes of the weights in students' files, int64 `[...]`, for kept channel counts `[..., groups]`.
 
-    The file is larger by operators, tensors and their names.
+    It makes no file. A file is larger by operators, tensors and their names.
     """
 
-    def width(ids: Ids) -> int:
+    def width(ids: Ids) -> np.ndarray:
         row = costs.width_of(ids)
-        return int(row[0] + row[1:] @ kept)
+        return np.asarray(row[0] + kept @ row[1:], np.int64)
 
-    return sum(term.factor * math.prod(map(width, term.widths)) for _, term in _weights(costs.groups, form))
+    total = np.zeros(kept.shape[:-1], np.int64)
+    for _, term in _weights(costs.groups, form):
+        total += term.factor * math.prod(map(width, term.widths))
+    return total
 
 
 def _weights(groups: ChannelGroups, form: FileForm) -> Iterator[tuple[str, Term]]:

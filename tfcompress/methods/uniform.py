@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from tfcompress import expect
-from tfcompress.channels.prices import POWER, narrowed, worth_of_shares
+from tfcompress.channels.prices import POWER, widths_by_price, worth_of_shares
 from tfcompress.costs.metrics import LOOKED_UP
 from tfcompress.graph import ChannelGroup
 from tfcompress.importance import Criterion, by_name, scores_of
@@ -164,7 +164,7 @@ class Uniform(ChannelPruner):
             return task.widths.even(fits, before)
         if self._is_priced(task):
             worths = [self._worth(group, scores.get(group.name)) for group in now.groups]
-            kept = narrowed(task.costs, task.widths, worths, limits, before)
+            kept = widths_by_price(task.costs, task.widths, worths, limits, before)
             return task.widths.grown(kept, lambda group, widths: -np.diff(worths[group])[widths], fits, before)
         sizes = task.costs.sizes
         relative = [

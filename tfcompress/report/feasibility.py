@@ -50,11 +50,17 @@ class Feasibility:
         """
         columns = list(_columns(costs, control))
         reached = {name: tuple(_reached(model, widths, share) for share in SHARES) for name, model, widths in columns}
-        lowest = {name: _others(model, widths.least) for name, model, widths in columns}
+        # The weights of a graph are looked through once for all columns: most have the costs that are given.
+        ends = {"": costs.sizes, **{name: widths.least for name, model, widths in columns if model is costs}}
+        files = dict(zip(ends, weights_in_file(costs, np.stack([*ends.values()])).tolist(), strict=True))
+        files |= {
+            name: int(weights_in_file(model, widths.least)) for name, model, widths in columns if model is not costs
+        }
+        lowest = {name: _others(model, widths.least, files[name]) for name, model, widths in columns}
         smallest = {name: int(reachable(model, widths).macs) for name, model, widths in columns}
         least = {
             metric: {name: of_control[metric] / whole for name, of_control in lowest.items()} if whole else {}
-            for metric, whole in _others(costs, costs.sizes).items()
+            for metric, whole in _others(costs, costs.sizes, files[""]).items()
         }
         return cls(costs.total.macs, reached, smallest, least)
 
@@ -86,10 +92,10 @@ class Feasibility:
         return None if macs is None or not self.total_macs else macs / self.total_macs
 
 
-def _others(costs: CostModel, kept: np.ndarray) -> dict[str, int]:
-    """Returns the costs beside MACs for kept channel counts, by metric."""
+def _others(costs: CostModel, kept: np.ndarray, file: int) -> dict[str, int]:
+    """Returns the costs beside MACs for kept channel counts, by metric; `file` as it was counted."""
     cost = costs.of_kept(kept)
-    return {"params": cost.params, "bytes": cost.bytes, **cost.others, "file": weights_in_file(costs, kept)}
+    return {"params": cost.params, "bytes": cost.bytes, **cost.others, "file": file}
 
 
 def _columns(costs: CostModel, control: Control) -> Iterator[tuple[str, CostModel, Widths]]:

@@ -1,14 +1,18 @@
-"""Limits of latency that measurements do not hold: what is refused at once, and what is not trained in vain."""
+"""Limits that measurements do not hold: what is refused at once, and what is not trained in vain."""
 
+import dataclasses
 import functools
 from unittest import mock
 
+import pytest
 import small_tasks
 import tensorflow as tf
+from converted_once import converted_once
 
 import tfcompress
-from tfcompress.costs import Latency, LatencyTable
-from tfcompress.methods import DARC
+from tfcompress.costs import Latency, LatencyTable, metrics
+from tfcompress.costs.file_size import FILE
+from tfcompress.methods import DARC, Replaced
 from tfcompress.methods.darc.latency import check_by_measuring
 
 SHORT = {"batch_size": 32, "epochs": 1, "blocks": 1, "block_epochs": 1, "imitation_epochs": 0}
@@ -85,3 +89,48 @@ class LatencyLimitsTest(tf.test.TestCase):
             search["choices left out: latency_ms by the table"][0],
         )
         self.assertIn("it is left out", " ".join(result.notes))
+
+    def test_replaced_plans_again_before_it_trains_and_refuses_what_no_choice_holds(self):
+        for answers, ends in (([1.2, 1.2], "found"), ([1.2] * 9, "refused")):
+            given, seen = iter(answers), []
+
+            def measured(model, *_, given=given, seen=seen):
+                seen.append(next(given, None) or milliseconds(model) / self.whole)
+                return seen[-1] * self.whole
+
+            training = self.enterContext(mock.patch("tfcompress.methods.phases.train_student", return_value={}))
+            self.enterContext(mock.patch("tfcompress.methods.darc.baselines.latency_of", measured))
+            run = functools.partial(
+                tfcompress.compress,
+                self.model,
+                Replaced(epochs=1, imitation_epochs=0),
+                small_tasks.pictures(40),
+                latency_budget=0.9,
+                verbose=0,
+            )
+            if ends == "found":
+                result = run()
+                self.assertLen(seen, 3)
+                self.assertLessEqual(seen[-1], 0.95 * 0.9)
+                self.assertIn("a choice is left out", " ".join(result.notes))
+            else:
+                with self.assertRaisesRegex(ValueError, "which no combination met. Give a larger share"):
+                    run()
+                training.assert_not_called()
+
+    def test_a_file_above_its_limit_is_planned_again(self):
+        self.check_larger_files(Replaced(epochs=0, imitation_epochs=0))
+
+    @pytest.mark.slow  # the way of the test above, for the last choice
+    def test_a_file_of_darc_above_its_limit_is_planned_again(self):
+        self.check_larger_files(DARC(**SHORT | {"epochs": 0}, strength=0))
+
+    def check_larger_files(self, method):
+        """Each file that is measured has 2,000 bytes more than it has."""
+        known = metrics._METRICS[FILE]
+        larger = dataclasses.replace(known, measure=lambda student: known.measure(student) + 2000.0)
+        self.enterContext(converted_once())
+        self.enterContext(mock.patch.dict(metrics._METRICS, {FILE: larger}))
+        result = tfcompress.compress(self.model, method, small_tasks.pictures(40), size_budget=0.9, verbose=0)
+        self.assertLessEqual(result.after[FILE], 0.9 * result.before[FILE])
+        self.assertIn("bytes above the limit", " ".join(result.notes))

@@ -10,11 +10,14 @@ import keras
 
 from tfcompress import expect
 from tfcompress.costs.budget import Budget
+from tfcompress.costs.latency import LATENCY
 from tfcompress.evaluation import Evaluator
 from tfcompress.methods import phases
 from tfcompress.methods.base import Candidate, Search
 from tfcompress.methods.darc.base import Replacing, refuse, words_for
 from tfcompress.methods.darc.choice import at_random, exact_choice
+from tfcompress.methods.darc.latency import latency_of
+from tfcompress.methods.darc.measured import MARGIN, TRIES, above_of_file, tightened, words_above
 from tfcompress.methods.darc.relaxation import Weights, chosen_network, chosen_student, plan_of
 from tfcompress.methods.darc.units import ORIGINAL, Choice, Unit
 from tfcompress.methods.registry import register_method
@@ -74,15 +77,30 @@ class Replaced(Replacing):
         return Search(task.model, trail, candidates, history, (words_for(choice),), student=network.model)
 
     def _choice(self, task: Task, units: Sequence[Unit], weights: Weights) -> Choice:
-        if self.choice == "all":
-            return _all(units)
+        """Returns a choice that is within the limits when measured, as those are refused before anything is trained."""
         table = self.table(task, units)
         limits = self.limits(task, table)
-        if self.choice == "random":
-            choice = at_random(table, limits, task.rng(Stream.RATES))
-        else:
-            choice = exact_choice(table, self._values(task, units, weights), limits)
-        return refuse(limits) if choice is None else choice
+        values = self._values(task, units, weights) if self.choice == "knapsack" else {}
+        planned = dict(limits)
+        for _ in range(TRIES):
+            if self.choice == "random":
+                choice = at_random(table, planned, task.rng(Stream.RATES))
+            else:
+                choice = _all(units) if self.choice == "all" else exact_choice(table, values, planned)
+            if choice is None:
+                break
+            student = chosen_student(task.network, units, choice, weights)
+            above, slow = above_of_file(student, task), None
+            if LATENCY in limits:
+                measured = latency_of(student, self.latency_batch, self.latency_threads)
+                slow = measured if measured > MARGIN * limits[LATENCY] else None
+            if not above and slow is None:
+                return choice
+            task.say(f"a choice is left out: {words_above(limits, slow, above)}")
+            if self.choice == "all" or (slow is not None and choice == table.cheapest(LATENCY)):
+                break
+            planned = tightened(planned, table, choice, slow, above)
+        return refuse(limits)
 
     def _values(self, task: Task, units: Sequence[Unit], weights: Weights) -> dict[str, dict[str, float]]:
         """Returns for each alternative the loss of the unchanged network minus the loss with only that one in it."""

@@ -16,6 +16,7 @@ from tfcompress.methods.base import Candidate, Search
 from tfcompress.methods.darc.base import Replacing, refuse, words_for
 from tfcompress.methods.darc.choice import exact_choice
 from tfcompress.methods.darc.latency import latency_of
+from tfcompress.methods.darc.measured import MARGIN, TRIES, above_of_file, tightened, words_above
 from tfcompress.methods.darc.relaxation import (
     Penalized,
     Relaxed,
@@ -39,8 +40,6 @@ from tfcompress.training.teaching import computing_in
 __all__ = ["DARC"]
 
 _SAMPLES = 8
-_MARGIN = 0.95  # of a limit of latency: the finished model is measured once more, and two measurements differ
-_TRIES = 5  # choices that are measured, where none of the snapshots holds a limit of latency
 _BALANCE = 0.1  # of the penalty to the loss at the start
 _PREDICTED, _MEASURED = "latency_ms by the table", "latency_ms measured"
 _SNAPSHOTS, _LEFT_OUT = "snapshots: ", "choices left out: "
@@ -180,7 +179,7 @@ class DARC(Replacing):
                 break
         holds = [self._holds(task, units, snapshot, table, limits, history) for snapshot in snapshots]
         planned = dict(limits)
-        for _ in range(_TRIES):
+        for _ in range(TRIES):
             if any(holds):
                 break
             task.say("no snapshot is within the budget: the choice within it that gives up the least alpha is taken")
@@ -188,11 +187,15 @@ class DARC(Replacing):
             if self._holds(task, units, tried, table, limits, history):
                 snapshots.append(tried)
                 holds.append(True)
-            elif LATENCY in limits:
-                if tried[0] == table.cheapest(LATENCY):
-                    break
-                planned = _tightened(planned, history, table.lowest(LATENCY))
-                task.say(f"it is left out: {_leave_out(history):.3f} ms measured, of {limits[LATENCY]:.3f} allowed")
+                break
+            above, slow = above_of_file(chosen_student(task.network, units, *tried), task), None
+            if LATENCY in table.whole:
+                measured, limit = _leave_out(history), limits.get(LATENCY, float("inf"))
+                slow = measured if measured > MARGIN * limit else None
+            if slow is not None and tried[0] == table.cheapest(LATENCY):
+                break
+            task.say(f"it is left out: {words_above(limits, slow, above)}")
+            planned = tightened(planned, table, tried[0], slow, above)
         if not any(holds):
             refuse(limits)
         candidates = [
@@ -213,9 +216,10 @@ class DARC(Replacing):
         limits: Mapping[str, float],
         history: dict[str, list[Any]],
     ) -> bool:
-        """Whether a snapshot is within the limits; latency is measured, and recorded beside the table's value."""
+        """Whether a snapshot is within limits; its file is measured, and its latency, kept beside the table's value."""
         choice, weights = snapshot
         holds = table.fits(choice, {name: limit for name, limit in limits.items() if name != LATENCY})
+        holds = holds and not above_of_file(chosen_student(task.network, units, choice, weights), task)
         if LATENCY not in table.whole:
             return holds
         number = 1 + sum(len(history.get(f"{each}{_MEASURED}", ())) for each in (_SNAPSHOTS, _LEFT_OUT))
@@ -227,7 +231,7 @@ class DARC(Replacing):
             task.run.write_json(f"latency-{number}", measured)
         history.setdefault(f"{_SNAPSHOTS}{_PREDICTED}", []).append(table.total(choice, LATENCY))
         history.setdefault(f"{_SNAPSHOTS}{_MEASURED}", []).append(measured)
-        return holds and measured <= _MARGIN * limits.get(LATENCY, float("inf"))
+        return holds and measured <= MARGIN * limits.get(LATENCY, float("inf"))
 
     def recover(self, student: keras.Model, task: Task) -> dict[str, list[Any]]:
         """Does nothing: the search has fine-tuned every snapshot."""
@@ -335,14 +339,6 @@ class _Alpha(keras.callbacks.Callback):
         if logs is not None:
             logs["alternatives"] = float(sum(share > 0 for share in shares))
             logs["original"] = sum(of_unit.get(ORIGINAL, 0.0) for of_unit in alpha.values()) / len(alpha)
-
-
-def _tightened(planned: Mapping[str, float], history: Mapping[str, list[Any]], lowest: float) -> dict[str, float]:
-    """Returns tighter planning limits after a student measured more than planned: lower by the excess and a little."""
-    predicted = history[f"{_SNAPSHOTS}{_PREDICTED}"][-1]
-    off = predicted / max(history[f"{_SNAPSHOTS}{_MEASURED}"][-1], 1e-9)
-    less = 0.98 * min(planned[LATENCY] * min(off, 1.0), predicted)  # another choice, and faster
-    return {**planned, LATENCY: max(less, lowest * (1 + 1e-9))}
 
 
 def _leave_out(history: dict[str, list[Any]]) -> float:

@@ -1,21 +1,27 @@
-"""Students that measure above their limit: narrowed, or planned again, and never missed for some percent."""
+"""Searches that are held to measured limits: planned again, or narrowed, and never missed for some percent."""
 
 import dataclasses
 from unittest import mock
 
 import keras
+import numpy as np
 import pytest
 import small_tasks
 import tensorflow as tf
 import tiled
+from converted_once import converted_once
 from keras import layers
 
 import tfcompress
-from tfcompress import methods
-from tfcompress.costs import metrics
+from tfcompress import holding, methods
+from tfcompress.costs import FileSize, metrics
 from tfcompress.costs.file_size import FILE
+from tfcompress.costs.latency import LATENCY
+from tfcompress.costs.lookups import Lookup
+from tfcompress.methods import Search
 from tfcompress.methods.rlal import AgentSettings
 from tfcompress.operators import LatencyPrediction, OperatorTable
+from tfcompress.plan import Plan, Trail
 
 AGENT = AgentSettings(hidden=(8, 8), updates_per_epoch=1, batch_size=4)
 SEARCHES = {
@@ -40,11 +46,15 @@ def network(blocks=2):
     return model
 
 
-class TestNarrowing(tf.test.TestCase):
+class TestStudentsWithin(tf.test.TestCase):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
         cls.model, cls.data, cls.table = network(), small_tasks.pictures(32), OperatorTable()
+
+    def setUp(self):
+        super().setUp()
+        self.enterContext(converted_once())
 
     def compress(self, method, model=None, **budgets):
         settings = {"validation_data": self.data, "verbose": 0}
@@ -63,8 +73,16 @@ class TestNarrowing(tf.test.TestCase):
         self.enterContext(tiled.tiled_device())
 
     def test_a_search_that_costs_much_is_not_made_again_for_latency(self):
+        self.check_narrowed("rlal", "taylor")
+
+    @pytest.mark.slow  # the way of "rlal", in another environment
+    def test_that_of_amc_is_not_made_again_either(self):
+        self.check_narrowed("amc")
+
+    def check_narrowed(self, *names):
         self.slower()
-        for name, method in SEARCHES.items():
+        for name in names:
+            method = SEARCHES[name]
             with mock.patch.object(type(method), "search", autospec=True, side_effect=type(method).search) as search:
                 result = self.compress(method, latency_budget=0.6, latency_table=self.table)
             self.assertEqual(search.call_count, 1, name)
@@ -115,3 +133,57 @@ class TestNarrowing(tf.test.TestCase):
         result = self.compress(method, latency_budget=0.9, latency_table=self.table)
         self.assertLessEqual(result.after.measurements["latency_ms"], 0.9 * result.before.measurements["latency_ms"])
         self.assertLen(result.candidates, 2)
+
+
+class Scripted(methods.Method):
+    """Takes note of the limits that it is asked to plan for, and removes nothing."""
+
+    def __init__(self):
+        self.asked = []
+
+    def plans_again(self):
+        return True
+
+    def search(self, task):
+        self.asked.append((task.limits[FILE], task.limits["latency_ns"]))
+        task.say(f"said by search {len(self.asked)}")
+        return Search(task.model, Trail((Plan(),)))
+
+
+class TestEachLimitHasItsReserve(tf.test.TestCase):
+    """At a limit of 39,000 bytes and of 1 ms, with students whose measurements are told one after the other."""
+
+    def held(self, *measured):
+        method, numbers = Scripted(), iter(measured)
+
+        def told(method, task, search, before):
+            size, ms = next(numbers)
+            return holding._Planned(search, {FILE: size, LATENCY: ms}, {FILE: 39_000.0, LATENCY: 1.0})
+
+        model = small_tasks.three_convolutions()
+        with mock.patch.object(holding, "_measured", told), mock.patch.object(holding, "_spends", return_value=True):
+            terms = FileSize.known(tfcompress.network.Network(model).groups, tfcompress.costs.file_size.FLOAT32, 40_000)
+            with metrics.planned_by({FILE: terms.terms}):
+                task = small_tasks.task_without_data(model, {FILE: 39_000, LATENCY: 1.0})
+                whole = Lookup("head", "head", np.zeros((0, 1 + len(task.groups)), np.int64), (), np.array(10**6))
+                task.costs.look_up("latency_ns", [whole])
+                task = dataclasses.replace(task, budget=task.budget.with_latency_planned(lambda student: 1.0, 0.5))
+                search = holding.held(method, task, {})
+        return method.asked, search, task.said
+
+    def test_less_of_the_file_stays_while_the_latency_is_planned_again(self):
+        asked, search, said = self.held((39_100, 0.9), (38_950, 1.4), (38_900, 0.97))
+        # First 100 bytes less, then as much less latency as the second plan was above 98% of its limit.
+        self.assertEqual(asked, [(39_000, 500_000), (38_900, 500_000), (38_900, 350_000)])
+        self.assertEqual(search.numbers, {FILE: 38_900})
+        self.assertIn("measured 100 bytes of the TFLite file more than the limit", said[0])
+        self.assertEqual(said[1:], ["said by search 3"])
+
+    def test_the_nearest_that_holds_is_taken_with_what_it_measured(self):
+        shares = (0.5, 0.93, 1.2, 0.96, 0.9, 1.2, 1.1)
+        asked, search, said = self.held(
+            *zip((39_100, 38_000, 38_000, 39_001, 38_000, 38_000, 38_000), shares, strict=True)
+        )
+        self.assertEqual([size for size, _ in asked], [39_000, *[38_900] * 3, *[38_899] * 3])
+        self.assertEqual(search.numbers, {FILE: 38_000})
+        self.assertEqual(said[-1], "said by search 2")
