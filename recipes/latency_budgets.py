@@ -46,7 +46,7 @@ def within_latency(network, widths, prediction, share):
     best, scale = None, GOAL
     for _ in range(TRIES):
         kept = even(network, widths, COLUMN, share * scale)
-        reached = prediction.measured_share(kept)
+        reached = prediction.measured_ms(kept) / prediction.whole_ms
         if reached <= share and (best is None or reached > best[1]):
             best = kept, reached
         if best is not None and best[1] >= 0.96 * share:
@@ -65,7 +65,7 @@ def speeds(network, prediction):
         row = [str(multiple)]
         for share in (0.5, 0.25):
             kept = even(network, widths, "macs", share)
-            times = 1 / prediction.measured_share(kept)
+            times = prediction.whole_ms / prediction.measured_ms(kept)
             row += [f"{costs.count('macs', kept) / costs.total.macs:.3f}", f"{times:.2f}"]
         kept, reached = within_latency(network, widths, prediction, 0.5)
         yield (*row, f"{reached:.3f}", f"{costs.count('macs', kept) / costs.total.macs:.3f}")
@@ -78,7 +78,9 @@ def errors(network, prediction, count=30):
     for _ in range(count):
         low, high = sorted(rng.uniform(0.1, 1, 2))
         kept = np.maximum(1, np.floor(sizes * rng.uniform(low, high, len(sizes)))).astype(np.int64)
-        off.append(float(prediction.predicted_ms(kept)) / whole / prediction.measured_share(kept) - 1)
+        off.append(
+            float(prediction.predicted_ms(kept)) / whole * prediction.whole_ms / prediction.measured_ms(kept) - 1
+        )
     return np.abs(off)
 
 
@@ -94,7 +96,7 @@ def main():
         prediction = LatencyPrediction(network, OperatorTable(args.table))
         network.costs.look_up(COLUMN, prediction.lookups)
         off = errors(network, prediction, 4 if args.smoke else 30)
-        print(f"{name}: {prediction.measured_ms(network.costs.sizes):.3f} ms; {prediction.correction}")
+        print(f"{name}: {prediction.whole_ms:.3f} ms; {prediction.correction}")
         print(
             f"{len(off)} random plans: median error {np.median(off):.1%}, {np.mean(off <= 0.05):.0%} within 5%, "
             f"{np.mean(off <= 0.1):.0%} within 10%, the worst {off.max():.1%}"

@@ -11,8 +11,8 @@ from typing import Any
 from tfcompress import expect
 from tfcompress.channels import Control
 from tfcompress.channels.paying import paying_widths
-from tfcompress.costs import Budget, measure_latency
-from tfcompress.costs.latency import LATENCY
+from tfcompress.costs import Budget
+from tfcompress.costs.latency import LATENCY, file_for_latency
 from tfcompress.costs.lookups import Lookups
 from tfcompress.costs.metrics import LOOKED_UP
 from tfcompress.methods import Search
@@ -34,6 +34,8 @@ __all__ = [
 
 FILE = "operators.json"
 """The table's file in a run folder."""
+WHOLE = "latency_whole_ms"
+"""The original's latency in a run folder."""
 
 _GOAL = 0.98  # of the limit, what is planned for: the finished model is measured anew
 _ROUNDS = 3
@@ -87,6 +89,8 @@ def with_latency(original: Network, task: Task, given: OperatorTable | None, pla
     table = _table(task, given)
     try:
         prediction = LatencyPrediction(original, table, task.progress.doing)
+        if (known := task.run.recall(WHOLE, task.progress.note)) is not None:  # what the limit is a share of
+            prediction.whole_ms = known
     except Unresolved as error:
         if task.control.is_auto or not task.budget.planned:
             raise ValueError(
@@ -105,7 +109,7 @@ def with_latency(original: Network, task: Task, given: OperatorTable | None, pla
     if plans and LATENCY in budget:
         for network in (original, task.network):
             network.costs.look_up(LOOKED_UP, prediction.lookups)
-        budget = budget.with_latency_planned(_measure(table))
+        budget = budget.with_latency_planned(_measure(prediction))
         task.say(f"latency of plans is predicted by a table of {device}: {prediction.correction}")
         if not table.is_of_this_device:
             task.say("the finished model is not measured, because that is another device")
@@ -138,10 +142,10 @@ def calibrated(task: Task) -> Task:
 
 
 def limit_ms(task: Task) -> float:
-    """Returns the limit of latency in milliseconds; a share is one of the original measured now."""
+    """Returns the limit of latency in milliseconds; a share is one of the original."""
     assert task.latency is not None
     limit = task.budget[LATENCY]
-    return limit * task.latency.measured_ms(task.costs.sizes) if isinstance(limit, float) else float(limit)
+    return limit * task.latency.whole_ms if isinstance(limit, float) else float(limit)
 
 
 def words_for_latency(task: Task, search: Search, measured: Mapping[str, float]) -> dict[str, float]:
@@ -173,6 +177,8 @@ def keep_table(task: Task) -> None:
     if not path.exists():
         task.latency.table.save(path)
         task.run.write_json("latency_scale", task.budget.scale)
+        if task.budget.plans_latency and task.latency.table.is_of_this_device:
+            task.run.write_json(WHOLE, task.latency.whole_ms)
 
 
 def _table(task: Task, given: OperatorTable | None) -> OperatorTable:
@@ -184,11 +190,14 @@ def _table(task: Task, given: OperatorTable | None) -> OperatorTable:
     return _TABLES.setdefault((1, 1), OperatorTable())
 
 
-def _measure(table: OperatorTable) -> Callable[[Any], float] | None:
-    """Returns the function that measures a finished model; `None` if the table is of another device."""
+def _measure(prediction: LatencyPrediction) -> Callable[[Any], float] | None:
+    """Returns the function that measures a finished model in turn with the original; `None` if the table is of another
+    device.
+    """
+    table = prediction.table
     if not table.is_of_this_device:
         return None
-    return lambda model: measure_latency(model, batch=table.batch, threads=table.threads).median_ms
+    return lambda model: prediction.whole_ms * prediction.share_of_whole(file_for_latency(model, table.batch))
 
 
 def _device(table: OperatorTable) -> str:

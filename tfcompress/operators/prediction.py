@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import weakref
@@ -91,14 +92,18 @@ class LatencyPrediction:
         ms: _Float = self._all.products(kept).sum(axis=-1) / 1e6
         return ms
 
+    @functools.cached_property
+    def whole_ms(self) -> float:
+        """Milliseconds of the whole network on this device, measured once: the other measurements are shares of it."""
+        return milliseconds(self.file.content(self._sizes), self.table.threads, runs=60, seconds=1.0)
+
     def measured_ms(self, kept: _Int, seconds: float = 1.0) -> float:
         """Measures the network's file of these widths, on this device."""
-        return milliseconds(self.file.content(kept), self.table.threads, runs=60, seconds=seconds)
+        return self.whole_ms * self.share_of_whole(self.file.content(kept), seconds)
 
-    def measured_share(self, kept: _Int, seconds: float = 1.0) -> float:
-        """Measures the network's file of these widths as a share of the whole one's latency, both in turn."""
-        files = (self.file.content(kept), self.file.content(self._sizes))
-        return share_of(*files, self.table.threads, seconds=seconds)
+    def share_of_whole(self, content: bytes, seconds: float = 1.0) -> float:
+        """Measures a file as a share of the whole network's latency, both in turn."""
+        return share_of(content, self.file.content(self._sizes), self.table.threads, seconds=seconds)
 
     def _grids(self, say: Callable[[str], None]) -> list[tuple[WidthOperator, Any]]:
         table, known = self.table, {}
@@ -146,11 +151,10 @@ class LatencyPrediction:
         plans = self._random_plans(_FITTED + _HELD_OUT)
         # Beside the whole network, as the speed of a machine changes from one second to the next.
         overhead = self.table.overhead_ns or 0.0
-        whole_ns = 1e6 * self.measured_ms(self._sizes)
         measured = []
         for number, kept in enumerate(plans, start=1):
             say(f"measuring whole network {number} of {len(plans)} of random widths")
-            measured.append(max(1.0, whole_ns * self.measured_share(kept, seconds=0.5) - overhead))
+            measured.append(max(1.0, 1e6 * self.measured_ms(kept, seconds=0.5) - overhead))
         goal, many = np.array(measured), np.stack(plans)
         kinds = [operator.operator.kind for operator, _ in grids]
         names = [*(kind for kind in _KINDS if kind in kinds), "rest"]
