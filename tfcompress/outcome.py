@@ -9,6 +9,7 @@ from typing import Any
 import keras
 
 from tfcompress.costs import Cost
+from tfcompress.costs.budget import shown
 from tfcompress.costs.file_size import FILE
 from tfcompress.costs.latency import LATENCY
 from tfcompress.costs.metrics import LOOKED_UP
@@ -32,6 +33,7 @@ __all__ = ["on_one_machine", "put_together", "result_of"]
 _CALIBRATION_SAMPLES = 256
 _HELD_OUT_SAMPLES = 256
 _CHECKED_SAMPLES = 4
+_MEASUREMENTS = 5  # of a latency that was planned for and measures above its limit
 
 
 def put_together(
@@ -148,7 +150,7 @@ def result_of(
 def _measured_within(
     task: Task, student: keras.Model, before: Measured, known: Mapping[str, float]
 ) -> dict[str, float]:
-    """Returns the measurements that the budget limits; a planned latency above its limit is the median of three.
+    """Returns the measurements that the budget limits; a planned latency above its limit is a median.
 
     Args:
         task: the task.
@@ -158,11 +160,18 @@ def _measured_within(
     """
     network, budget = task.network_of(student), task.budget
     measured = measurements_of(network, budget, {name: known[name] for name in known if name in budget})
-    if budget.plans_latency and measured.get(LATENCY, 0.0) > budget.measured_limits(before.measurements).get(
-        LATENCY, float("inf")
-    ):
-        further = [measurements_of(network, budget)[LATENCY] for _ in range(2)]
-        measured[LATENCY] = sorted([measured[LATENCY], *further])[1]
+    if not budget.plans_latency or LATENCY not in measured:
+        return measured
+    first, limit = measured[LATENCY], budget.measured_limits(before.measurements)[LATENCY]
+    if first > limit:
+        others = {name: number for name, number in measured.items() if name != LATENCY}
+        further = [measurements_of(network, budget, others)[LATENCY] for _ in range(_MEASUREMENTS - 1)]
+        measured[LATENCY] = sorted([first, *further])[_MEASUREMENTS // 2]
+        task.say(
+            f"The finished student first measured {shown(first)} ms, {first / limit - 1:.1%} above {shown(limit)} "
+            f"({budget.said(LATENCY)}): its latency is {shown(measured[LATENCY])} ms, the median of {_MEASUREMENTS} "
+            "measurements."
+        )
     return measured
 
 

@@ -22,6 +22,7 @@ import numpy as np
 from tfcompress.costs.counts import CostModel
 from tfcompress.costs.metrics import GraphTerms, Term, register_measured_column, register_planned_column
 from tfcompress.export import MissingOperatorError, convert
+from tfcompress.export.file_content import subgraphs_of
 from tfcompress.graph import ChannelGroups
 from tfcompress.graph.channel_groups import NodeAnalysis
 from tfcompress.graph.labels import Ids
@@ -278,30 +279,18 @@ def _of_normalization(
 
 def _shares_vectors(content: bytes) -> bool:
     """Whether operators of a file read the same vector of numbers."""
-    from ai_edge_litert import schema_py_generated as schema
-
-    model = schema.Model.GetRootAs(content)
-    for graph in (model.Subgraphs(index) for index in range(model.SubgraphsLength())):
-        operators = (graph.Operators(index) for index in range(graph.OperatorsLength()))
-        read = Counter(op.Inputs(place) for op in operators for place in range(op.InputsLength()))
-        for tensor in (graph.Tensors(index) for index, times in read.items() if index >= 0 and times > 1):
-            is_vector = tensor.ShapeLength() == 1 and tensor.Type() == schema.TensorType.FLOAT32
-            if is_vector and model.Buffers(tensor.Buffer()).DataLength():
-                return True
+    for graph in subgraphs_of(content):
+        times = Counter(index for _, read, _ in graph.operators() for index in read)
+        several = [graph.tensors[index] for index, count in times.items() if count > 1]
+        if any(each.rank == 1 and each.type == "FLOAT32" and each.is_constant for each in several):
+            return True
     return False
 
 
 def _has_float_matrices(content: bytes) -> bool:
     """Whether a file holds float32 numbers of several axes, such as the weights of a layer that is not quantized."""
-    from ai_edge_litert import schema_py_generated as schema
-
-    model = schema.Model.GetRootAs(content)
-    for graph in (model.Subgraphs(index) for index in range(model.SubgraphsLength())):
-        for tensor in (graph.Tensors(index) for index in range(graph.TensorsLength())):
-            is_matrix = tensor.ShapeLength() > 1 and tensor.Type() == schema.TensorType.FLOAT32
-            if is_matrix and model.Buffers(tensor.Buffer()).DataLength():
-                return True
-    return False
+    tensors = (tensor for graph in subgraphs_of(content) for tensor in graph.tensors)
+    return any(each.rank > 1 and each.type == "FLOAT32" and each.is_constant for each in tensors)
 
 
 def vary_vectors(model: keras.Model) -> None:

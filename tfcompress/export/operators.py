@@ -1,14 +1,13 @@
 """Reads TFLite files: their operators, with types and weights, and what quantisation left in float32."""
 
 import dataclasses
-from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 
-from tfcompress.litert import names_of
+from tfcompress.export.file_content import subgraphs_of
 
 _NOT_COMPUTING = ("QUANTIZE", "DEQUANTIZE")
+_FLOAT = "FLOAT32"
 _LSTM = "UNIDIRECTIONAL_SEQUENCE_LSTM"
 _SMALL = 1024  # TensorFlow's converter leaves weights of fewer numbers in float32 where ranges are found at run time
 
@@ -51,28 +50,21 @@ class Unquantized:
 
 def operators_of(content: bytes) -> list[Operator]:
     """Returns the operators of a file, of all its subgraphs, in their order."""
-    from ai_edge_litert import schema_py_generated as schema
-
-    names, types = names_of(schema.BuiltinOperator), names_of(schema.TensorType)
-    model = schema.Model.GetRootAs(content)
     operators = []
-    for graph in (model.Subgraphs(index) for index in range(model.SubgraphsLength())):
-        for operator in (graph.Operators(index) for index in range(graph.OperatorsLength())):
-            inputs = [graph.Tensors(i) for i in map(operator.Inputs, range(operator.InputsLength())) if i >= 0]
-            outputs = [graph.Tensors(i) for i in map(operator.Outputs, range(operator.OutputsLength())) if i >= 0]
-            weights = list(_float_weights(model, inputs, schema))
+    for graph in subgraphs_of(content):
+        for name, read, written in graph.operators():
+            inputs, outputs = ([graph.tensors[index] for index in each] for each in (read, written))
+            constants = [tensor for tensor in inputs if tensor.rank >= 2 and tensor.is_constant]
+            # A sparse tensor is float32 on purpose, and its buffer has no zeros.
+            weights = [each.floats() for each in constants if each.type == _FLOAT and not each.is_sparse]
             operators.append(
                 Operator(
-                    names[model.OperatorCodes(operator.OpcodeIndex()).BuiltinCode()],
-                    outputs[0].Name().decode() if outputs else "",
-                    any(tensor.Type() == schema.TensorType.FLOAT32 for tensor in (*inputs, *outputs)),
+                    name,
+                    outputs[0].name if outputs else "",
+                    any(tensor.type == _FLOAT for tensor in (*inputs, *outputs)),
                     sum(array.size for array in weights),
                     weights[0] if weights else None,
-                    tuple(
-                        types[tensor.Type()]
-                        for tensor in inputs
-                        if tensor.ShapeLength() >= 2 and model.Buffers(tensor.Buffer()).DataLength()
-                    ),
+                    tuple(tensor.type for tensor in constants),
                 )
             )
     return operators
@@ -128,14 +120,3 @@ def _why_float_weights(quantize: str, operator: Operator) -> str:
         return f"its {operator.float_weights} weights stay float32: TensorFlow's converter leaves fewer than {_SMALL}"
     maker = "ai-edge-quantizer" if quantize == "int4" else "TensorFlow's converter"
     return f"its weights stay float32: {maker} has no form of it that quantises at run time"
-
-
-def _float_weights(model: Any, tensors: list[Any], schema: Any) -> Iterator[np.ndarray]:
-    for tensor in tensors:
-        if tensor.Type() != schema.TensorType.FLOAT32 or tensor.ShapeLength() < 2:
-            continue
-        if tensor.Sparsity() is not None:
-            continue  # a sparse tensor is float32 on purpose, and its buffer has no zeros
-        data = model.Buffers(tensor.Buffer()).DataAsNumpy()
-        if isinstance(data, np.ndarray) and data.size:
-            yield data.view(np.float32).reshape(tensor.ShapeAsNumpy())
