@@ -102,7 +102,7 @@ RECIPE = {
         "out": None,
     },
     "smoke": {
-        "methods": ["uniform", "darc_m", "softmax", "random"],
+        "methods": ["uniform", "darc_m", "softmax"],
         "data": "digits",
         "images": 200,
         "seeds": [0],

@@ -17,12 +17,22 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 # Here and once, so that the seconds it takes are charged to no test.
 import keras  # noqa: F401
 import pytest
-import tensorflow as tf  # noqa: F401
+import tensorflow as tf
 
 # A collection would look at all of TensorFlow each time, and graphs of TensorFlow cause many: a tenth of a test's time.
 gc.collect()
 gc.freeze()
 gc.set_threshold(20_000, 10, 10)
+
+
+def pytest_configure(config):
+    """Leaves TensorFlow's optimiser of graphs (Grappler) out, but for `-m slow`.
+
+    It takes longer for each graph than running the graph so few times: a tenth of a test's time. What a user's program
+    does with it is seen by slow tests, the recipes' smoke runs and the quickstart.
+    """
+    if config.option.markexpr == "not slow":
+        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 
 
 def pytest_collection_modifyitems(items):

@@ -16,15 +16,15 @@ from tfcompress.rewrite.working_copy import working_copy
 AGENT = AgentSettings(hidden=(4,), batch_size=4, updates_per_epoch=1)
 # By method, how many models there are: the user's, the working copy, the student; one more for a step on the way. DARC
 # has the relaxed network for imitation, lambda and a block, and like Taylor pruning the student itself, its trail
-# replayed, and its copy.
+# replayed, and its copy. Where no epoch is asked for, what would train is made all the same.
 MODELS = {
-    Uniform(epochs=1, steps=2): 4,
-    RLAL(epochs=4, finetune_epochs=1, episodes_per_epoch=1, agent=AGENT): 3,
-    AMC(episodes=3, epochs=1, agent=OfAMC(hidden=(4,), batch_size=4)): 3,
-    TaylorPruning(runs=1, filters=100, updates=1, epochs=1): 5,
-    LIT(epochs=1, finetune_epochs=1): 3,
-    KD(epochs=1): 3,
-    DARC(blocks=1, block_epochs=1, epochs=1, imitation_epochs=0): 8,
+    Uniform(epochs=0, step_epochs=0, steps=2): 4,
+    RLAL(epochs=4, finetune_epochs=0, episodes_per_epoch=1, agent=AGENT): 3,
+    AMC(episodes=3, epochs=0, agent=OfAMC(hidden=(4,), batch_size=4)): 3,
+    TaylorPruning(runs=1, filters=100, updates=1, epochs=0): 5,
+    LIT(epochs=1, finetune_epochs=0): 3,
+    KD(epochs=0): 3,
+    DARC(blocks=1, block_epochs=1, epochs=0, imitation_epochs=0): 8,
 }
 
 

@@ -362,6 +362,7 @@ class ResultTest(tf.test.TestCase):
         model = small_tasks.trained_network()
         call = {"data": (self.x, self.y), "flops_budget": 0.5, "verbose": 0}
         self.enterContext(converted_once())
+        self.enterContext(mock.patch.object(measured, "_SECONDS", 0.05))
         with mock.patch.object(outcome, "on_this_machine", measured.on_this_machine):
             result = tfcompress.compress(model, Uniform(epochs=0), **call)
             with mock.patch.object(measured, "file_for_latency", side_effect=ExportError("Expected no EinSum. So.")):

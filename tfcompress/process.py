@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 import logging
 import os
 import re
@@ -148,8 +149,12 @@ def quiet_tensorflow() -> Iterator[None]:
                 del os.environ[_LEVEL]
 
 
+@functools.cache
 def warmed_up() -> None:
-    """Makes TensorFlow find its devices and read a first batch, each of which its C++ code reports on the screen."""
+    """Makes TensorFlow find its devices and read a first batch, each of which its C++ code reports on the screen.
+
+    It does so once in a process, and so does this.
+    """
     import tensorflow as tf
 
     with quiet():

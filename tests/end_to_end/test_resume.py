@@ -282,6 +282,7 @@ class BaselinesTest(KilledRunTest):
         expected = self.check("trained_students", moments)
         self.assertLen({weights for _, _, weights in expected["candidates"]} - {None}, 2)
 
+    @pytest.mark.slow  # its places are those of the test of uniform, its search is part of no epoch
     def test_random(self):
         rewards = self.check("random")["history"]["search"]["reward"]
         self.assertLen(rewards, 3)

@@ -5,6 +5,8 @@ import json
 import os
 import sys
 
+import tensorflow as tf
+
 __all__ = ["serve"]
 
 
@@ -14,7 +16,8 @@ def serve(run):
     Args:
         run: a function; an exception makes the exit code 1.
     """
-    # As in tests/conftest.py: a collection would look at all of TensorFlow each time.
+    # As in tests/conftest.py: graphs are run few times, and a collection would look at all of TensorFlow each time.
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 10, 10)
