@@ -37,7 +37,7 @@ def trained_network(data, epochs):
 FLAGS = {
     "flags": {
         "epochs": {"default": 20, "help": "epochs of the network's own training"},
-        "episodes": {"default": 150, "help": "episodes of RLAL's search"},
+        "episodes": {"default": None, "type": int, "help": "episodes of RLAL's search, if given"},
         "finetune_epochs": 30,
         "out": "savedmodels/quickstart",
     },
@@ -50,8 +50,7 @@ def main():
     keras.utils.set_random_seed(0)
     data = tfcompress.data.load("digits", images=200 if args.smoke else None)
     model = trained_network(data, args.epochs)
-    moves = args.episodes // 3
-    method = RLAL(epochs=args.finetune_epochs, episodes=args.episodes, local_search=moves, batch_size=64)
+    method = RLAL(epochs=args.finetune_epochs, episodes=args.episodes, batch_size=64)
     result = tfcompress.compress(model, method, data, flops_budget=0.5)
 
     folder = pathlib.Path(args.out)

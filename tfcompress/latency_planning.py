@@ -29,13 +29,12 @@ __all__ = [
     "keep_table",
     "limit_ms",
     "with_latency",
+    "with_planned_latency",
     "words_for_latency",
 ]
 
 FILE = "operators.json"
 """The table's file in a run folder."""
-WHOLE = "latency_whole_ms"
-"""The original's latency in a run folder."""
 
 _GOAL = 0.98  # of the limit, what is planned for: the finished model is measured anew
 _ROUNDS = 3
@@ -89,8 +88,8 @@ def with_latency(original: Network, task: Task, given: OperatorTable | None, pla
     table = _table(task, given)
     try:
         prediction = LatencyPrediction(original, table, task.progress.doing)
-        if (known := task.run.recall(WHOLE, task.progress.note)) is not None:  # what the limit is a share of
-            prediction.whole_ms = known
+        if table.is_of_this_device and LATENCY in task.measured_before:  # what the limit of this run is a share of
+            prediction.whole_ms = task.measured_before[LATENCY]
     except Unresolved as error:
         if task.control.is_auto or not task.budget.planned:
             raise ValueError(
@@ -169,6 +168,14 @@ def words_for_latency(task: Task, search: Search, measured: Mapping[str, float])
     return {"predicted_ms": predicted}
 
 
+def with_planned_latency(task: Task, measurements: Mapping[str, float]) -> dict[str, float]:
+    """Returns measurements of the original with the latency of which plans and finished models are shares."""
+    prediction = task.latency
+    if prediction is None or not task.budget.plans_latency or not prediction.table.is_of_this_device:
+        return dict(measurements)
+    return {**measurements, LATENCY: prediction.whole_ms}
+
+
 def keep_table(task: Task) -> None:
     """Writes the table, and what was calibrated, into the run folder, so that the run goes on with the same."""
     if task.latency is None or not isinstance(task.run, RunFolder):
@@ -177,8 +184,6 @@ def keep_table(task: Task) -> None:
     if not path.exists():
         task.latency.table.save(path)
         task.run.write_json("latency_scale", task.budget.scale)
-        if task.budget.plans_latency and task.latency.table.is_of_this_device:
-            task.run.write_json(WHOLE, task.latency.whole_ms)
 
 
 def _table(task: Task, given: OperatorTable | None) -> OperatorTable:

@@ -54,7 +54,7 @@ def run_stage(method: Method, task: Task, callbacks: Sequence[keras.callbacks.Ca
     search = decided.search
     student = _edit(search, task)
     if decided.numbers:  # training changes none of these: too much is told before it
-        task.budget.check_measured(_before(task), decided.numbers, student)
+        task.budget.check_measured(task.measured_before, decided.numbers, student)
     history = _recover(method, student, search, task, callbacks)
     return Recovered(student, search, history, dict(task.files))
 
@@ -89,15 +89,8 @@ def _decide(method: Method, task: Task) -> Held:
 
 def _searched(method: Method, task: Task) -> Held:
     """Runs the search, held to what is measured, and checked."""
-    decided = held(method, task, _before(task))
+    decided = held(method, task, task.measured_before)
     return dataclasses.replace(decided, search=_checked(decided.search, task))
-
-
-def _before(task: Task) -> dict[str, float]:
-    """Returns what was measured of the original."""
-    stored = task.run.recall("before", task.progress.note) or {}
-    numbers: dict[str, float] = stored.get("measurements", {})
-    return numbers
 
 
 def _checked(search: Search, task: Task) -> Search:

@@ -274,6 +274,13 @@ class Task:
         """A training phase of this task's run."""
         return Phase(name, self.run, self.progress, stateful or {})
 
+    @property
+    def measured_before(self) -> Mapping[str, float]:
+        """The measurements of the original by the run's first call, `{metric: number}`; empty before there are any."""
+        stored = self.run.recall("before", self.progress.note) or {}
+        numbers: Mapping[str, float] = stored.get("measurements", {})
+        return numbers
+
     def say(self, text: str) -> None:
         """Adds a line to the notes of the result, once; a warning is also shown at once."""
         if text not in self.said:

@@ -39,6 +39,7 @@ from tfcompress.latency_planning import (
     is_needed,
     keep_table,
     with_latency,
+    with_planned_latency,
 )
 from tfcompress.measured import measured_first, measurements_of, metrics_of, planned_file
 from tfcompress.methods import Method
@@ -256,7 +257,7 @@ def _run_one(call: Call, chosen: Method, limited: Budget, run_dir: Any) -> Resul
             check_same_table(run, call.latency_table)
             task = with_latency(original, task, call.latency_table, chosen.plans_latency)
             check_budget(chosen, task.budget, original.costs, task.control)
-            task = calibrated(task)
+            task, measurements = calibrated(task), with_planned_latency(task, measurements)
             chosen.check_model(task)
         task = task.with_data(splits, call.objective, call.monitor)
         chosen.check(task)

@@ -52,11 +52,17 @@ def test_a_machine_that_slows_down_all_the_time_favours_the_first_and_the_second
     assert share == pytest.approx(0.25, rel=0.05)
 
 
-def test_three_rounds_are_made_whatever_the_limit_and_no_more_than_asked_for():
-    assert share_of(lambda calls: 1, seconds=0.0)[1].calls == 3 * 2 * 10
-    assert share_of(lambda calls: 1, rounds=5, seconds=100.0)[1].calls == 5 * 2 * 10
+def test_rounds_end_with_the_time_and_no_more_are_made_than_asked_for():
+    # Two calls show how long a round takes: here 10 ms for each pair.
+    assert share_of(lambda calls: 1, seconds=0.25)[1].calls == 2 + 3 * 2 * 8  # 250 ms are 3 rounds of 8 pairs
+    assert share_of(lambda calls: 1, rounds=5, seconds=100.0)[1].calls == 2 + 5 * 2 * 10
+
+
+def test_of_slow_files_three_rounds_of_one_call_are_made_whatever_the_limit():
+    share, machine = share_of(lambda calls: 1000, seconds=0.5)  # 8 and 2 seconds a call
+    assert (share, machine.calls) == (pytest.approx(0.25), 2 + 3 * 2)
 
 
 def test_calls_that_were_held_up_do_not_count():
-    held_up = set(np.random.default_rng(0).choice(300, 60, replace=False).tolist())
+    held_up = set(np.random.default_rng(0).choice(np.arange(2, 302), 60, replace=False).tolist())
     assert share_of(lambda calls: 1 + 20 * (calls in held_up))[0] == pytest.approx(0.25)

@@ -19,7 +19,8 @@ __all__ = ["Grid", "grid_of", "measured_grid", "milliseconds", "overhead_ns", "s
 _Int = npt.NDArray[np.int64]
 Grid = tuple[tuple[_Int, ...], npt.NDArray[np.float64]]
 _LINE = 9  # points of an operator whose widths depend on one another
-_TURN = 10  # invocations of one file before the other has its turn
+_TURN = 10  # invocations of one file before the other has its turn, at most
+_LEAST_ROUNDS = 3
 Time = Callable[[bytes], float]
 """A function that returns the latency of a file, in nanoseconds."""
 
@@ -46,7 +47,7 @@ def share_of(content: bytes, whole: bytes, threads: int = 1, rounds: int = 15, s
 
     What the machine does besides, and the speed of its clock, change from one second to the next: they fall on both
     alike. Each round has as many invocations of both, the one first and then the other, and gives a share; the median
-    of at least three is returned.
+    of at least three is returned. A round has ten invocations of each, or fewer where they take long.
 
     Args:
         content, whole: the files.
@@ -56,9 +57,11 @@ def share_of(content: bytes, whole: bytes, threads: int = 1, rounds: int = 15, s
     """
     invokes = [running(file, threads)[0].invoke for file in (content, whole)]
     end = time.monotonic() + seconds
+    once = sum(_milliseconds_of(invoke, threads) for invoke in invokes)
+    turn = max(1, min(_TURN, int(1e3 * seconds / _LEAST_ROUNDS / max(once, 1e-3))))
     shares: list[float] = []
-    while len(shares) < rounds and (len(shares) < 3 or time.monotonic() < end):
-        medians = [float(np.median([_milliseconds_of(invoke, threads) for _ in range(_TURN)])) for invoke in invokes]
+    while len(shares) < rounds and (len(shares) < _LEAST_ROUNDS or time.monotonic() < end):
+        medians = [float(np.median([_milliseconds_of(invoke, threads) for _ in range(turn)])) for invoke in invokes]
         shares.append(medians[0] / medians[1])
         invokes.reverse()
         if len(shares) % 2 == 0:  # the other one came first

@@ -95,7 +95,7 @@ class LatencyPrediction:
     @functools.cached_property
     def whole_ms(self) -> float:
         """Milliseconds of the whole network on this device, measured once: the other measurements are shares of it."""
-        return milliseconds(self.file.content(self._sizes), self.table.threads, runs=60, seconds=1.0)
+        return milliseconds(self.file.content(self._sizes), self.table.threads, runs=200, seconds=2.0)
 
     def measured_ms(self, kept: _Int, seconds: float = 1.0) -> float:
         """Measures the network's file of these widths, on this device."""

@@ -111,8 +111,7 @@ def latency_of(model: keras.Model, batch: int, threads: int) -> float:
 
 def _whole(task: Task, batch: int, threads: int) -> float:
     """Returns the latency of the original model: the one measured for the budget, if there is one."""
-    before = task.run.recall("before", task.progress.note) or {}
-    known = before.get("measurements", {}).get(LATENCY) if (batch, threads) == (1, 1) else None
+    known = task.measured_before.get(LATENCY) if (batch, threads) == (1, 1) else None
     if known is not None:
         return float(known)
     measured = _MEASURED.setdefault(task.model, {})

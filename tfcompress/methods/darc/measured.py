@@ -25,7 +25,7 @@ def above_of_file(student: keras.Model, task: Task) -> int:
 
     Replacements have operators of their own, of which the terms of a size budget know only the weights.
     """
-    before = (task.run.recall("before", task.progress.note) or {}).get("measurements", {})
+    before = task.measured_before
     if FILE not in task.budget.measured or FILE not in task.limits or FILE not in before:
         return 0
     size = task.budget.measure(apply(student, Plan()), names=[FILE])[FILE]

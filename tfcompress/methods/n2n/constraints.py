@@ -157,8 +157,7 @@ def holds_measured(task: Task, student: keras.Model) -> bool:
     """
     if not task.budget.measured:
         return True
-    before = (task.run.recall("before", task.progress.note) or {}).get("measurements", {})
-    return _holds(task.budget.measured_limits(before), task.budget.measure(student))
+    return _holds(task.budget.measured_limits(task.measured_before), task.budget.measure(student))
 
 
 def _holds(limits: Mapping[str, float], numbers: Mapping[str, float]) -> bool:

@@ -64,7 +64,7 @@ class RLAL(ChannelPruner):
             short: with `local_search` no more plans than read as many images as the recovery trains on, but at least
             20. Decided.
         local_search: number of plans to try around the best one after the episodes: one unit gives channels to another;
-            `None` for a quarter of the plans, 50 with 150 episodes.
+            `None` for a quarter of the plans that the length of the recovery allows, at most 50.
         alignment: beta of Equation (11), for a run as long as the published one; 0 leaves the soft regularization out.
         scale_alignment: whether beta is scaled to the steps and the learning rate of this run, so that it moves weights
             as far as in the published one. Decided: without it, beta does nothing in a short run.
