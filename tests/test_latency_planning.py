@@ -66,6 +66,20 @@ class TestPlannedLatency(tf.test.TestCase):
             self.assertBetween(self.share(result), least, 0.5)
             self.assertTrue(any("predicted" in note and "measured" in note for note in result.notes))
 
+    def test_shares_are_of_one_measurement_of_the_original_in_all_calls_of_a_run(self):
+        run = pathlib.Path(self.get_temp_dir()) / "begun"
+        network = Network(self.model)
+        whole = tiled.milliseconds(LatencyPrediction(network, self.table).file.content(network.costs.sizes))
+        killed = mock.patch("tfcompress.workflow.run_stage", side_effect=KeyboardInterrupt)
+        with killed, self.assertRaises(KeyboardInterrupt):
+            self.compress(latency_budget=0.6, run_dir=run)
+        # The machine is half as fast when the run goes on, all of it.
+        measured = tiled.milliseconds
+        with mock.patch.object(tiled, "milliseconds", lambda *a, **k: 2 * measured(*a, **k)), tiled.tiled_device():
+            result = self.compress(latency_budget=0.6, run_dir=run)
+        self.assertAllClose(result.before.measurements["latency_ms"], whole)
+        self.assertBetween(result.after.measurements["latency_ms"], 0.4 * whole, 0.6 * whole)
+
     def test_with_flops_both_hold(self):
         result = self.compress(latency_budget=0.9, flops_budget=0.3)
         self.assertLessEqual(result.after.macs, 0.3 * result.before.macs)

@@ -521,7 +521,7 @@ class MethodsTest(tf.test.TestCase):
             rlal["joint"],
             ("None", "whether weights train while the agent prunes; `None`: if the model is not already trained."),
         )
-        self.assertEqual(rlal["episodes"], ("150", "number of episodes of a search with fixed weights."))
+        self.assertEqual(rlal["episodes_per_epoch"], ("10", "P of Algorithm 1, in joint training."))
         self.assertEqual((rlal["teach"][0], rlal["recalibrate_student"][0]), ("auto", "4"))
         self.assertEqual(rlal["agent.first_policy"][0], "uniform")
         self.assertEqual(rlal["milestones"][0], "100,150")

@@ -86,7 +86,7 @@ def test_a_student_computes_in_the_precision_of_the_training(task, teaching):
 
 def test_a_teacher_adds_a_third_to_each_phase_that_it_teaches(task):
     def costs(method):
-        return np.array([phase.cost for phase in method.phases(task)])
+        return np.array([phase.cost for phase in method.phases(task) if phase.name != "search"])
 
     for method in (Uniform(steps=2, step_epochs=1), Random(), RLAL()):
         np.testing.assert_allclose(costs(dataclasses.replace(method, teach="kd")), costs(method) + 1 / 3)

@@ -147,7 +147,7 @@ class SettingsTest(tf.test.TestCase):
             "joint": ("yes", 2),
             "episodes_per_epoch": (0, 2.5),
             "episodes": (0, -1, 2.5),
-            "local_search": (-1, 2.5, None),
+            "local_search": (-1, 2.5, "4"),
             "scale_alignment": (1, "yes"),
             "recalibrate_student": (-1, 2.5),
             "teach": ("dk", 3),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
@@ -89,10 +90,10 @@ class Replaced(Replacing):
                 choice = _all(units) if self.choice == "all" else exact_choice(table, values, planned)
             if choice is None:
                 break
-            student = chosen_student(task.network, units, choice, weights)
+            student = functools.partial(chosen_student, task.network, units, choice, weights)
             above, slow = above_of_file(student, task), None
             if LATENCY in limits:
-                measured = latency_of(student, self.latency_batch, self.latency_threads)
+                measured = latency_of(student(), self.latency_batch, self.latency_threads)
                 margin = 1.0 if self.choice == "all" else MARGIN  # there is no other choice to take
                 slow = measured if measured > margin * limits[LATENCY] else None
             if not above and slow is None:

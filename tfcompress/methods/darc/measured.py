@@ -1,9 +1,9 @@
-"""What a choice measures before anything is trained for it, and what is planned for after it measured too much."""
+"""Measurements of a choice before anything is trained for it, and the limits to plan for after it measured too much."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import keras
 
@@ -20,15 +20,19 @@ MARGIN = 0.95  # of a limit of latency: the finished model is measured once more
 TRIES = 5  # choices that are measured
 
 
-def above_of_file(student: keras.Model, task: Task) -> int:
+def above_of_file(student: Callable[[], keras.Model], task: Task) -> int:
     """Returns the bytes by which a student's file is above its limit; 0 if it is within, or not limited.
 
     Replacements have operators of their own, of which the terms of a size budget know only the weights.
+
+    Args:
+        student: makes the student; called only if its file is limited.
+        task: the task.
     """
     before = task.measured_before
     if FILE not in task.budget.measured or FILE not in task.limits or FILE not in before:
         return 0
-    size = task.budget.measure(apply(student, Plan()), names=[FILE])[FILE]
+    size = task.budget.measure(apply(student(), Plan()), names=[FILE])[FILE]
     return max(0, math.ceil(size - task.budget.measured_limits(before)[FILE]))
 
 

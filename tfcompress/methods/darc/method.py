@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
@@ -188,7 +189,7 @@ class DARC(Replacing):
                 snapshots.append(tried)
                 holds.append(True)
                 break
-            above, slow = above_of_file(chosen_student(task.network, units, *tried), task), None
+            above, slow = above_of_file(functools.partial(chosen_student, task.network, units, *tried), task), None
             if LATENCY in table.whole:
                 measured, limit = _leave_out(history), limits.get(LATENCY, float("inf"))
                 slow = measured if measured > MARGIN * limit else None
@@ -219,15 +220,15 @@ class DARC(Replacing):
         """Whether a snapshot is within limits; its file is measured, and its latency, kept beside the table's value."""
         choice, weights = snapshot
         holds = table.fits(choice, {name: limit for name, limit in limits.items() if name != LATENCY})
-        holds = holds and not above_of_file(chosen_student(task.network, units, choice, weights), task)
+        student = functools.partial(chosen_student, task.network, units, choice, weights)
+        holds = holds and not above_of_file(student, task)
         if LATENCY not in table.whole:
             return holds
         number = 1 + sum(len(history.get(f"{each}{_MEASURED}", ())) for each in (_SNAPSHOTS, _LEFT_OUT))
         # Of an interrupted run: measured again it would be another.
         measured = task.run.recall(f"latency-{number}", task.progress.note)
         if measured is None:
-            student = chosen_student(task.network, units, choice, weights)
-            measured = latency_of(student, self.latency_batch, self.latency_threads)
+            measured = latency_of(student(), self.latency_batch, self.latency_threads)
             task.run.write_json(f"latency-{number}", measured)
         history.setdefault(f"{_SNAPSHOTS}{_PREDICTED}", []).append(table.total(choice, LATENCY))
         history.setdefault(f"{_SNAPSHOTS}{_MEASURED}", []).append(measured)
