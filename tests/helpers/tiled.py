@@ -5,6 +5,7 @@ import math
 from unittest import mock
 
 from tfcompress import latency_planning
+from tfcompress.costs import latency
 from tfcompress.operators import measuring, prediction
 from tfcompress.operators.lite_file import LiteFile
 
@@ -36,6 +37,12 @@ def share_of(content, whole, threads=1, **limits):
     return milliseconds(content) / milliseconds(whole)
 
 
+def measure_latency(model, batch=None, threads=1, **settings):
+    """Stands for `tfcompress.costs.measure_latency`."""
+    ms = milliseconds(model if isinstance(model, bytes) else latency.file_for_latency(model, batch or 1))
+    return latency.Latency(ms, 0.0, 1, batch or 1, threads, True)
+
+
 @contextlib.contextmanager
 def tiled_device():
     """Within it, this device is the one that takes tiles."""
@@ -44,6 +51,7 @@ def tiled_device():
             (measuring, "milliseconds", milliseconds),
             (prediction, "milliseconds", milliseconds),
             (prediction, "share_of", share_of),
+            (latency, "measure_latency", measure_latency),
         ):
             stack.enter_context(mock.patch.object(module, name, stand_in))
         stack.enter_context(mock.patch.dict(latency_planning._TABLES, clear=True))
