@@ -83,7 +83,9 @@ Policies of the MNIST search of seed 0 (a Conv4) that go on with Fashion-MNIST (
   to 0.45 without a limit, and reaches 0.19 in 30 updates at each seed. Random shrinkage goes from 0.05 to -0.01, 0.12
   to 0.19 and 0.10 to 0.00: the policy learns, and its best student, of reward 0.56, 0.56 and 0.46, is not better than
   that of as many draws (0.55, 0.60, 0.57).
-- Not run: removal for more than 50 updates.
+- With `--updates 100 --methods "n2n removal"` (500 students, 18 minutes on one core, seed 0) the removal policy learns
+  as that model foretold: mean rewards of each ten updates 0.339, 0.390, 0.384, 0.376, 0.466, 0.503, 0.526, 0.501,
+  0.508, 0.591. Its best student is the one that 30 updates found (0.721; test accuracy 77.48).
 """
 
 import pathlib
