@@ -20,7 +20,7 @@ from tfcompress.costs.budget import shown
 from tfcompress.costs.latency import LATENCY
 from tfcompress.costs.metrics import LOOKED_UP, metric_of
 from tfcompress.importance import by_name, ranking
-from tfcompress.latency_planning import limit_ms
+from tfcompress.latency_planning import GOAL, SPENT, limit_ms
 from tfcompress.methods import Candidate, Method, Search
 from tfcompress.network import Network
 from tfcompress.plan import Plan, Trail
@@ -35,10 +35,8 @@ _Int = npt.NDArray[np.int64]
 _CRITERION = "next_layer_l1_norm"  # needs no data, and is the default of nearly all methods
 _PLANS, _PLANS_BY_LATENCY = 3, 4  # that are made after the first, as a metric is above, or as latency is not near
 _NARROWINGS = 5
-_GOAL = 0.98  # of a limit of latency, what is aimed at: the finished model is measured anew
 _TOO_LOW = 0.955  # of that limit: below this there is latency left to spend
 _NEAR = 0.995  # of that limit: above this another measurement may be above it
-_SPENT = 0.9  # of the planned limit: a plan below this is bound by other limits
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -180,7 +178,7 @@ def _tighter(method: Method, task: Task, last: _Planned, left: Counter[str], lin
     if share <= 1 and (is_structural or not _spends(last.search, task)):  # blocks are large steps
         return None
     left[LATENCY] -= 1
-    tighter = dataclasses.replace(task, budget=task.budget.tighter(min(1.2, max(0.5, _GOAL / share))))
+    tighter = dataclasses.replace(task, budget=task.budget.tighter(min(1.2, max(0.5, GOAL / share))))
     if is_structural and method.least(task.costs, task.control)[LOOKED_UP] > tighter.limits[LOOKED_UP]:
         return None  # of channels the narrowest student may take less than the table says
     return tighter
@@ -188,7 +186,7 @@ def _tighter(method: Method, task: Task, last: _Planned, left: Counter[str], lin
 
 def _spends(search: Search, task: Task) -> bool:
     """Whether a search comes near the planned limit of latency, so that more of it would give another plan."""
-    return int(task.costs.of(search.plan)[LOOKED_UP]) > _SPENT * task.limits[LOOKED_UP]
+    return int(task.costs.of(search.plan)[LOOKED_UP]) > SPENT * task.limits[LOOKED_UP]
 
 
 def _narrowed(method: Method, task: Task, first: _Planned) -> _Planned:
@@ -215,7 +213,7 @@ def _narrowed(method: Method, task: Task, first: _Planned) -> _Planned:
         cost = task.costs.of_kept(kept)
         for name, number in now.above.items():
             column, limit = LOOKED_UP if name == LATENCY else name, now.limits[name]
-            less = cost[column] * _GOAL * limit / number if name == LATENCY else cost[column] - np.ceil(number - limit)
+            less = cost[column] * GOAL * limit / number if name == LATENCY else cost[column] - np.ceil(number - limit)
             planned[column] = min(planned[column], int(less))
         kept = student.narrower(method.widths(task), kept, planned)
         if not task.fits_kept(kept, planned):

@@ -22,6 +22,8 @@ from tfcompress.task import WARNING, Task
 from tfcompress.training import RunFolder
 
 __all__ = [
+    "GOAL",
+    "SPENT",
     "calibrated",
     "check_latency_table",
     "given_table",
@@ -36,7 +38,10 @@ __all__ = [
 FILE = "operators.json"
 """The table's file in a run folder."""
 
-_GOAL = 0.98  # of the limit, what is planned for: the finished model is measured anew
+GOAL = 0.98
+"""Of a limit of latency, what is planned for: the finished model is measured anew."""
+SPENT = 0.9
+"""Of the planned limit: a plan below this is bound by other limits."""
 _ROUNDS = 3
 _TABLES: dict[tuple[int, int], OperatorTable] = {}  # of this process, where no file is given
 
@@ -131,11 +136,11 @@ def calibrated(task: Task) -> Task:
     for _ in range(_ROUNDS):
         tried = dataclasses.replace(task, budget=task.budget.tighter(scale))
         kept = tried.widths.even(tried.fits_kept)
-        if task.costs.count(LOOKED_UP, kept) < 0.9 * tried.limits[LOOKED_UP]:  # other limits end it
+        if task.costs.count(LOOKED_UP, kept) < SPENT * tried.limits[LOOKED_UP]:
             break
         share = prediction.measured_ms(kept) / limit_ms(task)
-        scale *= min(1.2, max(0.8, _GOAL / share))
-        if abs(share - _GOAL) < 1 - _GOAL:
+        scale *= min(1.2, max(0.8, GOAL / share))
+        if abs(share - GOAL) < 1 - GOAL:
             break
     return dataclasses.replace(task, budget=task.budget.tighter(scale))
 

@@ -95,7 +95,7 @@ class LatencyPrediction:
     @functools.cached_property
     def whole_ms(self) -> float:
         """Milliseconds of the whole network on this device, measured once: the other measurements are shares of it."""
-        return milliseconds(self.file.content(self._sizes), self.table.threads, runs=200, seconds=2.0)
+        return milliseconds(self._whole_file, self.table.threads, runs=200, seconds=2.0)
 
     def measured_ms(self, kept: _Int, seconds: float = 1.0) -> float:
         """Measures the network's file of these widths, on this device."""
@@ -103,7 +103,11 @@ class LatencyPrediction:
 
     def share_of_whole(self, content: bytes, seconds: float = 1.0) -> float:
         """Measures a file as a share of the whole network's latency, both in turn."""
-        return share_of(content, self.file.content(self._sizes), self.table.threads, seconds=seconds)
+        return share_of(content, self._whole_file, self.table.threads, seconds=seconds)
+
+    @functools.cached_property
+    def _whole_file(self) -> bytes:
+        return self.file.content(self._sizes)
 
     def _grids(self, say: Callable[[str], None]) -> list[tuple[WidthOperator, Any]]:
         table, known = self.table, {}
