@@ -19,7 +19,6 @@ from tfcompress import zoo
 from tfcompress.channels import Control
 from tfcompress.channels.paying import paying_widths
 from tfcompress.costs import device
-from tfcompress.costs.lookups import Lookups
 from tfcompress.network import Network
 from tfcompress.operators import LatencyPrediction, OperatorTable
 from tfcompress.report.table import in_columns
@@ -58,7 +57,7 @@ def within_latency(network, widths, prediction, share):
 def speeds(network, prediction):
     """Returns rows: for each `round_to` shares of multiply-adds and how many times as fast, and half of the latency."""
     costs = network.costs
-    paying = paying_widths(network.groups, Lookups(prediction.lookups, len(costs.sizes)))
+    paying = paying_widths(network.groups, prediction.lookups)
     for multiple in MULTIPLES:
         control = Control(round_to=multiple, paying=paying if multiple == "auto" else {})
         widths = control.widths(network.groups)

@@ -13,7 +13,6 @@ from tfcompress.channels import Control
 from tfcompress.channels.paying import paying_widths
 from tfcompress.costs import Budget
 from tfcompress.costs.latency import LATENCY, file_for_latency
-from tfcompress.costs.lookups import Lookups
 from tfcompress.costs.metrics import LOOKED_UP
 from tfcompress.methods import Search
 from tfcompress.network import Network
@@ -106,7 +105,7 @@ def with_latency(original: Network, task: Task, given: OperatorTable | None, pla
         return task
     control, budget, device = task.control, task.budget, _device(table)
     if control.is_auto:
-        paying = paying_widths(original.groups, Lookups(prediction.lookups, len(original.costs.sizes)))
+        paying = paying_widths(original.groups, prediction.lookups)
         control = dataclasses.replace(control, paying=paying)
         count = f"{sum(map(len, paying.values())):,} of {sum(group.size for group in original.groups):,}"
         task.say(f"round_to='auto': {count} widths pay in latency on {device}")

@@ -11,6 +11,7 @@ from keras import layers
 from tfcompress.channels import Control
 from tfcompress.channels.allocation import allocated, choices_of
 from tfcompress.costs import CostModel
+from tfcompress.costs.lookups import Lookup, Lookups
 from tfcompress.costs.parts import CostPart
 from tfcompress.network import Network
 
@@ -99,8 +100,8 @@ class AllocationTest(tf.test.TestCase):
         ]
 
         class Tabled(CostModel):
-            def parts(self, metric):
-                return parts if metric == "macs" else super().parts(metric)
+            def parts(self, metric, near=None):
+                return parts if metric == "macs" else super().parts(metric, near)
 
             def count(self, metric, kept):
                 wide = np.asarray(kept, np.int64).reshape(-1, 3)
@@ -112,6 +113,32 @@ class AllocationTest(tf.test.TestCase):
         for limit in (90, 120, 160):
             self.assertBest(tabled, {"macs": limit})
         self.assertBest(tabled, {"macs": 120, "params": costs.total.params // 2})
+
+    def test_a_cost_that_grows_with_the_bytes_of_all_weights(self):
+        """It is no sum of parts of few groups: its tangent near the limit is, and the limit holds all the same."""
+        costs = Network(small_tasks.residual_network(inner=(4, 5), width=4)).costs
+        row = np.zeros((1, 1 + len(costs.sizes)), np.int64)
+        lookups = []
+        for group, size in enumerate(costs.sizes.tolist()):
+            of_group = row.copy()
+            of_group[0, 1 + group] = 1
+            node = next(iter(costs.groups.analysis))
+            knots = np.arange(1, size + 1)
+            lookups.append(Lookup(node, node, of_group, (knots,), 100 * (1 + group) * knots))
+        costs.look_up("latency_ns", Lookups(lookups, len(costs.sizes), per_byte=1 / costs.total.bytes))
+        choices = choices_of(Control().widths(costs.groups), 64)
+        for share in (0.3, 0.5):
+            limits = {"latency_ns": int(share * costs.total["latency_ns"])}
+            values = values_of(choices, costs.sizes, np.random.default_rng(1))
+
+            def fits(kept, limits=limits):
+                return int(costs.count("latency_ns", kept)) <= limits["latency_ns"]
+
+            near = Control().widths(costs.groups).even(fits)
+            solved = allocated(costs, choices, values, limits, fits, near)
+            self.assertTrue(fits(solved.kept))
+            worth = sum(v[list(c).index(k)] for c, v, k in zip(choices, values, solved.kept.tolist(), strict=True))
+            self.assertGreater(worth, 0.97 * best_of_all(costs, choices, values, limits))
 
     def test_no_answer_in_no_time_and_the_gap_that_is_left(self):
         costs = Network(small_tasks.residual_network(inner=(8, 12))).costs

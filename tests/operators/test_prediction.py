@@ -1,6 +1,8 @@
 """Predicted latency: sizes of files of any widths against the converter's, sums against whole files, the table."""
 
 import json
+import math
+from unittest import mock
 
 import keras
 import numpy as np
@@ -11,7 +13,7 @@ from keras import layers
 from tfcompress.costs.file_size import vary_vectors
 from tfcompress.costs.latency import file_for_latency
 from tfcompress.network import Network
-from tfcompress.operators import FileOfWidths, LatencyPrediction, MissingFromTable, OperatorTable
+from tfcompress.operators import FileOfWidths, LatencyPrediction, MissingFromTable, OperatorTable, prediction
 from tfcompress.operators.lite_file import LiteFile
 from tfcompress.plan import Plan
 from tfcompress.rewrite import apply
@@ -77,6 +79,33 @@ class TestPrediction(tf.test.TestCase):
         self.assertLess(max(map(abs, correction.errors)), 0.02)
         self.assertEqual((correction.plans, len(correction.errors)), (32, 8))
 
+    def test_a_device_that_slows_down_with_the_bytes_of_all_weights_is_found(self):
+        def slower(content, threads=1, **limits):
+            constants = (operand for each in LiteFile(content).operators for operand in each.inputs if operand.constant)
+            weights = sum(4 * math.prod(operand.shape) for operand in constants if operand.integers is None)
+            return tiled.milliseconds(content) * (1 + 1e-5 * weights)
+
+        def share_of(content, whole, threads=1, **limits):
+            return slower(content) / slower(whole)
+
+        table = OperatorTable()
+        with tiled.tiled_device():
+            LatencyPrediction(self.network, table)  # its operators, each as fast alone as everywhere
+        table._networks.clear()  # as if they had been measured for another network
+        with (
+            mock.patch.object(prediction, "milliseconds", slower),
+            mock.patch.object(prediction, "share_of", share_of),
+        ):
+            slow = LatencyPrediction(self.network, table)
+            kept = np.maximum(1, self.sizes // 3)
+            self.assertAllClose(slow.predicted_ms(kept), slower(slow.file.content(kept)), rtol=0.03)
+        self.assertAllClose(slow.correction.per_byte, 1e-5, rtol=0.2)
+        costs = Network(self.network.model).costs
+        costs.look_up("latency_ns", slow.lookups)
+        self.assertAllClose(
+            int(costs.count("latency_ns", kept)), 1e6 * slow.predicted_ms(kept), atol=len(table.entries)
+        )
+
     def test_each_operator_belongs_to_its_layer(self):
         nodes = {(each.operator.kind, each.node) for each in self.prediction.file.operators}
         for kind, node in (
@@ -96,7 +125,7 @@ class TestPrediction(tf.test.TestCase):
         total = int(costs.count("latency_ns", kept))
         self.assertEqual(costs.of_kept(kept)["latency_ns"], total)
         self.assertAllClose(total, 1e6 * self.prediction.predicted_ms(kept))
-        parts = [int(part.of(kept[None, list(part.groups)])[0]) for part in costs.lookups("latency_ns")]
+        parts = [int(part.of(kept[None, list(part.groups)])[0]) for part in costs.parts("latency_ns")]
         self.assertEqual(sum(parts), total)
         by_node = costs.by_node("latency_ns", kept)
         self.assertEqual(sum(sum(each.values()) for each in by_node.values()), total)

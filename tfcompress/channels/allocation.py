@@ -58,6 +58,7 @@ def allocated(
     values: Sequence[_Float],
     limits: Mapping[str, int],
     fits: Callable[[_Int], bool],
+    near: _Int | None = None,
     gap: float = 0.0,
     seconds: float = 60.0,
 ) -> Allocation | None:
@@ -69,6 +70,7 @@ def allocated(
         values: for each group the value of each of them, float64 `[choices]`.
         limits: `{metric: limit}`.
         fits: whether widths int64 `[groups]` are within the limits.
+        near: widths int64 `[groups]` that are about as large as what is looked for; see `CostModel.parts`.
         gap: share of the value that may be given up for a faster answer.
         seconds: time limit; the best allocation until then is returned.
 
@@ -77,7 +79,7 @@ def allocated(
     """
     program = _Program(choices)
     for metric in limits:
-        program.add_cost(metric, costs.parts(metric), float(costs.total[metric] or 1))
+        program.add_cost(metric, costs.parts(metric, near), float(costs.total[metric] or 1))
     room = {metric: float(limit) for metric, limit in limits.items()}
     for _ in range(_ROUNDS):
         solved = program.solve(values, room, gap, seconds)
@@ -86,7 +88,7 @@ def allocated(
         kept, left = solved
         if fits(kept):
             return Allocation(kept, left, program.estimated)
-        # The solver's rounding, or the estimate of parts with many groups: as much less is asked for.
+        # The solver's rounding, a tangent, or the estimate of parts with many groups: as much less is asked for.
         for metric, limit in limits.items():
             over = int(costs.count(metric, kept)) - limit
             if over > 0:

@@ -38,6 +38,7 @@ from tfcompress.plan import Plan, RemoveLayers
 __all__ = ["Cost", "CostModel", "LayerCost", "ModelCost", "cost"]
 
 _Int = npt.NDArray[np.int64]
+_BYTES = "bytes"
 HEAVY = 0.1
 
 
@@ -215,10 +216,16 @@ class CostModel:
         total: _Int = self._products(metric, kept).sum(axis=-1)
         return total
 
-    def parts(self, metric: str) -> list[CostPart]:
-        """Returns the parts of a cost, whose sum is `count`, each depending on the widths of few groups."""
+    def parts(self, metric: str, near: npt.ArrayLike | None = None) -> list[CostPart]:
+        """Returns the parts of a cost, whose sum is `count`, each depending on the widths of few groups.
+
+        Args:
+            metric: its name.
+            near: int64 `[groups]`, kept channel counts, all by default. Only near these is the sum that of lookups that
+                grow with the bytes of the weights: it is the tangent there.
+        """
         if metric in self._lookups:
-            return [CostPart(each.node, each.groups, each.of) for each in self.lookups(metric)]
+            return self._parts_of_lookups(metric, self.sizes if near is None else np.asarray(near, np.int64))
         terms = self._terms[metric]
         widths = [
             (fixed, {int(group): int(of_group[group]) for group in np.flatnonzero(of_group)})
@@ -227,10 +234,36 @@ class CostModel:
         products = zip(terms.nodes, terms.factors, terms.widths, strict=True)
         return parts_of_products((node, factor, [widths[i] for i in indices]) for node, factor, indices in products)
 
-    def _products(self, metric: str, kept: npt.ArrayLike) -> _Int:
-        """Returns the parts of a metric, int64 `[..., parts]`, for kept channel counts `[..., groups]`."""
+    def _parts_of_lookups(self, metric: str, near: _Int) -> list[CostPart]:
+        """Returns the tangent of lookups * (1 + per_byte * bytes) at kept channel counts `[groups]`."""
+        column = self._lookups[metric]
+        parts = [CostPart(each.node, each.groups, each.of) for each in column.lookups]
+        if not column.per_byte:
+            return parts
+        alone, size = float(column.products(near).sum()), float(self.count(_BYTES, near))
+        slope = column.per_byte * alone
+        constant = round(-slope * size)
+        return [
+            *(part.scaled(1 + column.per_byte * size) for part in parts),
+            *(part.scaled(slope) for part in self.parts(_BYTES)),
+            CostPart("", (), lambda widths: np.full(len(widths), constant, np.int64)),
+        ]
+
+    def _products(self, metric: str, kept: npt.ArrayLike, size: npt.ArrayLike | None = None) -> _Int:
+        """Returns the parts of a metric, int64 `[..., parts]`, for kept channel counts `[..., groups]`.
+
+        Args:
+            metric: its name.
+            kept: the counts.
+            size: bytes of the weights `[...]`, where they are not those of all nodes.
+        """
         if metric in self._lookups:
-            return self._lookups[metric].products(kept)
+            column = self._lookups[metric]
+            products = column.products(kept)
+            if column.per_byte:
+                size = self.count(_BYTES, kept) if size is None else np.asarray(size)
+                products = np.rint(products * (1 + column.per_byte * size)[..., None]).astype(np.int64)
+            return products
         widths = self._fixed_widths + np.asarray(kept, np.int64) @ self._widths
         return self._terms[metric].products(widths)
 
@@ -238,22 +271,22 @@ class CostModel:
         """Returns what a metric is a sum of."""
         return self._lookups[metric] if metric in self._lookups else self._terms[metric]
 
-    def look_up(self, metric: str, lookups: Sequence[Lookup]) -> None:
+    def look_up(self, metric: str, lookups: Sequence[Lookup] | Lookups) -> None:
         """Adds a column that is a sum of lookups, or replaces it.
 
         Args:
             metric: name of the column, such as "latency_ns".
             lookups: its parts.
         """
-        self._lookups[metric] = Lookups(lookups, len(self.sizes))
+        self._lookups[metric] = lookups if isinstance(lookups, Lookups) else Lookups(lookups, len(self.sizes))
         self.metrics[metric] = metric_of(metric)
         self._after = None
         for name in ("total", "smallest"):
             self.__dict__.pop(name, None)
 
-    def lookups(self, metric: str) -> tuple[Lookup, ...]:
-        """Returns the parts of a column of `look_up`; of other metrics none."""
-        return self._lookups[metric].lookups if metric in self._lookups else ()
+    def lookups(self, metric: str) -> Lookups | None:
+        """Returns what a column of `look_up` is made of; `None` for other metrics."""
+        return self._lookups.get(metric)
 
     def width_of(self, ids: Ids) -> _Int:
         """Returns int64 `[1 + groups]`: the width of labels as a constant and a multiple of what each group keeps."""
@@ -297,10 +330,13 @@ class CostModel:
     def of_nodes(self, names: Iterable[str]) -> Cost:
         """Returns the cost of some unchanged nodes. Weights are counted at the first call of their layer."""
         inside = set(names)
-        return self._cost(
-            int(self._products(metric, self.sizes)[[node in inside for node in self._parts(metric).nodes]].sum())
-            for metric in self.metrics
-        )
+
+        def total(metric: str, size: int | None = None) -> int:
+            of_inside = [node in inside for node in self._parts(metric).nodes]
+            return int(self._products(metric, self.sizes, size)[of_inside].sum())
+
+        size = total(_BYTES)
+        return self._cost(total(metric, size) for metric in self.metrics)
 
     def by_node(self, metric: str, kept: npt.ArrayLike | None = None) -> dict[str, dict[str, int]]:
         """Returns a metric node by node: `{node: {alternative: number}}`, for all alternatives of a node.
@@ -338,7 +374,7 @@ class CostModel:
         if self._after is None or self._after[0] != key:
             self._after = key, CostModel(groups_after(self.groups, plan)[0])
             for metric, known in self._lookups.items():
-                self._after[1].look_up(metric, carried(known.lookups, self, self._after[1]))
+                self._after[1].look_up(metric, carried(known, self, self._after[1]))
         return self._after[1]
 
     def heavy_unmeasured(self) -> dict[str, float]:

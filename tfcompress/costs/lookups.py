@@ -74,13 +74,17 @@ class Lookups:
     Args:
         lookups: the lookups.
         groups: number of channel groups.
+        per_byte: share by which all costs grow with each byte of the network's weights: the more weights, the fewer of
+            them, and of the tensors between them, stay in a core's cache from one operator or invocation to the next.
 
     Attributes:
         layers, nodes: of each lookup.
+        lookups, per_byte: as given.
     """
 
-    def __init__(self, lookups: Sequence[Lookup], groups: int) -> None:
+    def __init__(self, lookups: Sequence[Lookup], groups: int, per_byte: float = 0.0) -> None:
         self.lookups = tuple(lookups)
+        self.per_byte = per_byte
         self.nodes = [each.node for each in lookups]
         self.layers = [each.layer for each in lookups]
         count = len(lookups)
@@ -111,7 +115,7 @@ class Lookups:
         self._share: _Float = np.concatenate(share)
 
     def products(self, kept: npt.ArrayLike) -> _Int:
-        """Returns the costs int64 `[..., lookups]` for what groups keep `[..., groups]`."""
+        """Returns the costs int64 `[..., lookups]` for what groups keep `[..., groups]`, without `per_byte`."""
         kept = np.asarray(kept, np.int64)
         if not self.lookups:
             return np.zeros((*kept.shape[:-1], 0), np.int64)
@@ -127,7 +131,7 @@ class Lookups:
         return costs
 
 
-def carried(lookups: Sequence[Lookup], before: Widened, after: Widened) -> list[Lookup]:
+def carried(lookups: Lookups, before: Widened, after: Widened) -> Lookups:
     """Returns the lookups of those nodes that a graph still has after structural edits.
 
     A width that a node reads or writes is that of the node's labels in the new graph; any other stays as it is in the
@@ -138,7 +142,7 @@ def carried(lookups: Sequence[Lookup], before: Widened, after: Widened) -> list[
         before, after: cost models of the two graphs.
     """
     kept = []
-    for each in lookups:
+    for each in lookups.lookups:
         old, new = (model.groups.analysis.get(each.node) for model in (before, after))
         if old is None or new is None:
             continue
@@ -166,7 +170,7 @@ def carried(lookups: Sequence[Lookup], before: Widened, after: Widened) -> list[
             knots.insert(0, each.knots[axis])
         table = np.array(rows, np.int64).reshape(len(rows), 1 + len(after.sizes))
         kept.append(Lookup(each.node, new.node.layer_name, table, tuple(knots), np.rint(values).astype(np.int64)))
-    return kept
+    return Lookups(kept, len(after.sizes), lookups.per_byte)
 
 
 def _at(knots: _Int, values: npt.NDArray[np.float64], width: int) -> npt.NDArray[np.float64]:

@@ -32,6 +32,10 @@ class CostPart:
     groups: tuple[int, ...]
     of: Callable[[_Int], _Int]
 
+    def scaled(self, factor: float) -> CostPart:
+        """Returns the part with its costs multiplied by a number, and rounded."""
+        return CostPart(self.node, self.groups, lambda widths: np.rint(factor * self.of(widths)).astype(np.int64))
+
 
 @dataclass(frozen=True, eq=False)
 class _Polynomial:

@@ -111,9 +111,11 @@ class Knapsack(ChannelPruner):
         choices = choices_of(task.widths, self.levels)
         values = [worth[widths] for worth, widths in zip(worths, choices, strict=True)]
         limits, fits = task.limits, task.fits_kept
-        solved = allocated(task.costs, choices, values, limits, fits, gap=self.gap, seconds=self.solver_seconds)
+        near = task.widths.even(fits)
+        within = {"gap": self.gap, "seconds": self.solver_seconds}
+        solved = allocated(task.costs, choices, values, limits, fits, near, **within)
         notes = tuple(self._notes(task, solved, choices))
-        kept = task.widths.even(fits) if solved is None else solved.kept
+        kept = near if solved is None else solved.kept
         # The rest of the budget goes to the channels of the highest value that fit.
         kept = task.widths.grown(kept, lambda group, widths: -np.diff(worths[group])[widths], fits)
         widths = zip(task.groups, kept.tolist(), strict=True)

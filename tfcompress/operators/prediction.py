@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import itertools
 import json
 import weakref
 from collections.abc import Callable, Sequence
@@ -28,7 +29,8 @@ _LETTERS = "abcdefgh"
 _FITTED, _HELD_OUT = 24, 8  # whole networks that are measured
 _KINDS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")  # with a factor of their own, if the network has them
 _LESS_NS = np.arange(0, 2001, 200)
-_PRIOR = 0.05  # weight of a factor of 1 beside a measured network
+_GROWTH = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0)  # by all weights, of which one is chosen
+_PRIOR = 0.15  # weight of a factor of 1 beside a measured network
 _WHOLE = 3.0  # weight of the whole network beside one of other widths: budgets are shares of it
 # By model, then by batch size and groups.
 _FILES: weakref.WeakKeyDictionary[keras.Model, dict[tuple[Any, ...], FileOfWidths]] = weakref.WeakKeyDictionary()
@@ -61,7 +63,7 @@ class LatencyPrediction:
     """
 
     def __init__(self, network: Network, table: OperatorTable, say: Callable[[str], None] = lambda text: None) -> None:
-        self._sizes, self.table = network.costs.sizes, table
+        self._costs, self._sizes, self.table = network.costs, network.costs.sizes, table
         say("converting the model, to predict its latency")
         self.file = _file_of(network, table.batch)
         grids = self._grids(say)
@@ -75,8 +77,8 @@ class LatencyPrediction:
         once = np.array(round(table.overhead_ns or 0.0), np.int64)
         entry = next(iter(network.graph.nodes.values()))  # an input: what any invocation takes belongs to no layer
         overhead = Lookup(entry.name, entry.layer_name, np.zeros((0, 1 + len(self._sizes)), np.int64), (), once)
-        self.lookups = (overhead, *(self._lookup(each, known) for each in grids))
-        self._all = Lookups(self.lookups, len(self._sizes))
+        each = [overhead, *(self._lookup(each, known) for each in grids)]
+        self.lookups = Lookups(each, len(self._sizes), known.per_byte)
 
     @property
     def digest(self) -> str:
@@ -89,7 +91,8 @@ class LatencyPrediction:
 
     def predicted_ms(self, kept: npt.ArrayLike) -> _Float:
         """Returns milliseconds float64 `[...]` for what groups keep `[..., groups]`."""
-        ms: _Float = self._all.products(kept).sum(axis=-1) / 1e6
+        more = 1 + self.lookups.per_byte * self._costs.count("bytes", kept)
+        ms: _Float = more * self.lookups.products(kept).sum(axis=-1) / 1e6
         return ms
 
     @functools.cached_property
@@ -151,15 +154,19 @@ class LatencyPrediction:
         return Lookup(operator.node, layer, rows, axes, np.rint(values).astype(np.int64))
 
     def _fitted(self, grids: Sequence[tuple[WidthOperator, Any]], say: Callable[[str], None]) -> Correction:
-        """Fits the sum over operators to whole networks: by kind a factor, fewer nanoseconds each, and more a byte."""
+        """Fits the sum over operators to whole networks: by kind a factor, fewer nanoseconds each, and more a byte.
+
+        An operator alone finds its weights in the core's cache, from the invocation before. In a network it does the
+        less the more weights there are: so all take longer in proportion to the bytes of all weights.
+        """
         plans = self._random_plans(_FITTED + _HELD_OUT)
         # Beside the whole network, as the speed of a machine changes from one second to the next.
         overhead = self.table.overhead_ns or 0.0
         measured = []
         for number, kept in enumerate(plans, start=1):
             say(f"measuring whole network {number} of {len(plans)} of random widths")
-            measured.append(max(1.0, 1e6 * self.measured_ms(kept, seconds=0.5) - overhead))
-        goal, many = np.array(measured), np.stack(plans)
+            measured.append(1e6 * self.measured_ms(kept, seconds=0.5))
+        many = np.stack(plans)
         kinds = [operator.operator.kind for operator, _ in grids]
         names = [*(kind for kind in _KINDS if kind in kinds), "rest"]
         own = np.array([names.index(kind if kind in names else "rest") for kind in kinds])
@@ -170,19 +177,22 @@ class LatencyPrediction:
         alone, moved = plain.products(many), bytes_.products(many).sum(axis=1)
         fitted = np.arange(len(plans)) < _FITTED
         weights = np.where(np.arange(len(plans)) == 0, _WHOLE, 1.0)[fitted]
-        best: tuple[float, float, _Float, _Float] | None = None
-        for less in _LESS_NS.tolist():
+        size = self._costs.count("bytes", many).astype(np.float64)
+        best: tuple[float, float, float, _Float, _Float] | None = None
+        for less, growth in itertools.product(_LESS_NS.tolist(), _GROWTH):
             parts = np.maximum(alone - less, 0)
             columns = np.stack([*(parts[:, own == index].sum(axis=1) for index in range(len(names))), moved], axis=1)
+            more = 1 + growth * size / max(size[0], 1.0)
+            columns, goal = columns * more[:, None], np.maximum(1.0, np.array(measured) - overhead * more)
             factors = _nonnegative(columns[fitted] / goal[fitted, None], weights, [1.0] * len(names) + [0.0])
             off = columns @ factors / goal - 1
             squares = float(((weights * off[fitted]) ** 2).sum())
             if best is None or squares < best[0]:
-                best = squares, float(less), factors, off
+                best = squares, float(less), growth / max(float(size[0]), 1.0), factors, off
         assert best is not None
-        _, fewer, factors, off = best
+        _, fewer, growing, factors, off = best
         each = dict(zip(names, factors[:-1].tolist(), strict=True))
-        return Correction(each, fewer, float(factors[-1]), len(plans), tuple(off[~fitted].tolist()))
+        return Correction(each, fewer, float(factors[-1]), len(plans), tuple(off[~fitted].tolist()), growing)
 
     def _random_plans(self, count: int) -> list[_Int]:
         """Returns the whole network, and others with shares of channels that are drawn in a range of their own."""

@@ -31,6 +31,7 @@ class Correction:
         factors: a factor for each kind of operator, as in "CONV_2D"; "rest" for all that are not named.
         less_ns: nanoseconds that an operator takes less than alone.
         byte_ns: nanoseconds for each byte of its inputs and outputs.
+        per_byte: share by which all operators take longer for each byte of the network's weights.
         plans: number of whole networks that were measured; a part of them were not used to fit.
         errors: relative errors of the prediction for those that were not used.
     """
@@ -40,6 +41,7 @@ class Correction:
     byte_ns: float
     plans: int
     errors: tuple[float, ...]
+    per_byte: float = 0.0
 
     def __str__(self) -> str:
         if not self.errors:

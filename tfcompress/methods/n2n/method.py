@@ -300,7 +300,7 @@ class N2N(TrainedMethod):
             if self._removes and trail.last.structural:
                 lookups = network.costs.after(trail.last).lookups(LOOKED_UP)
                 network = task.network_of(stage.students.built(network, trail.last))
-                if lookups:  # of latency, which nothing in a model says
+                if lookups is not None:  # of latency, which nothing in a model says
                     network.costs.look_up(LOOKED_UP, lookups)
                 plans = trail.plans
             shrinkable = Space.of(network.costs, rules).shrinkable
