@@ -110,7 +110,7 @@ class TestStudentsWithin(tf.test.TestCase):
         self.assertTrue(any("(size_budget=0.5)" in note and "narrowed" in note for note in result.notes))
 
     def test_a_student_with_fewer_blocks_is_planned_again(self):
-        model = network(blocks=4)
+        model = network(blocks=3)
         share_of_whole = LatencyPrediction.share_of_whole
 
         def slower(prediction, content, seconds=1.0):
