@@ -10,6 +10,7 @@ import small_tasks
 import tfcompress
 from tfcompress import workflow
 from tfcompress.methods import RLAL, Random, Uniform
+from tfcompress.methods.rlal import AgentSettings
 
 
 class _Seen(keras.callbacks.Callback):
@@ -70,7 +71,7 @@ def test_the_optimizer_that_the_model_is_compiled_with():
 
 def test_a_compiled_adam_goes_on_where_it_was_stopped(tmp_path):
     """The run folder knows the optimizer again, fresh or used; tests/training/test_resume.py resumes one bit for bit."""
-    model = keras.models.clone_model(small_tasks.trained_network())
+    model = small_tasks.three_convolutions()
     model.compile(keras.optimizers.Adam(0.004), "sparse_categorical_crossentropy", metrics=["accuracy"])
 
     class Killed(BaseException):
@@ -103,7 +104,8 @@ def test_a_plateau_lowers_a_rate_that_is_constant():
 def test_callbacks_do_not_see_a_search():
     """The agent's joint training has epochs of its own; one that ended it early would leave no plan."""
     seen = _Seen()
-    method = RLAL(epochs=4, joint=True, batch_size=32)
+    agent = AgentSettings(hidden=(8,), batch_size=4, updates_per_epoch=1)
+    method = RLAL(epochs=4, joint=True, batch_size=32, episodes_per_epoch=2, agent=agent)
     result = _compressed(method, callbacks=[seen])
     assert len(result.history["search"]["loss"]) == 4
     assert len(seen.epochs) == len(result.history["recover"]["loss"]) == 4
