@@ -50,6 +50,17 @@ def nothing_measured_on_this_machine():
         yield
 
 
+@pytest.fixture(scope="module", autouse=True)
+def modules_before_are_frozen():
+    """Collections look at what a module of tests makes, not at a million objects that packages and caches hold.
+
+    TensorFlow Lite's converter collects each time: half a second of it at the end of a worker's session. What is garbage
+    when a module begins is collected before.
+    """
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture
 def recipe(monkeypatch):
     """Loads a module of recipes/, as a run of it does."""

@@ -10,6 +10,7 @@ import small_tasks
 import tfcompress
 from tfcompress import workflow
 from tfcompress.methods import RLAL, Random, Uniform
+from tfcompress.methods.rlal import AgentSettings
 
 
 class _Seen(keras.callbacks.Callback):
@@ -26,7 +27,7 @@ class _Seen(keras.callbacks.Callback):
 
 
 def _compressed(method="uniform", model=None, **arguments):
-    model = small_tasks.trained_network() if model is None else model
+    model = small_tasks.three_convolutions() if model is None else model
     given = {"flops_budget": 0.6, "verbose": 0, **arguments}
     return tfcompress.compress(model, method, small_tasks.pictures(96), **given)
 
@@ -51,14 +52,13 @@ def test_short_forms_are_the_methods_settings(tmp_path):
 
 
 def test_early_stopping_ends_the_training():
-    stop = keras.callbacks.EarlyStopping(monitor="val_loss", patience=1, baseline=0.0)  # no loss is below 0
+    stop = keras.callbacks.EarlyStopping(monitor="val_loss", mode="max", patience=1)  # it falls: nothing gets better
     history = _compressed(epochs=5, callbacks=stop).history["recover"]
     assert len(history["loss"]) == 2  # Keras stops from the second epoch on
 
 
 def test_the_optimizer_that_the_model_is_compiled_with():
-    model = keras.models.clone_model(small_tasks.trained_network())
-    model.set_weights(small_tasks.trained_network().get_weights())
+    model = small_tasks.three_convolutions()
     compiled = keras.optimizers.RMSprop(0.005)
     model.compile(compiled, "sparse_categorical_crossentropy", metrics=["accuracy"])
     seen = _Seen()
@@ -71,7 +71,7 @@ def test_the_optimizer_that_the_model_is_compiled_with():
 
 def test_a_compiled_adam_goes_on_where_it_was_stopped(tmp_path):
     """The run folder knows the optimizer again, fresh or used; tests/training/test_resume.py resumes one bit for bit."""
-    model = keras.models.clone_model(small_tasks.trained_network())
+    model = small_tasks.three_convolutions()
     model.compile(keras.optimizers.Adam(0.004), "sparse_categorical_crossentropy", metrics=["accuracy"])
 
     class Killed(BaseException):
@@ -104,7 +104,8 @@ def test_a_plateau_lowers_a_rate_that_is_constant():
 def test_callbacks_do_not_see_a_search():
     """The agent's joint training has epochs of its own; one that ended it early would leave no plan."""
     seen = _Seen()
-    method = RLAL(epochs=4, joint=True, batch_size=32)
+    agent = AgentSettings(hidden=(8,), batch_size=4, updates_per_epoch=1)
+    method = RLAL(epochs=4, joint=True, batch_size=32, episodes_per_epoch=2, agent=agent)
     result = _compressed(method, callbacks=[seen])
     assert len(result.history["search"]["loss"]) == 4
     assert len(seen.epochs) == len(result.history["recover"]["loss"]) == 4
@@ -118,8 +119,7 @@ def test_a_preset_and_an_instance_are_overruled():
 
 
 def test_metrics_of_ones_own_are_reported_and_chosen_by(tmp_path):
-    model = small_tasks.residual_network(activation="softmax")
-    model.set_weights(small_tasks.trained_network().get_weights())
+    model = small_tasks.three_convolutions()
     f1 = keras.metrics.F1Score(average="macro", name="f1")
     model.compile("sgd", "categorical_crossentropy", metrics=["accuracy", f1])
     x, y = small_tasks.pictures(96)

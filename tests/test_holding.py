@@ -110,7 +110,7 @@ class TestStudentsWithin(tf.test.TestCase):
         self.assertTrue(any("(size_budget=0.5)" in note and "narrowed" in note for note in result.notes))
 
     def test_a_student_with_fewer_blocks_is_planned_again(self):
-        model = network(blocks=4)
+        model = network(blocks=3)
         share_of_whole = LatencyPrediction.share_of_whole
 
         def slower(prediction, content, seconds=1.0):
@@ -129,9 +129,10 @@ class TestStudentsWithin(tf.test.TestCase):
 
     def test_students_of_n2n_are_within_a_limit_of_latency_in_both_stages(self):
         self.enterContext(tiled.tiled_device())
-        method = methods.N2N(updates=1, rollouts=2, score_epochs=1, epochs=0, random=True)
-        result = self.compress(method, latency_budget=0.9, latency_table=self.table)
-        self.assertLessEqual(result.after.measurements["latency_ms"], 0.9 * result.before.measurements["latency_ms"])
+        method = methods.N2N(updates=1, rollouts=1, score_epochs=1, epochs=0, random=True)
+        # With a limit that lets every student pass, this seed's takes 0.22 of the original's time.
+        result = self.compress(method, latency_budget=0.2, latency_table=self.table)
+        self.assertLessEqual(result.after.measurements["latency_ms"], 0.2 * result.before.measurements["latency_ms"])
         self.assertLen(result.candidates, 2)
 
 

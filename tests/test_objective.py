@@ -119,7 +119,11 @@ class SegmentationTest(tf.test.TestCase):
         self.assertAllClose(result.after.validation_accuracy, -first - 2 * second, rtol=1e-4)
 
     def test_an_objective_with_losses_for_a_model_that_is_not_compiled(self):
-        model = tfcompress.rewrite.apply(self.model, tfcompress.Plan())
+        x = keras.Input((segmentation.SIZE, segmentation.SIZE, 1))
+        y = layers.Conv2D(6, 3, padding="same", activation="relu")(x)
+        mask = layers.Conv2D(1, 1, activation="sigmoid")(y)
+        digit = layers.Dense(10, activation="softmax")(layers.GlobalMaxPooling2D()(y))
+        model = keras.Model(x, {"mask": mask, "digit": digit})
         losses = {"mask": keras.losses.Dice(), "digit": "sparse_categorical_crossentropy"}
         objective = Objective(losses, None, score=segmentation.overlap)
         result = tfcompress.compress(

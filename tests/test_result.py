@@ -276,7 +276,7 @@ class ResultTest(tf.test.TestCase):
             return keras.ops.cast(right, "float32")
 
         result = tfcompress.compress(
-            small_tasks.trained_network(),
+            small_tasks.three_convolutions(),
             Uniform(epochs=0),
             (self.x, self.y),
             flops_budget=0.7,
@@ -359,7 +359,7 @@ class ResultTest(tf.test.TestCase):
         self.assertEqual((after["file_bytes"], after["latency_ms"], after["macs"]), (600, 0.2, 500))
 
     def test_the_file_and_the_latency_of_both_models_are_measured(self):
-        model = small_tasks.trained_network()
+        model = small_tasks.three_convolutions()
         call = {"data": (self.x, self.y), "flops_budget": 0.5, "verbose": 0}
         self.enterContext(converted_once())
         self.enterContext(mock.patch.object(measured, "_SECONDS", 0.05))

@@ -32,31 +32,34 @@ def answers(content):
 
 
 class RecurrentTest(tf.test.TestCase):
-    def assert_fused(self, model, operators):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.layer = LSTM(6)
+        cls.model = network(cls.layer)
+        cls.content = convert(cls.model)
+
+    def assert_fused(self, model, operators, content=None):
         """An independent route: the model itself loops in Keras."""
-        content = convert(model)
+        content = content or convert(model)
         counts = Counter(operator.name for operator in operators_of(content))
         self.assertEqual((counts["WHILE"], counts["UNIDIRECTIONAL_SEQUENCE_LSTM"]), (0, operators))
         self.assertAllClose(answers(content), model(X), rtol=0, atol=1e-5)
 
     def test_an_lstm_is_one_operator(self):
-        self.assert_fused(network(LSTM(6)), 1)
+        self.assert_fused(self.model, 1, self.content)
         self.assert_fused(network(LSTM(6, return_sequences=True, go_backwards=True), LSTM(4, use_bias=False)), 2)
         self.assert_fused(network(keras.layers.Bidirectional(LSTM(4, return_sequences=True))), 2)
         inner = keras.Sequential([keras.Input((None, 5)), LSTM(4)])
         self.assert_fused(network(inner, steps=None), 1)
 
     def test_the_model_stays_as_it_was(self):
-        layer = LSTM(6)
-        model = network(layer)
-        convert(model)
-        self.assertNotIn("inner_loop", vars(layer))
+        self.assertNotIn("inner_loop", vars(self.layer))
 
     def test_int8_of_an_lstm_agrees(self):
-        model = network(LSTM(6))
-        content = convert(model, "int8", calibration=X)
+        content = convert(self.model, "int8", calibration=X)
         self.assertNotIn("WHILE", [operator.name for operator in operators_of(content)])
-        expected = np.asarray(model(X))
+        expected = np.asarray(self.model(X))
         self.assertLess(np.linalg.norm(answers(content) - expected), 0.05 * np.linalg.norm(expected))
 
     def test_dynamic_stores_the_weights_of_an_lstm_in_int8(self):
@@ -90,9 +93,8 @@ class RecurrentTest(tf.test.TestCase):
     def test_that_a_file_keeps_its_state_is_said(self):
         from ai_edge_litert.interpreter import Interpreter
 
-        model = network(LSTM(6))
         folder = self.enterContext(tempfile.TemporaryDirectory())
-        report = export(model, folder, "tflite", samples=X)
+        report = export(self.model, folder, "tflite", samples=X)
         self.assertTrue(any("calls reset_all_variables()" in note for note in report.notes))
         runner = (interpreter := Interpreter(report.files[0].path)).get_signature_runner()
         name = next(iter(runner.get_input_details()))

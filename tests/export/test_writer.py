@@ -46,6 +46,21 @@ def dense_network() -> keras.Model:
 
 
 class ExportTest(tf.test.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        """Exports every format once, while the terminal is listened to."""
+        super().setUpClass()
+        folder = cls.enterClassContext(tempfile.TemporaryDirectory())
+        with tempfile.TemporaryFile() as caught:
+            saved = os.dup(2), os.dup(1)
+            os.dup2(caught.fileno(), 2), os.dup2(caught.fileno(), 1)
+            try:
+                cls.of_all = export(dense_network(), folder, quantize=ALL, calibration=np.eye(200)[:4])
+            finally:
+                os.dup2(saved[0], 2), os.dup2(saved[1], 1)
+            caught.seek(0)
+            cls.printed = caught.read()
+
     def setUp(self):
         super().setUp()
         self.folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
@@ -89,8 +104,7 @@ class ExportTest(tf.test.TestCase):
         self.assertEqual([entry["format"] for entry in content["files"]], ["saved_model", "tflite"])
 
     def test_sizes_follow_the_width_of_the_weights(self):
-        report = export(dense_network(), self.folder, quantize=ALL, calibration=np.eye(200)[:4])
-        size = {file.quantize or file.format: file.bytes for file in report.files}
+        size = {file.quantize or file.format: file.bytes for file in self.of_all.files}
         weights = 4 * (200 * 200 + 200 + 200 * 2 + 2)
         self.assertBetween(size["float32"], weights, weights + 3000)
         self.assertAllClose(size["float16"] / size["float32"], 0.5, atol=0.03)
@@ -333,15 +347,8 @@ class ExportTest(tf.test.TestCase):
         self.assertLess(max(file.max_difference for file in report.files), 1e-5)
 
     def test_the_terminal_stays_quiet(self):
-        with tempfile.TemporaryFile() as caught:
-            saved = os.dup(2), os.dup(1)
-            os.dup2(caught.fileno(), 2), os.dup2(caught.fileno(), 1)
-            try:
-                export(dense_network(), self.folder, quantize=ALL, calibration=np.eye(200)[:4])
-            finally:
-                os.dup2(saved[0], 2), os.dup2(saved[1], 1)
-            caught.seek(0)
-            self.assertEqual(caught.read(), b"")
+        self.assertLen(self.of_all.files, 6)
+        self.assertEqual(self.printed, b"")
 
     def enter(self, owner, name, replacement):
         self.addCleanup(setattr, owner, name, getattr(owner, name))

@@ -48,6 +48,12 @@ def kernels(model):
 
 
 class CombinationsTest(tf.test.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.folder = cls.enterClassContext(tempfile.TemporaryDirectory())
+        cls.rounded = compressed(network(), QAT(**{**SHORT, "epochs": 2}), run_dir=f"{cls.folder}/run")
+
     def assertKept(self, before, result, zeros=False, values=None):
         for name, kernel in kernels(before).items():
             after = kernels(result.model)[name]
@@ -97,7 +103,7 @@ class CombinationsTest(tf.test.TestCase):
             with self.assertRaisesRegex(KeyError, "stopped"):
                 compressed(network(), method, run_dir=folder, callbacks=[StopAt()])
             resumed = compressed(network(), method, run_dir=folder)
-        whole = compressed(network(), method)
+        whole = self.rounded
         self.assertLen(resumed.history["recover"]["loss"], 2)
         for first, second in zip(whole.model.get_weights(), resumed.model.get_weights(), strict=True):
             self.assertAllClose(first, second, rtol=1e-5, atol=1e-6)
@@ -112,11 +118,9 @@ class CombinationsTest(tf.test.TestCase):
         self.assertGreater(np.count_nonzero(after), 2 * np.count_nonzero(kernels(model)["head"]))
 
     def test_the_int8_file_is_kept_exported_and_run(self):
-        with tempfile.TemporaryDirectory() as folder:
-            result = compressed(network(), QAT(**SHORT), run_dir=f"{folder}/run")
-            loaded = Result.load(f"{folder}/run")
-            self.assertEqual(loaded.files, result.files)
-            report = loaded.export(f"{folder}/files", "tflite")
+        result, loaded = self.rounded, Result.load(f"{self.folder}/run")
+        self.assertEqual(loaded.files, result.files)
+        report = loaded.export(f"{self.folder}/files", "tflite")
         self.assertEqual([file.quantize for file in report.files], ["float32", "qat"])
         self.assertFalse(any(file.suspect for file in report.files))
         x, _ = small_tasks.pictures(16, seed=5)

@@ -1,5 +1,6 @@
 """Magnitude pruning as a method: the zeros that were asked for, in the result and in its file, resumed or not."""
 
+import functools
 import tempfile
 
 import keras
@@ -16,7 +17,7 @@ from tfcompress.methods import Magnitude, Teaching
 from tfcompress.methods.weights.base import kernels_of, share_of_zeros
 from tfcompress.network import Network
 
-KERNELS = ("stem", "block1_conv1", "block1_conv2", "block2_conv1", "block2_conv2", "head")
+KERNELS = ("stem", "block1_conv1", "block1_conv2", "head")
 SHORT = {"pruning_epochs": 2, "epochs": 1, "batch_size": 32, "learning_rate": 0.01}
 
 
@@ -31,10 +32,21 @@ class StopAt(keras.callbacks.Callback):
         raise Stopped
 
 
-def compressed(method, **options):
+@functools.cache
+def network():
+    """One block, and weights by hand that answer well enough to teach: means of quadrants; not to be changed."""
+    model = small_tasks.three_convolutions()
+    rng = np.random.default_rng(0)
+    means, quadrants = np.full((3, 3, 1, 6), 1 / 9), 4 * np.repeat(np.eye(small_tasks.CLASSES), 6, axis=0) - 1
+    for name, kernel in (("stem", means), ("block1_conv2", np.zeros((3, 3, 6, 6))), ("head", quadrants)):
+        model.get_layer(name).kernel.assign(kernel + rng.normal(0, 0.01, kernel.shape))
+    return model
+
+
+def compressed(method, model=None, **options):
     x, y = small_tasks.pictures(96)
     given = {"validation_data": small_tasks.pictures(32, seed=2), "verbose": 0} | options
-    return tfcompress.compress(small_tasks.trained_network(), method, (x, y), **given)
+    return tfcompress.compress(model or network(), method, (x, y), **given)
 
 
 class MagnitudeTest(tf.test.TestCase):
@@ -55,12 +67,12 @@ class MagnitudeTest(tf.test.TestCase):
             self.assertEqual(np.count_nonzero(kernel), round(0.25 * kernel.size), name)
         kept = sum(round(0.25 * kernel.size) for kernel in self.kernels(self.result).values())
         weights = sum(kernel.size for kernel in self.kernels(self.result).values())
-        said = f"{weights - kept:,} of {weights:,} weights in 6 layers are zero"
+        said = f"{weights - kept:,} of {weights:,} weights in 4 layers are zero"
         self.assertTrue(any(note.startswith(said) for note in self.result.notes))
 
     def test_the_model_itself_is_unchanged(self):
         self.assertEqual(self.result.before.cost, self.result.after.cost)
-        original = Network(small_tasks.trained_network())
+        original = Network(network())
         self.assertEqual(share_of_zeros(kernels_of(original.graph), KERNELS)[0], 0)
         self.assertEqual([layer.name for layer in self.result.model.layers], list(original.graph.operations))
 
@@ -73,7 +85,9 @@ class MagnitudeTest(tf.test.TestCase):
         # A normalisation behind a convolution is part of its kernel in the file.
         self.assertEqual(list(self.result.files), ["sparse"])
         kernels = [np.moveaxis(kernel, -1, 0) for kernel in self.kernels(self.result).values()]
-        for tensor in sparse_tensors(self.result.files["sparse"]):
+        tensors = sparse_tensors(self.result.files["sparse"])
+        self.assertNotEmpty(tensors)
+        for tensor in tensors:
             self.assertTrue(any(np.array_equal(tensor.values == 0, kernel == 0) for kernel in kernels), tensor.name)
 
     def test_files_are_saved_loaded_and_exported(self):
@@ -92,17 +106,16 @@ class SettingsTest(tf.test.TestCase):
     def test_only_named_layers(self):
         result = compressed(Magnitude(**SHORT, teach=None), only=["block1_*", "head"], exclude="head")
         shares = {name: np.mean(result.model.get_layer(name).kernel.numpy() == 0) for name in KERNELS}
-        self.assertAllClose([shares["stem"], shares["head"], shares["block2_conv1"]], [0, 0, 0])
+        self.assertAllClose([shares["stem"], shares["head"]], [0, 0])
         self.assertGreater(shares["block1_conv1"], 0.7)
         self.assertNotIn("loss_outputs", result.history["recover"])
 
     def test_a_frozen_layer_that_is_pruned_is_trained(self):
-        model = keras.models.clone_model(small_tasks.trained_network())
-        model.set_weights(small_tasks.trained_network().get_weights())
+        keras.utils.set_random_seed(0)
+        model = keras.Sequential([keras.Input((8, 8, 1)), layers.Flatten(), layers.Dense(4, "softmax", name="head")])
         model.get_layer("head").trainable = False
         model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
-        data = small_tasks.pictures(64)
-        result = tfcompress.compress(model, Magnitude(**SHORT), data, validation_data=data, verbose=0, only="head")
+        result = compressed(Magnitude(**SHORT), model, only="head")
         before, after = (each.get_layer("head").kernel.numpy() for each in (model, result.model))
         self.assertEqual(np.count_nonzero(after), round(0.25 * after.size))
         self.assertNotAllClose(before[after != 0], after[after != 0])
@@ -124,7 +137,7 @@ class SettingsTest(tf.test.TestCase):
     def test_what_does_not_fit_the_task_is_refused(self):
         tokens = keras.Input((8,), dtype="int32")
         words = keras.Model(tokens, layers.Dense(4)(layers.LSTM(3)(layers.Embedding(9, 4, mask_zero=True)(tokens))))
-        images = small_tasks.trained_network()
+        images = network()
         for model, message, options in (
             (images, "no limit on macs with method='magnitude'.*flops_budget=0.5", {"flops_budget": 0.5}),
             (images, "no round_to for method='magnitude'", {"round_to": 8}),
