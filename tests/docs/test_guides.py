@@ -20,7 +20,7 @@ class ChoosingTest(doc_pages.PageTest):
     def test_which_method(self):
         self.enterContext(readers.short_methods())
         page = self.open_page(
-            "docs/guides/which_method.md", model=small_tasks.trained_network(), data=small_tasks.pictures(64)
+            "docs/guides/which_method.md", model=small_tasks.trained_block(), data=small_tasks.pictures(64)
         )
         made = page.run()
         self.assertEqual((made["first"].method, made["best"].method), ("uniform", "rlal"))
@@ -63,7 +63,7 @@ class ChoosingTest(doc_pages.PageTest):
 
     def test_recovery(self):
         page = self.open_page(
-            "docs/guides/recovery.md", model=small_tasks.trained_network(), data=small_tasks.pictures(48)
+            "docs/guides/recovery.md", model=small_tasks.trained_block(), data=small_tasks.pictures(48)
         )
         self.assertLen(page.run()["curve"], 10)
 
@@ -93,7 +93,7 @@ class FlowTest(doc_pages.PageTest):
 class CriterionTest(doc_pages.PageTest):
     def test_all_code(self):
         page = self.open_page(
-            "docs/guides/own_criterion.md", model=small_tasks.trained_network(), data=small_tasks.pictures(64)
+            "docs/guides/own_criterion.md", model=small_tasks.trained_block(), data=small_tasks.pictures(64)
         )
         made = page.run()
         self.assertEqual(list(made["results"]), ["largest weight", "noticed", "by lot"])
@@ -102,7 +102,7 @@ class CriterionTest(doc_pages.PageTest):
         model = made["model"]
         task = small_tasks.task_without_data(model)
         scores = made["largest_weight"](task.groups["stem"], task.evidence())
-        kernels = [model.get_layer(name).kernel for name in ("stem", "block1_conv2", "block2_conv2")]
+        kernels = [model.get_layer(name).kernel for name in ("stem", "block1_conv2")]
         expected = np.max([np.abs(kernel.numpy()).max(axis=(0, 1, 2)) for kernel in kernels], axis=0)
         self.assertAllClose(scores, expected)
 
@@ -111,7 +111,7 @@ class DeploymentTest(doc_pages.PageTest):
     def test_all_code(self):
         data = small_tasks.pictures(128)
         result = tfcompress.compress(
-            small_tasks.trained_network(), Uniform(epochs=1), data, params_budget=0.8, verbose=0
+            small_tasks.trained_block(), Uniform(epochs=1), data, params_budget=0.8, verbose=0
         )
         page = self.open_page("docs/guides/deployment.md", result=result, images=data[0][:16])
         made = page.run(3)
@@ -128,8 +128,8 @@ class DeploymentTest(doc_pages.PageTest):
 
 class AccuracyTest(doc_pages.PageTest):
     def test_all_code(self):
-        model = keras.models.clone_model(small_tasks.trained_network())
-        model.set_weights(small_tasks.trained_network().get_weights())
+        model = keras.models.clone_model(small_tasks.trained_block())
+        model.set_weights(small_tasks.trained_block().get_weights())
         model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
         for name in ("stem", "block1_conv1"):
             model.get_layer(name).trainable = False
@@ -143,7 +143,7 @@ class AccuracyTest(doc_pages.PageTest):
         page.run(1)
         self.assertIn("with those of the whole network", page.printed)
         page.run(1)
-        self.assertIn(made["worst"], ("stem", "block1_conv1", "block2_conv1"))
+        self.assertIn(made["worst"], ("stem", "block1_conv1"))
         width = made["spared"].model.get_layer(made["worst"]).filters
         self.assertGreaterEqual(width, 0.75 * model.get_layer(made["worst"]).filters)
         page.run(1)
