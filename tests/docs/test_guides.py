@@ -43,7 +43,7 @@ class ChoosingTest(doc_pages.PageTest):
     def test_budgets(self):
         # One file stands for all, as conversions take a second each.
         content = convert(keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)]))
-        model = small_tasks.residual_network(activation="softmax", inner=(24, 24))
+        model = small_tasks.residual_network(activation="softmax", inner=(24,))
         page = self.open_page("docs/guides/budgets.md", model=model, data=small_tasks.pictures(40))
         page.names["tfcompress"] = tfcompress
         made = page.run(1)
@@ -51,8 +51,7 @@ class ChoosingTest(doc_pages.PageTest):
         before, after = made["result"].before, made["result"].after
         self.assertLessEqual(after.macs, 0.5 * before.macs)
         self.assertLessEqual(after.params, 0.7 * before.params)
-        widths = [made["result"].model.get_layer(f"block{number}_conv1").filters for number in (1, 2)]
-        self.assertEqual([width % 2 for width in widths], [0, 0])
+        self.assertEqual(made["result"].model.get_layer("block1_conv1").filters % 2, 0)
         with mock.patch("tfcompress.costs.latency.convert", lambda model, batch: content):
             page.run(1)
         self.assertIn("ms before", page.printed)
@@ -110,9 +109,7 @@ class CriterionTest(doc_pages.PageTest):
 class DeploymentTest(doc_pages.PageTest):
     def test_all_code(self):
         data = small_tasks.pictures(128)
-        result = tfcompress.compress(
-            small_tasks.trained_block(), Uniform(epochs=1), data, params_budget=0.8, verbose=0
-        )
+        result = tfcompress.compress(small_tasks.trained_block(), Uniform(epochs=1), data, params_budget=0.8, verbose=0)
         page = self.open_page("docs/guides/deployment.md", result=result, images=data[0][:16])
         made = page.run(3)
         self.assertEqual((made["taken"]["dtype"], made["given"]["dtype"]), (np.float32, np.float32))

@@ -12,6 +12,7 @@ import types
 from unittest import mock
 
 import doc_pages
+import few_steps
 import keras
 import numpy as np
 import pytest
@@ -207,6 +208,7 @@ def run_code(codes, names):
         mock.patch.object(tfcompress, "compress", compress),
         # What a run says of its length would compile the training once more, a second or more a run.
         mock.patch("tfcompress.workflow.measured_step", return_value=StepTime(0.01, 1.0)),
+        few_steps.eagerly(trainings=False),
         doc_pages.registered_for_a_while(),
         contextlib.redirect_stdout(out),
     ):
