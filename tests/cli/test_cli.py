@@ -11,6 +11,7 @@ import sys
 import tempfile
 from unittest import mock
 
+import few_steps
 import keras
 import numpy as np
 import tensorflow as tf
@@ -64,6 +65,7 @@ class CommandTest(tf.test.TestCase):
     def setUpClass(cls):
         super().setUpClass()
         cls.folder = pathlib.Path(cls.enterClassContext(tempfile.TemporaryDirectory()))
+        cls.enterClassContext(few_steps.eagerly())
         cls.model = cls.folder / "tiny.keras"
         keras.utils.set_random_seed(0)
         tiny_model().save(cls.model)

@@ -28,7 +28,7 @@ def heard():
 
 
 def test_a_run_that_is_interrupted_says_how_it_goes_on(tmp_path):
-    small_tasks.trained_network().save(tmp_path / "model.keras")
+    small_tasks.three_convolutions().save(tmp_path / "model.keras")
     x, y = small_tasks.pictures()
     np.savez(tmp_path / "set.npz", x=x, y=y)
     command = [*(sys.executable, "-m", "tfcompress.cli", "compress", "model.keras", "--method", "uniform")]

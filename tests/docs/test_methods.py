@@ -2,6 +2,7 @@
 
 import ast
 import contextlib
+import dataclasses
 import importlib
 import io
 import pathlib
@@ -11,13 +12,17 @@ import types
 from unittest import mock
 
 import doc_pages
+import few_steps
 import keras
 import numpy as np
 import pytest
 from keras import layers
 
 import tfcompress
-from tfcompress.methods import method_by_name, registered_methods
+from tfcompress import given
+from tfcompress.data.named import loading
+from tfcompress.methods import N2N, method_by_name, registered_methods
+from tfcompress.methods.distillation.base import Distilling
 from tfcompress.methods.settings import settings_of
 from tfcompress.training import StepTime
 
@@ -125,24 +130,57 @@ def test_a_drawing_is_what_its_program_draws_and_can_be_read(name, drawings):
 # Code and commands.
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    """A current folder with `model.keras`, a smaller network than that of the index, with layers of its names."""
-    keras.utils.set_random_seed(0)
-    data = tfcompress.data.load("digits")
+def network(blocks, width):
+    """A smaller network than that of the index, with layers of its names."""
     inputs = keras.Input((8, 8, 1))
-    x = layers.Conv2D(8, 3, 2, "same", activation="relu", name="stem")(inputs)
-    for number in (1, 2):
-        y = layers.Conv2D(8, 3, padding="same", activation="relu", name=f"block{number}_conv1")(x)
-        y = layers.Conv2D(8, 3, padding="same", name=f"block{number}_conv2")(y)
+    x = layers.Conv2D(width, 3, 2, "same", activation="relu", name="stem")(inputs)
+    for number in range(1, blocks + 1):
+        y = layers.Conv2D(width, 3, padding="same", activation="relu", name=f"block{number}_conv1")(x)
+        y = layers.Conv2D(width, 3, padding="same", name=f"block{number}_conv2")(y)
         x = layers.ReLU()(layers.Add()([x, y]))
     x = layers.GlobalAveragePooling2D()(x)
-    model = keras.Model(inputs, layers.Dense(10, activation="softmax", name="head")(x))
-    model.compile(keras.optimizers.Adam(0.01), "sparse_categorical_crossentropy", metrics=["accuracy"])
+    return keras.Model(inputs, layers.Dense(10, activation="softmax", name="head")(x))
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """A folder with a trained `model.keras` for each number of blocks."""
+    data = tfcompress.data.load("digits")
     images, labels = data.arrays.train
-    model.fit(data.preprocess(images), labels, batch_size=32, epochs=5, verbose=0)
-    with contextlib.chdir(tmp_path_factory.mktemp("pages")):
-        model.save("model.keras")
+    made = {}
+    for blocks, width in ((1, 12), (2, 8)):
+        keras.utils.set_random_seed(0)
+        model = network(blocks, width)
+        model.compile(keras.optimizers.Adam(0.01), "sparse_categorical_crossentropy", metrics=["accuracy"])
+        model.fit(data.preprocess(images), labels, batch_size=32, epochs=5, verbose=0)
+        made[blocks] = tmp_path_factory.mktemp(f"pages{blocks}")
+        model.save(made[blocks] / "model.keras")
+    return made
+
+
+@pytest.fixture
+def made(name, folders, few_digits):
+    """A current folder with `model.keras`, of two blocks where a method takes whole blocks away, else of one."""
+    with contextlib.chdir(folders[2 if issubclass(METHODS[name], (Distilling, N2N)) else 1]):
+        yield
+
+
+@pytest.fixture(scope="module")
+def few_digits():
+    """Of the digits every third, whose scaling is measured once for each model: a page shows how, not how well."""
+    whole, measured, known = loading._digits(), given.measured_scaling, {}
+    train, test = ((images[::3], labels[::3]) for images, labels in (whole.train, whole.test))
+    few = dataclasses.replace(whole, train=train, test=test)
+
+    def measured_once(model, *args):
+        if model.count_params() not in known:
+            known[model.count_params()] = measured(model, *args)
+        return known[model.count_params()]
+
+    with (
+        mock.patch.object(loading, "_digits", return_value=few),
+        mock.patch.object(given, "measured_scaling", measured_once),
+    ):
         yield
 
 
@@ -170,6 +208,7 @@ def run_code(codes, names):
         mock.patch.object(tfcompress, "compress", compress),
         # What a run says of its length would compile the training once more, a second or more a run.
         mock.patch("tfcompress.workflow.measured_step", return_value=StepTime(0.01, 1.0)),
+        few_steps.eagerly(trainings=False),
         doc_pages.registered_for_a_while(),
         contextlib.redirect_stdout(out),
     ):
@@ -280,7 +319,7 @@ def of_taylor(names, printed, text):
 CHECKS = {name.removeprefix("of_"): check for name, check in list(globals().items()) if name.startswith("of_")}
 
 
-def test_code_of_what_students_have_in_common():
+def test_code_of_what_students_have_in_common(few_digits):
     names = {}
     run_code(blocks(text_of("distillation"), "python"), names)
     assert names["result"].after.macs <= 0.5 * names["result"].before.macs

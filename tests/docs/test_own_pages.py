@@ -1,6 +1,9 @@
 """Code of the pages on methods, layers and replacements of one's own runs as it stands there, and does what they say."""
 
+from unittest import mock
+
 import doc_pages
+import few_steps
 import keras
 import numpy as np
 import oracles
@@ -49,6 +52,7 @@ class OwnMethodTest(doc_pages.PageTest):
 
 class OwnLayerTest(doc_pages.PageTest):
     def test_the_layer_with_its_handler_is_pruned(self):
+        self.enterContext(mock.patch.object(few_steps, "STEPS", 0))  # a layer of one's own has to be traced
         made = self.open_page("docs/guides/own_layer.md").run()
         self.assertLess(made["result"].model.get_layer("gated").units, 12)
         x = keras.Input((4,))

@@ -6,6 +6,7 @@ import doc_pages
 import keras
 import numpy as np
 import tensorflow as tf
+from converted_once import converted_once
 from keras import layers
 
 _CLASSES = ("dark", "light")
@@ -48,6 +49,7 @@ class StartTest(doc_pages.PageTest):
         model.save("model.keras")
 
     def test_page(self):
+        self.enterContext(converted_once())  # the command exports the same model once more
         page = self.open_page("docs/index.md")
         made = page.run(1)
         result, report = made["result"], made["report"]

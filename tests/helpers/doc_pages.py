@@ -16,6 +16,7 @@ import shlex
 import textwrap
 from unittest import mock
 
+import few_steps
 import keras
 import tensorflow as tf
 from absl.testing import flagsaver
@@ -156,7 +157,8 @@ def registered_for_a_while():
 class PageTest(tf.test.TestCase):
     """A test in an empty folder, which leaves no method, metric, layer or replacement of a page behind.
 
-    No step is timed for what a run says of its length: that compiles the training once more, a second or more a run.
+    No step is timed for what a run says of its length: that compiles the training once more, a second or more a run. A
+    training of a few steps runs eagerly, see few_steps.py.
     """
 
     def setUp(self):
@@ -164,6 +166,7 @@ class PageTest(tf.test.TestCase):
         self.enterContext(contextlib.chdir(self.get_temp_dir()))
         self.enterContext(registered_for_a_while())
         self.enterContext(mock.patch("tfcompress.workflow.measured_step", return_value=StepTime(0.01, 1.0)))
+        self.enterContext(few_steps.eagerly())
 
     def open_page(self, name, **names):
         """The page of this name, such as "docs/presets.md", whose code finds `names`."""

@@ -19,7 +19,7 @@ CLASSES, IMAGES = 10, 60
 _AT_MOST = {
     "epochs": 1,
     "finetune_epochs": 1,
-    "episodes": 1,
+    "episodes": 3,
     "local_search": 1,
     "tries": 4,
     "runs": 1,
@@ -60,6 +60,9 @@ def _shortened(method_by_name):
             for name, most in _AT_MOST.items()
             if isinstance(value := getattr(method, name, None), int) and value > most
         }
+        for name in ("episodes", "local_search"):
+            if getattr(method, name, 0) is None:  # as many as the network asks for, in each of which an agent learns
+                long[name] = _AT_MOST[name]
         if getattr(method, "joint", False) is None:
             long["joint"] = False  # joint training takes four epochs, and an agent that learns
         return dataclasses.replace(method, **long)

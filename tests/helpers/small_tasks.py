@@ -55,6 +55,16 @@ def trained_network():
     return model
 
 
+@functools.cache
+def trained_block():
+    """A network of one block with softmax outputs, compiled, that gets more than 80% right; not to be changed."""
+    model = residual_network(activation="softmax", inner=(6,))
+    model.compile(keras.optimizers.Adam(0.01), "sparse_categorical_crossentropy", metrics=["accuracy"])
+    x, y = pictures(512, seed=1)
+    model.fit(x, y, batch_size=32, epochs=6, shuffle=False, verbose=0)
+    return model
+
+
 def own_loss(y, outputs):
     """A loss that Keras does not know."""
     return keras.losses.sparse_categorical_crossentropy(y, outputs)

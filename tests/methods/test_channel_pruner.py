@@ -16,7 +16,7 @@ PRUNERS = (Uniform, Random, RLAL, AMC, TaylorPruning)
 
 
 def task_for(model=None, **changes):
-    model = small_tasks.trained_network() if model is None else model
+    model = small_tasks.trained_block() if model is None else model
     return small_tasks.task_for(model, **{"accuracy": 0.9, "flops": 0.6} | changes)
 
 
@@ -60,7 +60,7 @@ def test_samples_with_weights_are_taught_by_their_weights():
     method, losses = Uniform(epochs=1, learning_rate=1e-9, weight_decay=0.0), []
     for weight in (1, 2):
         data = (x, y, np.full(len(x), weight, "float32"))
-        result = tfcompress.compress(small_tasks.trained_network(), method, data, flops_budget=0.6, verbose=0)
+        result = tfcompress.compress(small_tasks.trained_block(), method, data, flops_budget=0.6, verbose=0)
         assert "teaches" in " ".join(result.notes)
         losses.append(result.history["recover"])
     for name in ("loss", "loss_outputs"):
@@ -68,7 +68,7 @@ def test_samples_with_weights_are_taught_by_their_weights():
 
 
 def test_it_is_said_and_done():
-    data, model = small_tasks.pictures(), small_tasks.trained_network()
+    data, model = small_tasks.pictures(), small_tasks.trained_block()
     result = tfcompress.compress(model, Uniform(epochs=1), data, flops_budget=0.6, verbose=0)
     (note,) = [note for note in result.notes if "teaches" in note]
     teaching = Teaching()
@@ -82,7 +82,7 @@ def test_a_teacher_adds_to_the_time_of_a_trained_model():
 
 
 def cut(task):
-    return apply(task.model, Plan.keeping_first({"block1_conv1": np.arange(5)}, {"block1_conv1": 2}))
+    return apply(task.model, Plan.keeping_first({"block1_conv1": np.arange(6)}, {"block1_conv1": 2}))
 
 
 def statistics(model):

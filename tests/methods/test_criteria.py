@@ -25,7 +25,7 @@ def expected_order(task, name, criterion):
 
 class RankingTest(tf.test.TestCase):
     def test_the_tasks_own_data_and_loss(self):
-        task = small_tasks.task_for(small_tasks.residual_network(seed=3), flops=0.4)
+        task = small_tasks.task_for(small_tasks.residual_network(seed=3, inner=(5,)), flops=0.4)
         plans = {}
         for criterion in ("l1_norm", *DATA_DRIVEN):
             plans[criterion] = Uniform(epochs=0, criterion=criterion).search(task).plan
@@ -35,7 +35,7 @@ class RankingTest(tf.test.TestCase):
         self.assertGreater(len({plan.to_json() for plan in plans.values()}), 2)
 
     def test_all_names_and_instances(self):
-        task = small_tasks.task_for(small_tasks.residual_network(), flops=0.5)
+        task = small_tasks.task_for(small_tasks.residual_network(inner=(5,)), flops=0.5)
         criteria = ["group_l1_norm", "group_l2_norm", "next_layer_l1_norm", "bn_scale", "geometric_median", "random"]
         criteria += [Taylor(joint=False, samples=8), Fisher(samples=2), ActivationMean(at="read")]
         for criterion in criteria:
@@ -55,7 +55,7 @@ class RankingTest(tf.test.TestCase):
     def test_an_agents_ranks_follow_the_weights(self):
         """Epochs rank anew: after the channels of a block have been turned round, so have their ranks."""
         for criterion in DATA_DRIVEN:
-            task = small_tasks.task_for(small_tasks.residual_network(), flops=0.6)
+            task = small_tasks.task_for(small_tasks.residual_network(inner=(5,)), flops=0.6)
             episodes = Episodes(task, by_name(criterion), None)
             one = np.array([name == "block1_conv1" for name in task.groups.groups])
             kept = np.where(one, 2, task.costs.sizes)
@@ -74,7 +74,7 @@ class RankingTest(tf.test.TestCase):
 
     def test_through_compress(self):
         x, y = small_tasks.pictures()
-        model = small_tasks.trained_network()
+        model = small_tasks.trained_block()
         method = Uniform(epochs=0, criterion=Fisher(samples=8))
         result = tfcompress.compress(model, method, (x, y), flops_budget=0.6, verbose=0)
         self.assertLessEqual(result.after.macs, 0.6 * result.before.macs)

@@ -128,7 +128,7 @@ class RunTest(tf.test.TestCase):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.model, cls.data = small_tasks.trained_network(), small_tasks.pictures()
+        cls.model, cls.data = small_tasks.trained_block(), small_tasks.pictures()
 
     def compress(self, method, **settings):
         return tfcompress.compress(self.model, method, self.data, flops_budget=0.6, verbose=0, **settings)
@@ -139,7 +139,7 @@ class RunTest(tf.test.TestCase):
         weights = []
         for labels in (y, y[::-1].copy()):
             task = small_tasks.task_for(self.model, (x, labels), flops=0.6)
-            student = apply(task.model, Plan.keeping_first({"block1_conv1": np.arange(5)}, {"block1_conv1": 3}))
+            student = apply(task.model, Plan.keeping_first({"block1_conv1": np.arange(6)}, {"block1_conv1": 3}))
             start = student.get_layer("block1_conv1").get_weights()[0]
             training = Training(**SHORT, learning_rate=0.05, weight_decay=0.0)
             # The same batches, with other labels.
@@ -257,7 +257,7 @@ class RefusalTest(tf.test.TestCase):
         x, y = small_tasks.pictures()
         method = Uniform(**SHORT, teach=Teaching(hints=("stem",)))
         data = (x, y, np.zeros(len(x), "float32"))
-        history = tfcompress.compress(small_tasks.trained_network(), method, data, flops_budget=0.6, verbose=0).history[
+        history = tfcompress.compress(small_tasks.trained_block(), method, data, flops_budget=0.6, verbose=0).history[
             "recover"
         ]
         self.assertAllEqual(history["loss_outputs"] + history["loss_hints"], np.zeros_like(history["loss_hints"] * 2))

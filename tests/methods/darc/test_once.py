@@ -2,6 +2,7 @@
 
 from unittest import mock
 
+import few_steps
 import keras
 import numpy as np
 import small_tasks
@@ -18,6 +19,10 @@ from tfcompress.training import PenalizedModel
 
 
 class OnceTest(tf.test.TestCase):
+    def setUp(self):
+        super().setUp()
+        self.enterContext(mock.patch.object(few_steps, "STEPS", 0))
+
     def test_a_run_traces_one_train_function_a_phase_and_finds_units_once_a_model(self):
         steps, train_step = [], PenalizedModel.train_step
 
@@ -39,7 +44,7 @@ class OnceTest(tf.test.TestCase):
         self.assertEqual(finding.call_count, 2)  # of the model as it was given, and of the working copy
 
     def test_units_are_found_anew_for_other_settings(self):
-        model = small_tasks.trained_network()
+        model = small_tasks.residual_network(activation="softmax")
         costs, free = Network(model).costs, {"stem", "block1_conv1"}
         replacements = [by_name("1x1FC"), by_name("3x3+1x1")]
         first = units.known_units(costs, replacements, "layer", free)

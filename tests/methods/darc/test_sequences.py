@@ -66,7 +66,13 @@ class SequencesTest(tf.test.TestCase):
         x = layers.LSTM(16, name="lstm")(layers.Embedding(12, 8, mask_zero=True)(words))
         model = keras.Model(words, layers.Dense(2, name="classes")(x))
         method = DARC(
-            replacements=REPLACEMENTS, batch_size=32, imitation_epochs=1, blocks=1, block_epochs=1, epochs=1, mixup=0
+            replacements=("smaller_lstm", "self_attention"),  # one layer, and several beside each other
+            batch_size=32,
+            imitation_epochs=1,
+            blocks=1,
+            block_epochs=1,
+            epochs=1,
+            mixup=0,
         )
         result = tfcompress.compress(model, method, texts(), flops_budget=0.5, seed=0, verbose=0)
         # By hand: 8 steps of 4 * 16 * (8 + 16), and 16 * 2; nothing else multiplies.

@@ -3,7 +3,9 @@
 import functools
 import itertools
 import math
+from unittest import mock
 
+import few_steps
 import numpy as np
 import small_tasks
 import teachers
@@ -17,19 +19,23 @@ SHORT = {"epochs": 1, "finetune_epochs": 1, "learning_rate": 0.05, "finetune_lea
 FRESH = {**SHORT, "start": "fresh"}
 
 
+def trained_teacher():
+    return teachers.trained_teacher(blocks=(2, 2))
+
+
 @functools.cache
 def ordinary_run():
-    """Half of the MACs, half of the loss on outputs, sections from fresh weights; two phases of an epoch."""
-    teacher = teachers.trained_teacher()
+    """Six tenths of the MACs, sections from fresh weights; two phases of an epoch."""
+    teacher = trained_teacher()
     before = teachers.weights_of(teacher)
-    result, phases = teachers.observed(teacher, LIT(**FRESH), flops_budget=0.5, seed=3)
+    result, phases = teachers.observed(teacher, LIT(**FRESH), flops_budget=0.6, seed=3)
     return result, phases, teachers.moved(before, teacher)
 
 
 class PhasesTest(tf.test.TestCase):
     def setUp(self):
         super().setUp()
-        self.teacher = teachers.trained_teacher()
+        self.teacher = trained_teacher()
         self.result, (self.sections, self.finetuning), self.moved_of_users = ordinary_run()
         self.of_teacher = teachers.weights_of(self.teacher)
 
@@ -75,7 +81,7 @@ class PhasesTest(tf.test.TestCase):
                 self.assertGreater(np.abs(gradient).max(), 0, path)
 
     def test_the_budget_and_what_is_left(self):
-        self.assertLessEqual(self.result.after.macs, 0.5 * self.result.before.macs)
+        self.assertLessEqual(self.result.after.macs, 0.6 * self.result.before.macs)
         self.assertEqual(cost(self.result.model).macs, self.result.after.macs)
         self.assertLess(len(self.result.model.layers), len(self.teacher.layers))
         self.assertEqual(self.result.model.get_layer("section2_block1_shortcut").kernel.shape, (1, 1, 6, 8))
@@ -93,14 +99,15 @@ class PhasesTest(tf.test.TestCase):
 class TrainingTest(tf.test.TestCase):
     def test_everything_copied_keeps_its_accuracy(self):
         """Compiled, not eagerly: what `fit` does by default."""
-        teacher = teachers.trained_teacher()
+        self.enterContext(mock.patch.object(few_steps, "STEPS", 0))
+        teacher = trained_teacher()
         parts = ("stem", "section1", "section2", "head")
         method = LIT(
             epochs=1,
             finetune_epochs=1,
             learning_rate=1e-4,
             finetune_learning_rate=1e-4,
-            blocks=(3, 3),
+            blocks=(2, 2),
             start="fresh",
             copy=parts,
             freeze=(),
@@ -109,9 +116,9 @@ class TrainingTest(tf.test.TestCase):
         result = teachers.compress(teacher, method, validation_data=validation)
         self.assertGreater(result.before.accuracy, 0.85)
         self.assertGreaterEqual(result.after.accuracy, result.before.accuracy - 0.03)
-        kernel = result.model.get_layer("section2_block3_conv1").kernel
-        self.assertAllClose(kernel, teacher.get_layer("section2_block3_conv1").kernel, atol=0.02)
-        self.assertNotAllEqual(kernel, teacher.get_layer("section2_block3_conv1").kernel)
+        kernel = result.model.get_layer("section2_block2_conv1").kernel
+        self.assertAllClose(kernel, teacher.get_layer("section2_block2_conv1").kernel, atol=0.02)
+        self.assertNotAllEqual(kernel, teacher.get_layer("section2_block2_conv1").kernel)
 
     def test_what_is_copied_and_held_can_be_chosen(self):
         teacher = teachers.classifier(blocks=(2, 2))

@@ -153,12 +153,12 @@ class RefusalTest(tf.test.TestCase):
 
     def test_nothing_to_prune(self):
         with self.assertRaisesRegex(ValueError, "Expected a model with prunable channels"):
-            tfcompress.compress(small_tasks.trained_network(), "taylor", small_tasks.pictures(), exclude="*", verbose=0)
+            tfcompress.compress(small_tasks.trained_block(), "taylor", small_tasks.pictures(), exclude="*", verbose=0)
 
 
 class CompressTest(tf.test.TestCase):
     def test_two_budgets_and_candidates_with_their_weights(self):
-        model, data = small_tasks.trained_network(), small_tasks.pictures(64, seed=2)
+        model, data = small_tasks.trained_block(), small_tasks.pictures(64, seed=2)
         method = TaylorPruning(runs=2, filters=6, updates=1, epochs=1, batch_size=32)
         result = tfcompress.compress(model, method, data, flops_budget=0.7, params_budget=0.7, verbose=0)
         self.assertLessEqual(result.after.macs, 0.7 * result.before.macs)
