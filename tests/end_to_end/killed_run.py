@@ -189,7 +189,7 @@ class Double(layers.Layer):
 
 
 # By method, how often the first block follows itself. What a run of these takes is tracing its networks, layer by layer.
-_REPEATED = {"lit": 3, "n2n": 0, "uniform": 0}
+_REPEATED = {"lit": 3, "n2n": 0, "rlal": 0, "uniform": 0}
 
 
 def network(repeated):
