@@ -31,6 +31,7 @@ class ApplicationsTest(tf.test.TestCase):
         self.assertGreater(row["changed"], 1e-3)
         self.assertTrue(row["cost"])
         self.assertLessEqual(row["loaded"], 1e-6)
+        self.assertLessEqual(row["rewards"], 1e-4)
         return row
 
     def test_mobilenet_v3(self):
@@ -49,6 +50,7 @@ class ApplicationsTest(tf.test.TestCase):
 class MethodsTest(tf.test.TestCase):
     """Where the last axis has its number, as in keras.applications, rewards are those of the cut model as well."""
 
+    @pytest.mark.slow
     def test_resnet50(self):
         subject = coverage_models.subject(coverage_models.APPLICATION, "ResNet50")
         pruned = coverage_checks.prune(subject)
