@@ -62,7 +62,7 @@ class ProgramTest(tf.test.TestCase):
         config, path = written.model.get_config(), list(sys.path)
         space = {}
         with mock.patch.object(random_graphs, "check") as check, floats():
-            keras.backend.clear_session()
+            keras.backend.clear_session(free_memory=False)
             exec(written.program, space)
         sys.path[:] = path
         (model, plan), options = check.call_args
