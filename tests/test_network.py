@@ -13,7 +13,7 @@ from tfcompress.methods.rlal import AgentSettings
 from tfcompress.network import Network
 from tfcompress.rewrite.working_copy import working_copy
 
-AGENT = AgentSettings(hidden=(4,), batch_size=4, updates_per_epoch=1)
+AGENT = AgentSettings(hidden=(4,), batch_size=4, updates_per_epoch=1, use_environment_model=False)
 # By method, how many models there are: the user's, the working copy, the student; one more for a step on the way. DARC
 # has the relaxed network for imitation, lambda and a block, and like Taylor pruning the student itself, its trail
 # replayed, and its copy. Where no epoch is asked for, what would train is made all the same.

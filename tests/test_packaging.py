@@ -100,14 +100,14 @@ class ImportTest(tf.test.TestCase):
 
     def test_another_backend_of_keras_is_said_in_one_line(self):
         """Whether its library is installed or not."""
-        for backend in ("jax", "torch"):
-            for line in ("import tfcompress; tfcompress.compress", "from tfcompress.methods import RLAL"):
-                environment = {**os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": str(ROOT)}
-                answer = subprocess.run([sys.executable, "-c", line], env=environment, capture_output=True, text=True)
-                last = answer.stderr.splitlines()[-1]
-                self.assertRegex(
-                    last, f"^ImportError: Expected Keras with its TensorFlow .*Received: backend '{backend}'"
-                )
+        for backend, line in (
+            ("jax", "import tfcompress; tfcompress.compress"),
+            ("torch", "from tfcompress.methods import RLAL"),
+        ):
+            environment = {**os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": str(ROOT)}
+            answer = subprocess.run([sys.executable, "-c", line], env=environment, capture_output=True, text=True)
+            last = answer.stderr.splitlines()[-1]
+            self.assertRegex(last, f"^ImportError: Expected Keras with its TensorFlow .*Received: backend '{backend}'")
 
 
 class SourcesTest(tf.test.TestCase):

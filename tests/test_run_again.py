@@ -239,10 +239,10 @@ class TestOtherSettings:
         self.refused(folder, "objective.loss.reads.factor: 1 in the folder, 2 now", scaled(2))
 
     def test_harmless_changes_go_on(self, tmp_path):
-        keras.backend.clear_session()
+        keras.backend.clear_session(free_memory=False)
         method = Uniform(epochs=1, steps=2, batch_size=32)
         first = compress(tmp_path / "run", network(optimizer="sgd", metrics=["accuracy"]), method=method)
-        keras.backend.clear_session()
+        keras.backend.clear_session(free_memory=False)
         network()  # the next names are others
         model = network(optimizer=keras.optimizers.Adam(0.5), metrics=["accuracy"], run_eagerly=False)
         again = compress(tmp_path / "run", model, method=method)
@@ -252,7 +252,7 @@ class TestOtherSettings:
         assert_same(compress(tmp_path / "run", network(), method=method), first)  # not compiled at all
 
     def test_names_in_settings(self, tmp_path):
-        keras.backend.clear_session()
+        keras.backend.clear_session(free_memory=False)
         model = network()
         folder = begun(tmp_path / "run", model=model, exclude=model.layers[1].name)
         other = network()

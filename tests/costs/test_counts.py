@@ -1,4 +1,7 @@
-"""Multiply-adds, parameters and bytes: closed forms with prime dimensions, and plans against the models they make."""
+"""Multiply-adds, parameters and bytes: closed forms with prime dimensions, and plans by hand.
+
+Plans against the models they make are in tests/end_to_end/test_topologies.py.
+"""
 
 from unittest import mock
 
@@ -112,29 +115,6 @@ class ClosedFormTest(tf.test.TestCase):
 
 
 class PlanTest(tf.test.TestCase):
-    """The second oracle: the cost predicted from a plan is the cost counted on the model that it makes."""
-
-    def test_predicted_and_counted_costs_agree_to_the_digit(self):
-        for name in topologies.TOPOLOGIES:
-            predicted = CostModel(topologies.build(name).groups)
-            for kind in oracles.PLANS:
-                with self.subTest(name=name, kind=kind):
-                    student = oracles.student_of(name, kind)
-                    of_plan = predicted.of(oracles.plan_of(name, kind))
-                    self.assertEqual(of_plan, cost(student))
-                    # And by a walk that asks no handler.
-                    self.assertEqual(of_plan.macs, oracles.walked_macs(student))
-                    self.assertEqual(of_plan.params, oracles.walked_params(student))
-                    self.assertEqual(of_plan.bytes, oracles.walked_bytes(student))
-
-    def test_whole_models_by_a_walk(self):
-        for name in topologies.TOPOLOGIES:
-            with self.subTest(name=name):
-                model, groups, _ = topologies.build(name)
-                walked = Cost(oracles.walked_macs(model), oracles.walked_params(model), oracles.walked_bytes(model))
-                self.assertEqual(CostModel(groups).total, walked)
-                self.assertEqual(CostModel(groups).of(Plan()), walked)
-
     def test_a_plan_by_hand(self):
         """conv 3 -> 5 at 5 x 4, norm, conv 5 -> 7 at 3 x 2, dense 7 -> 2; kept are 2 of 5 and 3 of 7."""
         x = keras.Input((7, 6, 3))
@@ -159,26 +139,6 @@ class PlanTest(tf.test.TestCase):
             self.assertEqual(counts.shape, (4, 5))
             for index in np.ndindex(4, 5):
                 self.assertEqual(counts[index], getattr(predicted.of_kept(kept[index]), metric))
-
-    def test_fewer_channels_never_cost_more(self):
-        for name in topologies.TOPOLOGIES:
-            with self.subTest(name=name):
-                predicted = CostModel(topologies.build(name).groups)
-                total, smallest = predicted.total, predicted.smallest
-                for group in range(len(predicted.sizes)):
-                    kept = predicted.sizes.copy()
-                    kept[group] = 1
-                    one = predicted.of_kept(kept)
-                    self.assertTrue(smallest.macs <= one.macs <= total.macs)
-                    self.assertTrue(smallest.params <= one.params <= total.params)
-
-    def test_shares_of_layers_add_up(self):
-        for name in topologies.TOPOLOGIES:
-            with self.subTest(name=name):
-                predicted = CostModel(topologies.build(name).groups)
-                rows = predicted.by_layer()
-                sums = Cost(*(sum(getattr(row, what) for row in rows) for what in ("macs", "params", "bytes")))
-                self.assertEqual(sums, predicted.total)
 
     def test_each_layer_by_hand(self):
         shared = layers.Dense(5, name="shared")

@@ -44,6 +44,15 @@ def plan_of(groups, kept):
 
 
 class FileSizeTest(tf.test.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.fresh, cls.small = Network(mobile()), Network(small_tasks.residual_network())
+        cls.of_fresh, cls.of_small = (
+            FileSize.of(apply(network.model, Plan(), network.groups), network.groups)
+            for network in (cls.fresh, cls.small)
+        )
+
     def assertPredicted(self, model, seeds, delta=0.01):
         network = Network(model)
         size = FileSize.of(apply(model, Plan(), network.groups), network.groups)
@@ -69,9 +78,7 @@ class FileSizeTest(tf.test.TestCase):
     def test_weights_of_the_file_by_hand(self):
         """Kernels, and an offset a channel where a normalization is folded, two where it is not, none where the
         convolution has its own; depthwise kernels have no offset beside that of the normalization."""
-        model = mobile()
-        network = Network(model)
-        size = FileSize.of(apply(model, Plan(), network.groups), network.groups)
+        network, size = self.fresh, self.of_fresh
         with planned_by({FILE: size.terms}):
             costs = CostModel(network.groups)
         names = list(network.groups.groups)
@@ -95,20 +102,17 @@ class FileSizeTest(tf.test.TestCase):
 
     def test_vectors_of_zeros_that_a_file_holds_once(self):
         """The folded offsets of a fresh network are one tensor of its file; they differ in a student that is trained."""
-        fresh = mobile()
-        network = Network(fresh)
-        size = FileSize.of(apply(fresh, Plan(), network.groups), network.groups)
-        self.assertEqual(size.measured, len(convert(apply(fresh, Plan(), network.groups))))
+        network, size = self.fresh, self.of_fresh
+        self.assertEqual(size.measured, len(convert(apply(network.model, Plan(), network.groups))))
         with planned_by({FILE: size.terms}):
             costs = CostModel(network.groups)
-        trained = len(convert(apply(with_random_numbers(fresh), Plan(), network.groups)))
+        trained = len(convert(with_random_numbers(apply(network.model, Plan(), network.groups))))
         self.assertGreater(trained, size.measured)
         self.assertAllClose(costs.total[FILE], trained, rtol=0.002, atol=0)
         self.assertLessEqual(trained - size.measured, size.reserve)
 
     def test_the_column_is_there_only_while_its_terms_are(self):
-        network = Network(small_tasks.residual_network())
-        size = FileSize.of(apply(network.model, Plan(), network.groups), network.groups)
+        network, size = self.small, self.of_small
         with planned_by({FILE: size.terms}):
             inside = CostModel(network.groups)
             self.assertIn(FILE, inside.after(Plan()).total.others)
@@ -116,8 +120,7 @@ class FileSizeTest(tf.test.TestCase):
         self.assertIn(FILE, registered_metrics())
 
     def test_limits_and_what_is_reserved(self):
-        network = Network(small_tasks.residual_network())
-        size = FileSize.of(apply(network.model, Plan(), network.groups), network.groups)
+        network, size = self.small, self.of_small
         with planned_by({FILE: size.terms}):
             total = CostModel(network.groups).total
         budget = Budget(size=0.5)

@@ -20,7 +20,7 @@ _INPUTS = ("image", "sequence", "vector", "volume", "text")
 class RandomGraphsTest(tf.test.TestCase):
     def test_random_graphs(self):
         seen = random_graphs.Seen()
-        for seed in range(3):
+        for seed in range(2):
             with self.subTest(seed=seed):
                 random_graphs.run_batch(seed, seen)
         # Most of them have something to cut, and cutting is felt.
@@ -28,10 +28,10 @@ class RandomGraphsTest(tf.test.TestCase):
 
     def test_with_structural_edits(self):
         seen = random_graphs.Seen()
-        for seed in range(3):
+        for seed in range(2):
             with self.subTest(seed=seed):
                 random_graphs.run_batch(seed, seen, structural=True)
-        self.assertGreaterEqual(seen.structural, 24)
+        self.assertGreaterEqual(seen.structural, 16)
         self.assertGreater(seen.both, seen.graphs / 4)
         self.assertGreater(seen.compared, seen.graphs / 4)
         for kind in ("RemoveLayers", "ReplaceLayers", "Reconfigure", "KeepChannels", "fresh"):
@@ -62,7 +62,7 @@ class ProgramTest(tf.test.TestCase):
         config, path = written.model.get_config(), list(sys.path)
         space = {}
         with mock.patch.object(random_graphs, "check") as check, floats():
-            keras.backend.clear_session()
+            keras.backend.clear_session(free_memory=False)
             exec(written.program, space)
         sys.path[:] = path
         (model, plan), options = check.call_args

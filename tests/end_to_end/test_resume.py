@@ -33,6 +33,12 @@ STAGES = (
     ("fine-tuning", 2, r"fine-tuning, epoch .", ".*"),
     ("result", 1, r"fine-tuning, finish|report|result|calibration, finish", ".*"),
 )
+# One kill for each; the two in which the agent does not learn yet have one together.
+SHORTER = (
+    STAGES[0],
+    ("weights only, or filling the buffer", 1, r"joint training, epoch [12]", ".*"),
+    *((name, 1, which, kinds) for name, _, which, kinds in STAGES[3:]),
+)
 JOINT_EPOCHS, FINETUNE_EPOCHS = 6, 3
 
 
@@ -184,14 +190,14 @@ class RLALTest(KilledRunTest):
             raise RuntimeError(f"the uninterrupted run ended with {code}:\n{cls.whole.printed}")
         cls.expected = cls.whole.outcome()
 
-    def moments(self):
-        """Ten places over all stages of the run, in their order."""
+    def moments(self, stages):
+        """Places over all stages of the run, in their order."""
         rng = random.Random(self.seed)
         parts = {}
         for part, place in self.whole.places:
             parts.setdefault(part, []).append(place)
         moments = []
-        for _, count, which, kinds in STAGES:
+        for _, count, which, kinds in stages:
             names = [part for part in parts if re.fullmatch(which, part)]
             # No two of one part: what was written before the first kill would not be written again.
             for part in sorted(rng.sample(names, count), key=names.index):
@@ -207,10 +213,17 @@ class RLALTest(KilledRunTest):
         self.assertGreater(history["alignment"][-1], 0)
         self.assertGreater(len(set(history["reward_best"][1:4])), 1)
         self.assertLen(self.expected["history"]["recover"]["loss"], FINETUNE_EPOCHS)
-        self.assertLen(self.moments(), 10)
+        self.assertLen(self.moments(STAGES), 10)
 
+    def test_killed_in_each_stage(self):
+        self.check_killed(self.moments(SHORTER))
+
+    @pytest.mark.slow
     def test_killed_at_ten_moments(self):
-        run, moments = self.new_run("killed", "rlal"), self.moments()
+        self.check_killed(self.moments(STAGES))
+
+    def check_killed(self, moments):
+        run = self.new_run(f"killed {len(moments)} times", "rlal")
         print(f"TFCOMPRESS_TEST_SEED={self.seed} kills at: {'; '.join(moments)}")
         for place in moments:
             with self.subTest(seed=self.seed, place=place):
@@ -249,12 +262,13 @@ class RLALTest(KilledRunTest):
 
 
 class BaselinesTest(KilledRunTest):
-    def check(self, method, during_search=(), last=3):
+    def check(self, method, during_search=(), last=3, between=True):
+        """Kills a run in its search, between search and recovery (as RLAL's own test does too), and in fine-tuning."""
         expected = self.finish(self.new_run(f"{method} whole", method))
         run, rng = self.new_run(method, method), random.Random(self.seed)
         moments = [
             *during_search,
-            rng.choice(["save source: save 1", "save source: sync 2", "write search: sync 1"]),
+            *([rng.choice(["save source: save 1", "save source: sync 2", "write search: sync 1"])] * between),
             f"fine-tuning, epoch {rng.choice([2, last])}: {rng.choice(['begin 1', 'step 3', 'end 1', 'sync 2'])}",
         ]
         self.assert_same_though_killed(run, moments, expected)
@@ -272,7 +286,7 @@ class BaselinesTest(KilledRunTest):
 
     def test_uniform_in_two_steps(self):
         """The source of the last step is smaller than the model, and so are its checkpoints."""
-        history = self.check("uniform", ["training after step 1, epoch 2: step 2"], last=2)["history"]
+        history = self.check("uniform", ["training after step 1, epoch 2: step 2"], last=2, between=False)["history"]
         self.assertLen(history["search"]["loss"], 2)
 
     @pytest.mark.slow
@@ -297,8 +311,8 @@ class BaselinesTest(KilledRunTest):
         self.assertGreater(len(set(history["reward"])), 1)
 
     def test_rlal_on_fixed_weights(self):
-        """Killed in both rounds of its search, and before channels move."""
-        moments = ["search of an agent: episode 7", "search of an agent: episode 15", "moves of channels: move 1"]
+        """Killed in the second round of its search, and before channels move."""
+        moments = ["search of an agent: episode 15", "moves of channels: move 1"]
         history = self.check("rlal on fixed weights", moments)["history"]["search"]
         self.assertLen(history["reward"], 20)
         self.assertGreater(len(set(history["reward"])), 1)

@@ -51,9 +51,9 @@ def test_names_and_compile_state_decide_nothing():
     ],
 )
 def test_other_architectures_are_told_by_the_layer(changes, layer):
-    keras.backend.clear_session()
+    keras.backend.clear_session(free_memory=False)
     expected = contents_of(network())
-    keras.backend.clear_session()
+    keras.backend.clear_session(free_memory=False)
     (difference,) = differences(expected, contents_of(network(**changes)), "model")
     assert difference == f"model.architecture: differs in layer {layer}"
 

@@ -15,7 +15,8 @@ import tensorflow as tf
 SCRIPT = pathlib.Path(__file__).with_name("killed_flow.py")
 ROOT = SCRIPT.parents[2]
 # Two epochs of two steps each in the first two stages; the second result to be saved in the last is the flow's own.
-KILLS = ("1 of 3: drops: step 4", "1 of 3: drops: save 1", "2 of 3: uniform: step 3", "3 of 3: rounds: report 1")
+# Killed are a stage between its training and its result, one within its training, and one when all is reported.
+KILLS = ("1 of 3: drops: save 1", "2 of 3: uniform: step 3", "3 of 3: rounds: report 1")
 
 
 class KilledFlowTest(tf.test.TestCase):

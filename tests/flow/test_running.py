@@ -1,5 +1,6 @@
 """A flow in whole calls: what its stages do, what it refuses, and what its result says."""
 
+import functools
 import itertools
 import pathlib
 import tempfile
@@ -52,13 +53,19 @@ class FlowTest(tf.test.TestCase):
         cls.model = chain()
         cls.result = compress(cls.model, run_dir=cls.folder / "run")
 
+    @classmethod
+    @functools.cache
+    def first_alone(cls):
+        """The first stage as a call of its own."""
+        return compress(cls.model, DROPS, flops_budget=2 * cls.result.stages[0].limits["macs"])
+
     def assert_equal_weights(self, one, two):
         for first, second in zip(weights_of(one), weights_of(two), strict=True):
             np.testing.assert_array_equal(first, second)
 
     def test_each_stage_begins_with_what_the_one_before_left(self):
         """The same by hand: single calls, of which the second is taught by the model of the first."""
-        first = compress(self.model, DROPS, flops_budget=2 * self.result.stages[0].limits["macs"])
+        first = self.first_alone()
         by_hand = Uniform(epochs=1, batch_size=32, teach=Teaching(teacher=self.model))
         second = compress(first.model, by_hand, flops_budget=2 * (MACS // 2))
         third = [np.round(weight * 16) / 16 for weight in weights_of(second.model)]
@@ -69,7 +76,7 @@ class FlowTest(tf.test.TestCase):
 
     def test_the_first_model_teaches_later_stages(self):
         """By the model that the first stage left, the second would have come out otherwise."""
-        first = compress(self.model, DROPS, flops_budget=2 * self.result.stages[0].limits["macs"])
+        first = self.first_alone()
         second = compress(first.model, CUTS, flops_budget=2 * (MACS // 2))
         self.assertNotEqual(second.history, self.result.stages[1].history)
 

@@ -176,36 +176,6 @@ class MembershipTest(tf.test.TestCase):
         self.assertEqual([group.size for group in alone], [3])
         self.assertLen(alone[0].readers, 1)
 
-    def test_groups_come_in_the_order_of_the_graph(self):
-        for name in topologies.TOPOLOGIES:
-            with self.subTest(name=name):
-                groups = topologies.build(name).groups
-                first = {}  # of each label, the node at which it is seen first
-                for place, item in enumerate(groups.analysis.values()):
-                    seen = [labels.ids for labels in item.outputs]
-                    seen += [ids for weight in item.weights for ids in weight.writes.values()]  # heads
-                    for root in groups.roots[np.concatenate(seen)].tolist():
-                        first.setdefault(root, place)
-                places = [min(first[root] for root in group.roots.tolist()) for group in groups]
-                self.assertEqual(places, sorted(places))
-                for group in groups:
-                    self.assertEqual(len(group.roots), group.size)
-                    self.assertIs(groups[group.name], group)
-
-    def test_no_label_is_in_two_groups_or_in_none(self):
-        for name in topologies.TOPOLOGIES:
-            with self.subTest(name=name):
-                groups = topologies.build(name).groups
-                roots = np.concatenate([group.roots for group in groups]) if len(groups) else np.zeros(0)
-                self.assertEqual(len(np.unique(roots)), len(roots))
-                owners = groups.group_of_labels()
-                for layer, item in groups.layers.items():
-                    written = [ids for weight in item.weights for ids in weight.writes.values()]
-                    if written:
-                        fixed = owners[np.unique(np.concatenate(written))] < 0
-                        stay = sum(f.channels for f in groups.fixed if f.layer == layer)
-                        self.assertEqual(int(fixed.sum()), stay, layer)
-
 
 class FixedTest(tf.test.TestCase):
     def reasons(self, groups):

@@ -68,18 +68,6 @@ class ReadingTest(tf.test.TestCase):
         self.assertIs(graph.nodes["conv"].operation, model.get_layer("conv"))
         self.assertIs(graph.operations["dense"], model.get_layer("dense"))
 
-    def test_every_node_comes_after_those_it_reads(self):
-        for name in topologies.TOPOLOGIES:
-            with self.subTest(name=name):
-                graph = topologies.build(name).groups.graph
-                done = set()
-                for node in graph.nodes.values():
-                    self.assertTrue({ref.node for ref in node.inputs} <= done)
-                    done.add(node.name)
-                self.assertTrue({ref.node for ref in graph.output_refs} <= done)
-                pairs = {(ref, node.name) for node in graph.nodes.values() for ref in node.inputs}
-                self.assertEqual(pairs, {(ref, name) for ref, names in graph.readers.items() for name in names})
-
     def test_a_diamond_has_one_node_for_each_call(self):
         x = keras.Input((3,), name="x")
         y = layers.Dense(4, name="stem")(x)

@@ -1,17 +1,14 @@
 """The student does what the source does without the removed channels; the source stays as it was.
 
-Every topology of tests/helpers/topologies is cut twice: to a random part of each group, and to one channel of each.
+What is asked of every topology of tests/helpers/topologies is in tests/end_to_end/test_topologies.py.
 """
 
-import functools
 import json
 import pathlib
-import zipfile
 
 import keras
 import numpy as np
 import oracles
-import pytest
 import tensorflow as tf
 import topologies
 from keras import layers
@@ -25,61 +22,7 @@ def _flat_weights(model):
     return np.concatenate([weight.ravel() for weight in model.get_weights()])
 
 
-def every_cut():
-    """`(name, kind of plan, topology, plan)` for each topology and each plan."""
-    for name in topologies.TOPOLOGIES:
-        for kind in oracles.PLANS:
-            yield name, kind, topologies.build(name), oracles.plan_of(name, kind)
-
-
-@functools.cache
-def graph_of(name, kind):
-    """The graph of a topology's student of this kind, read once in a process."""
-    return LayerGraph.from_keras(oracles.student_of(name, kind))
-
-
-class MaskedAgainstCutTest(tf.test.TestCase):
-    """The first oracle: zeros for every consumer's weights that read what is removed, in the original."""
-
-    def test_there_are_enough_topologies(self):
-        self.assertGreaterEqual(len(topologies.TOPOLOGIES), 100)
-
-    def test_the_cut_model_gives_the_outputs_of_the_masked_original(self):
-        for name, kind, built, _ in every_cut():
-            with self.subTest(name=name, kind=kind):
-                actual = oracles.call(oracles.student_of(name, kind), built.inputs)
-                error = oracles.relative_error(actual, oracles.expected_of(name, kind))
-                self.assertLessEqual(error, built.topology.tolerance)
-
-    def test_the_masks_matter(self):
-        """The oracle could not tell right from wrong if masks changed nothing, or if outputs ignored the inputs."""
-        for name in topologies.TOPOLOGIES:
-            model, groups, inputs = topologies.build(name)
-            if not len(groups):
-                continue
-            with self.subTest(name=name):
-                whole = oracles.call(model, inputs)
-                masked = oracles.expected_of(name, "some")
-                self.assertGreater(oracles.relative_error(masked, whole), 1e-3)
-                self.assertGreater(max(float(np.std(array, axis=0).max()) for array in masked), 1e-4)
-
-    def test_each_layer_that_writes_a_group_has_as_many_channels_as_the_plan_keeps(self):
-        for name, kind, built, plan in every_cut():
-            with self.subTest(name=name, kind=kind):
-                self.check_written_channels(graph_of(name, kind).operations, built, plan)
-
-    def check_written_channels(self, operations, built, plan):
-        kept = {edit.group: len(edit.indices) for edit in plan}
-        names, owners = list(built.groups.groups), built.groups.group_of_labels()
-        for layer, axes in built.groups.weight_axes().items():
-            before = [id(v) for v in getattr(built.groups.graph.operations[layer], "variables", ())]
-            for weight in axes:
-                after = operations[layer].variables[before.index(id(weight.variable))]
-                for axis, ids in weight.writes.items():
-                    written = [names[owner] for owner in owners[ids].tolist() if owner >= 0]
-                    stay = sum(kept[g] * written.count(g) // built.groups[g].size for g in set(written))
-                    self.assertEqual(after.shape[axis], stay + len(ids) - len(written), f"{layer}, axis {axis}")
-
+class CutTest(tf.test.TestCase):
     def test_a_plan_without_edits_copies_the_model(self):
         for name in ("nested_backbone", "shared_conv", "text", "normalization_adapted", "recurrent", "sequential"):
             with self.subTest(name=name):
@@ -138,27 +81,6 @@ class MaskedAgainstCutTest(tf.test.TestCase):
 
 
 class SourceTest(tf.test.TestCase):
-    def test_the_source_is_not_changed(self):
-        for name in topologies.TOPOLOGIES:
-            built = topologies.build(name)
-            model, inputs = built.model, built.inputs
-            with self.subTest(name=name):
-                before = oracles.snapshot(model, inputs)
-                # Without groups it reads the model's graph too.
-                apply(model, oracles.plan_of(name, "some"), through_norms=built.groups.through_norms)
-                after = oracles.snapshot(model, inputs)
-                for what in before:
-                    self.assertEqual(after[what], before[what], what)
-
-    def test_source_and_student_share_nothing(self):
-        for name, kind, built, _ in every_cut():
-            with self.subTest(name=name, kind=kind):
-                student = oracles.student_of(name, kind)
-                old = {id(op) for op in [built.model, *oracles.operations_of(built.model)]}
-                new = {id(op) for op in [student, *oracles.operations_of(student)]}
-                self.assertEqual(old & new, set())
-                self.assertEqual({id(v) for v in built.model.variables} & {id(v) for v in student.variables}, set())
-
     def test_weights_that_are_handed_on_whole_are_not_shared(self):
         """A layer with initializers and one without, each changed on one side by `assign` and by `assign_add`."""
 
@@ -183,34 +105,6 @@ class SourceTest(tf.test.TestCase):
 
 
 class StudentTest(tf.test.TestCase):
-    def test_names_types_and_calls_are_kept(self):
-        for name, kind, built, _ in every_cut():
-            with self.subTest(name=name, kind=kind):
-                old, new = built.groups.graph, graph_of(name, kind)
-                self.assertEqual(old.name, new.name)
-                # Layers once each, so what was shared is shared; and every call with its name, in the same order.
-                self.assertEqual(
-                    [(n, type(op)) for n, op in old.operations.items()],
-                    [(n, type(op)) for n, op in new.operations.items()],
-                )
-                self.assertEqual(
-                    [(n.name, n.layer_name, n.inputs) for n in old.nodes.values()],
-                    [(n.name, n.layer_name, n.inputs) for n in new.nodes.values()],
-                )
-
-    def test_structure_of_inputs_and_outputs_is_kept(self):
-        for name, kind, built, _ in every_cut():
-            if isinstance(built.model, keras.Sequential):
-                continue
-            with self.subTest(name=name, kind=kind):
-                student = oracles.student_of(name, kind)
-                for ours, theirs in ((student.input, built.model.input), (student.output, built.model.output)):
-                    keras.tree.assert_same_structure(ours, theirs)
-                    self.assertEqual(
-                        [(t.shape, t.dtype) for t in keras.tree.flatten(ours)],
-                        [(t.shape, t.dtype) for t in keras.tree.flatten(theirs)],
-                    )
-
     def test_calls_take_and_give_what_those_of_the_source_do(self):
         model, _, inputs = topologies.build("dict_inputs_and_outputs")
         student = oracles.student_of("dict_inputs_and_outputs", "some")
@@ -221,27 +115,6 @@ class StudentTest(tf.test.TestCase):
         student = oracles.student_of("lists_of_one", "some")
         self.assertEqual((type(student.input), type(student.output)), (list, list))
         self.assertEqual(type(student(inputs)), type(model(inputs)))
-
-    @pytest.mark.slow
-    def test_students_load_where_only_keras_is_installed(self):
-        folder = pathlib.Path(self.get_temp_dir())
-        for name, entry in topologies.TOPOLOGIES.items():
-            if not entry.stock:
-                continue
-            with self.subTest(name=name):
-                student, inputs = oracles.student_of(name, "some"), topologies.build(name).inputs
-                path = folder / f"{name}.keras"
-                student.save(path)
-                with zipfile.ZipFile(path) as archive:
-                    config = archive.read("config.json").decode()
-                self.assertNotIn("tfcompress", config)
-                self.assertNotIn("topologies", config)
-                loaded = keras.models.load_model(path)
-                error = oracles.relative_error(oracles.call(loaded, inputs), oracles.call(student, inputs))
-                self.assertLessEqual(error, 1e-6)
-                # What a file holds is a little different, and must be read the same: lists for tuples, for one.
-                groups = [str(ChannelGroups.of(LayerGraph.from_keras(model))) for model in (student, loaded)]
-                self.assertEqual(*groups)
 
     def test_a_loaded_student_can_be_cut_again(self):
         path = pathlib.Path(self.get_temp_dir()) / "student.keras"

@@ -173,7 +173,7 @@ class PickTest(tf.test.TestCase):
             self.assertEqual(tfcompress.cost(picked.model).macs, small.cost.macs)
             self.assertEqual((picked.after.validation_accuracy, picked.after.split), (small.score, "validation"))
             x, y = self.validation
-            self.assertAllClose((picked.model.predict(x, verbose=0).argmax(-1) == y).mean(), small.score, atol=1e-6)
+            self.assertAllClose((picked.model(x).numpy().argmax(-1) == y).mean(), small.score, atol=1e-6)
             self.assertIn("student 2", " ".join(picked.notes))
             picked.save(self.folder / "picked")
             again = replay(self.model, picked.trail, self.folder / "picked")

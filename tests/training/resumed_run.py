@@ -1,7 +1,10 @@
 """A small training with everything that a resume must restore; `test_resume.py` interrupts it.
 
-python resumed_run.py FOLDER...         trains in each FOLDER and writes what came out to FOLDER/outcome.npz
-python resumed_run.py FOLDER --kill     kills itself (kill -9) in the third epoch
+python resumed_run.py KILLED WHOLE      trains in KILLED until it kills itself (kill -9) in the third epoch, goes on there,
+                                        and trains in WHOLE from beginning to end
+
+Each of the three is a process of its own, forked from one that has imported everything; it prints their exit codes.
+What came out is in KILLED/outcome.npz and WHOLE/outcome.npz.
 """
 
 import json
@@ -120,12 +123,21 @@ def train(folder, callbacks=(), epochs=EPOCHS):
     return outcome
 
 
-def main(*arguments):
-    tf.config.experimental.enable_op_determinism()
-    kill = [Interrupt("step", 2, 1, lambda: os.kill(os.getpid(), signal.SIGKILL))] if "--kill" in arguments else []
-    for folder in arguments:
-        if folder != "--kill":
-            np.savez(pathlib.Path(folder) / "outcome.npz", **train(folder, kill))
+def main(killed, whole):
+    kill = Interrupt("step", 2, 1, lambda: os.kill(os.getpid(), signal.SIGKILL))
+    for folder, callbacks in ((killed, [kill]), (killed, []), (whole, [])):
+        process = os.fork()
+        if not process:
+            code = 1
+            try:
+                tf.config.experimental.enable_op_determinism()
+                np.savez(pathlib.Path(folder) / "outcome.npz", **train(folder, callbacks))
+                code = 0
+            except BaseException:
+                sys.excepthook(*sys.exc_info())
+            finally:
+                os._exit(code)
+        print(os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]), flush=True)
 
 
 if __name__ == "__main__":

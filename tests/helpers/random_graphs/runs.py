@@ -88,7 +88,7 @@ def run_batch(seed, seen=None, examples=BATCH, structural=False):
         elif seen is not None:
             seen.add(written, change)
 
-    keras.backend.clear_session()
+    keras.backend.clear_session(free_memory=False)
     run()
     if failed:
         raise Failure(_report(*failed[0]))

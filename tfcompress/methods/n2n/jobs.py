@@ -127,6 +127,6 @@ def scored(
     built.save(part)
     part.replace(path)
     del built
-    keras.utils.clear_session()
+    keras.utils.clear_session(free_memory=False)  # the next line does
     gc.collect()
     return {"metric": metric, "seconds": time.monotonic() - start}
