@@ -6,7 +6,8 @@ For each network a table of its operators is measured. Widths are those of `Unif
 step) for `round_to` 1, 4, 8, 16 and "auto", to half and a quarter of the multiply-adds, and to half of the latency.
 30 random plans, none of which the prediction was fitted to, are predicted and measured. Measured are files of these
 widths with random weights, one sample, one thread, in turn with the whole network, as shares of its latency; nothing is
-trained. docs/latency.md has the tables. One to five
+trained. `--fastest 0.49 0.24` looks besides for the fastest widths with at least these shares of the multiply-adds, by
+a random walk over the table, whatever they would do to the accuracy. docs/latency.md has the tables. One to five
 minutes for each network on two busy CPU cores, most of them for ResNet50.
 """
 
@@ -83,10 +84,29 @@ def errors(network, prediction, count=30):
     return np.abs(off)
 
 
+def fastest(network, prediction, share, seed, steps=6000, tried=64):
+    """Returns widths of low predicted latency with at least a share of the multiply-adds, after a random walk."""
+    rng, sizes, costs = np.random.default_rng(seed), network.costs.sizes, network.costs
+    kept, ms = sizes.copy(), float(prediction.predicted_ms(sizes))
+    for _ in range(steps):
+        plans = np.repeat(kept[None], tried, axis=0)
+        for plan in plans:
+            groups = rng.choice(len(sizes), rng.integers(1, 4), replace=False)
+            moves = rng.choice([1, 2, 4, 8, 16], len(groups)) * rng.choice([-1, 1], len(groups), p=[0.6, 0.4])
+            plan[groups] = np.clip(plan[groups] + moves, 1, sizes[groups])
+        predicted = prediction.predicted_ms(plans)
+        predicted[costs.count("macs", plans) < share * costs.total.macs] = np.inf
+        best = int(np.argmin(predicted))
+        if predicted[best] < ms:
+            kept, ms = plans[best], float(predicted[best])
+    return kept
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--networks", nargs="+", choices=tuple(NETWORKS), default=list(NETWORKS))
     parser.add_argument("--table", default="operators.json", help="file of the operators' latencies")
+    parser.add_argument("--fastest", nargs="+", type=float, default=[], help="shares of the multiply-adds")
     parser.add_argument("--smoke", action="store_true", help="one tiny network")
     args = parser.parse_args()
     head = ("round_to", "MACs", "times as fast", "MACs", "times as fast", "latency of 0.5", "its MACs")
@@ -101,6 +121,12 @@ def main():
             f"{np.mean(off <= 0.1):.0%} within 10%, the worst {off.max():.1%}"
         )
         print("\n".join(in_columns([head, *speeds(network, prediction)], left=1)), flush=True)
+        for share in args.fastest:
+            for seed in (0, 1):
+                kept = fastest(network, prediction, share, seed, *((20, 8) if args.smoke else ()))
+                left = network.costs.count("macs", kept) / network.costs.total.macs
+                times = prediction.whole_ms / prediction.measured_ms(kept)
+                print(f"fastest with {share:.0%} of the MACs, seed {seed}: {left:.1%}, {times:.2f} times as fast")
     print(", ".join(f"{name} {value}" for name, value in device().items()))
 
 
