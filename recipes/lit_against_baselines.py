@@ -15,7 +15,15 @@ training images, a tenth of them held out, and 12 epochs in batches of 64 for ea
 
 "lit published" and "kd published" have the paper's settings for ResNets (fresh weights, alpha 0.95, tau 6, steps, the
 last epoch's weights; LIT 8 + 4 epochs), "kd fresh" KD's defaults from fresh weights. The test split is read once for
-each run. docs/results/defaults.md has the table and its discussion.
+each run. A ResNet-20 with one block in each section, test accuracy, means of seeds 0, 1, 2:
+
+                                         before    lit     kd  scratch
+    Fashion-MNIST, 30% of the MACs        89.45  86.28  86.21    78.51
+    the same, --images 5000 --epochs 10   89.45  86.92  86.44    78.88
+    CIFAR-10, 30%                         88.27  71.42  71.14    52.20
+    the same, --images 5000 --epochs 10   88.27  71.75  72.15    53.32
+
+docs/results/defaults.md has each seed, times, versions and the discussion.
 """
 
 import runner
