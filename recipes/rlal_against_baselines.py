@@ -15,8 +15,8 @@ exact choice of widths (docs/methods/knapsack.md), `--methods replay --replay RU
 run's plan, and `--epochs 0` compares only the searches. Test accuracy, means of seeds 0, 1, 2:
 
     trained network, share of the MACs     before  uniform  random    rlal  published
-    ResNet-20, CIFAR-10, 50%                88.27    85.28   85.60   86.03      82.00
-    ResNet-20, CIFAR-10, 30%                88.27    80.61   81.71   83.02      66.05
+    ResNet-20, CIFAR-10, 50%                88.27    85.28   85.60   86.03      79.35
+    ResNet-20, CIFAR-10, 30%                88.27    80.61   81.71   83.02      64.98
     ResNet-32, CIFAR-10, 50%                87.13    84.81       -   85.44          -
     ResNet-32, CIFAR-10, 30%                87.13    81.16       -   83.28          -
     ResNet-20, Fashion-MNIST, 50%           89.45    88.16   88.72   88.79      87.56
