@@ -244,7 +244,7 @@ class CostModel:
         slope = column.per_byte * alone
         constant = round(-slope * size)
         return [
-            *(part.scaled(1 + column.per_byte * size) for part in parts),
+            *(part.scaled(float(column.growth(size))) for part in parts),
             *(part.scaled(slope) for part in self.parts(_BYTES)),
             CostPart("", (), lambda widths: np.full(len(widths), constant, np.int64)),
         ]
@@ -261,8 +261,8 @@ class CostModel:
             column = self._lookups[metric]
             products = column.products(kept)
             if column.per_byte:
-                size = self.count(_BYTES, kept) if size is None else np.asarray(size)
-                products = np.rint(products * (1 + column.per_byte * size)[..., None]).astype(np.int64)
+                growth = column.growth(self.count(_BYTES, kept) if size is None else size)
+                products = np.rint(products * growth[..., None]).astype(np.int64)
             return products
         widths = self._fixed_widths + np.asarray(kept, np.int64) @ self._widths
         return self._terms[metric].products(widths)

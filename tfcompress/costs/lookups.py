@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -114,8 +114,12 @@ class Lookups:
         self._below: _Int = np.concatenate(below)
         self._share: _Float = np.concatenate(share)
 
+    def growth(self, size: npt.ArrayLike) -> Any:
+        """Returns the factor of all costs for the bytes of the network's weights `[...]`."""
+        return 1 + self.per_byte * np.asarray(size)
+
     def products(self, kept: npt.ArrayLike) -> _Int:
-        """Returns the costs int64 `[..., lookups]` for what groups keep `[..., groups]`, without `per_byte`."""
+        """Returns the costs int64 `[..., lookups]` for what groups keep `[..., groups]`, without their growth."""
         kept = np.asarray(kept, np.int64)
         if not self.lookups:
             return np.zeros((*kept.shape[:-1], 0), np.int64)

@@ -112,8 +112,7 @@ class Knapsack(ChannelPruner):
         values = [worth[widths] for worth, widths in zip(worths, choices, strict=True)]
         limits, fits = task.limits, task.fits_kept
         near = task.widths.even(fits)
-        within = {"gap": self.gap, "seconds": self.solver_seconds}
-        solved = allocated(task.costs, choices, values, limits, fits, near, **within)
+        solved = allocated(task.costs, choices, values, limits, fits, near, self.gap, self.solver_seconds)
         notes = tuple(self._notes(task, solved, choices))
         kept = near if solved is None else solved.kept
         # The rest of the budget goes to the channels of the highest value that fit.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import itertools
 import json
 import weakref
 from collections.abc import Callable, Sequence
@@ -91,8 +90,8 @@ class LatencyPrediction:
 
     def predicted_ms(self, kept: npt.ArrayLike) -> _Float:
         """Returns milliseconds float64 `[...]` for what groups keep `[..., groups]`."""
-        more = 1 + self.lookups.per_byte * self._costs.count("bytes", kept)
-        ms: _Float = more * self.lookups.products(kept).sum(axis=-1) / 1e6
+        growth = self.lookups.growth(self._costs.count("bytes", kept))
+        ms: _Float = growth * self.lookups.products(kept).sum(axis=-1) / 1e6
         return ms
 
     @functools.cached_property
@@ -166,7 +165,7 @@ class LatencyPrediction:
         for number, kept in enumerate(plans, start=1):
             say(f"measuring whole network {number} of {len(plans)} of random widths")
             measured.append(1e6 * self.measured_ms(kept, seconds=0.5))
-        many = np.stack(plans)
+        ns, many = np.array(measured), np.stack(plans)
         kinds = [operator.operator.kind for operator, _ in grids]
         names = [*(kind for kind in _KINDS if kind in kinds), "rest"]
         own = np.array([names.index(kind if kind in names else "rest") for kind in kinds])
@@ -178,17 +177,19 @@ class LatencyPrediction:
         fitted = np.arange(len(plans)) < _FITTED
         weights = np.where(np.arange(len(plans)) == 0, _WHOLE, 1.0)[fitted]
         size = self._costs.count("bytes", many).astype(np.float64)
+        whole = max(float(size[0]), 1.0)
         best: tuple[float, float, float, _Float, _Float] | None = None
-        for less, growth in itertools.product(_LESS_NS.tolist(), _GROWTH):
+        for less in _LESS_NS.tolist():
             parts = np.maximum(alone - less, 0)
-            columns = np.stack([*(parts[:, own == index].sum(axis=1) for index in range(len(names))), moved], axis=1)
-            more = 1 + growth * size / max(size[0], 1.0)
-            columns, goal = columns * more[:, None], np.maximum(1.0, np.array(measured) - overhead * more)
-            factors = _nonnegative(columns[fitted] / goal[fitted, None], weights, [1.0] * len(names) + [0.0])
-            off = columns @ factors / goal - 1
-            squares = float(((weights * off[fitted]) ** 2).sum())
-            if best is None or squares < best[0]:
-                best = squares, float(less), growth / max(float(size[0]), 1.0), factors, off
+            sums = np.stack([*(parts[:, own == index].sum(axis=1) for index in range(len(names))), moved], axis=1)
+            for growth in _GROWTH:
+                more = 1 + growth * size / whole
+                columns, goal = sums * more[:, None], np.maximum(1.0, ns - overhead * more)
+                factors = _nonnegative(columns[fitted] / goal[fitted, None], weights, [1.0] * len(names) + [0.0])
+                off = columns @ factors / goal - 1
+                squares = float(((weights * off[fitted]) ** 2).sum())
+                if best is None or squares < best[0]:
+                    best = squares, float(less), growth / whole, factors, off
         assert best is not None
         _, fewer, growing, factors, off = best
         each = dict(zip(names, factors[:-1].tolist(), strict=True))
