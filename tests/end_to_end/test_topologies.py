@@ -54,11 +54,6 @@ def graph_of(name, kind):
     return LayerGraph.from_keras(student_of(name, kind))
 
 
-def flat(outputs):
-    """Outputs as a flat list of float arrays."""
-    return [keras.ops.convert_to_numpy(keras.ops.cast(tensor, "float32")) for tensor in keras.tree.flatten(outputs)]
-
-
 def every_cut():
     """`(name, kind of plan, topology, plan)` for each topology and each plan."""
     for name in topologies.TOPOLOGIES:
@@ -134,10 +129,10 @@ class SubnetworkTest(tf.test.TestCase):
                 subnetwork = Subnetwork(model, groups)
                 for kind in oracles.PLANS:
                     expected = received_of(name, kind)  # first: it skips what cannot run here
-                    received = flat(subnetwork.predict(oracles.plan_of(name, kind), inputs))
+                    received = oracles.flat(subnetwork.predict(oracles.plan_of(name, kind), inputs))
                     if name in IN_TRAINING:  # rewards are taken outside of training
                         student = apply(model, oracles.plan_of(name, kind), groups)
-                        expected = flat(student(inputs, training=False))
+                        expected = oracles.flat(student(inputs, training=False))
                     tolerance = topologies.TOPOLOGIES[name].tolerance
                     self.assertLess(oracles.relative_error(received, expected), tolerance)
                 self.assertEqual(subnetwork.traces, 1)

@@ -53,6 +53,11 @@ def call(model, inputs):
     except Exception:
         processor.skip_where_it_cannot_run(model)  # reads the model's graph: not before each call
         raise
+    return flat(outputs)
+
+
+def flat(outputs):
+    """Outputs as a flat list of float arrays."""
     return [keras.ops.convert_to_numpy(keras.ops.cast(t, "float32")) for t in keras.tree.flatten(outputs)]
 
 
